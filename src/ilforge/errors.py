@@ -1,0 +1,55 @@
+"""Errors, named by what the user does next.
+
+Every error that reaches the command line is one of these; its ``exit_code`` is the program's.
+The failure of a single frame is a value (see :mod:`ilforge.labelling.gate`), not an exception.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class IlforgeError(Exception):
+    """Base of everything ilforge raises on purpose."""
+
+    exit_code = 4
+
+
+class SettingsError(IlforgeError):
+    """Fix the file or the argument: the message names the key, what it got and what it may be."""
+
+    exit_code = 2
+
+
+class MissingProgram(IlforgeError):
+    """Install something: the message names the program and the package that brings it."""
+
+    exit_code = 3
+
+    def __init__(self, program: str, package: str):
+        self.program, self.package = program, package
+        super().__init__(f"{program} was not found. Install it with: {package}")
+
+    def __reduce__(self):  # an exception crosses process boundaries by its constructor's arguments
+        return type(self), (self.program, self.package)
+
+
+class DidNotFinish(IlforgeError):
+    """Try again or look into the directory: a program ended early."""
+
+    def __init__(self, what: str, directory: Path | None = None, last_lines: str = ""):
+        self.what, self.directory, self.last_lines = what, directory, last_lines
+        where = f"\nIts files are in {directory}" if directory else ""
+        said = f"\nIt last said:\n{last_lines}" if last_lines else ""
+        super().__init__(f"{what}{where}{said}")
+
+    def __reduce__(self):
+        return type(self), (self.what, self.directory, self.last_lines)
+
+
+class DidNotConverge(IlforgeError):
+    """A calculation ended without an answer: the frame is dropped and counted."""
+
+
+class Unphysical(IlforgeError):
+    """Stop and look: a run left the region where its numbers mean anything."""

@@ -1,0 +1,128 @@
+"""The one place that starts processes.
+
+An adapter (PACKMOL, LAMMPS, ``dp``, ``mace_run_train``) says which program, with which arguments, where;
+this module finds it, runs it without a shell, keeps what it said, and stops it when ilforge stops.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ilforge.errors import DidNotFinish, MissingProgram
+
+PACKAGES = {
+    "packmol": "pip install packmol",
+    "lmp": "pip install 'deepmd-kit[cpu,lmp]==3.2.0'",
+    "dp": "pip install 'deepmd-kit[cpu,lmp]==3.2.0'",
+    "mace_run_train": "pip install mace-torch==0.3.16",
+    "gmx": "apt-get install gromacs",
+}
+
+
+def find(program: str) -> Path:
+    """Path of a program: beside this interpreter first, then on ``PATH``.
+
+    Raises
+    ------
+    MissingProgram
+        Naming the package that brings it.
+    """
+    beside = Path(sys.executable).parent / program
+    if beside.is_file() and os.access(beside, os.X_OK):
+        return beside
+    found = shutil.which(program)
+    if found is None:
+        raise MissingProgram(program, PACKAGES.get(program, f"the package that brings {program}"))
+    return Path(found)
+
+
+def run(
+    command: Sequence[str],
+    directory: Path,
+    *,
+    log: str,
+    stdin: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    threads: int = 1,
+    timeout_s: float | None = None,
+) -> None:
+    """Run ``command`` in ``directory``, its output in ``directory/log``.
+
+    Parameters
+    ----------
+    command
+        Program name and arguments; the program is looked up with :func:`find`.
+    environment
+        Variables added to (or replacing) those of this process.
+    threads
+        Number of threads the usual numerical libraries in the child may use.
+
+    Raises
+    ------
+    MissingProgram
+        When the program is not there.
+    DidNotFinish
+        When it ends with an error or outlasts ``timeout_s``; quotes its last lines.
+    """
+    directory = Path(directory)
+    executable = str(find(command[0]))
+    variables = {**os.environ, **thread_variables(threads), **(environment or {})}
+    with open(directory / log, "wb") as output, open(stdin or os.devnull, "rb") as source:
+        child = subprocess.Popen(
+            [executable, *map(str, command[1:])],
+            cwd=directory,
+            env=variables,
+            stdin=source,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+        try:
+            code = child.wait(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            raise DidNotFinish(
+                f"{command[0]} was stopped after {timeout_s:.0f} s", directory, last_lines(directory / log)
+            ) from None
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+    if code != 0:
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        raise DidNotFinish(f"{command[0]} {how}", directory, last_lines(directory / log))
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Environment that holds numerical libraries to ``threads`` threads."""
+    n = str(threads)
+    return {
+        "OMP_NUM_THREADS": n,
+        "OPENBLAS_NUM_THREADS": n,
+        "MKL_NUM_THREADS": n,
+        "DP_INTRA_OP_PARALLELISM_THREADS": n,
+        "DP_INTER_OP_PARALLELISM_THREADS": "1",
+        "TF_INTRA_OP_PARALLELISM_THREADS": n,
+        "TF_INTER_OP_PARALLELISM_THREADS": "1",
+    }
+
+
+def last_lines(path: Path, count: int = 15) -> str:
+    """The last lines of a text file, or nothing when it cannot be read."""
+    try:
+        return "\n".join(Path(path).read_text(errors="replace").splitlines()[-count:])
+    except OSError:
+        return ""
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies, so that a killed study leaves no orphans."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -1,0 +1,98 @@
+"""What a measurement is: a value with its error, a curve with its errors, a record of either."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number, its standard error, and how many independent samples stand behind it.
+
+    Attributes
+    ----------
+    value, error
+        In ``unit``; NaN where nothing can be said (then ``converged`` is False and ``note`` says why).
+    n_eff
+        Number of statistically independent samples behind the value.
+    converged
+        False when the number must not be quoted as a result; ``note`` then says why, and what it would take.
+    """
+
+    value: float
+    error: float
+    n_eff: float
+    unit: str
+    converged: bool = True
+    note: str = ""
+
+    @classmethod
+    def refused(cls, unit: str, note: str, n_eff: float = 0.0) -> Estimate:
+        """No number at all, with the reason."""
+        return cls(math.nan, math.nan, n_eff, unit, converged=False, note=note)
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.value):
+            return f"not available ({self.note})"
+        digits = 3
+        if math.isfinite(self.error) and self.error > 0:
+            digits = max(0, 1 - math.floor(math.log10(self.error)))
+        text = f"{self.value:.{digits}f} ± {self.error:.{digits}f} {self.unit}"
+        return text if self.converged else f"{text} (not converged: {self.note})"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A function measured at points, with errors where they are known. Arrays are of shape ``(n,)``."""
+
+    x: np.ndarray
+    y: np.ndarray
+    error: np.ndarray | None
+    x_label: str
+    x_unit: str
+    y_label: str
+    y_unit: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of ``ilforge results``: an estimate and everything that says what it is of."""
+
+    quantity: str
+    liquid: str
+    temperature_K: float | None
+    potential: str
+    species: str | None
+    dataset: str | None
+    iteration: int | None
+    value: float
+    error: float
+    n_eff: float
+    unit: str
+    converged: bool
+    note: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, estimate: Estimate, **labels: Any) -> Record:
+        """The estimate, labelled; labels that are not given are None."""
+        blank = dict.fromkeys(
+            ("liquid", "temperature_K", "potential", "species", "dataset", "iteration"), None
+        )
+        return cls(**{**blank, **asdict(estimate), **labels})
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as JSON can hold it: NaN becomes null."""
+        return {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Record:
+        numbers = {k: math.nan if data[k] is None else data[k] for k in ("value", "error", "n_eff")}
+        return cls(**{**data, **numbers})

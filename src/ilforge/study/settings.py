@@ -1,0 +1,410 @@
+"""The study file, key by key: type, unit, default, allowed range. Unknown keys are refused.
+
+Units are part of the names: ``temperature_K``, ``timestep_fs``, ``density_g_cm3``, ``cutoff_A``.
+The reference in ``docs/study-file.md`` and the JSON Schema for editors are generated from this module.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Temperature = Annotated[float, Field(gt=0, le=5000)]
+Density = Annotated[float, Field(ge=0.05, le=10.0)]
+
+
+class Settings(BaseModel):
+    """Strict, frozen, documented: the base of every part of the study file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class IonSettings(Settings):
+    """An ion of the user's own, for one that is not in the catalogue."""
+
+    smiles: str | None = None
+    """SMILES with explicit charge, such as `CC[NH3+]`; or give `structure`."""
+    structure: str | None = None
+    """Path of a structure file (xyz, mol, sdf, pdb), relative to the study file; or give `smiles`."""
+    charge: int | None = None
+    """Net charge in e. Needed with a structure file that does not carry it."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> IonSettings:
+        if (self.smiles is None) == (self.structure is None):
+            raise ValueError("give either smiles or structure")
+        return self
+
+
+class LiquidSettings(Settings):
+    """What the liquid is, and the state it is studied in."""
+
+    ions: dict[str, Annotated[int, Field(ge=1)]]
+    """Number of each ion in the training box, such as `{ PYR14 = 2, BF4 = 2 }`. The sum of charges must be zero."""
+    temperature_K: Temperature = 423.0
+    """Temperature of sampling and MD, K."""
+    pressure_bar: float = 1.01325
+    """Pressure of NPT runs, bar."""
+    density_g_cm3: Density
+    """Density close to equilibrium, g/cm^3. All density ratios refer to it."""
+    define: dict[str, IonSettings] = {}
+    """Ions of your own, by name: `[liquid.define.MYION]` with `smiles` or `structure`."""
+
+    @field_validator("ions")
+    @classmethod
+    def _some_ions(cls, ions: dict[str, int]) -> dict[str, int]:
+        if not ions:
+            raise ValueError("name at least one ion")
+        return ions
+
+
+class PotentialSettings(Settings):
+    """Any potential: a force field, a semi-empirical or DFT method, or a trained model."""
+
+    kind: Literal["clp", "xtb", "mace", "deepmd"]
+    """Which potential."""
+    method: Literal["GFN1-xTB", "GFN2-xTB"] = "GFN1-xTB"
+    """Parametrisation, for `kind = "xtb"`."""
+    cutoff_A: Positive | None = None
+    """Non-bonded cutoff in Å, for `kind = "clp"`. Without it 10 Å, which small boxes refuse."""
+    path: str | None = None
+    """Model file, for `kind = "mace"` or `"deepmd"`."""
+    sha256: str | None = None
+    """Digest of the model file. Model files run code when loaded: only a file with this digest is."""
+
+    def spec(self) -> dict[str, Any]:
+        """Only the keys that say something, for :func:`ilforge.potentials.create`."""
+        keep = {"clp": {"cutoff_A"}, "xtb": {"method"}}.get(self.kind, {"path", "sha256"})
+        return {"kind": self.kind, **self.model_dump(include=keep, exclude_none=True)}
+
+
+class FrameCounts(Settings):
+    """How many frames of each kind, and from how many independent starts."""
+
+    eq_boxes: Count
+    """Packed boxes that EQ runs start from, spread evenly over `density_ratios`."""
+    eq_frames_per_box: Count
+    """EQ frames taken from each of these runs."""
+    packed: Count
+    """nEQ structures straight from PACKMOL, after `packed_steps` steps of minimisation."""
+    hot_boxes: Count
+    """Packed boxes that hot, large-step runs start from."""
+    hot_frames_per_box: Count
+    """nEQ-molecule frames taken from each hot run."""
+
+
+class SamplingSettings(Settings):
+    """How frames are sampled. Training and validation frames share no box."""
+
+    potential: PotentialSettings = PotentialSettings(kind="clp", cutoff_A=4.0)
+    """The potential that moves the atoms while sampling."""
+    density_ratios: Annotated[list[Annotated[float, Field(ge=0.3, le=2.0)]], Field(min_length=1)] = [
+        0.77, 0.88, 1.0, 1.13, 1.26,
+    ]
+    """Box densities relative to `liquid.density_g_cm3`."""
+    timestep_fs: Positive = 1.0
+    """Time step of EQ runs, fs."""
+    equilibration_ps: Positive = 5.0
+    """Discarded start of each EQ run, ps."""
+    interval_ps: Positive = 1.0
+    """Time between EQ frames, ps."""
+    packed_steps: Count = 20
+    """Minimisation steps that take the worst contacts out of a packed nEQ structure."""
+    hot_temperature_K: Temperature = 1500.0
+    """Temperature that hot runs start from, K; lowered in steps when molecules fall apart."""
+    hot_timestep_fs: Positive = 1.5
+    """Time step of hot runs, fs."""
+    hot_interval_ps: Positive = 0.1
+    """Time between hot frames, ps."""
+    training: FrameCounts = FrameCounts(
+        eq_boxes=10, eq_frames_per_box=9, packed=30, hot_boxes=5, hot_frames_per_box=6
+    )
+    """Frames to train on."""
+    validation: FrameCounts = FrameCounts(
+        eq_boxes=5, eq_frames_per_box=4, packed=10, hot_boxes=5, hot_frames_per_box=2
+    )
+    """Frames to validate on, from boxes of their own."""
+
+
+class GateSettings(Settings):
+    """What a label must satisfy to be trained on. Rejected labels are kept with the reason."""
+
+    max_net_force_eV_A: Positive = 0.05
+    """Largest component of the sum of forces, eV/Å."""
+    max_force_eV_A: Positive = 30.0
+    """Largest force on any atom, eV/Å."""
+    bond_factor: Annotated[float, Field(ge=1.0, le=1.6)] = 1.25
+    """Two atoms count as bonded below this factor times the sum of their covalent radii."""
+
+
+MACE_PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {
+        "hidden_irreps": "16x0e + 16x1o", "r_max_A": 4.5, "batch_size": 2, "epochs": 15,
+        "second_stage_epoch": 12, "learning_rate": 0.01, "energy_weight": 1.0, "forces_weight": 100.0,
+        "second_stage_energy_weight": 1000.0, "second_stage_forces_weight": 100.0,
+    },
+    "park2025": {
+        "hidden_irreps": "16x0e + 16x1o", "r_max_A": 6.0, "batch_size": 4, "epochs": 100,
+        "second_stage_epoch": 75, "learning_rate": 0.01, "energy_weight": 1.0, "forces_weight": 100.0,
+        "second_stage_energy_weight": 1000.0, "second_stage_forces_weight": 100.0,
+    },
+}  # fmt: skip
+
+DEEPMD_PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {
+        "r_cut_A": 6.0, "r_smooth_A": 0.5, "embedding": [10, 20, 40], "axis_neurons": 4,
+        "fitting": [60, 60, 60], "steps": 3000, "batch_size": 1,
+        "learning_rate_start": 5e-3, "learning_rate_stop": 1e-5,
+        "energy_prefactor": [0.02, 1.0], "force_prefactor": [1000.0, 1.0], "virial_prefactor": [0.02, 1.0],
+    },
+    "park2025": {
+        "r_cut_A": 10.0, "r_smooth_A": 0.5, "embedding": [25, 50, 100], "axis_neurons": 16,
+        "fitting": [240, 240, 240], "steps": 1000000, "batch_size": 1,
+        "learning_rate_start": 1e-3, "learning_rate_stop": 3.5e-8,
+        "energy_prefactor": [0.02, 1.0], "force_prefactor": [1000.0, 1.0], "virial_prefactor": [0.02, 1.0],
+    },
+}  # fmt: skip
+
+
+class MaceSettings(Settings):
+    """Hyperparameters of MACE. `preset` fills every key that is not given."""
+
+    preset: Literal["quick", "park2025"] = "quick"
+    """`quick` for the small studies, `park2025` for the published study's own."""
+    hidden_irreps: str
+    """One multiplicity for all irreps, natural parity: MACE accepts no other (so not `16x0e + 4x1e`)."""
+    r_max_A: Positive
+    """Cutoff of the graph, Å."""
+    batch_size: Annotated[int, Field(ge=1)]
+    """Frames per optimiser step."""
+    epochs: Annotated[int, Field(ge=1)]
+    """Passes over the training frames."""
+    second_stage_epoch: Annotated[int, Field(ge=1)]
+    """Epoch from which the second-stage weights hold; at or beyond `epochs`, never."""
+    learning_rate: Positive
+    """Adam's learning rate in the first stage."""
+    energy_weight: Annotated[float, Field(ge=0)]
+    """Weight of energies in the loss."""
+    forces_weight: Annotated[float, Field(ge=0)]
+    """Weight of forces in the loss."""
+    second_stage_energy_weight: Annotated[float, Field(ge=0)]
+    """Weight of energies in the second stage."""
+    second_stage_forces_weight: Annotated[float, Field(ge=0)]
+    """Weight of forces in the second stage."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of training and of MD with the model."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, data: Any) -> Any:
+        return _with_preset(data, MACE_PRESETS)
+
+
+class DeepmdSettings(Settings):
+    """Hyperparameters of DeePMD (se_e2_a). `preset` fills every key that is not given."""
+
+    preset: Literal["quick", "park2025"] = "quick"
+    """`quick` for the small studies, `park2025` for the published study's own."""
+    committee: Annotated[int, Field(ge=1, le=20)] = 4
+    """Number of models that differ only in their seed. Concurrent learning needs at least two."""
+    r_cut_A: Positive
+    """Cutoff, Å."""
+    r_smooth_A: Positive
+    """Where smoothing begins, Å."""
+    embedding: Annotated[list[int], Field(min_length=1)]
+    """Widths of the embedding net."""
+    axis_neurons: Annotated[int, Field(ge=1)]
+    """Size of the sub-matrix of the embedding."""
+    fitting: Annotated[list[int], Field(min_length=1)]
+    """Widths of the fitting net."""
+    steps: Annotated[int, Field(ge=1)]
+    """Training steps."""
+    batch_size: Annotated[int, Field(ge=1)]
+    """Frames per step."""
+    learning_rate_start: Positive
+    """Learning rate at the first step; it decays exponentially."""
+    learning_rate_stop: Positive
+    """Learning rate at the last step."""
+    energy_prefactor: tuple[float, float]
+    """Weight of energies in the loss, at the first and the last step."""
+    force_prefactor: tuple[float, float]
+    """Weight of forces in the loss, at the first and the last step."""
+    virial_prefactor: tuple[float, float]
+    """Weight of virials in the loss, at the first and the last step."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, data: Any) -> Any:
+        return _with_preset(data, DEEPMD_PRESETS)
+
+
+class TrainingSettings(Settings):
+    """Which models are trained, on which share of the frames."""
+
+    models: Annotated[list[Literal["mace", "deepmd"]], Field(min_length=1)] = ["mace", "deepmd"]
+    """Kinds of model to train; all see the same frozen split."""
+    early_stopping_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    """Share of the training structures set aside to watch the training (not the validation set)."""
+    mace: MaceSettings = MaceSettings()  # type: ignore[call-arg]  # the preset fills the rest
+    """MACE hyperparameters."""
+    deepmd: DeepmdSettings = DeepmdSettings()  # type: ignore[call-arg]
+    """DeePMD hyperparameters."""
+
+
+class LearningSettings(Settings):
+    """Concurrent learning: explore with the committee, label where it disagrees, train again."""
+
+    iterations: Annotated[int, Field(ge=0, le=100)] = 1
+    """Rounds of exploration and retraining; 0 for none."""
+    starts: Annotated[int, Field(ge=1)] = 4
+    """Independent exploration runs in each round."""
+    temperature_K: Temperature = 450.0
+    """Temperature of exploration, K."""
+    timestep_fs: Positive = 0.5
+    """Time step of exploration, fs."""
+    length_ps: Positive = 1.0
+    """Length of each exploration run, ps."""
+    interval_ps: Positive = 0.02
+    """Time between the frames that are judged, ps."""
+    deviation_low_eV_A: Annotated[float, Field(ge=0)] = 0.05
+    """Below this largest deviation of forces the committee agrees: nothing to learn, eV/Å."""
+    deviation_high_eV_A: Positive = 1.5
+    """Above it the frame is nonsense and is not labelled, eV/Å."""
+    max_candidates: Count = 40
+    """At most this many candidates are labelled in a round, spread evenly over time and runs."""
+
+    @model_validator(mode="after")
+    def _window(self) -> LearningSettings:
+        if self.deviation_low_eV_A >= self.deviation_high_eV_A:
+            raise ValueError("deviation_low_eV_A must be below deviation_high_eV_A")
+        return self
+
+
+class MdSettings(Settings):
+    """One MD protocol, run with each of the named potentials from the same start."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    """Name of the protocol: letters, digits, `_`, `.`, `-`."""
+    ensemble: Literal["NVE", "NVT", "NPT"]
+    """Which ensemble."""
+    potentials: Annotated[list[Literal["clp", "deepmd", "mace", "reference"]], Field(min_length=1)]
+    """Which potentials run it: `clp`, the trained `deepmd` and `mace`, or the `reference` method itself."""
+    timestep_fs: Positive = 0.5
+    """Time step, fs."""
+    length_ps: Positive
+    """Length of the recorded run, ps."""
+    equilibration_ps: Annotated[float, Field(ge=0)] = 0.5
+    """Unrecorded start, ps."""
+    interval_ps: Positive = 0.02
+    """Time between recorded frames, ps."""
+    temperature_K: Temperature | None = None
+    """Temperature in K; without it that of the liquid."""
+    pressure_bar: float | None = None
+    """Pressure in bar, for NPT; without it that of the liquid."""
+
+
+class DensitySettings(Settings):
+    """Mean density of an NPT run."""
+
+    min_independent_samples: Annotated[float, Field(ge=2)] = 20.0
+    """Fewer independent samples than this, and the density is not reported as converged."""
+
+
+class DiffusionSettings(Settings):
+    """Self-diffusion of each ion from its mean squared displacement."""
+
+    min_slope: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """d ln MSD / d ln t must reach this within its error, or the ions are not diffusive."""
+    max_lag_fraction: Annotated[float, Field(gt=0, le=0.5)] = 0.2
+    """Longest lag time used, as a share of the run."""
+
+
+class RdfSettings(Settings):
+    """Radial distribution functions between elements, within one molecule left out."""
+
+    pairs: list[tuple[str, str]] | None = None
+    """Pairs of elements, or of ion names for centres of mass; without it every pair of ions."""
+    r_max_A: Positive | None = None
+    """Largest distance, Å; without it half the shortest box height."""
+    bin_A: Positive = 0.1
+    """Width of a bin, Å."""
+
+
+class HealthSettings(Settings):
+    """When a trajectory counts as unphysical."""
+
+    bond_factor: Annotated[float, Field(ge=1.0, le=2.0)] = 1.4
+    """A bond is broken beyond this factor times the sum of covalent radii."""
+    max_cavity_radius_A: Positive = 4.0
+    """A void with a larger radius is a cavity, Å."""
+    max_temperature_drift_K: Positive = 50.0
+    """Larger difference of mean temperature from the set one is a fault, K."""
+
+
+class AnalysisSettings(Settings):
+    """What is measured on every trajectory."""
+
+    properties: list[Literal["density", "diffusion", "rdf", "health"]] = [
+        "density", "diffusion", "rdf", "health",
+    ]  # fmt: skip
+    """Which properties."""
+    density: DensitySettings = DensitySettings()
+    """Density."""
+    diffusion: DiffusionSettings = DiffusionSettings()
+    """Self-diffusion."""
+    rdf: RdfSettings = RdfSettings()
+    """Radial distribution functions."""
+    health: HealthSettings = HealthSettings()
+    """Cavity, fragmentation, collapse and drift."""
+
+
+class StudySettings(Settings):
+    """A whole study: from the ions of a liquid to trained models, their trajectories and properties."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    """Name of the study: letters, digits, `_`, `.`, `-`. Results go to a folder of this name."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    """All random numbers of the study descend from this one."""
+    liquid: LiquidSettings
+    """The liquid."""
+    sampling: SamplingSettings = SamplingSettings()
+    """Structures."""
+    reference: PotentialSettings = PotentialSettings(kind="xtb")
+    """The potential that labels frames: the truth the models learn."""
+    gate: GateSettings = GateSettings()
+    """Acceptance of labels."""
+    training: TrainingSettings = TrainingSettings()
+    """Models."""
+    learning: LearningSettings = LearningSettings()
+    """Concurrent learning."""
+    md: list[MdSettings] = []
+    """MD protocols, as `[[md]]` tables."""
+    analysis: AnalysisSettings = AnalysisSettings()
+    """Properties."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StudySettings:
+        names = [protocol.name for protocol in self.md]
+        if len(set(names)) != len(names):
+            raise ValueError(f"md: every protocol needs a name of its own, found {names}")
+        for protocol in self.md:
+            for potential in protocol.potentials:
+                if potential in ("mace", "deepmd") and potential not in self.training.models:
+                    raise ValueError(
+                        f"md {protocol.name!r} runs {potential}, but training.models is {self.training.models}"
+                    )
+        if self.learning.iterations > 0:
+            if "deepmd" not in self.training.models:
+                raise ValueError("learning.iterations > 0 needs deepmd in training.models: its committee explores")
+            if self.training.deepmd.committee < 2:
+                raise ValueError("learning.iterations > 0 needs training.deepmd.committee of at least 2")
+        return self
+
+
+def _with_preset(data: Any, presets: dict[str, dict[str, Any]]) -> Any:
+    if not isinstance(data, dict):
+        return data
+    return {**presets.get(data.get("preset", "quick"), {}), **data}

@@ -1,0 +1,28 @@
+"""Conversion factors. Inside ilforge everything is Å, fs, eV, e, amu, K and bar.
+
+Values are CODATA 2018 through :mod:`ase.units`, so that they agree with ASE to the last digit.
+"""
+
+from __future__ import annotations
+
+from ase import units as _ase
+
+KJ_PER_MOL = _ase.kJ / _ase.mol
+"""One kJ/mol in eV."""
+
+KB = _ase.kB
+"""Boltzmann constant in eV/K."""
+
+ANGSTROM_PER_NM = 10.0
+EV_PER_A3_IN_GPA = 1.0 / _ase.GPa
+EV_PER_A3_IN_BAR = 1.0 / _ase.bar
+BAR_PER_ATM = 1.01325
+
+AMU_PER_A3_IN_G_CM3 = 1.66053906660
+"""One amu/Å^3 in g/cm^3."""
+
+A2_PER_PS_IN_M2_S = 1e-8
+"""One Å^2/ps in m^2/s."""
+
+ASE_TIME_IN_FS = 1.0 / _ase.fs
+"""ASE's unit of time, Å sqrt(amu/eV), in fs."""
