@@ -102,7 +102,11 @@ class SamplingSettings(Settings):
     potential: PotentialSettings = PotentialSettings(kind="clp", cutoff_A=4.0)
     """The potential that moves the atoms while sampling."""
     density_ratios: Annotated[list[Annotated[float, Field(ge=0.3, le=2.0)]], Field(min_length=1)] = [
-        0.77, 0.88, 1.0, 1.13, 1.26,
+        0.77,
+        0.88,
+        1.0,
+        1.13,
+        1.26,
     ]
     """Box densities relative to `liquid.density_g_cm3`."""
     timestep_fs: Positive = 1.0
@@ -167,6 +171,12 @@ DEEPMD_PRESETS: dict[str, dict[str, Any]] = {
         "energy_prefactor": [0.02, 1.0], "force_prefactor": [1000.0, 1.0], "virial_prefactor": [0.02, 1.0],
     },
 }  # fmt: skip
+
+
+def _with_preset(data: Any, presets: dict[str, dict[str, Any]]) -> Any:
+    if not isinstance(data, dict):
+        return data
+    return {**presets.get(data.get("preset", "quick"), {}), **data}
 
 
 class MaceSettings(Settings):
@@ -398,13 +408,9 @@ class StudySettings(Settings):
                     )
         if self.learning.iterations > 0:
             if "deepmd" not in self.training.models:
-                raise ValueError("learning.iterations > 0 needs deepmd in training.models: its committee explores")
+                raise ValueError(
+                    "learning.iterations > 0 needs deepmd in training.models: its committee explores"
+                )
             if self.training.deepmd.committee < 2:
                 raise ValueError("learning.iterations > 0 needs training.deepmd.committee of at least 2")
         return self
-
-
-def _with_preset(data: Any, presets: dict[str, dict[str, Any]]) -> Any:
-    if not isinstance(data, dict):
-        return data
-    return {**presets.get(data.get("preset", "quick"), {}), **data}
