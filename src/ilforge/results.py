@@ -80,10 +80,13 @@ class Record:
     @classmethod
     def of(cls, estimate: Estimate, **labels: Any) -> Record:
         """The estimate, labelled; labels that are not given are None."""
-        blank = dict.fromkeys(
-            ("liquid", "temperature_K", "potential", "species", "dataset", "iteration"), None
-        )
+        blank = dict.fromkeys(("liquid", "temperature_K", "potential", "species", "dataset", "iteration"), None)
         return cls(**{**blank, **asdict(estimate), **labels})
+
+    @property
+    def text(self) -> str:
+        """Value, error and unit as they are quoted, or why they are not."""
+        return str(Estimate(self.value, self.error, self.n_eff, self.unit, self.converged, self.note))
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON can hold it: NaN becomes null."""

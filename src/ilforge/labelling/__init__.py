@@ -1,0 +1,21 @@
+"""Frames become labelled frames: the label store, the gate, datasets, and other programs' files."""
+
+from ilforge.labelling.dataset import Dataset, census, require_labels, split
+from ilforge.labelling.gate import judge, tally
+from ilforge.labelling.label import evaluate
+from ilforge.labelling.labels import Label, method_digest
+from ilforge.labelling.store import LabelStore, salvage
+
+__all__ = [
+    "Dataset",
+    "Label",
+    "LabelStore",
+    "census",
+    "evaluate",
+    "judge",
+    "method_digest",
+    "require_labels",
+    "salvage",
+    "split",
+    "tally",
+]

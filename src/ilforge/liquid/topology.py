@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ilforge.liquid.ions import Ion
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,22 @@ class Topology:
     species: tuple[str, ...]
     charges: tuple[int, ...]
 
+    @classmethod
+    def of(cls, ions: Iterable[tuple[Ion, int]]) -> Topology:
+        """Topology of a box that lists all copies of the first ion, then all of the second, and so on."""
+        copies = [ion for ion, count in ions for _ in range(count)]
+        sizes = np.array([ion.n_atoms for ion in copies], dtype=np.int64)
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if copies else []
+        bonds = [ion.bonds + start for ion, start in zip(copies, starts, strict=True)]
+        return cls(
+            symbols=tuple(symbol for ion in copies for symbol in ion.symbols),
+            names=tuple(name for ion in copies for name in ion.names),
+            bonds=np.concatenate([np.empty((0, 2), dtype=np.int64), *bonds]),
+            molecules=np.repeat(np.arange(len(copies)), sizes),
+            species=tuple(ion.name for ion in copies),
+            charges=tuple(ion.charge for ion in copies),
+        )
+
     @property
     def n_atoms(self) -> int:
         return len(self.symbols)
@@ -55,6 +76,72 @@ class Topology:
         """Name of the ion each atom belongs to, ``(n_atoms,)``."""
         return np.asarray(self.species)[self.molecules]
 
+    @cached_property
+    def atom_counts(self) -> np.ndarray:
+        """Number of atoms of each molecule, ``(n_molecules,)``."""
+        return np.bincount(self.molecules, minlength=self.n_molecules)
+
+    @cached_property
+    def first_atoms(self) -> np.ndarray:
+        """Index of the first atom of each molecule, ``(n_molecules,)``."""
+        return np.searchsorted(self.molecules, np.arange(self.n_molecules))
+
+    @cached_property
+    def molecule_masses(self) -> np.ndarray:
+        """Mass of each molecule, amu, ``(n_molecules,)``."""
+        return np.bincount(self.molecules, weights=self.masses, minlength=self.n_molecules)
+
+    @cached_property
+    def monatomic(self) -> np.ndarray:
+        """Whether each atom is a whole ion by itself, ``(n_atoms,)`` booleans."""
+        return self.atom_counts[self.molecules] == 1
+
+    @cached_property
+    def bond_tree(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Bonds that reach every atom from the first of its molecule, level by level.
+
+        Each level is a pair ``(parents, children)`` of index arrays of equal length: every child is bonded to
+        its parent, and every parent is a first atom or a child of the level before.
+
+        Raises
+        ------
+        ValueError
+            When the bonds do not hold a molecule together.
+        """
+        both_ways = np.concatenate([self.bonds, self.bonds[:, ::-1]])
+        reached = np.zeros(self.n_atoms, dtype=bool)
+        reached[self.first_atoms] = True
+        frontier, levels = reached.copy(), []
+        while frontier.any():
+            steps = both_ways[frontier[both_ways[:, 0]] & ~reached[both_ways[:, 1]]]
+            children, where = np.unique(
+                steps[:, 1], return_index=True
+            )  # in a ring two parents reach one child
+            frontier = np.zeros(self.n_atoms, dtype=bool)
+            frontier[children] = reached[children] = True
+            if len(children):
+                levels.append((steps[where, 0], children))
+        if not reached.all():
+            raise ValueError(f"no bonds reach {self.describe(int(np.flatnonzero(~reached)[0]))}")
+        return tuple(levels)
+
+    @cached_property
+    def second_neighbours(self) -> np.ndarray:
+        """Pairs of atoms bonded to a common third, ``(n, 2)`` with i < j: the two ends of every angle."""
+        from scipy.sparse import coo_array
+
+        i, j = np.concatenate([self.bonds, self.bonds[:, ::-1]]).T
+        bonded = coo_array((np.ones(len(i)), (i, j)), shape=(self.n_atoms, self.n_atoms)).tocsr()
+        ends = (bonded @ bonded).tocoo()
+        keep = ends.row < ends.col
+        return np.stack([ends.row[keep], ends.col[keep]], axis=1).astype(np.int64)
+
     def atoms_of(self, molecule: int) -> np.ndarray:
         """Indices of the atoms of one molecule."""
         return np.flatnonzero(self.molecules == molecule)
+
+    def describe(self, atom: int) -> str:
+        """An atom in words, its molecule counted within its kind: ``"C7 of PYR14 #2"``."""
+        molecule = int(self.molecules[atom])
+        number = self.species[: molecule + 1].count(self.species[molecule])
+        return f"{self.names[atom]} of {self.species[molecule]} #{number}"

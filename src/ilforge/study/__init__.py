@@ -1,0 +1,1 @@
+"""The study file and the machine file: typed, strict, documented."""

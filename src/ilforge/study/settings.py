@@ -123,13 +123,9 @@ class SamplingSettings(Settings):
     """Time step of hot runs, fs."""
     hot_interval_ps: Positive = 0.1
     """Time between hot frames, ps."""
-    training: FrameCounts = FrameCounts(
-        eq_boxes=10, eq_frames_per_box=9, packed=30, hot_boxes=5, hot_frames_per_box=6
-    )
+    training: FrameCounts = FrameCounts(eq_boxes=10, eq_frames_per_box=9, packed=30, hot_boxes=5, hot_frames_per_box=6)
     """Frames to train on."""
-    validation: FrameCounts = FrameCounts(
-        eq_boxes=5, eq_frames_per_box=4, packed=10, hot_boxes=5, hot_frames_per_box=2
-    )
+    validation: FrameCounts = FrameCounts(eq_boxes=5, eq_frames_per_box=4, packed=10, hot_boxes=5, hot_frames_per_box=2)
     """Frames to validate on, from boxes of their own."""
 
 
@@ -330,6 +326,8 @@ class DiffusionSettings(Settings):
     """d ln MSD / d ln t must reach this within its error, or the ions are not diffusive."""
     max_lag_fraction: Annotated[float, Field(gt=0, le=0.5)] = 0.2
     """Longest lag time used, as a share of the run."""
+    min_displacement_A: Annotated[float, Field(ge=0)] = 3.0
+    """Root mean square distance in Å that ions must have moved within the longest lag: below it they rattle."""
 
 
 class RdfSettings(Settings):
@@ -408,9 +406,7 @@ class StudySettings(Settings):
                     )
         if self.learning.iterations > 0:
             if "deepmd" not in self.training.models:
-                raise ValueError(
-                    "learning.iterations > 0 needs deepmd in training.models: its committee explores"
-                )
+                raise ValueError("learning.iterations > 0 needs deepmd in training.models: its committee explores")
             if self.training.deepmd.committee < 2:
                 raise ValueError("learning.iterations > 0 needs training.deepmd.committee of at least 2")
         return self

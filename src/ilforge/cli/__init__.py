@@ -1,0 +1,70 @@
+"""The command ``ilforge``: a few lines for each subcommand, over the Python API.
+
+Exit codes: 0 done, 2 bad settings or arguments, 3 a program is missing, 4 some work failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from ilforge import __version__
+from ilforge.errors import IlforgeError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ilforge")
+def ilforge() -> None:
+    """From the names of the ions to a machine-learned force field you can trust.
+
+    \b
+    Start with a study:   ilforge init study.toml --ion PYR14=2 --ion BF4=2 --density 1.04
+    See what it takes:    ilforge check study.toml
+    Run it:               ilforge run study.toml
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code; errors are said, never thrown at the user."""
+    from ilforge.cli import single, study  # noqa: F401  # registers the commands
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        ilforge.main(standalone_mode=False)
+        code = 0
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.exceptions.Exit as done:
+        code = done.exit_code
+    except KeyboardInterrupt:
+        click.echo("Interrupted. What is finished is kept; the same command goes on from there.", err=True)
+        code = 130
+    except IlforgeError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = error.exit_code
+    except BrokenPipeError:
+        code = 0
+    except Exception as error:
+        click.echo(f"Error: {error or type(error).__name__}\n{_keep_traceback()}", err=True)
+        code = 4
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _keep_traceback() -> str:
+    with tempfile.NamedTemporaryFile("w", prefix="ilforge-", suffix=".log", delete=False) as log:
+        traceback.print_exc(file=log)
+    return f"This is a fault of ilforge, not of your input. Its details are in {Path(log.name)}"

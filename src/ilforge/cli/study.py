@@ -1,0 +1,214 @@
+"""Commands on a whole study: init, check, run, status, results, report; and doctor and schema."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ilforge.cli import ilforge
+from ilforge.cli.single import parse_counts
+from ilforge.errors import IlforgeError, MissingProgram, SettingsError
+from ilforge.programs import PACKAGES, find, installed_versions
+from ilforge.study import document
+from ilforge.study.load import Study, load_study
+from ilforge.study.machine import Machine, load_machine
+
+
+def on_a_study(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The arguments that every command on a study takes."""
+    command = click.argument("study", type=click.Path(dir_okay=False))(command)
+    command = click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use.")(command)
+    command = click.option("--store", type=click.Path(file_okay=False), help="Folder of results and labels.")(command)
+    return click.option("--output", type=click.Path(file_okay=False), help="Folder that reports go to.")(command)
+
+
+def opened(study: str, machine: str | None, store: str | None, output: str | None) -> tuple[Study, Machine]:
+    """The study and the machine, as the arguments name them."""
+    loaded = load_study(study)
+    here = load_machine(machine, loaded.folder)
+    return loaded, here.model_copy(update={k: v for k, v in (("store", store), ("output", output)) if v})
+
+
+@ilforge.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option(
+    "--ion", "ions", multiple=True, required=True, metavar="NAME=COUNT", help="An ion and its number; repeat."
+)
+@click.option("--density", type=float, required=True, help="Density close to equilibrium, g/cm^3.")
+def init(file: str, ions: tuple[str, ...], density: float) -> None:
+    """Write a commented study file."""
+    from ilforge.liquid.liquid import Liquid
+
+    path = Path(file)
+    if path.exists():
+        raise SettingsError(f"{path} exists already; init does not overwrite it.")
+    counts = parse_counts(ions)
+    Liquid.of(counts)
+    path.write_text(document.template(path.stem, counts, density), encoding="utf-8")
+    load_study(path)
+    click.echo(f"Wrote {path}. See what it takes with: ilforge check {path}")
+
+
+@ilforge.command()
+@on_a_study
+def check(**arguments: Any) -> None:
+    """Say what a study will do and cost, and what is missing, before it starts."""
+    from ilforge.workflow.progress import duration
+    from ilforge.workflow.study_run import check_study
+
+    study, machine = opened(**arguments)
+    found = check_study(study, machine)
+    table = Table("stage", "tasks", "core time", "", box=None, pad_edge=False)
+    for stage, done in found.rows:
+        cost = "" if done else duration(stage.seconds)
+        table.add_row(stage.name, str(stage.tasks), cost, "done" if done else "to do")
+    console().print(table)
+    todo = sum(not done for _, done in found.rows)
+    if todo:
+        click.echo(
+            f"\n{todo} of {len(found.rows)} stages to do: about {duration(found.seconds)} "
+            f"with {machine.worker_count} workers, about {found.memory_GB:.0f} GB of memory."
+        )
+    else:
+        click.echo(f"\nAll {len(found.rows)} stages are done.")
+    for error in found.missing:
+        click.echo(f"Missing: {error}", err=True)
+    if found.missing:
+        raise click.exceptions.Exit(MissingProgram.exit_code)
+
+
+@ilforge.command()
+@on_a_study
+@click.option("--quiet", is_flag=True, help="Say nothing until the end.")
+def run(quiet: bool, **arguments: Any) -> None:
+    """Compute what is missing of a study and write its report. The same command goes on after a stop."""
+    from ilforge.workflow.study_run import run_study
+
+    study, machine = opened(**arguments)
+    outcome, folder = run_study(study, machine, console(), quiet)
+    if not outcome.complete:
+        lines = [f"  - {stage.name}: {error}" for stage, error in outcome.failed]
+        waiting = f"\n{len(outcome.blocked)} stages wait for these." if outcome.blocked else ""
+        raise IlforgeError("Some work failed:\n" + "\n".join(lines) + waiting)
+    _print_summary(study, machine)
+    click.echo(f"\nReport: {folder / 'report.html'}")
+
+
+@ilforge.command()
+@on_a_study
+def status(**arguments: Any) -> None:
+    """Show which stages of a study are done, at work or to come."""
+    from ilforge.workflow.progress import duration
+    from ilforge.workflow.study_run import study_status
+
+    study, machine = opened(**arguments)
+    table = Table("stage", "state", "time", "result", box=None, pad_edge=False)
+    for row in study_status(study, machine):
+        table.add_row(row.stage.name, row.state, duration(row.wall_s) if row.wall_s else "", row.stage.key)
+    console().print(table)
+
+
+@ilforge.command()
+@on_a_study
+@click.option("--json", "form", flag_value="json", help="As a list of records.")
+@click.option("--csv", "form", flag_value="csv", help="As a table, one line a record.")
+def results(form: str | None, **arguments: Any) -> None:
+    """Print every number that is finished, with its error."""
+    study, machine = opened(**arguments)
+    records = study_records(study, machine)
+    if form == "json":
+        click.echo(json.dumps([record.as_json() for record in records], indent=1))
+    elif form == "csv":
+        click.echo(as_csv(records), nl=False)
+    else:
+        console().print(records_table(records))
+
+
+@ilforge.command()
+@on_a_study
+def report(**arguments: Any) -> None:
+    """Write the report again from what is finished, complete or not."""
+    from ilforge.workflow.study_run import write_partial_report
+
+    study, machine = opened(**arguments)
+    click.echo(f"Report: {write_partial_report(study, machine)}")
+
+
+@ilforge.command()
+def doctor() -> None:
+    """Say which programs and packages are found, in which version, and how to get the missing ones."""
+    table = Table("", "found", box=None, pad_edge=False)
+    for package, version in installed_versions().items():
+        table.add_row(package, version)
+    missing = 0
+    for program in PACKAGES:
+        try:
+            table.add_row(program, str(find(program)))
+        except MissingProgram as error:
+            missing += 1
+            table.add_row(program, f"missing: {error.package}")
+    console().print(table)
+    if missing:
+        click.echo(f"{missing} missing; only the studies that use them need them.")
+
+
+@ilforge.command()
+def schema() -> None:
+    """Print the JSON Schema of the study file, for editors."""
+    click.echo(document.json_schema(), nl=False)
+
+
+def console() -> Console:
+    """Where tables and progress go: wide enough for a table when it is no terminal."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=int(os.environ.get("COLUMNS", "160")))
+
+
+def study_records(study: Study, machine: Machine) -> list:
+    """Records of all that is finished."""
+    from ilforge.workflow.plan import make_plan
+    from ilforge.workflow.records import collect_records
+    from ilforge.workflow.store import ResultStore
+
+    return collect_records(make_plan(study), ResultStore(Path(machine.store)))
+
+
+def records_table(records: list) -> Table:
+    """Records for the eye."""
+    table = Table("quantity", "potential", "iteration", "species", "set or protocol", "value", box=None, pad_edge=False)
+    for record in records:
+        of = record.dataset or record.provenance.get("protocol", "")
+        iteration = "" if record.iteration is None else str(record.iteration)
+        table.add_row(record.quantity, record.potential, iteration, record.species or "", of, record.text)
+    return table
+
+
+def as_csv(records: list) -> str:
+    """Records as CSV; provenance as JSON in its cell."""
+    from ilforge.results import Record
+
+    names = [field.name for field in dataclasses.fields(Record)]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names)
+    writer.writeheader()
+    for record in records:
+        row = record.as_json()
+        writer.writerow({**row, "provenance": json.dumps(row["provenance"], sort_keys=True)})
+    return out.getvalue()
+
+
+def _print_summary(study: Study, machine: Machine) -> None:
+    from ilforge.report import key_records
+
+    click.echo("")
+    console().print(records_table(key_records(study_records(study, machine), 10)))

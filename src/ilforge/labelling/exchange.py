@@ -1,0 +1,181 @@
+"""Labelled frames from and to the files other programs use: extended XYZ and DeePMD's ``npy`` systems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
+
+from ilforge import frames as _frames
+from ilforge.errors import SettingsError
+from ilforge.frames import ENERGY, FORCES, STRESS
+
+
+def import_extxyz(
+    path: Path,
+    *,
+    energy: str = "energy",
+    forces: str = "forces",
+    stress: str | None = "stress",
+    kind: str = "EQ",
+    independent: bool = False,
+) -> list[Atoms]:
+    """Read labelled frames of another program.
+
+    Parameters
+    ----------
+    energy, forces, stress
+        Names the labels have in the file, eV, eV/Å and eV/Å^3 (Voigt, tension positive).
+    kind
+        Kind of frames that do not say theirs, ``"EQ"`` or ``"nEQ"``.
+    independent
+        Whether frames that do not name their parent are independent of each other. If not, as along a
+        trajectory, the whole file counts as one parent.
+
+    Raises
+    ------
+    SettingsError
+        When a frame has no such energy or forces: nothing is ever taken for zero.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SettingsError(f"There is no file {path}: expected labelled frames in extended XYZ form.")
+    imported = []
+    for index, raw in enumerate(ase.io.read(path, index=":", format="extxyz")):
+        frame = Atoms(numbers=raw.numbers, positions=raw.positions, cell=raw.cell, pbc=raw.pbc)
+        frame.info = {k: v for k, v in raw.info.items() if k not in (energy, stress) and not k.startswith("REF_")}
+        found = _labels_of(raw, energy, forces, stress)
+        if found[0] is None or found[1] is None:
+            lacking = f"energy {energy!r}" if found[0] is None else f"forces {forces!r}"
+            has = sorted({*raw.info, *raw.arrays, *(raw.calc.results if raw.calc else {})})
+            raise SettingsError(f"Frame {index} of {path} has no {lacking}; it has {', '.join(has)}.")
+        _put_labels(frame, *found)
+        imported.append(_with_origin(frame, path.stem, index, kind, independent))
+    return imported
+
+
+def export_extxyz(path: Path, labelled: Iterable[Atoms]) -> None:
+    """Write labelled frames as extended XYZ under the keys of :mod:`ilforge.frames`."""
+    _frames.write(path, labelled)
+
+
+def export_deepmd(
+    directory: Path, labelled: Sequence[Atoms], type_map: Sequence[str], virials: bool = True
+) -> list[Path]:
+    """Write DeePMD ``npy`` systems, one for each sequence of elements that occurs; returns their folders.
+
+    The virial is :math:`\\Xi = -V \\sigma` in eV, with :math:`\\sigma = (1/V)\\,\\partial E/\\partial\\epsilon`
+    the stress (tension positive); DeePMD's own definition is :math:`\\Xi = -\\partial E/\\partial\\epsilon`.
+
+    Parameters
+    ----------
+    type_map
+        Elements in the order of their type numbers.
+    virials
+        Write virials of systems whose frames all have a stress.
+    """
+    systems: dict[bytes, list[Atoms]] = {}
+    for frame in labelled:
+        key = np.asarray(frame.numbers, dtype="<i4").tobytes() + bytes(np.asarray(frame.pbc, dtype="u1"))
+        systems.setdefault(key, []).append(frame)
+    folders = []
+    for number, members in enumerate(systems.values()):
+        folder = Path(directory) / f"{members[0].get_chemical_formula()}.{number}"
+        _write_system(folder, members, list(type_map), virials)
+        folders.append(folder)
+    return folders
+
+
+def import_deepmd(directory: Path, kind: str = "EQ", independent: bool = False) -> list[Atoms]:
+    """Read every DeePMD ``npy`` system at or below a folder; see :func:`import_extxyz` for the options."""
+    directory = Path(directory)
+    systems = sorted(path.parent for path in directory.rglob("type.raw"))
+    if not systems:
+        raise SettingsError(f"There is no DeePMD system (a folder with type.raw) in {directory}.")
+    imported: list[Atoms] = []
+    for system in systems:
+        for index, frame in enumerate(_read_system(system)):
+            name = str(system.relative_to(directory)) if system != directory else system.name
+            imported.append(_with_origin(frame, name, index, kind, independent))
+    return imported
+
+
+def virial_from_stress(stress: np.ndarray, volume: float) -> np.ndarray:
+    """Virial ``(3, 3)`` in eV of a Voigt stress ``(6,)`` in eV/Å^3: minus stress times volume."""
+    return -volume * voigt_6_to_full_3x3_stress(np.asarray(stress, dtype=float))
+
+
+def _labels_of(
+    raw: Atoms, energy: str, forces: str, stress: str | None
+) -> tuple[float | None, np.ndarray | None, np.ndarray | None]:
+    # ASE moves the usual names out of info and arrays into a calculator when it reads them
+    results = dict(raw.calc.results) if raw.calc is not None else {}
+    found_energy = raw.info.get(energy, results.get(energy))
+    found_forces = raw.arrays.get(forces, results.get(forces))
+    found_stress = raw.info.get(stress, results.get(stress)) if stress else None
+    if found_stress is not None:
+        found_stress = np.asarray(found_stress, dtype=float)
+        if found_stress.size == 9:
+            found_stress = full_3x3_to_voigt_6_stress(found_stress.reshape(3, 3))
+    return found_energy, found_forces, found_stress
+
+
+def _put_labels(frame: Atoms, energy: float, forces: np.ndarray, stress: np.ndarray | None) -> None:
+    frame.info[ENERGY] = float(energy)
+    frame.arrays[FORCES] = np.array(forces, dtype=float)
+    if stress is not None:
+        frame.info[STRESS] = np.array(stress, dtype=float)
+
+
+def _with_origin(frame: Atoms, source: str, index: int, kind: str, independent: bool) -> Atoms:
+    frame.info.setdefault("kind", kind)
+    frame.info.setdefault("recipe", "imported")
+    frame.info.setdefault("parent", f"{source}/{index}" if independent else source)
+    return frame
+
+
+def _write_system(folder: Path, members: Sequence[Atoms], type_map: list[str], virials: bool) -> None:
+    part = folder / "set.000"
+    part.mkdir(parents=True, exist_ok=True)
+    first = members[0]
+    types = [type_map.index(symbol) for symbol in first.get_chemical_symbols()]
+    (folder / "type.raw").write_text("\n".join(map(str, types)) + "\n")
+    (folder / "type_map.raw").write_text("\n".join(type_map) + "\n")
+    if not any(first.pbc):
+        (folder / "nopbc").write_text("")
+    arrays = {
+        "coord": [frame.positions for frame in members],
+        "box": [frame.cell.array for frame in members],
+        "energy": [frame.info[ENERGY] for frame in members],
+        "force": [frame.arrays[FORCES] for frame in members],
+    }
+    if virials and all(STRESS in frame.info for frame in members):
+        arrays["virial"] = [virial_from_stress(frame.info[STRESS], frame.get_volume()) for frame in members]
+    for name, values in arrays.items():
+        np.save(part / f"{name}.npy", np.asarray(values, dtype=float).reshape(len(members), -1))
+
+
+def _read_system(system: Path) -> Iterable[Atoms]:
+    types = np.loadtxt(system / "type.raw", dtype=int, ndmin=1)
+    try:
+        symbols = np.array((system / "type_map.raw").read_text().split())[types]
+    except FileNotFoundError as error:
+        raise SettingsError(f"{system} has no type_map.raw: its elements are unknown.") from error
+    periodic = not (system / "nopbc").exists()
+    for part in sorted(system.glob("set.*")):
+        arrays = {path.stem: np.load(path, allow_pickle=False) for path in part.glob("*.npy")}
+        lacking = {"coord", "energy", "force", *(["box"] if periodic else [])} - set(arrays)
+        if lacking:
+            raise SettingsError(f"{part} has no {', '.join(sorted(lacking))}: nothing is taken for zero.")
+        for i, coordinates in enumerate(arrays["coord"]):
+            cell = arrays["box"][i].reshape(3, 3) if periodic else np.zeros((3, 3))
+            frame = Atoms(symbols, positions=coordinates.reshape(-1, 3), cell=cell, pbc=periodic)
+            stress = None
+            if periodic and "virial" in arrays:
+                stress = full_3x3_to_voigt_6_stress(arrays["virial"][i].reshape(3, 3) / -frame.get_volume())
+            _put_labels(frame, float(arrays["energy"][i].item()), arrays["force"][i].reshape(-1, 3), stress)
+            yield frame

@@ -1,0 +1,132 @@
+"""A label: what a reference method said about one frame, kept as it was said."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from ilforge import frames
+from ilforge.errors import SettingsError
+
+
+def method_digest(description: Mapping[str, Any]) -> str:
+    """Name of a method: SHA-256 of everything that determines its numbers, in canonical JSON."""
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Label:
+    """One frame, one method, and the answer or the reason why there is none.
+
+    A label says nothing about whether it is good enough to train on: that is judged when it is read, see
+    :func:`ilforge.labelling.gate.judge`, so that a stricter or laxer gate never pays for a label again.
+
+    Attributes
+    ----------
+    frame
+        The structure, with its ``info``; carries no labels itself.
+    method
+        What the reference potential says of itself (``Potential.describe()``).
+    energy
+        Energy in eV, or None when the calculation failed.
+    forces
+        ``(n_atoms, 3)`` in eV/Å, or None.
+    stress
+        ``(6,)`` in eV/Å^3, Voigt order xx yy zz yz xz xy, tension positive; None when the method gives none.
+    converged
+        Whether the method itself calls the result converged.
+    error
+        Why there is no usable result, in words; None when there is one.
+    cost_s
+        Wall time of the calculation, s.
+    host, time
+        Where and when (seconds since 1970) it was made.
+    """
+
+    frame: Atoms
+    method: Mapping[str, Any]
+    energy: float | None = None
+    forces: np.ndarray | None = None
+    stress: np.ndarray | None = None
+    converged: bool = False
+    error: str | None = None
+    cost_s: float = 0.0
+    host: str = field(default_factory=platform.node)
+    time: float = field(default_factory=time.time)
+
+    @cached_property
+    def frame_digest(self) -> str:
+        return frames.digest(self.frame)
+
+    @cached_property
+    def method_digest(self) -> str:
+        return method_digest(self.method)
+
+    @property
+    def failed(self) -> bool:
+        """True when there is no result at all, as against a result that the gate may refuse."""
+        return self.error is not None
+
+    def on(self, frame: Atoms) -> Atoms:
+        """A copy of ``frame`` (the same structure, perhaps of another study) that carries this label.
+
+        Raises
+        ------
+        SettingsError
+            When ``frame`` is another structure, or there is no result to carry.
+        """
+        if frames.digest(frame) != self.frame_digest:
+            raise SettingsError("A label can only be put on the structure it was computed for.")
+        if self.error is not None or self.energy is None or self.forces is None:
+            raise SettingsError(f"There is no result to put on the frame: {self.error}")
+        labelled = frame.copy()
+        labelled.info[frames.ENERGY] = float(self.energy)
+        labelled.arrays[frames.FORCES] = np.array(self.forces, dtype=float)
+        if self.stress is not None:
+            labelled.info[frames.STRESS] = np.array(self.stress, dtype=float)
+        return labelled
+
+
+def checked(label: Label) -> Label:
+    """The label, or one that says what is wrong with it: a broken result is never stored as a result."""
+    if label.error is not None:
+        return label
+    fault = _fault(label)
+    if fault is None:
+        return label
+    return Label(
+        frame=label.frame,
+        method=label.method,
+        error=fault,
+        cost_s=label.cost_s,
+        host=label.host,
+        time=label.time,
+    )
+
+
+def _fault(label: Label) -> str | None:
+    n_atoms = len(label.frame)
+    if label.energy is None or label.forces is None:
+        return "incomplete result: the method gave no energy or no forces"
+    shape = np.shape(label.forces)
+    if shape != (n_atoms, 3):
+        return f"wrong number of atoms: the frame has {n_atoms}, its forces have shape {shape}"
+    if label.stress is not None and np.shape(label.stress) != (6,):
+        return f"incomplete result: a stress has 6 components, found shape {np.shape(label.stress)}"
+    parts = {"energy": label.energy, "forces": label.forces}
+    if label.stress is not None:
+        parts["stress"] = label.stress
+    broken = [name for name, values in parts.items() if not np.all(np.isfinite(values))]
+    if broken:
+        return f"not finite: the method gave NaN or infinity in {' and '.join(broken)}"
+    return None

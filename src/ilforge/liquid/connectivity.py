@@ -1,0 +1,143 @@
+"""Connectivity: which atoms are bonded in a frame, and whether the molecules are still what they were."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+
+from ilforge.liquid.topology import Topology
+
+NEVER_BONDED = ("Li", "Na", "K", "Rb", "Cs", "Be", "Mg", "Ca", "Sr", "Ba")
+"""Elements that occur only as monatomic cations here: close to their anions, but not bonded to them."""
+_NAMED = 2  # bonds of each sort named in a message; a box that fell apart would fill pages
+
+
+def bond_graph(atoms: Atoms, factor: float, unbonded: np.ndarray | None = None) -> np.ndarray:
+    """Bonds by distance: pairs closer than ``factor`` times the sum of their covalent radii.
+
+    Parameters
+    ----------
+    atoms
+        Frame, periodic or not; periodic images count, so molecules may cross the boundary.
+    factor
+        1.15 to 1.4 is usual. Radii of Cordero et al., Dalton Trans. 2008, 2832.
+    unbonded
+        ``(n_atoms,)`` booleans: atoms that form no bond besides those of :data:`NEVER_BONDED`.
+
+    Returns
+    -------
+    bonds
+        ``(n_bonds, 2)`` with i <= j, sorted, each pair once; i = j is an atom bonded to its own image.
+    """
+    from ase.data import atomic_numbers, covalent_radii
+
+    reach = factor * covalent_radii[atoms.numbers]
+    barred = np.isin(atoms.numbers, [atomic_numbers[symbol] for symbol in NEVER_BONDED])
+    reach[barred if unbonded is None else barred | unbonded] = -np.inf
+    if len(atoms) == 0 or reach.max() <= 0:
+        return np.empty((0, 2), dtype=np.int64)
+    i, j, distance = _neighbours(atoms, "ijd", 2 * float(reach.max()))
+    keep = (i <= j) & (distance < reach[i] + reach[j])
+    return _pairs(np.unique(i[keep].astype(np.int64) * len(atoms) + j[keep]), len(atoms))
+
+
+def closest_contact(atoms: Atoms, topology: Topology, cutoff: float = 3.0) -> float:
+    """Smallest distance between atoms of different molecules, or of a molecule and its own image, Å.
+
+    Molecules must be whole. Beyond ``cutoff`` the answer is infinity.
+    """
+    i, j, distance, shift = _neighbours(atoms, "ijdS", cutoff)
+    within = (topology.molecules[i] == topology.molecules[j]) & ~shift.any(axis=1)
+    return float(np.min(distance[~within], initial=np.inf))
+
+
+def fragmentation(atoms: Atoms, topology: Topology, factor: float) -> str | None:
+    """What has become of the molecules, in words; None while each has exactly the bonds of the topology.
+
+    A bond of the topology is broken beyond ``factor`` times the sum of covalent radii. Two other atoms closer
+    than that have made a new one, unless they share a neighbour: where a bond angle closes, 1-3 distances
+    come that near without any chemistry. Monatomic ions make no bonds.
+    """
+    n = len(atoms)
+    if n != topology.n_atoms:
+        return f"the frame has {n} atoms, the liquid {topology.n_atoms}"
+    if not np.isfinite(atoms.positions).all():
+        return "positions are not finite numbers"
+    found = _codes(bond_graph(atoms, factor, topology.monatomic), n)
+    expected = _codes(topology.bonds, n)
+    broken = _pairs(np.setdiff1d(expected, found), n)
+    new = np.setdiff1d(found, expected)
+    if len(new):  # rarely: finding the 1-3 pairs costs more than comparing the bonds
+        new = np.setdiff1d(new, _codes(topology.second_neighbours, n))
+    if not len(broken) and not len(new):
+        return None
+    return _in_words(atoms, topology, broken, _pairs(new, n))
+
+
+def _in_words(atoms: Atoms, topology: Topology, broken: np.ndarray, new: np.ndarray) -> str:
+    """One sentence on broken and new bonds; a hydrogen that changed sides is a proton transfer."""
+    hydrogens = {int(atom) for atom in broken.ravel() if topology.symbols[atom] == "H"}
+    parted, joined = [], []
+    for i, j in broken[:_NAMED]:
+        length = atoms.get_distance(i, j, mic=bool(atoms.pbc.any()))
+        parted.append(f"broken bond {topology.names[i]}-{topology.describe(j)} ({length:.2f} Å)")
+    for i, j in new[:_NAMED]:
+        partner = "its own image" if i == j else topology.describe(j)
+        moved = " (proton transfer)" if hydrogens & {int(i), int(j)} else ""
+        joined.append(f"new bond {topology.describe(i)} to {partner}{moved}")
+    more = len(broken) + len(new) - len(parted) - len(joined)
+    return "; ".join([*parted, *joined, *([f"and {more} more"] if more else [])])
+
+
+def whole_molecules(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> np.ndarray:
+    """Positions with every molecule in one piece, around the image of its first atom that is given.
+
+    Walks the bonds from the first atom of each molecule, all molecules at once, and puts every atom at the
+    image nearest to the atom it is bonded to.
+
+    Parameters
+    ----------
+    positions
+        ``(..., n_atoms, 3)`` Å: one frame or many.
+    cell
+        ``(3, 3)``, or ``(..., 3, 3)`` with one cell per frame; rows are cell vectors, Å. Bonds must be
+        shorter than half the smallest height.
+
+    Returns
+    -------
+    positions
+        A copy of the same shape.
+    """
+    whole = np.array(positions, dtype=float)
+    cell = np.asarray(cell, dtype=float)
+    inverse = np.linalg.inv(cell)
+    for parents, children in topology.bond_tree:
+        step = whole[..., children, :] - whole[..., parents, :]
+        images = np.rint(step @ inverse)
+        whole[..., children, :] = whole[..., parents, :] + step - images @ cell
+    return whole
+
+
+def centres_of_mass(whole: np.ndarray, topology: Topology) -> np.ndarray:
+    """Centre of mass of each molecule, ``(..., n_molecules, 3)`` Å, from whole molecules' positions.
+
+    ``whole`` is ``(..., n_atoms, 3)`` as :func:`whole_molecules` gives it.
+    """
+    weighted = np.asarray(whole, dtype=float) * topology.masses[:, None]
+    sums = np.add.reduceat(weighted, topology.first_atoms, axis=-2)
+    return sums / topology.molecule_masses[:, None]
+
+
+def _neighbours(atoms: Atoms, quantities: str, cutoff: float) -> tuple[np.ndarray, ...]:
+    from matscipy.neighbours import neighbour_list
+
+    return neighbour_list(quantities, atoms=atoms, cutoff=cutoff)
+
+
+def _codes(pairs: np.ndarray, n: int) -> np.ndarray:
+    """One integer for each pair, whichever of the two comes first."""
+    return pairs.min(axis=1) * n + pairs.max(axis=1)
+
+
+def _pairs(codes: np.ndarray, n: int) -> np.ndarray:
+    return np.stack([codes // n, codes % n], axis=1)

@@ -1,0 +1,156 @@
+"""A liquid: which ions, and how many of each."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ilforge.errors import SettingsError
+from ilforge.liquid.ions import Ion, get_ion
+from ilforge.liquid.topology import Topology
+from ilforge.study.settings import IonSettings
+from ilforge.units import AMU_PER_A3_IN_G_CM3
+
+
+@dataclass(frozen=True)
+class Liquid:
+    """Numbers of ions whose charges add up to zero. Make one with :meth:`of` or :meth:`from_label`.
+
+    Attributes
+    ----------
+    ions
+        Pairs of ion and count; a frame lists all copies of the first, then of the second, and so on.
+    """
+
+    ions: tuple[tuple[Ion, int], ...]
+
+    @classmethod
+    def of(
+        cls,
+        counts: Mapping[str, int],
+        define: Mapping[str, IonSettings] | None = None,
+        base: Path | None = None,
+    ) -> Liquid:
+        """The liquid with these counts of named ions, in this order.
+
+        Parameters
+        ----------
+        counts
+            Name (or alias) of each ion and how many there are.
+        define, base
+            The study's own ions, and the directory their files are relative to.
+
+        Raises
+        ------
+        SettingsError
+            When a name is unknown, a count is not a positive integer, or the charges do not add up to zero.
+        """
+        if not counts:
+            raise SettingsError("liquid.ions: name at least one ion.")
+        ions: dict[Ion, int] = {}
+        for name, count in counts.items():
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise SettingsError(f"liquid.ions.{name} is {count!r}: it must be a whole number from 1.")
+            ion = get_ion(name, define, base)
+            if ion in ions:
+                raise SettingsError(f"liquid.ions: {name} is {ion.name}, listed already: add them up.")
+            ions[ion] = count
+        _refuse_charged(ions)
+        return cls(tuple(ions.items()))
+
+    @classmethod
+    def from_label(
+        cls, label: str, define: Mapping[str, IonSettings] | None = None, base: Path | None = None
+    ) -> Liquid:
+        """The liquid a frame's ``ions`` string stands for: ``"2 PYR14, 2 BF4"``."""
+        counts: dict[str, int] = {}
+        for part in label.split(","):
+            match = re.fullmatch(r"\s*(\d+) (\S+)\s*", part)
+            if match is None or match[2] in counts:
+                raise SettingsError(f'ions = "{label}" does not look like "2 PYR14, 2 BF4".')
+            counts[match[2]] = int(match[1])
+        return cls.of(counts, define, base)
+
+    @property
+    def label(self) -> str:
+        """What frames carry as ``ions``: ``"2 PYR14, 2 BF4"``."""
+        return ", ".join(f"{count} {ion.name}" for ion, count in self.ions)
+
+    @property
+    def name(self) -> str:
+        """``PYR14BF4`` for equal counts, else with counts, cations first: ``Li2 PYR14_18 TFSI20``."""
+        ordered = sorted(self.ions, key=lambda pair: -pair[0].charge)
+        if len({count for _, count in ordered}) == 1:
+            return "".join(ion.name for ion, _ in ordered)
+        return " ".join(_counted(ion.name, count) for ion, count in ordered)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Name and number of each ion."""
+        return {ion.name: count for ion, count in self.ions}
+
+    @cached_property
+    def topology(self) -> Topology:
+        """Atoms, bonds and molecules of a box of this liquid."""
+        return Topology.of(self.ions)
+
+    @cached_property
+    def mass(self) -> float:
+        """Mass of all ions, amu."""
+        return sum(ion.mass * count for ion, count in self.ions)
+
+    def volume(self, density_g_cm3: float) -> float:
+        """Volume in Å^3 that has this density: V = m / rho."""
+        return self.mass * AMU_PER_A3_IN_G_CM3 / density_g_cm3
+
+
+def _counted(name: str, count: int) -> str:
+    if count == 1:
+        return name
+    return f"{name}_{count}" if name[-1].isdigit() else f"{name}{count}"
+
+
+def _refuse_charged(ions: Mapping[Ion, int]) -> None:
+    net = sum(ion.charge * count for ion, count in ions.items())
+    if net == 0:
+        return
+    found = ", ".join(f"{count} {ion.name} ({ion.charge:+d} each)" for ion, count in ions.items())
+    charges = [ion.charge for ion in ions]
+    if all(charge >= 0 for charge in charges) or all(charge <= 0 for charge in charges):
+        remedy = f"Add {'an anion' if net > 0 else 'a cation'}."
+    else:
+        smallest = _as_table(ions, _add_until_neutral([1] * len(ions), charges))
+        nearest = _as_table(ions, _add_until_neutral(list(ions.values()), charges))
+        remedy = f"The smallest neutral composition is {smallest}"
+        remedy += "." if nearest == smallest else f"; the next larger one is {nearest}."
+    raise SettingsError(f"liquid.ions: {found}: net charge {net:+d}, but a liquid is neutral. {remedy}")
+
+
+def _add_until_neutral(counts: list[int], charges: list[int]) -> list[int]:
+    """Counts with the fewest ions added that make the charges add up to zero (breadth-first over net charge).
+
+    Both signs must occur among ``charges``: then opposite ions cancel, and an answer exists.
+    """
+    start = sum(count * charge for count, charge in zip(counts, charges, strict=True))
+    reached: dict[int, tuple[int, int]] = {start: (start, -1)}
+    queue = deque([start])
+    while 0 not in reached:
+        net = queue.popleft()
+        for kind, charge in enumerate(charges):
+            # only steps against the present net charge: the walk stays bounded
+            if charge * net < 0 and net + charge not in reached:
+                reached[net + charge] = (net, kind)
+                queue.append(net + charge)
+    counts, net = list(counts), 0
+    while net != start:
+        net, kind = reached[net]
+        counts[kind] += 1
+    return counts
+
+
+def _as_table(ions: Mapping[Ion, int], counts: list[int]) -> str:
+    return "{ " + ", ".join(f"{ion.name} = {n}" for ion, n in zip(ions, counts, strict=True)) + " }"

@@ -1,0 +1,173 @@
+"""The numbers of CL&P: from the ions of a topology to the terms of its energy."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from ilforge.errors import SettingsError
+from ilforge.liquid.topology import Topology
+from ilforge.potentials import bonded_terms
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Every term of the force field for one topology, in Å, kJ/mol, e and rad.
+
+    ================  ==========  ===============================================================
+    ``charges``       (n,)        e
+    ``sigmas``        (n,)        Å
+    ``epsilons``      (n,)        kJ/mol
+    ``bonds``         (n_b, 2)    atoms, with ``bond_r0`` Å and ``bond_k`` kJ/mol/Å^2, both (n_b,)
+    ``angles``        (n_a, 3)    atoms, with ``angle_theta0`` rad and ``angle_k`` kJ/mol/rad^2
+    ``torsions``      (n_t, 4)    atoms, with ``torsion_v`` (n_t, 4) kJ/mol, V1 to V4
+    ``excluded``      (n_e, 2)    pairs that do not interact: one or two bonds apart
+    ``pairs_1_4``     (n_p, 2)    pairs three bonds apart, scaled by ``scale_1_4``
+    ================  ==========  ===============================================================
+    """
+
+    charges: np.ndarray
+    sigmas: np.ndarray
+    epsilons: np.ndarray
+    bonds: np.ndarray
+    bond_r0: np.ndarray
+    bond_k: np.ndarray
+    angles: np.ndarray
+    angle_theta0: np.ndarray
+    angle_k: np.ndarray
+    torsions: np.ndarray
+    torsion_v: np.ndarray
+    excluded: np.ndarray
+    pairs_1_4: np.ndarray
+    scale_1_4: float
+
+
+@cache
+def parameters() -> dict[str, Any]:
+    """The parameter file, as read."""
+    return tomllib.loads(resources.files("ilforge.potentials").joinpath("clp.toml").read_text("utf-8"))
+
+
+def known_ions() -> list[str]:
+    """Names of the ions that have parameters."""
+    return list(parameters()["ions"])
+
+
+def assign(topology: Topology) -> Terms:
+    """The terms of every molecule of a topology.
+
+    Raises
+    ------
+    SettingsError
+        When an ion has no parameters, or its atoms or bonds are not those the parameters are for.
+    """
+    ions = [_ion_terms(name) for name in topology.species]
+    starts = np.searchsorted(topology.molecules, np.arange(topology.n_molecules))
+    _check(topology, starts)
+
+    def joined(key: str) -> np.ndarray:
+        return np.concatenate([getattr(ion, key) for ion in ions])
+
+    def shifted(key: str) -> np.ndarray:
+        return np.concatenate([getattr(ion, key) + start for ion, start in zip(ions, starts, strict=True)])
+
+    indices = ("bonds", "angles", "torsions", "excluded", "pairs_1_4")
+    values = set(Terms.__dataclass_fields__) - set(indices) - {"scale_1_4"}
+    return Terms(
+        **{key: shifted(key) for key in indices},
+        **{key: joined(key) for key in values},
+        scale_1_4=parameters()["pairs_1_4"],
+    )
+
+
+@cache
+def _ion_terms(name: str) -> Terms:
+    """The terms of one ion, its atoms numbered from 0."""
+    data = parameters()
+    if name not in data["ions"]:
+        raise SettingsError(
+            f"CL&P has no parameters for the ion {name} here: it knows {', '.join(known_ions())}. "
+            "Use another potential for this liquid, such as kind = 'xtb'."
+        )
+    types = [data["types"][key] for key in data["ions"][name]["atoms"]]
+    classes = [entry["class"] for entry in types]
+    n_atoms, bonds = len(types), _indices(data["ions"][name]["bonds"], 2)
+    angles = _indices(bonded_terms.angles(bonds, n_atoms), 3)
+    torsions = _indices(bonded_terms.torsions(bonds, n_atoms), 4)
+    separated = bonded_terms.pairs_by_separation(bonds, n_atoms)
+
+    def look_up(kind: str, members: np.ndarray, key: str) -> np.ndarray:
+        return np.array([_bonded(kind, tuple(classes[i] for i in row))[key] for row in members.tolist()])
+
+    return Terms(
+        charges=np.array([entry["charge_e"] for entry in types]),
+        sigmas=np.array([entry["sigma_A"] for entry in types]),
+        epsilons=np.array([entry["epsilon_kJ_mol"] for entry in types]),
+        bonds=bonds,
+        bond_r0=look_up("bonds", bonds, "r0_A"),
+        bond_k=look_up("bonds", bonds, "k_kJ_mol_A2"),
+        angles=angles,
+        angle_theta0=np.radians(look_up("angles", angles, "theta0_deg")),
+        angle_k=look_up("angles", angles, "k_kJ_mol_rad2"),
+        torsions=torsions,
+        torsion_v=look_up("torsions", torsions, "V_kJ_mol").reshape(-1, 4),
+        excluded=_indices(separated[1] + separated[2], 2),
+        pairs_1_4=_indices(separated[3], 2),
+        scale_1_4=data["pairs_1_4"],
+    )
+
+
+def _indices(rows: list, width: int) -> np.ndarray:
+    return np.array(rows, dtype=int).reshape(-1, width)
+
+
+def _bonded(kind: str, classes: tuple[str, ...]) -> dict[str, Any]:
+    """The parameters of a bonded term, whichever way round the file writes its classes."""
+    for block in parameters()["bonded"]:
+        terms = block.get(kind, {})
+        for key in ("-".join(classes), "-".join(reversed(classes))):
+            if key in terms:
+                return terms[key]
+    raise SettingsError(f"clp.toml has no {kind} {'-'.join(classes)}")
+
+
+def _check(topology: Topology, starts: np.ndarray) -> None:
+    """Refuse molecules whose atoms or bonds are not those the parameters were made for."""
+    owners = topology.molecules[topology.bonds].reshape(-1, 2)
+    for molecule, name in enumerate(topology.species):
+        elements = [parameters()["types"][key]["element"] for key in parameters()["ions"][name]["atoms"]]
+        _check_elements(name, [topology.symbols[i] for i in topology.atoms_of(molecule)], elements)
+        bonds = topology.bonds[(owners == molecule).any(axis=1)] - starts[molecule]
+        _check_bonds(name, bonds, elements)
+
+
+def _check_elements(name: str, found: list[str], expected: list[str]) -> None:
+    if len(found) != len(expected):
+        raise SettingsError(
+            f"The ion {name} has {len(found)} atoms, but CL&P's {name} has {len(expected)}: it is another ion."
+        )
+    for index, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
+        if ours != theirs:
+            raise SettingsError(
+                f"Atom {index} of the ion {name} is {ours}, but CL&P expects {theirs} there: "
+                "its atoms must come in CL&P's order."
+            )
+
+
+def _check_bonds(name: str, found: np.ndarray, elements: list[str]) -> None:
+    ours = {tuple(sorted(bond)) for bond in found.tolist()}
+    theirs = {tuple(sorted(bond)) for bond in parameters()["ions"][name]["bonds"]}
+    if ours == theirs:
+        return
+    i, j = min(ours ^ theirs)
+    what = "has a" if (i, j) in ours else "has no"
+    labels = [f"{k} ({elements[k]})" if 0 <= k < len(elements) else f"{k} (outside it)" for k in (i, j)]
+    raise SettingsError(
+        f"The ion {name} {what} bond between its atoms {labels[0]} and {labels[1]}, and CL&P's {name} "
+        "differs: its atoms must come in CL&P's order."
+    )

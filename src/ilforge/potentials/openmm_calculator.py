@@ -1,0 +1,154 @@
+"""An ASE calculator around an OpenMM system, and the form in which OpenMM wants a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.cell import Cell
+
+from ilforge.errors import SettingsError
+from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
+
+_STRAIN = 1e-4
+"""Step of the central differences that give the stress: errors of 1e-8 of its curvature, far above rounding."""
+
+_VOIGT = ((0, 0), (1, 1), (2, 2), (2, 1), (2, 0), (1, 0))
+"""Lower triangle, so that a strained cell keeps the form OpenMM wants."""
+
+
+def reduced_form(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same lattice with its first vector along x, its second in the xy plane, and all as upright as can be.
+
+    Parameters
+    ----------
+    cell
+        Cell vectors in rows, ``(3, 3)``, Å.
+
+    Returns
+    -------
+    reduced
+        Lower triangular with positive diagonal, off-diagonal elements at most half the diagonal one of their
+        column, ``(3, 3)``.
+    rotation
+        Orthogonal ``(3, 3)``: positions in the new axes are ``positions @ rotation``.
+    """
+    standard, q = Cell(cell).standard_form()
+    sign = np.sign(np.diag(standard.array))  # a left-handed cell comes with a negative diagonal
+    reduced, rotation = standard.array * sign, (q.T * sign)
+    return _upright(reduced), rotation
+
+
+def _upright(lower: np.ndarray) -> np.ndarray:
+    """Take whole vectors off later ones until no off-diagonal element exceeds half its column's diagonal."""
+    upright = np.array(lower, dtype=float)
+    for i, j in ((1, 0), (2, 1), (2, 0)):
+        upright[i] -= upright[j] * np.round(upright[i, j] / upright[j, j])
+    return upright
+
+
+class OpenMMCalculator(Calculator):
+    """Energy, forces and stress of one topology by OpenMM, in eV and Å.
+
+    OpenMM gives no virial: the stress is the central difference of the energy over the six strains, twelve
+    energies, and is only computed when it is asked for.
+
+    Parameters
+    ----------
+    build
+        Gives the ``openmm.System`` for a reduced cell ``(3, 3)`` in Å, or for None in a vacuum.
+    symbols
+        Elements that a frame must have, in order.
+    platform, properties
+        OpenMM platform and its settings.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+
+    def __init__(
+        self,
+        build: Callable[[np.ndarray | None], Any],
+        symbols: tuple[str, ...],
+        platform: str,
+        properties: dict[str, str],
+    ):
+        super().__init__()
+        self._build, self._symbols = build, list(symbols)
+        self._platform, self._properties = platform, properties
+        self._context: Any = None
+        self._context_cell: np.ndarray | None = None
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties or ["energy"], system_changes)
+        if self.atoms.get_chemical_symbols() != self._symbols:
+            raise SettingsError("The frame's elements are not those of the topology this potential was set up for.")
+        cell, rotation = self._cell()
+        positions = self.atoms.positions @ rotation
+        self._prepare(cell)
+        energy, forces = self._evaluate(positions, cell, forces=True)
+        self.results.update(energy=energy, free_energy=energy, forces=forces @ rotation.T)
+        if "stress" in (properties or ()) and cell is not None:
+            self.results["stress"] = self._stress(positions, cell, rotation)
+
+    def _cell(self) -> tuple[np.ndarray | None, np.ndarray]:
+        periodic = self.atoms.pbc
+        if not periodic.any():
+            return None, np.eye(3)
+        if not periodic.all():
+            raise SettingsError("A frame must be periodic in all three directions or in none.")
+        return reduced_form(self.atoms.cell.array)
+
+    def _prepare(self, cell: np.ndarray | None) -> None:
+        """Set up a context for this cell: grids and cutoffs follow the cell, so that energies have no history."""
+        import openmm
+
+        same = self._context is not None and (
+            np.array_equal(cell, self._context_cell) if cell is not None else self._context_cell is None
+        )
+        if same:
+            return
+        platform = openmm.Platform.getPlatformByName(self._platform)
+        integrator = openmm.VerletIntegrator(0.001)  # never stepped; a context cannot be without one
+        self._context = openmm.Context(self._build(cell), integrator, platform, self._properties)
+        self._context_cell = None if cell is None else cell.copy()
+
+    def _evaluate(
+        self, positions: np.ndarray, cell: np.ndarray | None, forces: bool
+    ) -> tuple[float, np.ndarray | None]:
+        """Energy in eV and, if asked for, forces in eV/Å."""
+        from openmm import unit
+
+        if cell is not None:
+            self._context.setPeriodicBoxVectors(*(cell / ANGSTROM_PER_NM))
+        self._context.setPositions(positions / ANGSTROM_PER_NM)
+        state = self._context.getState(energy=True, forces=forces)
+        energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL
+        if not forces:
+            return energy, None
+        gradient = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
+        return energy, np.asarray(gradient) * (KJ_PER_MOL / ANGSTROM_PER_NM)
+
+    def _stress(self, positions: np.ndarray, cell: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+        """Stress sigma = dE/d(strain)/V, Voigt xx yy zz yz xz xy, eV/Å^3, tension positive.
+
+        A shear along one axis only differs from the symmetric one by a rotation, which costs no energy.
+        """
+        tensor = np.zeros((3, 3))
+        for i, j in _VOIGT:
+            energies = []
+            for step in (_STRAIN, -_STRAIN):
+                deformation = np.eye(3)
+                deformation[i, j] += step
+                strained = _upright(cell @ deformation)
+                energies.append(self._evaluate(positions @ deformation, strained, forces=False)[0])
+            tensor[i, j] = tensor[j, i] = (energies[0] - energies[1]) / (2 * _STRAIN)
+        tensor = rotation @ tensor @ rotation.T / abs(np.linalg.det(cell))
+        return np.array([tensor[i, j] for i, j in _VOIGT])

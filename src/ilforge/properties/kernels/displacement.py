@@ -1,0 +1,143 @@
+"""Displacements of ions: unwrapping under any barostat, removal of drift, mean squares and their covariance."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_CHUNK_ELEMENTS = 4_000_000  # FFT work arrays of about 100 MB
+
+
+def unwrap(centres: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, float]:
+    """Follow centres through periodic boundaries and changes of the cell.
+
+    Between two frames a centre moves by the nearest-image step of its fractional coordinates times the mean of
+    the two cells,
+
+        u(t+1) = u(t) + Δs · [H(t) + H(t+1)] / 2,   Δs = s(t+1) - s(t) - rint(s(t+1) - s(t)),
+
+    so that displacements are those the ion made. Adding whole lattice vectors to wrapped coordinates instead
+    multiplies every fluctuation of the cell by the number of crossings, which grows without bound in NPT runs.
+    This is the displacement-preserving scheme of S. von Bülow, J. T. Bullerjahn and G. Hummer, J. Chem. Phys.
+    153, 021101 (2020), taken in fractional coordinates: what the barostat moves by scaling the cell is no
+    diffusion and is left out, and neither the origin of the cell nor earlier wrapping or unwrapping matters.
+
+    Parameters
+    ----------
+    centres
+        ``(n_frames, n, 3)`` in Å, wrapped or not.
+    cells
+        ``(n_frames, 3, 3)`` in Å, lattice vectors as rows.
+
+    Returns
+    -------
+    unwrapped
+        ``(n_frames, n, 3)`` in Å.
+    longest
+        Largest \\|Δs\\| of any component. Close to 0.5, frames are too far apart to tell which image moved.
+    """
+    fractional = centres @ np.linalg.inv(cells)
+    steps = np.diff(fractional, axis=0)
+    steps -= np.rint(steps)
+    longest = float(np.max(np.abs(steps), initial=0.0))
+    unwrapped = np.empty_like(fractional)
+    unwrapped[0] = centres[0]
+    np.cumsum(steps @ (0.5 * (cells[:-1] + cells[1:])), axis=0, out=unwrapped[1:])
+    unwrapped[1:] += centres[0]
+    return unwrapped, longest
+
+
+def remove_drift(unwrapped: np.ndarray, masses: np.ndarray) -> np.ndarray:
+    """Positions relative to the centre of mass of the whole system, ``(n_frames, n, 3)``.
+
+    All ions enter, by mass; the drift of one species is its diffusion and stays.
+    """
+    return unwrapped - np.einsum("tix,i->tx", unwrapped, masses / masses.sum())[:, None, :]
+
+
+def mean_squared_displacement(positions: np.ndarray, max_lag: int) -> np.ndarray:
+    """Squared displacement of each particle over every lag, averaged over all time origins.
+
+        MSD(k) = 1/(n-k) Σ_t |x(t+k) - x(t)|²
+
+    by FFT: G. R. Kneller et al., Comput. Phys. Commun. 91, 191 (1995); P. de Buyl, J. Open Source Softw. 3, 877
+    (2018).
+
+    Parameters
+    ----------
+    positions
+        ``(n_frames, n, 3)`` in Å, unwrapped.
+    max_lag
+        Longest lag in frames, below ``n_frames``.
+
+    Returns
+    -------
+    ``(n, max_lag + 1)`` in Å^2.
+    """
+    n_frames, n, _ = positions.shape
+    result = np.empty((n, max_lag + 1))
+    chunk = max(1, _CHUNK_ELEMENTS // (6 * n_frames))
+    for start in range(0, n, chunk):
+        part = np.ascontiguousarray(positions[:, start : start + chunk].transpose(1, 2, 0))
+        result[start : start + chunk] = _msd_of(part - part.mean(axis=2, keepdims=True), max_lag)
+    return result
+
+
+def _msd_of(paths: np.ndarray, max_lag: int) -> np.ndarray:
+    """Mean squared displacement of centred paths ``(n, 3, n_frames)``."""
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    n_frames = paths.shape[2]
+    length = next_fast_len(n_frames + max_lag, real=True)
+    products = irfft(np.abs(rfft(paths, length)) ** 2, length)[:, :, : max_lag + 1].sum(axis=1)
+    squares = np.zeros((len(paths), n_frames + 1))
+    np.cumsum((paths**2).sum(axis=1), axis=1, out=squares[:, 1:])
+    lags = np.arange(max_lag + 1)
+    # Σ_t x²(t) + x²(t+k): all squares but the last k, and all but the first k
+    ends = squares[:, n_frames - lags] + squares[:, [n_frames]] - squares[:, lags]
+    return np.maximum((ends - 2.0 * products) / (n_frames - lags), 0.0)
+
+
+def msd_covariance(msd: np.ndarray, lags: np.ndarray, n_frames: int, n_particles: int) -> np.ndarray:
+    """Covariance of time-averaged mean squared displacements between lags.
+
+    For n independent particles whose displacements are Gaussian with stationary increments it follows exactly
+    from the MSD itself,
+
+        Cov[M(m), M(n)] = 2 / (3 N N_m N_n) Σ_ab C_ab²,
+        C_ab = ½ [ρ(a-b+m) + ρ(a-b-n) - ρ(a-b+m-n) - ρ(a-b)],
+
+    where ρ is the MSD, a and b run over the N_m = n_frames - m and N_n time origins, and C_ab is the covariance
+    of the displacement over m from a with that over n from b (Isserlis' theorem; for Brownian motion these are
+    the results of H. Qian, M. P. Sheetz and E. L. Elson, Biophys. J. 60, 910 (1991) and X. Michalet, Phys. Rev.
+    E 82, 041914 (2010)).
+
+    Parameters
+    ----------
+    msd
+        ``(n_known + 1,)``, the model ρ at lags 0, 1, ..., n_known in Å^2; beyond, it goes on as a straight line.
+    lags
+        ``(n_lags,)`` ascending integers, lags wanted, none above ``n_known``.
+
+    Returns
+    -------
+    ``(n_lags, n_lags)`` in Å^4.
+    """
+    lags = np.asarray(lags, dtype=int)
+    known = len(msd) - 1
+    reach = min(n_frames - 1, known + int(lags[-1]))  # beyond, ρ is straight on all sides and C_ab is zero
+    slope = msd[known] - msd[max(known - max(known // 4, 1), 0)]
+    slope /= max(known // 4, 1)
+    beyond = msd[known] + slope * np.arange(1, reach + int(lags[-1]) + 1 - known + 1)
+    rho = np.concatenate([msd, beyond])
+    separation = np.arange(-reach, reach + 1)
+    result = np.empty((len(lags), len(lags)))
+    for row, n in enumerate(lags):
+        m = lags[row:, None]
+        c = rho[np.abs(separation + m)] + rho[np.abs(separation - n)]
+        c -= rho[np.abs(separation + m - n)] + rho[np.abs(separation)]
+        origins_m, origins_n = n_frames - m, n_frames - n
+        pairs = np.minimum(origins_m, origins_n + separation) - np.maximum(0, separation)
+        sums = (np.maximum(pairs, 0) * (0.5 * c) ** 2).sum(axis=1)
+        result[row, row:] = 2.0 * sums / (3.0 * n_particles * origins_m[:, 0] * origins_n)
+        result[row:, row] = result[row, row:]
+    return result

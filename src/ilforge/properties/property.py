@@ -1,0 +1,231 @@
+"""What a property is: an object that sees every frame of a trajectory once and then says what it measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from ilforge.liquid.topology import Topology
+from ilforge.results import Curve, Estimate
+
+
+@dataclass(frozen=True)
+class System:
+    """What every frame of a trajectory has in common.
+
+    Attributes
+    ----------
+    topology
+        Atoms, bonds and ions, in the order of the frames.
+    n_frames
+        Number of frames that will be observed.
+    frame_interval_ps
+        Time between frames, ps.
+    temperature_K, pressure_bar
+        Set temperature and pressure, where known.
+    ensemble
+        ``"NVE"``, ``"NVT"``, ``"NPT"``, or None where not known.
+    fault
+        Why the engine ended the run early, or None.
+    """
+
+    topology: Topology
+    n_frames: int
+    frame_interval_ps: float
+    temperature_K: float | None = None
+    pressure_bar: float | None = None
+    ensemble: Literal["NVE", "NVT", "NPT"] | None = None
+    fault: str | None = None
+
+    @cached_property
+    def ion_masses(self) -> np.ndarray:
+        """Mass of each ion, amu, ``(n_molecules,)``."""
+        return np.bincount(self.topology.molecules, self.topology.masses, self.topology.n_molecules)
+
+    @cached_property
+    def ions(self) -> dict[str, np.ndarray]:
+        """Indices of the ions of each species, in order of first appearance."""
+        species = np.asarray(self.topology.species)
+        return {name: np.flatnonzero(species == name) for name in dict.fromkeys(self.topology.species)}
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """One frame, and what several properties need from it, computed at most once. Its arrays are read-only.
+
+    Attributes
+    ----------
+    index
+        Number of the frame, 0-based.
+    time_ps
+        Time since the first frame, ps.
+    positions
+        ``(n_atoms, 3)`` in Å, as in the file: wrapped or not.
+    cell
+        ``(3, 3)`` in Å, lattice vectors as rows.
+    temperature_K, potential_energy_eV
+        Instantaneous values, where known.
+    """
+
+    system: System
+    index: int
+    time_ps: float
+    positions: np.ndarray
+    cell: np.ndarray
+    temperature_K: float | None = None
+    potential_energy_eV: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("positions", "cell"):
+            array = np.array(getattr(self, name), dtype=float)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    @cached_property
+    def volume(self) -> float:
+        """Volume of the cell, Å^3."""
+        return float(abs(np.linalg.det(self.cell)))
+
+    @cached_property
+    def heights(self) -> np.ndarray:
+        """Distances between opposite faces of the cell, Å, ``(3,)``."""
+        return 1.0 / np.linalg.norm(np.linalg.inv(self.cell), axis=0)
+
+    @cached_property
+    def whole(self) -> np.ndarray:
+        """Positions with no molecule cut by the boundary, Å, ``(n_atoms, 3)``."""
+        from ilforge.liquid.connectivity import whole_molecules
+
+        return _read_only(np.asarray(whole_molecules(self.positions, self.cell, self.system.topology)))
+
+    @cached_property
+    def centres(self) -> np.ndarray:
+        """Centre of mass of each ion, Å, ``(n_molecules, 3)``."""
+        topology = self.system.topology
+        weighted = self.whole * topology.masses[:, None]
+        sums = [np.bincount(topology.molecules, weighted[:, k], topology.n_molecules) for k in range(3)]
+        return _read_only(np.stack(sums, axis=1) / self.system.ion_masses[:, None])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One thing that was checked: whether it is as it should be, and where to look.
+
+    Attributes
+    ----------
+    what
+        A sentence.
+    frame
+        The frame to look at, 0-based, where there is one.
+    atoms
+        Atoms concerned, 0-based.
+    """
+
+    ok: bool
+    what: str
+    frame: int | None = None
+    atoms: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a property found.
+
+    Attributes
+    ----------
+    estimates
+        ``(quantity, species, estimate)``; species is None for the whole liquid.
+    curves
+        By name, ``"msd:PYR14"``.
+    verdicts
+        What was checked.
+    notes
+        What the reader must know, such as why there is no number.
+    """
+
+    estimates: list[tuple[str, str | None, Estimate]] = field(default_factory=list)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    verdicts: list[Verdict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The measurement as JSON can hold it: arrays as lists, NaN as null."""
+        return {
+            "estimates": [
+                {"quantity": quantity, "species": species, **_plain(asdict(estimate))}
+                for quantity, species, estimate in self.estimates
+            ],
+            "curves": {name: _plain(asdict(curve)) for name, curve in self.curves.items()},
+            "verdicts": [_plain(asdict(verdict)) for verdict in self.verdicts],
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Measurement:
+        """The inverse of :meth:`to_json`."""
+        estimates = []
+        for item in data["estimates"]:
+            values = {k: v for k, v in item.items() if k not in ("quantity", "species")}
+            numbers = {k: _number(values[k]) for k in ("value", "error", "n_eff")}
+            estimates.append((item["quantity"], item["species"], Estimate(**{**values, **numbers})))
+        curves = {name: _curve(values) for name, values in data["curves"].items()}
+        verdicts = [Verdict(**{**item, "atoms": tuple(item["atoms"])}) for item in data["verdicts"]]
+        return cls(estimates, curves, verdicts, list(data["notes"]))
+
+
+@runtime_checkable
+class Property(Protocol):
+    """A quantity measured on a trajectory in one pass.
+
+    It is made from its own part of the analysis settings, and then called in this order: ``begin`` once,
+    ``observe`` for each frame in time order, ``measurement`` once. It changes no snapshot, holds no reference
+    to one, and does not care how molecules were wrapped or where the origin is.
+    """
+
+    def begin(self, system: System) -> None:
+        """Get ready for the frames of one trajectory."""
+        ...
+
+    def observe(self, snapshot: Snapshot) -> None:
+        """Take what is needed from one frame."""
+        ...
+
+    def measurement(self) -> Measurement:
+        """What the frames said."""
+        ...
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _plain(value: Any) -> Any:
+    """Nested containers with NumPy values as JSON can hold them."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _curve(values: Mapping[str, Any]) -> Curve:
+    arrays = {k: np.array([_number(v) for v in values[k]], dtype=float) for k in ("x", "y")}
+    error = None if values["error"] is None else np.array([_number(v) for v in values["error"]], dtype=float)
+    return Curve(**{**values, **arrays, "error": error})

@@ -1,0 +1,277 @@
+"""Figures of training, concurrent learning and MD: content in, plotly dicts out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ilforge.report.blocks import Figure
+from ilforge.report.content import LearningRound, NamedCurve, TrainingCurve
+from ilforge.report.palette import NEUTRAL, Palette
+from ilforge.report.plot import axis, band, escaped, guide, layout, line, thinned
+from ilforge.report.wording import counted, joined, number, quantity_name, unit_name
+from ilforge.results import Curve, Record
+
+_LOG = {"type": "log", "exponentformat": "power", "dtick": 1}
+_SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x")
+
+
+def training_figure(curves: Sequence[TrainingCurve], palette: Palette) -> Figure:
+    """Force RMSE on the watched frames against epochs or steps, one line for each model trained."""
+    traces, sentences, seen = [], [], set()
+    for curve in curves:
+        label = palette.label(curve.potential) + ("" if curve.iteration is None else f", iteration {curve.iteration}")
+        dash = ("solid", "dash", "dot", "dashdot")[(curve.iteration or 0) % 4]
+        keep = thinned(len(curve.progress))
+        traces.append(
+            line(
+                np.asarray(curve.progress)[keep],
+                np.asarray(curve.force_rmse_eV_A)[keep],
+                label,
+                palette.colour(curve.potential),
+                line={"dash": dash, "width": 1.5},
+                legendgroup=escaped(label),
+                showlegend=label not in seen,
+            )
+        )
+        if len(curve.force_rmse_eV_A) and label not in seen:
+            sentences.append(f"{label}: {number(float(curve.force_rmse_eV_A[-1]))} at the end")
+        seen.add(label)
+    unit = curves[0].progress_unit
+    kinds = joined(tuple(dict.fromkeys(palette.label(curve.potential) for curve in curves)))
+    return Figure(
+        f"training-{unit}",
+        f"Training of {kinds}",
+        "Force RMSE on the frames set aside to watch the training, eV/Å. " + "; ".join(sentences) + ".",
+        traces,
+        layout(axis(unit), axis("force RMSE", "eV/Å", **_LOG, minor={"ticks": "outside", "ticklen": 2})),
+    )
+
+
+def deviation_figure(rounds: Sequence[LearningRound], palette: Palette) -> Figure:
+    """Histogram of the committee's largest force deviation in each round, with the window of candidates."""
+    low, high = rounds[-1].low_eV_A, rounds[-1].high_eV_A
+    finite = [np.asarray(r.deviations, dtype=float) for r in rounds]
+    finite = [values[np.isfinite(values) & (values > 0)] for values in finite]
+    everything = np.concatenate([*finite, [max(low, 1e-4), high]])
+    edges = np.geomspace(everything.min() / 1.2, everything.max() * 1.2, 41)
+    traces, colours = [], list(Palette.of([f"round {r.iteration}" for r in rounds]).colours.values())
+    for learning, values, colour in zip(rounds, finite, colours, strict=True):
+        counts, _ = np.histogram(values, bins=edges)
+        steps_x, steps_y = np.repeat(edges, 2), np.concatenate([[0], np.repeat(counts, 2), [0]])
+        fill = {"fill": "tozeroy", "fillcolor": _translucent(colour)}
+        traces.append(line(steps_x, steps_y, f"iteration {learning.iteration}", colour, line={"width": 1.5}, **fill))
+    return Figure(
+        "deviations",
+        "How far the committee disagrees",
+        "Largest deviation of forces within the committee for every explored frame. Shaded: the window of "
+        f"{number(low, 2)} to {number(high, 2)} eV/Å in which frames are candidates for a label. "
+        + " ".join(_round_sentence(r) for r in rounds),
+        traces,
+        layout(
+            axis("largest force deviation", "eV/Å", type="log", exponentformat="power", dtick="D2"),
+            axis("explored frames", rangemode="tozero"),
+            shapes=[_window(low, high)],
+            showlegend=len(rounds) > 1,
+        ),
+    )
+
+
+def improvement_figure(records: Sequence[Record], palette: Palette) -> Figure | None:
+    """Force RMSE of every model against the iteration of learning, EQ and nEQ; None before a second one."""
+    chosen = [
+        r for r in records
+        if r.quantity == "force_rmse" and r.species is None and r.iteration is not None and r.converged
+        and r.dataset in ("EQ", "nEQ")
+    ]  # fmt: skip
+    if len({r.iteration for r in chosen}) < 2:
+        return None
+    traces, sentences = [], []
+    for potential in palette:
+        for dataset, dash in (("EQ", "solid"), ("nEQ", "dash")):
+            points = sorted(
+                (r for r in chosen if (r.potential, r.dataset) == (potential, dataset)), key=lambda r: r.iteration
+            )
+            if not points:
+                continue
+            label = f"{palette.label(potential)}, {dataset}"
+            traces.append(
+                line(
+                    [r.iteration for r in points],
+                    [r.value for r in points],
+                    label,
+                    palette.colour(potential),
+                    mode="lines+markers",
+                    line={"dash": dash},
+                    marker={"symbol": "circle" if dataset == "EQ" else "circle-open", "size": 9},
+                    error_y={"type": "data", "array": [r.error for r in points], "thickness": 1.5, "width": 4},
+                )
+            )
+            sentences.append(f"{label}: {number(points[0].value)} to {number(points[-1].value)}")
+    return Figure(
+        "improvement",
+        "What each iteration brought",
+        "Force RMSE on the same validation frames, first to last iteration, eV/Å. " + "; ".join(sentences) + ". "
+        "Bars are standard errors.",
+        traces,
+        layout(axis("iteration", dtick=1), axis("force RMSE", "eV/Å", rangemode="tozero")),
+    )
+
+
+def msd_figure(curves: Sequence[NamedCurve], palette: Palette) -> Figure:
+    """Mean squared displacement of one species on log-log axes, beside the slope of diffusion."""
+    first = curves[0]
+    traces, sentences = [], []
+    for named in curves:
+        x, y, error = _positive(named.curve)
+        if not x.size:
+            continue
+        keep = thinned(x.size, logarithmic=True)
+        x, y, error = x[keep], y[keep], None if error is None else error[keep]
+        colour, label = palette.colour(named.potential), palette.label(named.potential)
+        if error is not None:
+            low = np.maximum(y - error, y * 1e-2)  # a logarithmic axis has no room for zero
+            traces.append(band(x, low, y + error, palette.shade(named.potential, 0.2)))
+        traces.append(line(x, y, label, colour))
+        sentences.append(
+            f"{label}: {number(y[-1])} {unit_name(first.curve.y_unit)} after {number(x[-1])} "
+            f"{unit_name(first.curve.x_unit)}, slope {_late_slope(x, y)}"
+        )
+    if traces:
+        traces.append(_slope_one(traces))
+    return Figure(
+        f"msd-{first.protocol}-{first.key}",
+        f"{first.key}, {first.protocol}",
+        "Mean squared displacement; the dashed grey line has slope 1, that of diffusion. "
+        + "; ".join(sentences)
+        + " over the last half of the lag times. Bands are standard errors.",
+        traces,
+        layout(
+            axis(first.curve.x_label, first.curve.x_unit, **_LOG),
+            axis(first.curve.y_label, first.curve.y_unit, **_LOG),
+        ),
+    )
+
+
+def rdf_figure(curves: Sequence[NamedCurve], coordination: Sequence[NamedCurve], palette: Palette) -> Figure:
+    """g(r) of one pair and, below it on the same axis, the running coordination number n(r)."""
+    first = curves[0]
+    traces, sentences = [], []
+    for named in curves:
+        traces += _with_band(named, palette)
+        peak = _first_peak(named.curve)
+        if peak:
+            sentences.append(f"{palette.label(named.potential)}: {peak[1]:.2f} at {peak[0]:.2f} Å")
+    for named in coordination:
+        traces += [trace | {"yaxis": "y2", "showlegend": False} for trace in _with_band(named, palette)]
+    y = axis(first.curve.y_label, first.curve.y_unit, rangemode="tozero")
+    more = {"shapes": [guide(0, 1, 1, 1) | {"xref": "paper"}]}
+    x = axis(first.curve.x_label, first.curve.x_unit)
+    if coordination:
+        lower = coordination[0].curve
+        more["yaxis2"] = axis(lower.y_label, lower.y_unit, rangemode="tozero", domain=[0, 0.32], nticks=4)
+        y["domain"], x["anchor"] = [0.4, 1], "y2"
+    highest = "Highest peak: " + "; ".join(sentences) + ". " if sentences else ""
+    below = "Below: running coordination number. " if coordination else ""
+    return Figure(
+        f"rdf-{first.protocol}-{first.key}",
+        f"{first.key}, {first.protocol}",
+        f"{highest}{below}Bands are standard errors.",
+        traces,
+        layout(x, y, **more),
+    )
+
+
+def plain_figure(curves: Sequence[NamedCurve], palette: Palette) -> Figure:
+    """Curves of one property as they are, such as the density against time."""
+    first = curves[0]
+    traces, sentences = [], []
+    for named in curves:
+        traces += _with_band(named, palette)
+        y = np.asarray(named.curve.y, dtype=float)
+        if np.isfinite(y).any():
+            label, unit = palette.label(named.potential), unit_name(first.curve.y_unit)
+            sentences.append(f"{label}: {number(float(np.nanmin(y)))} to {number(float(np.nanmax(y)))} {unit}")
+    name = ", ".join(filter(None, (first.key, first.protocol)))
+    return Figure(
+        f"{first.property}-{first.protocol}-{first.key}",
+        f"{quantity_name(first.property)}, {name}" if name else quantity_name(first.property),
+        f"{first.curve.y_label} against {first.curve.x_label}. " + "; ".join(sentences) + ".",
+        traces,
+        layout(axis(first.curve.x_label, first.curve.x_unit), axis(first.curve.y_label, first.curve.y_unit)),
+    )
+
+
+def _with_band(named: NamedCurve, palette: Palette) -> list[dict]:
+    """A curve and, where its error is known, the band of one standard error around it."""
+    curve = named.curve
+    keep = thinned(len(curve.x))
+    x, y = np.asarray(curve.x, dtype=float)[keep], np.asarray(curve.y, dtype=float)[keep]
+    traces = []
+    if curve.error is not None:
+        error = np.nan_to_num(np.asarray(curve.error, dtype=float)[keep])
+        finite = np.isfinite(y)
+        traces.append(
+            band(x[finite], (y - error)[finite], (y + error)[finite], palette.shade(named.potential, 0.2))
+        )
+    return [*traces, line(x, y, palette.label(named.potential), palette.colour(named.potential))]
+
+
+def _positive(curve: Curve) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """The points that a logarithmic axis can show."""
+    x, y = np.asarray(curve.x, dtype=float), np.asarray(curve.y, dtype=float)
+    keep = (x > 0) & (y > 0) & np.isfinite(x) & np.isfinite(y)
+    error = None if curve.error is None else np.nan_to_num(np.asarray(curve.error, dtype=float)[keep])
+    return x[keep], y[keep], error
+
+
+def _late_slope(x: np.ndarray, y: np.ndarray) -> str:
+    """d ln y / d ln x over the last half of x, as text."""
+    late = x >= 0.5 * x[-1]
+    if late.sum() < 3:
+        return "–"
+    return f"{np.polyfit(np.log(x[late]), np.log(y[late]), 1)[0]:.2f}"
+
+
+def _slope_one(traces: list[dict]) -> dict:
+    """A guide of slope 1 over the last decade, above all curves."""
+    lines = [trace for trace in traces if "fill" not in trace]
+    end = max(trace["x"][-1] for trace in lines)
+    top = 1.8 * max(trace["y"][-1] for trace in lines)
+    start = max(end / 10, min(trace["x"][0] for trace in lines))
+    return line([start, end], [top * start / end, top], "slope 1", NEUTRAL, line={"dash": "dash", "width": 1.5})
+
+
+def _first_peak(curve: Curve) -> tuple[float, float] | None:
+    """Position and height of the highest point."""
+    y = np.asarray(curve.y, dtype=float)
+    if not np.isfinite(y).any():
+        return None
+    highest = int(np.nanargmax(y))
+    return float(curve.x[highest]), float(y[highest])
+
+
+def _window(low: float, high: float) -> dict:
+    """The shaded window of candidates."""
+    return {
+        "type": "rect",
+        "layer": "below",
+        "yref": "paper",
+        "x0": low, "x1": high, "y0": 0, "y1": 1,
+        "line": {"width": 1, "color": NEUTRAL, "dash": "dot"},
+        "fillcolor": "rgba(127,135,145,0.14)",
+        "label": {"text": "candidates", "textposition": "top left", "font": {"size": 11, "color": NEUTRAL}},
+    }  # fmt: skip
+
+
+def _translucent(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.2)"
+
+
+def _round_sentence(learning: LearningRound) -> str:
+    return (
+        f"Iteration {learning.iteration}: {counted(learning.accurate, 'frame')} agreed, "
+        f"{learning.candidate} candidates ({learning.labelled} labelled), {learning.failed} too far."
+    )

@@ -1,0 +1,278 @@
+"""Parity: predictions against reference, as densities of points with every outlier drawn on its own.
+
+A binned plot alone hides outliers and a scatter plot alone hides where the points are; so the bins hold all
+points, and every component whose error exceeds :data:`OUTLIER` times the RMSE is drawn again as a dot.
+By Chebyshev's inequality these are at most one in sixteen, whatever the distribution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ilforge.report.blocks import Figure
+from ilforge.report.content import Parity
+from ilforge.report.palette import Palette
+from ilforge.report.plot import axis, escaped, guide, layout, line
+from ilforge.report.wording import counted, number
+
+OUTLIER = 4.0
+"""Errors above this many RMSE are outliers."""
+
+_BINS = 48
+_FEW = 400  # up to here every point is a dot and no bins are needed
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Reference and prediction of every compared number, ``(n,)``, and its index where it came from."""
+
+    reference: np.ndarray
+    predicted: np.ndarray
+    index: np.ndarray
+
+    @property
+    def errors(self) -> np.ndarray:
+        return self.predicted - self.reference
+
+    @property
+    def finite(self) -> np.ndarray:
+        return np.isfinite(self.errors)
+
+    @property
+    def rmse(self) -> float:
+        """Over the predictions that are numbers; NaN when there are none."""
+        return float(np.sqrt(np.mean(self.errors[self.finite] ** 2))) if self.finite.any() else float("nan")
+
+    @property
+    def mae(self) -> float:
+        return float(np.mean(np.abs(self.errors[self.finite]))) if self.finite.any() else float("nan")
+
+    @property
+    def outliers(self) -> np.ndarray:
+        """Positions of the errors beyond :data:`OUTLIER` RMSE, ``(k,)``."""
+        return np.flatnonzero(self.finite & (np.abs(self.errors) > OUTLIER * self.rmse))
+
+
+def force_residuals(parity: Parity, dataset: str) -> Residuals:
+    """Force components of one dataset, eV/Å; indices count components of the whole ``(n, 3)`` array."""
+    of_dataset = np.array([name == dataset for name in parity.datasets], dtype=bool)
+    chosen = np.repeat(of_dataset[np.asarray(parity.frames, dtype=int)], 3)
+    reference, predicted = (
+        np.asarray(forces, dtype=float).ravel()[chosen]
+        for forces in (parity.forces_reference, parity.forces_predicted)
+    )
+    return Residuals(reference, predicted, np.flatnonzero(chosen))
+
+
+def energy_residuals(parity: Parity, dataset: str) -> tuple[Residuals, float]:
+    """Energies of one dataset about their means, meV/atom, and the mean error taken out, meV/atom."""
+    chosen = np.array([name == dataset for name in parity.datasets], dtype=bool)
+    reference = 1000.0 * np.asarray(parity.energies_reference, dtype=float)[chosen]
+    predicted = 1000.0 * np.asarray(parity.energies_predicted, dtype=float)[chosen]
+    finite = np.isfinite(predicted)
+    if not finite.any():
+        return Residuals(reference - np.mean(reference), predicted, np.flatnonzero(chosen)), float("nan")
+    offset = float(np.mean(predicted[finite] - reference[finite]))
+    centre = np.mean(reference)
+    return Residuals(reference - centre, predicted - offset - centre, np.flatnonzero(chosen)), offset
+
+
+def force_parity(parity: Parity, dataset: str, palette: Palette) -> Figure:
+    """Force components of one model on one dataset."""
+    residuals = force_residuals(parity, dataset)
+    size = float(np.sqrt(np.mean(residuals.reference**2)))
+    caption = (
+        f"{counted(residuals.index.size, 'component')}. RMSE {number(residuals.rmse)} eV/Å, "
+        f"MAE {number(residuals.mae)} eV/Å; forces themselves are {number(size)} eV/Å (root mean square). "
+    )
+    return _figure(
+        f"forces-{_slug(parity)}-{dataset}",
+        f"Forces, {dataset}",
+        caption,
+        residuals,
+        [_atom_place(parity, index) for index in residuals.index[_dots(residuals)]],
+        ("force", "eV/Å"),
+        palette,
+        parity.potential,
+    )
+
+
+def energy_parity(parity: Parity, dataset: str, palette: Palette) -> Figure:
+    """Energies per atom of one model on one dataset, with the mean error taken out."""
+    residuals, offset = energy_residuals(parity, dataset)
+    caption = (
+        f"{counted(residuals.index.size, 'frame')}, energies about their mean. RMSE {number(residuals.rmse)} "
+        f"meV/atom after a mean error of {number(offset, 2)} meV/atom was taken out. "
+    )
+    return _figure(
+        f"energies-{_slug(parity)}-{dataset}",
+        f"Energies, {dataset}",
+        caption,
+        residuals,
+        [_frame_place(parity, index) for index in residuals.index[_dots(residuals)]],
+        ("energy", "meV/atom"),
+        palette,
+        parity.potential,
+    )
+
+
+def error_distribution(parities: list[Parity], datasets: list[str], palette: Palette) -> Figure:
+    """Share of force components wrong by more than x, for every model and dataset: the tails side by side."""
+    traces, sentences = [], []
+    for parity in parities:
+        for dataset in datasets:
+            residuals = force_residuals(parity, dataset)
+            errors = np.sort(np.abs(residuals.errors[residuals.finite]))
+            if not errors.size:
+                continue
+            label = f"{palette.label(parity.potential)}, {dataset}"
+            shares = np.geomspace(1.0, 1.0 / errors.size, 80)
+            quantile = errors[np.minimum(errors.size - 1, np.floor((1 - shares) * errors.size).astype(int))]
+            dash = "solid" if dataset == datasets[0] else "dash"
+            traces.append(line(quantile, shares, label, palette.colour(parity.potential), line={"dash": dash}))
+            worst = errors[int(0.99 * (errors.size - 1))]
+            sentences.append(f"{label}: one in a hundred is off by more than {number(worst, 2)}")
+    return Figure(
+        "force-errors",
+        "How large force errors get",
+        "Share of force components whose error is larger than the value on the horizontal axis; the right end "
+        "of each line is the worst component. " + "; ".join(sentences) + " eV/Å.",
+        traces,
+        layout(
+            axis("error of a force component", "eV/Å", type="log", exponentformat="power", dtick=1),
+            axis("share with a larger error", type="log", exponentformat="power", dtick=1),
+        ),
+    )
+
+
+def _figure(
+    name: str,
+    title: str,
+    caption: str,
+    residuals: Residuals,
+    places: list[str],
+    what: tuple[str, str],
+    palette: Palette,
+    potential: str,
+) -> Figure:
+    low, high = _range(residuals)
+    traces = []
+    if residuals.index.size > _FEW:
+        bars, counts = _bins(residuals, low, high)
+        traces.append(bars | {"marker": _shading(palette, potential, counts)})
+        caption += f"The darkest bin holds {counted(int(counts.max(initial=0)), 'point')}. "
+    dots = _dots(residuals)
+    traces.append(_dot_trace(residuals, dots, places, (low, high), palette.colour(potential)))
+    caption += _outlier_sentence(residuals, low, high)
+    quantity, unit = what
+    square = {"range": [low, high], "constrain": "domain", "nticks": 6}
+    figure_layout = layout(
+        axis(f"reference {quantity}", unit, **square),
+        axis(f"predicted {quantity}", unit, scaleanchor="x", **square),
+        shapes=[guide(low, low, high, high)],
+        showlegend=False,
+        bargap=0,
+        barmode="overlay",
+    )
+    return Figure(name, title, caption.strip(), traces, figure_layout, square=True)
+
+
+def _dots(residuals: Residuals) -> np.ndarray:
+    """Positions drawn as dots: every point where there are few, every outlier where there are many."""
+    return np.flatnonzero(residuals.finite) if residuals.index.size <= _FEW else residuals.outliers
+
+
+def _dot_trace(residuals: Residuals, dots, places, limits: tuple[float, float], colour: str) -> dict[str, Any]:
+    """Dots at their place; what lies outside the plot becomes a triangle on its edge, its value on hover."""
+    predicted = residuals.predicted[dots]
+    symbols = np.where(predicted > limits[1], "triangle-up", np.where(predicted < limits[0], "triangle-down", "circle"))
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "outliers" if residuals.index.size > _FEW else "all points",
+        "x": residuals.reference[dots],
+        "y": np.clip(predicted, *limits),
+        "text": [escaped(place) for place in places],
+        "customdata": predicted,
+        "marker": {"color": colour, "size": 5, "symbol": symbols.tolist(), "opacity": 0.85},
+        "hovertemplate": "%{text}<br>reference %{x:.4g}<br>predicted %{customdata:.4g}<extra></extra>",
+    }
+
+
+def _bins(residuals: Residuals, low: float, high: float) -> tuple[dict[str, Any], np.ndarray]:
+    """All points as bars with a base (plotly's basic bundle has no heatmap), and the count of each bar."""
+    finite = residuals.finite
+    edges = np.linspace(low, high, _BINS + 1)
+    counts, _, _ = np.histogram2d(residuals.reference[finite], residuals.predicted[finite], bins=(edges, edges))
+    column, row = np.nonzero(counts)
+    width = edges[1] - edges[0]
+    inside = counts[column, row].astype(int)
+    bars = {
+        "type": "bar",
+        "name": "bins",
+        "x": edges[column] + width / 2,
+        "base": edges[row],
+        "y": np.full(column.size, width),
+        "width": width,
+        "customdata": inside,
+        "hovertemplate": "%{customdata} points<extra></extra>",
+    }
+    return bars, inside
+
+
+def _shading(palette: Palette, potential: str, counts: np.ndarray) -> dict[str, Any]:
+    """Shade by the logarithm of the count."""
+    return {
+        "color": np.round(np.log10(counts), 2),
+        "cmin": 0,
+        "cmax": float(np.log10(counts.max(initial=2))),
+        "colorscale": [[0, palette.shade(potential, 0.22)], [1, palette.shade(potential, 1)]],
+        "line": {"width": 0},
+    }
+
+
+def _range(residuals: Residuals) -> tuple[float, float]:
+    """Limits of both axes: all of the reference, and every prediction that is no outlier."""
+    ordinary = residuals.finite.copy()
+    ordinary[residuals.outliers] = False
+    values = np.concatenate([residuals.reference, residuals.predicted[ordinary]])
+    if not values.size:
+        return -1.0, 1.0
+    low, high = float(np.min(values)), float(np.max(values))
+    margin = 0.06 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _outlier_sentence(residuals: Residuals, low: float, high: float) -> str:
+    parts = []
+    if residuals.index.size > _FEW:
+        parts.append(
+            f"{counted(residuals.outliers.size, 'outlier')} beyond {OUTLIER:g} × RMSE, each drawn as a dot"
+        )
+    finite = residuals.predicted[residuals.finite]
+    outside = int(np.sum((finite < low) | (finite > high)))
+    if outside:
+        parts.append(f"{outside} outside the plot, drawn as triangles on its edge")
+    missing = int(np.sum(~residuals.finite))
+    if missing:
+        parts.append(f"{counted(missing, 'prediction')} not a number and left out")
+    return "; ".join(parts) + "." if parts else ""
+
+
+def _slug(parity: Parity) -> str:
+    return parity.potential + ("" if parity.iteration is None else f"-{parity.iteration}")
+
+
+def _frame_place(parity: Parity, frame: int) -> str:
+    recipe = f", {parity.recipes[frame]}" if parity.recipes else ""
+    return f"frame {frame}{recipe}"
+
+
+def _atom_place(parity: Parity, component: int) -> str:
+    atom, direction = divmod(int(component), 3)
+    frame = int(parity.frames[atom])
+    within = atom - int(np.flatnonzero(np.asarray(parity.frames) == frame)[0])
+    return f"{_frame_place(parity, frame)}, {parity.elements[atom]} (atom {within}), {'xyz'[direction]}"

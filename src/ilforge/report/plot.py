@@ -1,0 +1,98 @@
+"""Pieces of plotly figures as plain dicts: axes, lines, error bands. Text and grid colours are the page's."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import numpy as np
+
+from ilforge.report.palette import NEUTRAL
+from ilforge.report.wording import unit_name
+
+MAX_POINTS = 500
+"""A line longer than this is thinned before it goes into the page."""
+
+
+def escaped(text: str) -> str:
+    """Text from outside for a plotly string: plotly reads a few HTML tags, so none may come through."""
+    return html.escape(str(text), quote=False)
+
+
+def axis(title: str, unit: str = "", **more: Any) -> dict[str, Any]:
+    """An axis with its title and unit."""
+    text = escaped(title) + (f" ({escaped(unit_name(unit))})" if unit else "")
+    return {
+        "title": {"text": text, "standoff": 8},
+        "ticks": "outside",
+        "ticklen": 4,
+        "showline": True,
+        "zeroline": False,
+        "automargin": True,
+        **more,
+    }
+
+
+def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """What all figures share; the legend lies above the plot so that it takes no width on a phone."""
+    return {
+        "xaxis": x,
+        "yaxis": y,
+        "margin": {"l": 10, "r": 12, "t": 12, "b": 10},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left"},
+        "hovermode": "closest",
+        "autosize": True,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        **more,
+    }
+
+
+def line(x, y, name: str, colour: str, **more: Any) -> dict[str, Any]:
+    """A line; ``more`` goes to plotly as it is."""
+    style = {"color": colour, "width": 2, **more.pop("line", {})}
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": np.asarray(x, dtype=float),
+        "y": np.asarray(y, dtype=float),
+        "name": escaped(name),
+        "line": style,
+        **more,
+    }
+
+
+def band(x, low, high, colour: str, **more: Any) -> dict[str, Any]:
+    """The area between two lines, without outline, hover or legend."""
+    x = np.asarray(x, dtype=float)
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": np.concatenate([x, x[::-1]]),
+        "y": np.concatenate([np.asarray(high, dtype=float), np.asarray(low, dtype=float)[::-1]]),
+        "fill": "toself",
+        "fillcolor": colour,
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+        **more,
+    }
+
+
+def guide(x0: float, y0: float, x1: float, y1: float) -> dict[str, Any]:
+    """A thin dashed line behind the data, as a layout shape."""
+    return {
+        "type": "line",
+        "layer": "below",
+        "line": {"color": NEUTRAL, "width": 1, "dash": "dash"},
+        **{"x0": x0, "y0": y0, "x1": x1, "y1": y1},
+    }
+
+
+def thinned(n: int, *, logarithmic: bool = False) -> np.ndarray:
+    """At most :data:`MAX_POINTS` indices of ``n`` points, first and last kept; even in log where asked."""
+    if n <= MAX_POINTS:
+        return np.arange(n)
+    if logarithmic:
+        return np.unique(np.rint(np.geomspace(1, n, MAX_POINTS)).astype(int)) - 1
+    return np.unique(np.rint(np.linspace(0, n - 1, MAX_POINTS)).astype(int))

@@ -1,0 +1,101 @@
+"""How numbers, units and quantities are printed."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_SHOWN_AS = {"eV/atom": ("meV/atom", 1000.0)}
+
+_QUANTITIES = {
+    "density": "Density",
+    "self_diffusion": "Self-diffusion",
+    "force_rmse": "Force RMSE",
+    "force_mae": "Force MAE",
+    "energy_rmse_per_atom": "Energy RMSE",
+    "energy_mae_per_atom": "Energy MAE",
+    "energy_rmse_per_atom_offset_removed": "Energy RMSE, offset removed",
+    "energy_mae_per_atom_offset_removed": "Energy MAE, offset removed",
+    "msd": "Mean squared displacement",
+    "rdf": "Radial distribution",
+    "coordination": "Running coordination number",
+}
+
+
+def quantity_name(quantity: str) -> str:
+    """``"self_diffusion"`` as ``"Self-diffusion"``."""
+    return _QUANTITIES.get(quantity, quantity.replace("_", " ").capitalize())
+
+
+def unit_name(unit: str) -> str:
+    """``"g/cm^3"`` as ``"g/cm³"``, ``"A^2/ps"`` as ``"Å²/ps"``."""
+    unit = re.sub(r"\bA\b", "Å", unit)
+    unit = re.sub(r"\^(-?\d+)", lambda power: power.group(1).translate(_SUPERSCRIPT), unit)
+    return re.sub(r"(?<=[a-zÅ])(\d)\b", lambda power: power.group(1).translate(_SUPERSCRIPT), unit)
+
+
+def shown_unit(unit: str) -> tuple[str, float]:
+    """Unit a quantity is printed in, and the factor that takes a value there: energies per atom in meV."""
+    name, factor = _SHOWN_AS.get(unit, (unit, 1.0))
+    return unit_name(name), factor
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A bare number to ``digits`` significant digits, without an exponent where that reads well."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    power = _power(value)
+    if power >= 6 or power < -3:
+        return f"{value / 10.0**power:.{digits - 1}f} × 10{str(power).translate(_SUPERSCRIPT)}"
+    return f"{value:.{max(0, digits - 1 - power)}f}"
+
+
+def with_error(value: float, error: float) -> str:
+    """``"1.037 ± 0.003"``: the error to two digits below 0.3 of a decade, else one, the value to match it."""
+    if not math.isfinite(value):
+        return "–"
+    if not math.isfinite(error) or error <= 0:
+        return f"{number(value)} (no error)"
+    power = _power(max(abs(value), error))
+    if power >= 6 or power < -3:
+        return f"({_aligned(value / 10.0**power, error / 10.0**power)}) × 10{str(power).translate(_SUPERSCRIPT)}"
+    return _aligned(value, error)
+
+
+def duration(seconds: float) -> str:
+    """``"3 min 20 s"``, ``"2 h 05 min"``, ``"0.4 s"``."""
+    if not math.isfinite(seconds):
+        return "–"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def joined(words: list[str] | tuple[str, ...]) -> str:
+    """``"a, b and c"``."""
+    words = list(words)
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """``"1 frame"``, ``"2 frames"``."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def _power(value: float) -> int:
+    return math.floor(math.log10(abs(value)))
+
+
+def _aligned(value: float, error: float) -> str:
+    leading = error / 10.0 ** _power(error)
+    digits = (1 if leading < 3 else 0) - _power(error)
+    if digits < 0:
+        value, error, digits = round(value, digits), round(error, digits), 0
+    return f"{value:.{digits}f} ± {error:.{digits}f}"

@@ -1,0 +1,195 @@
+"""Statistics of correlated samples: how many independent ones there are, and what error that leaves.
+
+Kernels of arrays: no paths, no globals; random numbers come from the ``rng`` that is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+_FIRST_LAGS = 3  # lags that always count, however the noise falls (Chodera 2016)
+_START_CANDIDATES = 60
+
+
+def autocorrelation(series: np.ndarray) -> np.ndarray:
+    """Normalised autocorrelation of fluctuations, C(t) = <δa(0) δa(t)> / <δa²>, by FFT.
+
+    Parameters
+    ----------
+    series
+        ``(n,)``, equally spaced in time.
+
+    Returns
+    -------
+    ``(n,)``: C at lags 0 to n - 1, each averaged over the n - t pairs there are. Zero after lag 0 for a constant.
+    """
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    n = len(series)
+    if _is_constant(series):
+        return np.eye(1, n)[0]
+    fluctuation = np.asarray(series, dtype=float) - np.mean(series)
+    transform = rfft(fluctuation, next_fast_len(2 * n, real=True))
+    sums = irfft(np.abs(transform) ** 2, next_fast_len(2 * n, real=True))[:n]
+    return sums / (n - np.arange(n)) / (sums[0] / n)
+
+
+def statistical_inefficiency(series: np.ndarray) -> float:
+    """Number of consecutive samples that are worth one independent sample, g = 1 + 2 Σ (1 - t/n) C(t).
+
+    The sum ends where C first falls to zero, as in J. D. Chodera et al., J. Chem. Theory Comput. 3, 26 (2007),
+    eqs. 14-16. A constant series tells one thing only: g = n.
+
+    Parameters
+    ----------
+    series
+        ``(n,)``, equally spaced in time.
+
+    Returns
+    -------
+    g, between 1 and n.
+    """
+    n = len(series)
+    if n < 2 or _is_constant(series):
+        return float(max(n, 1))
+    correlation = autocorrelation(series)[1 : n - 1]
+    lags = np.arange(1, n - 1)
+    ends = np.flatnonzero((correlation <= 0.0) & (lags > _FIRST_LAGS))
+    stop = ends[0] if len(ends) else len(lags)
+    g = 1.0 + 2.0 * np.sum(correlation[:stop] * (1.0 - lags[:stop] / n))
+    return float(np.clip(g, 1.0, n))
+
+
+class Equilibration(NamedTuple):
+    """Where the equilibrated part of a series starts, its inefficiency, and its independent samples."""
+
+    start: int
+    inefficiency: float
+    n_eff: float
+
+
+def detect_equilibration(series: np.ndarray) -> Equilibration:
+    """The start that leaves the most independent samples: max over t0 of (n - t0) / g(t0).
+
+    J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (2016). Starts are tried at equal spacing, at most 60.
+
+    Parameters
+    ----------
+    series
+        ``(n,)``, equally spaced in time.
+    """
+    series = np.asarray(series, dtype=float)
+    n = len(series)
+    starts = range(0, max(n - 1, 1), max(1, n // _START_CANDIDATES))
+    tried = [(start, statistical_inefficiency(series[start:])) for start in starts]
+    start, g = max(tried, key=lambda pair: (n - pair[0]) / pair[1])
+    return Equilibration(start, g, (n - start) / g)
+
+
+def block_error(samples: np.ndarray, n_blocks: int = 10) -> np.ndarray | float:
+    """Standard error of the mean over the first axis, from the spread of ``n_blocks`` block means.
+
+    H. Flyvbjerg and H. G. Petersen, J. Chem. Phys. 91, 461 (1989): blocks longer than the correlation time are
+    independent. Samples left over by an uneven division go to the first blocks.
+
+    Parameters
+    ----------
+    samples
+        ``(n, ...)``, in time order.
+
+    Returns
+    -------
+    Array of the trailing shape, or a float; NaN with fewer than two samples.
+    """
+    samples = np.asarray(samples, dtype=float)
+    n_blocks = min(n_blocks, len(samples))
+    if n_blocks < 2:
+        error = np.full(samples.shape[1:], np.nan)
+    else:
+        means = np.array([block.mean(axis=0) for block in np.array_split(samples, n_blocks)])
+        error = means.std(axis=0, ddof=1) / np.sqrt(n_blocks)
+    return float(error) if error.ndim == 0 else error
+
+
+def bootstrap(
+    statistic: Callable[[np.ndarray], float | np.ndarray],
+    groups: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    n: int = 200,
+) -> float | np.ndarray:
+    """Standard error of a statistic when whole groups of samples, not samples, are independent.
+
+    Groups (the components of one structure's forces, the frames of one block) are drawn with replacement:
+    B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapter 8.
+
+    Parameters
+    ----------
+    statistic
+        Function of an integer array of sample indices, repeats included, giving a number or an array.
+    groups
+        Index array of each group.
+    n
+        Number of resamples.
+
+    Returns
+    -------
+    Standard deviation over the resamples, of the statistic's shape; NaN with fewer than two groups.
+    """
+    groups = [np.asarray(group, dtype=int) for group in groups]
+    if len(groups) < 2:
+        return np.asarray(statistic(np.concatenate(groups)), dtype=float) * np.nan if groups else np.nan
+    values = []
+    for _ in range(n):
+        drawn = rng.integers(len(groups), size=len(groups))
+        values.append(statistic(np.concatenate([groups[index] for index in drawn])))
+    error = np.std(np.asarray(values, dtype=float), axis=0, ddof=1)
+    return float(error) if np.ndim(error) == 0 else error
+
+
+class LinearFit(NamedTuple):
+    """Coefficients of a generalised least-squares fit, their covariance, and how well it fits.
+
+    ``weights`` of shape ``(n_coefficients, n)`` give the coefficients as ``weights @ y``.
+    """
+
+    coefficients: np.ndarray
+    covariance: np.ndarray
+    weights: np.ndarray
+    chi2: float
+    degrees_of_freedom: int
+
+
+def generalised_least_squares(design: np.ndarray, y: np.ndarray, covariance: np.ndarray) -> LinearFit:
+    """Best linear fit of correlated data: β = (Xᵀ C⁻¹ X)⁻¹ Xᵀ C⁻¹ y (A. C. Aitken, 1936).
+
+    Parameters
+    ----------
+    design
+        ``(n, n_coefficients)``.
+    y
+        ``(n,)``.
+    covariance
+        ``(n, n)``, of y; positive definite.
+    """
+    from scipy.linalg import cho_factor, cho_solve
+
+    scale = np.sqrt(np.diag(covariance))  # solve for correlations: the variances may span many decades
+    correlation = covariance / np.outer(scale, scale) + 1e-10 * np.eye(len(y))
+    factor = cho_factor(correlation, lower=True)
+    whitened = design / scale[:, None]
+    solved = cho_solve(factor, whitened)
+    coefficient_covariance = np.linalg.inv(whitened.T @ solved)
+    weights = coefficient_covariance @ solved.T / scale
+    coefficients = weights @ y
+    residual = (y - design @ coefficients) / scale
+    chi2 = float(residual @ cho_solve(factor, residual))
+    return LinearFit(coefficients, coefficient_covariance, weights, chi2, len(y) - design.shape[1])
+
+
+def _is_constant(series: np.ndarray) -> bool:
+    """No fluctuation beyond rounding."""
+    series = np.asarray(series, dtype=float)
+    return bool(np.ptp(series) <= 1e-12 * np.max(np.abs(series), initial=0.0))

@@ -1,0 +1,155 @@
+"""Workers: where tasks run. A pool of local processes that survives the death of any of them."""
+
+from __future__ import annotations
+
+import ctypes
+import heapq
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from typing import Any
+
+from ilforge.errors import DidNotFinish
+from ilforge.programs import thread_variables
+
+ATTEMPTS = 2
+"""A task whose worker dies under it is tried this often."""
+
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+"""TensorFlow: no start-up chatter, and one fixed order of summation."""
+
+
+@dataclass(order=True)
+class _Task:
+    order: tuple[float, int]
+    function: Callable[..., Any] = field(compare=False)
+    arguments: tuple[Any, ...] = field(compare=False)
+    future: Future = field(compare=False)
+    attempts: int = field(default=0, compare=False)
+
+
+class Workers:
+    """A priority queue in front of a process pool.
+
+    A task goes to a process only when one is free, so the most urgent waiting task always goes next. When a
+    process dies (out of memory, a crash in a library), the pool is made anew and the tasks that were running are
+    tried once more, alone at fault or not; a task that fails like that twice raises :class:`DidNotFinish`.
+
+    Parameters
+    ----------
+    count
+        Processes.
+    threads
+        Threads that numerical libraries may use in each.
+    """
+
+    def __init__(self, count: int, threads: int = 1):
+        self.count, self.threads = count, threads
+        self._waiting: list[_Task] = []
+        self._running: set[Future] = set()
+        self._lock = threading.RLock()
+        self._serial = itertools.count()
+        self._pool: ProcessPoolExecutor | None = None
+        self._closed = False
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, urgency: float = 0.0) -> Future:
+        """Run ``function(*arguments)`` in a process; the more urgent task first. Returns its future."""
+        task = _Task((-urgency, next(self._serial)), function, arguments, Future())
+        with self._lock:
+            if self._closed:
+                task.future.cancel()
+                return task.future
+            heapq.heappush(self._waiting, task)
+            self._fill()
+        return task.future
+
+    def close(self) -> None:
+        """Stop at once: forget waiting tasks and kill the processes."""
+        with self._lock:
+            self._closed = True
+            for task in self._waiting:
+                task.future.cancel()
+            self._waiting.clear()
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            for process in list((pool._processes or {}).values()):
+                process.kill()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < self.count and not self._closed:
+            task = heapq.heappop(self._waiting)
+            if task.future.cancelled():
+                continue
+            task.attempts += 1
+            try:
+                inner = self._processes().submit(task.function, *task.arguments)
+            except BrokenProcessPool:
+                self._pool = None
+                inner = self._processes().submit(task.function, *task.arguments)
+            self._running.add(inner)
+            inner.add_done_callback(lambda done, task=task: self._finished(task, done))
+
+    def _finished(self, task: _Task, inner: Future) -> None:
+        with self._lock:
+            self._running.discard(inner)
+            error = None if inner.cancelled() else inner.exception()
+            if isinstance(error, BrokenProcessPool) and not self._closed:
+                self._pool = None
+                if task.attempts < ATTEMPTS:
+                    heapq.heappush(self._waiting, task)
+                    self._fill()
+                    return
+                error = DidNotFinish(
+                    f"A worker process died twice while it ran {task.function.__module__}.{task.function.__name__}: "
+                    "it was killed, ran out of memory, or a library crashed. Fewer workers (machine.toml) need "
+                    "less memory."
+                )
+            self._fill()
+        if inner.cancelled() or self._closed:
+            task.future.cancel()
+        elif error is not None:
+            task.future.set_exception(error)
+        else:
+            task.future.set_result(inner.result())
+
+    def _processes(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # fresh interpreters (spawn): forked copies of a threaded process dead-lock, and inherit locks
+            # and numerical libraries read these variables when they are loaded, so they are set here already
+            os.environ.update(thread_variables(self.threads) | QUIET)
+            self._pool = ProcessPoolExecutor(
+                self.count,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_start_worker,
+                initargs=(os.getpid(),),
+            )
+        return self._pool
+
+
+def _start_worker(parent: int) -> None:
+    """Die with the parent, even when it is killed: no worker may outlive its study."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator stops its workers itself
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)

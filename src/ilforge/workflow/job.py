@@ -1,0 +1,103 @@
+"""A job: a stage at work. What its function may see and do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+from typing import Any
+
+from ilforge.workflow.executors import Workers
+from ilforge.workflow.stage import Stage
+from ilforge.workflow.store import ResultStore
+
+
+class Job:
+    """Handed to :attr:`Stage.work`.
+
+    Attributes
+    ----------
+    settings
+        The stage's settings.
+    directory
+        Scratch directory to fill. It may hold what a stopped run left: overwrite, or go on from it.
+    facts
+        Free remarks for the manifest (programs' versions, counts); not part of any key.
+    """
+
+    def __init__(self, stage: Stage, store: ResultStore, workers: Workers, urgency: float, watch: Any):
+        self.stage, self.store = stage, store
+        self.settings = stage.settings
+        self.directory = store.open_scratch(stage)
+        self.facts: dict[str, Any] = {}
+        self._workers, self._urgency, self._watch = workers, urgency, watch
+
+    @property
+    def threads(self) -> int:
+        return self._workers.threads
+
+    def input(self, name: str) -> Path:
+        """Directory of an input's result."""
+        return self.store.path(self.stage.inputs[name])
+
+    def expect(self, tasks: int) -> None:
+        """Say how many tasks there are, once that is known better than it was planned."""
+        self._watch.expect(self.stage, tasks)
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run one task in a worker and wait for it."""
+        future = self._submit(function, *arguments)
+        return future.result()
+
+    def each(self, function: Callable[..., Any], arguments: Sequence[tuple]) -> Iterator[tuple[int, Any]]:
+        """Run ``function(*arguments[i])`` for every i in workers; yield ``(i, result)`` as they finish.
+
+        On the first failure the rest is cancelled and the failure raised; finished tasks keep what they stored.
+        """
+        indices = {self._submit(function, *args): i for i, args in enumerate(arguments)}
+        waiting = set(indices)
+        try:
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield indices[future], future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def parts(self, function: Callable[..., None], arguments: Mapping[str, tuple]) -> dict[str, Path]:
+        """Run ``function(directory, *arguments[name])`` for every name, each filling a directory of its own.
+
+        A part is published by one rename when it is complete: a stopped stage goes on with the missing parts.
+        Parts are deleted when the stage is published.
+        """
+        root = self.directory / "parts"
+        paths = {name: root / name for name in arguments}
+        missing = [name for name in arguments if not paths[name].is_dir()]
+        self.expect(len(arguments))
+        self._watch.advance(self.stage, len(arguments) - len(missing))
+        for name in missing:
+            (root / f"{name}.partial").mkdir(parents=True, exist_ok=True)
+        work = [(function, paths[name], *arguments[name]) for name in missing]
+        for _ in self.each(_fill_part, work):
+            pass
+        return paths
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
+        future = self._workers.submit(function, *arguments, urgency=self._urgency)
+        future.add_done_callback(lambda done: self._advance(done))
+        return future
+
+    def _advance(self, done: Future) -> None:
+        if not done.cancelled() and done.exception() is None:
+            self._watch.advance(self.stage, 1)
+
+
+def _fill_part(function: Callable[..., None], path: Path, *arguments: Any) -> None:
+    partial = path.with_name(path.name + ".partial")
+    function(partial, *arguments)
+    if path.exists():
+        shutil.rmtree(path)
+    os.replace(partial, path)

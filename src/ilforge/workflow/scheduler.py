@@ -1,0 +1,190 @@
+"""Run stages: each as soon as its inputs are there, the longest chain first, nothing twice."""
+
+from __future__ import annotations
+
+import errno
+import platform
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from ilforge.errors import IlforgeError, MissingProgram, SettingsError
+from ilforge.programs import find, installed_versions
+from ilforge.workflow.executors import Workers
+from ilforge.workflow.job import Job
+from ilforge.workflow.progress import Watch
+from ilforge.workflow.stage import Stage, in_order, seconds_to_the_end
+from ilforge.workflow.store import ResultStore
+
+
+@dataclass
+class Outcome:
+    """What a run did, by stage key.
+
+    Attributes
+    ----------
+    reused, computed
+        Stages found finished, and stages computed now.
+    failed
+        Stages that ended in an error, with it.
+    blocked
+        Stages that wait for a failed one.
+    """
+
+    reused: list[Stage] = field(default_factory=list)
+    computed: list[Stage] = field(default_factory=list)
+    failed: list[tuple[Stage, BaseException]] = field(default_factory=list)
+    blocked: list[Stage] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        return not self.failed and not self.blocked
+
+
+def run_stages(targets: Sequence[Stage], store: ResultStore, workers: Workers, watch: Watch) -> Outcome:
+    """Make every target, reusing what the store holds.
+
+    The failure of one stage does not stop those that do not need it. A fault of the settings or a missing program
+    stops everything at once.
+
+    Raises
+    ------
+    SettingsError, MissingProgram
+        From any stage, or before the start when a program that will be needed is missing.
+    """
+    stages = in_order(targets)
+    outcome = Outcome()
+    finished = _look_up(stages, store, watch)
+    outcome.reused = [stage for stage in stages if stage.key in finished]
+    todo = [stage for stage in _needed(targets, finished) if stage.key not in finished]
+    for program in sorted({program for stage in todo for program in stage.programs}):
+        find(program)
+    watch.start(stages, todo)
+    _Run(todo, finished, store, workers, watch, outcome).go()
+    return outcome
+
+
+class _Run:
+    """The loop over ready stages; one coordinating thread a stage, the work itself in the workers."""
+
+    def __init__(
+        self,
+        todo: list[Stage],
+        finished: set[str],
+        store: ResultStore,
+        workers: Workers,
+        watch: Watch,
+        outcome: Outcome,
+    ):
+        self.todo, self.finished, self.store = list(todo), finished, store
+        self.workers, self.watch, self.outcome = workers, watch, outcome
+        self.urgency = seconds_to_the_end(todo) if todo else {}
+
+    def go(self) -> None:
+        running: dict[Future, Stage] = {}
+        threads = ThreadPoolExecutor(max_workers=max(1, len(self.todo)), thread_name_prefix="stage")
+        try:
+            while self.todo or running:
+                for stage in self._take_ready():
+                    running[threads.submit(self._make, stage)] = stage
+                if not running:
+                    break
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._settle(running.pop(future), future)
+            self.outcome.blocked = self.todo
+        finally:
+            if running:
+                self.workers.close()  # interrupted or fatal: nothing may go on in the background
+            threads.shutdown(wait=True, cancel_futures=True)
+
+    def _take_ready(self) -> list[Stage]:
+        ready = [s for s in self.todo if all(p.key in self.finished for p in s.inputs.values())]
+        self.todo = [stage for stage in self.todo if stage not in ready]
+        return ready
+
+    def _settle(self, stage: Stage, future: Future) -> None:
+        error = future.exception()
+        if error is None:
+            self.finished.add(stage.key)
+            self.outcome.computed.append(stage)
+            return
+        self.watch.failed(stage, error)
+        if isinstance(error, (SettingsError, MissingProgram)) or not isinstance(error, Exception):
+            raise error
+        self.outcome.failed.append((stage, error))
+
+    def _make(self, stage: Stage) -> None:
+        with self.store.stage_lock(stage):
+            if self.store.holds(stage):  # another study made it while this one waited
+                self.watch.finished(stage)
+                return
+            started = time.time()
+            job = Job(stage, self.store, self.workers, self.urgency[stage.key], self.watch)
+            self.watch.began(stage)
+            try:
+                stage.work(job)
+                self.store.publish(stage, _manifest(stage, job, started))
+            except OSError as error:
+                raise _in_words(error, self.store) from error
+            self.watch.finished(stage)
+
+
+def _look_up(stages: Sequence[Stage], store: ResultStore, watch: Watch) -> set[str]:
+    """Keys of the stages that the store holds undamaged; damaged ones are set aside, and that is said."""
+    finished = set()
+    for stage in stages:
+        if not store.holds(stage):
+            continue
+        fault = store.fault(stage)
+        if fault is None:
+            finished.add(stage.key)
+        else:
+            aside = store.set_aside(stage)
+            watch.say(
+                f"The stored result of '{stage.name}' is damaged: {fault}. It is made again; the old one is in {aside}"
+            )
+    return finished
+
+
+def _needed(targets: Sequence[Stage], finished: set[str]) -> list[Stage]:
+    """The stages that must be there to make the targets: what only finished stages read is not."""
+    needed: dict[str, Stage] = {}
+
+    def visit(stage: Stage) -> None:
+        if stage.key in needed or stage.key in finished:
+            return
+        for parent in stage.inputs.values():
+            visit(parent)
+        needed[stage.key] = stage
+
+    for target in targets:
+        visit(target)
+    return list(needed.values())
+
+
+def _manifest(stage: Stage, job: Job, started: float) -> dict:
+    return {
+        "name": stage.name,
+        "kind": stage.kind,
+        "version": stage.version,
+        "key": stage.key,
+        "settings": dict(stage.settings),
+        "inputs": {name: parent.key for name, parent in stage.inputs.items()},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "wall_s": round(time.time() - started, 3),
+        "host": platform.node(),
+        "programs": installed_versions(),
+        "facts": job.facts,
+    }
+
+
+def _in_words(error: OSError, store: ResultStore) -> IlforgeError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return IlforgeError(
+            f"The disk that holds {store.root} is full. Nothing finished is lost: free some space and run again, "
+            "or move the store with --store."
+        )
+    return IlforgeError(f"{error.strerror or error}: {error.filename or store.root}")

@@ -1,0 +1,106 @@
+"""A stage: a function of settings and inputs whose result is a directory named by what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ilforge.workflow.job import Job
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One step of a study.
+
+    Attributes
+    ----------
+    name
+        What the user sees: ``"label training frames"``. Not part of the key.
+    kind
+        What it does, one word: first half of its directory's name.
+    version
+        Raised when the same settings and inputs would give another result.
+    settings
+        Everything that decides the result, as JSON can hold it; never the machine.
+    inputs
+        The stages whose results it reads, by the name it knows them by.
+    work
+        Fills ``job.directory`` from ``job.settings`` and ``job.input(name)``.
+    tasks, task_seconds
+        Expected number of tasks and expected time of each on one core, s: for planning and progress only.
+    memory_GB
+        Expected memory of one task, GB: for planning only.
+    programs
+        Programs that it will start.
+    progress
+        For a stage of one long task: reads ``(steps done, steps in all)`` from its scratch directory.
+    """
+
+    name: str
+    kind: str
+    version: int
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Stage]
+    work: Callable[[Job], None]
+    tasks: int = 1
+    task_seconds: float = 1.0
+    memory_GB: float = 0.5
+    programs: tuple[str, ...] = ()
+    progress: Callable[[Path], tuple[int, int]] | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """``kind-`` and 20 hex digits of the SHA-256 of kind, version, settings and the inputs' keys."""
+        made_of = {
+            "kind": self.kind,
+            "version": self.version,
+            "settings": self.settings,
+            "inputs": {name: stage.key for name, stage in sorted(self.inputs.items())},
+        }
+        return f"{self.kind}-{hashlib.sha256(canonical_json(made_of).encode()).hexdigest()[:20]}"
+
+    @property
+    def seconds(self) -> float:
+        """Expected time of all its tasks on one core, s."""
+        return self.tasks * self.task_seconds
+
+
+def canonical_json(data: Any) -> str:
+    """JSON with sorted keys and no spaces: the same text for the same data, everywhere."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def in_order(targets: Iterable[Stage]) -> list[Stage]:
+    """The targets and everything they need, each once (by key), inputs first."""
+    ordered: dict[str, Stage] = {}
+
+    def visit(stage: Stage) -> None:
+        if stage.key in ordered:
+            return
+        for parent in stage.inputs.values():
+            visit(parent)
+        ordered[stage.key] = stage
+
+    for target in targets:
+        visit(target)
+    return list(ordered.values())
+
+
+def seconds_to_the_end(stages: Iterable[Stage]) -> dict[str, float]:
+    """For each key, the expected time of the longest chain of stages that starts with it, s.
+
+    The scheduler runs the longest chain first, which keeps all workers busy to the end (list scheduling by
+    critical path).
+    """
+    stages = list(stages)
+    remaining = {stage.key: stage.seconds for stage in stages}
+    for stage in reversed(stages):
+        for parent in stage.inputs.values():
+            remaining[parent.key] = max(remaining[parent.key], parent.seconds + remaining[stage.key])
+    return remaining

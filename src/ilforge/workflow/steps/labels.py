@@ -1,0 +1,75 @@
+"""Labels: every frame evaluated once by the reference, then judged by the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ase import Atoms
+
+from ilforge import frames, potentials
+from ilforge.labelling.gate import judge, tally
+from ilforge.labelling.label import evaluate
+from ilforge.labelling.store import LabelStore
+from ilforge.study.load import Study
+from ilforge.workflow.job import Job
+from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.structures import FRAMES, liquid_of
+from ilforge.workflow.store import write_json
+
+ACCEPTED, REJECTED, CENSUS = "accepted.xyz", "rejected.xyz", "census.json"
+
+
+def label_stage(study: Study, name: str, source: Stage, expected: int, file: str = FRAMES) -> Stage:
+    """``accepted.xyz`` with labels, ``rejected.xyz`` with reasons, ``census.json`` with counts and cost."""
+    spec = study.settings.reference.spec()
+    gate = study.settings.gate
+    liquid = liquid_of(study)
+    method = potentials.create(spec)
+    method_digest = potentials.digest(method)
+
+    def work(job: Job) -> None:
+        wanted = {frames.digest(frame): frame for frame in frames.read(job.input("frames") / file)}
+        with LabelStore(job.store.labels) as store:
+            store.absorb_inbox()
+            missing = store.missing(wanted, method_digest)
+            job.expect(len(missing))
+            tasks = [(wanted[digest], spec, job.threads, store.inbox, liquid) for digest in missing]
+            for _ in job.each(evaluate, tasks):
+                store.absorb_inbox()
+            labels = store.get_many(list(wanted), method_digest)
+        reasons = {digest: judge(labels[digest], liquid.topology, gate) for digest in wanted}
+        accepted = [labels[digest].on(frame) for digest, frame in wanted.items() if reasons[digest] is None]
+        rejected = [frame for digest, frame in wanted.items() if reasons[digest] is not None]
+        for digest, frame in wanted.items():
+            if reasons[digest] is not None:
+                frame.info["rejected"] = reasons[digest]
+        frames.write(job.directory / ACCEPTED, accepted)
+        frames.write(job.directory / REJECTED, rejected)
+        cost_s = sum(label.cost_s for label in labels.values())
+        write_json(job.directory / CENSUS, _census(wanted.values(), reasons, cost_s))
+        job.facts.update(labelled_now=len(missing), reused=len(wanted) - len(missing))
+
+    return Stage(
+        name=name,
+        kind="labels",
+        version=1,
+        settings={"reference": method.describe(), "gate": gate.model_dump()},
+        inputs={"frames": source},
+        work=work,
+        tasks=expected,
+        task_seconds=method.seconds_per_frame(liquid.topology.n_atoms),
+    )
+
+
+def _census(wanted: Iterable[Atoms], reasons: Mapping[str, str | None], cost_s: float) -> dict[str, Any]:
+    """Frames made and rejected by kind and recipe, reasons of rejection, cost on one core in s."""
+    rows: dict[str, dict[str, Any]] = {}
+    for frame, reason in zip(wanted, reasons.values(), strict=True):
+        row = rows.setdefault(f"{frame.info['kind']}/{frame.info['recipe']}", {"made": 0, "accepted": 0, "reasons": []})
+        row["made"] += 1
+        row["accepted"] += reason is None
+        row["reasons"].append(reason)
+    for row in rows.values():
+        row["rejected"] = tally(row.pop("reasons"))
+    return {"rows": rows, "cost_s": round(cost_s, 2)}

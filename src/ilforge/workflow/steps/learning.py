@@ -1,0 +1,115 @@
+"""Concurrent learning: explore with the committee, choose what it disagrees on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ilforge import frames, potentials
+from ilforge.sampling.exploration import explore, read_exploration, select, write_exploration
+from ilforge.study.load import Study
+from ilforge.study.settings import LearningSettings
+from ilforge.workflow.job import Job
+from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.models import model_spec
+from ilforge.workflow.steps.structures import FRAMES, liquid_of
+from ilforge.workflow.store import write_json
+
+SELECTION = "selection.json"
+
+
+def exploration_stage(study: Study, iteration: int, committee: Sequence[Stage], starts: Stage) -> Stage:
+    """NPT with the committee: ``frames.xyz`` to label and ``selection.json`` with every deviation."""
+    learning, liquid = study.settings.learning, liquid_of(study)
+    seed = study.seed("exploration", iteration)
+
+    def work(job: Job) -> None:
+        members = [model_spec(job.input(f"member{i}")) for i in range(len(committee))]
+        boxes = _starts(frames.read(job.input("starts") / FRAMES), learning.starts, seed)
+        pressure = study.settings.liquid.pressure_bar
+        parts = job.parts(
+            _explore,
+            {
+                f"run-{i:03d}": (
+                    members,
+                    box,
+                    liquid,
+                    learning,
+                    pressure,
+                    study.seed("explore", iteration, i),
+                    job.threads,
+                )
+                for i, box in enumerate(boxes)
+            },
+        )
+        selection = select(
+            [read_exploration(path) for path in parts.values()],
+            low=learning.deviation_low_eV_A,
+            high=learning.deviation_high_eV_A,
+            max_candidates=learning.max_candidates,
+        )
+        frames.write(job.directory / FRAMES, selection.frames)
+        write_json(job.directory / SELECTION, selection.as_json())
+
+    steps = learning.length_ps * 1000 / learning.timestep_fs
+    return Stage(
+        name=f"explore, iteration {iteration}",
+        kind="explore",
+        version=1,
+        settings={
+            "learning": learning.model_dump(exclude={"iterations"}),
+            "pressure_bar": study.settings.liquid.pressure_bar,
+            "seed": seed,
+        },
+        inputs={**{f"member{i}": stage for i, stage in enumerate(committee)}, "starts": starts},
+        work=work,
+        tasks=learning.starts,
+        task_seconds=5.0 + steps * 4e-4 * liquid.topology.n_atoms * len(committee) / 4,
+        memory_GB=1.5,
+        programs=("lmp",),
+    )
+
+
+def _starts(candidates: list, count: int, seed: int) -> list:
+    """Frames at equilibrium, as many as there are runs, from as many parents as possible."""
+    equilibrated = [frame for frame in candidates if frame.info["kind"] == "EQ"] or candidates
+    order = np.random.default_rng(seed).permutation(len(equilibrated))
+    by_parent: dict[str, list] = {}
+    for i in order:
+        by_parent.setdefault(equilibrated[i].info["parent"], []).append(equilibrated[i])
+    chosen: list = []
+    while len(chosen) < count:
+        for group in by_parent.values():
+            if len(chosen) < count:
+                chosen.append(group[len(chosen) // len(by_parent) % len(group)])
+    return chosen
+
+
+def _explore(
+    directory: Path,
+    members: list[dict[str, Any]],
+    box: Any,
+    liquid: Any,
+    learning: LearningSettings,
+    pressure_bar: float,
+    seed: int,
+    threads: int,
+) -> None:
+    committee = potentials.create({"kind": "committee", "members": members})
+    exploration = explore(
+        committee,
+        box,
+        liquid,
+        temperature_K=learning.temperature_K,
+        pressure_bar=pressure_bar,
+        timestep_fs=learning.timestep_fs,
+        length_ps=learning.length_ps,
+        interval_ps=learning.interval_ps,
+        seed=seed,
+        directory=directory,
+        threads=threads,
+    )
+    write_exploration(directory, exploration)

@@ -1,0 +1,90 @@
+"""MD with any potential from one description of the protocol, and what is measured on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ilforge import frames, potentials
+from ilforge.dynamics import run_md
+from ilforge.dynamics.protocol import MdProtocol
+from ilforge.dynamics.trajectory import Trajectory
+from ilforge.properties import measure
+from ilforge.study.load import Study
+from ilforge.study.settings import AnalysisSettings, MdSettings
+from ilforge.workflow.job import Job
+from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.models import model_spec
+from ilforge.workflow.steps.structures import FRAMES, liquid_of
+from ilforge.workflow.store import write_json
+
+MEASUREMENT = "measurement.json"
+
+
+def md_stage(
+    study: Study, settings: MdSettings, name: str, start: Stage, model: Stage | None, spec: dict[str, Any] | None
+) -> Stage:
+    """A trajectory (see :class:`~ilforge.dynamics.trajectory.Trajectory`) of a trained model or a given potential."""
+    liquid = liquid_of(study)
+    protocol = MdProtocol(
+        ensemble=settings.ensemble,
+        temperature_K=settings.temperature_K or study.settings.liquid.temperature_K,
+        pressure_bar=study.settings.liquid.pressure_bar if settings.pressure_bar is None else settings.pressure_bar,
+        timestep_fs=settings.timestep_fs,
+        length_ps=settings.length_ps,
+        equilibration_ps=settings.equilibration_ps,
+        interval_ps=settings.interval_ps,
+        seed=study.seed("md", settings.name),
+    )
+
+    def work(job: Job) -> None:
+        chosen = spec if model is None else model_spec(job.input("model"))
+        job.run(_run, chosen, job.input("start") / FRAMES, liquid, protocol, job.directory, job.threads)
+
+    n_atoms = liquid.topology.n_atoms
+    steps = protocol.equilibration_steps + protocol.n_frames * protocol.interval_steps
+    per_step = potentials.seconds_per_frame(name, n_atoms) if spec is None else (
+        potentials.create(spec).seconds_per_frame(n_atoms)
+    )  # fmt: skip
+    return Stage(
+        name=f"MD {settings.name} with {name}",
+        kind="md",
+        version=1,
+        settings={
+            "protocol": vars(protocol),
+            "spec": None if spec is None else potentials.create(spec).describe(),
+        },
+        inputs={"start": start, **({"model": model} if model else {})},
+        work=work,
+        task_seconds=5.0 + steps * per_step,
+        memory_GB=1.5,
+        programs=("lmp",) if name == "deepmd" else (),
+    )
+
+
+def analysis_stage(study: Study, trajectory: Stage, property_name: str) -> Stage:
+    """One property of one trajectory: ``measurement.json``."""
+    settings = getattr(study.settings.analysis, property_name)
+
+    def work(job: Job) -> None:
+        job.run(_measure, job.input("trajectory"), property_name, settings, job.directory)
+
+    return Stage(
+        name=f"{property_name} of {trajectory.name}",
+        kind=property_name,
+        version=1,
+        settings=settings.model_dump(),
+        inputs={"trajectory": trajectory},
+        work=work,
+        task_seconds=2.0,
+    )
+
+
+def _run(spec: dict, start: Path, liquid: Any, protocol: MdProtocol, directory: Path, threads: int) -> None:
+    run_md(potentials.create(spec), frames.read(start)[0], liquid, protocol, directory, threads=threads)
+
+
+def _measure(trajectory: Path, name: str, settings: Any, directory: Path) -> None:
+    analysis = AnalysisSettings(properties=[name], **{name: settings})
+    found = measure(Trajectory(trajectory), [name], analysis)[name]
+    write_json(directory / MEASUREMENT, found.to_json())

@@ -1,0 +1,150 @@
+"""Models: the frozen dataset, the trainings, and their validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ilforge import frames
+from ilforge.labelling.dataset import Dataset
+from ilforge.study.load import Study
+from ilforge.training import deepmd as deepmd_training
+from ilforge.training import mace as mace_training
+from ilforge.training.validation import errors, predict
+from ilforge.workflow.job import Job
+from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.labels import ACCEPTED
+from ilforge.workflow.steps.structures import liquid_of
+from ilforge.workflow.store import file_digest, write_json
+
+MACE_FILE, DEEPMD_FILE = "model.model", "model.pb"
+PREDICTIONS, ERRORS = "predictions.npz", "errors.json"
+
+
+def dataset_stage(study: Study, iteration: int, labels: Stage, before: Stage | None) -> Stage:
+    """The frozen split that all models of an iteration train on; frames seen before keep their side."""
+    seed = study.seed("split", iteration)
+    fraction = study.settings.training.early_stopping_fraction
+
+    def work(job: Job) -> None:
+        new = frames.read(job.input("labels") / ACCEPTED)
+        if before is None:
+            dataset = Dataset.split(new, fraction, seed)
+        else:
+            dataset = Dataset.read(job.input("before")).extended(new, fraction, seed)
+        dataset.write(job.directory)
+
+    return Stage(
+        name=f"freeze dataset {iteration}",
+        kind="dataset",
+        version=1,
+        settings={"fraction": fraction, "seed": seed},
+        inputs={"labels": labels, **({"before": before} if before else {})},
+        work=work,
+        task_seconds=0.5,
+    )
+
+
+def mace_stage(study: Study, iteration: int, dataset: Stage, frames_expected: int, before: Stage | None) -> Stage:
+    """A trained MACE: ``model.model``."""
+    settings = study.settings.training.mace
+    seed = study.seed("mace", iteration)
+
+    def work(job: Job) -> None:
+        start = job.input("before") / MACE_FILE if before else None
+        job.run(_train_mace, job.input("dataset"), settings, seed, job.directory, job.threads, start)
+
+    atoms = frames_expected * liquid_of(study).topology.n_atoms
+    return Stage(
+        name=f"train MACE, iteration {iteration}",
+        kind="mace",
+        version=1,
+        settings={"training": settings.model_dump(), "seed": seed},
+        inputs={"dataset": dataset, **({"before": before} if before else {})},
+        work=work,
+        task_seconds=mace_training.seconds(settings, atoms),
+        memory_GB=2.0,
+        programs=("mace_run_train",),
+        progress=mace_training.progress,
+    )
+
+
+def deepmd_stages(study: Study, iteration: int, dataset: Stage, before: Sequence[Stage] | None) -> list[Stage]:
+    """A committee of trained DeePMD models that differ in their seed: ``model.pb`` in each stage."""
+    return [
+        _deepmd_stage(study, iteration, member, dataset, before[member] if before else None)
+        for member in range(study.settings.training.deepmd.committee)
+    ]
+
+
+def _deepmd_stage(study: Study, iteration: int, member: int, dataset: Stage, before: Stage | None) -> Stage:
+    settings = study.settings.training.deepmd
+    seed = study.seed("deepmd", iteration, member)
+
+    def work(job: Job) -> None:
+        start = job.input("before") if before else None
+        job.run(_train_deepmd, job.input("dataset"), settings, seed, job.directory, job.threads, start)
+
+    return Stage(
+        name=f"train DeePMD {member + 1}, iteration {iteration}",
+        kind="deepmd",
+        version=1,
+        settings={"training": settings.model_dump(exclude={"committee"}), "seed": seed},
+        inputs={"dataset": dataset, **({"before": before} if before else {})},
+        work=work,
+        task_seconds=deepmd_training.seconds(settings, liquid_of(study).topology.n_atoms),
+        memory_GB=1.0,
+        programs=("dp",),
+        progress=deepmd_training.progress,
+    )
+
+
+def model_spec(directory: Path) -> dict[str, Any]:
+    """The trained model in a stage's directory as a potential, trusted by the digest of what was stored."""
+    kind, file = ("mace", MACE_FILE) if (directory / MACE_FILE).is_file() else ("deepmd", DEEPMD_FILE)
+    path = directory / file
+    return {"kind": kind, "path": str(path), "sha256": file_digest(path)}
+
+
+def validation_stage(
+    study: Study, name: str, labels: Stage, expected: int, model: Stage | None, spec: dict[str, Any] | None = None
+) -> Stage:
+    """A potential held against labels: ``predictions.npz`` and ``errors.json``."""
+    liquid, seed = liquid_of(study), study.seed("bootstrap")
+
+    def work(job: Job) -> None:
+        chosen = spec if model is None else model_spec(job.input("model"))
+        job.run(_validate, chosen, job.input("labels") / ACCEPTED, liquid, seed, job.directory, job.threads)
+
+    return Stage(
+        name=f"validate {name}",
+        kind="validation",
+        version=1,
+        settings={"spec": spec, "seed": seed},
+        inputs={"labels": labels, **({"model": model} if model else {})},
+        work=work,
+        task_seconds=8.0 + 0.05 * expected,
+        memory_GB=1.5,
+    )
+
+
+def _train_mace(dataset: Path, settings: Any, seed: int, directory: Path, threads: int, start: Path | None) -> None:
+    mace_training.train_mace(Dataset.read(dataset), settings, seed, directory, threads, start_from=start)
+
+
+def _train_deepmd(dataset: Path, settings: Any, seed: int, directory: Path, threads: int, start: Path | None) -> None:
+    deepmd_training.train_deepmd(Dataset.read(dataset), settings, seed, directory, threads, start_from=start)
+
+
+def _validate(spec: dict, labels: Path, liquid: Any, seed: int, directory: Path, threads: int) -> None:
+    predictions = predict(spec, frames.read(labels), liquid, threads)
+    predictions.save(directory / PREDICTIONS)
+    found = errors(predictions, np.random.default_rng(seed))
+    rows = [
+        {"quantity": quantity, "species": species, "dataset": dataset, **vars(estimate)}
+        for quantity, species, dataset, estimate in found
+    ]
+    write_json(directory / ERRORS, rows)

@@ -1,0 +1,216 @@
+"""The report: everything the finished stages hold, on one page."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import ilforge
+from ilforge import frames
+from ilforge.labelling.dataset import Dataset
+from ilforge.properties import Measurement
+from ilforge.report import write_report
+from ilforge.report.content import (
+    Cost,
+    FrameRow,
+    LearningRound,
+    NamedCurve,
+    Parity,
+    ReportContent,
+    StageRow,
+    Structure,
+    TrainingCurve,
+    Verdict,
+)
+from ilforge.training import learning_curve
+from ilforge.training.validation import Predictions
+from ilforge.workflow.job import Job
+from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.labels import CENSUS
+from ilforge.workflow.steps.learning import SELECTION
+from ilforge.workflow.steps.md import MEASUREMENT
+from ilforge.workflow.steps.models import PREDICTIONS
+from ilforge.workflow.steps.structures import FRAMES, liquid_of
+from ilforge.workflow.store import ResultStore, read_manifest
+
+if TYPE_CHECKING:
+    from ilforge.workflow.plan import Plan
+
+
+def report_stage(plan: Plan) -> Stage:
+    """``report.html``, ``results.json`` and ``results.csv`` of a whole study."""
+    study = plan.study
+
+    def work(job: Job) -> None:
+        write_report(job.directory, report_content(plan, job.store))
+
+    return Stage(
+        name="write the report",
+        kind="report",
+        version=1,
+        settings={"study": study.text, "ilforge": ilforge.__version__},
+        inputs={stage.key: stage for stage in plan.stages},
+        work=work,
+        task_seconds=3.0,
+    )
+
+
+def report_content(plan: Plan, store: ResultStore) -> ReportContent:
+    """Everything that is finished, as the report wants it."""
+    from ilforge.workflow.records import collect_records
+
+    study, liquid = plan.study, liquid_of(plan.study)
+    reference = study.settings.reference
+    name = reference.method if reference.kind == "xtb" else reference.kind.upper()
+    return ReportContent(
+        study=study.settings.name,
+        liquid=liquid.name,
+        liquid_label=liquid.label,
+        temperature_K=study.settings.liquid.temperature_K,
+        reference=name,
+        banner=f"Reference: {name}, not DFT",
+        ilforge_version=ilforge.__version__,
+        date=time.strftime("%Y-%m-%d"),
+        seed=study.settings.seed,
+        records=tuple(collect_records(plan, store)),
+        parity=tuple(_parity(key, store.path(stage)) for key, stage in plan.validations.items() if store.holds(stage)),
+        curves=tuple(_curves(plan, store)),
+        verdicts=tuple(_verdicts(plan, store)),
+        frames=tuple(_frame_rows(plan, store)),
+        learning=tuple(_learning_rounds(plan, store)),
+        training=tuple(_training_curves(plan, store)),
+        stages=tuple(_stage_rows(plan, store)),
+        costs=tuple(_costs(plan, store)),
+        structure=_structure(plan, store),
+        study_file=study.text,
+    )
+
+
+def _parity(key: tuple[int | None, str], directory: Path) -> Parity:
+    predictions = Predictions.load(directory / PREDICTIONS)
+    iteration, potential = key
+    return Parity(
+        potential=potential,
+        iteration=iteration,
+        datasets=tuple(predictions.kinds),
+        energies_reference=predictions.reference_energies,
+        energies_predicted=predictions.predicted_energies,
+        forces_reference=predictions.reference_forces,
+        forces_predicted=predictions.predicted_forces,
+        elements=tuple(predictions.elements),
+        frames=predictions.frame_of_atom,
+        recipes=tuple(predictions.recipes),
+    )
+
+
+def _held(stages: Mapping[Any, Stage], store: ResultStore) -> Iterator[tuple[Any, Stage]]:
+    """Those of the stages that are finished."""
+    return ((key, stage) for key, stage in stages.items() if store.holds(stage))
+
+
+def _measurements(plan: Plan, store: ResultStore):
+    for (protocol, potential, name), stage in _held(plan.analyses, store):
+        data = json.loads((store.path(stage) / MEASUREMENT).read_text())
+        yield protocol, potential, name, Measurement.from_json(data)
+
+
+def _curves(plan: Plan, store: ResultStore):
+    for protocol, potential, _, measurement in _measurements(plan, store):
+        for title, curve in measurement.curves.items():
+            kind, _, key = title.partition(" ")
+            yield NamedCurve(kind, protocol, potential, key, curve)
+
+
+def _verdicts(plan: Plan, store: ResultStore):
+    for protocol, potential, name, measurement in _measurements(plan, store):
+        if name == "health":
+            sound = all(verdict.ok for verdict in measurement.verdicts)
+            lines = tuple(verdict.what for verdict in measurement.verdicts)
+            yield Verdict(protocol, potential, "sound" if sound else "unphysical", lines)
+
+
+def _frame_rows(plan: Plan, store: ResultStore):
+    for dataset, stage in _held(plan.labels, store):
+        census = json.loads((store.path(stage) / CENSUS).read_text())
+        for key, row in census["rows"].items():
+            kind, recipe = key.split("/")
+            rejected = {reason: n for reason, n in row["rejected"].items() if reason != "accepted"}
+            yield FrameRow(dataset, kind, recipe, row["made"], row["accepted"], rejected)
+
+
+def _learning_rounds(plan: Plan, store: ResultStore):
+    settings = plan.study.settings.learning
+    for i, stage in _held(dict(enumerate(plan.explorations)), store):
+        selection = json.loads((store.path(stage) / SELECTION).read_text())
+        yield LearningRound(
+            iteration=i + 1,
+            deviations=np.array(selection["deviations"], dtype=float),
+            accurate=selection["accurate"],
+            candidate=selection["candidate"],
+            failed=selection["failed"],
+            low_eV_A=settings.deviation_low_eV_A,
+            high_eV_A=settings.deviation_high_eV_A,
+            labelled=selection["chosen"],
+        )
+
+
+def _training_curves(plan: Plan, store: ResultStore):
+    for (iteration, kind), members in plan.trained.items():
+        for number, stage in _held(dict(enumerate(members)), store):
+            progress, rmse = learning_curve(store.path(stage))
+            yield TrainingCurve(
+                kind,
+                iteration,
+                number + 1 if len(members) > 1 else None,
+                progress,
+                "epoch" if kind == "mace" else "step",
+                rmse,
+            )
+
+
+def _stage_rows(plan: Plan, store: ResultStore):
+    for stage in plan.stages:
+        if stage is not plan.report and store.holds(stage):
+            manifest = read_manifest(store.path(stage))
+            yield StageRow(
+                stage=manifest["name"],
+                key=manifest["key"],
+                seconds=manifest["wall_s"],
+                host=manifest["host"],
+                programs=manifest["programs"],
+                seed=stage.settings.get("seed"),
+                finished=manifest["finished"],
+            )
+
+
+def _costs(plan: Plan, store: ResultStore):
+    labels, seconds = 0, 0.0
+    for _, stage in _held(plan.labels, store):
+        census: dict[str, Any] = json.loads((store.path(stage) / CENSUS).read_text())
+        labels += sum(row["made"] for row in census["rows"].values())
+        seconds += census["cost_s"]
+    yield Cost("labels", labels, "frames", seconds)
+    for (iteration, kind), members in plan.trained.items():
+        if not all(store.holds(stage) for stage in members):
+            continue
+        spent = sum(read_manifest(store.path(stage))["wall_s"] for stage in members)
+        frames_seen = len(Dataset.read(store.path(plan.datasets[iteration])).train)
+        yield Cost(f"training {kind}, iteration {iteration}", frames_seen, "frames", spent)
+
+
+def _structure(plan: Plan, store: ResultStore) -> Structure | None:
+    if not store.holds(plan.frames["training"]):
+        return None
+    frame = frames.read(store.path(plan.frames["training"]) / FRAMES)[0]
+    topology = liquid_of(plan.study).topology
+    return Structure(
+        f"{frame.info['ions']}, {frame.info['recipe']}, first training frame",
+        frame,
+        topology.bonds,
+        tuple(topology.atom_species),
+    )

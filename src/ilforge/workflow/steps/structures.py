@@ -1,0 +1,189 @@
+"""Boxes and frames: packed, then sampled at equilibrium and away from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ilforge import frames, potentials
+from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.packing import pack
+from ilforge.sampling.equilibrated import sample_equilibrated
+from ilforge.sampling.nonequilibrated import relax_packed, sample_hot
+from ilforge.study.load import Study
+from ilforge.study.settings import FrameCounts
+from ilforge.workflow.job import Job
+from ilforge.workflow.stage import Stage
+
+FRAMES = "frames.xyz"
+
+
+def liquid_of(study: Study) -> Liquid:
+    """The study's liquid, with the user's own ions.
+
+    Raises
+    ------
+    SettingsError
+        For an unknown ion or a box that is not neutral.
+    """
+    liquid = study.settings.liquid
+    return Liquid.of(liquid.ions, liquid.define, study.folder)
+
+
+def identity(liquid: Liquid) -> dict[str, Any]:
+    """What a liquid is, for keys of stages: a user's ion is its atoms and bonds, not only its name."""
+    return {
+        "label": liquid.label,
+        "ions": {
+            ion.name: {
+                "charge": ion.charge,
+                "symbols": list(ion.symbols),
+                "bonds": [[int(a), int(b)] for a, b in ion.bonds],
+            }
+            for ion, _ in liquid.ions
+        },
+    }
+
+
+def sampling_potential(study: Study) -> dict[str, Any]:
+    """The potential that moves atoms while sampling."""
+    return study.settings.sampling.potential.spec()
+
+
+def frames_stage(study: Study, purpose: str) -> Stage:
+    """EQ and nEQ frames for ``"training"`` or ``"validation"``: ``frames.xyz``."""
+    sampling = study.settings.sampling
+    counts: FrameCounts = getattr(sampling, purpose)
+    liquid = liquid_of(study)
+    boxes = {
+        name: {**box, "seed": study.seed(purpose, name)}
+        for name, box in _boxes(counts, sampling.density_ratios, purpose).items()
+    }
+    settings = {
+        "liquid": identity(liquid),
+        "temperature_K": study.settings.liquid.temperature_K,
+        "density_g_cm3": study.settings.liquid.density_g_cm3,
+        "boxes": boxes,
+        "potential": potentials.create(sampling_potential(study)).describe(),
+        "sampling": sampling.model_dump(exclude={"training", "validation", "potential", "density_ratios"}),
+        "bond_factor": study.settings.gate.bond_factor,
+    }
+
+    def work(job: Job) -> None:
+        spec = sampling_potential(study)
+        parts = job.parts(
+            _sample_box,
+            {name: (liquid, spec, box, settings, name, job.threads) for name, box in boxes.items()},
+        )
+        frames.write(job.directory / FRAMES, [frame for path in parts.values() for frame in frames.read(path / FRAMES)])
+
+    cost = potentials.create(sampling_potential(study)).seconds_per_frame(liquid.topology.n_atoms)
+    steps = (sampling.equilibration_ps + counts.eq_frames_per_box * sampling.interval_ps) * 1000
+    share = counts.eq_boxes / max(1, len(boxes))
+    return Stage(
+        name=f"sample {purpose} frames",
+        kind="frames",
+        version=1,
+        settings=settings,
+        inputs={},
+        work=work,
+        tasks=len(boxes),
+        task_seconds=2.0 + share * cost * steps / sampling.timestep_fs,
+        programs=("packmol",),
+    )
+
+
+def frame_count(counts: FrameCounts) -> int:
+    """Number of frames that a set of boxes gives."""
+    return counts.eq_boxes * counts.eq_frames_per_box + counts.packed + counts.hot_boxes * counts.hot_frames_per_box
+
+
+def start_stage(study: Study) -> Stage:
+    """One equilibrated box that every MD run starts from: ``frames.xyz`` of one frame."""
+    sampling, liquid = study.settings.sampling, liquid_of(study)
+    box = {"recipe": "nvt", "density_ratio": 1.0, "frames": 1, "seed": study.seed("md start")}
+    settings = {
+        "liquid": identity(liquid),
+        "temperature_K": study.settings.liquid.temperature_K,
+        "density_g_cm3": study.settings.liquid.density_g_cm3,
+        "box": box,
+        "potential": potentials.create(sampling_potential(study)).describe(),
+        "sampling": sampling.model_dump(include={"timestep_fs", "equilibration_ps", "interval_ps"}),
+    }
+
+    def work(job: Job) -> None:
+        job.run(_sample_box, job.directory, liquid, sampling_potential(study), box, settings, "md-start", job.threads)
+
+    return Stage(
+        name="equilibrate the box that MD starts from",
+        kind="start",
+        version=1,
+        settings=settings,
+        inputs={},
+        work=work,
+        task_seconds=10.0,
+        programs=("packmol",),
+    )
+
+
+def _boxes(counts: FrameCounts, ratios: list[float], purpose: str) -> dict[str, dict[str, Any]]:
+    """Recipe, density ratio and number of frames of every box, by name; ratios are taken in turn."""
+    kinds = {
+        "nvt": (counts.eq_boxes, counts.eq_frames_per_box),
+        "packed": (counts.packed, 1),
+        "hot": (counts.hot_boxes, counts.hot_frames_per_box),
+    }
+    return {
+        f"{purpose}-{recipe}-{i:03d}": {
+            "recipe": recipe,
+            "density_ratio": ratios[i % len(ratios)],
+            "frames": per_box,
+        }
+        for recipe, (count, per_box) in kinds.items()
+        for i in range(count if per_box else 0)
+    }
+
+
+def _sample_box(
+    directory: Path,
+    liquid: Liquid,
+    spec: Mapping[str, Any],
+    box: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    name: str,
+    threads: int,
+) -> None:
+    """Pack one box and take its frames: a task for a worker."""
+    packed = pack(liquid, settings["density_g_cm3"] * box["density_ratio"], box["seed"], directory=directory)
+    packed.info.update(parent=name, seed=box["seed"], density_ratio=box["density_ratio"])
+    potential = potentials.create(spec)
+    sampling = settings["sampling"]
+    if box["recipe"] == "packed":
+        sampled = [relax_packed(packed, liquid, potential, sampling["packed_steps"])]
+    elif box["recipe"] == "hot":
+        sampled = sample_hot(
+            packed,
+            liquid,
+            potential,
+            temperature_K=sampling["hot_temperature_K"],
+            timestep_fs=sampling["hot_timestep_fs"],
+            interval_ps=sampling["hot_interval_ps"],
+            n_frames=box["frames"],
+            seed=box["seed"],
+            bond_factor=settings["bond_factor"],
+        )
+    else:
+        sampled = sample_equilibrated(
+            packed,
+            liquid,
+            potential,
+            temperature_K=settings["temperature_K"],
+            timestep_fs=sampling["timestep_fs"],
+            equilibration_ps=sampling["equilibration_ps"],
+            interval_ps=sampling["interval_ps"],
+            n_frames=box["frames"],
+            seed=box["seed"],
+            threads=threads,
+        )
+    frames.write(directory / FRAMES, sampled)

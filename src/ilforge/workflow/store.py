@@ -1,0 +1,172 @@
+"""The store: one directory a finished stage, published by one rename, checked by digest when it is used.
+
+::
+
+    ilforge-store/
+      results/<kind>-<hash>/   a finished stage; manifest.json was written last
+      scratch/<kind>-<hash>/   a stage at work, or one that was stopped: a new run goes on from it
+      damaged/                 results whose files no longer match their manifest
+      labels/                  labels, one by one, shared by all studies (see ilforge.labelling.store)
+      locks/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ilforge.errors import IlforgeError, SettingsError
+from ilforge.workflow.stage import Stage
+
+MANIFEST = "manifest.json"
+
+
+class ResultStore:
+    """Finished stages on disk.
+
+    Parameters
+    ----------
+    root
+        Folder of the store; made when it is not there.
+    """
+
+    def __init__(self, root: Path):
+        self.root = Path(root).absolute()
+        self.results, self.scratch = self.root / "results", self.root / "scratch"
+        self.labels, self.locks, self.damaged = self.root / "labels", self.root / "locks", self.root / "damaged"
+
+    def prepare(self) -> None:
+        """Make the folders.
+
+        Raises
+        ------
+        SettingsError
+            When the store cannot be written to.
+        """
+        try:
+            for folder in (self.results, self.scratch, self.labels, self.locks):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self.scratch / f".probe-{os.getpid()}"
+            probe.write_text("x")
+            probe.unlink()
+        except OSError as error:
+            raise SettingsError(
+                f"The store {self.root} cannot be written to ({error.strerror}). Name another folder with "
+                "--store, or with `store` in machine.toml."
+            ) from error
+
+    def path(self, stage: Stage) -> Path:
+        """Where the stage's result is, or will be."""
+        return self.results / stage.key
+
+    def holds(self, stage: Stage) -> bool:
+        """Whether the stage is finished: a look at the manifest only."""
+        return (self.path(stage) / MANIFEST).is_file()
+
+    def fault(self, stage: Stage) -> str | None:
+        """What is wrong with a finished stage's files; None when every digest holds."""
+        directory = self.path(stage)
+        try:
+            files = read_manifest(directory)["files"]
+        except (OSError, ValueError, KeyError) as error:
+            return f"its manifest cannot be read ({error})"
+        for name, expected in files.items():
+            try:
+                if file_digest(directory / name) != expected:
+                    return f"{name} is not what was stored"
+            except OSError as error:
+                return f"{name} cannot be read ({error.strerror})"
+        return None
+
+    def set_aside(self, stage: Stage) -> Path:
+        """Move a damaged result out of the way, so that it is made again."""
+        self.damaged.mkdir(exist_ok=True)
+        target = self.damaged / f"{stage.key}-{time.time_ns()}"
+        os.replace(self.path(stage), target)
+        return target
+
+    def open_scratch(self, stage: Stage) -> Path:
+        """The stage's scratch directory, with whatever an earlier, stopped run left there."""
+        directory = self.scratch / stage.key
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
+
+    def publish(self, stage: Stage, manifest: dict[str, Any]) -> Path:
+        """Digest the scratch directory's files, write the manifest last, and rename it into place."""
+        directory = self.scratch / stage.key
+        shutil.rmtree(directory / "parts", ignore_errors=True)
+        files = {
+            str(path.relative_to(directory)): file_digest(path)
+            for path in sorted(directory.rglob("*"))
+            if path.is_file()
+        }
+        write_json(directory / MANIFEST, {**manifest, "files": files})
+        os.replace(directory, self.path(stage))
+        return self.path(stage)
+
+    @contextlib.contextmanager
+    def stage_lock(self, stage: Stage) -> Iterator[None]:
+        """Hold a stage: another run that wants the same stage waits here and then finds it finished."""
+        with open(self.locks / f"{stage.key}.lock", "w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def at_work(self, stage: Stage) -> bool:
+        """Whether some process holds the stage right now."""
+        lock = self.locks / f"{stage.key}.lock"
+        if not lock.is_file():
+            return False
+        with open(lock) as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
+
+
+@contextlib.contextmanager
+def study_lock(folder: Path, name: str) -> Iterator[None]:
+    """Hold a study of this store: a second run of it is refused, with who holds it and since when."""
+    with open(folder / f"study-{name}.lock", "a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+            handle.seek(0)
+            raise IlforgeError(
+                f"The study {name} is running already ({handle.read().strip() or 'by another process'}). "
+                "Wait for it to end, follow it with `ilforge status`, or stop it first."
+            ) from None
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        handle.flush()
+        yield
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """What made a result, when, where, with which programs, and the digest of each of its files."""
+    return json.loads((directory / MANIFEST).read_text())
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON: the whole file or none of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
+    os.replace(partial, path)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

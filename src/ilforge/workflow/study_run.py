@@ -1,0 +1,139 @@
+"""Run, plan and look at a study: what the commands ``run``, ``check``, ``status`` and ``results`` stand on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from ilforge.errors import MissingProgram
+from ilforge.programs import find
+from ilforge.report import write_report
+from ilforge.study.load import Study
+from ilforge.study.machine import Machine
+from ilforge.workflow.executors import Workers
+from ilforge.workflow.plan import Plan, make_plan
+from ilforge.workflow.progress import Watch
+from ilforge.workflow.scheduler import Outcome, run_stages
+from ilforge.workflow.stage import Stage, seconds_to_the_end
+from ilforge.workflow.steps.reporting import report_content
+from ilforge.workflow.store import ResultStore, read_manifest, study_lock
+
+PUBLISHED = ("report.html", "results.json", "results.csv")
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a study will take, before it starts.
+
+    Attributes
+    ----------
+    rows
+        ``(stage, whether it is done)`` in order.
+    seconds
+        Expected time of what is missing, s, on this machine's workers.
+    memory_GB
+        Expected memory when all workers are busy with the largest tasks, GB.
+    missing
+        Programs that are needed and not installed.
+    """
+
+    rows: list[tuple[Stage, bool]]
+    seconds: float
+    memory_GB: float
+    missing: list[MissingProgram]
+
+
+def check_study(study: Study, machine: Machine) -> Check:
+    """Plan a study and look up what is done; compute nothing, write nothing."""
+    plan, store = make_plan(study), ResultStore(Path(machine.store))
+    rows = [(stage, store.holds(stage)) for stage in plan.stages]
+    todo = [stage for stage, done in rows if not done]
+    missing = []
+    for program in sorted({program for stage in todo for program in stage.programs}):
+        try:
+            find(program)
+        except MissingProgram as error:
+            missing.append(error)
+    longest = max(seconds_to_the_end(todo).values(), default=0.0)
+    spread = sum(stage.seconds for stage in todo) / machine.worker_count
+    largest = sorted((stage.memory_GB for stage in todo), reverse=True)[: machine.worker_count]
+    return Check(rows, max(longest, spread), sum(largest) + 0.5 if todo else 0.0, missing)
+
+
+def run_study(study: Study, machine: Machine, console: Console, quiet: bool = False) -> tuple[Outcome, Path]:
+    """Compute what is missing of a study, and put its report into the output folder.
+
+    Returns
+    -------
+    Outcome, Path
+        What was done, and the folder that holds ``report.html``, ``results.json`` and ``results.csv``.
+
+    Raises
+    ------
+    IlforgeError
+        When the study is running already, or cannot start.
+    """
+    plan = make_plan(study)
+    folder = output_folder(study, machine)
+    store = ResultStore(Path(machine.store))
+    store.prepare()
+    with study_lock(store.locks, study.settings.name):
+        watch = Watch(console, store, machine.worker_count, quiet)
+        try:
+            with Workers(machine.worker_count, machine.threads) as workers:
+                outcome = run_stages(plan.stages, store, workers, watch)
+        finally:
+            watch.stop()
+        if outcome.complete:
+            _publish(plan, store, folder)
+    return outcome, folder
+
+
+def output_folder(study: Study, machine: Machine) -> Path:
+    """Where a study's report goes."""
+    return Path(machine.output).absolute() / study.settings.name
+
+
+def _publish(plan: Plan, store: ResultStore, folder: Path) -> None:
+    """Copy the report out of the store, each file whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in PUBLISHED:
+        source, target = store.path(plan.report) / name, folder / name
+        partial = target.with_name(name + ".partial")
+        shutil.copyfile(source, partial)
+        os.replace(partial, target)
+
+
+@dataclass(frozen=True)
+class StageState:
+    """One stage as ``ilforge status`` shows it; ``wall_s`` is None until it is done."""
+
+    stage: Stage
+    state: str
+    wall_s: float | None = None
+
+
+def study_status(study: Study, machine: Machine) -> list[StageState]:
+    """The state of every stage: done, at work, begun (a run was stopped in it), or to do."""
+    store = ResultStore(Path(machine.store))
+    states = []
+    for stage in make_plan(study).stages:
+        if store.holds(stage):
+            states.append(StageState(stage, "done", read_manifest(store.path(stage))["wall_s"]))
+        elif store.at_work(stage):
+            states.append(StageState(stage, "at work"))
+        else:
+            begun = (store.scratch / stage.key).is_dir()
+            states.append(StageState(stage, "begun, then stopped" if begun else "to do"))
+    return states
+
+
+def write_partial_report(study: Study, machine: Machine) -> Path:
+    """The report of what is finished so far, in the output folder."""
+    folder = output_folder(study, machine)
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_report(folder, report_content(make_plan(study), ResultStore(Path(machine.store))))
