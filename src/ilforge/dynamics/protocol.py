@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+CONSTRAIN_ABOVE_FS = 1.0
+"""Time step from which bonds to H cannot be left to vibrate (period of 11 fs), fs."""
 
 
 @dataclass(frozen=True)
@@ -17,11 +21,18 @@ class MdProtocol:
     timestep_fs
         Time step, fs.
     equilibration_ps, length_ps
-        Unrecorded start and recorded length, ps.
+        Unrecorded start and recorded length, ps. The unrecorded start of an NVE run is NVT.
     interval_ps
         Time between recorded frames, ps.
     seed
         Seed of velocities, thermostat and barostat.
+    minimise_steps
+        Steps of energy minimisation before anything moves.
+    constrain_hydrogens
+        Hold the lengths of bonds to H. Without it they are held when the time step exceeds 1 fs and the engine
+        and the potential can.
+    checkpoint_steps
+        Steps between the points from which a killed run goes on, rounded up to whole frames.
     """
 
     ensemble: Literal["NVE", "NVT", "NPT"]
@@ -32,11 +43,19 @@ class MdProtocol:
     seed: int
     pressure_bar: float = 1.01325
     equilibration_ps: float = 0.0
+    minimise_steps: int = 0
+    constrain_hydrogens: bool | None = None
+    checkpoint_steps: int = 5000
 
     @property
     def interval_steps(self) -> int:
         """Steps between recorded frames."""
         return max(1, round(self.interval_ps * 1000 / self.timestep_fs))
+
+    @property
+    def frame_interval_ps(self) -> float:
+        """Time between recorded frames as it is run, a whole number of steps, ps."""
+        return self.interval_steps * self.timestep_fs / 1000
 
     @property
     def n_frames(self) -> int:
@@ -46,3 +65,15 @@ class MdProtocol:
     @property
     def equilibration_steps(self) -> int:
         return round(self.equilibration_ps * 1000 / self.timestep_fs)
+
+    @property
+    def checkpoint_frames(self) -> int:
+        """Frames between checkpoints."""
+        return max(1, math.ceil(self.checkpoint_steps / self.interval_steps))
+
+    @property
+    def hydrogens_held(self) -> bool:
+        """Whether bonds to H are to be held."""
+        if self.constrain_hydrogens is None:
+            return self.timestep_fs > CONSTRAIN_ABOVE_FS
+        return self.constrain_hydrogens

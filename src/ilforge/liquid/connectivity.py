@@ -41,14 +41,15 @@ def bond_graph(atoms: Atoms, factor: float, unbonded: np.ndarray | None = None) 
     return _pairs(np.unique(i[keep].astype(np.int64) * len(atoms) + j[keep]), len(atoms))
 
 
-def closest_contact(atoms: Atoms, topology: Topology, cutoff: float = 3.0) -> float:
-    """Smallest distance between atoms of different molecules, or of a molecule and its own image, Å.
+def contacts(atoms: Atoms, topology: Topology, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of atoms within ``cutoff`` (Å) that are not of one and the same molecule.
 
-    Molecules must be whole. Beyond ``cutoff`` the answer is infinity.
+    A molecule and its own periodic image count as two. Molecules must be whole. Returns the indices ``i`` and
+    ``j`` and their distances in Å, each of length ``n_pairs``; every pair occurs both ways.
     """
     i, j, distance, shift = _neighbours(atoms, "ijdS", cutoff)
-    within = (topology.molecules[i] == topology.molecules[j]) & ~shift.any(axis=1)
-    return float(np.min(distance[~within], initial=np.inf))
+    apart = (topology.molecules[i] != topology.molecules[j]) | shift.any(axis=1)
+    return i[apart], j[apart], distance[apart]
 
 
 def fragmentation(atoms: Atoms, topology: Topology, factor: float) -> str | None:

@@ -90,9 +90,7 @@ def _read_catalogue() -> dict[str, CatalogueEntry]:
 CATALOGUE: Mapping[str, CatalogueEntry] = _read_catalogue()
 """Ions known by name, in the order of the catalogue file."""
 
-_BY_ANY_NAME = {
-    known.lower(): entry.name for entry in CATALOGUE.values() for known in (entry.name, *entry.aliases)
-}
+_BY_ANY_NAME = {known.lower(): entry.name for entry in CATALOGUE.values() for known in (entry.name, *entry.aliases)}
 _VALID_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+\-]*")
 
 
@@ -174,9 +172,7 @@ def _ion(name: str, molecule, positions: np.ndarray, **about) -> Ion:
     """An Ion from its atoms, bonds and charges as RDKit holds them."""
     from ilforge.liquid import structures
 
-    bonds = sorted(
-        tuple(sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()))) for bond in molecule.GetBonds()
-    )
+    bonds = sorted(tuple(sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()))) for bond in molecule.GetBonds())
     symbols = tuple(atom.GetSymbol() for atom in molecule.GetAtoms())
     smiles, ordered = structures.smiles_of(molecule)
     return Ion(

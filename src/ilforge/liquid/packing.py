@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
-from scipy.spatial.distance import pdist
+from ase.data import atomic_numbers, covalent_radii
+from scipy.spatial.transform import Rotation
 
 from ilforge import frames, programs
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
-from ilforge.liquid.connectivity import closest_contact
+from ilforge.liquid.connectivity import NEVER_BONDED, contacts
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.structures import conformers
 
 DENSITIES = (0.05, 4.0)
 """Densities in g/cm^3 that an ionic liquid, or its vapour-like expansion, can have."""
-_TRIES = 4  # with the wanted distance, each with conformers and a seed of its own
-_LOOSER = (1.9, 1.8, 1.7, 1.6)  # Å; closer atoms would be bonded
-_LOOPS = 40  # of PACKMOL's optimiser in one attempt: a new start beats more of the same
+_HYDROGEN_SCALES = (1.0, 0.9, 0.8)  # hydrogens may come closer, down to 1.6 Å, where space is short
+_TRIES = 4  # at each scale, with conformers and a seed of their own
+_LOOPS = 40  # of PACKMOL's optimiser in one try: a new start beats more of the same
+_BONDED = 1.3  # times the sum of covalent radii: closer atoms might be taken for bonded
 _CONFORMERS = 16  # of each flexible ion: more change nothing in a liquid
+_ROTATIONS = 100  # tried for a conformer that is long for its box
+_MARGIN = 0.05  # Å; what it may lose when PACKMOL turns it by half a degree
 _SLACK = 0.02  # Å; PACKMOL's own precision
 
 
@@ -62,7 +68,7 @@ def pack(
     if not DENSITIES[0] <= density_g_cm3 <= DENSITIES[1]:
         raise SettingsError(
             f"A density of {density_g_cm3:g} g/cm^3 for {liquid.label} is outside {DENSITIES[0]:g} to "
-            f"{DENSITIES[1]:g} g/cm^3. Ionic liquids have 0.9 to 1.8: check liquid.density_g_cm3 and its unit."
+            f"{DENSITIES[1]:g} g/cm^3. Ionic liquids have 0.9 to 1.8: check liquid.density_g_cm3."
         )
     if directory is not None:
         Path(directory).mkdir(parents=True, exist_ok=True)
@@ -74,31 +80,48 @@ def pack(
 def _pack_in(directory: Path, liquid: Liquid, density: float, seed: int, tolerance: float) -> Atoms:
     side = round(liquid.volume(density) ** (1 / 3), 6)
     rng = np.random.default_rng(seed)
-    best, closest = None, 0.0
-    for distance in (tolerance,) * _TRIES + tuple(d for d in _LOOSER if d < tolerance):
-        box = _run_packmol(directory, liquid, side, distance, rng)
-        contact = closest_contact(box, liquid.topology)
-        if contact > closest:
-            best, closest = box, contact
-        if closest >= distance - _SLACK:
-            break
-    if best is None or closest < min(tolerance, _LOOSER[-1]) - _SLACK:
-        raise DidNotConverge(
-            f"PACKMOL found no box of {liquid.label} at {density:g} g/cm^3 (side {side:.2f} Å) in which molecules "
-            f"keep {_LOOSER[-1]} Å apart; the best had {closest:.2f} Å. Lower the density, or take more ions."
-        )
-    return best
+    closest = 0.0
+    for scale in _HYDROGEN_SCALES:
+        radii = atomic_radii(liquid.topology.symbols, tolerance, scale)
+        for _ in range(_TRIES):
+            box = _run_packmol(directory, liquid, side, radii, rng)
+            if box is None:
+                continue
+            i, j, distance = contacts(box, liquid.topology, 2 * radii.max())
+            if np.all(distance >= radii[i] + radii[j] - _SLACK):
+                return box
+            closest = max(closest, distance.min())
+    raise DidNotConverge(
+        f"PACKMOL found no box of {liquid.label} at {density:g} g/cm^3 (side {side:.2f} Å) in which molecules do "
+        f"not overlap; in the best one two came within {closest:.2f} Å. Lower the density, or take more ions."
+    )
+
+
+def atomic_radii(symbols: Sequence[str], tolerance: float, hydrogen_scale: float = 1.0) -> np.ndarray:
+    """Radii whose sums are the smallest distances allowed between molecules, ``(n_atoms,)`` Å.
+
+    Half the tolerance; more for atoms so large that they would be bonded at that distance (S, P, Br, not
+    monatomic cations), and ``hydrogen_scale`` times that for hydrogens.
+    """
+    unique = sorted(set(symbols))
+    radius = {}
+    for symbol in unique:
+        size = 1.0 if symbol in NEVER_BONDED else _BONDED * covalent_radii[atomic_numbers[symbol]]
+        radius[symbol] = 0.5 * tolerance * (hydrogen_scale if symbol == "H" else max(1.0, size))
+    return np.array([radius[symbol] for symbol in symbols])
 
 
 def _run_packmol(
-    directory: Path, liquid: Liquid, side: float, distance: float, rng: np.random.Generator
-) -> Atoms:
-    """One attempt: PACKMOL's best box, whether or not it reached the distance."""
-    output = directory / "packed.xyz"
+    directory: Path, liquid: Liquid, side: float, radii: np.ndarray, rng: np.random.Generator
+) -> Atoms | None:
+    """One attempt: PACKMOL's best box, perfect or not; None when it has not even begun to pack."""
+    output, log = directory / "packed.xyz", directory / "packmol.log"
     output.unlink(missing_ok=True)
-    blocks = _write_molecules(directory, liquid, side - distance, rng)
+    blocks = _write_molecules(directory, liquid, side, radii, rng)
+    if blocks is None:
+        return None
     header = [
-        f"tolerance {distance:.3f}",
+        f"tolerance {2 * radii.min():.4f}",
         f"seed {rng.integers(1, 2**31 - 1)}",
         f"pbc {side:.6f} {side:.6f} {side:.6f}",
         f"nloop {_LOOPS}",
@@ -107,41 +130,67 @@ def _run_packmol(
     ]
     (directory / "packmol.inp").write_text("\n".join([*header, *blocks, ""]))
     try:
-        programs.run(["packmol"], directory, log="packmol.log", stdin=directory / "packmol.inp")
-    except DidNotFinish:
-        if not output.is_file():  # it also ends with an error when its best box is not perfect
+        programs.run(["packmol"], directory, log=log.name, stdin=directory / "packmol.inp")
+    except DidNotFinish:  # it also ends with an error when its best box is not perfect
+        if not output.is_file() and "unable to put the molecules" not in log.read_text(errors="replace"):
             raise
-    return _read_box(output, liquid, side)
+    return _read_box(output, liquid, side) if output.is_file() else None
 
 
-def _write_molecules(directory: Path, liquid: Liquid, room: float, rng: np.random.Generator) -> list[str]:
-    """Write one file for each conformer in use; return PACKMOL's structure blocks, in atom order."""
-    blocks = []
+def _write_molecules(
+    directory: Path, liquid: Liquid, side: float, radii: np.ndarray, rng: np.random.Generator
+) -> list[str] | None:
+    """Write a file for each conformer in use; return PACKMOL's structure blocks, in atom order.
+
+    PACKMOL does not look at a molecule and its own images. A conformer longer than the box can hold in any
+    orientation is therefore turned here until it keeps off its images, and PACKMOL is told not to turn it.
+    None when a molecule fits in no orientation tried.
+    """
+    blocks, first = [], 0
     for number, (ion, count) in enumerate(liquid.ions):
+        own_radii = radii[first : first + ion.n_atoms]
+        first += count * ion.n_atoms
         shapes = conformers(ion, min(count, _CONFORMERS), int(rng.integers(2**31 - 1)))
-        shapes = _that_fit(shapes, room)
-        copies = np.bincount(np.arange(count) % len(shapes), minlength=len(shapes))
-        for k, (shape, repeats) in enumerate(zip(shapes, copies, strict=True)):
-            if repeats:
-                name = f"{number}_{k}.xyz"
-                ase.io.write(directory / name, Atoms(ion.symbols, shape), format="xyz", fmt="%.9f")
-                blocks += [f"structure {name}", f"  number {repeats}", "end structure"]
+        fits = [fit for fit in (_fit(shape, own_radii, side, rng) for shape in shapes) if fit is not None]
+        if not fits:
+            return None
+        for k, (shape, turned) in enumerate(fits[:count]):
+            name = f"{number}_{k}.xyz"
+            ase.io.write(directory / name, Atoms(ion.symbols, shape), format="xyz", fmt="%.9f")
+            repeats = len(range(k, count, len(fits)))
+            blocks += [f"structure {name}", f"  number {repeats}", *_radius_lines(own_radii)]
+            blocks += [f"  constrain_rotation {axis} 0.0 0.5" for axis in "xyz" if turned]
+            blocks += ["end structure"]
     return blocks
 
 
-def _that_fit(shapes: np.ndarray, room: float) -> np.ndarray:
-    """Conformers no longer than ``room``, so that none meets its own image; if none is, the shortest one."""
-    spans = np.array([pdist(shape).max(initial=0.0) for shape in shapes])
-    return shapes[spans <= room] if (spans <= room).any() else shapes[[spans.argmin()]]
+def _fit(shape: np.ndarray, radii: np.ndarray, side: float, rng: np.random.Generator) -> tuple[np.ndarray, bool] | None:
+    """The shape and False when it fits whichever way it lies; one that fits as it lies and True; or None."""
+    reach = radii[:, None] + radii[None]
+    if np.all(np.linalg.norm(shape[:, None] - shape[None], axis=-1) <= side - reach):
+        return shape, False
+    images = np.array([s for s in itertools.product((-1, 0, 1), repeat=3) if s > (0, 0, 0)]) * side
+    for rotation in Rotation.random(_ROTATIONS, rng):
+        turned = rotation.apply(shape)
+        steps = turned[:, None] - turned[None]
+        if all(np.all(np.linalg.norm(steps + image, axis=-1) >= reach + _MARGIN) for image in images):
+            return turned, True
+    return None
+
+
+def _radius_lines(radii: np.ndarray) -> list[str]:
+    lines = []
+    for radius in np.unique(radii):
+        members = " ".join(str(k + 1) for k in np.flatnonzero(radii == radius))
+        lines += [f"  atoms {members}", f"    radius {radius:.4f}", "  end atoms"]
+    return lines
 
 
 def _read_box(output: Path, liquid: Liquid, side: float) -> Atoms:
     """PACKMOL's box with what a frame needs: cell, periodicity, and the label of its ions."""
     packed = ase.io.read(output, format="xyz")
     if tuple(packed.get_chemical_symbols()) != liquid.topology.symbols:
-        raise DidNotFinish(
-            f"PACKMOL's {output.name} does not hold the atoms of {liquid.label}", output.parent
-        )
+        raise DidNotFinish(f"PACKMOL's {output.name} does not hold the atoms of {liquid.label}", output.parent)
     packed.set_cell([side] * 3)
     packed.pbc = True
     packed.info = {"ions": liquid.label}

@@ -65,9 +65,7 @@ def from_file(path: Path, charge: int | None, key: str) -> tuple[Mol, np.ndarray
         _same_charge(charge, net_charge(molecule), key, str(path))
     else:
         if charge is None:
-            raise SettingsError(
-                f"{key}.charge is missing: {path.name} does not say the net charge. Add charge = ..."
-            )
+            raise SettingsError(f"{key}.charge is missing: {path.name} does not say the net charge. Add charge = ...")
         molecule = _perceive(*_read_coordinates(path, where), charge)
     _one_fragment(molecule, where)
     positions = np.array(molecule.GetConformer().GetPositions())

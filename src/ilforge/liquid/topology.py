@@ -114,9 +114,7 @@ class Topology:
         frontier, levels = reached.copy(), []
         while frontier.any():
             steps = both_ways[frontier[both_ways[:, 0]] & ~reached[both_ways[:, 1]]]
-            children, where = np.unique(
-                steps[:, 1], return_index=True
-            )  # in a ring two parents reach one child
+            children, where = np.unique(steps[:, 1], return_index=True)  # in a ring two parents reach one child
             frontier = np.zeros(self.n_atoms, dtype=bool)
             frontier[children] = reached[children] = True
             if len(children):

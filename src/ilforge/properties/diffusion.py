@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilforge.properties.kernels.displacement import (
+    independent_ions,
     mean_squared_displacement,
     msd_covariance,
     remove_drift,
@@ -78,7 +79,13 @@ class Diffusion:
         estimates, curves = [], {}
         for name, members in self._system.ions.items():
             msd = mean_squared_displacement(positions[:, members], max_lag)
-            analysis = MsdAnalysis(msd, len(centres), self._system.frame_interval_ps, self._settings)
+            analysis = MsdAnalysis(
+                msd,
+                len(centres),
+                self._system.frame_interval_ps,
+                self._settings,
+                independent_ions(self._system.ion_masses, members),
+            )
             estimate = analysis.estimate()
             if longest > _AMBIGUOUS:
                 estimate = Estimate.refused(_UNIT, _sparse_frames(longest))
@@ -98,13 +105,19 @@ class MsdAnalysis:
         Length of the run they come from.
     interval_ps
         Time of one lag, ps.
+    independent
+        Number of independent ions these ions are worth.
     """
 
-    def __init__(self, msd: np.ndarray, n_frames: int, interval_ps: float, settings: DiffusionSettings):
+    def __init__(
+        self, msd: np.ndarray, n_frames: int, interval_ps: float, settings: DiffusionSettings, independent: float
+    ):
         self._of_ions, self._mean = msd, msd.mean(axis=0)
         self._n_frames, self._interval, self._settings = n_frames, interval_ps, settings
+        self._independent = independent
         max_lag = msd.shape[1] - 1
-        self._starts = np.unique(np.rint(np.geomspace(1, max_lag // 2, 3 * int(np.log2(max_lag)) + 1)).astype(int))
+        spacing = np.geomspace(1, max_lag // 2, 3 * int(np.log2(max_lag)) + 1)
+        self._starts = np.unique(np.rint(spacing).astype(int))
         self._lags = np.union1d(self._starts, 2 * self._starts)
         self._covariance = self._covariance_for(_smooth(self._mean, self._lags), self._lags)
         self._slopes, self._slope_errors = self._local_slopes()
@@ -186,7 +199,7 @@ class MsdAnalysis:
         return DiffusiveRegime(int(lags[0]), fit.coefficients[0], np.sqrt(fit.covariance[0, 0]), float(spread))
 
     def _covariance_for(self, model: np.ndarray, lags: np.ndarray) -> np.ndarray:
-        return msd_covariance(model, lags, self._n_frames, len(self._of_ions))
+        return msd_covariance(model, lags, self._n_frames, self._independent)
 
     def _why_not_diffusive(self) -> str:
         known = np.flatnonzero(self._slope_errors <= 1.0 - self._settings.min_slope)

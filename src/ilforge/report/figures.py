@@ -160,7 +160,7 @@ def rdf_figure(curves: Sequence[NamedCurve], coordination: Sequence[NamedCurve],
     traces, sentences = [], []
     for named in curves:
         traces += _with_band(named, palette)
-        peak = _first_peak(named.curve)
+        peak = _highest_point(named.curve)
         if peak:
             sentences.append(f"{palette.label(named.potential)}: {peak[1]:.2f} at {peak[0]:.2f} Å")
     for named in coordination:
@@ -243,7 +243,7 @@ def _slope_one(traces: list[dict]) -> dict:
     return line([start, end], [top * start / end, top], "slope 1", NEUTRAL, line={"dash": "dash", "width": 1.5})
 
 
-def _first_peak(curve: Curve) -> tuple[float, float] | None:
+def _highest_point(curve: Curve) -> tuple[float, float] | None:
     """Position and height of the highest point."""
     y = np.asarray(curve.y, dtype=float)
     if not np.isfinite(y).any():

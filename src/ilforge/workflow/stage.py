@@ -93,7 +93,7 @@ def in_order(targets: Iterable[Stage]) -> list[Stage]:
 
 
 def seconds_to_the_end(stages: Iterable[Stage]) -> dict[str, float]:
-    """For each key, the expected time of the longest chain of stages that starts with it, s.
+    """For each key, the expected time of the longest chain among ``stages`` that starts with it, s.
 
     The scheduler runs the longest chain first, which keeps all workers busy to the end (list scheduling by
     critical path).
@@ -101,6 +101,6 @@ def seconds_to_the_end(stages: Iterable[Stage]) -> dict[str, float]:
     stages = list(stages)
     remaining = {stage.key: stage.seconds for stage in stages}
     for stage in reversed(stages):
-        for parent in stage.inputs.values():
+        for parent in (parent for parent in stage.inputs.values() if parent.key in remaining):
             remaining[parent.key] = max(remaining[parent.key], parent.seconds + remaining[stage.key])
     return remaining

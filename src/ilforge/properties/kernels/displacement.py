@@ -97,7 +97,7 @@ def _msd_of(paths: np.ndarray, max_lag: int) -> np.ndarray:
     return np.maximum((ends - 2.0 * products) / (n_frames - lags), 0.0)
 
 
-def msd_covariance(msd: np.ndarray, lags: np.ndarray, n_frames: int, n_particles: int) -> np.ndarray:
+def msd_covariance(msd: np.ndarray, lags: np.ndarray, n_frames: int, n_particles: float) -> np.ndarray:
     """Covariance of time-averaged mean squared displacements between lags.
 
     For n independent particles whose displacements are Gaussian with stationary increments it follows exactly
@@ -123,21 +123,49 @@ def msd_covariance(msd: np.ndarray, lags: np.ndarray, n_frames: int, n_particles
     ``(n_lags, n_lags)`` in Å^4.
     """
     lags = np.asarray(lags, dtype=int)
-    known = len(msd) - 1
-    reach = min(n_frames - 1, known + int(lags[-1]))  # beyond, ρ is straight on all sides and C_ab is zero
-    slope = msd[known] - msd[max(known - max(known // 4, 1), 0)]
-    slope /= max(known // 4, 1)
-    beyond = msd[known] + slope * np.arange(1, reach + int(lags[-1]) + 1 - known + 1)
-    rho = np.concatenate([msd, beyond])
+    longest = int(lags[-1])
+    reach = min(n_frames - 1, len(msd) - 1 + longest)  # beyond, ρ is straight on all sides and C_ab is zero
+    rho = _even_extension(msd, reach + longest)
+    centre = reach + longest  # index of lag zero in ρ
     separation = np.arange(-reach, reach + 1)
+    after = np.maximum(separation, 0)
     result = np.empty((len(lags), len(lags)))
     for row, n in enumerate(lags):
-        m = lags[row:, None]
-        c = rho[np.abs(separation + m)] + rho[np.abs(separation - n)]
-        c -= rho[np.abs(separation + m - n)] + rho[np.abs(separation)]
-        origins_m, origins_n = n_frames - m, n_frames - n
-        pairs = np.minimum(origins_m, origins_n + separation) - np.maximum(0, separation)
-        sums = (np.maximum(pairs, 0) * (0.5 * c) ** 2).sum(axis=1)
-        result[row, row:] = 2.0 * sums / (3.0 * n_particles * origins_m[:, 0] * origins_n)
-        result[row:, row] = result[row, row:]
-    return result
+        difference = rho[longest:] - rho[longest - n : len(rho) - n]  # ρ(x) - ρ(x - n) for x from -reach on
+        for column in range(row, len(lags)):
+            m = lags[column]  # C_ab = ½ [difference(a-b+m) - difference(a-b)]
+            c = difference[m : m + len(separation)] - difference[: len(separation)]
+            origins = np.minimum(n_frames - m, n_frames - n + separation) - after
+            total = 0.25 * np.dot(c * c, np.maximum(origins, 0))
+            result[row, column] = result[column, row] = total / ((n_frames - m) * (n_frames - n))
+    return result * 2.0 / (3.0 * n_particles)
+
+
+def independent_ions(masses: np.ndarray, members: np.ndarray) -> float:
+    """Number of independent ions that the members of one species are worth, relative to the drift of all.
+
+    Removing the motion of the centre of mass correlates all ions, x' = P x with P = 1 - 1 μᵀ and μ the share of
+    each in the mass. Squared displacements of N members then fluctuate like those of (tr G)² / tr G² independent
+    ones, where G is the block of P Pᵀ that belongs to the members: N - 1 of N for a single species.
+
+    Parameters
+    ----------
+    masses
+        Of all ions, ``(n,)``.
+    members
+        Indices of the ions of the species.
+    """
+    share = masses / masses.sum()
+    of_members = share[members]
+    block = np.eye(len(members)) - of_members[:, None] - of_members[None, :] + share @ share
+    return float(np.trace(block) ** 2 / np.sum(block**2))
+
+
+def _even_extension(msd: np.ndarray, reach: int) -> np.ndarray:
+    """ρ from -reach to reach: even in the lag, and straight beyond the lags that are known."""
+    known = len(msd) - 1
+    stretch = max(known // 4, 1)
+    slope = (msd[known] - msd[known - stretch]) / stretch
+    beyond = msd[known] + slope * np.arange(1, max(reach - known, 0) + 1)
+    half = np.concatenate([msd, beyond])[: reach + 1]
+    return np.concatenate([half[:0:-1], half])

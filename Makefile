@@ -1,0 +1,39 @@
+# Everything sets itself up in .venv from Python 3.11 or newer, make, and the package index.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: help setup demo test lint docs clean
+
+help:
+	@echo "make demo    run examples/pyr14bf4-quick.toml, from ions to report (about 15 minutes on two cores)"
+	@echo "make test    run the tests"
+	@echo "make lint    check style and the direction of imports"
+	@echo "make docs    write the generated pages of docs/ again"
+	@echo "make setup   only make the environment in $(VENV)"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("ilforge needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/ilforge run examples/pyr14bf4-quick.toml
+
+test: $(STAMP) lint
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+docs: $(STAMP)
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info

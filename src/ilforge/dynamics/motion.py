@@ -1,0 +1,155 @@
+"""Motion: the state of moving atoms, their temperature, and the check that it still means something."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ilforge.errors import Unphysical
+from ilforge.liquid.topology import Topology
+from ilforge.units import ASE_TIME_IN_FS, KB
+
+HOTTEST = 5.0
+"""A run is over when its temperature exceeds this many times the set one."""
+
+_NAMED_ATOMS = 3
+
+
+@dataclass(frozen=True)
+class State:
+    """All that has to be known to go on: what a checkpoint holds.
+
+    Attributes
+    ----------
+    positions, velocities
+        ``(n_atoms, 3)``, Å (not wrapped into the cell) and Å/fs.
+    cell
+        ``(3, 3)`` Å.
+    step
+        Steps since the recorded run began; random numbers from here on are drawn by the seed and this.
+    barostat_momentum
+        Of a barostat that moves by itself, in the engine's own unit.
+    """
+
+    positions: np.ndarray
+    velocities: np.ndarray
+    cell: np.ndarray
+    step: int = 0
+    barostat_momentum: float = 0.0
+
+    def to_bytes(self) -> bytes:
+        buffer = io.BytesIO()
+        np.savez(buffer, **vars(self))
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> State:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in ("positions", "velocities", "cell")}
+            return cls(
+                **arrays, step=int(stored["step"]), barostat_momentum=float(stored["barostat_momentum"])
+            )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One recorded frame.
+
+    Attributes
+    ----------
+    positions, velocities
+        ``(n_atoms, 3)``, Å (whole molecules, not wrapped into the cell) and Å/fs.
+    cell
+        ``(3, 3)`` Å.
+    potential_energy, kinetic_energy
+        eV.
+    temperature
+        K, from the kinetic energy and the degrees of freedom that the engine's thermostat acts on.
+    force_deviation
+        Largest deviation of forces within a committee, eV/Å, where the engine says it.
+    """
+
+    positions: np.ndarray
+    velocities: np.ndarray
+    cell: np.ndarray
+    potential_energy: float
+    kinetic_energy: float
+    temperature: float
+    force_deviation: float | None = None
+
+    @property
+    def volume(self) -> float:
+        """Å^3."""
+        return float(abs(np.linalg.det(self.cell)))
+
+
+class Exploded(Unphysical):
+    """The motion left the region where it means anything: when, and which atoms moved fastest.
+
+    Attributes
+    ----------
+    time_ps
+        Time since the recorded run began, ps; None while it was still equilibrating.
+    atoms
+        The atoms that moved most, in words.
+    """
+
+    def __init__(self, what: str, time_ps: float | None, atoms: tuple[str, ...] = ()):
+        self.what, self.time_ps, self.atoms = what, time_ps, atoms
+        when = "During equilibration" if time_ps is None else f"At {time_ps:.4g} ps"
+        which = f" Fastest atoms: {', '.join(atoms)}." if atoms else ""
+        super().__init__(f"{when}: {what}.{which}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.what, self.time_ps, self.atoms)
+
+
+def maxwell_boltzmann(masses: np.ndarray, temperature_K: float, rng: np.random.Generator) -> np.ndarray:
+    """Velocities of exactly this temperature without drift, ``(n_atoms, 3)`` Å/fs.
+
+    Each component is normal with variance kT/m; then the motion of the centre of mass is taken out and the
+    rest scaled to 3N - 3 degrees of freedom. ``masses`` are in amu.
+    """
+    velocities = rng.normal(size=(len(masses), 3)) / np.sqrt(masses)[:, None]
+    velocities -= masses @ velocities / masses.sum()
+    wanted = 0.5 * max(1, 3 * len(masses) - 3) * KB * temperature_K
+    return velocities * np.sqrt(wanted / max(kinetic_energy(masses, velocities), 1e-300))
+
+
+def kinetic_energy(masses: np.ndarray, velocities: np.ndarray) -> float:
+    """Sum of m v^2 / 2 in eV; amu and Å/fs."""
+    return float(0.5 * np.sum(masses[:, None] * velocities**2)) * ASE_TIME_IN_FS**2
+
+
+def temperature(kinetic_energy: float, degrees_of_freedom: int) -> float:
+    """T = 2 E_kin / (f k) in K; eV."""
+    return 2 * kinetic_energy / (max(1, degrees_of_freedom) * KB)
+
+
+def fastest_atoms(velocities: np.ndarray, topology: Topology) -> tuple[str, ...]:
+    """The atoms with most kinetic energy in words, those without finite velocity first."""
+    energies = topology.masses * np.sum(velocities**2, axis=1)
+    order = np.argsort(np.where(np.isfinite(energies), -energies, -np.inf), kind="stable")
+    return tuple(topology.describe(int(atom)) for atom in order[:_NAMED_ATOMS])
+
+
+def check_motion(
+    velocities: np.ndarray,
+    degrees_of_freedom: int,
+    topology: Topology,
+    set_temperature_K: float,
+    time_ps: float | None,
+) -> None:
+    """Raise :class:`Exploded` when velocities are not finite or far too hot."""
+    now = temperature(kinetic_energy(topology.masses, velocities), degrees_of_freedom)
+    if now <= HOTTEST * set_temperature_K:  # False for NaN, too
+        return
+    what = (
+        f"the temperature is {now:.0f} K, {now / set_temperature_K:.1f} times the set {set_temperature_K:g} K"
+        if np.isfinite(now)
+        else "velocities are no longer finite numbers"
+    )
+    raise Exploded(what, time_ps, fastest_atoms(velocities, topology))

@@ -1,0 +1,89 @@
+"""The page: sections into one HTML file that asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from pathlib import Path
+
+from ilforge.report.blocks import Details, Figure, FigureRow, Section, Viewer
+from ilforge.report.content import ReportContent
+from ilforge.report.export import results_csv, results_json, script_json, write_atomically
+from ilforge.report.sections import sections
+
+_VENDORED = (("plotly.js (basic bundle)", "LICENSE.plotly"), ("3Dmol.js", "LICENSE.3Dmol"))
+
+
+def write_report(directory: Path, content: ReportContent) -> Path:
+    """Write ``report.html``, ``results.json`` and ``results.csv`` into a directory; return the page's path."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory / "results.json", results_json(content.records))
+    write_atomically(directory / "results.csv", results_csv(content.records))
+    return write_atomically(directory / "report.html", render(content))
+
+
+def render(content: ReportContent) -> str:
+    """The whole page as text."""
+    from jinja2 import Environment, StrictUndefined
+
+    chapters = sections(content)
+    figures = {figure.name: {"data": figure.data, "layout": figure.layout} for figure in _figures(chapters)}
+    models = {block.title: block.model for block in _blocks(chapters) if isinstance(block, Viewer)}
+    scripts = [_resource("vendor", "plotly-basic.min.js"), _resource("page.js")]
+    viewer_script = _resource("vendor", "3Dmol-min.js") if models else ""
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, auto_reload=False
+    )
+    return environment.from_string(_resource("page.html")).render(
+        content=content,
+        sections=chapters,
+        style=_resource("page.css"),
+        scripts=scripts,
+        viewer_script=viewer_script,
+        policy=_policy([*scripts, viewer_script]),
+        figures=script_json(figures),
+        models=script_json(models),
+        licences=[(name, _resource("vendor", file)) for name, file in _VENDORED],
+        csv=_data_uri("text/csv", results_csv(content.records)),
+        json=_data_uri("application/json", results_json(content.records)),
+    )
+
+
+def _policy(scripts: list[str]) -> str:
+    """What the browser may do: run exactly these scripts, load nothing from anywhere."""
+    allowed = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts if script
+    )
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _figures(chapters: list[Section]) -> list[Figure]:
+    """Every figure of the page; their names are the anchors, so each must be there once."""
+    figures = [figure for block in _blocks(chapters) if isinstance(block, FigureRow) for figure in block.figures]
+    names = [figure.name for figure in figures]
+    if len(set(names)) != len(names):
+        raise ValueError(f"two figures of one name: {sorted(name for name in names if names.count(name) > 1)}")
+    return figures
+
+
+def _blocks(chapters: list[Section]):
+    """All blocks, those behind details included."""
+    waiting = [block for section in chapters for block in section.blocks]
+    while waiting:
+        block = waiting.pop(0)
+        yield block
+        if isinstance(block, Details):
+            waiting += block.blocks
+
+
+def _resource(*path: str) -> str:
+    return resources.files("ilforge.report").joinpath(*path).read_text(encoding="utf-8")
+
+
+def _data_uri(kind: str, text: str) -> str:
+    return f"data:{kind};charset=utf-8;base64,{base64.b64encode(text.encode()).decode()}"

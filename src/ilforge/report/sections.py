@@ -1,0 +1,268 @@
+"""The chapters of the page, in the order of the work: what was found, then how it came about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ilforge.report import citations, inventory, tables
+from ilforge.report.blocks import Code, Details, FigureRow, Heading, Items, Paragraph, Section
+from ilforge.report.content import NamedCurve, Parity, ReportContent
+from ilforge.report.figures import (
+    deviation_figure,
+    improvement_figure,
+    msd_figure,
+    plain_figure,
+    rdf_figure,
+    training_figure,
+)
+from ilforge.report.palette import Palette
+from ilforge.report.parity import OUTLIER, energy_parity, error_distribution, force_parity
+from ilforge.report.structure import viewer
+from ilforge.report.wording import counted, duration, joined, number, quantity_name
+
+
+def sections(content: ReportContent) -> list[Section]:
+    """Chapters that have something to show."""
+    palette = palette_of(content)
+    chapters = [_summary, _structures, _labels, _models, _learning, _properties, _health, _provenance]
+    built = [chapter(content, palette) for chapter in chapters]
+    return [section for section in built if section and section.blocks]
+
+
+def palette_of(content: ReportContent) -> Palette:
+    """Colours for every potential that appears, whatever it appears in."""
+    named = (*content.records, *content.parity, *content.curves, *content.verdicts, *content.training)
+    return Palette.of((item.potential for item in named if item.potential), content.potential_labels)
+
+
+def findings(content: ReportContent, palette: Palette) -> tuple[str, ...]:
+    """What the study says, in a few sentences."""
+    sentences = [_force_finding(content, palette, dataset) for dataset in ("EQ", "nEQ")]
+    sentences += [_health_finding(content, palette), _refused_finding(content), _label_finding(content)]
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+def _summary(content: ReportContent, palette: Palette) -> Section | None:
+    blocks: list = []
+    if content.records:
+        blocks.append(tables.summary(content, palette))
+    said = findings(content, palette)
+    if said:
+        blocks += [Heading("In words"), Items(said)]
+    return Section("summary", "Summary", "", tuple(blocks))
+
+
+def _structures(content: ReportContent, palette: Palette) -> Section:
+    blocks: list = [viewer(content.structure)] if content.structure is not None else []
+    if content.frames:
+        blocks.append(inventory.frames_table(content.frames))
+    lead = (
+        "EQ frames come from equilibrated molecular dynamics at several densities; nEQ frames straight from packing "
+        "or from hot runs that distort the molecules. Training and validation frames share no box."
+    )
+    return Section("structures", "Structures", lead if content.frames else "", tuple(blocks))
+
+
+def _labels(content: ReportContent, palette: Palette) -> Section:
+    blocks: list = []
+    if content.frames:
+        table = inventory.rejections_table(content.frames)
+        blocks.append(table or Paragraph("No label was rejected."))
+    lead = (
+        f"Energies, forces and stress by {content.reference}. A label is accepted when it converged, the forces "
+        "add up to nothing, none is beyond the cap, and no molecule fell apart."
+    )
+    return Section("labels", "Labels", lead, tuple(blocks))
+
+
+def _models(content: ReportContent, palette: Palette) -> Section:
+    errors = [r for r in content.records if r.quantity in tables.ERROR_QUANTITIES]
+    latest = tables.last_iteration(errors)
+    blocks: list = []
+    if latest:
+        blocks.append(tables.error_table(content, palette, latest))
+        blocks.append(tables.element_table(content, palette, latest))
+    last, earlier = _split_by_iteration(content.parity)
+    if last:
+        blocks.append(Heading("Parity"))
+        blocks.append(
+            Paragraph(
+                "Shaded squares hold all points, darker where there are more (logarithmic); every component wrong "
+                f"by more than {OUTLIER:g} × RMSE is also drawn on its own. Hover for frame and atom."
+            )
+        )
+        blocks += [_parity_row(parity, palette) for parity in last]
+        blocks.append(FigureRow((error_distribution(list(last), _datasets(last), palette),), columns=1))
+    if content.training:
+        units = dict.fromkeys(curve.progress_unit for curve in content.training)
+        figures = [training_figure([c for c in content.training if c.progress_unit == u], palette) for u in units]
+        blocks += [Heading("Training"), FigureRow(tuple(figures))]
+    if earlier:
+        old = [r for r in errors if r not in latest]
+        rows = [_parity_row(parity, palette) for parity in earlier]
+        blocks.append(
+            Details("Earlier iterations", (*([tables.error_table(content, palette, old)] if old else []), *rows))
+        )
+    lead = "Each model against the reference, on frames from boxes it was not trained on."
+    return Section("models", "Models", lead, tuple(block for block in blocks if block is not None))
+
+
+def _learning(content: ReportContent, palette: Palette) -> Section | None:
+    if not content.learning:
+        return None
+    figures = [deviation_figure(content.learning, palette), improvement_figure(content.records, palette)]
+    row = FigureRow(tuple(figure for figure in figures if figure is not None))
+    lead = (
+        "Models with different seeds explore together. Where they disagree, but not beyond sense, the frame is "
+        "labelled and the models are trained again."
+    )
+    return Section("learning", "Concurrent learning", lead, (inventory.learning_table(content.learning), row))
+
+
+def _properties(content: ReportContent, palette: Palette) -> Section:
+    measured = [r for r in content.records if r.quantity not in tables.ERROR_QUANTITIES]
+    blocks: list = []
+    quantities = list(dict.fromkeys(r.quantity for r in measured))
+    ordered = [q for q in ("density", "self_diffusion") if q in quantities]
+    others = [q for q in quantities if q not in ordered]
+    curves = list(content.curves)
+    for quantity, drawn in (("density", ("density",)), ("self_diffusion", ("msd",))):
+        records = [r for r in measured if r.quantity == quantity]
+        rows = _curve_rows(curves, drawn, palette)
+        if records or rows:
+            blocks.append(Heading(quantity_name(quantity)))
+        if records:
+            blocks.append(tables.comparison(quantity_name(quantity), records, content, palette))
+        blocks += rows
+    structure = _curve_rows(curves, ("rdf",), palette)
+    blocks += [Heading("Structure"), *structure] if structure else []
+    rest = tuple(dict.fromkeys(c.property for c in curves if c.property not in _DRAWN))
+    if others:
+        blocks.append(Heading("Other properties"))
+        of_others = [r for r in measured if r.quantity in others]
+        blocks.append(tables.comparison("Other properties", of_others, content, palette))
+    blocks += _curve_rows(curves, rest, palette)
+    lead = (
+        "The same protocol with every potential from the same start. A number is printed only when it converged; "
+        "otherwise the note says what is missing."
+    )
+    return Section("properties", "Molecular dynamics and properties", lead, tuple(blocks))
+
+
+_DRAWN = ("density", "msd", "rdf", "coordination")
+
+
+def _health(content: ReportContent, palette: Palette) -> Section | None:
+    if not content.verdicts:
+        return None
+    lead = (
+        "A force field can match forces and still be wrong. Every run is searched for broken molecules, cavities, "
+        "collapse and drift; what an unphysical run says is not quoted anywhere on this page."
+    )
+    return Section("health", "Health of the runs", lead, (inventory.health_table(content.verdicts, palette),))
+
+
+def _provenance(content: ReportContent, palette: Palette) -> Section:
+    blocks: list = []
+    if content.costs:
+        blocks.append(inventory.costs_table(content.costs))
+    if content.stages:
+        programs = inventory.programs(content)
+        took = duration(sum(stage.seconds for stage in content.stages))
+        line = f"{counted(len(content.stages), 'stage')}, {took} of wall time added up."
+        blocks.append(Paragraph(f"{line} Programs: {', '.join(programs)}." if programs else line))
+        blocks.append(Details("Stages, with keys, seeds, hosts and versions", (inventory.stages_table(content.stages),)))
+    if content.records:
+        every = Details(f"All {counted(len(content.records), 'number')}", (tables.all_records(content, palette),))
+        blocks.append(every)
+    if content.study_file:
+        blocks.append(Details("Study file", (Code(content.study_file),)))
+    blocks += [Heading("How to cite"), Items(citations.works(content))]
+    return Section("provenance", "Provenance", "", tuple(blocks))
+
+
+def _parity_row(parity: Parity, palette: Palette) -> FigureRow:
+    """Forces and energies of one model, dataset by dataset."""
+    draw: tuple[Callable, ...] = (force_parity, energy_parity)
+    figures = [figure(parity, dataset, palette) for figure in draw for dataset in _datasets([parity])]
+    title = palette.label(parity.potential) + ("" if parity.iteration is None else f", iteration {parity.iteration}")
+    return FigureRow(tuple(figures), title, palette.colour(parity.potential), columns=4)
+
+
+def _datasets(parities) -> list[str]:
+    present = dict.fromkeys(name for parity in parities for name in parity.datasets)
+    return sorted(present, key=lambda name: ({"EQ": 0, "nEQ": 1}.get(name, 2), name))
+
+
+def _split_by_iteration(parities: tuple[Parity, ...]) -> tuple[list[Parity], list[Parity]]:
+    """Parities of each potential's last iteration, and the earlier ones."""
+    last = {p.potential: max(q.iteration or 0 for q in parities if q.potential == p.potential) for p in parities}
+    newest = [p for p in parities if p.iteration is None or p.iteration == last[p.potential]]
+    return newest, [p for p in parities if p not in newest]
+
+
+def _curve_rows(curves: list[NamedCurve], properties: tuple[str, ...], palette: Palette) -> list[FigureRow]:
+    """One row of figures for each protocol; each figure compares the potentials."""
+    groups: dict[tuple[str, str], dict[str, list[NamedCurve]]] = {}
+    for curve in curves:
+        if curve.property in properties:
+            groups.setdefault((curve.property, curve.protocol), {}).setdefault(curve.key, []).append(curve)
+    rows = []
+    for (name, protocol), keys in groups.items():
+        figures = [_draw(name, protocol, key, members, curves, palette) for key, members in keys.items()]
+        rows.append(FigureRow(tuple(figures), columns=3 if len(figures) > 2 else len(figures)))
+    return rows
+
+
+def _draw(name: str, protocol: str, key: str, members: list[NamedCurve], curves: list[NamedCurve], palette: Palette):
+    if name == "msd":
+        return msd_figure(members, palette)
+    if name == "rdf":
+        beside = [c for c in curves if (c.property, c.protocol, c.key) == ("coordination", protocol, key)]
+        return rdf_figure(members, beside, palette)
+    return plain_figure(members, palette)
+
+
+def _force_finding(content: ReportContent, palette: Palette, dataset: str) -> str:
+    """Which model has the smallest force error on a dataset, and how large it is beside the forces."""
+    records = [
+        r for r in tables.key_numbers(content.records)
+        if (r.quantity, r.dataset) == ("force_rmse", dataset) and r.converged
+    ]  # fmt: skip
+    if not records:
+        return ""
+    parts = []
+    for record in sorted(records, key=lambda r: r.value):
+        size = tables.rms_force(content, record)
+        share = f", {100 * record.value / size:.0f} % of the RMS force" if size else ""
+        parts.append(f"{palette.label(record.potential)} {number(record.value)} eV/Å{share}")
+    return f"Force RMSE on {dataset} frames: {'; '.join(parts)}."
+
+
+def _health_finding(content: ReportContent, palette: Palette) -> str:
+    if not content.verdicts:
+        return ""
+    bad = [v for v in content.verdicts if v.state != "sound"]
+    sound = len(content.verdicts) - len(bad)
+    named = joined([f"{palette.label(v.potential)} in {v.protocol} is {v.state}" for v in bad])
+    runs = counted(len(content.verdicts), "run")
+    return f"{sound} of {runs} are sound{f'; {named}' if named else ''}."
+
+
+def _refused_finding(content: ReportContent) -> str:
+    refused = [r for r in content.records if tables.cell(r, content).tone == "refused"]
+    if not refused:
+        return ""
+    names = joined(tuple(dict.fromkeys(quantity_name(r.quantity).lower() for r in refused)))
+    return (
+        f"{len(refused)} of {counted(len(content.records), 'number')} cannot be quoted ({names}); "
+        "the notes say why and what it would take."
+    )
+
+
+def _label_finding(content: ReportContent) -> str:
+    made = sum(row.made for row in content.frames)
+    rejected = sum(sum(row.rejected.values()) for row in content.frames)
+    if not made:
+        return ""
+    return f"{counted(made, 'frame')} were labelled, {rejected} of them rejected ({100 * rejected / made:.1f} %)."

@@ -1,0 +1,230 @@
+"""Tables: content in, cells out. A number that did not converge is never printed, only the reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from ilforge.report.blocks import Cell, Table
+from ilforge.report.content import ReportContent
+from ilforge.report.palette import Palette
+from ilforge.report.parity import force_residuals
+from ilforge.report.wording import number, quantity_name, shown_unit, unit_name, with_error
+from ilforge.results import Record
+
+KEY_QUANTITIES = (
+    ("force_rmse", "EQ"),
+    ("force_rmse", "nEQ"),
+    ("density", None),
+    ("self_diffusion", None),
+    ("energy_rmse_per_atom_offset_removed", "EQ"),
+    ("energy_rmse_per_atom_offset_removed", "nEQ"),
+)
+"""What a study is about, most telling first."""
+
+ERROR_QUANTITIES = (
+    "force_rmse",
+    "force_mae",
+    "energy_rmse_per_atom",
+    "energy_rmse_per_atom_offset_removed",
+    "energy_mae_per_atom",
+    "energy_mae_per_atom_offset_removed",
+)
+_ENERGIES = ("energy_rmse_per_atom", "energy_rmse_per_atom_offset_removed", "energy_mae_per_atom_offset_removed")
+
+
+def key_numbers(records: Sequence[Record], limit: int | None = None) -> list[Record]:
+    """The most important records, most telling first; of models trained repeatedly, the last iteration's."""
+    chosen = []
+    latest = last_iteration(records)
+    for quantity, dataset in KEY_QUANTITIES:
+        whole = quantity == "self_diffusion"  # of each species; errors only over all elements
+        chosen += [
+            r for r in latest if (r.quantity, r.dataset) == (quantity, dataset) and (whole or r.species is None)
+        ]
+    return chosen[:limit]
+
+
+def last_iteration(records: Iterable[Record]) -> list[Record]:
+    """Records that no later iteration of the same potential and quantity supersedes."""
+    records = list(records)
+    last: dict[tuple, int] = {}
+    for record in records:
+        key = (record.potential, record.quantity, record.liquid)
+        last[key] = max(last.get(key, -1), -1 if record.iteration is None else record.iteration)
+    return [
+        r for r in records if r.iteration is None or r.iteration == last[(r.potential, r.quantity, r.liquid)]
+    ]
+
+
+def cell(record: Record, content: ReportContent | None = None) -> Cell:
+    """A record as a cell: value and error, or why there is none to quote."""
+    if not record.converged:
+        return Cell("not converged", "refused", record.note or "no reason was recorded")
+    if not math.isfinite(record.value):
+        return Cell("not available", "refused", record.note or "no reason was recorded")
+    fault = _fault(record, content)
+    if fault:
+        return Cell("run unphysical", "refused", fault)
+    _, factor = shown_unit(record.unit)
+    return Cell(with_error(record.value * factor, record.error * factor), note=record.note)
+
+
+def summary(content: ReportContent, palette: Palette) -> Table:
+    """Key numbers, one column for each potential."""
+    return comparison("Key numbers, with standard errors", key_numbers(content.records), content, palette)
+
+
+def comparison(caption: str, records: Sequence[Record], content: ReportContent, palette: Palette) -> Table:
+    """Records side by side: a row for each thing measured, a column for each potential."""
+    name = _row_namer(records)
+    rows: dict[tuple[str, str], dict[str, list[Record]]] = {}
+    for record in records:
+        key = (name(record), shown_unit(record.unit)[0])
+        rows.setdefault(key, {}).setdefault(record.potential, []).append(record)
+    potentials = [p for p in palette if any(p in columns for columns in rows.values())]
+    head = (Cell("Quantity"), Cell("Unit"), *(_potential(p, palette) for p in potentials))
+    body = tuple(
+        (Cell(label), Cell(unit, "muted"), *(_cells(columns.get(p, []), content) for p in potentials))
+        for (label, unit), columns in rows.items()
+    )
+    return Table(caption, head, body, frozenset(range(2, len(head))))
+
+
+def error_table(content: ReportContent, palette: Palette, records: Sequence[Record]) -> Table:
+    """Errors against the reference, by model and dataset, and the force error relative to the forces."""
+    chosen = [r for r in records if r.quantity in ("force_rmse", "force_mae", *_ENERGIES) and r.species is None]
+    quantities = [q for q in ("force_rmse", "force_mae", *_ENERGIES) if any(r.quantity == q for r in chosen)]
+    units = {r.quantity: shown_unit(r.unit)[0] for r in chosen}
+    head = [Cell("Model"), Cell("Frames"), *(Cell(f"{quantity_name(q)} ({units[q]})") for q in quantities)]
+    head.insert(3, Cell("RMSE / RMS force", note="Force RMSE over the root mean square of the reference forces."))
+    rows = []
+    for potential, iteration, dataset in _models(chosen):
+        of_row = {r.quantity: r for r in chosen if _model(r) == (potential, iteration, dataset)}
+        cells = [cell(of_row[q], content) if q in of_row else Cell("–", "muted") for q in quantities]
+        relative = _relative_force_error(content, of_row.get("force_rmse"))
+        head_cells = (_model_cell(potential, iteration, palette), Cell(dataset or "all"))
+        rows.append((*head_cells, cells[0], relative, *cells[1:]))
+    return Table("Errors against the reference", tuple(head), tuple(rows), frozenset(range(2, len(head))))
+
+
+def element_table(content: ReportContent, palette: Palette, records: Sequence[Record]) -> Table | None:
+    """Force RMSE by element; None where it was not measured."""
+    chosen = [r for r in records if r.quantity == "force_rmse" and r.species is not None]
+    if not chosen:
+        return None
+    elements = list(dict.fromkeys(r.species for r in chosen))
+    head = (Cell("Model"), Cell("Frames"), *(Cell(element) for element in elements))
+    rows = []
+    for potential, iteration, dataset in _models(chosen):
+        of_row = {r.species: r for r in chosen if _model(r) == (potential, iteration, dataset)}
+        cells = [cell(of_row[e], content) if e in of_row else Cell("–", "muted") for e in elements]
+        rows.append((_model_cell(potential, iteration, palette), Cell(dataset or "all"), *cells))
+    unit = shown_unit(chosen[0].unit)[0]
+    return Table(f"Force RMSE by element ({unit})", head, tuple(rows), frozenset(range(2, len(head))))
+
+
+def all_records(content: ReportContent, palette: Palette) -> Table:
+    """Every number of the study."""
+    names = ("Quantity", "Potential", "Of", "Frames", "Iteration", "T (K)", "Value", "Unit", "Samples")
+    rows = [
+        (
+            Cell(quantity_name(r.quantity)),
+            _potential(r.potential, palette),
+            Cell(r.species or ""),
+            Cell(r.dataset or _protocol(r)),
+            Cell("" if r.iteration is None else str(r.iteration)),
+            Cell("" if r.temperature_K is None else f"{r.temperature_K:g}"),
+            cell(r, content),
+            Cell(shown_unit(r.unit)[0], "muted"),
+            Cell(number(r.n_eff), "muted"),
+        )
+        for r in content.records
+    ]
+    return Table("Every number, with standard errors", tuple(map(Cell, names)), tuple(rows), frozenset({6, 8}))
+
+
+def _cells(records: Sequence[Record], content: ReportContent) -> Cell:
+    """One cell for what one potential says of one row."""
+    if not records:
+        return Cell("–", "muted")
+    cells = [cell(record, content) for record in records]
+    if len(cells) == 1:
+        return cells[0]
+    notes = " ".join(dict.fromkeys(c.note for c in cells if c.note))
+    tone = "refused" if all(c.tone == "refused" for c in cells) else ""
+    return Cell("; ".join(c.text for c in cells), tone, notes)
+
+
+def _row_namer(records: Sequence[Record]) -> Callable[[Record], str]:
+    """Names rows by what tells them apart: liquid, temperature and protocol only where there are several."""
+    several = {
+        "liquid": len({r.liquid for r in records}) > 1,
+        "temperature": len({r.temperature_K for r in records if r.temperature_K is not None}) > 1,
+    }
+    protocols: dict[str, set[str]] = {}
+    for r in records:
+        protocols.setdefault(r.quantity, set()).add(_protocol(r))
+
+    def name(record: Record) -> str:
+        parts = [quantity_name(record.quantity), record.species, record.dataset and f"{record.dataset} frames"]
+        parts.append(_protocol(record) if len(protocols[record.quantity]) > 1 else "")
+        parts.append(record.liquid if several["liquid"] else "")
+        if several["temperature"] and record.temperature_K is not None:
+            parts.append(f"{record.temperature_K:g} K")
+        return ", ".join(part for part in parts if part)
+
+    return name
+
+
+def _protocol(record: Record) -> str:
+    return str(record.provenance.get("protocol") or "")
+
+
+def _fault(record: Record, content: ReportContent | None) -> str:
+    """Why the run behind a record must not be quoted, or nothing."""
+    for verdict in content.verdicts if content else ():
+        same = (verdict.protocol, verdict.potential) == (_protocol(record), record.potential)
+        if same and verdict.state == "unphysical":
+            return f"The run {verdict.protocol} is unphysical: {' '.join(verdict.lines)}".strip()
+    return ""
+
+
+def _potential(potential: str, palette: Palette) -> Cell:
+    return Cell(palette.label(potential), swatch=palette.colour(potential))
+
+
+def _model(record: Record) -> tuple[str, int | None, str | None]:
+    return record.potential, record.iteration, record.dataset
+
+
+def _models(records: Sequence[Record]) -> list[tuple[str, int | None, str | None]]:
+    """Models and datasets in the order in which they appear."""
+    return list(dict.fromkeys(_model(r) for r in records))
+
+
+def _model_cell(potential: str, iteration: int | None, palette: Palette) -> Cell:
+    label = palette.label(potential) + ("" if iteration is None else f", iteration {iteration}")
+    return Cell(label, swatch=palette.colour(potential))
+
+
+def _relative_force_error(content: ReportContent, record: Record | None) -> Cell:
+    """Force RMSE as a share of the root mean square force of the same frames."""
+    if record is None or cell(record, content).tone == "refused":
+        return Cell("–", "muted")
+    size = rms_force(content, record)
+    return Cell(f"{100 * record.value / size:.1f} %") if size else Cell("–", "muted")
+
+
+def rms_force(content: ReportContent, record: Record) -> float | None:
+    """Root mean square reference force (eV/Å) of the frames that a force error was measured on."""
+    for parity in content.parity:
+        if (parity.potential, parity.iteration) == (record.potential, record.iteration):
+            if record.dataset in parity.datasets:
+                forces = force_residuals(parity, record.dataset).reference
+            else:
+                forces = np.asarray(parity.forces_reference, dtype=float)
+            return float(np.sqrt(np.mean(forces**2))) or None if forces.size else None
+    return None

@@ -1,0 +1,1 @@
+"""What tests share: tasks that workers can import, and small studies."""

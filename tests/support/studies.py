@@ -1,0 +1,73 @@
+"""Small studies, real in every step, that end in a minute or two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SMALLEST = """
+# One ion pair, a handful of frames, trainings of a few steps: every step of a study, nothing to learn from.
+name = "smallest"
+seed = 3
+
+[liquid]
+ions = { PYR14 = 1, BF4 = 1 }
+density_g_cm3 = 0.6
+
+[sampling]
+potential = { kind = "clp", cutoff_A = 4.0 }
+density_ratios = [0.9, 1.0]
+equilibration_ps = 0.2
+interval_ps = 0.1
+training = { eq_boxes = 3, eq_frames_per_box = 3, packed = 3, hot_boxes = 1, hot_frames_per_box = 2 }
+validation = { eq_boxes = 2, eq_frames_per_box = 1, packed = 2, hot_boxes = 1, hot_frames_per_box = 1 }
+
+[reference]
+kind = "REFERENCE"
+
+[training.mace]
+hidden_irreps = "4x0e + 4x1o"
+r_max_A = 3.5
+epochs = 2
+second_stage_epoch = 2
+
+[training.deepmd]
+committee = 2
+embedding = [4, 8]
+fitting = [10, 10]
+r_cut_A = 4.0
+steps = 40
+
+[learning]
+starts = 2
+length_ps = 0.01
+interval_ps = 0.002
+deviation_low_eV_A = 0.0
+deviation_high_eV_A = 50.0
+max_candidates = 3
+
+[[md]]
+name = "nvt"
+ensemble = "NVT"
+potentials = ["clp", "deepmd", "mace"]
+length_ps = 0.02
+equilibration_ps = 0.0
+interval_ps = 0.002
+
+[[md]]
+name = "npt"
+ensemble = "NPT"
+potentials = ["clp"]
+length_ps = 0.1
+equilibration_ps = 0.0
+interval_ps = 0.01
+"""
+
+
+def smallest(folder: Path, reference: str = "xtb") -> Path:
+    """Write the smallest study into a folder; its reference is ``"xtb"``, or ``"clp"`` where truth is known."""
+    text = SMALLEST.replace("REFERENCE", reference)
+    if reference == "clp":
+        text = text.replace('kind = "clp"\n', 'kind = "clp"\ncutoff_A = 4.0\n', 1)
+    path = folder / "smallest.toml"
+    path.write_text(text)
+    return path

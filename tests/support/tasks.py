@@ -1,0 +1,61 @@
+"""Tasks for workers. They live in a module of their own because a worker is a fresh interpreter."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def write_number(path: Path, number: int) -> None:
+    """Write a number, and one line in a log beside the store so that a test can count the calls."""
+    (path / "number.txt").write_text(str(number))
+
+
+def count_call(log: Path, name: str) -> None:
+    with open(log, "a") as handle:
+        handle.write(f"{name}\n")
+
+
+def logged_number(path: Path, number: int, log: Path, pause_s: float = 0.0) -> None:
+    time.sleep(pause_s)
+    write_number(path, number)
+    count_call(log, str(number))
+
+
+def process_id() -> int:
+    return os.getpid()
+
+
+def sleep(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(flag: Path) -> str:
+    """Kill the worker at the first call, succeed at the second."""
+    if flag.exists():
+        return "survived"
+    flag.write_text("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+    return "never"
+
+
+def fail(message: str) -> None:
+    raise ValueError(message)
+
+
+def threads_variable() -> str:
+    return os.environ["OMP_NUM_THREADS"]
+
+
+def full_disk() -> None:
+    """Write to a device that is always full."""
+    with open("/dev/full", "w") as handle:
+        handle.write("x" * 100_000)
+        handle.flush()
