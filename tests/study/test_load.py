@@ -101,7 +101,9 @@ def test_the_template_is_valid_and_says_every_default(tmp_path):
 
 
 def _without_comment_signs(text: str) -> str:
-    lines = [line.removeprefix("# ") if " = " in line and not line.endswith(".") else line for line in text.splitlines()]
+    """Every default as a key: a line of prose ends with a full stop, a key does not."""
+    keys = [" = " in line and not line.endswith(".") for line in text.splitlines()]
+    lines = [line.removeprefix("# ") if key else line for line, key in zip(text.splitlines(), keys, strict=True)]
     return "\n".join(lines)
 
 

@@ -8,10 +8,10 @@ import sys
 import time
 
 import pytest
-from support import tasks
 
 from ilforge.errors import DidNotFinish
 from ilforge.workflow.executors import Workers
+from support import tasks
 
 
 def test_tasks_run_in_other_processes_with_the_threads_asked_for():

@@ -7,7 +7,6 @@ import threading
 
 import pytest
 from rich.console import Console
-from support import tasks
 
 from ilforge.errors import IlforgeError, MissingProgram
 from ilforge.workflow.executors import Workers
@@ -15,6 +14,7 @@ from ilforge.workflow.progress import Watch
 from ilforge.workflow.scheduler import run_stages
 from ilforge.workflow.stage import Stage, in_order, seconds_to_the_end
 from ilforge.workflow.store import ResultStore, read_manifest, study_lock
+from support import tasks
 
 
 def number_stage(name, number, log, inputs=None, pause_s=0.0, **more):

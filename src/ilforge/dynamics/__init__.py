@@ -1,0 +1,116 @@
+"""Dynamics: a potential and a box become a trajectory, by the engine that suits the potential."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from ilforge.dynamics.motion import Exploded
+from ilforge.dynamics.protocol import MdProtocol
+from ilforge.dynamics.trajectory import Trajectory, load
+from ilforge.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ilforge.dynamics.simulation import Job, Simulation
+    from ilforge.liquid.liquid import Liquid
+    from ilforge.potentials.potential import Potential
+
+__all__ = ["ENGINES", "Exploded", "MdProtocol", "Trajectory", "choose_engine", "load", "run_md", "simulate"]
+
+ENGINES = {
+    "openmm": "ilforge.dynamics.openmm",
+    "lammps": "ilforge.dynamics.lammps",
+    "ase": "ilforge.dynamics.ase",
+}
+"""Module of each engine, in the order in which they are tried: ``accepts``, ``frames``, ``details``."""
+
+
+def choose_engine(potential: Potential, atoms: Atoms, engine: str | None = None) -> str:
+    """Name of the engine that runs this potential in this box: the wanted one, or the first that accepts it.
+
+    Raises
+    ------
+    SettingsError
+        When there is no such engine, or it does not accept the potential.
+    """
+    able = [name for name in ENGINES if _module(name).accepts(potential, atoms.cell)]
+    if engine is None:
+        return able[0]
+    if engine not in able:
+        raise SettingsError(
+            f"engine = {engine!r} cannot run {potential.kind} in this box: it may be {' or '.join(able)}."
+        )
+    return engine
+
+
+def run_md(
+    potential: Potential,
+    atoms: Atoms,
+    liquid: Liquid,
+    protocol: MdProtocol,
+    directory: Path,
+    threads: int = 1,
+    engine: str | None = None,
+) -> Trajectory:
+    """Run MD and record it, going on from the last checkpoint when the directory holds one.
+
+    A run whose motion explodes ends there: that is a finding about its potential, not an error. Its ``fault`` says
+    when and where, and what was recorded before is kept.
+
+    Parameters
+    ----------
+    atoms
+        The start: periodic, right angles, atoms as ``liquid`` lists them. Velocities are drawn by the seed.
+    directory
+        Where the run is kept; made if it is not there. A run that has ended there is returned as it is.
+    engine
+        A key of :data:`ENGINES`; without it the first that can run the potential.
+
+    Raises
+    ------
+    SettingsError
+        When potential, box, engine and protocol do not fit together, or the directory holds another run.
+    """
+    from ilforge import frames
+    from ilforge.dynamics.recording import Recorder
+    from ilforge.dynamics.simulation import Job
+
+    name = choose_engine(potential, atoms, engine)
+    job = Job(potential, atoms, liquid.topology, protocol, threads, Path(directory))
+    about = {
+        "ions": liquid.label,
+        "potential": potential.describe(),
+        "protocol": asdict(protocol),
+        "start": frames.digest(atoms),
+        "run_by": name,
+    }
+    recorder = Recorder(job, about)
+    if recorder.closed:
+        return Trajectory(job.directory)
+    fault = None
+    try:
+        for sample, state in _module(name).frames(job, recorder.state, recorder.n_frames):
+            if sample is not None:
+                recorder.append(sample)
+            if state is not None:
+                recorder.save(state)
+    except Exploded as error:
+        fault = error
+    return recorder.close(fault, _module(name).details(job))
+
+
+def simulate(job: Job, ensemble: str) -> Simulation:
+    """A simulation in this process, in memory: OpenMM where it can, else ASE."""
+    for name in ("openmm", "ase"):
+        if _module(name).accepts(job.potential, job.atoms.cell):
+            return _module(name).Simulation(job, ensemble)
+    raise SettingsError(f"No engine can run {job.potential.kind}.")
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(ENGINES[name])

@@ -49,9 +49,7 @@ class State:
     def from_bytes(cls, data: bytes) -> State:
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in ("positions", "velocities", "cell")}
-            return cls(
-                **arrays, step=int(stored["step"]), barostat_momentum=float(stored["barostat_momentum"])
-            )
+            return cls(**arrays, step=int(stored["step"]), barostat_momentum=float(stored["barostat_momentum"]))
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ilforge.errors import SettingsError
+
+if TYPE_CHECKING:
+    from MDAnalysis import Universe
+
+THERMO_COLUMNS = (
+    "time_ps",
+    "potential_energy_eV",
+    "temperature_K",
+    "volume_A3",
+    "kinetic_energy_eV",
+    "force_deviation_eV_A",
+)
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A finished run on disk.
+    """A run on disk that has ended.
 
     ==================  ==========================================================================
-    ``topology.pdb``    first frame with bonds, for viewers and MDAnalysis
-    ``trajectory.dcd``  recorded frames, unwrapped, Å
-    ``thermo.csv``      one line a frame: time_ps, potential_energy_eV, temperature_K, volume_A3
-    ``run.json``        protocol, engine and version, potential, ions in order, time step of frames
-    ``last.xyz``        last frame with full precision (extended XYZ), to go on from
+    ``topology.pdb``    the start with bonds, for viewers and MDAnalysis
+    ``trajectory.dcd``  recorded frames, Å: molecules whole, never wrapped back into the cell. Each
+                        position is a periodic image of the real one in the cell of its frame; to
+                        follow diffusion in an NPT run, unwrap by displacements instead
+    ``thermo.csv``      one line a frame: the columns of :data:`THERMO_COLUMNS`, of which the last
+                        is NaN except in a run with a committee in LAMMPS
+    ``run.json``        protocol, engine and version, potential, ions in order, time step of frames,
+                        and ``fault``: null, or when and how the motion exploded
+    ``last.xyz``        last frame with full precision and momenta (extended XYZ), to go on from
     ==================  ==========================================================================
     """
 
@@ -36,3 +59,60 @@ class Trajectory:
     @property
     def run_file(self) -> Path:
         return self.directory / "run.json"
+
+    @property
+    def last_file(self) -> Path:
+        return self.directory / "last.xyz"
+
+    def info(self) -> dict[str, Any]:
+        """What ``run.json`` says.
+
+        Raises
+        ------
+        SettingsError
+            When the directory holds no run that has ended.
+        """
+        if not self.run_file.is_file():
+            raise SettingsError(
+                f"{self.directory} holds no run that has ended (no run.json): run the MD again, and it goes on."
+            )
+        return json.loads(self.run_file.read_text())
+
+    @property
+    def fault(self) -> dict[str, Any] | None:
+        """When and how the motion exploded (``message``, ``time_ps``, ``atoms``); None when it did not."""
+        return self.info()["fault"]
+
+    def thermo(self) -> dict[str, np.ndarray]:
+        """The columns of ``thermo.csv``, each ``(n_frames,)``."""
+        with open(self.thermo_file) as file:
+            names = file.readline().strip().split(",")
+            rows = [line.split(",") for line in file]
+        table = np.array(rows, dtype=float).reshape(-1, len(names))
+        return dict(zip(names, table.T, strict=True))
+
+    def universe(self) -> Universe:
+        """The run as MDAnalysis sees it: bonds, elements, masses, whole ion names as residue names, times in ps.
+
+        A run that exploded before its first frame is the start alone.
+        """
+        import MDAnalysis
+
+        info = self.info()
+        files = [str(self.topology_file)]
+        times: dict[str, float] = {}
+        if info["n_frames"]:
+            files.append(str(self.trajectory_file))
+            times = {"dt": info["frame_interval_ps"]}  # the file says that the first frame is one interval in
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of fields that a PDB may have and this one does not need
+            universe = MDAnalysis.Universe(*files, to_guess=(), **times)
+        universe.add_TopologyAttr("masses", info["masses"])
+        universe.add_TopologyAttr("types", universe.atoms.elements)
+        universe.residues.resnames = info["species"]
+        return universe
+
+
+def load(trajectory: Trajectory | Path) -> Universe:
+    """The MDAnalysis Universe of a trajectory, or of the directory it is in."""
+    return (trajectory if isinstance(trajectory, Trajectory) else Trajectory(Path(trajectory))).universe()

@@ -41,15 +41,19 @@ def bond_graph(atoms: Atoms, factor: float, unbonded: np.ndarray | None = None) 
     return _pairs(np.unique(i[keep].astype(np.int64) * len(atoms) + j[keep]), len(atoms))
 
 
-def contacts(atoms: Atoms, topology: Topology, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def contacts(atoms: Atoms, topology: Topology, cutoff: float) -> tuple[np.ndarray, ...]:
     """Pairs of atoms within ``cutoff`` (Å) that are not of one and the same molecule.
 
-    A molecule and its own periodic image count as two. Molecules must be whole. Returns the indices ``i`` and
-    ``j`` and their distances in Å, each of length ``n_pairs``; every pair occurs both ways.
+    A molecule and its own periodic image count as two. Molecules must be whole.
+
+    Returns
+    -------
+    i, j, distance, vector
+        ``(n_pairs,)`` indices and Å, and ``(n_pairs, 3)`` from i to j in Å; every pair occurs both ways.
     """
-    i, j, distance, shift = _neighbours(atoms, "ijdS", cutoff)
+    i, j, distance, vector, shift = _neighbours(atoms, "ijdDS", cutoff)
     apart = (topology.molecules[i] != topology.molecules[j]) | shift.any(axis=1)
-    return i[apart], j[apart], distance[apart]
+    return i[apart], j[apart], distance[apart], vector[apart]
 
 
 def fragmentation(atoms: Atoms, topology: Topology, factor: float) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,24 +10,22 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
-from scipy.spatial.transform import Rotation
 
 from ilforge import frames, programs
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
-from ilforge.liquid.connectivity import NEVER_BONDED, contacts
+from ilforge.liquid.connectivity import NEVER_BONDED
 from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.overlaps import overlap, separate
 from ilforge.liquid.structures import conformers
 
 DENSITIES = (0.05, 4.0)
 """Densities in g/cm^3 that an ionic liquid, or its vapour-like expansion, can have."""
-_HYDROGEN_SCALES = (1.0, 0.9, 0.8)  # hydrogens may come closer, down to 1.6 Å, where space is short
-_TRIES = 4  # at each scale, with conformers and a seed of their own
-_LOOPS = 40  # of PACKMOL's optimiser in one try: a new start beats more of the same
+_HYDROGEN_SCALES = (1.0, 1.0, 0.9, 0.9, 0.8, 0.8, 0.8, 0.8)
+"""One try each, with its own conformers and seed: where space is short, hydrogens may come closer."""
+_LOOPS = 20  # of PACKMOL's optimiser in one try: a new start beats more of the same
 _BONDED = 1.3  # times the sum of covalent radii: closer atoms might be taken for bonded
 _CONFORMERS = 16  # of each flexible ion: more change nothing in a liquid
-_ROTATIONS = 100  # tried for a conformer that is long for its box
-_MARGIN = 0.05  # Å; what it may lose when PACKMOL turns it by half a degree
-_SLACK = 0.02  # Å; PACKMOL's own precision
+_SLACK = 0.02  # Å; the precision of PACKMOL's result and of separate()
 
 
 def pack(
@@ -80,20 +77,21 @@ def pack(
 def _pack_in(directory: Path, liquid: Liquid, density: float, seed: int, tolerance: float) -> Atoms:
     side = round(liquid.volume(density) ** (1 / 3), 6)
     rng = np.random.default_rng(seed)
-    closest = 0.0
+    least = np.inf
     for scale in _HYDROGEN_SCALES:
         radii = atomic_radii(liquid.topology.symbols, tolerance, scale)
-        for _ in range(_TRIES):
-            box = _run_packmol(directory, liquid, side, radii, rng)
-            if box is None:
-                continue
-            i, j, distance = contacts(box, liquid.topology, 2 * radii.max())
-            if np.all(distance >= radii[i] + radii[j] - _SLACK):
-                return box
-            closest = max(closest, distance.min())
+        box = _run_packmol(directory, liquid, side, radii, rng)
+        if box is None:
+            continue
+        box = frames.quantize(separate(box, liquid.topology, radii))
+        remaining = overlap(box, liquid.topology, radii)
+        if remaining <= _SLACK:
+            return box
+        least = min(least, remaining)
+    found = f"; in the best try two overlapped by {least:.2f} Å" if np.isfinite(least) else ""
     raise DidNotConverge(
-        f"PACKMOL found no box of {liquid.label} at {density:g} g/cm^3 (side {side:.2f} Å) in which molecules do "
-        f"not overlap; in the best one two came within {closest:.2f} Å. Lower the density, or take more ions."
+        f"PACKMOL found no box of {liquid.label} at {density:g} g/cm^3 (side {side:.2f} Å) in which molecules "
+        f"keep apart{found}. Lower the density, or take more ions."
     )
 
 
@@ -117,9 +115,7 @@ def _run_packmol(
     """One attempt: PACKMOL's best box, perfect or not; None when it has not even begun to pack."""
     output, log = directory / "packed.xyz", directory / "packmol.log"
     output.unlink(missing_ok=True)
-    blocks = _write_molecules(directory, liquid, side, radii, rng)
-    if blocks is None:
-        return None
+    blocks = _write_molecules(directory, liquid, radii, rng)
     header = [
         f"tolerance {2 * radii.min():.4f}",
         f"seed {rng.integers(1, 2**31 - 1)}",
@@ -137,45 +133,19 @@ def _run_packmol(
     return _read_box(output, liquid, side) if output.is_file() else None
 
 
-def _write_molecules(
-    directory: Path, liquid: Liquid, side: float, radii: np.ndarray, rng: np.random.Generator
-) -> list[str] | None:
-    """Write a file for each conformer in use; return PACKMOL's structure blocks, in atom order.
-
-    PACKMOL does not look at a molecule and its own images. A conformer longer than the box can hold in any
-    orientation is therefore turned here until it keeps off its images, and PACKMOL is told not to turn it.
-    None when a molecule fits in no orientation tried.
-    """
+def _write_molecules(directory: Path, liquid: Liquid, radii: np.ndarray, rng: np.random.Generator) -> list[str]:
+    """Write a file for each conformer in use; return PACKMOL's structure blocks, in atom order."""
     blocks, first = [], 0
     for number, (ion, count) in enumerate(liquid.ions):
         own_radii = radii[first : first + ion.n_atoms]
         first += count * ion.n_atoms
         shapes = conformers(ion, min(count, _CONFORMERS), int(rng.integers(2**31 - 1)))
-        fits = [fit for fit in (_fit(shape, own_radii, side, rng) for shape in shapes) if fit is not None]
-        if not fits:
-            return None
-        for k, (shape, turned) in enumerate(fits[:count]):
+        for k, shape in enumerate(shapes[:count]):
             name = f"{number}_{k}.xyz"
             ase.io.write(directory / name, Atoms(ion.symbols, shape), format="xyz", fmt="%.9f")
-            repeats = len(range(k, count, len(fits)))
-            blocks += [f"structure {name}", f"  number {repeats}", *_radius_lines(own_radii)]
-            blocks += [f"  constrain_rotation {axis} 0.0 0.5" for axis in "xyz" if turned]
-            blocks += ["end structure"]
+            repeats = len(range(k, count, len(shapes)))
+            blocks += [f"structure {name}", f"  number {repeats}", *_radius_lines(own_radii), "end structure"]
     return blocks
-
-
-def _fit(shape: np.ndarray, radii: np.ndarray, side: float, rng: np.random.Generator) -> tuple[np.ndarray, bool] | None:
-    """The shape and False when it fits whichever way it lies; one that fits as it lies and True; or None."""
-    reach = radii[:, None] + radii[None]
-    if np.all(np.linalg.norm(shape[:, None] - shape[None], axis=-1) <= side - reach):
-        return shape, False
-    images = np.array([s for s in itertools.product((-1, 0, 1), repeat=3) if s > (0, 0, 0)]) * side
-    for rotation in Rotation.random(_ROTATIONS, rng):
-        turned = rotation.apply(shape)
-        steps = turned[:, None] - turned[None]
-        if all(np.all(np.linalg.norm(steps + image, axis=-1) >= reach + _MARGIN) for image in images):
-            return turned, True
-    return None
 
 
 def _radius_lines(radii: np.ndarray) -> list[str]:
@@ -194,4 +164,4 @@ def _read_box(output: Path, liquid: Liquid, side: float) -> Atoms:
     packed.set_cell([side] * 3)
     packed.pbc = True
     packed.info = {"ions": liquid.label}
-    return frames.quantize(packed)
+    return packed

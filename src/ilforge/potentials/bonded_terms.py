@@ -20,9 +20,7 @@ def neighbours(bonds: Bonds, n_atoms: int) -> list[list[int]]:
 
 def angles(bonds: Bonds, n_atoms: int) -> list[tuple[int, int, int]]:
     """Every ``(i, j, k)`` with bonds i-j and j-k, once, with i < k."""
-    return [
-        (i, j, k) for j, around in enumerate(neighbours(bonds, n_atoms)) for i, k in combinations(around, 2)
-    ]
+    return [(i, j, k) for j, around in enumerate(neighbours(bonds, n_atoms)) for i, k in combinations(around, 2)]
 
 
 def torsions(bonds: Bonds, n_atoms: int) -> list[tuple[int, int, int, int]]:

@@ -8,7 +8,7 @@ of epsilon, which OpenMM's own NonbondedForce does not do; written as
 
 the geometric rule is exact and costs no table and no root. They are switched off over the last tenth of the cutoff,
 so that energy and forces are continuous, and the part beyond is added for a uniform liquid. Charges interact by
-particle mesh Ewald.
+Ewald's sum: term by term in small boxes, on a mesh in large ones.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ from ilforge.units import ANGSTROM_PER_NM
 _SWITCH = 0.9
 """Where Lennard-Jones terms begin to be switched off, as a share of the cutoff."""
 
-_EWALD_TOLERANCE = 1e-5
-"""Relative error of Ewald forces at which OpenMM chooses the splitting and the mesh."""
+_MESH_FROM = 200
+"""Below this number of atoms the plain sum over wave vectors is faster than the mesh, and has no error of a mesh."""
+
+_PLAIN_TOLERANCE, _MESH_TOLERANCE = 1e-6, 1e-5
+"""Relative errors of Ewald's sum for which OpenMM chooses splitting, wave vectors and mesh."""
 
 _DOUBLE_PRECISION_BELOW = 500
 """Below this number of atoms the calculator runs in double precision: labels then carry no rounding noise."""
@@ -59,7 +62,8 @@ class Clp:
             "kind": self.kind,
             "cutoff_A": float(self.cutoff_A),
             "switch": _SWITCH,
-            "ewald_tolerance": _EWALD_TOLERANCE,
+            "mesh_from": _MESH_FROM,
+            "ewald_tolerances": [_PLAIN_TOLERANCE, _MESH_TOLERANCE],
             "parameters": hashlib.sha256(text).hexdigest(),
         }
 
@@ -76,9 +80,7 @@ class Clp:
             properties={} if small else {"Threads": str(threads), "DeterministicForces": "true"},
         )
 
-    def openmm_system(
-        self, topology: Topology, cell: np.ndarray | None, constrain_hydrogens: bool = False
-    ) -> Any:
+    def openmm_system(self, topology: Topology, cell: np.ndarray | None, constrain_hydrogens: bool = False) -> Any:
         """An ``openmm.System`` with every term, for dynamics.
 
         Parameters
@@ -98,9 +100,7 @@ class Clp:
     def seconds_per_frame(self, n_atoms: int) -> float:
         return 2e-5 * n_atoms
 
-    def _system(
-        self, topology: Topology, terms: Terms, cell: np.ndarray | None, constrain_hydrogens: bool
-    ) -> Any:
+    def _system(self, topology: Topology, terms: Terms, cell: np.ndarray | None, constrain_hydrogens: bool) -> Any:
         import openmm
 
         system = openmm.System()
@@ -113,9 +113,7 @@ class Clp:
         if constrain_hydrogens:
             is_hydrogen = np.array(topology.symbols) == "H"
             flexible = ~is_hydrogen[terms.bonds].any(axis=1)
-            for (i, j), length in zip(
-                terms.bonds[~flexible].tolist(), terms.bond_r0[~flexible].tolist(), strict=True
-            ):
+            for (i, j), length in zip(terms.bonds[~flexible].tolist(), terms.bond_r0[~flexible].tolist(), strict=True):
                 system.addConstraint(i, j, length / ANGSTROM_PER_NM)
         for force in (
             _bond_force(terms, flexible),
@@ -180,9 +178,11 @@ def _coulomb_force(terms: Terms, cutoff_nm: float, periodic: bool) -> Any:
     import openmm
 
     force = openmm.NonbondedForce()
-    force.setNonbondedMethod(openmm.NonbondedForce.PME if periodic else openmm.NonbondedForce.NoCutoff)
-    force.setCutoffDistance(cutoff_nm)
-    force.setEwaldErrorTolerance(_EWALD_TOLERANCE)
+    if periodic:
+        mesh = len(terms.charges) >= _MESH_FROM
+        force.setNonbondedMethod(openmm.NonbondedForce.PME if mesh else openmm.NonbondedForce.Ewald)
+        force.setEwaldErrorTolerance(_MESH_TOLERANCE if mesh else _PLAIN_TOLERANCE)
+        force.setCutoffDistance(cutoff_nm)
     force.setExceptionsUsePeriodicBoundaryConditions(periodic)
     force.setUseDispersionCorrection(False)
     for charge in terms.charges:
@@ -203,11 +203,9 @@ def _lennard_jones_force(terms: Terms, cutoff_nm: float, periodic: bool) -> Any:
     force = openmm.CustomNonbondedForce("x*(a1*a2*x - b1*b2); x = 1/r^6")
     force.addPerParticleParameter("a")
     force.addPerParticleParameter("b")
-    force.setNonbondedMethod(
-        openmm.CustomNonbondedForce.CutoffPeriodic if periodic else openmm.CustomNonbondedForce.NoCutoff
-    )
-    force.setCutoffDistance(cutoff_nm)
     if periodic:
+        force.setNonbondedMethod(openmm.CustomNonbondedForce.CutoffPeriodic)
+        force.setCutoffDistance(cutoff_nm)
         force.setUseSwitchingFunction(True)
         force.setSwitchingDistance(_SWITCH * cutoff_nm)
         force.setUseLongRangeCorrection(True)

@@ -1,0 +1,84 @@
+"""Properties: from any trajectory to numbers with errors, all in one pass over its frames.
+
+A new property is one file here with a class as :class:`~ilforge.properties.property.Property` describes it, one
+line in :data:`PROPERTIES`, and its settings under the same name in the analysis settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ilforge.errors import SettingsError
+from ilforge.properties.property import Measurement, Property, Snapshot, System, Verdict
+from ilforge.study.settings import AnalysisSettings
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from MDAnalysis import Universe
+
+    from ilforge.dynamics.trajectory import Trajectory
+    from ilforge.liquid.topology import Topology
+    from ilforge.properties.reader import Source
+
+__all__ = ["PROPERTIES", "Measurement", "Property", "Snapshot", "System", "Verdict", "create", "measure"]
+
+PROPERTIES = {
+    "density": "ilforge.properties.density:Density",
+    "diffusion": "ilforge.properties.diffusion:Diffusion",
+    "rdf": "ilforge.properties.rdf:Rdf",
+    "health": "ilforge.properties.health:Health",
+}
+"""Module and class of each property."""
+
+
+def create(name: str, settings: AnalysisSettings) -> Property:
+    """A property by name, with its part of the settings."""
+    if name not in PROPERTIES:
+        raise SettingsError(f"There is no property {name!r}. Known: {', '.join(PROPERTIES)}.")
+    module, _, kind = PROPERTIES[name].partition(":")
+    return getattr(import_module(module), kind)(getattr(settings, name))
+
+
+def measure(
+    trajectory: Trajectory | Universe | Source | Sequence[Atoms],
+    names: Sequence[str] | None = None,
+    settings: AnalysisSettings | None = None,
+    *,
+    topology: Topology | None = None,
+    frame_interval_ps: float | None = None,
+    temperature_K: float | None = None,
+) -> dict[str, Measurement]:
+    """Measure properties of a trajectory in one pass over its frames.
+
+    Parameters
+    ----------
+    trajectory
+        A run of ilforge, an MDAnalysis Universe with bonds, a list of frames, or what
+        :func:`~ilforge.properties.reader.open_trajectory` gave.
+    names
+        Keys of :data:`PROPERTIES`; without them those of the settings.
+    settings
+        By default those of a study file that does not mention them.
+    topology
+        Where the trajectory holds none, or a poor one: ``Liquid.of({"PYR14": 100, "BF4": 100}).topology``.
+    frame_interval_ps, temperature_K
+        Where the trajectory does not say.
+
+    Raises
+    ------
+    SettingsError
+        When the trajectory lacks what is needed; says what to supply.
+    """
+    from ilforge.properties.reader import source_of
+
+    settings = settings or AnalysisSettings()
+    chosen = {name: create(name, settings) for name in dict.fromkeys(names or settings.properties)}
+    source = source_of(trajectory, topology, frame_interval_ps, temperature_K)
+    for observer in chosen.values():
+        observer.begin(source.system)
+    for snapshot in source.snapshots():
+        for observer in chosen.values():
+            observer.observe(snapshot)
+    return {name: observer.measurement() for name, observer in chosen.items()}

@@ -75,7 +75,7 @@ class Diffusion:
             refused = Estimate.refused(_UNIT, note)
             return Measurement([("self_diffusion", name, refused) for name in self._system.ions])
         unwrapped, longest = unwrap(centres, cells)
-        positions = remove_drift(unwrapped, self._system.ion_masses)
+        positions = remove_drift(unwrapped, self._system.topology.molecule_masses)
         estimates, curves = [], {}
         for name, members in self._system.ions.items():
             msd = mean_squared_displacement(positions[:, members], max_lag)
@@ -84,13 +84,13 @@ class Diffusion:
                 len(centres),
                 self._system.frame_interval_ps,
                 self._settings,
-                independent_ions(self._system.ion_masses, members),
+                independent_ions(self._system.topology.molecule_masses, members),
             )
             estimate = analysis.estimate()
             if longest > _AMBIGUOUS:
                 estimate = Estimate.refused(_UNIT, _sparse_frames(longest))
             estimates.append(("self_diffusion", name, estimate))
-            curves |= {f"msd:{name}": analysis.msd_curve(), f"msd_slope:{name}": analysis.slope_curve()}
+            curves |= {f"msd {name}": analysis.msd_curve(), f"msd_slope {name}": analysis.slope_curve()}
         return Measurement(estimates, curves)
 
 
@@ -206,8 +206,9 @@ class MsdAnalysis:
         if len(known) == 0:
             return f"d ln MSD / d ln t is known only to ±{self._slope_errors[0]:.1g}: too few ions or too short"
         last = known[-1]
+        kind = "not diffusive" if len(self._candidates()) == 0 else "not diffusive over a range of times"
         return (
-            f"not diffusive: d ln MSD / d ln t is {self._slopes[last]:.2f} ± {self._slope_errors[last]:.2f} "
+            f"{kind}: d ln MSD / d ln t is {self._slopes[last]:.2f} ± {self._slope_errors[last]:.2f} "
             f"at {self._time(np.sqrt(2.0) * self._starts[last])}"
         )
 

@@ -43,11 +43,6 @@ class System:
     fault: str | None = None
 
     @cached_property
-    def ion_masses(self) -> np.ndarray:
-        """Mass of each ion, amu, ``(n_molecules,)``."""
-        return np.bincount(self.topology.molecules, self.topology.masses, self.topology.n_molecules)
-
-    @cached_property
     def ions(self) -> dict[str, np.ndarray]:
         """Indices of the ions of each species, in order of first appearance."""
         species = np.asarray(self.topology.species)
@@ -101,15 +96,14 @@ class Snapshot:
         """Positions with no molecule cut by the boundary, Å, ``(n_atoms, 3)``."""
         from ilforge.liquid.connectivity import whole_molecules
 
-        return _read_only(np.asarray(whole_molecules(self.positions, self.cell, self.system.topology)))
+        return _read_only(whole_molecules(self.positions, self.cell, self.system.topology))
 
     @cached_property
     def centres(self) -> np.ndarray:
         """Centre of mass of each ion, Å, ``(n_molecules, 3)``."""
-        topology = self.system.topology
-        weighted = self.whole * topology.masses[:, None]
-        sums = [np.bincount(topology.molecules, weighted[:, k], topology.n_molecules) for k in range(3)]
-        return _read_only(np.stack(sums, axis=1) / self.system.ion_masses[:, None])
+        from ilforge.liquid.connectivity import centres_of_mass
+
+        return _read_only(centres_of_mass(self.whole, self.system.topology))
 
 
 @dataclass(frozen=True)
@@ -141,7 +135,7 @@ class Measurement:
     estimates
         ``(quantity, species, estimate)``; species is None for the whole liquid.
     curves
-        By name, ``"msd:PYR14"``.
+        By kind and species, ``"msd PYR14"``.
     verdicts
         What was checked.
     notes

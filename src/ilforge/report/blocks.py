@@ -11,13 +11,15 @@ class Cell:
     """One cell of a table.
 
     ``tone`` is ``"refused"`` for a number that must not be quoted, ``"fault"``, ``"doubt"``, ``"good"``,
-    ``"muted"`` or empty; ``note`` is shown on hover and as a footnote; ``swatch`` is a colour before the text.
+    ``"muted"``, ``"code"`` or empty; ``note`` is shown on hover and as a footnote; ``swatch`` is a colour
+    before the text; ``unit`` stands after it, smaller.
     """
 
     text: str
     tone: str = ""
     note: str = ""
     swatch: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,14 @@ class Viewer:
     caption: str
     svg: str
     model: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Blocks side by side where the width allows it."""
+
+    kind: ClassVar[str] = "beside"
+    blocks: tuple[Any, ...]
 
 
 @dataclass(frozen=True)

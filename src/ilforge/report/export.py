@@ -20,7 +20,9 @@ _DIGITS = 6
 
 
 def results_json(records: Sequence[Record]) -> str:
-    return json.dumps([record.as_json() for record in records], indent=1, ensure_ascii=False, default=_plain) + "\n"
+    """A list of records; numbers in full, what is not a number as null."""
+    plain = _plain([record.as_json() for record in records])
+    return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n"
 
 
 def results_csv(records: Sequence[Record]) -> str:
@@ -29,15 +31,15 @@ def results_csv(records: Sequence[Record]) -> str:
     writer = csv.DictWriter(text, [field.name for field in fields(Record)], lineterminator="\n")
     writer.writeheader()
     for record in records:
-        row = record.as_json()
-        provenance = json.dumps(row["provenance"], sort_keys=True, ensure_ascii=False, default=_plain)
+        row = _plain(record.as_json())
+        provenance = json.dumps(row["provenance"], sort_keys=True, ensure_ascii=False, default=str)
         writer.writerow({**row, "provenance": provenance if row["provenance"] else ""})
     return text.getvalue()
 
 
 def script_json(data: Any) -> str:
     """JSON that may stand inside a ``<script>``: no NaN, six digits, and no character that HTML could read."""
-    text = json.dumps(_plain(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_plain(data, _DIGITS), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
@@ -51,16 +53,16 @@ def write_atomically(path: Path, text: str) -> Path:
     return path
 
 
-def _plain(data: Any) -> Any:
-    """Arrays as lists, numbers rounded, NaN and infinity as None."""
+def _plain(data: Any, digits: int | None = None) -> Any:
+    """Arrays as lists, NaN and infinity as None; floats to ``digits`` significant digits where asked."""
     if isinstance(data, dict):
-        return {str(key): _plain(value) for key, value in data.items()}
-    if isinstance(data, np.ndarray):
-        return _plain(data.tolist())
+        return {str(key): _plain(value, digits) for key, value in data.items()}
+    if isinstance(data, np.ndarray | np.generic):
+        return _plain(data.tolist(), digits)
     if isinstance(data, list | tuple):
-        return [_plain(value) for value in data]
-    if isinstance(data, np.generic):
-        return _plain(data.item())
+        return [_plain(value, digits) for value in data]
     if isinstance(data, float):
-        return float(f"{data:.{_DIGITS}g}") if math.isfinite(data) else None
+        if not math.isfinite(data):
+            return None
+        return data if digits is None else float(f"{data:.{digits}g}")
     return data

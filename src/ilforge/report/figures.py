@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from ilforge.report.blocks import Figure
 from ilforge.report.content import LearningRound, NamedCurve, TrainingCurve
 from ilforge.report.palette import NEUTRAL, Palette
-from ilforge.report.plot import axis, band, escaped, guide, layout, line, thinned
+from ilforge.report.plot import axis, band, escaped, guide, layout, line, log_axis, thinned
 from ilforge.report.wording import counted, joined, number, quantity_name, unit_name
 from ilforge.results import Curve, Record
-
-_LOG = {"type": "log", "exponentformat": "power", "dtick": 1}
-_SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x")
 
 
 def training_figure(curves: Sequence[TrainingCurve], palette: Palette) -> Figure:
     """Force RMSE on the watched frames against epochs or steps, one line for each model trained."""
     traces, sentences, seen = [], [], set()
+    last = max(curve.iteration or 0 for curve in curves)
     for curve in curves:
         label = palette.label(curve.potential) + ("" if curve.iteration is None else f", iteration {curve.iteration}")
-        dash = ("solid", "dash", "dot", "dashdot")[(curve.iteration or 0) % 4]
+        dash = ("solid", "dash", "dot", "dashdot")[(last - (curve.iteration or 0)) % 4]
         keep = thinned(len(curve.progress))
         traces.append(
             line(
@@ -41,11 +39,11 @@ def training_figure(curves: Sequence[TrainingCurve], palette: Palette) -> Figure
     unit = curves[0].progress_unit
     kinds = joined(tuple(dict.fromkeys(palette.label(curve.potential) for curve in curves)))
     return Figure(
-        f"training-{unit}",
+        f"training/{unit}",
         f"Training of {kinds}",
         "Force RMSE on the frames set aside to watch the training, eV/Å. " + "; ".join(sentences) + ".",
         traces,
-        layout(axis(unit), axis("force RMSE", "eV/Å", **_LOG, minor={"ticks": "outside", "ticklen": 2})),
+        layout(axis(unit), log_axis("force RMSE", "eV/Å", [trace["y"] for trace in traces])),
     )
 
 
@@ -70,7 +68,7 @@ def deviation_figure(rounds: Sequence[LearningRound], palette: Palette) -> Figur
         + " ".join(_round_sentence(r) for r in rounds),
         traces,
         layout(
-            axis("largest force deviation", "eV/Å", type="log", exponentformat="power", dtick="D2"),
+            log_axis("largest force deviation", "eV/Å", [edges]),
             axis("explored frames", rangemode="tozero"),
             shapes=[_window(low, high)],
             showlegend=len(rounds) > 1,
@@ -119,8 +117,11 @@ def improvement_figure(records: Sequence[Record], palette: Palette) -> Figure | 
     )
 
 
-def msd_figure(curves: Sequence[NamedCurve], palette: Palette) -> Figure:
-    """Mean squared displacement of one species on log-log axes, beside the slope of diffusion."""
+def msd_figure(curves: Sequence[NamedCurve], palette: Palette, unphysical: Collection[str] = ()) -> Figure:
+    """Mean squared displacement of one species on log-log axes, beside the slope of diffusion.
+
+    Here and below, ``unphysical`` names potentials whose run must not be quoted: their lines are dotted.
+    """
     first = curves[0]
     traces, sentences = [], []
     for named in curves:
@@ -129,42 +130,47 @@ def msd_figure(curves: Sequence[NamedCurve], palette: Palette) -> Figure:
             continue
         keep = thinned(x.size, logarithmic=True)
         x, y, error = x[keep], y[keep], None if error is None else error[keep]
-        colour, label = palette.colour(named.potential), palette.label(named.potential)
         if error is not None:
             low = np.maximum(y - error, y * 1e-2)  # a logarithmic axis has no room for zero
             traces.append(band(x, low, y + error, palette.shade(named.potential, 0.2)))
-        traces.append(line(x, y, label, colour))
-        sentences.append(
-            f"{label}: {number(y[-1])} {unit_name(first.curve.y_unit)} after {number(x[-1])} "
-            f"{unit_name(first.curve.x_unit)}, slope {_late_slope(x, y)}"
-        )
+        traces.append(_run_line(x, y, named.potential, palette, unphysical))
+        if named.potential not in unphysical:
+            sentences.append(
+                f"{palette.label(named.potential)}: {number(y[-1])} {unit_name(first.curve.y_unit)} after "
+                f"{number(x[-1])} {unit_name(first.curve.x_unit)}, slope {_late_slope(x, y)}"
+            )
     if traces:
         traces.append(_slope_one(traces))
     return Figure(
-        f"msd-{first.protocol}-{first.key}",
+        f"msd/{first.protocol}/{first.key}",
         f"{first.key}, {first.protocol}",
         "Mean squared displacement; the dashed grey line has slope 1, that of diffusion. "
-        + "; ".join(sentences)
-        + " over the last half of the lag times. Bands are standard errors.",
+        + (f"{'; '.join(sentences)} over the last half of the lag times. " if sentences else "")
+        + _closing(curves, palette, unphysical),
         traces,
         layout(
-            axis(first.curve.x_label, first.curve.x_unit, **_LOG),
-            axis(first.curve.y_label, first.curve.y_unit, **_LOG),
+            log_axis(first.curve.x_label, first.curve.x_unit, [trace["x"] for trace in traces]),
+            log_axis(first.curve.y_label, first.curve.y_unit, [trace["y"] for trace in traces]),
         ),
     )
 
 
-def rdf_figure(curves: Sequence[NamedCurve], coordination: Sequence[NamedCurve], palette: Palette) -> Figure:
+def rdf_figure(
+    curves: Sequence[NamedCurve],
+    coordination: Sequence[NamedCurve],
+    palette: Palette,
+    unphysical: Collection[str] = (),
+) -> Figure:
     """g(r) of one pair and, below it on the same axis, the running coordination number n(r)."""
     first = curves[0]
     traces, sentences = [], []
     for named in curves:
-        traces += _with_band(named, palette)
+        traces += _with_band(named, palette, unphysical)
         peak = _highest_point(named.curve)
-        if peak:
+        if peak and named.potential not in unphysical:
             sentences.append(f"{palette.label(named.potential)}: {peak[1]:.2f} at {peak[0]:.2f} Å")
     for named in coordination:
-        traces += [trace | {"yaxis": "y2", "showlegend": False} for trace in _with_band(named, palette)]
+        traces += [trace | {"yaxis": "y2", "showlegend": False} for trace in _with_band(named, palette, unphysical)]
     y = axis(first.curve.y_label, first.curve.y_unit, rangemode="tozero")
     more = {"shapes": [guide(0, 1, 1, 1) | {"xref": "paper"}]}
     x = axis(first.curve.x_label, first.curve.x_unit)
@@ -175,35 +181,53 @@ def rdf_figure(curves: Sequence[NamedCurve], coordination: Sequence[NamedCurve],
     highest = "Highest peak: " + "; ".join(sentences) + ". " if sentences else ""
     below = "Below: running coordination number. " if coordination else ""
     return Figure(
-        f"rdf-{first.protocol}-{first.key}",
+        f"rdf/{first.protocol}/{first.key}",
         f"{first.key}, {first.protocol}",
-        f"{highest}{below}Bands are standard errors.",
+        f"{highest}{below}{_closing(curves, palette, unphysical)}",
         traces,
         layout(x, y, **more),
     )
 
 
-def plain_figure(curves: Sequence[NamedCurve], palette: Palette) -> Figure:
+def plain_figure(curves: Sequence[NamedCurve], palette: Palette, unphysical: Collection[str] = ()) -> Figure:
     """Curves of one property as they are, such as the density against time."""
     first = curves[0]
     traces, sentences = [], []
     for named in curves:
-        traces += _with_band(named, palette)
+        traces += _with_band(named, palette, unphysical)
         y = np.asarray(named.curve.y, dtype=float)
-        if np.isfinite(y).any():
+        if np.isfinite(y).any() and named.potential not in unphysical:
             label, unit = palette.label(named.potential), unit_name(first.curve.y_unit)
             sentences.append(f"{label}: {number(float(np.nanmin(y)))} to {number(float(np.nanmax(y)))} {unit}")
     name = ", ".join(filter(None, (first.key, first.protocol)))
     return Figure(
-        f"{first.property}-{first.protocol}-{first.key}",
+        f"{first.property}/{first.protocol}/{first.key}",
         f"{quantity_name(first.property)}, {name}" if name else quantity_name(first.property),
-        f"{first.curve.y_label} against {first.curve.x_label}. " + "; ".join(sentences) + ".",
+        f"{quantity_name(first.curve.y_label)} against {first.curve.x_label}. "
+        + (f"{'; '.join(sentences)}. " if sentences else "")
+        + _closing(curves, palette, unphysical),
         traces,
         layout(axis(first.curve.x_label, first.curve.x_unit), axis(first.curve.y_label, first.curve.y_unit)),
     )
 
 
-def _with_band(named: NamedCurve, palette: Palette) -> list[dict]:
+def _run_line(x, y, potential: str, palette: Palette, unphysical: Collection[str]) -> dict:
+    """The line of one run; dotted, and named so, when the run must not be quoted."""
+    label, style = palette.label(potential), {}
+    if potential in unphysical:
+        label, style = f"{label} (unphysical)", {"dash": "dot"}
+    return line(x, y, label, palette.colour(potential), line=style)
+
+
+def _closing(curves: Sequence[NamedCurve], palette: Palette, unphysical: Collection[str]) -> str:
+    """What bands and dotted lines mean, where there are any."""
+    bands = "Bands are standard errors." if any(named.curve.error is not None for named in curves) else ""
+    faulty = dict.fromkeys(palette.label(named.potential) for named in curves if named.potential in unphysical)
+    dotted = f"Dotted: {joined(tuple(faulty))}, whose run is unphysical." if faulty else ""
+    return " ".join(filter(None, (bands, dotted)))
+
+
+def _with_band(named: NamedCurve, palette: Palette, unphysical: Collection[str]) -> list[dict]:
     """A curve and, where its error is known, the band of one standard error around it."""
     curve = named.curve
     keep = thinned(len(curve.x))
@@ -215,7 +239,7 @@ def _with_band(named: NamedCurve, palette: Palette) -> list[dict]:
         traces.append(
             band(x[finite], (y - error)[finite], (y + error)[finite], palette.shade(named.potential, 0.2))
         )
-    return [*traces, line(x, y, palette.label(named.potential), palette.colour(named.potential))]
+    return [*traces, _run_line(x, y, named.potential, palette, unphysical)]
 
 
 def _positive(curve: Curve) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

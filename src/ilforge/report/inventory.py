@@ -51,7 +51,7 @@ def learning_table(rounds: Sequence[LearningRound]) -> Table:
         )
         for r in rounds
     ]
-    return Table("Frames explored in each iteration", tuple(map(Cell, names)), tuple(body), frozenset(range(1, 6)))
+    return Table("Frames explored in each iteration", tuple(map(Cell, names)), tuple(body), frozenset(range(1, 7)))
 
 
 def health_table(verdicts: Iterable[Verdict], palette: Palette) -> Table:

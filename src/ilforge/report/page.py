@@ -7,10 +7,11 @@ import hashlib
 from importlib import resources
 from pathlib import Path
 
-from ilforge.report.blocks import Details, Figure, FigureRow, Section, Viewer
+from ilforge.report.blocks import Beside, Details, Figure, FigureRow, Section, Viewer
 from ilforge.report.content import ReportContent
 from ilforge.report.export import results_csv, results_json, script_json, write_atomically
 from ilforge.report.sections import sections
+from ilforge.report.wording import unbroken
 
 _VENDORED = (("plotly.js (basic bundle)", "LICENSE.plotly"), ("3Dmol.js", "LICENSE.3Dmol"))
 
@@ -27,6 +28,7 @@ def write_report(directory: Path, content: ReportContent) -> Path:
 def render(content: ReportContent) -> str:
     """The whole page as text."""
     from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
 
     chapters = sections(content)
     figures = {figure.name: {"data": figure.data, "layout": figure.layout} for figure in _figures(chapters)}
@@ -36,15 +38,17 @@ def render(content: ReportContent) -> str:
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, auto_reload=False
     )
+    environment.filters["unbroken"] = unbroken
+    # Only what the package itself wrote is marked safe; all else is escaped by the template.
     return environment.from_string(_resource("page.html")).render(
         content=content,
         sections=chapters,
-        style=_resource("page.css"),
-        scripts=scripts,
-        viewer_script=viewer_script,
+        style=Markup(_resource("page.css")),
+        scripts=[Markup(script) for script in scripts],
+        viewer_script=Markup(viewer_script),
         policy=_policy([*scripts, viewer_script]),
-        figures=script_json(figures),
-        models=script_json(models),
+        figures=Markup(script_json(figures)),
+        models=Markup(script_json(models)),
         licences=[(name, _resource("vendor", file)) for name, file in _VENDORED],
         csv=_data_uri("text/csv", results_csv(content.records)),
         json=_data_uri("application/json", results_json(content.records)),
@@ -53,9 +57,8 @@ def render(content: ReportContent) -> str:
 
 def _policy(scripts: list[str]) -> str:
     """What the browser may do: run exactly these scripts, load nothing from anywhere."""
-    allowed = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts if script
-    )
+    digests = [hashlib.sha256(script.encode()).digest() for script in scripts if script]
+    allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
@@ -77,7 +80,7 @@ def _blocks(chapters: list[Section]):
     while waiting:
         block = waiting.pop(0)
         yield block
-        if isinstance(block, Details):
+        if isinstance(block, Details | Beside):
             waiting += block.blocks
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ilforge.report.blocks import Figure
 from ilforge.report.content import Parity
 from ilforge.report.palette import Palette
-from ilforge.report.plot import axis, escaped, guide, layout, line
+from ilforge.report.plot import axis, escaped, guide, layout, line, log_axis
 from ilforge.report.wording import counted, number
 
 OUTLIER = 4.0
@@ -89,7 +89,7 @@ def force_parity(parity: Parity, dataset: str, palette: Palette) -> Figure:
         f"MAE {number(residuals.mae)} eV/Å; forces themselves are {number(size)} eV/Å (root mean square). "
     )
     return _figure(
-        f"forces-{_slug(parity)}-{dataset}",
+        f"forces/{_slug(parity)}/{dataset}",
         f"Forces, {dataset}",
         caption,
         residuals,
@@ -108,7 +108,7 @@ def energy_parity(parity: Parity, dataset: str, palette: Palette) -> Figure:
         f"meV/atom after a mean error of {number(offset, 2)} meV/atom was taken out. "
     )
     return _figure(
-        f"energies-{_slug(parity)}-{dataset}",
+        f"energies/{_slug(parity)}/{dataset}",
         f"Energies, {dataset}",
         caption,
         residuals,
@@ -129,21 +129,21 @@ def error_distribution(parities: list[Parity], datasets: list[str], palette: Pal
             if not errors.size:
                 continue
             label = f"{palette.label(parity.potential)}, {dataset}"
-            shares = np.geomspace(1.0, 1.0 / errors.size, 80)
+            shares = np.geomspace(0.9, 1.0 / errors.size, 80)
             quantile = errors[np.minimum(errors.size - 1, np.floor((1 - shares) * errors.size).astype(int))]
             dash = "solid" if dataset == datasets[0] else "dash"
             traces.append(line(quantile, shares, label, palette.colour(parity.potential), line={"dash": dash}))
             worst = errors[int(0.99 * (errors.size - 1))]
-            sentences.append(f"{label}: one in a hundred is off by more than {number(worst, 2)}")
+            sentences.append(f"{label}, {number(worst, 2)}")
     return Figure(
         "force-errors",
         "How large force errors get",
         "Share of force components whose error is larger than the value on the horizontal axis; the right end "
-        "of each line is the worst component. " + "; ".join(sentences) + " eV/Å.",
+        "of each line is the worst component. One in a hundred is off by more than: " + "; ".join(sentences) + " eV/Å.",
         traces,
         layout(
-            axis("error of a force component", "eV/Å", type="log", exponentformat="power", dtick=1),
-            axis("share with a larger error", type="log", exponentformat="power", dtick=1),
+            log_axis("error of a force component", "eV/Å", [trace["x"] for trace in traces]),
+            log_axis("share with a larger error", "", [trace["y"] for trace in traces]),
         ),
     )
 
@@ -163,7 +163,7 @@ def _figure(
     if residuals.index.size > _FEW:
         bars, counts = _bins(residuals, low, high)
         traces.append(bars | {"marker": _shading(palette, potential, counts)})
-        caption += f"The darkest bin holds {counted(int(counts.max(initial=0)), 'point')}. "
+        caption += f"The fullest bin holds {counted(int(counts.max(initial=0)), 'point')}. "
     dots = _dots(residuals)
     traces.append(_dot_trace(residuals, dots, places, (low, high), palette.colour(potential)))
     caption += _outlier_sentence(residuals, low, high)
@@ -197,7 +197,7 @@ def _dot_trace(residuals: Residuals, dots, places, limits: tuple[float, float], 
         "y": np.clip(predicted, *limits),
         "text": [escaped(place) for place in places],
         "customdata": predicted,
-        "marker": {"color": colour, "size": 5, "symbol": symbols.tolist(), "opacity": 0.85},
+        "marker": {"color": colour, "size": 6, "symbol": symbols.tolist(), "line": {"color": "rgba(255,255,255,0.7)", "width": 0.8}},
         "hovertemplate": "%{text}<br>reference %{x:.4g}<br>predicted %{customdata:.4g}<extra></extra>",
     }
 
@@ -224,14 +224,9 @@ def _bins(residuals: Residuals, low: float, high: float) -> tuple[dict[str, Any]
 
 
 def _shading(palette: Palette, potential: str, counts: np.ndarray) -> dict[str, Any]:
-    """Shade by the logarithm of the count."""
-    return {
-        "color": np.round(np.log10(counts), 2),
-        "cmin": 0,
-        "cmax": float(np.log10(counts.max(initial=2))),
-        "colorscale": [[0, palette.shade(potential, 0.22)], [1, palette.shade(potential, 1)]],
-        "line": {"width": 0},
-    }
+    """The potential's colour, as strong as the logarithm of the count; it reads on light and dark ground."""
+    strength = np.log(counts) / np.log(max(2, counts.max(initial=2)))
+    return {"color": palette.colour(potential), "opacity": np.round(0.2 + 0.8 * strength, 2), "line": {"width": 0}}
 
 
 def _range(residuals: Residuals) -> tuple[float, float]:
@@ -263,7 +258,7 @@ def _outlier_sentence(residuals: Residuals, low: float, high: float) -> str:
 
 
 def _slug(parity: Parity) -> str:
-    return parity.potential + ("" if parity.iteration is None else f"-{parity.iteration}")
+    return parity.potential + ("" if parity.iteration is None else f"/{parity.iteration}")
 
 
 def _frame_place(parity: Parity, frame: int) -> str:

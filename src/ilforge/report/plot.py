@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ilforge.report.palette import NEUTRAL
-from ilforge.report.wording import unit_name
+from ilforge.report.wording import number, unit_name
 
 MAX_POINTS = 500
 """A line longer than this is thinned before it goes into the page."""
@@ -33,13 +33,28 @@ def axis(title: str, unit: str = "", **more: Any) -> dict[str, Any]:
     }
 
 
+def log_axis(title: str, unit: str, values: Any) -> dict[str, Any]:
+    """A logarithmic axis around positive values, with ticks at 1, 2, 5 or, over many decades, powers of ten."""
+    values = np.concatenate([np.asarray(value, dtype=float).ravel() for value in values] or [[]])
+    values = values[np.isfinite(values) & (values > 0)]
+    low, high = (values.min(), values.max()) if values.size else (0.1, 10.0)
+    margin = 0.04 * np.log10(high / low) + 0.02
+    decades = np.arange(np.floor(np.log10(low)) - 1, np.ceil(np.log10(high)) + 1)
+    span = np.log10(high / low)
+    steps = (1, 2, 3, 4, 6, 8) if span < 0.9 else (1, 2, 5) if span < 2.5 else (1,)
+    ticks = [float(f"{step * 10.0**decade:.3g}") for decade in decades for step in steps]
+    limits = [float(np.log10(low) - margin), float(np.log10(high) + margin)]
+    texts = [number(tick, 1) for tick in ticks]
+    return axis(title, unit, type="log", range=limits, tickvals=ticks, ticktext=texts)
+
+
 def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
     """What all figures share; the legend lies above the plot so that it takes no width on a phone."""
     return {
         "xaxis": x,
         "yaxis": y,
         "margin": {"l": 10, "r": 12, "t": 12, "b": 10},
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left", "traceorder": "normal"},
         "hovermode": "closest",
         "autosize": True,
         "paper_bgcolor": "rgba(0,0,0,0)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ilforge.report import citations, inventory, tables
-from ilforge.report.blocks import Code, Details, FigureRow, Heading, Items, Paragraph, Section
+from ilforge.report.blocks import Beside, Code, Details, Figure, FigureRow, Heading, Items, Paragraph, Section
 from ilforge.report.content import NamedCurve, Parity, ReportContent
 from ilforge.report.figures import (
     deviation_figure,
@@ -56,6 +56,7 @@ def _structures(content: ReportContent, palette: Palette) -> Section:
     blocks: list = [viewer(content.structure)] if content.structure is not None else []
     if content.frames:
         blocks.append(inventory.frames_table(content.frames))
+    blocks = [Beside(tuple(blocks))] if len(blocks) > 1 else blocks
     lead = (
         "EQ frames come from equilibrated molecular dynamics at several densities; nEQ frames straight from packing "
         "or from hot runs that distort the molecules. Training and validation frames share no box."
@@ -87,8 +88,8 @@ def _models(content: ReportContent, palette: Palette) -> Section:
         blocks.append(Heading("Parity"))
         blocks.append(
             Paragraph(
-                "Shaded squares hold all points, darker where there are more (logarithmic); every component wrong "
-                f"by more than {OUTLIER:g} × RMSE is also drawn on its own. Hover for frame and atom."
+                "Shaded squares hold all points, stronger where there are more (logarithmic); every component wrong "
+                f"by more than {OUTLIER:g} × RMSE is also drawn on its own. Point at one for its frame and atom."
             )
         )
         blocks += [_parity_row(parity, palette) for parity in last]
@@ -125,23 +126,23 @@ def _properties(content: ReportContent, palette: Palette) -> Section:
     quantities = list(dict.fromkeys(r.quantity for r in measured))
     ordered = [q for q in ("density", "self_diffusion") if q in quantities]
     others = [q for q in quantities if q not in ordered]
-    curves = list(content.curves)
     for quantity, drawn in (("density", ("density",)), ("self_diffusion", ("msd",))):
         records = [r for r in measured if r.quantity == quantity]
-        rows = _curve_rows(curves, drawn, palette)
+        rows = _curve_rows(content, drawn, palette)
         if records or rows:
             blocks.append(Heading(quantity_name(quantity)))
         if records:
-            blocks.append(tables.comparison(quantity_name(quantity), records, content, palette))
+            caption = f"{quantity_name(quantity)} with each potential"
+            blocks.append(tables.comparison(caption, records, content, palette))
         blocks += rows
-    structure = _curve_rows(curves, ("rdf",), palette)
+    structure = _curve_rows(content, ("rdf",), palette)
     blocks += [Heading("Structure"), *structure] if structure else []
-    rest = tuple(dict.fromkeys(c.property for c in curves if c.property not in _DRAWN))
+    rest = tuple(dict.fromkeys(c.property for c in content.curves if c.property not in _DRAWN))
     if others:
         blocks.append(Heading("Other properties"))
         of_others = [r for r in measured if r.quantity in others]
         blocks.append(tables.comparison("Other properties", of_others, content, palette))
-    blocks += _curve_rows(curves, rest, palette)
+    blocks += _curve_rows(content, rest, palette)
     lead = (
         "The same protocol with every potential from the same start. A number is printed only when it converged; "
         "otherwise the note says what is missing."
@@ -157,7 +158,7 @@ def _health(content: ReportContent, palette: Palette) -> Section | None:
         return None
     lead = (
         "A force field can match forces and still be wrong. Every run is searched for broken molecules, cavities, "
-        "collapse and drift; what an unphysical run says is not quoted anywhere on this page."
+        "collapse and drift; no number of an unphysical run is quoted on this page, and its lines are dotted."
     )
     return Section("health", "Health of the runs", lead, (inventory.health_table(content.verdicts, palette),))
 
@@ -171,7 +172,8 @@ def _provenance(content: ReportContent, palette: Palette) -> Section:
         took = duration(sum(stage.seconds for stage in content.stages))
         line = f"{counted(len(content.stages), 'stage')}, {took} of wall time added up."
         blocks.append(Paragraph(f"{line} Programs: {', '.join(programs)}." if programs else line))
-        blocks.append(Details("Stages, with keys, seeds, hosts and versions", (inventory.stages_table(content.stages),)))
+        table = inventory.stages_table(content.stages)
+        blocks.append(Details("Stages, with keys, seeds, hosts and versions", (table,)))
     if content.records:
         every = Details(f"All {counted(len(content.records), 'number')}", (tables.all_records(content, palette),))
         blocks.append(every)
@@ -201,26 +203,30 @@ def _split_by_iteration(parities: tuple[Parity, ...]) -> tuple[list[Parity], lis
     return newest, [p for p in parities if p not in newest]
 
 
-def _curve_rows(curves: list[NamedCurve], properties: tuple[str, ...], palette: Palette) -> list[FigureRow]:
+def _curve_rows(content: ReportContent, properties: tuple[str, ...], palette: Palette) -> list[FigureRow]:
     """One row of figures for each protocol; each figure compares the potentials."""
+    order = {potential: place for place, potential in enumerate(palette)}
     groups: dict[tuple[str, str], dict[str, list[NamedCurve]]] = {}
-    for curve in curves:
+    for curve in sorted(content.curves, key=lambda curve: order[curve.potential]):
         if curve.property in properties:
             groups.setdefault((curve.property, curve.protocol), {}).setdefault(curve.key, []).append(curve)
     rows = []
-    for (name, protocol), keys in groups.items():
-        figures = [_draw(name, protocol, key, members, curves, palette) for key, members in keys.items()]
+    for keys in groups.values():
+        figures = [_draw(members, content, palette) for members in keys.values()]
         rows.append(FigureRow(tuple(figures), columns=3 if len(figures) > 2 else len(figures)))
     return rows
 
 
-def _draw(name: str, protocol: str, key: str, members: list[NamedCurve], curves: list[NamedCurve], palette: Palette):
+def _draw(members: list[NamedCurve], content: ReportContent, palette: Palette) -> Figure:
+    """The figure that suits the property."""
+    name, protocol, key = members[0].property, members[0].protocol, members[0].key
+    unphysical = {v.potential for v in content.verdicts if v.protocol == protocol and v.state == "unphysical"}
     if name == "msd":
-        return msd_figure(members, palette)
+        return msd_figure(members, palette, unphysical)
     if name == "rdf":
-        beside = [c for c in curves if (c.property, c.protocol, c.key) == ("coordination", protocol, key)]
-        return rdf_figure(members, beside, palette)
-    return plain_figure(members, palette)
+        beside = [c for c in content.curves if (c.property, c.protocol, c.key) == ("coordination", protocol, key)]
+        return rdf_figure(members, beside, palette, unphysical)
+    return plain_figure(members, palette, unphysical)
 
 
 def _force_finding(content: ReportContent, palette: Palette, dataset: str) -> str:

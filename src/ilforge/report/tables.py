@@ -11,7 +11,7 @@ from ilforge.report.blocks import Cell, Table
 from ilforge.report.content import ReportContent
 from ilforge.report.palette import Palette
 from ilforge.report.parity import force_residuals
-from ilforge.report.wording import number, quantity_name, shown_unit, unit_name, with_error
+from ilforge.report.wording import number, quantity_name, shown_unit, with_error
 from ilforge.results import Record
 
 KEY_QUANTITIES = (
@@ -85,12 +85,12 @@ def comparison(caption: str, records: Sequence[Record], content: ReportContent, 
         key = (name(record), shown_unit(record.unit)[0])
         rows.setdefault(key, {}).setdefault(record.potential, []).append(record)
     potentials = [p for p in palette if any(p in columns for columns in rows.values())]
-    head = (Cell("Quantity"), Cell("Unit"), *(_potential(p, palette) for p in potentials))
+    head = (Cell("Quantity"), *(_potential(p, palette) for p in potentials))
     body = tuple(
-        (Cell(label), Cell(unit, "muted"), *(_cells(columns.get(p, []), content) for p in potentials))
+        (Cell(label, unit=unit), *(_cells(columns.get(p, []), content) for p in potentials))
         for (label, unit), columns in rows.items()
     )
-    return Table(caption, head, body, frozenset(range(2, len(head))))
+    return Table(caption, head, body, frozenset(range(1, len(head))))
 
 
 def error_table(content: ReportContent, palette: Palette, records: Sequence[Record]) -> Table:
@@ -98,8 +98,8 @@ def error_table(content: ReportContent, palette: Palette, records: Sequence[Reco
     chosen = [r for r in records if r.quantity in ("force_rmse", "force_mae", *_ENERGIES) and r.species is None]
     quantities = [q for q in ("force_rmse", "force_mae", *_ENERGIES) if any(r.quantity == q for r in chosen)]
     units = {r.quantity: shown_unit(r.unit)[0] for r in chosen}
-    head = [Cell("Model"), Cell("Frames"), *(Cell(f"{quantity_name(q)} ({units[q]})") for q in quantities)]
-    head.insert(3, Cell("RMSE / RMS force", note="Force RMSE over the root mean square of the reference forces."))
+    head = [Cell("Model"), Cell("Frames"), *(Cell(quantity_name(q), unit=units[q]) for q in quantities)]
+    head.insert(3, Cell("of RMS force", note="Force RMSE over the root mean square of the reference forces."))
     rows = []
     for potential, iteration, dataset in _models(chosen):
         of_row = {r.quantity: r for r in chosen if _model(r) == (potential, iteration, dataset)}
@@ -206,8 +206,8 @@ def _models(records: Sequence[Record]) -> list[tuple[str, int | None, str | None
 
 
 def _model_cell(potential: str, iteration: int | None, palette: Palette) -> Cell:
-    label = palette.label(potential) + ("" if iteration is None else f", iteration {iteration}")
-    return Cell(label, swatch=palette.colour(potential))
+    which = "" if iteration is None else f"iteration {iteration}"
+    return Cell(palette.label(potential), swatch=palette.colour(potential), unit=which)
 
 
 def _relative_force_error(content: ReportContent, record: Record | None) -> Cell:

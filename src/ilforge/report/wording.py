@@ -31,6 +31,7 @@ def quantity_name(quantity: str) -> str:
 def unit_name(unit: str) -> str:
     """``"g/cm^3"`` as ``"g/cm³"``, ``"A^2/ps"`` as ``"Å²/ps"``."""
     unit = re.sub(r"\bA\b", "Å", unit)
+    unit = re.sub(r"^1e(-?\d+)", lambda power: "10" + power.group(1).translate(_SUPERSCRIPT), unit)
     unit = re.sub(r"\^(-?\d+)", lambda power: power.group(1).translate(_SUPERSCRIPT), unit)
     return re.sub(r"(?<=[a-zÅ])(\d)\b", lambda power: power.group(1).translate(_SUPERSCRIPT), unit)
 
@@ -49,8 +50,9 @@ def number(value: float, digits: int = 3) -> str:
         return "0"
     power = _power(value)
     if power >= 6 or power < -3:
-        return f"{value / 10.0**power:.{digits - 1}f} × 10{str(power).translate(_SUPERSCRIPT)}"
-    return f"{value:.{max(0, digits - 1 - power)}f}"
+        mantissa = f"{value / 10.0**power:.{digits - 1}f}".replace("-", "−")
+        return f"{mantissa} × 10{str(power).translate(_SUPERSCRIPT)}"
+    return f"{value:.{max(0, digits - 1 - power)}f}".replace("-", "−")
 
 
 def with_error(value: float, error: float) -> str:
@@ -78,6 +80,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
+def unbroken(text: str) -> str:
+    """Text in which no line ends inside a unit such as eV/Å."""
+    return re.sub(r"(?<=eV)/(?=Å|atom)|(?<=g)/(?=cm)", "/\u2060", text)
+
+
 def joined(words: list[str] | tuple[str, ...]) -> str:
     """``"a, b and c"``."""
     words = list(words)
@@ -98,4 +105,4 @@ def _aligned(value: float, error: float) -> str:
     digits = (1 if leading < 3 else 0) - _power(error)
     if digits < 0:
         value, error, digits = round(value, digits), round(error, digits), 0
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+    return f"{value:.{digits}f} ± {error:.{digits}f}".replace("-", "−")

@@ -331,12 +331,13 @@ class DiffusionSettings(Settings):
 
 
 class RdfSettings(Settings):
-    """Radial distribution functions between elements, within one molecule left out."""
+    """Radial distribution functions between sites of different molecules."""
 
     pairs: list[tuple[str, str]] | None = None
-    """Pairs of elements, or of ion names for centres of mass; without it every pair of ions."""
+    """Pairs of sites: the name of an ion for its centre of mass (`PYR14`), an element in any ion (`B`), or an
+    element or atom name in one ion (`N:PYR14`, `O1:TFSI`). Without it the centres of every pair of ions."""
     r_max_A: Positive | None = None
-    """Largest distance, Å; without it half the shortest box height."""
+    """Largest distance, Å, at most half the shortest box height; without it just that."""
     bin_A: Positive = 0.1
     """Width of a bin, Å."""
 
@@ -347,9 +348,13 @@ class HealthSettings(Settings):
     bond_factor: Annotated[float, Field(ge=1.0, le=2.0)] = 1.4
     """A bond is broken beyond this factor times the sum of covalent radii."""
     max_cavity_radius_A: Positive = 4.0
-    """A void with a larger radius is a cavity, Å."""
+    """A void whose sphere between the van der Waals surfaces of atoms has a larger radius is a cavity, Å."""
+    max_empty_fraction: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """Share of the box farther than 2.5 Å from any van der Waals surface; more, and the ions have collapsed."""
     max_temperature_drift_K: Positive = 50.0
     """Larger difference of mean temperature from the set one is a fault, K."""
+    max_energy_drift_eV: Positive = 0.05
+    """Larger change of the mean potential energy per atom from the first to the last third of a run is a fault, eV."""
 
 
 class AnalysisSettings(Settings):

@@ -125,8 +125,7 @@ def msd_covariance(msd: np.ndarray, lags: np.ndarray, n_frames: int, n_particles
     lags = np.asarray(lags, dtype=int)
     longest = int(lags[-1])
     reach = min(n_frames - 1, len(msd) - 1 + longest)  # beyond, ρ is straight on all sides and C_ab is zero
-    rho = _even_extension(msd, reach + longest)
-    centre = reach + longest  # index of lag zero in ρ
+    rho = _even_extension(msd, reach + longest)  # ρ(x) is at x + reach + longest
     separation = np.arange(-reach, reach + 1)
     after = np.maximum(separation, 0)
     result = np.empty((len(lags), len(lags)))

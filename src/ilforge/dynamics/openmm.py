@@ -1,0 +1,192 @@
+"""OpenMM as engine: for potentials that can say themselves as an OpenMM system.
+
+NVT and NPT use the Langevin "middle" scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056) with a friction of
+1/ps: ergodic in the smallest box, and without hidden variables, so that a checkpoint is positions, velocities and
+cell. An ion with self-diffusion D feels a friction kT/(mD) from its liquid, above 100/ps for the liquids meant here,
+so that the thermostat slows diffusion by less than one percent. NPT adds isotropic Monte Carlo moves of the volume
+that shift whole molecules (Aaqvist et al., Chem. Phys. Lett. 2004, 384, 288). NVE is velocity Verlet in leap-frog
+form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from ase.cell import Cell
+
+from ilforge.dynamics.motion import Sample, State, temperature
+from ilforge.dynamics.simulation import Job, record
+from ilforge.errors import SettingsError
+from ilforge.potentials.potential import Potential
+from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
+
+FRICTION_PER_PS = 1.0
+BAROSTAT_STEPS = 25
+"""Steps between Monte Carlo moves of the volume."""
+
+_NM_PER_PS = 100.0  # 1 Å/fs
+_MINIMISER_TOLERANCE = 10.0  # kJ/mol/nm, root mean square: 0.01 eV/Å
+
+
+def accepts(potential: Potential, cell: Cell) -> bool:
+    """Whether the potential can say itself as an OpenMM system for a box of this size."""
+    if not hasattr(potential, "openmm_system"):
+        return False
+    fits = getattr(potential, "fits_openmm", None)
+    return fits is None or bool(fits(cell.array))
+
+
+def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
+    """Frames after the first ``done`` of them, and states to go on from."""
+    resume = None if state is None else State.from_bytes(state)
+    for sample, now in record(Simulation, job, resume):
+        yield sample, (None if now is None else now.to_bytes())
+
+
+def details(job: Job) -> dict[str, Any]:
+    """What ``run.json`` says of the engine."""
+    import openmm
+
+    how: dict[str, Any] = {"name": "openmm", "version": openmm.version.full_version, "platform": "CPU"}
+    if job.protocol.ensemble != "NVE":
+        how["thermostat"] = f"Langevin middle, {FRICTION_PER_PS:g}/ps"
+    if job.protocol.ensemble == "NPT":
+        how["barostat"] = f"Monte Carlo, isotropic, molecules whole, every {BAROSTAT_STEPS} steps"
+    how["bonds_to_H"] = "held" if job.protocol.hydrogens_held else "free"
+    return how
+
+
+class Simulation:
+    """Atoms moved by OpenMM on the CPU, in mixed precision and with forces that do not depend on threads."""
+
+    def __init__(self, job: Job, ensemble: str):
+        self._job, self._ensemble = job, ensemble
+        self._system = job.potential.openmm_system(
+            job.topology, job.atoms.cell.array, constrain_hydrogens=job.protocol.hydrogens_held
+        )
+        _complete(self._system, job, ensemble)
+        n_constraints = self._system.getNumConstraints()
+        self.degrees_of_freedom = 3 * job.topology.n_atoms - n_constraints - 3
+        self._context: Any = None
+        self._step = 0
+
+    def restore(self, state: State) -> None:
+        import openmm
+
+        seeds = self._job.random_seed(state.step).generate_state(2) % (2**31 - 1) + 1  # 0 would be "any"
+        for force in self._system.getForces():
+            if isinstance(force, openmm.MonteCarloBarostat):
+                force.setRandomNumberSeed(int(seeds[1]))
+        platform = openmm.Platform.getPlatformByName("CPU")
+        properties = {"Threads": str(self._job.threads), "DeterministicForces": "true"}
+        self._context = openmm.Context(self._system, self._integrator(int(seeds[0])), platform, properties)
+        self._context.setPeriodicBoxVectors(*(state.cell / ANGSTROM_PER_NM))
+        self._context.setPositions(state.positions / ANGSTROM_PER_NM)
+        self._context.setVelocities(state.velocities * _NM_PER_PS)
+        if self._system.getNumConstraints():
+            self._context.applyConstraints(1e-6)
+            self._context.applyVelocityConstraints(1e-6)
+        self._step = state.step
+
+    def _integrator(self, seed: int) -> Any:
+        import openmm
+
+        step_ps = self._job.protocol.timestep_fs / 1000
+        if self._ensemble == "NVE":
+            integrator = openmm.VerletIntegrator(step_ps)
+        else:
+            kelvin = self._job.protocol.temperature_K
+            integrator = openmm.LangevinMiddleIntegrator(kelvin, FRICTION_PER_PS, step_ps)
+            integrator.setRandomNumberSeed(seed)
+        integrator.setConstraintTolerance(1e-6)
+        return integrator
+
+    def state(self) -> State:
+        now = self._context.getState(positions=True, velocities=True)
+        return State(_positions(now), _velocities(now), _cell(now), self._step)
+
+    def minimise(self, max_steps: int) -> None:
+        import openmm
+
+        with _as_ours(self._job):
+            openmm.LocalEnergyMinimizer.minimize(self._context, _MINIMISER_TOLERANCE, max_steps)
+
+    def step(self, steps: int) -> None:
+        with _as_ours(self._job):
+            self._context.getIntegrator().step(steps)
+        self._step += steps
+
+    def velocities(self) -> np.ndarray:
+        return _velocities(self._context.getState(velocities=True))
+
+    def sample(self) -> Sample:
+        from openmm import unit
+
+        now = self._context.getState(positions=True, velocities=True, energy=True)
+        kinetic = now.getKineticEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL
+        return Sample(
+            positions=_positions(now),
+            velocities=_velocities(now),
+            cell=_cell(now),
+            potential_energy=now.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL,
+            kinetic_energy=kinetic,
+            temperature=temperature(kinetic, self.degrees_of_freedom),
+        )
+
+
+def _complete(system: Any, job: Job, ensemble: str) -> None:
+    """Add what the ensemble needs: no drift, and for NPT a barostat that knows the molecules."""
+    import openmm
+
+    if not any(isinstance(force, openmm.CMMotionRemover) for force in system.getForces()):
+        system.addForce(openmm.CMMotionRemover(1))
+    if ensemble != "NPT":
+        return
+    # without bonds every atom would be a molecule, and a volume move would stretch all bonds
+    declared = openmm.HarmonicBondForce()
+    for i, j in job.topology.bonds.tolist():
+        declared.addBond(i, j, 0.0, 0.0)
+    declared.setUsesPeriodicBoundaryConditions(True)
+    system.addForce(declared)
+    protocol = job.protocol
+    system.addForce(openmm.MonteCarloBarostat(protocol.pressure_bar, protocol.temperature_K, BAROSTAT_STEPS))
+
+
+class _as_ours:
+    """Turn OpenMM's complaint about a box that shrank below twice the cutoff into one that can be acted on."""
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None or "box size" not in str(error):
+            return
+        side = float(self._job.atoms.cell.lengths().min())
+        raise SettingsError(
+            f"The box, {side:.2f} Å wide at the start, became smaller than twice the cutoff of the "
+            f"{self._job.potential.kind} potential ({error}). Use more ions, or a smaller cutoff."
+        ) from error
+
+
+def _positions(state: Any) -> np.ndarray:
+    from openmm import unit
+
+    return np.asarray(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)) * ANGSTROM_PER_NM
+
+
+def _velocities(state: Any) -> np.ndarray:
+    from openmm import unit
+
+    nm_per_ps = unit.nanometer / unit.picosecond
+    return np.asarray(state.getVelocities(asNumpy=True).value_in_unit(nm_per_ps)) / _NM_PER_PS
+
+
+def _cell(state: Any) -> np.ndarray:
+    from openmm import unit
+
+    return np.asarray(state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer)) * ANGSTROM_PER_NM

@@ -1,0 +1,222 @@
+"""Recording: a run's frames as they come, and the checkpoint that a killed run goes on from.
+
+Frames are appended to ``trajectory.dcd`` and ``thermo.csv``. The file ``checkpoint`` is replaced as a whole and says
+how many frames belong to it; whatever else a killed run appended is cut off. ``run.json`` comes last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import numpy as np
+from ase import Atoms
+
+from ilforge import frames
+from ilforge.dynamics import dcd
+from ilforge.dynamics.motion import Exploded, Sample
+from ilforge.dynamics.simulation import Job
+from ilforge.dynamics.trajectory import THERMO_COLUMNS, Trajectory
+from ilforge.errors import SettingsError
+from ilforge.liquid.topology import Topology
+from ilforge.units import ASE_TIME_IN_FS
+
+_DEVIATION = "force_deviation_eV_A"
+
+
+class Recorder:
+    """The files of one run, open for the frames to come.
+
+    Parameters
+    ----------
+    job
+        What is run; its directory is made if it is not there.
+    about
+        What determines the run's numbers, as JSON can hold it: a directory that holds a run about something else
+        is refused.
+
+    Attributes
+    ----------
+    closed
+        Whether the run had ended before: then there is nothing to do.
+    n_frames
+        Frames recorded so far, including those of an earlier, killed run.
+    state
+        What the engine said at the last checkpoint, to go on from; None at the start.
+    """
+
+    def __init__(self, job: Job, about: Mapping[str, Any]):
+        self._job, self._about = job, dict(about)
+        self._trajectory = Trajectory(job.directory)
+        self._checkpoint_file = job.directory / "checkpoint"
+        self._fingerprint = hashlib.sha256(json.dumps(self._about, sort_keys=True).encode()).hexdigest()
+        self._began = time.monotonic()
+        self.n_frames, self.state, self._earlier_s = 0, None, 0.0
+        self._last: Sample | None = None
+        job.directory.mkdir(parents=True, exist_ok=True)
+        self.closed = self._trajectory.run_file.is_file()
+        if self.closed:
+            self._refuse_other(self._trajectory.info()["fingerprint"])
+            return
+        self._open()
+
+    def _refuse_other(self, fingerprint: str) -> None:
+        if fingerprint != self._fingerprint:
+            raise SettingsError(
+                f"{self._job.directory} holds a run with another start, potential, engine or protocol: give "
+                "another directory, or remove this one."
+            )
+
+    def _open(self) -> None:
+        """Start the files, or cut them back to the last checkpoint."""
+        job, n_atoms = self._job, self._job.topology.n_atoms
+        if self._checkpoint_file.is_file():
+            self._read_checkpoint()
+            dcd.cut(self._trajectory.trajectory_file, n_atoms, self.n_frames)
+            lines = self._trajectory.thermo_file.read_text().splitlines(keepends=True)
+            _write_whole(self._trajectory.thermo_file, "".join(lines[: 1 + self.n_frames]).encode())
+        else:
+            start = dcd.header(n_atoms, job.protocol.interval_steps, job.protocol.timestep_fs)
+            _write_whole(self._trajectory.trajectory_file, start)
+            _write_whole(self._trajectory.thermo_file, (",".join(THERMO_COLUMNS) + "\n").encode())
+            pdb = pdb_text(job.topology, job.start_positions, job.atoms.cell.array)
+            _write_whole(self._trajectory.topology_file, pdb.encode())
+        self._dcd: BinaryIO = open(self._trajectory.trajectory_file, "r+b")  # noqa: SIM115  # closed in close()
+        self._dcd.seek(0, os.SEEK_END)
+        self._thermo: TextIO = open(self._trajectory.thermo_file, "a")  # noqa: SIM115
+
+    def append(self, sample: Sample) -> None:
+        """One more frame."""
+        self.n_frames += 1
+        self._last = sample
+        time_ps = self.n_frames * self._job.protocol.frame_interval_ps
+        row = (
+            time_ps,
+            sample.potential_energy,
+            sample.temperature,
+            sample.volume,
+            sample.kinetic_energy,
+            np.nan if sample.force_deviation is None else sample.force_deviation,
+        )
+        self._dcd.write(dcd.frame(sample.positions, sample.cell))
+        self._thermo.write(",".join(f"{value:.10g}" for value in row) + "\n")
+
+    def save(self, state: bytes) -> None:
+        """Let a run that is killed from here on go on from here."""
+        self._sync()
+        head = {
+            "fingerprint": self._fingerprint,
+            "n_frames": self.n_frames,
+            "wall_s": self._wall_s(),
+            "sha256": hashlib.sha256(state).hexdigest(),
+        }
+        self._write_last()
+        _write_whole(self._checkpoint_file, json.dumps(head).encode() + b"\n" + state)
+
+    def _read_checkpoint(self) -> None:
+        head, state = self._checkpoint_file.read_bytes().split(b"\n", 1)
+        said = json.loads(head)
+        self._refuse_other(said["fingerprint"])
+        if hashlib.sha256(state).hexdigest() != said["sha256"]:
+            raise SettingsError(f"{self._checkpoint_file} is damaged: remove {self._job.directory} and run again.")
+        self.n_frames, self.state, self._earlier_s = said["n_frames"], state, said["wall_s"]
+
+    def close(self, fault: Exploded | None, engine: Mapping[str, Any]) -> Trajectory:
+        """Say that the run has ended, and how."""
+        self._sync()
+        self._dcd.close()
+        self._thermo.close()
+        self._write_last()
+        protocol = self._job.protocol
+        info = {
+            **self._about,
+            "fingerprint": self._fingerprint,
+            "engine": dict(engine),
+            "finished": fault is None,
+            "fault": None if fault is None else _as_json(fault),
+            "n_frames": self.n_frames,
+            "frame_interval_ps": protocol.frame_interval_ps,
+            "species": list(self._job.topology.species),
+            "masses": [float(mass) for mass in self._job.topology.masses],
+            "wall_s": round(self._wall_s(), 3),
+        }
+        _write_whole(self._trajectory.run_file, (json.dumps(info, indent=1) + "\n").encode())
+        self._checkpoint_file.unlink(missing_ok=True)
+        return self._trajectory
+
+    def _wall_s(self) -> float:
+        return self._earlier_s + time.monotonic() - self._began
+
+    def _sync(self) -> None:
+        dcd.set_n_frames(self._dcd, self.n_frames)
+        for file in (self._dcd, self._thermo):
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _write_last(self) -> None:
+        """Write ``last.xyz``: the last frame, or the start as long as there is none."""
+        last, job = self._last, self._job
+        if last is None and self._trajectory.last_file.is_file():
+            return  # a run that goes on has not recorded anything new yet
+        atoms = Atoms(
+            job.topology.symbols,
+            positions=job.start_positions if last is None else last.positions,
+            cell=job.atoms.cell if last is None else last.cell,
+            pbc=True,
+            info={key: job.atoms.info[key] for key in ("ions", "kind", "parent") if key in job.atoms.info},
+        )
+        if last is not None:
+            atoms.set_velocities(last.velocities * ASE_TIME_IN_FS)
+        frames.write(self._trajectory.last_file, [atoms])
+
+
+def pdb_text(topology: Topology, positions: np.ndarray, cell: np.ndarray) -> str:
+    """A PDB file with cell and bonds.
+
+    Residue names have room for four letters: longer ion names are cut here and whole in ``run.json``.
+    """
+    sides = np.diag(cell)
+    lines = ["CRYST1" + "".join(f"{side:9.3f}" for side in sides) + "  90.00  90.00  90.00 P 1           1"]
+    for index, (x, y, z) in enumerate(positions):
+        molecule, symbol, name = topology.molecules[index], topology.symbols[index], topology.names[index]
+        column = f"{name:<4}" if len(name) == 4 or len(symbol) == 2 else f" {name:<3}"
+        lines.append(
+            f"HETATM{(index + 1) % 100000:5d} {column} {topology.species[molecule][:4]:<4}A{(molecule + 1) % 10000:4d}"
+            f"    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {symbol:>2}"
+        )
+    if topology.n_atoms < 100000:  # beyond, atoms cannot be named by number in this format
+        lines += _pdb_bonds(topology)
+    return "\n".join([*lines, "END", ""])
+
+
+def _pdb_bonds(topology: Topology) -> list[str]:
+    neighbours: dict[int, list[int]] = {}
+    for i, j in topology.bonds.tolist():
+        neighbours.setdefault(i, []).append(j)
+        neighbours.setdefault(j, []).append(i)
+    lines = []
+    for atom in sorted(neighbours):
+        bonded = sorted(neighbours[atom])
+        for first in range(0, len(bonded), 4):  # four to a line
+            partners = "".join(f"{other + 1:5d}" for other in bonded[first : first + 4])
+            lines.append(f"CONECT{atom + 1:5d}{partners}")
+    return lines
+
+
+def _as_json(fault: Exploded) -> dict[str, Any]:
+    return {"message": str(fault), "what": fault.what, "time_ps": fault.time_ps, "atoms": list(fault.atoms)}
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there with all its content or as it was."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

@@ -1,0 +1,177 @@
+"""A run from start to end for engines that live in this process: minimise, equilibrate, record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from ase import Atoms
+
+from ilforge.dynamics.motion import Exploded, Sample, State, check_motion, maxwell_boltzmann
+from ilforge.dynamics.protocol import MdProtocol
+from ilforge.errors import DidNotConverge, SettingsError
+from ilforge.liquid.connectivity import whole_molecules
+from ilforge.liquid.topology import Topology
+from ilforge.potentials.potential import Potential
+
+_CHECK_STEPS = 50  # between looks at the temperature; a run that explodes takes tens of steps from warm to NaN
+
+_VELOCITIES, _THERMOSTAT = 0, 1  # streams of random numbers that descend from one seed
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: what moves, by which potential, how, and where it is recorded (None: nowhere)."""
+
+    potential: Potential
+    atoms: Atoms
+    topology: Topology
+    protocol: MdProtocol
+    threads: int = 1
+    directory: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.atoms.get_chemical_symbols() != list(self.topology.symbols):
+            raise SettingsError(
+                f"The structure ({self.atoms.get_chemical_formula()}) does not list the atoms of the liquid "
+                f"({len(self.topology.symbols)} atoms, molecule by molecule, in the order of its ions)."
+            )
+        cell = self.atoms.cell.array
+        if not self.atoms.pbc.all() or np.any(np.abs(cell - np.diag(np.diag(cell))) > 1e-8):
+            raise SettingsError("MD needs a box periodic in three directions with right angles.")
+
+    @property
+    def start_positions(self) -> np.ndarray:
+        """Positions of the start with whole molecules, ``(n_atoms, 3)`` Å."""
+        return whole_molecules(self.atoms.positions, self.atoms.cell.array, self.topology)
+
+    @property
+    def start_velocities(self) -> np.ndarray:
+        """Velocities at the set temperature, drawn by the seed, ``(n_atoms, 3)`` Å/fs."""
+        rng = np.random.default_rng([self.protocol.seed, _VELOCITIES])
+        return maxwell_boltzmann(self.topology.masses, self.protocol.temperature_K, rng)
+
+    @property
+    def equilibration_ensemble(self) -> str:
+        """Ensemble of the unrecorded start: an NVE run is brought to its temperature first."""
+        return "NVT" if self.protocol.ensemble == "NVE" else self.protocol.ensemble
+
+    def random_seed(self, step: int) -> np.random.SeedSequence:
+        """Seed of the thermostat's and barostat's random numbers from this step on."""
+        return np.random.SeedSequence([self.protocol.seed, _THERMOSTAT, step + self.protocol.equilibration_steps])
+
+    def time_ps(self, step: int) -> float | None:
+        """Time since recording began, ps; None before."""
+        return None if step < 0 else step * self.protocol.timestep_fs / 1000
+
+
+class Simulation(Protocol):
+    """What an engine in this process offers. ``restore`` builds everything anew from the state alone.
+
+    That is what makes a run that was killed and continued the same, digit by digit, as one that was not: at every
+    checkpoint both go on from the same state with nothing else remembered (neighbour lists, adapted step sizes,
+    positions in a stream of random numbers).
+    """
+
+    degrees_of_freedom: int
+
+    def restore(self, state: State) -> None: ...
+
+    def state(self) -> State: ...
+
+    def minimise(self, max_steps: int) -> None: ...
+
+    def step(self, steps: int) -> None: ...
+
+    def velocities(self) -> np.ndarray: ...
+
+    def sample(self) -> Sample: ...
+
+
+Maker = Callable[[Job, str], Simulation]
+"""An engine's constructor: a job and an ensemble."""
+
+
+def record(make: Maker, job: Job, state: State | None) -> Iterator[tuple[Sample | None, State | None]]:
+    """Frames of a run, and now and then the state from which it can be continued.
+
+    Parameters
+    ----------
+    state
+        Where an earlier run of the same job stopped, or None to begin.
+
+    Raises
+    ------
+    Exploded
+        When the motion has left the region where it means anything.
+    """
+    protocol = job.protocol
+    simulation = make(job, job.equilibration_ensemble)
+    if state is None or state.step < 0:
+        state = yield from _equilibrate(simulation, job, state)
+    if protocol.ensemble != job.equilibration_ensemble:
+        simulation = make(job, protocol.ensemble)
+    simulation.restore(state)
+    first = state.step // protocol.interval_steps + 1
+    for frame in range(first, protocol.n_frames + 1):
+        sample = _advance(simulation, job, (frame - 1) * protocol.interval_steps, protocol.interval_steps)
+        due = frame % protocol.checkpoint_frames == 0 and frame < protocol.n_frames
+        state = simulation.state() if due else None
+        yield sample, state
+        if state is not None:
+            simulation.restore(state)
+
+
+def minimised(simulation: Simulation, job: Job, max_steps: int) -> State:
+    """The start of a job after at most this many steps of energy minimisation, at rest."""
+    start = State(job.start_positions, np.zeros((job.topology.n_atoms, 3)), job.atoms.cell.array)
+    if max_steps == 0:
+        return start
+    simulation.restore(start)
+    simulation.minimise(max_steps)
+    return simulation.state()
+
+
+def _equilibrate(simulation: Simulation, job: Job, state: State | None) -> Iterator[tuple[Sample | None, State | None]]:
+    """The unrecorded start; counts steps up to zero."""
+    if state is None:
+        at_rest = minimised(simulation, job, job.protocol.minimise_steps)
+        state = replace(at_rest, velocities=job.start_velocities, step=-job.protocol.equilibration_steps)
+    while state.step < 0:
+        simulation.restore(state)
+        _advance(simulation, job, state.step, min(-state.step, job.protocol.checkpoint_steps))
+        state = simulation.state()
+        yield None, state
+    return state
+
+
+def _advance(simulation: Simulation, job: Job, step: int, steps: int) -> Sample:
+    """Take ``steps`` steps beginning at ``step``, looking at the motion on the way, and sample the end."""
+
+    def look(at: int) -> None:
+        check_motion(
+            simulation.velocities(),
+            simulation.degrees_of_freedom,
+            job.topology,
+            job.protocol.temperature_K,
+            job.time_ps(at),
+        )
+
+    end = step + steps
+    try:
+        while step < end:
+            size = min(_CHECK_STEPS, end - step)
+            simulation.step(size)
+            step += size
+            look(step)
+        return simulation.sample()
+    except (Exploded, SettingsError):
+        raise
+    except DidNotConverge as error:
+        raise Exploded(f"the potential gave no energy ({error})", job.time_ps(step)) from error
+    except Exception:
+        look(step)  # a program that fails on atoms flying apart is not to blame
+        raise

@@ -1,0 +1,56 @@
+"""Files of trained models: only the file that is meant is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ilforge.errors import SettingsError
+
+
+def absolute(path: str | Path) -> Path:
+    """The path as it stays valid when another process works in another directory."""
+    return Path(path).expanduser().absolute()
+
+
+def require_digest(path: Path, sha256: str | None) -> None:
+    """Refuse a model whose digest nobody gave, and say what it is.
+
+    Model files can run code when they are loaded: the digest in the study file is the user's word that this one may.
+    """
+    if sha256 is None:
+        raise SettingsError(
+            f"The model {path} needs its digest beside its path, since loading a model file can run code in it. "
+            f'If you trust where it comes from, write\n  sha256 = "{hashlib.sha256(_read(path)).hexdigest()}"'
+        )
+    if len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef"):
+        raise SettingsError(f"sha256 = {sha256!r} is no SHA-256 digest: it has 64 digits of 0-9 and a-f.")
+
+
+def verified(path: Path, sha256: str) -> bytes:
+    """Contents of a model file, if they are what the digest says."""
+    contents = _read(path)
+    found = hashlib.sha256(contents).hexdigest()
+    if found != sha256.lower():
+        raise SettingsError(
+            f"The model {path} ({len(contents)} bytes) is not the one that sha256 = {sha256} names: its digest is "
+            f"{found}. The file was replaced, changed or cut short: put the right one back. If you know why it "
+            f'changed and trust it, write sha256 = "{found}".'
+        )
+    return contents
+
+
+def refuse_unknown(path: Path, symbols: tuple[str, ...], known: list[str]) -> None:
+    """Refuse a frame with elements that a model was not trained on."""
+    unknown = sorted(set(symbols) - set(known))
+    if unknown:
+        raise SettingsError(
+            f"The model {path} does not know {', '.join(unknown)}: it was trained on {', '.join(known)}."
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"The model file {path} could not be read: {error.strerror}.") from error

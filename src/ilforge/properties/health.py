@@ -1,0 +1,200 @@
+"""Health of a run: does it still describe a liquid of the ions it started with?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ilforge.properties.kernels.pairs import wrap
+from ilforge.properties.kernels.voids import clearance_function, empty_fraction, largest_void
+from ilforge.properties.property import Measurement, Snapshot, System, Verdict
+from ilforge.results import Curve, Estimate
+from ilforge.statistics import statistical_inefficiency
+from ilforge.study.settings import HealthSettings
+from ilforge.units import AMU_PER_A3_IN_G_CM3
+
+_SAMPLES = 25  # frames looked at for empty space and new bonds
+_EMPTY_A = 2.5
+_RESOLUTION_A = 0.05
+_PROFILE_BIN_A = 2.0
+_SIGNIFICANT = 3.0  # standard errors
+_MIN_VALUES = 6
+
+
+class Health:
+    """Signs that a run is unphysical, each with the frame to look at.
+
+    ``fault``
+        The engine ended early.
+    Broken bonds and proton transfer
+        In every frame, bonds of the topology longer than ``bond_factor`` times the sum of covalent radii; in 25
+        frames and where a bond broke, the whole bond graph against the topology.
+    Cavity
+        The largest sphere that no van der Waals surface reaches into, in 25 frames, to 0.05 Å.
+    Collapse
+        The share of the box that lies farther than 2.5 Å from every van der Waals surface, in the same frames. A
+        liquid has next to none of it; ions that gather in a drop or a slab leave vacuum behind.
+    Drift
+        Mean temperature against the set one; mean potential energy per atom in the last third of the run
+        against the first. Either counts only beyond three standard errors.
+
+    Radii: covalent of B. Cordero et al., Dalton Trans. 2008, 2832; van der Waals of S. Alvarez, Dalton Trans.
+    42, 8617 (2013).
+    """
+
+    def __init__(self, settings: HealthSettings):
+        self._settings = settings
+
+    def begin(self, system: System) -> None:
+        from ase.data import atomic_numbers, covalent_radii
+        from ase.data.vdw_alvarez import vdw_radii
+
+        self._system = system
+        numbers = np.array([atomic_numbers[symbol] for symbol in system.topology.symbols])
+        self._surface_radii = np.nan_to_num(vdw_radii[numbers], nan=2.0)
+        i, j = system.topology.bonds.T
+        self._longest_bonds = self._settings.bond_factor * (covalent_radii[numbers[i]] + covalent_radii[numbers[j]])
+        spread = np.linspace(0, max(system.n_frames - 1, 0), min(_SAMPLES, max(system.n_frames, 1)))
+        self._sampled = set(np.rint(spread).astype(int).tolist())
+        self._times: list[float] = []
+        self._voids: list[tuple[float, int, tuple[int, ...]]] = []
+        self._empty: list[tuple[float, int]] = []
+        self._profile: Curve | None = None
+        self._temperatures: list[float] = []
+        self._energies: list[float] = []
+        self._n_broken = 0
+        self._fragments: Verdict | None = None
+
+    def observe(self, snapshot: Snapshot) -> None:
+        if snapshot.temperature_K is not None:
+            self._temperatures.append(snapshot.temperature_K)
+        if snapshot.potential_energy_eV is not None:
+            self._energies.append(snapshot.potential_energy_eV)
+        broken = self._broken_bonds(snapshot)
+        self._n_broken += bool(len(broken))
+        if self._fragments is None and (len(broken) or snapshot.index in self._sampled):
+            self._compare_bonds(snapshot, broken)
+        if snapshot.index in self._sampled:
+            self._look_for_space(snapshot)
+
+    def measurement(self) -> Measurement:
+        largest, frame, _ = max(self._voids)
+        n = len(self._voids)
+        estimates = [("largest_cavity_radius", None, Estimate(largest, _RESOLUTION_A, n, "Å"))]
+        radii = np.array([radius for radius, _, _ in self._voids])
+        curves = {"cavity": Curve(np.array(self._times), radii, None, "time", "ps", "largest void radius", "Å")}
+        if self._profile is not None:
+            curves["density_profile"] = self._profile
+        verdicts = [
+            self._engine_verdict(), self._bond_verdict(), self._cavity_verdict(), self._collapse_verdict(),
+            *self._temperature_verdict(), *self._energy_verdict(),
+        ]  # fmt: skip
+        return Measurement(estimates, curves, verdicts)
+
+    def _broken_bonds(self, snapshot: Snapshot) -> np.ndarray:
+        """Bonds of the topology that are too long, ``(n_broken, 2)``."""
+        bonds = self._system.topology.bonds
+        apart = snapshot.positions[bonds[:, 1]] - snapshot.positions[bonds[:, 0]]
+        apart = apart - np.rint(apart @ np.linalg.inv(snapshot.cell)) @ snapshot.cell
+        return bonds[np.einsum("ij,ij->i", apart, apart) > self._longest_bonds**2]
+
+    def _compare_bonds(self, snapshot: Snapshot, broken: np.ndarray) -> None:
+        from ase import Atoms
+
+        from ilforge.liquid.connectivity import fragmentation
+
+        topology = self._system.topology
+        atoms = Atoms(topology.symbols, snapshot.positions, cell=snapshot.cell, pbc=True)
+        found = fragmentation(atoms, topology, self._settings.bond_factor)
+        if found is not None:
+            concerned = tuple(int(atom) for atom in np.unique(broken))
+            what = f"at {snapshot.time_ps:.4g} ps the ions were no longer what they were: {found}"
+            self._fragments = Verdict(False, what, snapshot.index, concerned)
+
+    def _look_for_space(self, snapshot: Snapshot) -> None:
+        clearance = clearance_function(snapshot.positions, self._surface_radii, snapshot.cell)
+        radius, centre = largest_void(clearance, snapshot.cell, _RESOLUTION_A)
+        self._times.append(snapshot.time_ps)
+        self._voids.append((radius, snapshot.index, self._around(snapshot, centre)))
+        fraction = empty_fraction(clearance, snapshot.cell, _EMPTY_A)
+        if not self._empty or fraction > max(self._empty)[0]:
+            self._profile = density_profile(snapshot.positions, self._system.topology.masses, snapshot.cell)
+        self._empty.append((fraction, snapshot.index))
+
+    def _around(self, snapshot: Snapshot, centre: np.ndarray) -> tuple[int, ...]:
+        """The four atoms whose surfaces hold the void."""
+        apart = snapshot.positions - centre
+        apart = apart - np.rint(apart @ np.linalg.inv(snapshot.cell)) @ snapshot.cell
+        clearance = np.linalg.norm(apart, axis=1) - self._surface_radii
+        return tuple(int(atom) for atom in np.sort(np.argsort(clearance, kind="stable")[:4]))
+
+    def _engine_verdict(self) -> Verdict:
+        fault = self._system.fault
+        if fault is None:
+            return Verdict(True, "the run went to its end")
+        return Verdict(False, f"the run ended early: {fault}", max(self._system.n_frames - 1, 0))
+
+    def _bond_verdict(self) -> Verdict:
+        if self._fragments is None:
+            return Verdict(True, "every ion kept its bonds")
+        if not self._n_broken:
+            return self._fragments
+        share = f"; bonds were broken in {self._n_broken} of {self._system.n_frames} frames"
+        return Verdict(False, self._fragments.what + share, self._fragments.frame, self._fragments.atoms)
+
+    def _cavity_verdict(self) -> Verdict:
+        radius, frame, atoms = max(self._voids)
+        limit = self._settings.max_cavity_radius_A
+        if radius <= limit:
+            return Verdict(True, f"no cavity: the largest void has a radius of {radius:.1f} Å", frame)
+        what = f"a cavity of radius {radius:.1f} Å has opened (limit {limit:g} Å)"
+        return Verdict(False, what, frame, atoms)
+
+    def _collapse_verdict(self) -> Verdict:
+        fraction, frame = max(self._empty)
+        what = f"{100 * fraction:.1f} % of the box is vacuum, farther than {_EMPTY_A} Å from any atom's surface"
+        if fraction <= self._settings.max_empty_fraction:
+            return Verdict(True, f"the liquid fills the box: {what}", frame)
+        return Verdict(False, f"the ions have collapsed into an aggregate: {what}", frame)
+
+    def _temperature_verdict(self) -> list[Verdict]:
+        target = self._system.temperature_K
+        if target is None or len(self._temperatures) < _MIN_VALUES or self._system.ensemble == "NVE":
+            return []
+        mean, error = _mean(self._temperatures)
+        off = abs(mean - target)
+        what = f"the mean temperature is {mean:.0f} ± {error:.0f} K, {target:g} K is set"
+        ok = off <= max(self._settings.max_temperature_drift_K, _SIGNIFICANT * error)
+        return [Verdict(ok, what)]
+
+    def _energy_verdict(self) -> list[Verdict]:
+        third = len(self._energies) // 3
+        if third < _MIN_VALUES:
+            return []
+        per_atom = np.array(self._energies) / self._system.topology.n_atoms
+        (first, first_error), (last, last_error) = _mean(per_atom[:third]), _mean(per_atom[-third:])
+        drift, error = last - first, float(np.hypot(first_error, last_error))
+        what = f"the potential energy changed by {1000 * drift:.1f} ± {1000 * error:.1f} meV per atom over the run"
+        return [Verdict(abs(drift) <= max(self._settings.max_energy_drift_eV, _SIGNIFICANT * error), what)]
+
+
+def density_profile(positions: np.ndarray, masses: np.ndarray, cell: np.ndarray) -> Curve:
+    """Mass density in slices of about 2 Å along the cell vector where it varies most, g/cm^3."""
+    fractional = wrap(positions, cell) @ np.linalg.inv(cell)
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    profiles = []
+    for axis, height in enumerate(heights):
+        n = max(1, round(height / _PROFILE_BIN_A))
+        slices = np.minimum((fractional[:, axis] * n).astype(int), n - 1)
+        slice_volume = abs(np.linalg.det(cell)) / n
+        profiles.append(np.bincount(slices, masses, n) / slice_volume * AMU_PER_A3_IN_G_CM3)
+    axis = int(np.argmax([profile.std() for profile in profiles]))
+    profile = profiles[axis]
+    centres = (np.arange(len(profile)) + 0.5) * heights[axis] / len(profile)
+    return Curve(centres, profile, None, f"height along {'abc'[axis]}", "Å", "density", "g/cm^3")
+
+
+def _mean(values: list[float] | np.ndarray) -> tuple[float, float]:
+    """Mean of a time series, and its standard error with correlation."""
+    values = np.asarray(values, dtype=float)
+    inefficiency = statistical_inefficiency(values)
+    return float(values.mean()), float(np.sqrt(values.var(ddof=1) * inefficiency / len(values)))

@@ -1,0 +1,261 @@
+"""Radial distribution functions between centres of ions, elements, or atoms of ions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+
+from ilforge.errors import SettingsError
+from ilforge.liquid.topology import Topology
+from ilforge.properties.kernels.pairs import class_histogram
+from ilforge.properties.property import Measurement, Snapshot, System
+from ilforge.results import Curve, Estimate
+from ilforge.statistics import block_error
+from ilforge.study.settings import RdfSettings
+
+_BLOCKS = 10
+_MIN_BLOCKS = 5
+_MIN_BINS = 5
+_MARGIN = 0.98  # the box of an NPT run becomes smaller than its first one
+_SMOOTHING_A = 0.12  # of g(r), to find maxima and minima
+_MIN_PROMINENCE = 0.1
+_SIGNIFICANT = 3.0  # standard errors
+
+
+@dataclass(frozen=True)
+class Site:
+    """Points that g(r) is about: indices into all atoms, and after them the centres of all ions."""
+
+    label: str
+    points: np.ndarray
+
+
+class Rdf:
+    """Radial distribution functions g(r) and running coordination numbers n(r).
+
+        g_AB(r) = <V c_AB(r)> / (P_AB 4π/3 [(r+δ/2)³ - (r-δ/2)³]),    n_AB(r) = <pairs closer than r> / N_A
+
+    c_AB is the number of ordered pairs (a, b) of different molecules at that distance, and P_AB their number in
+    the box: N_A N_B less the pairs within one molecule, so N (N - 1) for centres of one species. An ideal gas of
+    such molecules then has g = 1 exactly, whatever N. (Programs that divide by N² have 1 - 1/N there, and lose
+    as much again for every pair within a molecule.) n(r) is a count and needs no such convention.
+
+    Distances reach half the shortest height of the cell. Errors are those of the mean over ten blocks of the
+    run. The first maximum and the minimum behind it are looked for in a g(r) smoothed by 0.12 Å; they are
+    reported where they stand out by three standard errors, with jackknife errors over blocks.
+
+    M. P. Allen and D. J. Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), section 8.2.
+    """
+
+    def __init__(self, settings: RdfSettings):
+        self._settings = settings
+
+    def begin(self, system: System) -> None:
+        self._system = system
+        self._pairs = site_pairs(self._settings.pairs, system.topology)
+        self._classes = _Classes(system.topology, [site for pair in self._pairs for site in pair])
+        self._n_blocks = min(_BLOCKS, system.n_frames)
+        self._frames = np.zeros(self._n_blocks)
+        self._shortest = np.inf
+        self._bins = 0
+
+    def observe(self, snapshot: Snapshot) -> None:
+        if self._bins == 0:
+            self._set_range(snapshot)
+        self._shortest = min(self._shortest, float(snapshot.heights.min()))
+        classes = self._classes
+        points = np.concatenate([snapshot.positions, snapshot.centres])[classes.points]
+        counts = class_histogram(
+            points, snapshot.cell, classes.of_point, classes.molecules, classes.n, self._r_max, self._bins
+        )
+        block = snapshot.index * self._n_blocks // self._system.n_frames
+        self._frames[block] += 1
+        self._counts[block] += counts
+        self._volume_counts[block] += snapshot.volume * counts
+
+    def measurement(self) -> Measurement:
+        result = Measurement()
+        for a, b in self._pairs:
+            name = f"{a.label}-{b.label}"
+            possible = self._classes.ordered_pairs(a, b)
+            if possible == 0:
+                result.notes.append(f"{name}: the box holds no two different molecules with these sites")
+                continue
+            r, g, n = self._functions(a, b, possible)
+            result.curves[f"rdf {name}"] = _curve(r, g, "g(r)")
+            result.curves[f"coordination {name}"] = _curve(r + 0.5 * self._width, n, "n(r)")
+            result.estimates.extend((quantity, name, found) for quantity, found in first_shell(r, g, n))
+        return result
+
+    def _set_range(self, first: Snapshot) -> None:
+        limit = 0.5 * float(first.heights.min())
+        wanted = self._settings.r_max_A or _MARGIN * limit
+        if wanted > limit:
+            raise SettingsError(
+                f"analysis.rdf.r_max_A is {wanted:g} Å: it may be at most half the shortest height of the box, "
+                f"here {limit:.2f} Å. Leave it out to use that."
+            )
+        self._bins = int(wanted / self._settings.bin_A)
+        if self._bins < _MIN_BINS:
+            raise SettingsError(
+                f"analysis.rdf.bin_A is {self._settings.bin_A:g} Å: below {wanted:.2f} Å, which is as far as g(r) "
+                f"goes here, that makes fewer than {_MIN_BINS} bins. Choose a smaller width."
+            )
+        self._width = self._settings.bin_A
+        self._r_max = self._bins * self._width
+        shape = (self._n_blocks, self._classes.n, self._classes.n, self._bins)
+        self._counts, self._volume_counts = np.zeros(shape), np.zeros(shape)
+
+    def _functions(self, a: Site, b: Site, possible: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distances ``(n_bins,)``; g and n of each block, ``(n_blocks, n_bins)``."""
+        used = int(min(self._bins, 0.5 * self._shortest / self._width))  # the box may have shrunk
+        edges = self._width * np.arange(used + 1)
+        shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
+        frames = self._frames[:, None]
+        ordered = self._classes.ordered(self._volume_counts, a, b)[:, :used]
+        pairs = self._classes.ordered(self._counts, a, b)[:, :used]
+        g = ordered / frames / (possible * shells)
+        return edges[:-1] + 0.5 * self._width, g, np.cumsum(pairs / frames, axis=1) / len(a.points)
+
+
+class _Classes:
+    """Points that occur in any site, sorted into classes that belong to the same sites."""
+
+    def __init__(self, topology: Topology, sites: list[Site]):
+        self._sites = {site.label: site for site in sites}
+        owners = np.concatenate([topology.molecules, np.arange(topology.n_molecules)])
+        member = np.zeros((len(self._sites), len(owners)), dtype=bool)
+        for row, site in enumerate(self._sites.values()):
+            member[row, site.points] = True
+        self.points = np.flatnonzero(member.any(axis=0))
+        self.molecules = owners[self.points]
+        kinds, self.of_point = np.unique(member[:, self.points], axis=1, return_inverse=True)
+        self.of_point = self.of_point.reshape(-1)
+        self._member = dict(zip(self._sites, kinds, strict=True))
+        self._owners = owners
+        self.n = kinds.shape[1]
+
+    def ordered(self, counts: np.ndarray, a: Site, b: Site) -> np.ndarray:
+        """Pairs (a, b) from ``(n_blocks, n_classes, n_classes, n_bins)`` counts of unordered ones."""
+        both = counts + counts.transpose(0, 2, 1, 3)
+        return both[:, self._member[a.label]][:, :, self._member[b.label]].sum(axis=(1, 2))
+
+    def ordered_pairs(self, a: Site, b: Site) -> int:
+        """Number of pairs (a, b) of points of different molecules in the box."""
+        size = self._owners.max() + 1
+        of_a, of_b = (np.bincount(self._owners[site.points], minlength=size) for site in (a, b))
+        return int(of_a.sum() * of_b.sum() - of_a @ of_b)
+
+
+def site_pairs(pairs: list[tuple[str, str]] | None, topology: Topology) -> list[tuple[Site, Site]]:
+    """The sites that the settings name, in pairs; by default the centres of every pair of ions."""
+    if pairs is None:
+        pairs = list(combinations_with_replacement(dict.fromkeys(topology.species), 2))
+    return [(find_site(a, topology), find_site(b, topology)) for a, b in pairs]
+
+
+def find_site(name: str, topology: Topology) -> Site:
+    """The points that ``PYR14``, ``B``, ``N:PYR14`` or ``O1:TFSI`` stands for.
+
+    Raises
+    ------
+    SettingsError
+        When the liquid has no such site; lists those it has.
+    """
+    symbols, names = np.asarray(topology.symbols), np.asarray(topology.names)
+    what, _, ion = name.partition(":")
+    if name in topology.species:
+        points = topology.n_atoms + np.flatnonzero(np.asarray(topology.species) == name)
+    else:
+        inside = topology.atom_species == ion if ion else np.ones(topology.n_atoms, dtype=bool)
+        points = np.flatnonzero(inside & (symbols == what))
+        if ion and len(points) == 0:
+            points = np.flatnonzero(inside & (names == what))
+    if len(points) == 0:
+        ions = ", ".join(dict.fromkeys(topology.species))
+        elements = ", ".join(dict.fromkeys(topology.symbols))
+        raise SettingsError(
+            f"analysis.rdf.pairs names {name!r}, which this liquid does not have. It may be an ion ({ions}), "
+            f"an element ({elements}), or an element or atom name in an ion, such as "
+            f"{topology.symbols[0]}:{topology.species[0]}."
+        )
+    return Site(name, points)
+
+
+def first_shell(r: np.ndarray, g: np.ndarray, n: np.ndarray) -> list[tuple[str, Estimate]]:
+    """Position of the first maximum and of the minimum behind it, and the coordination number up to there.
+
+    Parameters
+    ----------
+    r
+        ``(n_bins,)`` in Å, equally spaced.
+    g, n
+        ``(n_blocks, n_bins)``: g(r), and n up to the end of each bin, of each block of the run.
+    """
+    if len(g) < _MIN_BLOCKS:
+        refused = Estimate.refused("Å", f"{len(g)} frames are too few for an error")
+        return [("rdf_first_peak", refused)]
+    mean = g.mean(axis=0)
+    peak, minimum = _extrema(_smoothed(mean, r), _smoothed(block_error(g, len(g)), r))
+    if peak is None:
+        note = f"no maximum of g(r) stands out below {r[-1]:.1f} Å"
+        return [("rdf_first_peak", Estimate.refused("Å", note, len(g)))]
+    found = [("rdf_first_peak", _position(r, g, peak))]
+    if minimum is not None:
+        error = block_error(n[:, minimum], len(n))
+        found.append(("rdf_first_minimum", _position(r, -g, minimum)))
+        found.append(("coordination_number", Estimate(float(n[:, minimum].mean()), error, len(n), "1")))
+    return found
+
+
+def _extrema(smooth: np.ndarray, error: np.ndarray) -> tuple[int | None, int | None]:
+    """Bins of the first significant maximum and of the lowest point before the next, if they are there."""
+    from scipy.signal import find_peaks
+
+    padded = np.concatenate([[0.0], smooth])  # a maximum in the first bin counts, one in the last does not
+    peaks, about = find_peaks(padded, prominence=_MIN_PROMINENCE)
+    peaks = peaks - 1
+    peaks = peaks[about["prominences"] > _SIGNIFICANT * error[peaks]]
+    if len(peaks) == 0:
+        return None, None
+    end = peaks[1] if len(peaks) > 1 else len(smooth)
+    minimum = peaks[0] + int(np.argmin(smooth[peaks[0] : end]))
+    return int(peaks[0]), minimum if minimum < len(smooth) - 1 else None
+
+
+def _position(r: np.ndarray, g: np.ndarray, near: int) -> Estimate:
+    """Position of the maximum next to a bin, with its jackknife error over blocks and that of the bin width."""
+    n = len(g)
+    value = _vertex(r, _smoothed(g.mean(axis=0), r), near)
+    others = (g.sum(axis=0) - g) / (n - 1)
+    left_out = np.array([_vertex(r, _smoothed(other, r), near) for other in others])
+    jackknife = (n - 1) * left_out.var()
+    error = float(np.sqrt(jackknife + (r[1] - r[0]) ** 2 / 12.0))
+    return Estimate(value, error, n, "Å")
+
+
+def _vertex(r: np.ndarray, smooth: np.ndarray, near: int) -> float:
+    """Vertex of the parabola through the highest bin within 0.5 Å of ``near`` and its neighbours."""
+    width = r[1] - r[0]
+    reach = max(1, int(0.5 / width))
+    low, high = max(1, near - reach), min(len(r) - 1, near + reach + 1)
+    top = low + int(np.argmax(smooth[low:high])) if high > low else near
+    if not 0 < top < len(r) - 1:
+        return float(r[top])
+    before, at, after = smooth[top - 1 : top + 2]
+    bend = before - 2.0 * at + after
+    shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
+    return float(r[top] + width * np.clip(shift, -0.5, 0.5))
+
+
+def _smoothed(values: np.ndarray, r: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter1d
+
+    return gaussian_filter1d(values, _SMOOTHING_A / (r[1] - r[0]), mode="nearest")
+
+
+def _curve(r: np.ndarray, blocks: np.ndarray, label: str) -> Curve:
+    error = block_error(blocks, len(blocks)) if len(blocks) >= _MIN_BLOCKS else None
+    return Curve(r, blocks.mean(axis=0), error, "r", "Å", label, "1")

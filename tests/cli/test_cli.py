@@ -1,0 +1,135 @@
+"""The command line: exit codes, and errors in the words a chemist needs."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from ilforge import frames
+from ilforge.cli import main
+from support.studies import smallest
+
+
+@pytest.fixture
+def ilforge(monkeypatch, tmp_path, capfd):
+    """Run the command in an empty folder; gives exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ilforge", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capfd.readouterr()
+        return left.value.code, out, err
+
+    return call
+
+
+def test_init_writes_a_study_that_check_accepts(ilforge, tmp_path):
+    code, out, _ = ilforge("init", "study.toml", "--ion", "PYR14=2", "--ion", "BF4=2", "--density", "1.04")
+    assert code == 0 and "ilforge check study.toml" in out
+    code, out, _ = ilforge("check", "study.toml")
+    assert code == 0
+    for words in ("label training frames", "train MACE", "stages to do", "GB of memory"):
+        assert words in out
+    assert not (tmp_path / "ilforge-store").exists(), "check must write nothing"
+
+
+def test_init_does_not_overwrite(ilforge, tmp_path):
+    (tmp_path / "study.toml").write_text("mine")
+    code, _, err = ilforge("init", "study.toml", "--ion", "PYR14=1", "--ion", "BF4=1", "--density", "1.0")
+    assert code == 2 and "exists already" in err
+    assert (tmp_path / "study.toml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("ions", "words"),
+    [
+        (("PYR14=2", "BF4=1"), ["net charge +1", "PYR14 = 1, BF4 = 1"]),
+        (("PYR15=1", "BF4=1"), ["PYR15", "Did you mean PYR14"]),
+        (("PYR14", "BF4=1"), ["--ion PYR14: expected a name and a number"]),
+        (("PYR14=0", "BF4=1"), ["--ion PYR14=0"]),
+    ],
+)
+def test_bad_compositions(ilforge, tmp_path, ions, words):
+    arguments = [part for ion in ions for part in ("--ion", ion)]
+    code, _, err = ilforge("init", "study.toml", *arguments, "--density", "1.0")
+    assert code == 2
+    assert all(word in err for word in words)
+    assert not (tmp_path / "study.toml").exists()
+
+
+def test_a_misspelt_key_is_named(ilforge, tmp_path):
+    path = smallest(tmp_path)
+    path.write_text(path.read_text().replace("density_g_cm3", "densty_g_cm3", 1))
+    code, _, err = ilforge("run", path)
+    assert code == 2 and "liquid.densty_g_cm3" in err and "Did you mean density_g_cm3" in err
+
+
+def test_a_force_field_that_does_not_know_the_ions_is_refused_before_the_start(ilforge, tmp_path):
+    path = smallest(tmp_path)
+    text = path.read_text().replace("ions = { PYR14 = 1, BF4 = 1 }", "ions = { AMM = 1, BF4 = 1 }")
+    path.write_text(text + '[liquid.define.AMM]\nsmiles = "CC[NH3+]"\n')
+    code, _, err = ilforge("run", path)
+    assert code == 2 and "AMM" in err
+    assert not (tmp_path / "ilforge-store" / "results").exists() or not list((tmp_path / "ilforge-store").rglob("man*"))
+
+
+def test_an_unwritable_store(ilforge, tmp_path):
+    (tmp_path / "taken").write_text("a file, not a folder")
+    code, _, err = ilforge("run", smallest(tmp_path), "--store", tmp_path / "taken")
+    assert code == 2 and "cannot be written to" in err
+
+
+def test_a_missing_program_is_exit_code_3(ilforge, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    code, _, err = ilforge("check", smallest(tmp_path))
+    assert code == 3 and "packmol was not found. Install it with: pip install packmol" in err
+
+
+def test_results_of_a_study_not_yet_run_is_an_empty_list(ilforge, tmp_path):
+    code, out, _ = ilforge("results", smallest(tmp_path), "--json")
+    assert code == 0 and json.loads(out) == []
+
+
+def test_status_before_the_start(ilforge, tmp_path):
+    code, out, _ = ilforge("status", smallest(tmp_path))
+    assert code == 0 and "to do" in out and "done" not in out
+
+
+def test_unknown_commands_and_options_are_exit_code_2(ilforge):
+    assert ilforge("analyze")[0] == 2
+    assert ilforge("pack", "--ion", "PYR14=1")[0] == 2
+
+
+def test_doctor_lists_programs_and_versions(ilforge):
+    code, out, _ = ilforge("doctor")
+    assert code == 0 and "openmm" in out and "packmol" in out
+
+
+@pytest.mark.program("packmol")
+def test_pack_and_label_one_frame(ilforge, tmp_path):
+    code, out, _ = ilforge("pack", "--ion", "Li=1", "--ion", "BF4=1", "--density", "0.5", "--out", "box.xyz")
+    assert code == 0 and "Å a side" in out
+    code, out, _ = ilforge("label", "box.xyz", "--out", "labelled.xyz")
+    assert code == 0
+    code_again, out_again, _ = ilforge("label", "box.xyz", "--out", "labelled.xyz")
+    assert (code_again, out_again) == (code, out)
+    accepted = frames.read(tmp_path / "labelled.xyz")
+    assert len(accepted) == 1 and frames.FORCES in accepted[0].arrays
+
+
+def test_an_untrusted_model_is_not_loaded(ilforge, tmp_path):
+    (tmp_path / "model.model").write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
+    ilforge("pack", "--ion", "Li=1", "--ion", "BF4=1", "--density", "0.5", "--out", "box.xyz")
+    code, _, err = ilforge("label", "box.xyz", "--potential", "model.model")
+    assert code == 2 and "sha256" in err.lower()
+    assert not (tmp_path / "owned").exists()
+
+
+def test_schema_is_json(ilforge):
+    code, out, _ = ilforge("schema")
+    assert code == 0 and "liquid" in json.loads(out)["properties"]

