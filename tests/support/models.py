@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
-from ilforge import programs
+from ilforge import frames, programs
+from ilforge.liquid.liquid import Liquid
+from ilforge.potentials.clp import Clp
 
-ELEMENTS = ("H", "Li", "B", "C", "N", "O", "F", "S")
+ELEMENTS = ("H", "B", "C", "N", "F")
+"""What the models know: PYR14BF4. DeePMD builds a network for each, and takes its time over it."""
 
 
 def write_mace_model(path: Path, seed: int = 1, r_max: float = 4.5, channels: int = 4) -> Path:
@@ -45,14 +49,42 @@ def write_mace_model(path: Path, seed: int = 1, r_max: float = 4.5, channels: in
     return path
 
 
-def write_deepmd_model(directory: Path, frames: list[Atoms], seed: int = 1, steps: int = 5) -> Path:
-    """A DeePMD model after a few steps of ``dp train`` on labelled frames of one composition, frozen."""
-    directory.mkdir(parents=True, exist_ok=True)
-    _write_deepmd_data(directory / "data", frames)
-    (directory / "input.json").write_text(json.dumps(_deepmd_input(seed, steps)))
-    programs.run(["dp", "train", "--skip-neighbor-stat", "input.json"], directory, log="train.log")
-    programs.run(["dp", "freeze", "-o", "model.pb"], directory, log="freeze.log")
-    return directory / "model.pb"
+def write_deepmd_models(
+    directory: Path, labelled_frames: list[Atoms], seeds: Sequence[int], steps: int = 5
+) -> list[Path]:
+    """A frozen DeePMD model for each seed, after a few steps of ``dp train`` on frames of one composition.
+
+    One process makes them all: TensorFlow takes longer to load than these trainings take.
+    """
+    _write_deepmd_data(directory / "data", labelled_frames)
+    for seed in seeds:
+        (directory / f"seed{seed}.json").write_text(json.dumps(_deepmd_input(seed, steps)))
+    names = [f"seed{seed}" for seed in seeds]
+    programs.run(["python3", "-c", _TRAIN_AND_FREEZE, *names], directory, log="train.log")
+    return [directory / f"{name}.pb" for name in names]
+
+
+_TRAIN_AND_FREEZE = """
+import sys
+from deepmd.main import main
+for name in sys.argv[1:]:
+    main(["train", "--skip-neighbor-stat", name + ".json"])
+    main(["freeze", "-o", name + ".pb"])
+"""
+
+
+def labelled(frame: Atoms, count: int) -> list[Atoms]:
+    """Rattled copies of a frame, labelled by CL&P."""
+    topology = Liquid.from_label(frame.info["ions"]).topology
+    calculator = Clp(cutoff_A=4.0).calculator(topology)
+    copies = []
+    for seed in range(count):
+        copy = frame.copy()
+        copy.rattle(0.02, seed=seed)
+        copy.info[frames.ENERGY] = calculator.get_potential_energy(copy)
+        copy.arrays[frames.FORCES] = calculator.get_forces(copy)
+        copies.append(copy)
+    return copies
 
 
 def _deepmd_input(seed: int, steps: int) -> dict:
@@ -66,6 +98,7 @@ def _deepmd_input(seed: int, steps: int) -> dict:
                 "rcut_smth": 0.5,
                 "neuron": [4, 8],
                 "axis_neuron": 4,
+                "type_one_side": True,  # a network for each element, not for each pair: built in a fifth of the time
                 "seed": seed,
             },
             "fitting_net": {"neuron": [8, 8], "seed": seed},
@@ -82,14 +115,14 @@ def _deepmd_input(seed: int, steps: int) -> dict:
     }
 
 
-def _write_deepmd_data(directory: Path, frames: list[Atoms]) -> None:
+def _write_deepmd_data(directory: Path, labelled_frames: list[Atoms]) -> None:
     """Frames with energies and forces in DeePMD's own form."""
     numbers = directory / "set.000"
     numbers.mkdir(parents=True)
-    types = [ELEMENTS.index(symbol) for symbol in frames[0].get_chemical_symbols()]
+    types = [ELEMENTS.index(symbol) for symbol in labelled_frames[0].get_chemical_symbols()]
     (directory / "type.raw").write_text("\n".join(map(str, types)) + "\n")
     (directory / "type_map.raw").write_text("\n".join(ELEMENTS) + "\n")
-    np.save(numbers / "coord.npy", np.array([frame.positions.ravel() for frame in frames]))
-    np.save(numbers / "box.npy", np.array([frame.cell.array.ravel() for frame in frames]))
-    np.save(numbers / "energy.npy", np.array([frame.info["REF_energy"] for frame in frames]))
-    np.save(numbers / "force.npy", np.array([frame.arrays["REF_forces"].ravel() for frame in frames]))
+    np.save(numbers / "coord.npy", np.array([frame.positions.ravel() for frame in labelled_frames]))
+    np.save(numbers / "box.npy", np.array([frame.cell.array.ravel() for frame in labelled_frames]))
+    np.save(numbers / "energy.npy", np.array([frame.info[frames.ENERGY] for frame in labelled_frames]))
+    np.save(numbers / "force.npy", np.array([frame.arrays[frames.FORCES].ravel() for frame in labelled_frames]))

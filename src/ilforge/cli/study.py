@@ -208,7 +208,7 @@ def as_csv(records: list) -> str:
 
 
 def _print_summary(study: Study, machine: Machine) -> None:
-    from ilforge.report import key_records
+    from ilforge.report import key_numbers
 
     click.echo("")
-    console().print(records_table(key_records(study_records(study, machine), 10)))
+    console().print(records_table(key_numbers(study_records(study, machine), 10)))

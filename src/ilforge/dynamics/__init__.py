@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -16,11 +17,12 @@ from ilforge.errors import SettingsError
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from ilforge.dynamics.simulation import Job, Simulation
+    from ilforge.dynamics.motion import Sample, State
+    from ilforge.dynamics.simulation import Job
     from ilforge.liquid.liquid import Liquid
     from ilforge.potentials.potential import Potential
 
-__all__ = ["ENGINES", "Exploded", "MdProtocol", "Trajectory", "choose_engine", "load", "run_md", "simulate"]
+__all__ = ["ENGINES", "Exploded", "MdProtocol", "Trajectory", "choose_engine", "load", "minimise", "run_md", "samples"]
 
 ENGINES = {
     "openmm": "ilforge.dynamics.openmm",
@@ -104,12 +106,31 @@ def run_md(
     return recorder.close(fault, _module(name).details(job))
 
 
-def simulate(job: Job, ensemble: str) -> Simulation:
-    """A simulation in this process, in memory: OpenMM where it can, else ASE."""
-    for name in ("openmm", "ase"):
-        if _module(name).accepts(job.potential, job.atoms.cell):
-            return _module(name).Simulation(job, ensemble)
-    raise SettingsError(f"No engine can run {job.potential.kind}.")
+def samples(job: Job) -> Iterator[Sample]:
+    """Frames of a run in memory, with nothing recorded: by OpenMM where it can, else by ASE.
+
+    Raises
+    ------
+    Exploded
+        When the motion has left the region where it means anything.
+    """
+    from ilforge.dynamics.simulation import record
+
+    for sample, _ in record(_in_memory(job).Simulation, job, None):
+        if sample is not None:
+            yield sample
+
+
+def minimise(job: Job, max_steps: int) -> State:
+    """The job's start after at most ``max_steps`` steps of energy minimisation, at rest."""
+    from ilforge.dynamics.simulation import minimised
+
+    return minimised(_in_memory(job).Simulation(job, "NVT"), job, max_steps)
+
+
+def _in_memory(job: Job) -> ModuleType:
+    able = [name for name in ("openmm", "ase") if _module(name).accepts(job.potential, job.atoms.cell)]
+    return _module(able[0])
 
 
 def _module(name: str) -> ModuleType:

@@ -142,4 +142,5 @@ class Simulation:
             potential_energy=float(self._atoms.get_potential_energy()),
             kinetic_energy=kinetic,
             temperature=temperature(kinetic, self.degrees_of_freedom),
+            force_deviation=self._atoms.calc.results.get("force_deviation"),
         )

@@ -49,8 +49,8 @@ print("ENVIRONMENT " + json.dumps([os.path.join(executable.ROOT_DIR, "lmp"), add
 
 
 def accepts(potential: Potential, cell: Cell) -> bool:
-    """Whether the potential can say itself as a pair style."""
-    return hasattr(potential, "lammps_pair")
+    """Whether the potential, and every member of a committee, can say itself as a pair style."""
+    return all(hasattr(part, "lammps_pair") for part in (potential, *getattr(potential, "members", ())))
 
 
 def details(job: Job) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
             "constrain_hydrogens: the LAMMPS engine leaves all bonds free. Leave it out, and use a time step of "
             "at most 1 fs."
         )
-    work, n_frames = job.directory / "lammps", job.protocol.n_frames
+    work, n_frames, fault = job.directory / "lammps", job.protocol.n_frames, None
     while done < n_frames:
         count = min(job.protocol.checkpoint_frames, n_frames - done)
         samples, fault = _segment(job, work, state, done, count)
@@ -92,9 +92,11 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
         elif samples:
             yield samples[-1], None
         if fault is not None:
-            raise fault
+            break
     for leftover in set(work.iterdir()) - {work / "in.lammps", work / "lmp.log"}:
         leftover.unlink()
+    if fault is not None:
+        raise fault
 
 
 def _segment(job: Job, work: Path, state: bytes | None, done: int, count: int) -> tuple[list[Sample], Exploded | None]:
@@ -215,7 +217,8 @@ def _fault(job: Job, work: Path, failure: DidNotFinish | None) -> Exploded:
     halted = re.search(r"for fix-id guard met on step (\d+)", log)
     signs = [sign for sign in _SIGNS_OF_EXPLOSION if sign in log]
     if halted:
-        what = f"the temperature exceeds {HOTTEST:g} times the set {job.protocol.temperature_K:g} K"
+        kelvin = job.protocol.temperature_K
+        what = f"the temperature is above {HOTTEST * kelvin:.3g} K, {kelvin:g} K was set"
     elif signs:
         what = f"LAMMPS stopped: {signs[0]}"
     else:
@@ -223,7 +226,7 @@ def _fault(job: Job, work: Path, failure: DidNotFinish | None) -> Exploded:
     recorded = [*read_dump(work / "frames.dump", job.topology.n_atoms)]
     recorded += read_dump(work / "end.dump", job.topology.n_atoms)
     step = int(halted[1]) if halted else max((frame.step for frame in recorded), default=0)
-    time_ps = job.time_ps(step) if "\nRECORDING" in log else None
+    time_ps = step * job.protocol.timestep_fs / 1000 if "\nRECORDING" in log else None
     fastest = fastest_atoms(recorded[-1].velocities, job.topology) if recorded else ()
     return Exploded(what, time_ps, fastest)
 

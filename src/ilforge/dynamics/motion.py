@@ -145,9 +145,5 @@ def check_motion(
     now = temperature(kinetic_energy(topology.masses, velocities), degrees_of_freedom)
     if now <= HOTTEST * set_temperature_K:  # False for NaN, too
         return
-    what = (
-        f"the temperature is {now:.0f} K, {now / set_temperature_K:.1f} times the set {set_temperature_K:g} K"
-        if np.isfinite(now)
-        else "velocities are no longer finite numbers"
-    )
-    raise Exploded(what, time_ps, fastest_atoms(velocities, topology))
+    found = f"the temperature is {now:.3g} K" if np.isfinite(now) else "velocities are no finite numbers any more"
+    raise Exploded(f"{found}, {set_temperature_K:g} K was set", time_ps, fastest_atoms(velocities, topology))

@@ -54,7 +54,8 @@ def details(job: Job) -> dict[str, Any]:
         how["thermostat"] = f"Langevin middle, {FRICTION_PER_PS:g}/ps"
     if job.protocol.ensemble == "NPT":
         how["barostat"] = f"Monte Carlo, isotropic, molecules whole, every {BAROSTAT_STEPS} steps"
-    how["bonds_to_H"] = "held" if job.protocol.hydrogens_held else "free"
+    held = job.protocol.hydrogens_held and _system(job).getNumConstraints()
+    how["bonds_to_H"] = "held" if held else "free"
     return how
 
 
@@ -63,9 +64,7 @@ class Simulation:
 
     def __init__(self, job: Job, ensemble: str):
         self._job, self._ensemble = job, ensemble
-        self._system = job.potential.openmm_system(
-            job.topology, job.atoms.cell.array, constrain_hydrogens=job.protocol.hydrogens_held
-        )
+        self._system = _system(job)
         _complete(self._system, job, ensemble)
         n_constraints = self._system.getNumConstraints()
         self.degrees_of_freedom = 3 * job.topology.n_atoms - n_constraints - 3
@@ -134,6 +133,19 @@ class Simulation:
             kinetic_energy=kinetic,
             temperature=temperature(kinetic, self.degrees_of_freedom),
         )
+
+
+def _system(job: Job) -> Any:
+    """The potential as a system, with bonds to H held where the protocol wants it or, by default, where it can be."""
+    build = job.potential.openmm_system
+    cell, protocol = job.atoms.cell.array, job.protocol
+    if protocol.hydrogens_held:
+        try:
+            return build(job.topology, cell, constrain_hydrogens=True, threads=job.threads)
+        except SettingsError:
+            if protocol.constrain_hydrogens:
+                raise
+    return build(job.topology, cell, constrain_hydrogens=False, threads=job.threads)
 
 
 def _complete(system: Any, job: Job, ensemble: str) -> None:

@@ -27,7 +27,10 @@ class MdProtocol:
     seed
         Seed of velocities, thermostat and barostat.
     minimise_steps
-        Steps of energy minimisation before anything moves.
+        Steps of energy minimisation before anything moves; a run that starts from a liquid structure needs none.
+    start_temperature_K
+        Temperature that the first velocities are drawn at. Without it the set one, or twice that after minimisation,
+        because half of the kinetic energy then goes into vibrations within a few hundred fs.
     constrain_hydrogens
         Hold the lengths of bonds to H. Without it they are held when the time step exceeds 1 fs and the engine
         and the potential can.
@@ -44,6 +47,7 @@ class MdProtocol:
     pressure_bar: float = 1.01325
     equilibration_ps: float = 0.0
     minimise_steps: int = 0
+    start_temperature_K: float | None = None
     constrain_hydrogens: bool | None = None
     checkpoint_steps: int = 5000
 
@@ -70,6 +74,13 @@ class MdProtocol:
     def checkpoint_frames(self) -> int:
         """Frames between checkpoints."""
         return max(1, math.ceil(self.checkpoint_steps / self.interval_steps))
+
+    @property
+    def first_temperature_K(self) -> float:
+        """Temperature that the first velocities are drawn at, K."""
+        if self.start_temperature_K is not None:
+            return self.start_temperature_K
+        return self.temperature_K * (2 if self.minimise_steps else 1)
 
     @property
     def hydrogens_held(self) -> bool:

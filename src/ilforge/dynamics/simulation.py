@@ -17,7 +17,7 @@ from ilforge.liquid.connectivity import whole_molecules
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.potential import Potential
 
-_CHECK_STEPS = 50  # between looks at the temperature; a run that explodes takes tens of steps from warm to NaN
+_CHECK_STEPS = 10  # between looks at the temperature: an explosion takes tens of steps from warm to NaN
 
 _VELOCITIES, _THERMOSTAT = 0, 1  # streams of random numbers that descend from one seed
 
@@ -50,9 +50,9 @@ class Job:
 
     @property
     def start_velocities(self) -> np.ndarray:
-        """Velocities at the set temperature, drawn by the seed, ``(n_atoms, 3)`` Å/fs."""
+        """Velocities drawn by the seed, ``(n_atoms, 3)`` Å/fs."""
         rng = np.random.default_rng([self.protocol.seed, _VELOCITIES])
-        return maxwell_boltzmann(self.topology.masses, self.protocol.temperature_K, rng)
+        return maxwell_boltzmann(self.topology.masses, self.protocol.first_temperature_K, rng)
 
     @property
     def equilibration_ensemble(self) -> str:
@@ -64,8 +64,8 @@ class Job:
         return np.random.SeedSequence([self.protocol.seed, _THERMOSTAT, step + self.protocol.equilibration_steps])
 
     def time_ps(self, step: int) -> float | None:
-        """Time since recording began, ps; None before."""
-        return None if step < 0 else step * self.protocol.timestep_fs / 1000
+        """Time since recording began, ps; None for the steps before."""
+        return step * self.protocol.timestep_fs / 1000 if step > 0 else None
 
 
 class Simulation(Protocol):

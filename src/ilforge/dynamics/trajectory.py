@@ -35,7 +35,7 @@ class Trajectory:
                         position is a periodic image of the real one in the cell of its frame; to
                         follow diffusion in an NPT run, unwrap by displacements instead
     ``thermo.csv``      one line a frame: the columns of :data:`THERMO_COLUMNS`, of which the last
-                        is NaN except in a run with a committee in LAMMPS
+                        is NaN except in a run with a committee
     ``run.json``        protocol, engine and version, potential, ions in order, time step of frames,
                         and ``fault``: null, or when and how the motion exploded
     ``last.xyz``        last frame with full precision and momenta (extended XYZ), to go on from

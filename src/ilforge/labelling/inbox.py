@@ -7,11 +7,11 @@ process at any moment leaves either no file, a complete file, or a file and a st
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
+import math
 import os
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ilforge.labelling.labels import Label
 
 SUFFIX = ".label"
 _PARTIAL, _DAMAGED = ".partial", ".damaged"
+_MAGIC, _CHECKSUM_BYTES = b"ilforge label 1\n", 16
 _ABANDONED_S = 3600.0  # a temporary file this old belongs to no living worker
 
 
@@ -66,7 +67,7 @@ def waiting(inbox: Path) -> Iterator[tuple[Path, Label]]:
             yield path, decode(path.read_bytes())
         except FileNotFoundError:
             continue  # another coordinator on the same store was faster
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except ValueError:
             os.replace(path, path.with_name(path.name + _DAMAGED))
 
 
@@ -86,18 +87,8 @@ def sweep(inbox: Path) -> None:
 
 
 def encode(label: Label) -> bytes:
-    """A label as the bytes of an ``.npz`` archive (which carries a checksum of each part)."""
+    """A label as bytes: a line that says what this is, a line of JSON, the arrays, and a checksum of it all."""
     frame = label.frame
-    record = {
-        "info": info_json(frame),
-        "method": label.method,
-        "energy": label.energy,
-        "converged": label.converged,
-        "error": label.error,
-        "cost_s": label.cost_s,
-        "host": label.host,
-        "time": label.time,
-    }
     arrays = {
         "numbers": np.asarray(frame.numbers, dtype="<i4"),
         "positions": np.asarray(frame.positions, dtype="<f8"),
@@ -107,16 +98,35 @@ def encode(label: Label) -> bytes:
     for name, values in (("forces", label.forces), ("stress", label.stress)):
         if values is not None:
             arrays[name] = np.asarray(values, dtype="<f8")
-    buffer = io.BytesIO()
-    np.savez(buffer, record=np.frombuffer(json.dumps(record).encode(), dtype="u1"), **arrays)
-    return buffer.getvalue()
+    record = {
+        "info": info_json(frame),
+        "method": label.method,
+        "energy": None if label.energy is None else float(label.energy),
+        "converged": bool(label.converged),
+        "error": label.error,
+        "cost_s": label.cost_s,
+        "host": label.host,
+        "time": label.time,
+    }
+    layout = {name: [array.dtype.str, *array.shape] for name, array in arrays.items()}
+    header = json.dumps({"label": record, "arrays": layout}).encode()
+    content = b"".join([_MAGIC, header, b"\n", *(array.tobytes() for array in arrays.values())])
+    return content + _checksum(content)
 
 
 def decode(data: bytes) -> Label:
-    """The label that :func:`encode` wrote; ValueError, KeyError or BadZipFile when it is not one."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    record = json.loads(arrays.pop("record").tobytes())
+    """The label that :func:`encode` wrote; ValueError when it is not one, or not all of it."""
+    content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+    if not content.startswith(_MAGIC) or checksum != _checksum(content):
+        raise ValueError("not a whole label")
+    start = content.index(b"\n", len(_MAGIC))
+    header = json.loads(content[len(_MAGIC) : start])
+    arrays, start = {}, start + 1
+    for name, (dtype, *shape) in header["arrays"].items():
+        count = math.prod(shape)
+        arrays[name] = np.frombuffer(content, dtype, count, start).reshape(shape).copy()
+        start += arrays[name].nbytes
+    record = header["label"]
     frame = Atoms(
         numbers=arrays["numbers"],
         positions=arrays["positions"],
@@ -125,6 +135,10 @@ def decode(data: bytes) -> Label:
         info=json.loads(record.pop("info")),
     )
     return Label(frame=frame, forces=arrays.get("forces"), stress=arrays.get("stress"), **record)
+
+
+def _checksum(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_CHECKSUM_BYTES).digest()
 
 
 def info_json(frame: Atoms) -> str:

@@ -26,6 +26,7 @@ from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.labelling import inbox as _inbox
 from ilforge.labelling.labels import Label, checked
 
+FILE = "labels.sqlite"
 _APPLICATION = 0x696C6667  # "ilfg": tells a label store from any other SQLite file
 _VERSION = 1
 _BATCH = 200  # labels in one transaction while absorbing: one flush to disk pays for all of them
@@ -45,8 +46,7 @@ CREATE TABLE IF NOT EXISTS labels (
 );
 """
 _COLUMNS = (
-    "frame, method, numbers, positions, cell, pbc, info, energy, forces, stress, "
-    "converged, error, cost_s, host, time"
+    "frame, method, numbers, positions, cell, pbc, info, energy, forces, stress, converged, error, cost_s, host, time"
 )
 # A result replaces an earlier failure; nothing replaces a result.
 _INSERT = f"""
@@ -61,13 +61,13 @@ WHERE labels.error IS NOT NULL AND excluded.error IS NULL
 
 
 class LabelStore:
-    """Labels on disk. Open it with a path, use it as a context manager or :meth:`close` it.
+    """Labels on disk. Open it with a folder, use it as a context manager or :meth:`close` it.
 
     Parameters
     ----------
-    path
-        The SQLite file; made with its folder when it is not there. The inbox is the folder of the same name
-        with ``.inbox`` at its end. The file must lie on a local disk of the coordinator; the inbox need not.
+    directory
+        Folder of the store, made when it is not there: ``labels.sqlite`` and ``inbox``. The file must lie on a
+        local disk of the coordinator; the inbox need not.
     busy_timeout_s
         How long to wait for another study that is writing.
 
@@ -77,9 +77,9 @@ class LabelStore:
         When the file is no label store, is damaged, or cannot be written.
     """
 
-    def __init__(self, path: str | Path, busy_timeout_s: float = 60.0):
-        self.path = Path(path)
-        self.inbox = self.path.with_name(self.path.name + ".inbox")
+    def __init__(self, directory: str | Path, busy_timeout_s: float = 60.0):
+        self.path = Path(directory) / FILE
+        self.inbox = Path(directory) / "inbox"
         self.damaged_rows = 0
         self._lock = threading.RLock()
         with _explained(self.path):
@@ -114,9 +114,7 @@ class LabelStore:
     def missing(self, frame_digests: Iterable[str], method_digest: str) -> list[str]:
         """Those of the frames, in their order and without repeats, that have neither result nor failure."""
         with self._lock, _explained(self.path):
-            return [
-                digest for digest in dict.fromkeys(frame_digests) if self._row(digest, method_digest) is None
-            ]
+            return [digest for digest in dict.fromkeys(frame_digests) if self._row(digest, method_digest) is None]
 
     def add(self, label: Label) -> None:
         """Store one label; it is on disk when this returns. A stored result is never overwritten."""
@@ -155,12 +153,11 @@ class LabelStore:
             rows = self._connection.execute("SELECT digest, description FROM methods").fetchall()
         return {digest: json.loads(description) for digest, description in rows}
 
-    def census(self, method_digest: str | None = None) -> dict[str, Any]:
-        """What is stored: numbers of labels, results, failures and stresses, and what they cost in s."""
+    def census(self, method_digest: str | None = None) -> dict[str, int]:
+        """Numbers of labels, of results, failures and stresses among them, of files waiting, of damaged ones."""
         with self._lock, _explained(self.path):
-            labels, failures, stresses, cost_s = self._connection.execute(
-                "SELECT COUNT(*), COUNT(error), COUNT(stress), COALESCE(SUM(cost_s), 0) FROM labels "
-                "WHERE ?1 IS NULL OR method = ?1",
+            labels, failures, stresses = self._connection.execute(
+                "SELECT COUNT(*), COUNT(error), COUNT(stress) FROM labels WHERE ?1 IS NULL OR method = ?1",
                 (method_digest,),
             ).fetchone()
         return {
@@ -168,7 +165,6 @@ class LabelStore:
             "results": labels - failures,
             "failures": failures,
             "stresses": stresses,
-            "cost_s": cost_s,
             "waiting": sum(1 for _ in self.inbox.glob(f"*{_inbox.SUFFIX}")),
             "damaged": self.damaged_rows + len(_inbox.damaged(self.inbox)),
         }
@@ -200,6 +196,7 @@ class LabelStore:
         if execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")  # a label outlives a power failure, not only a kill
+        execute("PRAGMA wal_autocheckpoint = 4000")  # pages: four times the default, fewer waits for the disk
         if application != _APPLICATION:
             with self._transaction():
                 for statement in _SCHEMA.split(";"):
@@ -220,9 +217,7 @@ class LabelStore:
             raise
 
     def _description(self, method_digest: str) -> Mapping[str, Any] | None:
-        row = self._connection.execute(
-            "SELECT description FROM methods WHERE digest = ?", (method_digest,)
-        ).fetchone()
+        row = self._connection.execute("SELECT description FROM methods WHERE digest = ?", (method_digest,)).fetchone()
         return None if row is None else json.loads(row[0])
 
     def _remember_method(self, label: Label) -> None:
@@ -245,7 +240,7 @@ class LabelStore:
         return None
 
 
-def salvage(path: str | Path) -> tuple[int, Path]:
+def salvage(directory: str | Path) -> tuple[int, Path]:
     """Rescue a damaged store: set it aside, and copy every label that is still whole into a new one.
 
     Returns
@@ -253,7 +248,7 @@ def salvage(path: str | Path) -> tuple[int, Path]:
     count, aside
         Number of labels rescued, and where the damaged file now is.
     """
-    path = Path(path)
+    path = Path(directory) / FILE
     aside = path.with_name(path.name + ".damaged")
     number = 1
     while aside.exists():
@@ -263,7 +258,7 @@ def salvage(path: str | Path) -> tuple[int, Path]:
         part = path.with_name(path.name + suffix)
         if part.exists():
             os.replace(part, aside.with_name(aside.name + suffix))
-    with LabelStore(path) as store:
+    with LabelStore(directory) as store:
         return sum(_copy_whole(aside, store.add)), aside
 
 
@@ -277,9 +272,7 @@ def _copy_whole(source: Path, add: Callable[[Label], None]) -> Iterator[int]:
         return
     for rowid in range(1, last + 1):
         try:
-            row = connection.execute(
-                f"SELECT {_COLUMNS}, checksum FROM labels WHERE rowid = ?", (rowid,)
-            ).fetchone()
+            row = connection.execute(f"SELECT {_COLUMNS}, checksum FROM labels WHERE rowid = ?", (rowid,)).fetchone()
         except sqlite3.DatabaseError:
             continue
         if row is not None and row[1] in methods and row[-1] == _checksum(row[:-1]):
@@ -310,9 +303,7 @@ def _row_of(label: Label) -> tuple[Any, ...]:
 
 
 def _label_of(row: Sequence[Any], method: Mapping[str, Any]) -> Label:
-    _, _, numbers, positions, cell, pbc, info, energy, forces, stress, converged, error, cost_s, host, time = row[
-        :15
-    ]
+    _, _, numbers, positions, cell, pbc, info, energy, forces, stress, converged, error, cost_s, host, time = row[:15]
     frame = Atoms(
         numbers=np.frombuffer(numbers, dtype="<i4"),
         positions=np.frombuffer(positions, dtype="<f8").reshape(-1, 3),
@@ -357,7 +348,7 @@ def _explained(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         raise SettingsError(
             f"The label store {path} is damaged ({error}). Rescue what is whole in it with: "
-            f"python -c \"from ilforge.labelling import salvage; print(salvage('{path}'))\". "
+            f"python -c \"from ilforge.labelling import salvage; print(salvage('{path.parent}'))\". "
             "The damaged file is kept beside it, and labels that were lost are computed again."
         ) from error
     except OSError as error:

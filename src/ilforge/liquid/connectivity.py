@@ -136,7 +136,8 @@ def centres_of_mass(whole: np.ndarray, topology: Topology) -> np.ndarray:
 def _neighbours(atoms: Atoms, quantities: str, cutoff: float) -> tuple[np.ndarray, ...]:
     from matscipy.neighbours import neighbour_list
 
-    return neighbour_list(quantities, atoms=atoms, cutoff=cutoff)
+    cell = atoms.cell.complete().array  # a molecule in vacuum has none
+    return neighbour_list(quantities, positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=cutoff)
 
 
 def _codes(pairs: np.ndarray, n: int) -> np.ndarray:

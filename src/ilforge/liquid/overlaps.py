@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 from ilforge.liquid.connectivity import contacts
 from ilforge.liquid.topology import Topology
 
+_MOMENTUM = 0.95  # of 0, 0.5, 0.8, 0.9, 0.95, 0.97 the best in 300 steps on boxes at 1.25 times liquid density
 _LARGEST_MOVE = 0.3  # Å in one step
 _LARGEST_TURN = 0.15  # radians in one step
 _MARGIN = 0.02  # Å aimed at beyond the wanted distance, or the last step would take for ever
@@ -19,49 +20,76 @@ def overlap(atoms: Atoms, topology: Topology, radii: np.ndarray) -> float:
 
     ``radii`` is ``(n_atoms,)`` in Å; two atoms overlap when closer than the sum of theirs.
     """
-    i, j, distance = contacts(atoms, topology, 2 * float(radii.max()))[:3]
+    i, j, distance, _ = contacts(atoms, topology, 2 * float(radii.max()))
     return float(np.max(radii[i] + radii[j] - distance, initial=0.0))
 
 
-def separate(atoms: Atoms, topology: Topology, radii: np.ndarray, steps: int = 300) -> Atoms:
+def separate(atoms: Atoms, topology: Topology, radii: np.ndarray, steps: int = 400) -> Atoms:
     """Move and turn whole rigid molecules until none overlap, or for ``steps`` steps; a new box.
 
-    Goes down E = 1/2 sum_ij max(0, r_i + r_j - d_ij)^2 over pairs of different molecules or images, with a
-    diagonal estimate of the second derivative for each molecule: a contact counts 1 for its translation and
-    |lever|^2 for its rotation. Unlike PACKMOL it sees a long molecule meet its own image in a small box.
+    Goes down E = 1/2 sum_ij max(0, r_i + r_j - d_ij)^2 over pairs of different molecules or images, with
+    momentum, and with a diagonal estimate of the second derivative for each molecule: a contact counts 1 for
+    its translation and |lever|^2 for its rotation. Unlike PACKMOL it sees a long molecule meet its own image
+    in a small box.
+
+    Parameters
+    ----------
+    atoms
+        Periodic box of whole molecules.
+    radii
+        ``(n_atoms,)`` Å.
     """
     box = atoms.copy()
     wanted = radii + 0.5 * _MARGIN
+    move = turn = np.zeros((topology.n_molecules, 3))
     for _ in range(steps):
         i, j, distance, vector = contacts(box, topology, 2 * float(wanted.max()))
         depth = wanted[i] + wanted[j] - distance
         if not np.any(depth > 0.5 * _MARGIN):
             break
         touching = depth > 0
-        i, push = i[touching], -(depth / distance)[touching, None] * vector[touching]
-        box.set_positions(_moved(box.positions, topology, i, push))
+        push = -depth[touching, None] * _directions(i, j, distance, vector)[touching]
+        pull, twist = _steps(box.positions, topology, i[touching], push)
+        move = _capped(_MOMENTUM * move + pull, _LARGEST_MOVE)
+        turn = _capped(_MOMENTUM * turn + twist, _LARGEST_TURN)
+        box.set_positions(_moved(box.positions, topology, move, turn))
     return box
 
 
-def _moved(positions: np.ndarray, topology: Topology, i: np.ndarray, push: np.ndarray) -> np.ndarray:
-    """Positions after one step: ``push[k]`` (Å) is what contact ``k`` wants atom ``i[k]`` to move."""
-    n, molecules = topology.n_molecules, topology.molecules
-    centres = np.stack(
-        [np.bincount(molecules, weights=x, minlength=n) / topology.atom_counts for x in positions.T], axis=1
-    )
-    lever = positions[i] - centres[molecules[i]]
-    owner = molecules[i]
-    counts = np.bincount(owner, minlength=n)
-    levers = np.bincount(owner, weights=(lever**2).sum(axis=1), minlength=n)
-    move = _summed(push, owner, n) / np.maximum(2 * counts, 1)[:, None]
-    turn = _summed(np.cross(lever, push), owner, n) / np.maximum(levers, 1.0)[:, None]
-    move, turn = _capped(move, _LARGEST_MOVE), _capped(turn, _LARGEST_TURN)
-    arms = positions - centres[molecules]
-    return centres[molecules] + move[molecules] + Rotation.from_rotvec(turn[molecules]).apply(arms)
+def _directions(i: np.ndarray, j: np.ndarray, distance: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Unit vectors from i to j; where both are in the very same place, opposite ones along x."""
+    units = vector / np.maximum(distance, 1e-3)[:, None]
+    same = distance < 1e-3
+    units[same] = np.sign(j[same] - i[same])[:, None] * np.array([1.0, 0.0, 0.0])
+    return units
+
+
+def _steps(positions: np.ndarray, topology: Topology, i: np.ndarray, push: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Translation (Å) and rotation vector of each molecule, ``(n_molecules, 3)`` each.
+
+    ``push[k]`` is the displacement in Å that contact ``k`` wants of atom ``i[k]``.
+    """
+    owner, n = topology.molecules[i], topology.n_molecules
+    lever = positions[i] - _centres(positions, topology)[owner]
+    contacts_each = np.maximum(np.bincount(owner, minlength=n), 1)
+    levers_each = np.maximum(np.bincount(owner, weights=(lever**2).sum(axis=1), minlength=n), 1.0)
+    pull = _summed(push, owner, n) / (2 * contacts_each[:, None])
+    return pull, _summed(np.cross(lever, push), owner, n) / levers_each[:, None]
+
+
+def _moved(positions: np.ndarray, topology: Topology, move: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    centres, molecules = _centres(positions, topology), topology.molecules
+    arms = Rotation.from_rotvec(turn[molecules]).apply(positions - centres[molecules])
+    return (centres + move)[molecules] + arms
+
+
+def _centres(positions: np.ndarray, topology: Topology) -> np.ndarray:
+    """Mean position of the atoms of each molecule, ``(n_molecules, 3)`` Å."""
+    return _summed(positions, topology.molecules, topology.n_molecules) / topology.atom_counts[:, None]
 
 
 def _summed(vectors: np.ndarray, owner: np.ndarray, n: int) -> np.ndarray:
-    return np.stack([np.bincount(owner, weights=x, minlength=n) for x in vectors.T], axis=1)
+    return np.stack([np.bincount(owner, weights=component, minlength=n) for component in vectors.T], axis=1)
 
 
 def _capped(vectors: np.ndarray, largest: float) -> np.ndarray:

@@ -19,10 +19,10 @@ from ilforge.liquid.overlaps import overlap, separate
 from ilforge.liquid.structures import conformers
 
 DENSITIES = (0.05, 4.0)
-"""Densities in g/cm^3 that an ionic liquid, or its vapour-like expansion, can have."""
-_HYDROGEN_SCALES = (1.0, 1.0, 0.9, 0.9, 0.8, 0.8, 0.8, 0.8)
+"""Densities in g/cm^3, from a gas to more than any ionic liquid has."""
+_HYDROGEN_SCALES = (1.0, 1.0, 1.0, 0.9, 0.9, 0.8, 0.8, 0.8)
 """One try each, with its own conformers and seed: where space is short, hydrogens may come closer."""
-_LOOPS = 20  # of PACKMOL's optimiser in one try: a new start beats more of the same
+_LOOPS = 3  # of PACKMOL's optimiser in one try: separate() and new starts beat more of the same
 _BONDED = 1.3  # times the sum of covalent radii: closer atoms might be taken for bonded
 _CONFORMERS = 16  # of each flexible ion: more change nothing in a liquid
 _SLACK = 0.02  # Å; the precision of PACKMOL's result and of separate()
@@ -37,8 +37,10 @@ def pack(
 ) -> Atoms:
     """A periodic cubic box of the liquid at this density, packed at random.
 
-    No two atoms of different molecules, periodic images included, are closer than ``tolerance_A``. Where a
-    dense or small box allows no such packing, the distance is relaxed in steps down to 1.6 Å. Flexible ions
+    No two atoms of different molecules, periodic images included, are closer than the sum of their
+    :func:`atomic_radii`, which is ``tolerance_A`` for most. Where a dense or small box allows no such packing,
+    hydrogens may come closer, in steps down to 0.8 of that: 1.6 Å. PACKMOL packs, and :func:`separate` parts
+    what it leaves in touch, above all molecules and their own images, which it does not see. Flexible ions
     come in random conformers. Molecules are whole; positions and cell have 1e-6 Å resolution; the same
     arguments give the same box.
 
@@ -101,9 +103,8 @@ def atomic_radii(symbols: Sequence[str], tolerance: float, hydrogen_scale: float
     Half the tolerance; more for atoms so large that they would be bonded at that distance (S, P, Br, not
     monatomic cations), and ``hydrogen_scale`` times that for hydrogens.
     """
-    unique = sorted(set(symbols))
     radius = {}
-    for symbol in unique:
+    for symbol in set(symbols):
         size = 1.0 if symbol in NEVER_BONDED else _BONDED * covalent_radii[atomic_numbers[symbol]]
         radius[symbol] = 0.5 * tolerance * (hydrogen_scale if symbol == "H" else max(1.0, size))
     return np.array([radius[symbol] for symbol in symbols])

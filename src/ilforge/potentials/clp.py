@@ -8,7 +8,7 @@ of epsilon, which OpenMM's own NonbondedForce does not do; written as
 
 the geometric rule is exact and costs no table and no root. They are switched off over the last tenth of the cutoff,
 so that energy and forces are continuous, and the part beyond is added for a uniform liquid. Charges interact by
-Ewald's sum: term by term in small boxes, on a mesh in large ones.
+particle mesh Ewald.
 """
 
 from __future__ import annotations
@@ -30,11 +30,8 @@ from ilforge.units import ANGSTROM_PER_NM
 _SWITCH = 0.9
 """Where Lennard-Jones terms begin to be switched off, as a share of the cutoff."""
 
-_MESH_FROM = 200
-"""Below this number of atoms the plain sum over wave vectors is faster than the mesh, and has no error of a mesh."""
-
-_PLAIN_TOLERANCE, _MESH_TOLERANCE = 1e-6, 1e-5
-"""Relative errors of Ewald's sum for which OpenMM chooses splitting, wave vectors and mesh."""
+_EWALD_TOLERANCE = 1e-5
+"""Relative error of Ewald's forces for which OpenMM chooses the splitting and the mesh."""
 
 _DOUBLE_PRECISION_BELOW = 500
 """Below this number of atoms the calculator runs in double precision: labels then carry no rounding noise."""
@@ -55,6 +52,10 @@ class Clp:
     kind: ClassVar[str] = "clp"
     has_stress: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        if not self.cutoff_A > 0:
+            raise SettingsError(f"cutoff_A is {self.cutoff_A}; it must be positive.")
+
     def describe(self) -> dict[str, Any]:
         """Cutoffs and tolerances, and the digest of the parameter file."""
         text = resources.files("ilforge.potentials").joinpath("clp.toml").read_bytes()
@@ -62,8 +63,7 @@ class Clp:
             "kind": self.kind,
             "cutoff_A": float(self.cutoff_A),
             "switch": _SWITCH,
-            "mesh_from": _MESH_FROM,
-            "ewald_tolerances": [_PLAIN_TOLERANCE, _MESH_TOLERANCE],
+            "ewald_tolerance": _EWALD_TOLERANCE,
             "parameters": hashlib.sha256(text).hexdigest(),
         }
 
@@ -80,7 +80,13 @@ class Clp:
             properties={} if small else {"Threads": str(threads), "DeterministicForces": "true"},
         )
 
-    def openmm_system(self, topology: Topology, cell: np.ndarray | None, constrain_hydrogens: bool = False) -> Any:
+    def openmm_system(
+        self,
+        topology: Topology,
+        cell: np.ndarray | None,
+        constrain_hydrogens: bool = False,
+        threads: int = 1,
+    ) -> Any:
         """An ``openmm.System`` with every term, for dynamics.
 
         Parameters
@@ -90,6 +96,8 @@ class Clp:
             runs no side may ever shrink below twice the cutoff.
         constrain_hydrogens
             Fix the length of bonds to H instead of letting them vibrate.
+        threads
+            Makes no difference: OpenMM's platform decides.
         """
         if cell is not None:
             cell, rotation = reduced_form(np.asarray(cell, dtype=float))
@@ -179,9 +187,8 @@ def _coulomb_force(terms: Terms, cutoff_nm: float, periodic: bool) -> Any:
 
     force = openmm.NonbondedForce()
     if periodic:
-        mesh = len(terms.charges) >= _MESH_FROM
-        force.setNonbondedMethod(openmm.NonbondedForce.PME if mesh else openmm.NonbondedForce.Ewald)
-        force.setEwaldErrorTolerance(_MESH_TOLERANCE if mesh else _PLAIN_TOLERANCE)
+        force.setNonbondedMethod(openmm.NonbondedForce.PME)
+        force.setEwaldErrorTolerance(_EWALD_TOLERANCE)
         force.setCutoffDistance(cutoff_nm)
     force.setExceptionsUsePeriodicBoundaryConditions(periodic)
     force.setUseDispersionCorrection(False)

@@ -47,6 +47,7 @@ class Deepmd:
         model_file.verified(self.path, self.sha256)
         os.environ.update(thread_variables(threads))
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets at length
+        os.environ.setdefault("DP_INFER_BATCH_SIZE", "1024")  # its default, which it otherwise warns of each time
         from deepmd.calculator import DP
 
         try:

@@ -51,14 +51,13 @@ class Mace:
         """An ASE calculator; ``threads`` holds for all of PyTorch in this process."""
         contents = model_file.verified(self.path, self.sha256)
         import torch
-        from mace.calculators import MACECalculator  # before anything that imports e3nn: it lets e3nn load
+
+        from ilforge.potentials.mace_calculator import MaceCalculator
 
         torch.set_num_threads(threads)
         try:
             model = torch.load(io.BytesIO(contents), map_location="cpu", weights_only=False)
-            calculator = MACECalculator(
-                models=[model.to(getattr(torch, self.dtype))], device="cpu", default_dtype=self.dtype
-            )
+            calculator = MaceCalculator(model, self.dtype)
         except Exception as error:  # a pickle of anything else can fail in any way
             raise SettingsError(f"{self.path} could not be loaded as a MACE model: {error}") from error
         if topology is not None:

@@ -16,8 +16,10 @@ class Potential(Protocol):
     A potential labels frames, is validated against labels, and runs MD, always through the same seat: an ASE
     calculator. An engine that can do better with some potentials asks for one of the optional methods:
 
-    ``openmm_system(topology, cell, constrain_hydrogens) -> openmm.System``
-        For engines/OpenMM. ``cell`` is ``(3, 3)`` in Å.
+    ``openmm_system(topology, cell, constrain_hydrogens, threads) -> openmm.System``
+        For OpenMM. ``cell`` is ``(3, 3)`` in Å. Raises SettingsError when it cannot hold bonds to H.
+    ``fits_openmm(cell) -> bool``
+        Whether ``openmm_system`` is right for a box of this size; without it, for any.
     ``lammps_pair(elements) -> list[str]``
         For LAMMPS: the ``pair_style`` and ``pair_coeff`` lines, for atom types in the order of ``elements``
         and ``units metal``.

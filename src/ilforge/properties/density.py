@@ -6,7 +6,7 @@ import numpy as np
 
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve, Estimate
-from ilforge.statistics import Equilibration, detect_equilibration
+from ilforge.statistics import Equilibration, correlated_mean, detect_equilibration
 from ilforge.study.settings import DensitySettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
@@ -18,8 +18,8 @@ _FIXED = 1e-6  # relative change of volume below which the cell does not move
 class Density:
     """Mean mass density of an NPT run, ρ = <M / V>, in g/cm^3.
 
-    The start of the run is left out up to the frame that leaves most independent samples; the error is that of
-    the mean of correlated samples, sqrt(g var(ρ) / n), where g is the statistical inefficiency. Fewer
+    The start of the run is left out where it differs from the rest (see
+    :func:`~ilforge.statistics.detect_equilibration`); the error is that of the mean of correlated samples. Fewer
     independent samples than ``min_independent_samples``, and the value is given as not converged. At constant
     volume the density was chosen, not measured, and is not reported.
 
@@ -40,7 +40,8 @@ class Density:
 
     def measurement(self) -> Measurement:
         density = np.array(self._densities)
-        if self._system.ensemble in ("NVT", "NVE") or np.ptp(density) <= _FIXED * density.mean():
+        still = len(density) >= _MIN_FRAMES and np.ptp(density) <= _FIXED * density.mean()
+        if self._system.ensemble in ("NVT", "NVE") or (self._system.ensemble is None and still):
             note = f"The volume was fixed: {density.mean():.4f} {_UNIT} was set, not measured."
             return Measurement(notes=[note])
         time = self._system.frame_interval_ps * np.arange(len(density))
@@ -54,11 +55,10 @@ def mean_density(density: np.ndarray, frame_interval_ps: float, settings: Densit
     if len(density) < _MIN_FRAMES:
         return Estimate.refused(_UNIT, f"{len(density)} frames say nothing about fluctuations", len(density))
     found = detect_equilibration(density)
-    kept = density[found.start :]
-    error = float(np.sqrt(found.inefficiency * kept.var(ddof=1) / len(kept)))
+    mean = correlated_mean(density[found.start :])
     converged = found.n_eff >= settings.min_independent_samples
     note = "" if converged else _too_short(found, len(density), frame_interval_ps, settings)
-    return Estimate(float(kept.mean()), error, found.n_eff, _UNIT, converged, note)
+    return Estimate(mean.value, mean.error, mean.n_eff, _UNIT, converged, note)
 
 
 def _too_short(found: Equilibration, n: int, frame_interval_ps: float, settings: DensitySettings) -> str:

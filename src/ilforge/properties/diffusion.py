@@ -26,6 +26,7 @@ _MIN_P_VALUE = 0.01  # of the straight line
 _CAGE_A = 5.0  # an ion that moved as far as its neighbours are has left its cage
 _SPREAD_IONS = 8  # from this many ions on, the spread between them is worth looking at
 _AMBIGUOUS = 0.45  # of a cell edge, moved between two frames
+_STILL_A2 = 1e-12  # a smaller MSD is rounding; its logarithm would mean nothing
 _YEH_HUMMER = 2.837297  # cubic cell
 
 
@@ -173,7 +174,7 @@ class MsdAnalysis:
         """Slopes between k and 2k, and their errors by propagation, for each start k."""
         first = np.searchsorted(self._lags, self._starts)
         second = np.searchsorted(self._lags, 2 * self._starts)
-        mean = np.maximum(self._mean[self._lags], np.finfo(float).tiny)
+        mean = np.maximum(self._mean[self._lags], _STILL_A2)
         relative = self._covariance / np.outer(mean, mean)
         variance = relative[first, first] + relative[second, second] - 2.0 * relative[first, second]
         return np.log2(mean[second] / mean[first]), np.sqrt(np.maximum(variance, 0.0)) / np.log(2.0)
@@ -262,8 +263,7 @@ def yeh_hummer(diffusion: float, temperature_K: float, viscosity_Pa_s: float, bo
 def _smooth(mean: np.ndarray, lags: np.ndarray) -> np.ndarray:
     """MSD at every lag, by power laws between those in ``lags``: noise in ρ would add to the covariance."""
     every = np.arange(len(mean))
-    tiny = np.finfo(float).tiny
-    inside = np.interp(np.log(every[1:]), np.log(lags), np.log(np.maximum(mean[lags], tiny)))
+    inside = np.interp(np.log(every[1:]), np.log(lags), np.log(np.maximum(mean[lags], _STILL_A2)))
     return np.concatenate([[0.0], np.exp(inside)])
 
 

@@ -8,7 +8,7 @@ from ilforge.properties.kernels.pairs import wrap
 from ilforge.properties.kernels.voids import clearance_function, empty_fraction, largest_void
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
 from ilforge.results import Curve, Estimate
-from ilforge.statistics import statistical_inefficiency
+from ilforge.statistics import correlated_mean
 from ilforge.study.settings import HealthSettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
@@ -160,7 +160,7 @@ class Health:
         target = self._system.temperature_K
         if target is None or len(self._temperatures) < _MIN_VALUES or self._system.ensemble == "NVE":
             return []
-        mean, error = _mean(self._temperatures)
+        mean, error, _ = correlated_mean(self._temperatures)
         off = abs(mean - target)
         what = f"the mean temperature is {mean:.0f} ± {error:.0f} K, {target:g} K is set"
         ok = off <= max(self._settings.max_temperature_drift_K, _SIGNIFICANT * error)
@@ -171,8 +171,8 @@ class Health:
         if third < _MIN_VALUES:
             return []
         per_atom = np.array(self._energies) / self._system.topology.n_atoms
-        (first, first_error), (last, last_error) = _mean(per_atom[:third]), _mean(per_atom[-third:])
-        drift, error = last - first, float(np.hypot(first_error, last_error))
+        first, last = correlated_mean(per_atom[:third]), correlated_mean(per_atom[-third:])
+        drift, error = last.value - first.value, float(np.hypot(first.error, last.error))
         what = f"the potential energy changed by {1000 * drift:.1f} ± {1000 * error:.1f} meV per atom over the run"
         return [Verdict(abs(drift) <= max(self._settings.max_energy_drift_eV, _SIGNIFICANT * error), what)]
 
@@ -191,10 +191,3 @@ def density_profile(positions: np.ndarray, masses: np.ndarray, cell: np.ndarray)
     profile = profiles[axis]
     centres = (np.arange(len(profile)) + 0.5) * heights[axis] / len(profile)
     return Curve(centres, profile, None, f"height along {'abc'[axis]}", "Å", "density", "g/cm^3")
-
-
-def _mean(values: list[float] | np.ndarray) -> tuple[float, float]:
-    """Mean of a time series, and its standard error with correlation."""
-    values = np.asarray(values, dtype=float)
-    inefficiency = statistical_inefficiency(values)
-    return float(values.mean()), float(np.sqrt(values.var(ddof=1) * inefficiency / len(values)))

@@ -149,7 +149,7 @@ def _from_universe(universe: Universe, given: _Given) -> Source:
     topology, order = _topology_for(universe, given)
     interval = given.frame_interval_ps or _frame_interval(universe)
     system = System(topology, len(universe.trajectory), interval, given.temperature_K)
-    trust_times = given.frame_interval_ps is None
+    trust_times = given.frame_interval_ps is None and len(universe.trajectory) > 1
     return Source(system, lambda: _snapshots_of_universe(universe, system, order, trust_times, {}), _label(topology))
 
 
@@ -198,12 +198,13 @@ def _snapshots_of_universe(
 ) -> Iterator[Snapshot]:
     """Frames one by one, atoms reordered where molecules were not listed one after the other."""
     temperatures, energies = thermo.get("temperature_K"), thermo.get("potential_energy_eV")
-    before = None
+    times: list[float] = []
     for index in range(system.n_frames):
         frame = _read(universe, index, system)
-        if trust_times and before is not None:
-            _check_step(frame.time - before, index, system.frame_interval_ps)
-        before = frame.time
+        if trust_times:
+            times.append(frame.time)
+            if frame.time > times[0]:  # files read one after the other may each begin at zero
+                _check_step(times[-1] - times[-2], index, system.frame_interval_ps)
         positions = frame.positions if order is None else frame.positions[order]
         yield _snapshot(
             system,

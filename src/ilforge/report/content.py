@@ -75,12 +75,16 @@ class NamedCurve:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the health checks say of one run; ``lines`` are sentences with the numbers they rest on."""
+    """What the health checks say of one run.
+
+    ``lines`` are sentences with the numbers they rest on; ``faults`` those of the checks that failed.
+    """
 
     protocol: str
     potential: str
     state: Literal["sound", "doubtful", "unphysical"]
     lines: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

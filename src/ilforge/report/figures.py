@@ -143,7 +143,7 @@ def msd_figure(curves: Sequence[NamedCurve], palette: Palette, unphysical: Colle
         traces.append(_slope_one(traces))
     return Figure(
         f"msd/{first.protocol}/{first.key}",
-        f"{first.key}, {first.protocol}",
+        f"MSD, {first.key}, {first.protocol}",
         "Mean squared displacement; the dashed grey line has slope 1, that of diffusion. "
         + (f"{'; '.join(sentences)} over the last half of the lag times. " if sentences else "")
         + _closing(curves, palette, unphysical),
@@ -182,10 +182,29 @@ def rdf_figure(
     below = "Below: running coordination number. " if coordination else ""
     return Figure(
         f"rdf/{first.protocol}/{first.key}",
-        f"{first.key}, {first.protocol}",
+        f"g(r), {first.key}, {first.protocol}",
         f"{highest}{below}{_closing(curves, palette, unphysical)}",
         traces,
         layout(x, y, **more),
+    )
+
+
+def slope_figure(curves: Sequence[NamedCurve], palette: Palette, unphysical: Collection[str] = ()) -> Figure:
+    """d ln MSD / d ln t of one species; ions diffuse where it is 1."""
+    first = curves[0]
+    traces = [trace for named in curves for trace in _with_band(named, palette, unphysical)]
+    times = [np.asarray(named.curve.x, dtype=float) for named in curves]
+    return Figure(
+        f"msd_slope/{first.protocol}/{first.key}",
+        f"Local slope, {first.key}, {first.protocol}",
+        "d ln MSD / d ln t against lag time: 2 where ions fly freely, below 1 where they rattle in a cage, 1 (dashed) "
+        f"where they diffuse. {_closing(curves, palette, unphysical)}",
+        traces,
+        layout(
+            log_axis(first.curve.x_label, first.curve.x_unit, times),
+            axis("d ln MSD / d ln t", rangemode="tozero"),
+            shapes=[guide(0, 1, 1, 1) | {"xref": "paper"}],
+        ),
     )
 
 
@@ -236,9 +255,7 @@ def _with_band(named: NamedCurve, palette: Palette, unphysical: Collection[str])
     if curve.error is not None:
         error = np.nan_to_num(np.asarray(curve.error, dtype=float)[keep])
         finite = np.isfinite(y)
-        traces.append(
-            band(x[finite], (y - error)[finite], (y + error)[finite], palette.shade(named.potential, 0.2))
-        )
+        traces.append(band(x[finite], (y - error)[finite], (y + error)[finite], palette.shade(named.potential, 0.2)))
     return [*traces, _run_line(x, y, named.potential, palette, unphysical)]
 
 

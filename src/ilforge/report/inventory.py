@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ilforge.report.blocks import Cell, Table
 from ilforge.report.content import Cost, FrameRow, LearningRound, ReportContent, StageRow, Verdict
 from ilforge.report.palette import Palette
-from ilforge.report.wording import duration, number
+from ilforge.report.wording import duration, number, sentence
 
 _VERDICTS = {"sound": ("● Sound", "good"), "doubtful": ("▲ Doubtful", "doubt"), "unphysical": ("■ Unphysical", "fault")}
 
@@ -60,8 +60,8 @@ def health_table(verdicts: Iterable[Verdict], palette: Palette) -> Table:
     for verdict in verdicts:
         word, tone = _VERDICTS[verdict.state]
         potential = Cell(palette.label(verdict.potential), swatch=palette.colour(verdict.potential))
-        lines = " ".join(verdict.lines) or "All checks passed."
-        body.append((Cell(verdict.protocol), potential, Cell(word, tone), Cell(lines)))
+        seen = "; ".join((*verdict.faults, *verdict.lines)) or "all checks passed"
+        body.append((Cell(verdict.protocol), potential, Cell(word, tone), Cell(sentence(seen))))
     return Table("Health of every run", tuple(map(Cell, ("Run", "Potential", "Verdict", "What was seen"))), tuple(body))
 
 

@@ -11,7 +11,7 @@ from ilforge.report.blocks import Beside, Details, Figure, FigureRow, Section, V
 from ilforge.report.content import ReportContent
 from ilforge.report.export import results_csv, results_json, script_json, write_atomically
 from ilforge.report.sections import sections
-from ilforge.report.wording import unbroken
+from ilforge.report.wording import sentence, unbroken
 
 _VENDORED = (("plotly.js (basic bundle)", "LICENSE.plotly"), ("3Dmol.js", "LICENSE.3Dmol"))
 
@@ -38,7 +38,7 @@ def render(content: ReportContent) -> str:
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, auto_reload=False
     )
-    environment.filters["unbroken"] = unbroken
+    environment.filters |= {"sentence": sentence, "unbroken": unbroken}
     # Only what the package itself wrote is marked safe; all else is escaped by the template.
     return environment.from_string(_resource("page.html")).render(
         content=content,

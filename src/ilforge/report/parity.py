@@ -61,8 +61,7 @@ def force_residuals(parity: Parity, dataset: str) -> Residuals:
     of_dataset = np.array([name == dataset for name in parity.datasets], dtype=bool)
     chosen = np.repeat(of_dataset[np.asarray(parity.frames, dtype=int)], 3)
     reference, predicted = (
-        np.asarray(forces, dtype=float).ravel()[chosen]
-        for forces in (parity.forces_reference, parity.forces_predicted)
+        np.asarray(forces, dtype=float).ravel()[chosen] for forces in (parity.forces_reference, parity.forces_predicted)
     )
     return Residuals(reference, predicted, np.flatnonzero(chosen))
 
@@ -197,7 +196,12 @@ def _dot_trace(residuals: Residuals, dots, places, limits: tuple[float, float], 
         "y": np.clip(predicted, *limits),
         "text": [escaped(place) for place in places],
         "customdata": predicted,
-        "marker": {"color": colour, "size": 6, "symbol": symbols.tolist(), "line": {"color": "rgba(255,255,255,0.7)", "width": 0.8}},
+        "marker": {
+            "color": colour,
+            "size": 6,
+            "symbol": symbols.tolist(),
+            "line": {"color": "rgba(255,255,255,0.7)", "width": 0.8},
+        },
         "hovertemplate": "%{text}<br>reference %{x:.4g}<br>predicted %{customdata:.4g}<extra></extra>",
     }
 
@@ -244,9 +248,7 @@ def _range(residuals: Residuals) -> tuple[float, float]:
 def _outlier_sentence(residuals: Residuals, low: float, high: float) -> str:
     parts = []
     if residuals.index.size > _FEW:
-        parts.append(
-            f"{counted(residuals.outliers.size, 'outlier')} beyond {OUTLIER:g} × RMSE, each drawn as a dot"
-        )
+        parts.append(f"{counted(residuals.outliers.size, 'outlier')} beyond {OUTLIER:g} × RMSE, each drawn as a dot")
     finite = residuals.predicted[residuals.finite]
     outside = int(np.sum((finite < low) | (finite > high)))
     if outside:

@@ -21,7 +21,8 @@ def escaped(text: str) -> str:
 
 def axis(title: str, unit: str = "", **more: Any) -> dict[str, Any]:
     """An axis with its title and unit."""
-    text = escaped(title) + (f" ({escaped(unit_name(unit))})" if unit else "")
+    name = unit_name(unit)
+    text = escaped(title) + (f" ({escaped(name)})" if name else "")
     return {
         "title": {"text": text, "standoff": 8},
         "ticks": "outside",
@@ -54,7 +55,14 @@ def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
         "xaxis": x,
         "yaxis": y,
         "margin": {"l": 10, "r": 12, "t": 12, "b": 10},
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left", "traceorder": "normal"},
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": 1.02,
+            "yanchor": "bottom",
+            "xanchor": "left",
+            "traceorder": "normal",
+        },
         "hovermode": "closest",
         "autosize": True,
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -95,10 +103,10 @@ def band(x, low, high, colour: str, **more: Any) -> dict[str, Any]:
 
 
 def guide(x0: float, y0: float, x1: float, y1: float) -> dict[str, Any]:
-    """A thin dashed line behind the data, as a layout shape."""
+    """A thin dashed line between grid and data, as a layout shape."""
     return {
         "type": "line",
-        "layer": "below",
+        "layer": "between",
         "line": {"color": NEUTRAL, "width": 1, "dash": "dash"},
         **{"x0": x0, "y0": y0, "x1": x1, "y1": y1},
     }

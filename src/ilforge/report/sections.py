@@ -13,6 +13,7 @@ from ilforge.report.figures import (
     msd_figure,
     plain_figure,
     rdf_figure,
+    slope_figure,
     training_figure,
 )
 from ilforge.report.palette import Palette
@@ -121,28 +122,15 @@ def _learning(content: ReportContent, palette: Palette) -> Section | None:
 
 
 def _properties(content: ReportContent, palette: Palette) -> Section:
-    measured = [r for r in content.records if r.quantity not in tables.ERROR_QUANTITIES]
+    named = {name for _, quantities, drawn in _PROPERTIES for name in (*quantities, *drawn)} | set(_HEALTH)
+    further = dict.fromkeys(r.quantity for r in content.records if r.quantity not in tables.ERROR_QUANTITIES)
+    further |= dict.fromkeys(curve.property for curve in content.curves)
+    others = tuple(name for name in further if name not in named)
     blocks: list = []
-    quantities = list(dict.fromkeys(r.quantity for r in measured))
-    ordered = [q for q in ("density", "self_diffusion") if q in quantities]
-    others = [q for q in quantities if q not in ordered]
-    for quantity, drawn in (("density", ("density",)), ("self_diffusion", ("msd",))):
-        records = [r for r in measured if r.quantity == quantity]
-        rows = _curve_rows(content, drawn, palette)
-        if records or rows:
-            blocks.append(Heading(quantity_name(quantity)))
-        if records:
-            caption = f"{quantity_name(quantity)} with each potential"
-            blocks.append(tables.comparison(caption, records, content, palette))
-        blocks += rows
-    structure = _curve_rows(content, ("rdf",), palette)
-    blocks += [Heading("Structure"), *structure] if structure else []
-    rest = tuple(dict.fromkeys(c.property for c in content.curves if c.property not in _DRAWN))
-    if others:
-        blocks.append(Heading("Other properties"))
-        of_others = [r for r in measured if r.quantity in others]
-        blocks.append(tables.comparison("Other properties", of_others, content, palette))
-    blocks += _curve_rows(content, rest, palette)
+    for title, quantities, drawn in (*_PROPERTIES, ("Other properties", others, others)):
+        found = _measured(content, f"{title} with each potential", quantities, palette)
+        found += [row for name in drawn for row in _curve_rows(content, (name,), palette)]
+        blocks += [Heading(title), *found] if found else []
     lead = (
         "The same protocol with every potential from the same start. A number is printed only when it converged; "
         "otherwise the note says what is missing."
@@ -150,17 +138,32 @@ def _properties(content: ReportContent, palette: Palette) -> Section:
     return Section("properties", "Molecular dynamics and properties", lead, tuple(blocks))
 
 
-_DRAWN = ("density", "msd", "rdf", "coordination")
+_PROPERTIES = (
+    ("Density", ("density",), ("density",)),
+    ("Self-diffusion", ("self_diffusion",), ("msd", "msd_slope")),
+    ("Structure", ("rdf_first_peak", "rdf_first_minimum", "coordination_number", "coordination"), ("rdf",)),
+)
+"""Headings, the quantities in their tables, and the curves in their figures."""
+
+_HEALTH = (*tables.HEALTH_QUANTITIES, "cavity", "density_profile")
 
 
-def _health(content: ReportContent, palette: Palette) -> Section | None:
-    if not content.verdicts:
-        return None
+def _measured(content: ReportContent, caption: str, quantities: tuple[str, ...], palette: Palette) -> list:
+    """The table that compares the potentials on some quantities, if there is anything to compare."""
+    records = [r for name in quantities for r in content.records if r.quantity == name]
+    return [tables.comparison(caption, records, content, palette)] if records else []
+
+
+def _health(content: ReportContent, palette: Palette) -> Section:
+    blocks: list = [inventory.health_table(content.verdicts, palette)] if content.verdicts else []
+    blocks += _measured(content, "Largest void of every run", tables.HEALTH_QUANTITIES, palette)
+    blocks += [row for name in _HEALTH for row in _curve_rows(content, (name,), palette)]
     lead = (
         "A force field can match forces and still be wrong. Every run is searched for broken molecules, cavities, "
-        "collapse and drift; no number of an unphysical run is quoted on this page, and its lines are dotted."
+        "collapse and drift; no number of an unphysical run is quoted on this page, but for those that show it to be "
+        "one, and its lines are dotted."
     )
-    return Section("health", "Health of the runs", lead, (inventory.health_table(content.verdicts, palette),))
+    return Section("health", "Health of the runs", lead, tuple(blocks))
 
 
 def _provenance(content: ReportContent, palette: Palette) -> Section:
@@ -199,8 +202,9 @@ def _datasets(parities) -> list[str]:
 def _split_by_iteration(parities: tuple[Parity, ...]) -> tuple[list[Parity], list[Parity]]:
     """Parities of each potential's last iteration, and the earlier ones."""
     last = {p.potential: max(q.iteration or 0 for q in parities if q.potential == p.potential) for p in parities}
-    newest = [p for p in parities if p.iteration is None or p.iteration == last[p.potential]]
-    return newest, [p for p in parities if p not in newest]
+    newest = [p.iteration is None or p.iteration == last[p.potential] for p in parities]
+    pairs = list(zip(parities, newest, strict=True))
+    return [p for p, new in pairs if new], [p for p, new in pairs if not new]
 
 
 def _curve_rows(content: ReportContent, properties: tuple[str, ...], palette: Palette) -> list[FigureRow]:
@@ -221,8 +225,8 @@ def _draw(members: list[NamedCurve], content: ReportContent, palette: Palette) -
     """The figure that suits the property."""
     name, protocol, key = members[0].property, members[0].protocol, members[0].key
     unphysical = {v.potential for v in content.verdicts if v.protocol == protocol and v.state == "unphysical"}
-    if name == "msd":
-        return msd_figure(members, palette, unphysical)
+    if name in ("msd", "msd_slope"):
+        return (msd_figure if name == "msd" else slope_figure)(members, palette, unphysical)
     if name == "rdf":
         beside = [c for c in content.curves if (c.property, c.protocol, c.key) == ("coordination", protocol, key)]
         return rdf_figure(members, beside, palette, unphysical)

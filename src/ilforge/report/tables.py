@@ -32,6 +32,9 @@ ERROR_QUANTITIES = (
     "energy_mae_per_atom",
     "energy_mae_per_atom_offset_removed",
 )
+HEALTH_QUANTITIES = ("largest_cavity_radius",)
+"""What shows a run to be unphysical, and so is printed for such a run as well."""
+
 _ENERGIES = ("energy_rmse_per_atom", "energy_rmse_per_atom_offset_removed", "energy_mae_per_atom_offset_removed")
 
 
@@ -41,9 +44,7 @@ def key_numbers(records: Sequence[Record], limit: int | None = None) -> list[Rec
     latest = last_iteration(records)
     for quantity, dataset in KEY_QUANTITIES:
         whole = quantity == "self_diffusion"  # of each species; errors only over all elements
-        chosen += [
-            r for r in latest if (r.quantity, r.dataset) == (quantity, dataset) and (whole or r.species is None)
-        ]
+        chosen += [r for r in latest if (r.quantity, r.dataset) == (quantity, dataset) and (whole or r.species is None)]
     return chosen[:limit]
 
 
@@ -54,9 +55,7 @@ def last_iteration(records: Iterable[Record]) -> list[Record]:
     for record in records:
         key = (record.potential, record.quantity, record.liquid)
         last[key] = max(last.get(key, -1), -1 if record.iteration is None else record.iteration)
-    return [
-        r for r in records if r.iteration is None or r.iteration == last[(r.potential, r.quantity, r.liquid)]
-    ]
+    return [r for r in records if r.iteration is None or r.iteration == last[(r.potential, r.quantity, r.liquid)]]
 
 
 def cell(record: Record, content: ReportContent | None = None) -> Cell:
@@ -185,10 +184,10 @@ def _protocol(record: Record) -> str:
 
 def _fault(record: Record, content: ReportContent | None) -> str:
     """Why the run behind a record must not be quoted, or nothing."""
-    for verdict in content.verdicts if content else ():
+    for verdict in content.verdicts if content and record.quantity not in HEALTH_QUANTITIES else ():
         same = (verdict.protocol, verdict.potential) == (_protocol(record), record.potential)
         if same and verdict.state == "unphysical":
-            return f"The run {verdict.protocol} is unphysical: {' '.join(verdict.lines)}".strip()
+            return f"the run {verdict.protocol} is unphysical: {'; '.join(verdict.faults or verdict.lines)}"
     return ""
 
 

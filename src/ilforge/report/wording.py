@@ -18,6 +18,11 @@ _QUANTITIES = {
     "energy_rmse_per_atom_offset_removed": "Energy RMSE, offset removed",
     "energy_mae_per_atom_offset_removed": "Energy MAE, offset removed",
     "msd": "Mean squared displacement",
+    "msd_slope": "Local slope of the mean squared displacement",
+    "rdf_first_peak": "First peak of g(r)",
+    "rdf_first_minimum": "First minimum of g(r)",
+    "largest_cavity_radius": "Radius of the largest void",
+    "cavity": "Radius of the largest void",
     "rdf": "Radial distribution",
     "coordination": "Running coordination number",
 }
@@ -30,6 +35,8 @@ def quantity_name(quantity: str) -> str:
 
 def unit_name(unit: str) -> str:
     """``"g/cm^3"`` as ``"g/cm³"``, ``"A^2/ps"`` as ``"Å²/ps"``."""
+    if unit == "1":
+        return ""
     unit = re.sub(r"\bA\b", "Å", unit)
     unit = re.sub(r"^1e(-?\d+)", lambda power: "10" + power.group(1).translate(_SUPERSCRIPT), unit)
     unit = re.sub(r"\^(-?\d+)", lambda power: power.group(1).translate(_SUPERSCRIPT), unit)
@@ -78,6 +85,12 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def sentence(text: str) -> str:
+    """A clause with a capital and a full stop."""
+    text = text.strip()
+    return text and text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
 
 
 def unbroken(text: str) -> str:

@@ -142,28 +142,36 @@ class GateSettings(Settings):
 
 MACE_PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
-        "hidden_irreps": "16x0e + 16x1o", "r_max_A": 4.5, "batch_size": 2, "epochs": 15,
-        "second_stage_epoch": 12, "learning_rate": 0.01, "energy_weight": 1.0, "forces_weight": 100.0,
+        "hidden_irreps": "16x0e + 16x1o", "r_max_A": 4.5, "max_ell": 3, "correlation": 3,
+        "batch_size": 2, "epochs": 15, "second_stage_epoch": 12,
+        "learning_rate": 0.01, "second_stage_learning_rate": 0.001, "ema_decay": 0.99,
+        "energy_weight": 1.0, "forces_weight": 100.0,
         "second_stage_energy_weight": 1000.0, "second_stage_forces_weight": 100.0,
+        "retrain_fraction": 0.4, "retrain_learning_rate": 0.005,
     },
     "park2025": {
-        "hidden_irreps": "16x0e + 16x1o", "r_max_A": 6.0, "batch_size": 4, "epochs": 100,
-        "second_stage_epoch": 75, "learning_rate": 0.01, "energy_weight": 1.0, "forces_weight": 100.0,
+        "hidden_irreps": "16x0e + 16x1o", "r_max_A": 6.0, "max_ell": 3, "correlation": 3,
+        "batch_size": 4, "epochs": 100, "second_stage_epoch": 75,
+        "learning_rate": 0.01, "second_stage_learning_rate": 0.001, "ema_decay": 0.99,
+        "energy_weight": 1.0, "forces_weight": 100.0,
         "second_stage_energy_weight": 1000.0, "second_stage_forces_weight": 100.0,
+        "retrain_fraction": 1.0, "retrain_learning_rate": 0.01,
     },
 }  # fmt: skip
 
 DEEPMD_PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
-        "r_cut_A": 6.0, "r_smooth_A": 0.5, "embedding": [10, 20, 40], "axis_neurons": 4,
-        "fitting": [60, 60, 60], "steps": 3000, "batch_size": 1,
-        "learning_rate_start": 5e-3, "learning_rate_stop": 1e-5,
+        "r_cut_A": 4.5, "r_smooth_A": 0.5, "embedding": [10, 20, 40], "axis_neurons": 8,
+        "fitting": [120, 120, 120], "one_side_embedding": True, "dtype": "float32",
+        "steps": 1500, "batch_size": 1, "learning_rate_start": 1e-2, "learning_rate_stop": 1e-4,
+        "retrain_fraction": 0.5, "retrain_learning_rate_start": 2e-3,
         "energy_prefactor": [0.02, 1.0], "force_prefactor": [1000.0, 1.0], "virial_prefactor": [0.02, 1.0],
     },
     "park2025": {
         "r_cut_A": 10.0, "r_smooth_A": 0.5, "embedding": [25, 50, 100], "axis_neurons": 16,
-        "fitting": [240, 240, 240], "steps": 1000000, "batch_size": 1,
-        "learning_rate_start": 1e-3, "learning_rate_stop": 3.5e-8,
+        "fitting": [240, 240, 240], "one_side_embedding": False, "dtype": "float64",
+        "steps": 1000000, "batch_size": 1, "learning_rate_start": 1e-3, "learning_rate_stop": 3.5e-8,
+        "retrain_fraction": 1.0, "retrain_learning_rate_start": 1e-3,
         "energy_prefactor": [0.02, 1.0], "force_prefactor": [1000.0, 1.0], "virial_prefactor": [0.02, 1.0],
     },
 }  # fmt: skip
@@ -184,6 +192,10 @@ class MaceSettings(Settings):
     """One multiplicity for all irreps, natural parity: MACE accepts no other (so not `16x0e + 4x1e`)."""
     r_max_A: Positive
     """Cutoff of the graph, Å."""
+    max_ell: Annotated[int, Field(ge=1, le=4)]
+    """Highest order of the spherical harmonics of edges."""
+    correlation: Annotated[int, Field(ge=1, le=4)]
+    """Body order of the product in each layer, less one."""
     batch_size: Annotated[int, Field(ge=1)]
     """Frames per optimiser step."""
     epochs: Annotated[int, Field(ge=1)]
@@ -192,6 +204,10 @@ class MaceSettings(Settings):
     """Epoch from which the second-stage weights hold; at or beyond `epochs`, never."""
     learning_rate: Positive
     """Adam's learning rate in the first stage."""
+    second_stage_learning_rate: Positive
+    """Adam's learning rate in the second stage."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    """Decay of the moving average of the weights, which is what is kept."""
     energy_weight: Annotated[float, Field(ge=0)]
     """Weight of energies in the loss."""
     forces_weight: Annotated[float, Field(ge=0)]
@@ -200,6 +216,10 @@ class MaceSettings(Settings):
     """Weight of energies in the second stage."""
     second_stage_forces_weight: Annotated[float, Field(ge=0)]
     """Weight of forces in the second stage."""
+    retrain_fraction: Annotated[float, Field(gt=0, le=1)]
+    """Share of `epochs` that is made when training goes on from the last round of concurrent learning."""
+    retrain_learning_rate: Positive
+    """Adam's learning rate in the first stage of such a training."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of training and of MD with the model."""
 
@@ -226,6 +246,10 @@ class DeepmdSettings(Settings):
     """Size of the sub-matrix of the embedding."""
     fitting: Annotated[list[int], Field(min_length=1)]
     """Widths of the fitting net."""
+    one_side_embedding: bool
+    """One embedding net for each element of the neighbour, not for each pair of elements: about twice as fast."""
+    dtype: Literal["float32", "float64"]
+    """Precision of the networks; geometry and energies are always in double precision."""
     steps: Annotated[int, Field(ge=1)]
     """Training steps."""
     batch_size: Annotated[int, Field(ge=1)]
@@ -234,6 +258,10 @@ class DeepmdSettings(Settings):
     """Learning rate at the first step; it decays exponentially."""
     learning_rate_stop: Positive
     """Learning rate at the last step."""
+    retrain_fraction: Annotated[float, Field(gt=0, le=1)]
+    """Share of `steps` that is made when training goes on from the last round of concurrent learning."""
+    retrain_learning_rate_start: Positive
+    """Learning rate at the first step of such a training."""
     energy_prefactor: tuple[float, float]
     """Weight of energies in the loss, at the first and the last step."""
     force_prefactor: tuple[float, float]

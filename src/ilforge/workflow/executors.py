@@ -33,6 +33,7 @@ class _Task:
     function: Callable[..., Any] = field(compare=False)
     arguments: tuple[Any, ...] = field(compare=False)
     future: Future = field(compare=False)
+    on_start: Callable[[], None] | None = field(compare=False, default=None)
     attempts: int = field(default=0, compare=False)
 
 
@@ -54,31 +55,43 @@ class Workers:
     def __init__(self, count: int, threads: int = 1):
         self.count, self.threads = count, threads
         self._waiting: list[_Task] = []
-        self._running: set[Future] = set()
-        self._lock = threading.RLock()
+        self._running = 0
+        self._changed = threading.Condition()
         self._serial = itertools.count()
         self._pool: ProcessPoolExecutor | None = None
         self._closed = False
+        # One long-lived thread starts all processes: on Linux a child dies with the *thread* that started it.
+        threading.Thread(target=self._dispatch, name="workers", daemon=True).start()
 
-    def submit(self, function: Callable[..., Any], *arguments: Any, urgency: float = 0.0) -> Future:
-        """Run ``function(*arguments)`` in a process; the more urgent task first. Returns its future."""
-        task = _Task((-urgency, next(self._serial)), function, arguments, Future())
-        with self._lock:
+    def submit(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        urgency: float = 0.0,
+        on_start: Callable[[], None] | None = None,
+    ) -> Future:
+        """Run ``function(*arguments)`` in a process; the more urgent task first. Returns its future.
+
+        ``on_start`` is called, in another thread, when the task leaves the queue.
+        """
+        task = _Task((-urgency, next(self._serial)), function, arguments, Future(), on_start)
+        with self._changed:
             if self._closed:
                 task.future.cancel()
-                return task.future
-            heapq.heappush(self._waiting, task)
-            self._fill()
+            else:
+                heapq.heappush(self._waiting, task)
+                self._changed.notify()
         return task.future
 
     def close(self) -> None:
         """Stop at once: forget waiting tasks and kill the processes."""
-        with self._lock:
+        with self._changed:
             self._closed = True
-            for task in self._waiting:
-                task.future.cancel()
-            self._waiting.clear()
+            waiting, self._waiting = self._waiting, []
             pool, self._pool = self._pool, None
+            self._changed.notify()
+        for task in waiting:
+            task.future.cancel()
         if pool is not None:
             for process in list((pool._processes or {}).values()):
                 process.kill()
@@ -90,38 +103,50 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _fill(self) -> None:
-        while self._waiting and len(self._running) < self.count and not self._closed:
-            task = heapq.heappop(self._waiting)
-            if task.future.cancelled():
-                continue
-            task.attempts += 1
-            try:
-                inner = self._processes().submit(task.function, *task.arguments)
-            except BrokenProcessPool:
-                self._pool = None
-                inner = self._processes().submit(task.function, *task.arguments)
-            self._running.add(inner)
-            inner.add_done_callback(lambda done, task=task: self._finished(task, done))
-
-    def _finished(self, task: _Task, inner: Future) -> None:
-        with self._lock:
-            self._running.discard(inner)
-            error = None if inner.cancelled() else inner.exception()
-            if isinstance(error, BrokenProcessPool) and not self._closed:
-                self._pool = None
-                if task.attempts < ATTEMPTS:
-                    heapq.heappush(self._waiting, task)
-                    self._fill()
+    def _dispatch(self) -> None:
+        """Hand the most urgent task to the pool whenever a process is free, until closed."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or (self._waiting and self._running < self.count))
+                if self._closed:
                     return
-                error = DidNotFinish(
-                    f"A worker process died twice while it ran {task.function.__module__}.{task.function.__name__}: "
-                    "it was killed, ran out of memory, or a library crashed. Fewer workers (machine.toml) need "
-                    "less memory."
-                )
-            self._fill()
-        if inner.cancelled() or self._closed:
+                task = heapq.heappop(self._waiting)
+                if task.future.cancelled():
+                    continue
+                self._running += 1
+                task.attempts += 1
+                pool = self._processes()
+            self._start(task, pool)
+
+    def _start(self, task: _Task, pool: ProcessPoolExecutor) -> None:
+        if task.on_start is not None:
+            task.on_start()
+        try:
+            inner = pool.submit(task.function, *task.arguments)
+        except RuntimeError:  # the pool broke, or was closed, since the last task
+            inner = Future()
+            inner.set_exception(BrokenProcessPool())
+            task.attempts -= 1
+        inner.add_done_callback(lambda done: self._finished(task, pool, done))
+
+    def _finished(self, task: _Task, pool: ProcessPoolExecutor, inner: Future) -> None:
+        error = None if inner.cancelled() else inner.exception()
+        with self._changed:
+            self._running -= 1
+            broken = isinstance(error, BrokenProcessPool)
+            if broken and self._pool is pool:
+                self._pool = None
+            again = broken and task.attempts < ATTEMPTS and not self._closed
+            if again:
+                heapq.heappush(self._waiting, task)
+            closed = self._closed
+            self._changed.notify()
+        if again:
+            return
+        if inner.cancelled() or closed:
             task.future.cancel()
+        elif broken:
+            task.future.set_exception(_died(task))
         elif error is not None:
             task.future.set_exception(error)
         else:
@@ -129,8 +154,8 @@ class Workers:
 
     def _processes(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            # fresh interpreters (spawn): forked copies of a threaded process dead-lock, and inherit locks
-            # and numerical libraries read these variables when they are loaded, so they are set here already
+            # fresh interpreters (spawn): forked copies of a threaded process dead-lock, and inherit locks;
+            # numerical libraries read these variables when they are loaded, so they are set here already
             os.environ.update(thread_variables(self.threads) | QUIET)
             self._pool = ProcessPoolExecutor(
                 self.count,
@@ -139,6 +164,13 @@ class Workers:
                 initargs=(os.getpid(),),
             )
         return self._pool
+
+
+def _died(task: _Task) -> DidNotFinish:
+    return DidNotFinish(
+        f"A worker process died twice while it ran {task.function.__module__}.{task.function.__name__}: it was "
+        "killed, ran out of memory, or a library crashed. Fewer workers (machine.toml) need less memory."
+    )
 
 
 def _start_worker(parent: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
@@ -24,7 +25,9 @@ class Job:
     directory
         Scratch directory to fill. It may hold what a stopped run left: overwrite, or go on from it.
     facts
-        Free remarks for the manifest (programs' versions, counts); not part of any key.
+        Free remarks for the manifest (counts); not part of any key.
+    started
+        When the first task left the queue, s since the epoch; None before.
     """
 
     def __init__(self, stage: Stage, store: ResultStore, workers: Workers, urgency: float, watch: Any):
@@ -32,6 +35,7 @@ class Job:
         self.settings = stage.settings
         self.directory = store.open_scratch(stage)
         self.facts: dict[str, Any] = {}
+        self.started: float | None = None
         self._workers, self._urgency, self._watch = workers, urgency, watch
 
     @property
@@ -45,6 +49,12 @@ class Job:
     def expect(self, tasks: int) -> None:
         """Say how many tasks there are, once that is known better than it was planned."""
         self._watch.expect(self.stage, tasks)
+
+    def begin(self) -> None:
+        """Note the start, once; called by the first task to leave the queue."""
+        if self.started is None:
+            self.started = time.time()
+            self._watch.began(self.stage)
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run one task in a worker and wait for it."""
@@ -86,7 +96,7 @@ class Job:
         return paths
 
     def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
-        future = self._workers.submit(function, *arguments, urgency=self._urgency)
+        future = self._workers.submit(function, *arguments, urgency=self._urgency, on_start=self.begin)
         future.add_done_callback(lambda done: self._advance(done))
         return future
 

@@ -72,7 +72,7 @@ class Watch:
 
     def began(self, stage: Stage) -> None:
         with self._lock:
-            self._tasks[stage.key] = [0, stage.tasks]
+            self._tasks.setdefault(stage.key, [0, stage.tasks])
             self._running[stage.key] = time.monotonic()
             if self._live:
                 self._bars[stage.key] = self._live.add_task(stage.name, total=stage.tasks, note="")
@@ -82,13 +82,12 @@ class Watch:
     def expect(self, stage: Stage, tasks: int) -> None:
         """The stage has this many tasks."""
         with self._lock:
-            self._tasks[stage.key][1] = tasks
+            self._tasks.setdefault(stage.key, [0, tasks])[1] = tasks
 
     def advance(self, stage: Stage, tasks: int) -> None:
         """So many tasks of the stage are done."""
         with self._lock:
-            if stage.key in self._tasks:
-                self._tasks[stage.key][0] += tasks
+            self._tasks.setdefault(stage.key, [0, stage.tasks])[0] += tasks
 
     def finished(self, stage: Stage) -> None:
         with self._lock:

@@ -120,12 +120,11 @@ class _Run:
             if self.store.holds(stage):  # another study made it while this one waited
                 self.watch.finished(stage)
                 return
-            started = time.time()
             job = Job(stage, self.store, self.workers, self.urgency[stage.key], self.watch)
-            self.watch.began(stage)
+            asked = time.time()
             try:
                 stage.work(job)
-                self.store.publish(stage, _manifest(stage, job, started))
+                self.store.publish(stage, _manifest(stage, job, job.started or asked))
             except OSError as error:
                 raise _in_words(error, self.store) from error
             self.watch.finished(stage)

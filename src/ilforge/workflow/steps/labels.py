@@ -69,7 +69,8 @@ def _census(wanted: Iterable[Atoms], reasons: Mapping[str, str | None], cost_s: 
         row = rows.setdefault(f"{frame.info['kind']}/{frame.info['recipe']}", {"made": 0, "accepted": 0, "reasons": []})
         row["made"] += 1
         row["accepted"] += reason is None
-        row["reasons"].append(reason)
+        if reason is not None:
+            row["reasons"].append(reason)
     for row in rows.values():
         row["rejected"] = tally(row.pop("reasons"))
     return {"rows": rows, "cost_s": round(cost_s, 2)}

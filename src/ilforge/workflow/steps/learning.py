@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,27 +10,28 @@ from typing import Any
 import numpy as np
 
 from ilforge import frames, potentials
-from ilforge.sampling.exploration import explore, read_exploration, select, write_exploration
+from ilforge.sampling.exploration import Exploration, explore, select
 from ilforge.study.load import Study
 from ilforge.study.settings import LearningSettings
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.models import model_spec
+from ilforge.workflow.steps.models import inference_seconds, model_spec
 from ilforge.workflow.steps.structures import FRAMES, liquid_of
 from ilforge.workflow.store import write_json
 
 SELECTION = "selection.json"
+EXPLORED, JUDGED = "explored.xyz", "judged.json"
 
 
 def exploration_stage(study: Study, iteration: int, committee: Sequence[Stage], starts: Stage) -> Stage:
     """NPT with the committee: ``frames.xyz`` to label and ``selection.json`` with every deviation."""
     learning, liquid = study.settings.learning, liquid_of(study)
     seed = study.seed("exploration", iteration)
+    state = (study.settings.liquid.pressure_bar, study.settings.gate.bond_factor)
 
     def work(job: Job) -> None:
         members = [model_spec(job.input(f"member{i}")) for i in range(len(committee))]
         boxes = _starts(frames.read(job.input("starts") / FRAMES), learning.starts, seed)
-        pressure = study.settings.liquid.pressure_bar
         parts = job.parts(
             _explore,
             {
@@ -38,7 +40,7 @@ def exploration_stage(study: Study, iteration: int, committee: Sequence[Stage], 
                     box,
                     liquid,
                     learning,
-                    pressure,
+                    *state,
                     study.seed("explore", iteration, i),
                     job.threads,
                 )
@@ -46,13 +48,22 @@ def exploration_stage(study: Study, iteration: int, committee: Sequence[Stage], 
             },
         )
         selection = select(
-            [read_exploration(path) for path in parts.values()],
+            [_read(path) for path in parts.values()],
             low=learning.deviation_low_eV_A,
             high=learning.deviation_high_eV_A,
             max_candidates=learning.max_candidates,
         )
         frames.write(job.directory / FRAMES, selection.frames)
-        write_json(job.directory / SELECTION, selection.as_json())
+        write_json(
+            job.directory / SELECTION,
+            {
+                "accurate": selection.accurate,
+                "candidate": selection.candidate,
+                "failed": selection.failed,
+                "chosen": len(selection.frames),
+                "deviations": selection.deviations.tolist(),
+            },
+        )
 
     steps = learning.length_ps * 1000 / learning.timestep_fs
     return Stage(
@@ -61,13 +72,13 @@ def exploration_stage(study: Study, iteration: int, committee: Sequence[Stage], 
         version=1,
         settings={
             "learning": learning.model_dump(exclude={"iterations"}),
-            "pressure_bar": study.settings.liquid.pressure_bar,
+            "pressure_bar_and_bond_factor": list(state),
             "seed": seed,
         },
         inputs={**{f"member{i}": stage for i, stage in enumerate(committee)}, "starts": starts},
         work=work,
         tasks=learning.starts,
-        task_seconds=5.0 + steps * 4e-4 * liquid.topology.n_atoms * len(committee) / 4,
+        task_seconds=5.0 + steps * inference_seconds(study, "deepmd", liquid.topology.n_atoms) * len(committee),
         memory_GB=1.5,
         programs=("lmp",),
     )
@@ -95,6 +106,7 @@ def _explore(
     liquid: Any,
     learning: LearningSettings,
     pressure_bar: float,
+    bond_factor: float,
     seed: int,
     threads: int,
 ) -> None:
@@ -109,7 +121,17 @@ def _explore(
         length_ps=learning.length_ps,
         interval_ps=learning.interval_ps,
         seed=seed,
-        directory=directory,
+        directory=directory / "run",
+        bond_factor=bond_factor,
         threads=threads,
     )
-    write_exploration(directory, exploration)
+    frames.write(directory / EXPLORED, exploration.frames)
+    write_json(directory / JUDGED, {"fragments": exploration.fragments, "fault": exploration.fault})
+
+
+def _read(directory: Path) -> Exploration:
+    """An exploration as :func:`_explore` left it."""
+    judged = json.loads((directory / JUDGED).read_text())
+    explored = frames.read(directory / EXPLORED)
+    deviations = np.array([frame.info["deviation"] for frame in explored])
+    return Exploration(tuple(explored), deviations, tuple(judged["fragments"]), judged["fault"])

@@ -14,7 +14,7 @@ from ilforge.study.load import Study
 from ilforge.study.settings import AnalysisSettings, MdSettings
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.models import model_spec
+from ilforge.workflow.steps.models import inference_seconds, model_spec
 from ilforge.workflow.steps.structures import FRAMES, liquid_of
 from ilforge.workflow.store import write_json
 
@@ -43,9 +43,10 @@ def md_stage(
 
     n_atoms = liquid.topology.n_atoms
     steps = protocol.equilibration_steps + protocol.n_frames * protocol.interval_steps
-    per_step = potentials.seconds_per_frame(name, n_atoms) if spec is None else (
-        potentials.create(spec).seconds_per_frame(n_atoms)
-    )  # fmt: skip
+    if spec is None:
+        per_step = inference_seconds(study, name, n_atoms)
+    else:
+        per_step = potentials.create(spec).seconds_per_frame(n_atoms)
     return Stage(
         name=f"MD {settings.name} with {name}",
         kind="md",

@@ -129,9 +129,9 @@ def _curves(plan: Plan, store: ResultStore):
 def _verdicts(plan: Plan, store: ResultStore):
     for protocol, potential, name, measurement in _measurements(plan, store):
         if name == "health":
-            sound = all(verdict.ok for verdict in measurement.verdicts)
-            lines = tuple(verdict.what for verdict in measurement.verdicts)
-            yield Verdict(protocol, potential, "sound" if sound else "unphysical", lines)
+            lines = tuple(verdict.what for verdict in measurement.verdicts if verdict.ok)
+            faults = tuple(verdict.what for verdict in measurement.verdicts if not verdict.ok)
+            yield Verdict(protocol, potential, "unphysical" if faults else "sound", lines, faults)
 
 
 def _frame_rows(plan: Plan, store: ResultStore):
@@ -139,8 +139,7 @@ def _frame_rows(plan: Plan, store: ResultStore):
         census = json.loads((store.path(stage) / CENSUS).read_text())
         for key, row in census["rows"].items():
             kind, recipe = key.split("/")
-            rejected = {reason: n for reason, n in row["rejected"].items() if reason != "accepted"}
-            yield FrameRow(dataset, kind, recipe, row["made"], row["accepted"], rejected)
+            yield FrameRow(dataset, kind, recipe, row["made"], row["accepted"], row["rejected"])
 
 
 def _learning_rounds(plan: Plan, store: ResultStore):

@@ -1,0 +1,81 @@
+"""Speed of the label store: labels written, absorbed and looked up per second, for frames of 350 atoms.
+
+Run ``python benchmarks/label_store.py [directory]``. The store must take 500 labels/s. Each size below is what the
+store holds when its line is measured, so that a slowing down with size would show.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from ilforge.labelling import inbox
+from ilforge.labelling.labels import Label
+from ilforge.labelling.store import LabelStore
+
+ATOMS = 350
+SIZES = (500, 1000, 2000, 4000, 8000, 16000)
+SAMPLE = 500
+REQUIRED = 500.0
+METHOD = {"kind": "benchmark"}
+
+
+def labels(first: int, count: int) -> list[Label]:
+    """Labels of random frames with 350 atoms, numbered from ``first``."""
+    rng = np.random.default_rng(first)
+    made = []
+    for number in range(first, first + count):
+        frame = Atoms("H" * ATOMS, positions=rng.uniform(0, 15, (ATOMS, 3)), cell=np.eye(3) * 15.0, pbc=True)
+        frame.info.update(ions="10 PYR14, 10 BF4", kind="EQ", recipe="nvt", seed=number, parent=f"box-{number}")
+        forces = rng.normal(size=(ATOMS, 3))
+        made.append(Label(frame, METHOD, -1e4, forces, np.zeros(6), converged=True, cost_s=10.0))
+    return made
+
+
+def per_second(count: int, work: Callable[[], object]) -> float:
+    """How often a second ``count`` pieces of ``work`` are done."""
+    start = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - start)
+
+
+def measure(store: LabelStore, held: int) -> tuple[float, float, float, float]:
+    """Labels/s added one by one, delivered by a worker, absorbed from the inbox; lookups/s."""
+    one_by_one, through_inbox = labels(held, SAMPLE // 2), labels(held + SAMPLE // 2, SAMPLE // 2)
+    for label in one_by_one + through_inbox:  # digests are the worker's cost, not the store's
+        _ = label.frame_digest, label.method_digest
+    added = per_second(len(one_by_one), lambda: [store.add(label) for label in one_by_one])
+    delivered = per_second(len(through_inbox), lambda: [inbox.deliver(label, store.inbox) for label in through_inbox])
+    absorbed = per_second(len(through_inbox), store.absorb_inbox)
+    wanted = [label.frame_digest for label in one_by_one + through_inbox]
+    method = one_by_one[0].method_digest
+    return added, delivered, absorbed, per_second(len(wanted), lambda: store.get_many(wanted, method))
+
+
+def main() -> int:
+    """Print a line for each size; fail when a label takes longer than it may."""
+    slowest = np.inf
+    with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as directory:
+        with LabelStore(Path(directory)) as store:
+            print("labels held   added/s   delivered/s   absorbed/s   looked up/s")
+            held = 0
+            for size in SIZES:
+                while held < size - SAMPLE:
+                    store.add_many(labels(held, SAMPLE))
+                    held += SAMPLE
+                speeds = measure(store, held)
+                held += SAMPLE
+                print(f"{held:11d} {speeds[0]:9.0f} {speeds[1]:13.0f} {speeds[2]:12.0f} {speeds[3]:13.0f}")
+                slowest = min(slowest, speeds[0], speeds[2])
+    print(f"slowest: {slowest:.0f} labels/s; required: {REQUIRED:.0f}")
+    return 0 if slowest >= REQUIRED else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""A frame with its provenance."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+
+from ilforge import frames
+from ilforge.liquid.liquid import Liquid
+
+
+def make_frame(
+    positions: np.ndarray,
+    cell: np.ndarray,
+    box: Atoms,
+    liquid: Liquid,
+    kind: Literal["EQ", "nEQ"],
+    recipe: str,
+    seed: int,
+    **more: Any,
+) -> Atoms:
+    """A frame of ``liquid`` that descends from ``box``, at the resolution at which frames are stored.
+
+    The frame's ``parent`` is that of the box; a box without one is named by its own structure.
+    """
+    info = {
+        "ions": liquid.label,
+        "kind": kind,
+        "recipe": recipe,
+        "seed": seed,
+        "parent": box.info.get("parent") or frames.digest(box)[:12],
+        **more,
+    }
+    atoms = Atoms(liquid.topology.symbols, positions=positions, cell=cell, pbc=True, info=info)
+    return frames.quantize(atoms)

@@ -1,0 +1,61 @@
+"""Learning curves in one form for all kinds of model."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+FILE = "learning_curve.csv"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One line of a learning curve; NaN where a program does not say.
+
+    Attributes
+    ----------
+    step
+        Epoch for MACE, optimiser step for DeePMD.
+    train_loss, stop_loss
+        The program's own loss on training and early-stopping frames: comparable within one curve only.
+    energy_rmse_eV_atom, force_rmse_eV_A
+        Errors on the early-stopping frames.
+    """
+
+    step: int
+    train_loss: float
+    stop_loss: float
+    energy_rmse_eV_atom: float
+    force_rmse_eV_A: float
+
+
+def write(directory: Path, points: Iterable[Point]) -> Path:
+    """Write ``learning_curve.csv`` into a model's directory."""
+    path = Path(directory) / FILE
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow([column.name for column in fields(Point)])
+        table.writerows(astuple(point) for point in points)
+    os.replace(partial, path)
+    return path
+
+
+def read(directory: Path) -> list[Point]:
+    """Read the curve of a model back."""
+    with open(Path(directory) / FILE, newline="") as file:
+        return [
+            Point(int(row["step"]), *(float(row[column.name]) for column in fields(Point)[1:]))
+            for row in csv.DictReader(file)
+        ]
+
+
+def learning_curve(directory: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs or steps, and the force RMSE on the early-stopping frames in eV/Å, both of shape ``(n,)``."""
+    points = read(directory)
+    return np.array([point.step for point in points]), np.array([point.force_rmse_eV_A for point in points])

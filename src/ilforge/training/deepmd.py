@@ -1,0 +1,310 @@
+"""Train a DeePMD model (se_e2_a, TensorFlow backend) with DeePMD-kit's ``dp``.
+
+Descriptor: Zhang et al., NeurIPS 2018 (arXiv:1805.09003); program: Zeng et al., J. Chem. Phys. 159 (2023) 054801.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+
+from ilforge import programs
+from ilforge.errors import DidNotFinish, SettingsError, Unphysical
+from ilforge.labelling.dataset import Dataset, require_labels
+from ilforge.labelling.exchange import export_deepmd
+from ilforge.study.settings import DeepmdSettings
+from ilforge.training import curve, deepmd_session
+
+MODEL, FROZEN = "model.pb", "frozen.pb"
+_LOG, _CURVE, _INPUT, _DATA = "dp.log", "lcurve.out", "input.json", "data"
+_HEADROOM = 1.3  # room for neighbours beyond the most crowded training frame
+_TOLERANCE_EV_A = 1e-4  # largest harm that compression may do to a force
+_POINTS = 50  # on the learning curve
+
+
+def train_deepmd(
+    dataset: Dataset,
+    settings: DeepmdSettings,
+    seed: int,
+    directory: Path,
+    threads: int = 1,
+    start_from: Path | None = None,
+) -> Path:
+    """Train, freeze and compress one model; with one thread the same seed gives the same model.
+
+    Parameters
+    ----------
+    dataset
+        Frames with energies, forces and, where ``virial_prefactor`` is not zero, stresses.
+    settings
+        Network, loss and learning rate.
+    seed
+        Of the initial weights and of the order of frames.
+    directory
+        Where everything is written; made when it is not there.
+    start_from
+        Folder of an earlier training, or its model, to go on from; then the share ``settings.retrain_fraction``
+        of the steps is made, beginning with ``settings.retrain_learning_rate_start``.
+
+    Returns
+    -------
+    Path
+        The compressed model ``model.pb``; beside it are ``frozen.pb``, ``learning_curve.csv`` and the log.
+
+    Raises
+    ------
+    SettingsError
+        When labels are missing, or the earlier model does not fit these settings.
+    DidNotFinish
+        When ``dp`` fails; quotes it.
+    Unphysical
+        When the compressed model is not the frozen one, or training ended in NaN.
+    """
+    virials = any(settings.virial_prefactor)
+    require_labels(dataset, "energy", "forces", *(["stress"] if virials else []))
+    directory = Path(directory)
+    _clear(directory)
+    before = None if start_from is None else _folder(start_from)
+    script = input_script(settings, dataset.elements, seed, warm=before is not None)
+    crowd = neighbour_counts(dataset.frames, dataset.elements, settings.r_cut_A)
+    sel = selection(crowd) if before is None else _selection_of(before, script)
+    refuse_overflow(crowd, sel, dataset.elements, settings.r_cut_A)
+    script["model"]["descriptor"]["sel"] = sel
+    for part, members in (("training_data", dataset.train), ("validation_data", dataset.stop)):
+        systems = export_deepmd(directory / _DATA / part, members, dataset.elements, virials)
+        script["training"][part]["systems"] = [str(system.relative_to(directory)) for system in systems]
+    script["training"]["validation_data"]["numb_btch"] = min(len(dataset.stop), 10)
+    (directory / _INPUT).write_text(json.dumps(script, indent=1))
+    warm = [] if before is None else ["--init-frz-model", str(before / FROZEN)]
+    _run_session(directory, dataset, warm, threads)
+    points = parse_curve((directory / _CURVE).read_text())
+    if not points or not math.isfinite(points[-1].force_rmse_eV_A):
+        raise Unphysical(f"DeePMD training in {directory} ended without finite errors: lower the learning rate.")
+    curve.write(directory, points)
+    _check_parity(directory)
+    _tidy(directory)
+    return directory / MODEL
+
+
+def progress(directory: Path) -> tuple[int, int]:
+    """Steps done and steps to do of a training that runs or has run in this directory."""
+    try:
+        total = json.loads((Path(directory) / _INPUT).read_text())["training"]["numb_steps"]
+    except (OSError, ValueError):
+        return 0, 0
+    try:
+        points = parse_curve((Path(directory) / _CURVE).read_text())
+    except OSError:
+        points = []
+    return (points[-1].step if points else 0), total
+
+
+def input_script(settings: DeepmdSettings, elements: Sequence[str], seed: int, warm: bool) -> dict[str, Any]:
+    """What goes into ``input.json``, but for data and for the room for neighbours."""
+    steps = max(1, round(settings.retrain_fraction * settings.steps)) if warm else settings.steps
+    names = {"e": settings.energy_prefactor, "f": settings.force_prefactor, "v": settings.virial_prefactor}
+    loss = {f"start_pref_{key}": start for key, (start, _) in names.items()}
+    loss |= {f"limit_pref_{key}": limit for key, (_, limit) in names.items()}
+    return {
+        "model": {
+            "type_map": list(elements),
+            "descriptor": {
+                "type": "se_e2_a",
+                "rcut": settings.r_cut_A,
+                "rcut_smth": settings.r_smooth_A,
+                "neuron": settings.embedding,
+                "axis_neuron": settings.axis_neurons,
+                "type_one_side": settings.one_side_embedding,
+                "precision": settings.dtype,
+                "seed": seed,
+            },
+            "fitting_net": {
+                "neuron": settings.fitting,
+                "resnet_dt": True,
+                "precision": settings.dtype,
+                "seed": seed + 1,
+            },
+        },
+        "learning_rate": {
+            "type": "exp",
+            "start_lr": settings.retrain_learning_rate_start if warm else settings.learning_rate_start,
+            "stop_lr": settings.learning_rate_stop,
+            "decay_steps": max(1, min(5000, steps // 100)),
+        },
+        "loss": {"type": "ener", **loss},
+        "training": {
+            "training_data": {"batch_size": settings.batch_size},
+            "validation_data": {"batch_size": 1},
+            "numb_steps": steps,
+            "seed": seed + 2,
+            "disp_file": _CURVE,
+            "disp_freq": max(1, steps // _POINTS),
+            "save_freq": steps,
+        },
+    }
+
+
+def seconds(settings: DeepmdSettings, n_atoms: int) -> float:
+    """Rough time of one training on one core, s, for frames of ``n_atoms`` atoms: for planning only."""
+    nets = (3.0 if settings.dtype == "float64" else 1.5) * (0.5 if settings.one_side_embedding else 1.0)
+    size = (settings.r_cut_A / 6) ** 3 * math.prod(settings.embedding[-2:]) / 800 * settings.batch_size
+    return 25.0 + settings.steps * (5e-3 + 2e-4 * n_atoms * nets * size)
+
+
+def neighbour_counts(members: Sequence[Atoms], elements: Sequence[str], cutoff_A: float) -> np.ndarray:
+    """Largest number of neighbours of each element that any atom has within the cutoff, ``(n_elements,)``."""
+    largest = np.zeros(len(elements), dtype=int)
+    for frame in members:
+        centres, neighbours = neighbor_list("ij", frame, cutoff_A)
+        symbols = np.array(frame.get_chemical_symbols())
+        for index, element in enumerate(elements):
+            hits = centres[symbols[neighbours] == element]
+            if len(hits):
+                largest[index] = max(largest[index], np.bincount(hits).max())
+    return largest
+
+
+def selection(counts: np.ndarray) -> list[int]:
+    """Room for neighbours: 1.3 times the largest count, in multiples of four as the kernels like it."""
+    return [max(4, 4 * math.ceil(_HEADROOM * int(count) / 4)) for count in counts]
+
+
+def refuse_overflow(counts: np.ndarray, sel: Sequence[int], elements: Sequence[str], cutoff_A: float) -> None:
+    """Refuse frames with more neighbours than the model has room for: DeePMD would silently leave some out.
+
+    Raises
+    ------
+    SettingsError
+        Naming the element and the numbers.
+    """
+    for element, count, room in zip(elements, counts, sel, strict=True):
+        if count > room:
+            raise SettingsError(
+                f"An atom has {count} {element} neighbours within {cutoff_A:g} Å, but the DeePMD model has room for "
+                f"{room} (sel): it would leave some out. Train it anew on frames as dense as these, not from "
+                "an earlier model."
+            )
+
+
+def parse_curve(text: str) -> list[curve.Point]:
+    """The learning curve in ``lcurve.out``; an unfinished last line is left out."""
+    lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    header = next((line for line in lines if line.startswith("#") and "step" in line), None)
+    if header is None:
+        return []
+    names = header.lstrip("#").split()
+    points = []
+    for line in lines:
+        values = line.split()
+        if line.startswith("#") or len(values) != len(names):
+            continue
+        row = dict(zip(names, map(float, values), strict=True))
+        points.append(
+            curve.Point(
+                step=int(row["step"]),
+                train_loss=row["rmse_trn"],
+                stop_loss=row["rmse_val"],
+                energy_rmse_eV_atom=row["rmse_e_val"],
+                force_rmse_eV_A=row["rmse_f_val"],
+            )
+        )
+    return points
+
+
+def _clear(directory: Path) -> None:
+    """Make the directory, and remove what a training that was killed there has left."""
+    directory.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(directory / _DATA, ignore_errors=True)
+    for leftover in (_CURVE, MODEL, FROZEN, deepmd_session.PARITY):
+        (directory / leftover).unlink(missing_ok=True)
+    _tidy(directory)
+
+
+def _tidy(directory: Path) -> None:
+    """Remove what is of no further use: the data are in the dataset, the weights in the frozen model."""
+    for folder in (_DATA, "model-compression"):
+        shutil.rmtree(directory / folder, ignore_errors=True)
+    for pattern in ("model.ckpt*", "checkpoint", "out.json", "compress.json", "session.json", "input_v2_compat.json"):
+        for path in directory.glob(pattern):
+            path.unlink()
+
+
+def _run_session(directory: Path, dataset: Dataset, warm: list[str], threads: int) -> None:
+    programs.find("dp")  # says what to install, where running Python would say that a module is missing
+    frame = dataset.stop[0]
+    index = {element: number for number, element in enumerate(dataset.elements)}
+    session = {
+        "commands": [
+            ["train", *warm, _INPUT],
+            ["freeze", "-o", FROZEN],
+            ["compress", "-i", FROZEN, "-o", MODEL],
+        ],
+        "compare": {
+            "first": FROZEN,
+            "second": MODEL,
+            "frame": {
+                "positions": frame.positions.tolist(),
+                "cell": frame.cell.array.tolist() if all(frame.pbc) else None,
+                "types": [index[symbol] for symbol in frame.get_chemical_symbols()],
+            },
+        },
+    }
+    (directory / "session.json").write_text(json.dumps(session))
+    programs.run(
+        [sys.executable, "-m", deepmd_session.__name__],
+        directory,
+        log=_LOG,
+        threads=threads,
+        environment={
+            "CUDA_VISIBLE_DEVICES": "",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "TF_ENABLE_ONEDNN_OPTS": "0",
+            "DP_AUTO_PARALLELIZATION": "0",
+        },
+    )
+    if not (directory / MODEL).is_file():
+        raise DidNotFinish("dp left no model", directory, programs.last_lines(directory / _LOG))
+
+
+def _check_parity(directory: Path) -> None:
+    found = json.loads((directory / deepmd_session.PARITY).read_text())
+    if not max(found["force_eV_A"], found["energy_eV_atom"]) <= _TOLERANCE_EV_A:  # catches NaN too
+        raise Unphysical(
+            f"Compressing the DeePMD model in {directory} changed it: forces by {found['force_eV_A']:.2g} eV/Å, "
+            f"energies by {found['energy_eV_atom']:.2g} eV/atom; at most {_TOLERANCE_EV_A:g} is harmless."
+        )
+
+
+def _folder(start_from: Path) -> Path:
+    """Folder of an earlier training that has all that is needed to go on from it."""
+    folder = Path(start_from).absolute()
+    folder = folder if folder.is_dir() else folder.parent
+    for name in (FROZEN, _INPUT):
+        if not (folder / name).is_file():
+            raise SettingsError(f"DeePMD training cannot go on from {folder}: {name} is missing there.")
+    return folder
+
+
+def _selection_of(folder: Path, script: dict[str, Any]) -> list[int]:
+    """Room for neighbours that an earlier model has, if that model is otherwise the one that is asked for."""
+    before = json.loads((folder / _INPUT).read_text())["model"]
+    sel = before["descriptor"].pop("sel")
+    wanted = json.loads(json.dumps(script["model"]))
+    for model in (before, wanted):
+        for part in ("descriptor", "fitting_net"):
+            model[part].pop("seed")
+    if before != wanted:
+        raise SettingsError(
+            f"The model in {folder} has other elements or another network than the settings ask for: training "
+            "cannot go on from it. Train from the start."
+        )
+    return sel

@@ -1,0 +1,252 @@
+"""Train a MACE model with the ``mace_run_train`` program.
+
+Architecture: Batatia et al., NeurIPS 2022 (arXiv:2206.07697), with scaled and shifted energies (ScaleShiftMACE).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+
+from ilforge import frames, programs
+from ilforge.errors import DidNotFinish, SettingsError, Unphysical
+from ilforge.labelling.dataset import Dataset, require_labels
+from ilforge.study.settings import MaceSettings
+from ilforge.training import curve
+
+MODEL = "model.model"
+_LOG, _PLAN, _NAME = "mace.log", "training.json", "mace"
+
+
+def train_mace(
+    dataset: Dataset,
+    settings: MaceSettings,
+    seed: int,
+    directory: Path,
+    threads: int = 1,
+    start_from: Path | None = None,
+    isolated_atoms: Mapping[str, float] | None = None,
+    device: str = "cpu",
+) -> Path:
+    """Train one model; on one thread of one kind of machine the same seed gives the same model.
+
+    Parameters
+    ----------
+    dataset
+        Frames with energies and forces. MACE keeps the weights of the epoch that was best on its ``stop`` frames.
+    settings
+        Network, loss and learning rate.
+    seed
+        Of the initial weights and of the order of frames.
+    directory
+        Where everything is written; made when it is not there.
+    start_from
+        Model of an earlier training to go on from; then the share ``settings.retrain_fraction`` of the epochs is
+        made, with ``settings.retrain_learning_rate``.
+    isolated_atoms
+        Energy of each element's isolated atom by the reference method, eV. Without it see :func:`atom_energies`.
+    device
+        ``"cpu"`` or ``"cuda"``.
+
+    Returns
+    -------
+    Path
+        ``model.model``; beside it are ``learning_curve.csv`` and the log.
+
+    Raises
+    ------
+    SettingsError
+        When labels are missing, or there are fewer frames than a batch.
+    DidNotFinish
+        When MACE fails; quotes it.
+    Unphysical
+        When training ended in NaN.
+    """
+    require_labels(dataset, "energy", "forces")  # MACE takes what is missing for a true zero
+    if len(dataset.train) < settings.batch_size:
+        raise SettingsError(
+            f"training.mace.batch_size is {settings.batch_size}, but there are only {len(dataset.train)} training "
+            "frames: MACE would train on none. Choose a smaller batch or sample more frames."
+        )
+    directory = Path(directory)
+    _clear(directory)
+    for part in ("train", "stop"):
+        frames.write(directory / f"{part}.xyz", [_for_mace(frame) for frame in getattr(dataset, part)])
+    epochs, second_stage = schedule(settings, warm=start_from is not None)
+    batches = len(dataset.train) // settings.batch_size
+    (directory / _PLAN).write_text(json.dumps({"epochs": epochs, "batches": batches}))
+    energies = dict(isolated_atoms or atom_energies(dataset.train, dataset.elements))
+    command = command_line(settings, seed, epochs, second_stage, energies, device, start_from)
+    programs.run(command, directory, log=_LOG, threads=threads)
+    points = parse_curve(_curve_text(directory))
+    if not points or not math.isfinite(points[-1].force_rmse_eV_A):
+        raise Unphysical(f"MACE training in {directory} ended without finite errors: lower the learning rate.")
+    curve.write(directory, points)
+    return _keep_model(directory, second_stage < epochs)
+
+
+def progress(directory: Path) -> tuple[int, int]:
+    """Optimiser steps done and to do of a training that runs or has run in this directory."""
+    try:
+        plan = json.loads((Path(directory) / _PLAN).read_text())
+    except (OSError, ValueError):
+        return 0, 0
+    total = plan["epochs"] * plan["batches"]
+    return min(total, _curve_text(directory).count('"mode": "opt"')), total
+
+
+def schedule(settings: MaceSettings, warm: bool) -> tuple[int, int]:
+    """Number of epochs, and the epoch from which the second stage's weights hold.
+
+    A warm start shortens both stages alike.
+    """
+    if not warm:
+        return settings.epochs, settings.second_stage_epoch
+    epochs = max(1, round(settings.retrain_fraction * settings.epochs))
+    second_stage_share = max(0.0, 1 - settings.second_stage_epoch / settings.epochs)
+    return epochs, epochs - round(second_stage_share * epochs)
+
+
+def seconds(settings: MaceSettings, n_atoms: int) -> float:
+    """Rough time of a training on one core, s, for frames with ``n_atoms`` atoms in all: for planning only."""
+    channels = int(settings.hidden_irreps.split("x")[0])
+    per_atom_epoch = 2.0e-3 * (settings.r_max_A / 4.5) ** 3 * max(0.5, channels / 16)
+    return 15.0 + settings.epochs * n_atoms * per_atom_epoch * (1 if settings.dtype == "float32" else 2)
+
+
+def command_line(
+    settings: MaceSettings,
+    seed: int,
+    epochs: int,
+    second_stage: int,
+    energies: Mapping[str, float],
+    device: str = "cpu",
+    start_from: Path | None = None,
+) -> list[str]:
+    """The program and its arguments; it runs in the directory with ``train.xyz`` and ``stop.xyz``."""
+    by_number = {atomic_numbers[element]: float(value) for element, value in energies.items()}
+    options: dict[str, Any] = {
+        "name": _NAME,
+        "model": "ScaleShiftMACE",
+        "train_file": "train.xyz",
+        "valid_file": "stop.xyz",
+        "energy_key": frames.ENERGY,
+        "forces_key": frames.FORCES,
+        "E0s": str(by_number),
+        "hidden_irreps": settings.hidden_irreps,
+        "r_max": settings.r_max_A,
+        "max_ell": settings.max_ell,
+        "correlation": settings.correlation,
+        "loss": "weighted",
+        "energy_weight": settings.energy_weight,
+        "forces_weight": settings.forces_weight,
+        "lr": settings.learning_rate,
+        "batch_size": settings.batch_size,
+        "valid_batch_size": settings.batch_size,
+        "max_num_epochs": epochs,
+        "ema_decay": settings.ema_decay,
+        "default_dtype": settings.dtype,
+        "device": device,
+        "seed": seed,
+        "num_workers": 0,
+        "model_dir": "models",
+        "skip_evaluate_heads": "Default",  # no last pass over all frames: validation has frames of its own
+        "plot": False,
+    }
+    flags = ["--ema", "--save_cpu"]
+    if second_stage < epochs:
+        flags.append("--swa")
+        options |= {
+            "start_swa": second_stage,
+            "swa_lr": settings.second_stage_learning_rate,
+            "swa_energy_weight": settings.second_stage_energy_weight,
+            "swa_forces_weight": settings.second_stage_forces_weight,
+        }
+    if start_from is not None:
+        options |= {
+            "foundation_model": str(Path(start_from).absolute()),
+            "multiheads_finetuning": False,
+            "E0s": "foundation",
+            "lr": settings.retrain_learning_rate,
+        }
+    return ["mace_run_train", *(f"--{key}={value}" for key, value in options.items()), *flags]
+
+
+def atom_energies(labelled: Sequence[Atoms], elements: Sequence[str]) -> dict[str, float]:
+    """Energy per element that MACE subtracts before it learns, eV.
+
+    The least-squares solution of :math:`E = \\sum_z n_z E_z` of smallest norm over the frames. Where all frames
+    have one composition (or, with several, as many combinations as charge neutrality forbids) the split between
+    elements is not determined by the data, and only sums over compositions like those of training mean
+    something: energies of single ions or other liquids by such a model do not.
+    """
+    counts = np.array([[frame.get_chemical_symbols().count(z) for z in elements] for frame in labelled], dtype=float)
+    totals = np.array([frame.info[frames.ENERGY] for frame in labelled])
+    solution = np.linalg.lstsq(counts, totals, rcond=1e-8)[0]
+    return dict(zip(elements, solution.tolist(), strict=True))
+
+
+def parse_curve(text: str) -> list[curve.Point]:
+    """The learning curve in MACE's JSON lines; an unfinished last line is left out."""
+    train_losses: dict[int, list[float]] = defaultdict(list)
+    points = []
+    for line in text.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        epoch = record.get("epoch")
+        if epoch is None:  # the evaluation before any training
+            continue
+        if record["mode"] == "opt":
+            train_losses[epoch].append(record["loss"])
+        elif record["mode"] == "eval":
+            points.append(
+                curve.Point(
+                    step=epoch + 1,
+                    train_loss=float(np.mean(train_losses[epoch])) if train_losses[epoch] else math.nan,
+                    stop_loss=record["loss"],
+                    energy_rmse_eV_atom=record["rmse_e_per_atom"],
+                    force_rmse_eV_A=record["rmse_f"],
+                )
+            )
+    return points
+
+
+def _for_mace(frame: Atoms) -> Atoms:
+    """Structure and labels only: MACE reads meaning into some names of ``info``, such as ``head``."""
+    bare = Atoms(numbers=frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
+    bare.info[frames.ENERGY] = frame.info[frames.ENERGY]
+    bare.arrays[frames.FORCES] = frame.arrays[frames.FORCES]
+    return bare
+
+
+def _clear(directory: Path) -> None:
+    """Make the directory, and remove what a training that was killed there has left: MACE appends to it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in ("results", "checkpoints", "models", "logs"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+
+
+def _curve_text(directory: Path) -> str:
+    return "".join(path.read_text() for path in sorted((Path(directory) / "results").glob("*_train.txt")))
+
+
+def _keep_model(directory: Path, two_stages: bool) -> Path:
+    made = directory / "models" / f"{_NAME}{'_stagetwo' if two_stages else ''}.model"
+    if not made.is_file():
+        raise DidNotFinish("MACE left no model", directory, programs.last_lines(directory / _LOG))
+    os.replace(made, directory / MODEL)
+    for name in ("checkpoints", "models"):  # several times the model's size, and of no further use
+        shutil.rmtree(directory / name, ignore_errors=True)
+    return directory / MODEL

@@ -1,0 +1,62 @@
+"""What all tests share: small boxes, small real models, and what happens when a program is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ilforge import frames, programs
+from ilforge.errors import MissingProgram
+from ilforge.liquid.liquid import Liquid
+from support import models
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Skip tests marked ``program(name)`` where the program is missing, saying which and how to get it."""
+    for marker in item.iter_markers("program"):
+        try:
+            programs.find(marker.args[0])
+        except MissingProgram as error:
+            pytest.skip(str(error))
+
+
+@pytest.fixture
+def one_pair():
+    """One PYR14+ and one BF4- in a box of 8.5 Å, 35 atoms, away from any minimum."""
+    return frames.read(DATA / "one_pair.xyz")[0]
+
+
+@pytest.fixture
+def two_pairs():
+    """Two PYR14+ and two BF4- in a box of 9.5 Å, 70 atoms, away from any minimum."""
+    return frames.read(DATA / "two_pairs.xyz")[0]
+
+
+@pytest.fixture(scope="session")
+def topology_of():
+    """Topology of a frame, by what its ``ions`` say."""
+    return lambda frame: Liquid.from_label(frame.info["ions"]).topology
+
+
+@pytest.fixture(scope="session")
+def tiny_mace_model(tmp_path_factory):
+    """File of a MACE model with random weights that knows the elements of PYR14BF4; cutoff 4.5 Å."""
+    return models.write_mace_model(tmp_path_factory.mktemp("mace") / "tiny.model")
+
+
+@pytest.fixture(scope="session")
+def tiny_deepmd_models(tmp_path_factory):
+    """Files of two DeePMD models that differ in their seeds, hardly trained; cutoff 4.5 Å."""
+    programs.find("dp")
+    frame = frames.read(DATA / "one_pair.xyz")[0]
+    return models.write_deepmd_models(tmp_path_factory.mktemp("deepmd"), models.labelled(frame, 3), seeds=(1, 2))
+
+
+@pytest.fixture(scope="session")
+def tiny_deepmd_model(tiny_deepmd_models):
+    """File of one of these."""
+    return tiny_deepmd_models[0]

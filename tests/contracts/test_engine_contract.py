@@ -1,0 +1,150 @@
+"""What every engine must do, whatever moves the atoms: the same files, times and rules, and the same way back."""
+
+from __future__ import annotations
+
+import filecmp
+import time
+
+import numpy as np
+import pytest
+
+from ilforge import frames
+from ilforge.dynamics import ENGINES, Trajectory
+from ilforge.errors import SettingsError
+from support import md
+
+FILES = {"topology.pdb", "trajectory.dcd", "thermo.csv", "run.json", "last.xyz"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.program("lmp")] if name == "lammps" else []) for name in ENGINES],
+)
+def engine(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def spec(engine, request):
+    """A potential that the engine can run."""
+    if engine == "lammps":
+        return md.deepmd(request.getfixturevalue("tiny_deepmd_model"))
+    return md.CLP
+
+
+@pytest.fixture(scope="module")
+def start():
+    return md.warm_box()
+
+
+@pytest.fixture(scope="module")
+def trajectory(engine, spec, start, tmp_path_factory):
+    return md.run(spec, engine, start, md.short(), tmp_path_factory.mktemp(engine) / "run")
+
+
+def test_the_same_files_for_every_engine_and_none_half_done(trajectory):
+    assert {path.name for path in trajectory.directory.iterdir() if path.is_file()} == FILES
+    info = trajectory.info()
+    assert info["finished"] is True and info["fault"] is None
+    assert info["species"] == ["PYR14", "PYR14", "BF4", "BF4"]
+    assert info["engine"]["name"] == info["run_by"]
+
+
+def test_frames_times_and_bonds_as_asked_for(trajectory):
+    universe = trajectory.universe()
+    assert universe.trajectory.n_frames == 20
+    assert universe.trajectory.dt == pytest.approx(0.005)
+    times = [step.time for step in universe.trajectory]
+    thermo = trajectory.thermo()
+    np.testing.assert_allclose(times, thermo["time_ps"], atol=1e-6)
+    np.testing.assert_allclose(thermo["time_ps"], 0.005 * np.arange(1, 21), atol=1e-9)
+    topology = md.liquid().topology
+    assert list(universe.residues.resnames) == list(topology.species)
+    assert list(universe.atoms.names) == list(topology.names)
+    np.testing.assert_allclose(universe.atoms.masses, topology.masses)
+    assert {tuple(sorted(bond)) for bond in universe.bonds.indices.tolist()} == {
+        tuple(sorted(bond)) for bond in topology.bonds.tolist()
+    }
+
+
+def test_molecules_are_whole_and_never_jump(engine, start, trajectory):
+    universe, topology = trajectory.universe(), md.liquid().topology
+    positions = np.array([step.positions for step in universe.trajectory])
+    assert np.abs(positions[0] - start.positions).max() < 3.0
+    assert np.abs(np.diff(positions, axis=0)).max() < 1.0
+    if engine != "lammps":  # its hardly trained model holds no molecule together
+        i, j = topology.bonds.T
+        assert np.linalg.norm(positions[:, i] - positions[:, j], axis=-1).max() < 2.5
+    assert len(np.unique(positions[:, 0, 0])) == 20
+
+
+def test_the_temperature_is_that_of_the_velocities_and_about_the_set_one(trajectory):
+    thermo = trajectory.thermo()
+    # 207 degrees of freedom: 10 % in one frame, and the run is short
+    assert thermo["temperature_K"].mean() == pytest.approx(423, rel=0.25)
+    last = frames.read(trajectory.last_file)[0]
+    assert last.get_kinetic_energy() == pytest.approx(thermo["kinetic_energy_eV"][-1], rel=2e-3)
+    assert last.get_volume() == pytest.approx(thermo["volume_A3"][-1], rel=1e-6)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_gives_another(engine, spec, start, trajectory, tmp_path):
+    brief = md.short(length_ps=0.05)  # the first ten frames
+    again = md.run(spec, engine, start, brief, tmp_path / "again")
+    other = md.run(spec, engine, start, md.short(length_ps=0.05, seed=4), tmp_path / "other")
+    first = trajectory.thermo()["potential_energy_eV"][:10]
+    assert np.array_equal(again.thermo()["potential_energy_eV"], first)
+    assert not np.allclose(other.thermo()["potential_energy_eV"], first)
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(engine, spec, start, trajectory, tmp_path):
+    directory = tmp_path / "run"
+    md.run_and_be_killed(spec, engine, start, md.short(), directory, at_frame=10)
+    assert not (directory / "run.json").exists()
+    time.sleep(0.2)
+    assert md.processes_in(directory) == []  # no program goes on writing there
+    with open(directory / "trajectory.dcd", "ab") as file:
+        file.write(b"half a frame")
+    resumed = md.run(spec, engine, start, md.short(), directory)
+    for name in ("trajectory.dcd", "thermo.csv", "last.xyz", "topology.pdb"):
+        assert filecmp.cmp(directory / name, trajectory.directory / name, shallow=False), name
+    assert {path.name for path in directory.iterdir() if path.is_file()} == FILES
+    assert resumed.info()["n_frames"] == 20
+
+
+def test_a_run_that_has_ended_is_not_run_again_and_not_taken_for_another(engine, spec, start, trajectory):
+    before = trajectory.run_file.stat().st_mtime_ns
+    assert md.run(spec, engine, start, md.short(), trajectory.directory) == Trajectory(trajectory.directory)
+    assert trajectory.run_file.stat().st_mtime_ns == before
+    with pytest.raises(SettingsError, match="holds a run with another"):
+        md.run(spec, engine, start, md.short(temperature_K=300.0), trajectory.directory)
+
+
+def test_npt_changes_the_volume_and_says_so_everywhere(engine, spec, start, tmp_path):
+    # strains by finite differences make the ASE engine slow with CL&P
+    steps = {"length_ps": 0.02, "equilibration_ps": 0.0, "interval_ps": 0.01} if engine == "ase" else {"length_ps": 0.1}
+    trajectory = md.run(spec, engine, start, md.short(ensemble="NPT", **steps), tmp_path / "run")
+    volumes = trajectory.thermo()["volume_A3"]
+    assert np.ptp([start.get_volume(), *volumes]) > 0
+    sides = [step.dimensions[:3].prod() for step in trajectory.universe().trajectory]
+    np.testing.assert_allclose(sides, volumes, rtol=1e-5)
+
+
+def test_an_explosion_ends_the_run_and_is_told_not_raised(engine, spec, tmp_path):
+    # atoms that should hardly move, in a structure far from rest
+    protocol = md.short(temperature_K=1.0, equilibration_ps=0.0, interval_ps=0.001, length_ps=0.1)
+    trajectory = md.run(spec, engine, md.packed_box(), protocol, tmp_path / "run")
+    fault, info = trajectory.fault, trajectory.info()
+    assert info["finished"] is False
+    assert "1 K was set" in fault["message"] and 0 < fault["time_ps"] < 0.1
+    assert " of PYR14 #" in " ".join(fault["atoms"]) or " of BF4 #" in " ".join(fault["atoms"])
+    assert {path.name for path in trajectory.directory.iterdir() if path.is_file()} == FILES
+    assert len(trajectory.thermo()["time_ps"]) == info["n_frames"] < 100
+    assert trajectory.universe().trajectory.n_frames == max(1, info["n_frames"])  # without any, the start
+
+
+def test_what_an_engine_cannot_do_is_refused_in_words(engine, spec, start, tmp_path):
+    others = {"openmm": "lammps", "ase": "lammps", "lammps": "openmm"}
+    with pytest.raises(SettingsError, match=f"engine = '{others[engine]}' cannot run {spec['kind']}"):
+        md.run(spec, others[engine], start, md.short(), tmp_path / "run")
+    with pytest.raises(SettingsError, match="does not list the atoms of the liquid"):
+        md.run(spec, engine, start[:-1], md.short(), tmp_path / "run")

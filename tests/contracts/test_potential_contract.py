@@ -1,0 +1,228 @@
+"""What every potential owes: each registered one passes all of these, and a new one is a line in ``CASES``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from ilforge.potentials import POTENTIALS, Potential, create, digest
+
+DIGESTS = """
+import json, sys
+from ilforge.potentials import create, digest
+print(json.dumps([digest(create(spec)) for spec in json.load(sys.stdin)]))
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to make a potential, and how exact it is.
+
+    Attributes
+    ----------
+    spec
+        For ``create``; ``"MACE"`` and ``"DEEPMD0"``, ``"DEEPMD1"`` stand for small model files.
+    energy, force
+        Largest difference between numbers that should be equal, eV and eV/Å.
+    step
+        Displacement of central differences, Å.
+    gradient, stress
+        Largest difference from a central difference, eV/Å and eV/Å^3.
+    """
+
+    spec: dict
+    energy: float
+    force: float
+    step: float
+    gradient: float
+    stress: float
+
+
+CASES = {
+    # a mesh is not moved along with the atoms: energies vary by its tolerance
+    "clp": Case({"kind": "clp", "cutoff_A": 4.0}, 1e-5, 2e-4, 1e-3, 1e-4, 1e-6),
+    "xtb": Case({"kind": "xtb", "method": "GFN1-xTB"}, 1e-5, 1e-3, 5e-3, 2e-3, 1e-5),
+    "mace-float32": Case({"kind": "mace", "path": "MACE"}, 1e-5, 1e-5, 1e-2, 1e-4, 1e-6),
+    "mace-float64": Case({"kind": "mace", "path": "MACE", "dtype": "float64"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
+    "deepmd": Case({"kind": "deepmd", "path": "DEEPMD0"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
+    "committee": Case(
+        {"kind": "committee", "members": [{"kind": "deepmd", "path": f"DEEPMD{k}"} for k in (0, 1)]},
+        1e-8, 1e-8, 1e-3, 1e-6, 1e-8,
+    ),
+}  # fmt: skip
+
+
+def filled(value, files):
+    """The spec with model files in the place of the names that stand for them, and their digests."""
+    if isinstance(value, list):
+        return [filled(item, files) for item in value]
+    if not isinstance(value, dict):
+        return value
+    value = {key: filled(item, files) for key, item in value.items()}
+    if "path" in value:
+        path = files(value["path"])
+        value |= {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return value
+
+
+@pytest.fixture(scope="module")
+def files(request):
+    """Model file of a name; models are made when they are first wanted."""
+
+    def find(name):
+        if name == "MACE":
+            return request.getfixturevalue("tiny_mace_model")
+        return request.getfixturevalue("tiny_deepmd_models")[int(name[-1])]
+
+    return find
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    return CASES[request.param]
+
+
+@pytest.fixture(scope="module")
+def potential(case, files):
+    return create(filled(case.spec, files))
+
+
+@pytest.fixture(scope="module")
+def calculator_for(potential, topology_of):
+    """The potential's calculator for a frame, one for each composition."""
+    made = {}
+
+    def get(frame):
+        ions = frame.info["ions"]
+        if ions not in made:
+            made[ions] = potential.calculator(topology_of(frame), threads=1)
+        return made[ions]
+
+    return get
+
+
+def displaced(frame, displacements):
+    copy = frame.copy()
+    copy.positions += displacements
+    return copy
+
+
+def strained(frame, strain):
+    copy = frame.copy()
+    copy.set_cell(frame.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    return copy
+
+
+def test_every_registered_potential_is_tested():
+    assert {case.spec["kind"] for case in CASES.values()} == set(POTENTIALS)
+
+
+def test_it_is_a_potential(potential, case):
+    assert isinstance(potential, Potential)
+    assert potential.kind == case.spec["kind"]
+    assert 0 < potential.seconds_per_frame(70) < potential.seconds_per_frame(350) < 1000
+
+
+def test_forces_are_minus_the_gradient(one_pair, calculator_for, case):
+    calculator, rng = calculator_for(one_pair), np.random.default_rng(5)
+    forces = calculator.get_forces(one_pair)
+    together = rng.normal(size=forces.shape) / np.sqrt(forces.size)
+    moves = [together] + [np.zeros_like(forces) for _ in range(3)]
+    for move, atom in zip(moves[1:], rng.choice(len(one_pair), 3, replace=False), strict=True):
+        move[atom, rng.integers(3)] = 1.0
+    for move in moves:
+        ahead, behind = (
+            calculator.get_potential_energy(displaced(one_pair, sign * case.step * move)) for sign in (1, -1)
+        )
+        assert np.sum(forces * move) == pytest.approx((behind - ahead) / (2 * case.step), abs=case.gradient)
+
+
+def test_stress_is_the_strain_derivative(one_pair, calculator_for, case, potential):
+    if not potential.has_stress:
+        pytest.skip(f"{potential.kind} gives no stress")
+    calculator, step = calculator_for(one_pair), case.step / 20
+    stress = calculator.get_stress(one_pair)
+    assert stress.shape == (6,)
+    for seed in (1, 2):
+        strain = np.random.default_rng(seed).normal(size=(3, 3))
+        strain = (strain + strain.T) / np.linalg.norm(strain + strain.T)
+        ahead, behind = (calculator.get_potential_energy(strained(one_pair, sign * step * strain)) for sign in (1, -1))
+        xx, yy, zz, yz, xz, xy = stress
+        work = np.sum(strain * np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]))
+        difference = (ahead - behind) / (2 * step) / one_pair.get_volume()
+        assert work == pytest.approx(difference, abs=case.stress)
+
+
+def test_it_does_not_matter_where_the_box_begins(one_pair, calculator_for, case):
+    calculator, rng = calculator_for(one_pair), np.random.default_rng(3)
+    energy, forces = calculator.get_potential_energy(one_pair), calculator.get_forces(one_pair)
+    images = rng.integers(-1, 2, size=(len(one_pair), 3)) @ one_pair.cell.array
+    moved = displaced(one_pair, images + rng.uniform(-5, 5, size=3))
+    assert calculator.get_potential_energy(moved) == pytest.approx(energy, abs=case.energy)
+    np.testing.assert_allclose(calculator.get_forces(moved), forces, atol=case.force)
+
+
+def test_identical_ions_can_be_exchanged(two_pairs, topology_of, calculator_for, case):
+    calculator, topology = calculator_for(two_pairs), topology_of(two_pairs)
+    energy, forces = calculator.get_potential_energy(two_pairs), calculator.get_forces(two_pairs)
+    order = np.concatenate([topology.atoms_of(molecule) for molecule in (1, 0, 3, 2)])
+    exchanged = two_pairs.copy()
+    exchanged.positions = two_pairs.positions[order]
+    assert calculator.get_potential_energy(exchanged) == pytest.approx(energy, abs=case.energy)
+    np.testing.assert_allclose(calculator.get_forces(exchanged), forces[order], atol=case.force)
+
+
+def test_results_do_not_depend_on_earlier_frames(one_pair, calculator_for, potential, topology_of):
+    calculator = calculator_for(one_pair)
+    calculator.get_forces(displaced(one_pair, 0.1))
+    used = calculator.get_potential_energy(one_pair), calculator.get_forces(one_pair)
+    fresh = potential.calculator(topology_of(one_pair), threads=1)
+    assert fresh.get_potential_energy(one_pair) == pytest.approx(used[0], rel=1e-13)
+    np.testing.assert_allclose(fresh.get_forces(one_pair), used[1], rtol=0, atol=1e-10)
+
+
+def test_frames_are_left_as_they_are(one_pair, calculator_for, potential):
+    one_pair.info["note"] = "kept"
+    one_pair.arrays["mark"] = np.arange(len(one_pair))
+    before, calculator = one_pair.copy(), calculator_for(one_pair)
+    calculator.get_forces(one_pair)[:] = 0.0
+    if potential.has_stress:
+        calculator.get_stress(one_pair)
+    assert one_pair.calc is None
+    assert one_pair.info == before.info
+    assert (one_pair.cell.array == before.cell.array).all() and (one_pair.pbc == before.pbc).all()
+    assert set(one_pair.arrays) == set(before.arrays)
+    for key, values in before.arrays.items():
+        np.testing.assert_array_equal(one_pair.arrays[key], values)
+
+
+def test_it_crosses_to_another_process(potential):
+    copy = pickle.loads(pickle.dumps(potential))
+    assert copy == potential
+    assert digest(copy) == digest(potential)
+
+
+def test_its_description_is_json_and_its_digest_the_same_in_every_process(files):
+    specs = [filled(case.spec, files) for case in CASES.values()]
+    potentials = [create(spec) for spec in specs]
+    for each in potentials:
+        assert json.loads(json.dumps(each.describe())) == each.describe()
+    said = subprocess.run(
+        [sys.executable, "-c", DIGESTS],
+        input=json.dumps(specs),
+        env={**os.environ, "PYTHONHASHSEED": "77"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ours = [digest(each) for each in potentials]
+    assert json.loads(said.stdout) == ours
+    assert len(set(ours)) == len(ours)

@@ -1,0 +1,94 @@
+"""The recorded files: what other programs read in them, and what is done with damaged ones."""
+
+from __future__ import annotations
+
+import MDAnalysis
+import numpy as np
+import pytest
+
+from ilforge.dynamics import dcd
+from ilforge.dynamics.motion import Exploded, Sample
+from ilforge.dynamics.recording import Recorder, pdb_text
+from ilforge.dynamics.simulation import Job
+from ilforge.errors import SettingsError
+from ilforge.liquid.liquid import Liquid
+from ilforge.potentials.clp import Clp
+from support import md
+
+
+def _job(directory):
+    return Job(Clp(4.0), md.packed_box(), md.liquid().topology, md.short(), directory=directory)
+
+
+def _sample(shift: float) -> Sample:
+    box = md.packed_box()
+    return Sample(box.positions + shift, np.zeros((70, 3)), box.cell.array, -1.0, 0.5, 400.0)
+
+
+def test_a_dcd_file_is_read_by_others_and_can_be_cut_and_continued(tmp_path):
+    path, rng = tmp_path / "a.dcd", np.random.default_rng(0)
+    positions, cell = rng.normal(scale=20, size=(3, 5, 3)), np.diag([10.0, 11.0, 12.0])
+    path.write_bytes(dcd.header(5, 20, 0.5) + b"".join(dcd.frame(frame, cell) for frame in positions) + b"torn")
+    dcd.cut(path, 5, 2)
+    with open(path, "ab") as file:
+        file.write(dcd.frame(-positions[2], cell))
+    with open(path, "r+b") as file:
+        dcd.set_n_frames(file, 3)
+    assert dcd.count(path, 5) == 3
+    universe = MDAnalysis.Universe.empty(5, trajectory=True)
+    universe.load_new(str(path))
+    read = np.array([step.positions for step in universe.trajectory])
+    np.testing.assert_allclose(read, [*positions[:2], -positions[2]], rtol=1e-6)
+    np.testing.assert_allclose(universe.dimensions, [10, 11, 12, 90, 90, 90])
+    assert universe.trajectory.dt == pytest.approx(0.01, rel=1e-6)
+    assert universe.trajectory[0].time == pytest.approx(0.01, rel=1e-6)
+
+
+def test_names_and_bonds_survive_the_pdb_file(tmp_path):
+    liquid = Liquid.of({"PYR14": 1, "Li": 1, "TFSI": 2})
+    topology = liquid.topology
+    positions = np.random.default_rng(0).uniform(0, 20, size=(topology.n_atoms, 3))
+    (tmp_path / "a.pdb").write_text(pdb_text(topology, positions, np.eye(3) * 20))
+    universe = MDAnalysis.Universe(str(tmp_path / "a.pdb"))
+    assert tuple(universe.atoms.names) == topology.names
+    assert tuple(universe.atoms.elements) == topology.symbols
+    assert len(universe.residues) == 4
+    np.testing.assert_allclose(universe.atoms.positions, positions, atol=6e-4)
+    assert sorted(map(tuple, universe.bonds.indices)) == sorted(tuple(sorted(b)) for b in topology.bonds.tolist())
+
+
+def test_frames_after_the_last_checkpoint_do_not_count(tmp_path):
+    first = Recorder(_job(tmp_path), {"a": 1})
+    for shift in (0.0, 1.0):
+        first.append(_sample(shift))
+    first.save(b"state\nof any bytes")
+    first.append(_sample(2.0))  # and then the process dies
+    first._sync()
+    second = Recorder(_job(tmp_path), {"a": 1})
+    assert (second.n_frames, second.state) == (2, b"state\nof any bytes")
+    second.append(_sample(5.0))
+    trajectory = second.close(Exploded("too hot", 0.015, ("C1 of PYR14 #1",)), {"name": "none"})
+    assert trajectory.fault["message"] == "At 0.015 ps: too hot. Fastest atoms: C1 of PYR14 #1."
+    assert trajectory.info()["n_frames"] == 3
+    x = [step.positions[0, 0] for step in trajectory.universe().trajectory]
+    np.testing.assert_allclose(np.diff(x), [1.0, 4.0], atol=1e-5)
+    np.testing.assert_allclose(trajectory.thermo()["time_ps"], [0.005, 0.01, 0.015])
+
+
+def test_a_damaged_checkpoint_and_another_run_are_refused(tmp_path):
+    recorder = Recorder(_job(tmp_path), {"a": 1})
+    recorder.append(_sample(0.0))
+    recorder.save(b"state")
+    with pytest.raises(SettingsError, match="holds a run with another start"):
+        Recorder(_job(tmp_path), {"a": 2})
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    with pytest.raises(SettingsError, match="is damaged"):
+        Recorder(_job(tmp_path), {"a": 1})
+
+
+def test_a_folder_without_a_run_says_so(tmp_path):
+    from ilforge.dynamics import load
+
+    with pytest.raises(SettingsError, match="holds no run that has ended"):
+        load(tmp_path)

@@ -1,0 +1,120 @@
+"""Labels from and to other programs: units, signs, and nothing taken for zero."""
+
+from __future__ import annotations
+
+import ase.io
+import numpy as np
+import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from ilforge import frames
+from ilforge.errors import SettingsError
+from ilforge.labelling.exchange import (
+    export_deepmd,
+    export_extxyz,
+    import_deepmd,
+    import_extxyz,
+    virial_from_stress,
+)
+from ilforge.potentials import create
+from support.labels import labelled_frame
+
+ELEMENTS = ("H", "B", "C", "N", "F")
+
+
+def same_labels(a, b, tolerance=1e-8):
+    assert a.info[frames.ENERGY] == pytest.approx(b.info[frames.ENERGY], abs=tolerance)
+    np.testing.assert_allclose(a.arrays[frames.FORCES], b.arrays[frames.FORCES], atol=tolerance)
+    np.testing.assert_allclose(a.info[frames.STRESS], b.info[frames.STRESS], atol=tolerance)
+
+
+def test_deepmd_systems_there_and_back(tmp_path):
+    members = [labelled_frame(number) for number in range(4)]
+    for number in (1, 3):  # two compositions, mixed
+        members[number].numbers = members[1].numbers
+    for number in (0, 2):
+        members[number].numbers = members[0].numbers
+    folders = export_deepmd(tmp_path, members, ELEMENTS)
+    assert len(folders) == 2
+    back = import_deepmd(tmp_path)
+    by_digest = {frames.digest(frame): frame for frame in back}
+    assert len(by_digest) == 4
+    for frame in members:
+        same_labels(by_digest[frames.digest(frame)], frame)
+    assert len({frame.info["parent"] for frame in back}) == 2
+    assert len({frame.info["parent"] for frame in import_deepmd(tmp_path, independent=True)}) == 4
+
+
+def test_virial_is_minus_the_strain_derivative_of_the_energy(two_pairs, topology_of):
+    """DeePMD's virial is -dE/d(strain); the stress of a real potential must turn into just that."""
+    two_pairs.calc = create({"kind": "clp", "cutoff_A": 4.0}).calculator(topology_of(two_pairs))
+    virial = virial_from_stress(two_pairs.get_stress(), two_pairs.get_volume())
+    step = 1e-4
+    for i, j in ((0, 0), (2, 2), (1, 2)):
+        energies = []
+        for sign in (1, -1):
+            strain = np.eye(3)
+            strain[i, j] += sign * step / 2
+            strain[j, i] += sign * step / 2
+            strained = two_pairs.copy()
+            strained.set_cell(two_pairs.cell.array @ strain, scale_atoms=True)
+            strained.calc = two_pairs.calc
+            energies.append(strained.get_potential_energy())
+        assert virial[i, j] == pytest.approx(-(energies[0] - energies[1]) / (2 * step), abs=2e-3)
+
+
+def test_deepmd_virials_only_where_every_frame_has_one(tmp_path):
+    members = [labelled_frame(0), labelled_frame(1)]
+    members[1].numbers = members[0].numbers
+    del members[1].info[frames.STRESS]
+    (folder,) = export_deepmd(tmp_path, members, ELEMENTS)
+    assert not (folder / "set.000" / "virial.npy").exists()
+    assert frames.STRESS not in import_deepmd(tmp_path)[0].info
+
+
+def test_deepmd_system_without_forces_is_refused(tmp_path):
+    (folder,) = export_deepmd(tmp_path, [labelled_frame(0)], ELEMENTS)
+    (folder / "set.000" / "force.npy").unlink()
+    with pytest.raises(SettingsError, match="no force"):
+        import_deepmd(tmp_path)
+    with pytest.raises(SettingsError, match=r"type\.raw"):
+        import_deepmd(tmp_path / "nowhere")
+
+
+def test_extxyz_there_and_back(tmp_path):
+    members = [labelled_frame(number) for number in range(3)]
+    export_extxyz(tmp_path / "a.xyz", members)
+    back = import_extxyz(
+        tmp_path / "a.xyz", energy=frames.ENERGY, forces=frames.FORCES, stress=frames.STRESS
+    )  # fmt: skip
+    for ours, theirs in zip(members, back, strict=True):
+        same_labels(ours, theirs)
+        assert theirs.info["parent"] == ours.info["parent"]
+
+
+def test_extxyz_of_another_program(tmp_path):
+    """ASE hides ``energy`` and ``forces`` in a calculator when it reads them: they must be found there."""
+    members = [labelled_frame(number) for number in range(3)]
+    foreign = []
+    for frame in members:
+        bare = frame.copy()
+        bare.info.clear()
+        del bare.arrays[frames.FORCES]
+        bare.calc = SinglePointCalculator(
+            bare, energy=frame.info[frames.ENERGY], forces=frame.arrays[frames.FORCES],
+            stress=frame.info[frames.STRESS],
+        )  # fmt: skip
+        foreign.append(bare)
+    ase.io.write(tmp_path / "aimd.xyz", foreign, format="extxyz")
+    back = import_extxyz(tmp_path / "aimd.xyz", kind="nEQ")
+    for ours, theirs in zip(members, back, strict=True):
+        same_labels(ours, theirs)
+        assert theirs.info["kind"] == "nEQ"
+        assert theirs.info["parent"] == "aimd"
+    assert import_extxyz(tmp_path / "aimd.xyz", independent=True)[2].info["parent"] == "aimd/2"
+
+
+def test_extxyz_under_the_wrong_key_is_refused_and_says_what_is_there(tmp_path):
+    export_extxyz(tmp_path / "a.xyz", [labelled_frame(0)])
+    with pytest.raises(SettingsError, match="has no energy 'dft_energy'; it has .*REF_energy"):
+        import_extxyz(tmp_path / "a.xyz", energy="dft_energy", forces=frames.FORCES)

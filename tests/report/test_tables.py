@@ -1,0 +1,108 @@
+"""Tables print what the records say, and nothing that must not be quoted."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ilforge.report import key_numbers, tables
+from ilforge.report.inventory import frames_table, rejections_table
+from ilforge.report.sections import palette_of
+from ilforge.report.wording import duration, number, unit_name, with_error
+from ilforge.results import Estimate, Record
+
+
+def record(**changes):
+    estimate = Estimate(1.0371, 0.0032, 31.0, "g/cm^3")
+    labels = {"quantity": "density", "liquid": "PYR14BF4", "potential": "clp", "temperature_K": 423.0}
+    return Record.of(estimate, **{**labels, **changes})
+
+
+def test_a_converged_number_is_printed_with_its_error():
+    assert tables.cell(record()).text == "1.037 ± 0.003"
+    assert tables.cell(record(value=0.0021, error=0.0001, unit="eV/atom")).text == "2.10 ± 0.10"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"converged": False}, {"value": math.nan}, {"converged": False, "value": math.nan}]
+)
+def test_what_did_not_converge_is_never_printed(changes):
+    cell = tables.cell(record(note="run five times longer", **changes))
+    assert cell.tone == "refused" and cell.note == "run five times longer"
+    assert not any(character.isdigit() for character in cell.text)
+
+
+def test_a_number_from_an_unphysical_run_is_not_quoted(content):
+    density = next(r for r in content.records if (r.quantity, r.potential) == ("density", "deepmd"))
+    assert density.converged
+    cell = tables.cell(density, content)
+    assert cell.text == "run unphysical" and "cavity" in cell.note and "kept its bonds" not in cell.note
+    void = next(r for r in content.records if (r.quantity, r.potential) == ("largest_cavity_radius", "deepmd"))
+    assert tables.cell(void, content).text == "5.20 ± 0.05"  # what shows the fault is shown
+
+
+def test_the_summary_sets_potentials_side_by_side(content):
+    table = tables.summary(content, palette_of(content))
+    assert [cell.text for cell in table.columns] == ["Quantity", "MACE", "DeePMD", "CL&P"]
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+    assert rows["Density"] == ["not converged", "run unphysical", "1.037 ± 0.003"]
+    mace = next(r for r in content.records if (r.quantity, r.potential, r.dataset, r.iteration, r.species) == (
+        "force_rmse", "mace", "EQ", 1, None))  # fmt: skip
+    assert rows["Force RMSE, EQ frames"][0] == with_error(mace.value, mace.error)
+    assert len(table.footnotes) == len(set(table.footnotes)) == 3
+
+
+def test_key_numbers_are_of_the_last_iteration(content):
+    chosen = key_numbers(content.records, 10)
+    assert len(chosen) == 10
+    assert {r.iteration for r in chosen} == {None, 1}
+    assert all(r.species is None for r in chosen if r.quantity == "force_rmse")
+
+
+def test_the_force_error_is_set_against_the_forces(content):
+    table = tables.error_table(content, palette_of(content), tables.last_iteration(content.records))
+    assert [cell.text for cell in table.columns][:4] == ["Model", "Frames", "Force RMSE", "of RMS force"]
+    share = float(table.rows[0][3].text.split()[0])
+    assert 4 < share < 8
+
+
+def test_elements_have_a_column_each(content):
+    table = tables.element_table(content, palette_of(content), tables.last_iteration(content.records))
+    assert [cell.text for cell in table.columns] == ["Model", "Frames", "H", "B", "C", "N", "F"]
+
+
+def test_protocols_are_named_where_there_are_several(content):
+    records = [record(provenance={"protocol": "npt"}), record(provenance={"protocol": "npt-long"})]
+    table = tables.comparison("", records, content, palette_of(content))
+    assert [row[0].text for row in table.rows] == ["Density, npt", "Density, npt-long"]
+
+
+def test_frames_add_up(content):
+    total = [cell.text for cell in frames_table(content.frames).rows[-1]]
+    assert total == ["All", "", "", "230", "226", "4"]
+    assert [row[-1].text for row in rejections_table(content.frames).rows] == ["2", "1", "1"]
+    assert rejections_table(content.frames[:1]) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (1.0371, 0.0032, "1.037 ± 0.003"),
+        (1.0371, 0.0012, "1.0371 ± 0.0012"),
+        (1.4e-11, 4e-12, "(1.4 ± 0.4) × 10⁻¹¹"),
+        (123.4, 47.0, "120 ± 50"),
+        (-0.5, 0.02, "−0.500 ± 0.020"),
+        (2.0, math.nan, "2.00 (no error)"),
+        (0.001, 0.5, "0.0 ± 0.5"),
+        (math.nan, math.nan, "–"),
+    ],
+)
+def test_errors_set_the_digits(value, error, text):
+    assert with_error(value, error) == text
+
+
+def test_numbers_units_and_times_read_well():
+    assert (number(0.0123), number(12345.0, 2), number(3.2e-8, 2)) == ("0.0123", "12345", "3.2 × 10⁻⁸")
+    assert (unit_name("g/cm^3"), unit_name("A^2/ps"), unit_name("1e-10 m2/s")) == ("g/cm³", "Å²/ps", "10⁻¹⁰ m²/s")
+    assert (duration(0.42), duration(61), duration(7380)) == ("0.4 s", "1 min 01 s", "2 h 03 min")

@@ -1,0 +1,105 @@
+"""EQ and nEQ frames: their provenance, that their molecules are whole, and that a seed means something."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ilforge import frames
+from ilforge.errors import Unphysical
+from ilforge.liquid.connectivity import fragmentation
+from ilforge.potentials.clp import Clp
+from ilforge.sampling.equilibrated import sample_equilibrated
+from ilforge.sampling.nonequilibrated import relax_packed, sample_hot
+from support import md
+
+_PRINT_DIGESTS = """
+from ilforge import frames
+from ilforge.potentials.clp import Clp
+from ilforge.sampling.equilibrated import sample_equilibrated
+from support import md
+found = sample_equilibrated(md.packed_box(), md.liquid(), Clp(4.0), temperature_K=423.0, timestep_fs=1.0,
+                            equilibration_ps=0.3, interval_ps=0.05, n_frames=3, seed=5)
+print(*[frames.digest(frame) for frame in found])
+"""
+
+
+def _equilibrated(seed: int):
+    return sample_equilibrated(
+        md.packed_box(), md.liquid(), Clp(4.0), temperature_K=423.0, timestep_fs=1.0,
+        equilibration_ps=0.3, interval_ps=0.05, n_frames=3, seed=seed,
+    )  # fmt: skip
+
+
+def _hot(**changes):
+    usual = {"temperature_K": 1500.0, "timestep_fs": 1.5, "interval_ps": 0.05, "n_frames": 4, "bond_factor": 1.4}
+    return sample_hot(md.packed_box(), md.liquid(), Clp(4.0), seed=2, **{**usual, **changes})
+
+
+def test_equilibrated_frames_say_where_they_come_from_and_survive_a_file(tmp_path):
+    found = _equilibrated(seed=5)
+    assert len({frames.digest(frame) for frame in found}) == 3
+    for frame in found:
+        assert frame.info == {
+            "ions": "2 PYR14, 2 BF4", "kind": "EQ", "recipe": "nvt", "seed": 5, "parent": "box-1",
+        }  # fmt: skip
+        assert fragmentation(frame, md.liquid().topology, 1.4) is None
+        np.testing.assert_allclose(frame.cell.array, md.packed_box().cell.array)
+    frames.write(tmp_path / "a.xyz", found)
+    read = frames.read(tmp_path / "a.xyz")
+    assert [frames.digest(frame) for frame in read] == [frames.digest(frame) for frame in found]
+
+
+def test_the_same_seed_gives_the_same_frames_in_every_process(pytestconfig):
+    here = [frames.digest(frame) for frame in _equilibrated(seed=5)]
+    there = subprocess.run(
+        [sys.executable, "-c", _PRINT_DIGESTS],
+        cwd=pytestconfig.rootpath / "tests",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert there.stdout.split() == here
+    assert frames.digest(_equilibrated(seed=6)[0]) not in here
+
+
+def test_a_few_steps_take_absurd_forces_out_of_a_packed_box():
+    packed, calculator = md.packed_box(1.3), Clp(4.0).calculator(md.liquid().topology)
+    relaxed = relax_packed(packed, md.liquid(), Clp(4.0), steps=20)
+    before, after = (np.linalg.norm(calculator.get_forces(box), axis=1).max() for box in (packed, relaxed))
+    assert after < min(30, before / 2)
+    assert relaxed.info["kind"] == "nEQ" and relaxed.info["recipe"] == "packed" and relaxed.info["seed"] == 1
+    untouched = relax_packed(packed, md.liquid(), Clp(4.0), steps=0)
+    assert frames.digest(untouched) == frames.digest(packed)
+
+
+def test_hot_frames_are_distorted_but_whole():
+    found, cold = _hot(), _equilibrated(seed=5)
+    assert len(found) == 4
+    for frame in found:
+        assert fragmentation(frame, md.liquid().topology, 1.4) is None
+        assert frame.info["kind"] == "nEQ" and frame.info["recipe"] == "hot"
+        assert frame.info["temperature_K"] == 1500.0
+    assert _bond_spread(found) > 1.3 * _bond_spread(cold)
+
+
+def test_the_heat_is_turned_down_until_no_molecule_comes_apart():
+    found = _hot(n_frames=2, bond_factor=1.12)
+    assert found[0].info["temperature_K"] < 1500.0
+    assert all(fragmentation(frame, md.liquid().topology, 1.12) is None for frame in found)
+
+
+def test_without_any_bearable_heat_it_says_what_to_change():
+    with pytest.raises(Unphysical, match=r"even at 315 K .*broken bond.*hot_timestep_fs"):
+        _hot(n_frames=1, bond_factor=1.04)
+    with pytest.raises(Unphysical, match=r"Even the minimised box .*broken bond.*Raise gate.bond_factor"):
+        _hot(n_frames=1, bond_factor=1.0)
+
+
+def _bond_spread(found) -> float:
+    i, j = md.liquid().topology.bonds.T
+    lengths = np.array([np.linalg.norm(frame.positions[i] - frame.positions[j], axis=1) for frame in found])
+    return float(np.sqrt(lengths.var(axis=0).mean()))

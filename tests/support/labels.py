@@ -1,0 +1,45 @@
+"""Labels with made-up numbers, for what does not depend on where numbers come from."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+
+from ilforge import frames
+from ilforge.labelling.labels import Label
+
+METHOD = {"kind": "invented", "cutoff_A": 4.0}
+
+
+def random_frame(number: int, n_atoms: int = 20, **info) -> Atoms:
+    """A frame of random positions; its ``info`` says what the arguments say."""
+    rng = np.random.default_rng(number)
+    numbers = rng.choice([1, 5, 6, 7, 9], size=n_atoms)
+    frame = Atoms(numbers, positions=rng.uniform(0, 9, (n_atoms, 3)), cell=np.eye(3) * 9.0, pbc=True)
+    frame.info.update(info)
+    return frames.quantize(frame)
+
+
+def random_label(seed: int, n_atoms: int = 20, method: dict | None = None, **changes) -> Label:
+    """A label of a random frame, with random numbers that look like energy, forces and stress."""
+    rng = np.random.default_rng([seed, 1])
+    forces = rng.normal(size=(n_atoms, 3))
+    forces -= forces.mean(axis=0)
+    values = {
+        "frame": random_frame(seed, n_atoms, kind="EQ", recipe="nvt", seed=seed, parent=f"box-{seed % 5}"),
+        "method": method or METHOD,
+        "energy": float(rng.normal(-100.0)),
+        "forces": forces,
+        "stress": rng.normal(scale=0.01, size=6),
+        "converged": True,
+        "cost_s": 0.5,
+    }
+    return Label(**{**values, **changes})
+
+
+def labelled_frame(seed: int, **info) -> Atoms:
+    """A random frame that carries its random label."""
+    label = random_label(seed)
+    frame = label.on(label.frame)
+    frame.info.update(info)
+    return frame

@@ -1,0 +1,116 @@
+"""Short runs of MD for tests, also in processes that are killed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from ilforge import potentials
+from ilforge.dynamics import MdProtocol, Trajectory, run_md
+from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.packing import pack
+from ilforge.sampling.equilibrated import sample_equilibrated
+
+CLP = {"kind": "clp", "cutoff_A": 4.0}
+
+
+def deepmd(path: Path) -> dict[str, Any]:
+    """What makes a potential of a DeePMD model file."""
+    return {"kind": "deepmd", "path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+@functools.cache
+def liquid() -> Liquid:
+    """Two pairs of PYR14 and BF4: 70 atoms."""
+    return Liquid.of({"PYR14": 2, "BF4": 2})
+
+
+@functools.cache
+def _packed(density_g_cm3: float) -> Atoms:
+    return pack(liquid(), density_g_cm3, seed=1)
+
+
+def packed_box(density_g_cm3: float = 1.03) -> Atoms:
+    """A packed box of it."""
+    box = _packed(density_g_cm3).copy()
+    box.info.update(ions=liquid().label, seed=1, parent="box-1")
+    return box
+
+
+@functools.cache
+def _warm() -> Atoms:
+    state = {"temperature_K": 423.0, "timestep_fs": 1.0, "equilibration_ps": 0.5, "interval_ps": 0.1}
+    return sample_equilibrated(packed_box(), liquid(), potentials.create(CLP), **state, n_frames=1, seed=1)[0]
+
+
+def warm_box() -> Atoms:
+    """The packed box after half a picosecond at 423 K."""
+    return _warm().copy()
+
+
+def short(**changes: Any) -> MdProtocol:
+    """A protocol of 20 frames, a checkpoint every ten."""
+    usual: dict[str, Any] = {
+        "ensemble": "NVT",
+        "temperature_K": 423.0,
+        "timestep_fs": 0.5,
+        "length_ps": 0.1,
+        "interval_ps": 0.005,
+        "equilibration_ps": 0.05,
+        "seed": 3,
+        "checkpoint_steps": 100,
+    }
+    return MdProtocol(**{**usual, **changes})
+
+
+def run(spec: dict[str, Any], engine: str, start: Atoms, protocol: MdProtocol, directory: Path) -> Trajectory:
+    """Run MD of the two pairs."""
+    return run_md(potentials.create(spec), start, liquid(), protocol, directory, engine=engine)
+
+
+def run_and_be_killed(
+    spec: dict[str, Any], engine: str, start: Atoms, protocol: MdProtocol, directory: Path, at_frame: int
+) -> None:
+    """Run MD in another process that is killed with SIGKILL once a checkpoint with ``at_frame`` frames is there."""
+    process = multiprocessing.get_context("spawn").Process(
+        target=_run_until_killed, args=(spec, engine, start, protocol, directory, at_frame)
+    )
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def processes_in(directory: Path) -> list[int]:
+    """Processes whose working directory is inside ``directory``."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            inside = Path(os.readlink(entry)).is_relative_to(directory)
+        except OSError:
+            continue  # ended, or not ours
+        if inside:
+            found.append(int(entry.parent.name))
+    return found
+
+
+def _run_until_killed(
+    spec: dict[str, Any], engine: str, start: Atoms, protocol: MdProtocol, directory: Path, at_frame: int
+) -> None:
+    def watch() -> None:
+        checkpoint = directory / "checkpoint"
+        while not checkpoint.is_file() or f'"n_frames": {at_frame},'.encode() not in checkpoint.read_bytes():
+            time.sleep(0.001)
+        time.sleep(0.02)  # into the segment that comes after it
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+    run(spec, engine, start, protocol, directory)
