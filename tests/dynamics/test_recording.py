@@ -83,7 +83,16 @@ def test_a_damaged_checkpoint_and_another_run_are_refused(tmp_path):
         Recorder(_job(tmp_path), {"a": 2})
     checkpoint = tmp_path / "checkpoint"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
-    with pytest.raises(SettingsError, match="is damaged"):
+    with pytest.raises(SettingsError, match="checkpoint is damaged"):
+        Recorder(_job(tmp_path), {"a": 1})
+
+
+def test_a_trajectory_that_lost_its_frames_is_not_gone_on_with(tmp_path):
+    recorder = Recorder(_job(tmp_path), {"a": 1})
+    recorder.append(_sample(0.0))
+    recorder.save(b"state")
+    (tmp_path / "trajectory.dcd").unlink()
+    with pytest.raises(SettingsError, match=r"trajectory\.dcd is damaged or gone"):
         Recorder(_job(tmp_path), {"a": 1})
 
 

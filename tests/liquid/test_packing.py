@@ -44,7 +44,8 @@ def test_seed_decides_everything(salt, tmp_path):
     first, again = pack(salt, 1.04, seed=3, directory=tmp_path / "kept"), pack(salt, 1.04, seed=3)
     assert np.array_equal(first.positions, again.positions)
     assert frames.digest(first) != frames.digest(pack(salt, 1.04, seed=4))
-    assert (tmp_path / "kept" / "packmol.inp").is_file()
+    side = f"{first.cell[0, 0]:.6f}"
+    assert f"pbc {side} {side} {side}" in (tmp_path / "kept" / "packmol.inp").read_text()
 
 
 @pytest.mark.program("packmol")

@@ -43,3 +43,23 @@ def labelled_frame(seed: int, **info) -> Atoms:
     frame = label.on(label.frame)
     frame.info.update(info)
     return frame
+
+
+def salt_frames(count: int) -> list[Atoms]:
+    """Frames of 2 Li+ and 2 BF4-, 12 atoms, labelled by CL&P, two frames a parent: cheap to train on."""
+    from ilforge.labelling.label import evaluate
+    from ilforge.liquid.ions import get_ion
+
+    anion = get_ion("BF4")
+    corners = np.array([[0.0, 0.0, 0.0], [4.0, 4.0, 4.0], [2.0, 2.0, 2.0], [6.0, 6.0, 6.0]])
+    positions = np.concatenate([corners[2:], *(anion.positions + corner for corner in corners[:2])])
+    labelled = []
+    for number in range(count):
+        frame = Atoms(["Li", "Li", *anion.symbols, *anion.symbols], positions, cell=np.eye(3) * 8.0, pbc=True)
+        frame.rattle(0.08, seed=number)
+        frame.info.update(
+            ions="2 Li, 2 BF4", kind="EQ" if number % 4 < 2 else "nEQ", recipe="nvt", parent=f"box-{number // 2}"
+        )
+        frames.quantize(frame)
+        labelled.append(evaluate(frame, {"kind": "clp", "cutoff_A": 3.9}).on(frame))
+    return labelled

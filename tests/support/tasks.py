@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+from ilforge.errors import SettingsError
+
 
 def write_number(path: Path, number: int) -> None:
     """Write a number, and one line in a log beside the store so that a test can count the calls."""
@@ -48,6 +50,10 @@ def die_once(flag: Path) -> str:
 
 def fail(message: str) -> None:
     raise ValueError(message)
+
+
+def wrong_settings() -> None:
+    raise SettingsError("not like this")
 
 
 def threads_variable() -> str:

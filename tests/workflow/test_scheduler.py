@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 
 import pytest
 from rich.console import Console
 
-from ilforge.errors import IlforgeError, MissingProgram
+from ilforge.errors import IlforgeError, MissingProgram, SettingsError
 from ilforge.workflow.executors import Workers
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.scheduler import run_stages
@@ -127,6 +128,21 @@ def test_a_missing_program_stops_before_anything_is_computed(store, log):
 def test_a_missing_program_does_not_matter_when_its_stage_is_done(store, log):
     run([number_stage("first", 1, log)], store)
     assert run([number_stage("first", 1, log, programs=("no-such-program",))], store).complete
+
+
+def test_a_fault_of_the_settings_stops_everything_at_once(store, log):
+    """Also what is running in other stages, and without waiting for it."""
+
+    def wrong(job):
+        job.run(tasks.wrong_settings)
+
+    def slow(job):
+        job.parts(tasks.logged_number, {f"p{i}": (i, log, 100.0) for i in range(3)})
+
+    started = time.monotonic()
+    with pytest.raises(SettingsError, match="not like this"):
+        run([Stage("slow", "slow", 1, {}, {}, slow), Stage("wrong", "wrong", 1, {}, {}, wrong)], store)
+    assert time.monotonic() - started < 30
 
 
 def test_finished_parts_are_kept_when_another_part_fails(store, log):

@@ -56,7 +56,9 @@ def set_n_frames(file, n_frames: int) -> None:
 
 
 def count(path: Path, n_atoms: int) -> int:
-    """Whole frames in a file."""
+    """Whole frames in a file; none when it is not there."""
+    if not path.is_file():
+        return 0
     return max(0, (path.stat().st_size - len(header(n_atoms, 1, 1.0))) // _frame_size(n_atoms))
 
 

@@ -193,20 +193,14 @@ def _read(job: Job, work: Path, done: int, count: int) -> list[Sample]:
     samples = []
     for index in range(done + 1, done + count + 1):
         step = index * job.protocol.interval_steps
-        if step not in thermo or step not in dumped or not np.isfinite(dumped[step].positions).all():
+        if step not in thermo or step not in dumped:
             break
         temperature, potential, kinetic = thermo[step]
         frame = dumped[step]
+        if not (np.isfinite(potential) and np.isfinite(frame.positions).all()):
+            break
         samples.append(
-            Sample(
-                frame.positions,
-                frame.velocities,
-                frame.cell,
-                potential,
-                kinetic,
-                temperature,
-                deviation.get(step),
-            )
+            Sample(frame.positions, frame.velocities, frame.cell, potential, kinetic, temperature, deviation.get(step))
         )
     return samples
 

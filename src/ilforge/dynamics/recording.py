@@ -77,6 +77,8 @@ class Recorder:
         job, n_atoms = self._job, self._job.topology.n_atoms
         if self._checkpoint_file.is_file():
             self._read_checkpoint()
+            if dcd.count(self._trajectory.trajectory_file, n_atoms) < self.n_frames:
+                raise self._damaged(self._trajectory.trajectory_file)
             dcd.cut(self._trajectory.trajectory_file, n_atoms, self.n_frames)
             lines = self._trajectory.thermo_file.read_text().splitlines(keepends=True)
             _write_whole(self._trajectory.thermo_file, "".join(lines[: 1 + self.n_frames]).encode())
@@ -123,8 +125,11 @@ class Recorder:
         said = json.loads(head)
         self._refuse_other(said["fingerprint"])
         if hashlib.sha256(state).hexdigest() != said["sha256"]:
-            raise SettingsError(f"{self._checkpoint_file} is damaged: remove {self._job.directory} and run again.")
+            raise self._damaged(self._checkpoint_file)
         self.n_frames, self.state, self._earlier_s = said["n_frames"], state, said["wall_s"]
+
+    def _damaged(self, path: Path) -> SettingsError:
+        return SettingsError(f"{path} is damaged or gone: remove {self._job.directory} and run again.")
 
     def close(self, fault: Exploded | None, engine: Mapping[str, Any]) -> Trajectory:
         """Say that the run has ended, and how."""

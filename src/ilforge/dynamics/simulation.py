@@ -167,7 +167,10 @@ def _advance(simulation: Simulation, job: Job, step: int, steps: int) -> Sample:
             simulation.step(size)
             step += size
             look(step)
-        return simulation.sample()
+        sample = simulation.sample()
+        if not np.isfinite(sample.potential_energy):
+            raise Exploded("the potential energy is no finite number any more", job.time_ps(step))
+        return sample
     except (Exploded, SettingsError):
         raise
     except DidNotConverge as error:

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ilforge.errors import SettingsError
 from ilforge.study.settings import IonSettings
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ def _defined(name: str, settings: IonSettings, base: Path) -> Ion:
     return _ion(name, molecule, positions)
 
 
-def _ion(name: str, molecule, positions: np.ndarray, **about) -> Ion:
+def _ion(name: str, molecule: Mol, positions: np.ndarray, **about: Any) -> Ion:
     """An Ion from its atoms, bonds and charges as RDKit holds them."""
     from ilforge.liquid import structures
 

@@ -14,8 +14,8 @@ particle mesh Ewald.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from ase.calculators.calculator import Calculator
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
-from ilforge.potentials.clp_parameters import Terms, assign
+from ilforge.potentials.clp_parameters import Terms, assign, parameters
 from ilforge.potentials.openmm_calculator import OpenMMCalculator, reduced_form
 from ilforge.units import ANGSTROM_PER_NM
 
@@ -57,14 +57,14 @@ class Clp:
             raise SettingsError(f"cutoff_A is {self.cutoff_A}; it must be positive.")
 
     def describe(self) -> dict[str, Any]:
-        """Cutoffs and tolerances, and the digest of the parameter file."""
-        text = resources.files("ilforge.potentials").joinpath("clp.toml").read_bytes()
+        """Cutoffs and tolerances, and the digest of the parameters (not of the comments beside them)."""
+        numbers = json.dumps(parameters(), sort_keys=True).encode()
         return {
             "kind": self.kind,
             "cutoff_A": float(self.cutoff_A),
             "switch": _SWITCH,
             "ewald_tolerance": _EWALD_TOLERANCE,
-            "parameters": hashlib.sha256(text).hexdigest(),
+            "parameters": hashlib.sha256(numbers).hexdigest(),
         }
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.neighborlist import neighbor_list
+from matscipy.neighbours import neighbour_list
 
 from ilforge import programs
 from ilforge.errors import DidNotFinish, SettingsError, Unphysical
@@ -27,7 +27,8 @@ from ilforge.training import curve, deepmd_session
 MODEL, FROZEN = "model.pb", "frozen.pb"
 _LOG, _CURVE, _INPUT, _DATA = "dp.log", "lcurve.out", "input.json", "data"
 _HEADROOM = 1.3  # room for neighbours beyond the most crowded training frame
-_TOLERANCE_EV_A = 1e-4  # largest harm that compression may do to a force
+_TOLERANCE_EV_A = {"float64": 1e-4, "float32": 1e-3}  # largest harm that compression may do to a force
+_TABLE_STEP = {"float64": 0.01, "float32": 0.1}  # a finer table only tabulates the rounding of float32
 _POINTS = 50  # on the learning curve
 
 
@@ -85,12 +86,12 @@ def train_deepmd(
     script["training"]["validation_data"]["numb_btch"] = min(len(dataset.stop), 10)
     (directory / _INPUT).write_text(json.dumps(script, indent=1))
     warm = [] if before is None else ["--init-frz-model", str(before / FROZEN)]
-    _run_session(directory, dataset, warm, threads)
+    _run_session(directory, dataset, settings.dtype, warm, threads)
     points = parse_curve((directory / _CURVE).read_text())
     if not points or not math.isfinite(points[-1].force_rmse_eV_A):
         raise Unphysical(f"DeePMD training in {directory} ended without finite errors: lower the learning rate.")
     curve.write(directory, points)
-    _check_parity(directory)
+    _check_parity(directory, _TOLERANCE_EV_A[settings.dtype])
     _tidy(directory)
     return directory / MODEL
 
@@ -164,7 +165,8 @@ def neighbour_counts(members: Sequence[Atoms], elements: Sequence[str], cutoff_A
     """Largest number of neighbours of each element that any atom has within the cutoff, ``(n_elements,)``."""
     largest = np.zeros(len(elements), dtype=int)
     for frame in members:
-        centres, neighbours = neighbor_list("ij", frame, cutoff_A)
+        cell = frame.cell.complete().array  # a molecule in vacuum has none
+        centres, neighbours = neighbour_list("ij", positions=frame.positions, cell=cell, pbc=frame.pbc, cutoff=cutoff_A)
         symbols = np.array(frame.get_chemical_symbols())
         for index, element in enumerate(elements):
             hits = centres[symbols[neighbours] == element]
@@ -238,7 +240,7 @@ def _tidy(directory: Path) -> None:
             path.unlink()
 
 
-def _run_session(directory: Path, dataset: Dataset, warm: list[str], threads: int) -> None:
+def _run_session(directory: Path, dataset: Dataset, dtype: str, warm: list[str], threads: int) -> None:
     programs.find("dp")  # says what to install, where running Python would say that a module is missing
     frame = dataset.stop[0]
     index = {element: number for number, element in enumerate(dataset.elements)}
@@ -246,7 +248,7 @@ def _run_session(directory: Path, dataset: Dataset, warm: list[str], threads: in
         "commands": [
             ["train", *warm, _INPUT],
             ["freeze", "-o", FROZEN],
-            ["compress", "-i", FROZEN, "-o", MODEL],
+            ["compress", "-i", FROZEN, "-o", MODEL, "--step", str(_TABLE_STEP[dtype])],
         ],
         "compare": {
             "first": FROZEN,
@@ -275,12 +277,12 @@ def _run_session(directory: Path, dataset: Dataset, warm: list[str], threads: in
         raise DidNotFinish("dp left no model", directory, programs.last_lines(directory / _LOG))
 
 
-def _check_parity(directory: Path) -> None:
+def _check_parity(directory: Path, tolerance_eV_A: float) -> None:
     found = json.loads((directory / deepmd_session.PARITY).read_text())
-    if not max(found["force_eV_A"], found["energy_eV_atom"]) <= _TOLERANCE_EV_A:  # catches NaN too
+    if not max(found["force_eV_A"], found["energy_eV_atom"]) <= tolerance_eV_A:  # catches NaN too
         raise Unphysical(
             f"Compressing the DeePMD model in {directory} changed it: forces by {found['force_eV_A']:.2g} eV/Å, "
-            f"energies by {found['energy_eV_atom']:.2g} eV/atom; at most {_TOLERANCE_EV_A:g} is harmless."
+            f"energies by {found['energy_eV_atom']:.2g} eV/atom; up to {tolerance_eV_A:g} is harmless."
         )
 
 

@@ -77,7 +77,7 @@ class Workers:
         task = _Task((-urgency, next(self._serial)), function, arguments, Future(), on_start)
         with self._changed:
             if self._closed:
-                task.future.cancel()
+                _cancel(task.future)
             else:
                 heapq.heappush(self._waiting, task)
                 self._changed.notify()
@@ -91,7 +91,7 @@ class Workers:
             pool, self._pool = self._pool, None
             self._changed.notify()
         for task in waiting:
-            task.future.cancel()
+            _cancel(task.future)
         if pool is not None:
             for process in list((pool._processes or {}).values()):
                 process.kill()
@@ -144,7 +144,7 @@ class Workers:
         if again:
             return
         if inner.cancelled() or closed:
-            task.future.cancel()
+            _cancel(task.future)
         elif broken:
             task.future.set_exception(_died(task))
         elif error is not None:
@@ -164,6 +164,12 @@ class Workers:
                 initargs=(os.getpid(),),
             )
         return self._pool
+
+
+def _cancel(future: Future) -> None:
+    """Cancel a future and wake those who wait for it; ``cancel`` alone leaves :func:`wait` asleep."""
+    if future.cancel():
+        future.set_running_or_notify_cancel()
 
 
 def _died(task: _Task) -> DidNotFinish:

@@ -76,6 +76,7 @@ def make_plan(study: Study) -> Plan:
     from ilforge.workflow.steps import reporting  # drags the plotting and the templates in
 
     plan = Plan(study)
+    _refuse_unfit_potentials(study)
     _plan_labels(plan)
     for iteration in range(study.settings.learning.iterations + 1):
         _plan_iteration(plan, iteration)
@@ -145,12 +146,20 @@ def _plan_md(plan: Plan) -> None:
                 plan.analyses[protocol.name, name, property_name] = md.analysis_stage(study, trajectory, property_name)
 
 
+def _refuse_unfit_potentials(study: Study) -> None:
+    ratios = study.settings.sampling.density_ratios
+    structures.refuse_unfit(study, structures.sampling_potential(study), max(*ratios, 1.0))
+    structures.refuse_unfit(study, structures.spec_of(study, study.settings.reference), max(*ratios, 1.0))
+    if any("clp" in protocol.potentials for protocol in study.settings.md):
+        structures.refuse_unfit(study, given_potentials(study)["clp"])
+
+
 def given_potentials(study: Study) -> dict[str, dict[str, Any]]:
     """Potentials that need no training: the reference, and CL&P where the study uses it."""
     settings = study.settings
-    given = {"reference": settings.reference.spec()}
+    given = {"reference": structures.spec_of(study, settings.reference)}
     if settings.sampling.potential.kind == "clp":
-        given["clp"] = settings.sampling.potential.spec()
+        given["clp"] = structures.sampling_potential(study)
     elif any("clp" in protocol.potentials for protocol in settings.md):
         given["clp"] = {"kind": "clp"}
     return given

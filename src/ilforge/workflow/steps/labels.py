@@ -14,7 +14,7 @@ from ilforge.labelling.store import LabelStore
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.structures import FRAMES, liquid_of
+from ilforge.workflow.steps.structures import FRAMES, liquid_of, spec_of
 from ilforge.workflow.store import write_json
 
 ACCEPTED, REJECTED, CENSUS = "accepted.xyz", "rejected.xyz", "census.json"
@@ -22,7 +22,7 @@ ACCEPTED, REJECTED, CENSUS = "accepted.xyz", "rejected.xyz", "census.json"
 
 def label_stage(study: Study, name: str, source: Stage, expected: int, file: str = FRAMES) -> Stage:
     """``accepted.xyz`` with labels, ``rejected.xyz`` with reasons, ``census.json`` with counts and cost."""
-    spec = study.settings.reference.spec()
+    spec = spec_of(study, study.settings.reference)
     gate = study.settings.gate
     liquid = liquid_of(study)
     method = potentials.create(spec)

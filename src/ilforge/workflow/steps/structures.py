@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ilforge import frames, potentials
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
 from ilforge.sampling.equilibrated import sample_equilibrated
 from ilforge.sampling.nonequilibrated import relax_packed, sample_hot
 from ilforge.study.load import Study
-from ilforge.study.settings import FrameCounts
+from ilforge.study.settings import FrameCounts, PotentialSettings
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 
@@ -48,7 +50,28 @@ def identity(liquid: Liquid) -> dict[str, Any]:
 
 def sampling_potential(study: Study) -> dict[str, Any]:
     """The potential that moves atoms while sampling."""
-    return study.settings.sampling.potential.spec()
+    return spec_of(study, study.settings.sampling.potential)
+
+
+def spec_of(study: Study, settings: PotentialSettings) -> dict[str, Any]:
+    """A potential of the study file, for :func:`ilforge.potentials.create`; its file lies beside the study."""
+    spec = settings.spec()
+    return {**spec, "path": str(study.folder / spec["path"])} if "path" in spec else spec
+
+
+def refuse_unfit(study: Study, spec: Mapping[str, Any], density_ratio: float = 1.0) -> None:
+    """Ask a potential about the study's ions and its smallest box before anything is computed.
+
+    Raises
+    ------
+    SettingsError
+        When it does not know an ion, or its cutoff does not fit the box.
+    """
+    liquid, potential = liquid_of(study), potentials.create(spec)
+    potential.calculator(liquid.topology)
+    if spec["kind"] == "clp":
+        side = liquid.volume(study.settings.liquid.density_g_cm3 * density_ratio) ** (1 / 3)
+        potential.openmm_system(liquid.topology, np.eye(3) * side)
 
 
 def frames_stage(study: Study, purpose: str) -> Stage:

@@ -1,0 +1,85 @@
+"""Documentation is part of the product: generated pages are current, examples run, commands exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ilforge.study.load import load_study
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_generated_pages_are_up_to_date():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    stale = [name for name, make in generate.PAGES.items() if (ROOT / "docs" / name).read_text() != make()]
+    assert not stale, "run: make docs"
+
+
+@pytest.mark.program("packmol")
+def test_the_python_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (example,) = blocks(ROOT / "README.md", "python")
+    exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
+    said = capsys.readouterr().out
+    assert "eV" in said and "rdf" in said and "health" in said
+
+
+def commands() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        if page.name == "commands.md":
+            continue
+        for block in blocks(page, ""):
+            found += [(page.name, line) for line in block.splitlines() if line.startswith("ilforge ")]
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_commands_in_the_pages_exist_with_their_options(page, line):
+    import click
+
+    from ilforge.cli import ilforge, single, study  # noqa: F401
+
+    name, *arguments = shlex.split(line, comments=True)[1:]
+    command = ilforge.get_command(click.Context(ilforge), name)
+    assert command is not None, f"{page}: no command {name}"
+    command.make_parser(click.Context(command)).parse_args(list(arguments))
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.name)
+def test_examples_are_valid_studies(example):
+    from ilforge.workflow.plan import make_plan
+
+    assert make_plan(load_study(example)).stages
+
+
+def test_study_files_in_the_pages_are_valid(tmp_path):
+    """Every TOML block holds known keys only, when the required ones are added."""
+    for page in PAGES:
+        for block in blocks(page, "toml"):
+            if "[" not in block:
+                continue  # machine.toml
+            text = block if 'name = "' in block else f'name = "x"\n{block}'
+            if "[liquid]" not in text:
+                text += "\n[liquid]\nions = { PYR14 = 1, BF4 = 1 }\ndensity_g_cm3 = 1.0\n"
+            path = tmp_path / "study.toml"
+            path.write_text(text)
+            load_study(path)

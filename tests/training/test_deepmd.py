@@ -1,0 +1,166 @@
+"""DeePMD trainings at their smallest, and what surrounds them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+
+import numpy as np
+import pytest
+
+from ilforge import frames
+from ilforge.errors import SettingsError, Unphysical
+from ilforge.labelling.dataset import split
+from ilforge.labelling.label import evaluate
+from ilforge.study.settings import DeepmdSettings
+from ilforge.training import deepmd
+from ilforge.training.curve import read
+from ilforge.training.deepmd import (
+    input_script,
+    neighbour_counts,
+    parse_curve,
+    progress,
+    refuse_overflow,
+    selection,
+    train_deepmd,
+)
+from support.labels import labelled_frame, salt_frames
+
+SMALL = DeepmdSettings(
+    r_cut_A=3.5,
+    embedding=[4, 8],
+    axis_neurons=2,
+    fitting=[8, 8],
+    steps=20,
+    retrain_fraction=0.1,
+    retrain_learning_rate_start=2e-9,
+    learning_rate_stop=1e-9,
+)
+
+pytestmark = pytest.mark.program("dp")
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return split(salt_frames(12), 0.2, seed=1)
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory):
+    return train_deepmd(dataset, SMALL, seed=5, directory=tmp_path_factory.mktemp("deepmd"))
+
+
+def answer(model, frame):
+    spec = {"kind": "deepmd", "path": str(model), "sha256": hashlib.sha256(model.read_bytes()).hexdigest()}
+    label = evaluate(frame, spec)
+    assert not label.failed, label.error
+    return label
+
+
+def test_training_leaves_a_compressed_model_a_curve_and_nothing_big(trained, dataset):
+    left = {path.name for path in trained.parent.iterdir()}
+    assert left == {
+        "model.pb", "frozen.pb", "input.json", "lcurve.out", "dp.log", "parity.json", "learning_curve.csv"
+    }  # fmt: skip
+    assert progress(trained.parent) == (20, 20)
+    points = read(trained.parent)
+    assert points[-1].step == 20
+    assert math.isfinite(points[-1].force_rmse_eV_A)
+    assert np.isfinite(answer(trained, dataset.stop[0]).forces).all()
+
+
+@pytest.mark.slow
+def test_same_seed_same_model(trained, dataset, tmp_path):
+    again = train_deepmd(dataset, SMALL, 5, tmp_path)
+    assert read(tmp_path) == read(trained.parent)
+    for frame in dataset.stop:
+        np.testing.assert_array_equal(answer(again, frame).forces, answer(trained, frame).forces)
+
+
+@pytest.mark.slow
+def test_warm_start_goes_on_from_where_the_model_was(trained, dataset, tmp_path):
+    """With next to no learning rate the model must stay what it was."""
+    warm = train_deepmd(dataset, SMALL, 6, tmp_path, start_from=trained.parent)
+    assert progress(tmp_path) == (2, 2)
+    for frame in dataset.stop:
+        np.testing.assert_allclose(answer(warm, frame).forces, answer(trained, frame).forces, atol=1e-4)
+
+
+def test_warm_start_needs_the_same_network_and_room_for_the_neighbours(trained, dataset, tmp_path):
+    with pytest.raises(SettingsError, match="another network"):
+        train_deepmd(dataset, SMALL.model_copy(update={"fitting": [9]}), 1, tmp_path, start_from=trained)
+    with pytest.raises(SettingsError, match=r"frozen\.pb is missing"):
+        train_deepmd(dataset, SMALL, 1, tmp_path, start_from=tmp_path)
+    dense = []
+    for frame in dataset.frames:
+        squeezed = frame.copy()
+        squeezed.set_cell(frame.cell.array * 0.5, scale_atoms=True)
+        dense.append(frames.quantize(squeezed))
+    with pytest.raises(SettingsError, match="would leave some out"):
+        train_deepmd(split(dense, 0.2, 1), SMALL, 1, tmp_path, start_from=trained)
+
+
+def test_missing_stresses_are_refused_unless_they_have_no_weight(tmp_path):
+    members = [labelled_frame(number) for number in range(20)]
+    del members[3].info[frames.STRESS]
+    with pytest.raises(SettingsError, match="no stress label"):
+        train_deepmd(split(members, 0.2, 1), SMALL, 1, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_compression_that_changes_the_model_is_an_error(tmp_path):
+    (tmp_path / "parity.json").write_text(json.dumps({"energy_eV_atom": 0.0, "force_eV_A": 2e-4}))
+    with pytest.raises(Unphysical, match="Compressing"):
+        deepmd._check_parity(tmp_path, 1e-4)
+    (tmp_path / "parity.json").write_text('{"energy_eV_atom": 0.0, "force_eV_A": NaN}')
+    with pytest.raises(Unphysical):
+        deepmd._check_parity(tmp_path, 1e-4)
+
+
+def test_neighbours_are_counted_through_the_boundary(two_pairs):
+    """Against a count over explicit images."""
+    elements, cutoff = ("H", "F"), 5.0
+    images = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3), axis=-1).reshape(-1, 3) @ two_pairs.cell.array
+    symbols = np.array(two_pairs.get_chemical_symbols())
+    expected = []
+    for element in elements:
+        neighbours = (two_pairs.positions[symbols == element][:, None] + images).reshape(-1, 3)
+        distances = np.linalg.norm(two_pairs.positions[:, None] - neighbours, axis=-1)
+        expected.append(((distances < cutoff) & (distances > 1e-9)).sum(axis=1).max())
+    np.testing.assert_array_equal(neighbour_counts([two_pairs], elements, cutoff), expected)
+
+
+def test_room_for_neighbours_has_headroom_and_overflow_is_loud():
+    counts = np.array([0, 6, 71])
+    assert selection(counts) == [4, 8, 96]
+    refuse_overflow(counts, [4, 8, 96], ("B", "N", "H"), 6.0)
+    with pytest.raises(SettingsError, match="71 H neighbours within 6 Å"):
+        refuse_overflow(counts, [4, 8, 70], ("B", "N", "H"), 6.0)
+
+
+def test_published_hyperparameters_reach_the_program():
+    script = input_script(DeepmdSettings(preset="park2025"), ("H", "C"), seed=1, warm=False)
+    assert script["model"]["descriptor"]["rcut"] == 10.0
+    assert script["model"]["descriptor"]["neuron"] == [25, 50, 100]
+    assert script["model"]["fitting_net"]["neuron"] == [240, 240, 240]
+    assert script["learning_rate"]["stop_lr"] == 3.5e-8
+    assert script["training"]["numb_steps"] == 1000000
+    loss = script["loss"]
+    assert (loss["start_pref_e"], loss["limit_pref_e"]) == (0.02, 1)
+    assert (loss["start_pref_f"], loss["limit_pref_f"]) == (1000, 1)
+
+
+def test_half_a_line_at_the_end_of_the_curve_is_left_out():
+    text = (
+        "#  step      rmse_val    rmse_trn    rmse_e_val  rmse_e_trn    rmse_f_val  rmse_f_trn         lr\n"
+        "      0      3.0e+01     4.0e+01      1.0e-01    2.0e-01      7.0e-01     8.0e-01    1.0e-03\n"
+        "# a comment\n"
+        "     10      2.0e+01     3.0e+01      1.5e-02    2.0e-01      6.0e-01     8.0e-01    1.0e-04\n"
+        "     20      1.0e+01     2.0"
+    )
+    points = parse_curve(text)
+    assert [point.step for point in points] == [0, 10]
+    assert (points[1].stop_loss, points[1].train_loss) == (20.0, 30.0)
+    assert (points[1].energy_rmse_eV_atom, points[1].force_rmse_eV_A) == (0.015, 0.6)
+    assert parse_curve("") == []

@@ -1,0 +1,160 @@
+"""MACE trainings at their smallest, and what surrounds them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+
+import numpy as np
+import pytest
+
+from ilforge import frames
+from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.labelling.dataset import Dataset, split
+from ilforge.labelling.label import evaluate
+from ilforge.study.settings import MaceSettings
+from ilforge.training import TRAINERS, learning_curve, load_trainer
+from ilforge.training.curve import read
+from ilforge.training.mace import (
+    atom_energies,
+    command_line,
+    parse_curve,
+    progress,
+    schedule,
+    train_mace,
+)
+from support.labels import labelled_frame, salt_frames
+
+SMALL = MaceSettings(
+    hidden_irreps="4x0e + 4x1o",
+    r_max_A=3.5,
+    max_ell=1,
+    correlation=1,
+    epochs=2,
+    second_stage_epoch=1,
+    batch_size=2,
+    retrain_fraction=0.5,
+    retrain_learning_rate=1e-4,
+)
+ONE_STAGE = SMALL.model_copy(update={"epochs": 1})
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return split(salt_frames(12), 0.2, seed=1)
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("mace")
+    return train_mace(dataset, SMALL, seed=5, directory=directory)
+
+
+def forces(model, frame):
+    spec = {"kind": "mace", "path": str(model), "sha256": hashlib.sha256(model.read_bytes()).hexdigest()}
+    label = evaluate(frame, spec)
+    assert not label.failed, label.error
+    return label.forces
+
+
+@pytest.mark.program("mace_run_train")
+def test_training_leaves_a_model_a_curve_and_nothing_big(trained, dataset):
+    assert trained.name == "model.model"
+    left = {path.name for path in trained.parent.iterdir()}
+    assert {"model.model", "learning_curve.csv", "mace.log"} <= left
+    assert not left & {"checkpoints", "models"}
+    points = read(trained.parent)
+    assert [point.step for point in points] == [1, 2]
+    assert all(math.isfinite(point.force_rmse_eV_A) and math.isfinite(point.train_loss) for point in points)
+    steps, rmse = learning_curve(trained.parent)
+    np.testing.assert_array_equal(steps, [1, 2])
+    assert rmse[1] == points[1].force_rmse_eV_A
+    batches = len(dataset.train) // 2
+    assert progress(trained.parent) == (2 * batches, 2 * batches)
+    assert np.isfinite(forces(trained, dataset.stop[0])).all()
+
+
+@pytest.mark.program("mace_run_train")
+def test_same_seed_same_model_and_leftovers_of_a_killed_training_do_not_matter(trained, dataset, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "mace_run-5_train.txt").write_text('{"mode": "eval", "epoch": 7, "loss"')
+    again = load_trainer(TRAINERS["mace"])(dataset, SMALL, 5, tmp_path)
+    assert read(tmp_path) == read(trained.parent)
+    for frame in dataset.stop:
+        np.testing.assert_array_equal(forces(again, frame), forces(trained, frame))
+
+
+@pytest.mark.program("mace_run_train")
+def test_warm_start_goes_on_from_where_the_model_was(trained, dataset, tmp_path):
+    """With next to no learning rate it must stay where it was, and one epoch from scratch must not be there."""
+    still = ONE_STAGE.model_copy(update={"retrain_fraction": 1.0, "retrain_learning_rate": 1e-9, "ema_decay": 0.0})
+    warm = train_mace(dataset, still, seed=6, directory=tmp_path, start_from=trained)
+    assert len(read(tmp_path)) == 1
+    for frame in dataset.stop:
+        np.testing.assert_allclose(forces(warm, frame), forces(trained, frame), atol=2e-4)
+
+
+@pytest.mark.program("mace_run_train")
+def test_what_mace_says_when_it_fails_is_quoted(dataset, tmp_path):
+    uneven = SMALL.model_copy(update={"hidden_irreps": "4x0e + 2x1o"})
+    with pytest.raises(DidNotFinish, match="same dimension"):
+        train_mace(dataset, uneven, 1, tmp_path)
+
+
+def test_missing_labels_are_refused_before_anything_is_started(tmp_path):
+    members = [labelled_frame(number) for number in range(20)]
+    del members[3].arrays[frames.FORCES]
+    with pytest.raises(SettingsError, match="forces"):
+        train_mace(split(members, 0.2, 1), SMALL, 1, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_fewer_frames_than_a_batch_are_refused(tmp_path):
+    members = split([labelled_frame(number) for number in range(10)], 0.2, 1)
+    with pytest.raises(SettingsError, match="batch_size"):
+        train_mace(Dataset(members.train[:1], members.stop), SMALL, 1, tmp_path)
+
+
+def test_atom_energies_add_up_over_every_composition():
+    """Two compositions, three elements: not determined one by one, yet right in the sum."""
+    members = [labelled_frame(number) for number in range(2)]
+    for index, (numbers, energy) in enumerate([([1] * 12 + [6] * 8, -50.0), ([1] * 4 + [6] * 8 + [9] * 8, -80.0)]):
+        members[index].numbers = numbers
+        members[index].info[frames.ENERGY] = energy
+    energies = atom_energies(members, ("H", "C", "F"))
+    assert 12 * energies["H"] + 8 * energies["C"] == pytest.approx(-50.0)
+    assert 4 * energies["H"] + 8 * energies["C"] + 8 * energies["F"] == pytest.approx(-80.0)
+
+
+def test_second_stage_only_where_there_is_one():
+    assert "--swa" in command_line(SMALL, 1, epochs=4, second_stage=3, energies={"H": -1.0})
+    one_stage = command_line(SMALL, 1, epochs=4, second_stage=4, energies={"H": -1.0})
+    assert "--swa" not in one_stage
+    assert "--E0s={1: -1.0}" in one_stage
+    assert "--energy_key=REF_energy" in one_stage
+
+
+def test_schedule_of_a_warm_start_is_shorter_in_both_stages():
+    settings = MaceSettings(epochs=100, second_stage_epoch=75, retrain_fraction=0.4)
+    assert schedule(settings, warm=False) == (100, 75)
+    assert schedule(settings, warm=True) == (40, 30)
+    never = MaceSettings(epochs=5, second_stage_epoch=10, retrain_fraction=0.1)
+    assert schedule(never, warm=True) == (1, 1)
+
+
+def test_half_a_line_at_the_end_of_the_curve_is_left_out():
+    lines = [
+        {"mode": "eval", "epoch": None, "loss": 9.0, "rmse_e_per_atom": 9.0, "rmse_f": 9.0},
+        {"mode": "opt", "epoch": 0, "loss": 2.0},
+        {"mode": "opt", "epoch": 0, "loss": 4.0},
+        {"mode": "eval", "epoch": 0, "loss": 1.0, "rmse_e_per_atom": 0.1, "rmse_f": 0.2},
+    ]
+    (point,) = parse_curve("\n".join(map(json.dumps, lines)) + '\n{"mode": "eval", "ep')
+    assert (point.step, point.train_loss, point.stop_loss) == (1, 3.0, 1.0)
+    assert (point.energy_rmse_eV_atom, point.force_rmse_eV_A) == (0.1, 0.2)
+
+
+def test_no_progress_before_a_start(tmp_path):
+    assert progress(tmp_path) == (0, 0)
