@@ -79,7 +79,7 @@ def test_a_force_field_that_does_not_know_the_ions_is_refused_before_the_start(i
 
 def test_an_unwritable_store(ilforge, tmp_path):
     (tmp_path / "taken").write_text("a file, not a folder")
-    code, _, err = ilforge("run", smallest(tmp_path), "--store", tmp_path / "taken")
+    code, _, err = ilforge("run", smallest(tmp_path), "--store", tmp_path / "taken" / "store")
     assert code == 2 and "cannot be written to" in err
 
 

@@ -137,7 +137,7 @@ def test_a_fault_of_the_settings_stops_everything_at_once(store, log):
         job.run(tasks.wrong_settings)
 
     def slow(job):
-        job.parts(tasks.logged_number, {f"p{i}": (i, log, 100.0) for i in range(3)})
+        job.parts(tasks.logged_number, {"p": (1, log, 100.0)})
 
     started = time.monotonic()
     with pytest.raises(SettingsError, match="not like this"):

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.studies import smallest
 
 from ilforge import frames
 from ilforge.labelling.store import LabelStore
+from support.studies import smallest
 
 KILLS = int(os.environ.get("ILFORGE_KILLS", "4"))
 """Random moments to kill at. Few in `make test`; ILFORGE_KILLS=20 for the full test."""

@@ -36,15 +36,12 @@ def main() -> NoReturn:
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        ilforge.main(standalone_mode=False)
-        code = 0
+        code = ilforge.main(standalone_mode=False) or 0  # click returns the code of an Exit
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except click.exceptions.Exit as done:
-        code = done.exit_code
     except KeyboardInterrupt:
         click.echo("Interrupted. What is finished is kept; the same command goes on from there.", err=True)
         code = 130

@@ -53,17 +53,8 @@ class ResultStore:
         SettingsError
             When the store cannot be written to.
         """
-        try:
-            for folder in (self.results, self.scratch, self.labels, self.locks):
-                folder.mkdir(parents=True, exist_ok=True)
-            probe = self.scratch / f".probe-{os.getpid()}"
-            probe.write_text("x")
-            probe.unlink()
-        except OSError as error:
-            raise SettingsError(
-                f"The store {self.root} cannot be written to ({error.strerror}). Name another folder with "
-                "--store, or with `store` in machine.toml."
-            ) from error
+        for folder in (self.results, self.scratch, self.labels, self.locks):
+            require_writable(folder, "The store", "--store, or with `store` in machine.toml")
 
     def path(self, stage: Stage) -> Path:
         """Where the stage's result is, or will be."""
@@ -152,6 +143,25 @@ def study_lock(folder: Path, name: str) -> Iterator[None]:
         handle.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         handle.flush()
         yield
+
+
+def require_writable(folder: Path, what: str, instead: str) -> None:
+    """Make a folder and write to it.
+
+    Raises
+    ------
+    SettingsError
+        When that is not possible; says how to name another.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.write_text("x")
+        probe.unlink()
+    except OSError as error:
+        raise SettingsError(
+            f"{what} {folder} cannot be written to ({error.strerror}). Name another folder with {instead}."
+        ) from error
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ilforge.workflow.progress import Watch
 from ilforge.workflow.scheduler import Outcome, run_stages
 from ilforge.workflow.stage import Stage, seconds_to_the_end
 from ilforge.workflow.steps.reporting import report_content
-from ilforge.workflow.store import ResultStore, read_manifest, study_lock
+from ilforge.workflow.store import ResultStore, read_manifest, require_writable, study_lock
 
 PUBLISHED = ("report.html", "results.json", "results.csv")
 
@@ -81,6 +81,7 @@ def run_study(study: Study, machine: Machine, console: Console, quiet: bool = Fa
     folder = output_folder(study, machine)
     store = ResultStore(Path(machine.store))
     store.prepare()
+    require_writable(folder, "The output folder", "--output, or with `output` in machine.toml")
     with study_lock(store.locks, study.settings.name):
         watch = Watch(console, store, machine.worker_count, quiet)
         try:
