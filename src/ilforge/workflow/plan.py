@@ -1,4 +1,4 @@
-"""The plan of a study: every stage, from the packed boxes to the report."""
+"""The plan of a study: every stage, from the packed boxes to the last property."""
 
 from __future__ import annotations
 
@@ -28,8 +28,6 @@ class Plan:
         By ``(protocol, potential)``.
     analyses
         By ``(protocol, potential, property)``.
-    report
-        The last stage.
     """
 
     study: Study
@@ -41,7 +39,6 @@ class Plan:
     validations: dict[tuple[int | None, str], Stage] = field(default_factory=dict)
     trajectories: dict[tuple[str, str], Stage] = field(default_factory=dict)
     analyses: dict[tuple[str, str, str], Stage] = field(default_factory=dict)
-    report: Stage | None = None
 
     @property
     def stages(self) -> list[Stage]:
@@ -56,7 +53,6 @@ class Plan:
                 *self.validations.values(),
                 *self.trajectories.values(),
                 *self.analyses.values(),
-                *([self.report] if self.report else []),
             ]
         )
 
@@ -66,22 +62,19 @@ class Plan:
 
 
 def make_plan(study: Study) -> Plan:
-    """All stages of a study. Nothing is computed; only names, keys and expected costs.
+    """All stages of a study but its report. Nothing is computed; only names, keys and expected costs.
 
     Raises
     ------
     SettingsError
         For an unknown ion, a charged box, or a force field that does not know the ions.
     """
-    from ilforge.workflow.steps import reporting  # drags the plotting and the templates in
-
     plan = Plan(study)
     _refuse_unfit_potentials(study)
     _plan_labels(plan)
     for iteration in range(study.settings.learning.iterations + 1):
         _plan_iteration(plan, iteration)
     _plan_md(plan)
-    plan.report = reporting.report_stage(plan)
     return plan
 
 

@@ -116,15 +116,16 @@ class Watch:
         with self._lock:
             if not self._todo:
                 return 0.0
-            left = {key: stage.seconds * (1 - self._share(key)) for key, stage in self._todo.items()}
-            chain = max(seconds_to_the_end(list(self._todo.values())).values())
-            under_way = sum(s.seconds * self._share(k) for k, s in self._todo.items())
-            done = self._expected_done + under_way
+            shares = {key: self._share(key) for key in self._todo}
+            left = sum(stage.seconds * (1 - shares[key]) for key, stage in self._todo.items())
+            done = self._expected_done + sum(stage.seconds * shares[key] for key, stage in self._todo.items())
+            chains = seconds_to_the_end(self._todo.values(), self.workers)
+            chain = max(length - shares[key] * self._todo[key].seconds for key, length in chains.items())
             elapsed = time.monotonic() - self._started
             pace = 1.0
-            if done > 30 and elapsed > 10:
+            if done > 30 and elapsed > 10:  # by now the machine has shown how fast it is
                 pace = min(5.0, max(0.2, elapsed * self.workers / done))
-            return max(pace * sum(left.values()) / self.workers, min(chain, max(left.values())) * pace)
+            return pace * max(left / self.workers, chain)
 
     def stop(self) -> None:
         """End the display."""

@@ -79,7 +79,7 @@ class _Run:
     ):
         self.todo, self.finished, self.store = list(todo), finished, store
         self.workers, self.watch, self.outcome = workers, watch, outcome
-        self.urgency = seconds_to_the_end(todo) if todo else {}
+        self.urgency = seconds_to_the_end(todo, workers.count)
 
     def go(self) -> None:
         running: dict[Future, Stage] = {}

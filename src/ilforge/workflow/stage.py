@@ -92,15 +92,18 @@ def in_order(targets: Iterable[Stage]) -> list[Stage]:
     return list(ordered.values())
 
 
-def seconds_to_the_end(stages: Iterable[Stage]) -> dict[str, float]:
+def seconds_to_the_end(stages: Iterable[Stage], workers: int = 1) -> dict[str, float]:
     """For each key, the expected time of the longest chain among ``stages`` that starts with it, s.
+
+    A stage takes at least as long as one of its tasks, and as all of them spread over the workers.
 
     The scheduler runs the longest chain first, which keeps all workers busy to the end (list scheduling by
     critical path).
     """
     stages = list(stages)
-    remaining = {stage.key: stage.seconds for stage in stages}
+    alone = {stage.key: max(stage.task_seconds, stage.seconds / workers) for stage in stages}
+    remaining = dict(alone)
     for stage in reversed(stages):
         for parent in (parent for parent in stage.inputs.values() if parent.key in remaining):
-            remaining[parent.key] = max(remaining[parent.key], parent.seconds + remaining[stage.key])
+            remaining[parent.key] = max(remaining[parent.key], alone[parent.key] + remaining[stage.key])
     return remaining

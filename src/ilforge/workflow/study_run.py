@@ -15,11 +15,11 @@ from ilforge.report import write_report
 from ilforge.study.load import Study
 from ilforge.study.machine import Machine
 from ilforge.workflow.executors import Workers
-from ilforge.workflow.plan import Plan, make_plan
+from ilforge.workflow.plan import make_plan
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.scheduler import Outcome, run_stages
 from ilforge.workflow.stage import Stage, seconds_to_the_end
-from ilforge.workflow.steps.reporting import report_content
+from ilforge.workflow.steps.reporting import report_content, report_stage
 from ilforge.workflow.store import ResultStore, read_manifest, require_writable, study_lock
 
 PUBLISHED = ("report.html", "results.json", "results.csv")
@@ -47,10 +47,16 @@ class Check:
     missing: list[MissingProgram]
 
 
+def all_stages(study: Study) -> list[Stage]:
+    """Every stage of a study in order; the report is the last."""
+    plan = make_plan(study)
+    return [*plan.stages, report_stage(plan)]
+
+
 def check_study(study: Study, machine: Machine) -> Check:
     """Plan a study and look up what is done; compute nothing, write nothing."""
-    plan, store = make_plan(study), ResultStore(Path(machine.store))
-    rows = [(stage, store.holds(stage)) for stage in plan.stages]
+    store = ResultStore(Path(machine.store))
+    rows = [(stage, store.holds(stage)) for stage in all_stages(study)]
     todo = [stage for stage, done in rows if not done]
     missing = []
     for program in sorted({program for stage in todo for program in stage.programs}):
@@ -58,7 +64,7 @@ def check_study(study: Study, machine: Machine) -> Check:
             find(program)
         except MissingProgram as error:
             missing.append(error)
-    longest = max(seconds_to_the_end(todo).values(), default=0.0)
+    longest = max(seconds_to_the_end(todo, machine.worker_count).values(), default=0.0)
     spread = sum(stage.seconds for stage in todo) / machine.worker_count
     largest = sorted((stage.memory_GB for stage in todo), reverse=True)[: machine.worker_count]
     return Check(rows, max(longest, spread), sum(largest) + 0.5 if todo else 0.0, missing)
@@ -77,7 +83,7 @@ def run_study(study: Study, machine: Machine, console: Console, quiet: bool = Fa
     IlforgeError
         When the study is running already, or cannot start.
     """
-    plan = make_plan(study)
+    stages = all_stages(study)
     folder = output_folder(study, machine)
     store = ResultStore(Path(machine.store))
     store.prepare()
@@ -86,11 +92,11 @@ def run_study(study: Study, machine: Machine, console: Console, quiet: bool = Fa
         watch = Watch(console, store, machine.worker_count, quiet)
         try:
             with Workers(machine.worker_count, machine.threads) as workers:
-                outcome = run_stages(plan.stages, store, workers, watch)
+                outcome = run_stages(stages, store, workers, watch)
         finally:
             watch.stop()
         if outcome.complete:
-            _publish(plan, store, folder)
+            _publish(store.path(stages[-1]), folder)
     return outcome, folder
 
 
@@ -99,11 +105,10 @@ def output_folder(study: Study, machine: Machine) -> Path:
     return Path(machine.output).absolute() / study.settings.name
 
 
-def _publish(plan: Plan, store: ResultStore, folder: Path) -> None:
+def _publish(report: Path, folder: Path) -> None:
     """Copy the report out of the store, each file whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name in PUBLISHED:
-        source, target = store.path(plan.report) / name, folder / name
+        source, target = report / name, folder / name
         partial = target.with_name(name + ".partial")
         shutil.copyfile(source, partial)
         os.replace(partial, target)
@@ -122,7 +127,7 @@ def study_status(study: Study, machine: Machine) -> list[StageState]:
     """The state of every stage: done, at work, begun (a run was stopped in it), or to do."""
     store = ResultStore(Path(machine.store))
     states = []
-    for stage in make_plan(study).stages:
+    for stage in all_stages(study):
         if store.holds(stage):
             states.append(StageState(stage, "done", read_manifest(store.path(stage))["wall_s"]))
         elif store.at_work(stage):

@@ -65,7 +65,7 @@ def mace_stage(study: Study, iteration: int, dataset: Stage, frames_expected: in
         settings={"training": settings.model_dump(), "seed": seed},
         inputs={"dataset": dataset, **({"before": before} if before else {})},
         work=work,
-        task_seconds=mace_training.seconds(settings, atoms),
+        task_seconds=mace_training.seconds(settings, atoms) * (settings.retrain_fraction if before else 1.0),
         memory_GB=2.0,
         programs=("mace_run_train",),
         progress=mace_training.progress,
@@ -83,6 +83,7 @@ def deepmd_stages(study: Study, iteration: int, dataset: Stage, before: Sequence
 def _deepmd_stage(study: Study, iteration: int, member: int, dataset: Stage, before: Stage | None) -> Stage:
     settings = study.settings.training.deepmd
     seed = study.seed("deepmd", iteration, member)
+    expected = deepmd_training.seconds(settings, liquid_of(study).topology.n_atoms)
 
     def work(job: Job) -> None:
         start = job.input("before") if before else None
@@ -95,7 +96,7 @@ def _deepmd_stage(study: Study, iteration: int, member: int, dataset: Stage, bef
         settings={"training": settings.model_dump(exclude={"committee"}), "seed": seed},
         inputs={"dataset": dataset, **({"before": before} if before else {})},
         work=work,
-        task_seconds=deepmd_training.seconds(settings, liquid_of(study).topology.n_atoms),
+        task_seconds=expected * (settings.retrain_fraction if before else 1.0),
         memory_GB=1.0,
         programs=("dp",),
         progress=deepmd_training.progress,

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +30,8 @@ from ilforge.report.content import (
 from ilforge.training import learning_curve
 from ilforge.training.validation import Predictions
 from ilforge.workflow.job import Job
+from ilforge.workflow.plan import Plan
+from ilforge.workflow.records import collect_records
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.labels import CENSUS
 from ilforge.workflow.steps.learning import SELECTION
@@ -37,9 +39,6 @@ from ilforge.workflow.steps.md import MEASUREMENT
 from ilforge.workflow.steps.models import PREDICTIONS
 from ilforge.workflow.steps.structures import FRAMES, liquid_of
 from ilforge.workflow.store import ResultStore, read_manifest
-
-if TYPE_CHECKING:
-    from ilforge.workflow.plan import Plan
 
 
 def report_stage(plan: Plan) -> Stage:
@@ -62,8 +61,6 @@ def report_stage(plan: Plan) -> Stage:
 
 def report_content(plan: Plan, store: ResultStore) -> ReportContent:
     """Everything that is finished, as the report wants it."""
-    from ilforge.workflow.records import collect_records
-
     study, liquid = plan.study, liquid_of(plan.study)
     reference = study.settings.reference
     name = reference.method if reference.kind == "xtb" else reference.kind.upper()
@@ -174,7 +171,7 @@ def _training_curves(plan: Plan, store: ResultStore):
 
 def _stage_rows(plan: Plan, store: ResultStore):
     for stage in plan.stages:
-        if stage is not plan.report and store.holds(stage):
+        if store.holds(stage):
             manifest = read_manifest(store.path(stage))
             yield StageRow(
                 stage=manifest["name"],
