@@ -25,7 +25,7 @@ demo: $(STAMP)
 	$(BIN)/ilforge run examples/pyr14bf4-quick.toml
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -142,17 +142,17 @@ class GateSettings(Settings):
 
 MACE_PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
-        "hidden_irreps": "16x0e + 16x1o", "r_max_A": 4.5, "max_ell": 3, "correlation": 3,
-        "batch_size": 2, "epochs": 15, "second_stage_epoch": 12,
-        "learning_rate": 0.01, "learning_rate_decay": 1.0, "second_stage_learning_rate": 0.001, "ema_decay": 0.99,
+        "hidden_irreps": "16x0e + 16x1o", "r_max_A": 4.5, "max_ell": 2, "correlation": 2,
+        "batch_size": 1, "epochs": 8, "second_stage_epoch": 6,
+        "learning_rate": 0.02, "second_stage_learning_rate": 0.001, "ema_decay": 0.99,
         "energy_weight": 1.0, "forces_weight": 100.0,
         "second_stage_energy_weight": 1000.0, "second_stage_forces_weight": 100.0,
-        "retrain_fraction": 0.4, "retrain_learning_rate": 0.005,
+        "retrain_fraction": 0.5, "retrain_learning_rate": 0.01,
     },
     "park2025": {
         "hidden_irreps": "16x0e + 16x1o", "r_max_A": 6.0, "max_ell": 3, "correlation": 3,
         "batch_size": 4, "epochs": 100, "second_stage_epoch": 75,
-        "learning_rate": 0.01, "learning_rate_decay": 1.0, "second_stage_learning_rate": 0.001, "ema_decay": 0.99,
+        "learning_rate": 0.01, "second_stage_learning_rate": 0.001, "ema_decay": 0.99,
         "energy_weight": 1.0, "forces_weight": 100.0,
         "second_stage_energy_weight": 1000.0, "second_stage_forces_weight": 100.0,
         "retrain_fraction": 1.0, "retrain_learning_rate": 0.01,
@@ -163,8 +163,8 @@ DEEPMD_PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
         "r_cut_A": 4.5, "r_smooth_A": 0.5, "embedding": [10, 20, 40], "axis_neurons": 8,
         "fitting": [120, 120, 120], "one_side_embedding": True, "dtype": "float32",
-        "steps": 1500, "batch_size": 1, "learning_rate_start": 1e-2, "learning_rate_stop": 1e-4,
-        "retrain_fraction": 0.5, "retrain_learning_rate_start": 2e-3,
+        "steps": 2500, "batch_size": 1, "learning_rate_start": 1e-2, "learning_rate_stop": 4e-4,
+        "retrain_fraction": 0.5, "retrain_learning_rate_start": 5e-3,
         "energy_prefactor": [0.02, 1.0], "force_prefactor": [1000.0, 1.0], "virial_prefactor": [0.02, 1.0],
     },
     "park2025": {
@@ -203,9 +203,7 @@ class MaceSettings(Settings):
     second_stage_epoch: Annotated[int, Field(ge=1)]
     """Epoch from which the second-stage weights hold; at or beyond `epochs`, never."""
     learning_rate: Positive
-    """Adam's learning rate in the first epoch."""
-    learning_rate_decay: Annotated[float, Field(gt=0, le=1)]
-    """Factor by which the learning rate shrinks from epoch to epoch in the first stage."""
+    """Adam's learning rate in the first stage."""
     second_stage_learning_rate: Positive
     """Adam's learning rate in the second stage."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)]

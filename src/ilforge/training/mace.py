@@ -151,8 +151,6 @@ def command_line(
         "energy_weight": settings.energy_weight,
         "forces_weight": settings.forces_weight,
         "lr": settings.learning_rate,
-        "scheduler": "ExponentialLR",
-        "lr_scheduler_gamma": settings.learning_rate_decay,
         "batch_size": settings.batch_size,
         "valid_batch_size": settings.batch_size,
         "max_num_epochs": epochs,

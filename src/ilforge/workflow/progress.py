@@ -185,6 +185,7 @@ class Watch:
 
 def duration(seconds: float) -> str:
     """A length of time as people say it: ``"40 s"``, ``"12 min"``, ``"3.5 h"``, ``"6 days"``."""
+    seconds = max(0.0, seconds)
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

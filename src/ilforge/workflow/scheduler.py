@@ -173,7 +173,7 @@ def _manifest(stage: Stage, job: Job, started: float) -> dict:
         "inputs": {name: parent.key for name, parent in stage.inputs.items()},
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "wall_s": round(time.time() - started, 3),
+        "wall_s": round(max(0.0, time.time() - started), 3),
         "host": platform.node(),
         "programs": installed_versions(),
         "facts": job.facts,

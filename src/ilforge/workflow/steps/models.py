@@ -18,7 +18,7 @@ from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.labels import ACCEPTED
 from ilforge.workflow.steps.structures import liquid_of
-from ilforge.workflow.store import file_digest, write_json
+from ilforge.workflow.store import read_manifest, write_json
 
 MACE_FILE, DEEPMD_FILE = "model.model", "model.pb"
 PREDICTIONS, ERRORS = "predictions.npz", "errors.json"
@@ -104,10 +104,9 @@ def _deepmd_stage(study: Study, iteration: int, member: int, dataset: Stage, bef
 
 
 def model_spec(directory: Path) -> dict[str, Any]:
-    """The trained model in a stage's directory as a potential, trusted by the digest of what was stored."""
+    """The trained model in a stage's directory as a potential, trusted by the digest it was published with."""
     kind, file = ("mace", MACE_FILE) if (directory / MACE_FILE).is_file() else ("deepmd", DEEPMD_FILE)
-    path = directory / file
-    return {"kind": kind, "path": str(path), "sha256": file_digest(path)}
+    return {"kind": kind, "path": str(directory / file), "sha256": read_manifest(directory)["files"][file]}
 
 
 def inference_seconds(study: Study, kind: str, n_atoms: int) -> float:
