@@ -28,7 +28,11 @@ def test_a_minimal_study_is_filled_with_defaults(tmp_path):
     study = load(tmp_path, MINIMAL)
     assert study.settings.liquid.temperature_K == 423.0
     assert study.settings.reference.spec() == {"kind": "xtb", "method": "GFN1-xTB"}
-    assert study.settings.sampling.potential.spec() == {"kind": "clp", "cutoff_A": 4.0}
+    assert study.settings.sampling.potential.spec() == {
+        "kind": "clp",
+        "cutoff_A": 4.0,
+        "ewald_tolerance": 1e-5,
+    }
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,6 @@ from ilforge.units import ANGSTROM_PER_NM
 _SWITCH = 0.9
 """Where Lennard-Jones terms begin to be switched off, as a share of the cutoff."""
 
-_EWALD_TOLERANCE = 1e-5
-"""Relative error of Ewald's forces for which OpenMM chooses the splitting and the mesh."""
-
 _DOUBLE_PRECISION_BELOW = 500
 """Below this number of atoms the calculator runs in double precision: labels then carry no rounding noise."""
 
@@ -45,9 +42,12 @@ class Clp:
     ----------
     cutoff_A
         Cutoff of Lennard-Jones terms and of the direct part of Ewald's sum, Å.
+    ewald_tolerance
+        Relative error of Ewald's forces for which OpenMM chooses the splitting and the mesh.
     """
 
     cutoff_A: float = 10.0
+    ewald_tolerance: float = 1e-5
 
     kind: ClassVar[str] = "clp"
     has_stress: ClassVar[bool] = True
@@ -63,7 +63,7 @@ class Clp:
             "kind": self.kind,
             "cutoff_A": float(self.cutoff_A),
             "switch": _SWITCH,
-            "ewald_tolerance": _EWALD_TOLERANCE,
+            "ewald_tolerance": float(self.ewald_tolerance),
             "parameters": hashlib.sha256(numbers).hexdigest(),
         }
 
@@ -132,7 +132,7 @@ class Clp:
             force.setUsesPeriodicBoundaryConditions(cell is not None)
             system.addForce(force)
         cutoff_nm = self.cutoff_A / ANGSTROM_PER_NM
-        system.addForce(_coulomb_force(terms, cutoff_nm, periodic=cell is not None))
+        system.addForce(_coulomb_force(terms, cutoff_nm, self.ewald_tolerance, periodic=cell is not None))
         system.addForce(_lennard_jones_force(terms, cutoff_nm, periodic=cell is not None))
         return system
 
@@ -181,14 +181,14 @@ def _torsion_force(terms: Terms) -> Any:
     return force
 
 
-def _coulomb_force(terms: Terms, cutoff_nm: float, periodic: bool) -> Any:
+def _coulomb_force(terms: Terms, cutoff_nm: float, ewald_tolerance: float, periodic: bool) -> Any:
     """Charges, and both the charges and the Lennard-Jones terms of pairs three bonds apart."""
     import openmm
 
     force = openmm.NonbondedForce()
     if periodic:
         force.setNonbondedMethod(openmm.NonbondedForce.PME)
-        force.setEwaldErrorTolerance(_EWALD_TOLERANCE)
+        force.setEwaldErrorTolerance(ewald_tolerance)
         force.setCutoffDistance(cutoff_nm)
     force.setExceptionsUsePeriodicBoundaryConditions(periodic)
     force.setUseDispersionCorrection(False)

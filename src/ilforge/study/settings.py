@@ -70,6 +70,8 @@ class PotentialSettings(Settings):
     """Parametrisation, for `kind = "xtb"`."""
     cutoff_A: Positive | None = None
     """Non-bonded cutoff in Å, for `kind = "clp"`. Without it 10 Å, which small boxes refuse."""
+    ewald_tolerance: Annotated[float, Field(ge=1e-7, le=1e-2)] = 1e-5
+    """Relative error of electrostatic forces, for `kind = "clp"`. 1e-4 is enough to sample, and faster."""
     path: str | None = None
     """Model file, for `kind = "mace"` or `"deepmd"`."""
     sha256: str | None = None
@@ -77,7 +79,7 @@ class PotentialSettings(Settings):
 
     def spec(self) -> dict[str, Any]:
         """Only the keys that say something, for :func:`ilforge.potentials.create`."""
-        keep = {"clp": {"cutoff_A"}, "xtb": {"method"}}.get(self.kind, {"path", "sha256"})
+        keep = {"clp": {"cutoff_A", "ewald_tolerance"}, "xtb": {"method"}}.get(self.kind, {"path", "sha256"})
         return {"kind": self.kind, **self.model_dump(include=keep, exclude_none=True)}
 
 
