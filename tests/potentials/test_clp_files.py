@@ -79,9 +79,9 @@ def packed(counts, side, seed=0):
 def test_energy_of_a_box_is_the_same_from_the_files(cation, anion):
     liquid, frame = packed({cation: 2, anion: 2}, 30.0)
     own = {name: ion_parameters(name, DATA / ZMATS[name]) for name in (cation, anion)}
-    energies = [Clp(10.0, ions).calculator(liquid.topology).get_potential_energy(frame) for ions in ({}, own)]
+    energies = [Clp(10.0, ions=ions).calculator(liquid.topology).get_potential_energy(frame) for ions in ({}, own)]
     assert energies[1] == pytest.approx(energies[0], rel=1e-6)
-    assert digest(Clp(10.0)) != digest(Clp(10.0, own))
+    assert digest(Clp(10.0)) != digest(Clp(10.0, ions=own))
 
 
 def test_forces_of_imidazolium_and_crowded_anion_are_minus_the_gradient():
@@ -100,8 +100,9 @@ def test_forces_of_imidazolium_and_crowded_anion_are_minus_the_gradient():
 
 def test_impropers_keep_imidazolium_flat():
     terms = assign(Liquid.of({"EMIM": 1, "Cl": 1}).topology)
-    assert terms.impropers.tolist() == [[1, 4, 0, 5], [0, 2, 1, 6], [1, 3, 2, 7], [2, 4, 3, 8], [0, 3, 4, 9]]
-    assert terms.improper_v[:, 1].tolist() == [8.368, 9.2048, 8.368, 9.2048, 9.2048]
+    expected = [[1, 4, 0, 5], [0, 2, 1, 6], [1, 3, 2, 7], [2, 4, 3, 8], [0, 3, 4, 9]]
+    assert terms.torsions[-5:].tolist() == expected
+    assert terms.torsion_v[-5:, 1].tolist() == [8.368, 9.2048, 8.368, 9.2048, 9.2048]
 
 
 def test_impropers_are_found_where_the_file_leaves_them_open(tmp_path):
@@ -126,7 +127,7 @@ def test_an_own_ion_goes_from_its_files_to_a_potential(tmp_path):
     assert set(potential.describe()["ions"]) == {"SCN"}
     changed = (DATA / "il.ff").read_text().replace("SK  CK   harm   1.67 ", "SK  CK   harm   1.68 ")
     (tmp_path / "my.ff").write_text(changed)
-    other = Clp(7.0, {"SCN": ion_parameters("SCN", tmp_path / "scn.zmat")})
+    other = Clp(7.0, ions={"SCN": ion_parameters("SCN", tmp_path / "scn.zmat")})
     assert other.describe()["ions"] != potential.describe()["ions"] and other != potential
     assert json.loads(json.dumps(other.describe())) == other.describe()
 
@@ -169,4 +170,4 @@ def test_an_improper_that_is_asked_for_must_be_there(tmp_path):
 
 def test_parameters_must_be_read_before_they_are_given():
     with pytest.raises(SettingsError, match="ion_parameters"):
-        Clp(4.0, {"MYION": "my.zmat"})
+        Clp(4.0, ions={"MYION": "my.zmat"})

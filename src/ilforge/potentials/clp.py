@@ -59,7 +59,8 @@ class Clp:
     def __post_init__(self) -> None:
         if not self.cutoff_A > 0:
             raise SettingsError(f"cutoff_A is {self.cutoff_A}; it must be positive.")
-        if not all(isinstance(ion, Mapping) and {"atoms", "types", "bonded"} <= set(ion) for ion in self.ions.values()):
+        given = self.ions.values() if isinstance(self.ions, Mapping) else [self.ions]
+        if not all(isinstance(ion, Mapping) and {"atoms", "types", "bonded"} <= set(ion) for ion in given):
             raise SettingsError("ions must hold parameters by name: read them from files with ion_parameters.")
 
     def describe(self) -> dict[str, Any]:
@@ -181,16 +182,14 @@ def _angle_force(terms: Terms) -> Any:
 
 
 def _torsion_force(terms: Terms) -> Any:
-    """OPLS torsions, proper and improper, as powers of the cosine of psi = phi - 180 degrees: evaluated at once."""
+    """OPLS torsions as powers of the cosine of psi = phi - 180 degrees, which OpenMM evaluates at once."""
     import openmm
 
     force = openmm.RBTorsionForce()
-    atoms = [*terms.torsions.tolist(), *terms.impropers.tolist()]
-    constants = [*terms.torsion_v.tolist(), *terms.improper_v.tolist()]
-    for members, (v1, v2, v3, v4) in zip(atoms, constants, strict=True):
+    for atoms, (v1, v2, v3, v4) in zip(terms.torsions.tolist(), terms.torsion_v.tolist(), strict=True):
         if any((v1, v2, v3, v4)):
             powers = (v2 + (v1 + v3) / 2, (3 * v3 - v1) / 2, 4 * v4 - v2, -2 * v3, -4 * v4, 0.0)
-            force.addTorsion(*members, *powers)
+            force.addTorsion(*atoms, *powers)
     return force
 
 

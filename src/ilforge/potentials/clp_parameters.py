@@ -26,8 +26,8 @@ class Terms:
     ``epsilons``      (n,)        kJ/mol
     ``bonds``         (n_b, 2)    atoms, with ``bond_r0`` Å and ``bond_k`` kJ/mol/Å^2, both (n_b,)
     ``angles``        (n_a, 3)    atoms, with ``angle_theta0`` rad and ``angle_k`` kJ/mol/rad^2
-    ``torsions``      (n_t, 4)    atoms, with ``torsion_v`` (n_t, 4) kJ/mol, V1 to V4
-    ``impropers``     (n_i, 4)    atoms, the central one third, with ``improper_v`` (n_i, 4) like ``torsion_v``
+    ``torsions``      (n_t, 4)    atoms, with ``torsion_v`` (n_t, 4) kJ/mol, V1 to V4; of each ion the proper ones
+                                  first, then the improper ones, whose central atom is the third
     ``excluded``      (n_e, 2)    pairs that do not interact: one or two bonds apart
     ``pairs_1_4``     (n_p, 2)    pairs three bonds apart, scaled by ``scale_1_4``
     ================  ==========  ===============================================================
@@ -44,8 +44,6 @@ class Terms:
     angle_k: np.ndarray
     torsions: np.ndarray
     torsion_v: np.ndarray
-    impropers: np.ndarray
-    improper_v: np.ndarray
     excluded: np.ndarray
     pairs_1_4: np.ndarray
     scale_1_4: float
@@ -88,7 +86,7 @@ def assign(topology: Topology, own: Mapping[str, Mapping[str, Any]] | None = Non
     def shifted(key: str) -> np.ndarray:
         return np.concatenate([getattr(ion, key) + start for ion, start in zip(ions, starts, strict=True)])
 
-    indices = ("bonds", "angles", "torsions", "impropers", "excluded", "pairs_1_4")
+    indices = ("bonds", "angles", "torsions", "excluded", "pairs_1_4")
     values = set(Terms.__dataclass_fields__) - set(indices) - {"scale_1_4"}
     return Terms(
         **{key: shifted(key) for key in indices},
@@ -123,8 +121,8 @@ def ion_terms(ion: Mapping[str, Any]) -> Terms:
     n_atoms, bonds = len(types), _indices(ion["bonds"], 2)
     without = {tuple(angle) for angle in ion.get("without_angles", [])}
     angles = _indices([angle for angle in bonded_terms.angles(bonds, n_atoms) if angle not in without], 3)
-    torsions = _indices(bonded_terms.torsions(bonds, n_atoms), 4)
-    impropers = _indices(ion.get("impropers", []), 4)
+    proper = _indices(bonded_terms.torsions(bonds, n_atoms), 4)
+    improper = _indices(ion.get("impropers", []), 4)
     separated = bonded_terms.pairs_by_separation(bonds, n_atoms)
 
     def look_up(kind: str, members: np.ndarray, key: str) -> np.ndarray:
@@ -141,10 +139,13 @@ def ion_terms(ion: Mapping[str, Any]) -> Terms:
         angles=angles,
         angle_theta0=np.radians(look_up("angles", angles, "theta0_deg")),
         angle_k=look_up("angles", angles, "k_kJ_mol_rad2"),
-        torsions=torsions,
-        torsion_v=look_up("torsions", torsions, "V_kJ_mol").reshape(-1, 4),
-        impropers=impropers,
-        improper_v=look_up("impropers", impropers, "V_kJ_mol").reshape(-1, 4),
+        torsions=np.concatenate([proper, improper]),
+        torsion_v=np.concatenate(
+            [
+                look_up(kind, members, "V_kJ_mol").reshape(-1, 4)
+                for kind, members in (("torsions", proper), ("impropers", improper))
+            ]
+        ),
         excluded=_indices(separated[1] + separated[2], 2),
         pairs_1_4=_indices(separated[3], 2),
         scale_1_4=parameters()["pairs_1_4"],
