@@ -17,6 +17,7 @@ _PUBLIC = {
     "get_ion": "ilforge.liquid.ions",
     "pack": "ilforge.liquid.packing",
     "create": "ilforge.potentials",
+    "ion_parameters": "ilforge.potentials.clp_files",
     "MdProtocol": "ilforge.dynamics.protocol",
     "Trajectory": "ilforge.dynamics.trajectory",
     "run_md": "ilforge.dynamics",

@@ -9,11 +9,13 @@ import pickle
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ilforge.potentials import POTENTIALS, Potential, create, digest
+from ilforge.potentials.clp_files import ion_parameters
 
 DIGESTS = """
 import json, sys
@@ -46,9 +48,14 @@ class Case:
     stress: float
 
 
+ZMAT = Path(__file__).parents[1] / "data/clandp/c4c1pyrr.zmat"
+
 CASES = {
     # a mesh is not moved along with the atoms: energies vary by its tolerance
     "clp": Case({"kind": "clp", "cutoff_A": 4.0}, 1e-5, 2e-4, 1e-3, 1e-4, 1e-6),
+    "clp-own-ion": Case(
+        {"kind": "clp", "cutoff_A": 4.0, "ions": {"PYR14": ion_parameters("PYR14", ZMAT)}}, 1e-5, 2e-4, 1e-3, 1e-4, 1e-6
+    ),
     "xtb": Case({"kind": "xtb", "method": "GFN1-xTB"}, 1e-5, 1e-3, 5e-3, 2e-3, 1e-5),
     "mace-float32": Case({"kind": "mace", "path": "MACE"}, 1e-5, 1e-5, 1e-2, 1e-4, 1e-6),
     "mace-float64": Case({"kind": "mace", "path": "MACE", "dtype": "float64"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),

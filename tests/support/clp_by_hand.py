@@ -15,8 +15,13 @@ COULOMB = units.Hartree * units.Bohr / (units.kJ / units.mol)
 
 
 def bonded_energy(name, x):
-    """Bonds, angles and torsions of one ion at positions ``x`` (n, 3) Å, kJ/mol; all terms found by search."""
-    types, bonds = _types(name), {frozenset(bond) for bond in parameters()["ions"][name]["bonds"]}
+    """Bonds, angles and torsions of one ion at positions ``x`` (n, 3) Å, kJ/mol; all terms found by search.
+
+    Only impropers, and the angles across a crowded atom, are taken from the ion's own lists.
+    """
+    types, ion = _types(name), parameters()["ions"][name]
+    bonds = {frozenset(bond) for bond in ion["bonds"]}
+    without = ion.get("without_angles", [])
     classes, n = [entry["class"] for entry in types], len(types)
     energy = 0.0
     for i, j in itertools.combinations(range(n), 2):
@@ -24,7 +29,7 @@ def bonded_energy(name, x):
             term = _look_up("bonds", classes[i], classes[j])
             energy += term["k_kJ_mol_A2"] / 2 * (np.linalg.norm(x[i] - x[j]) - term["r0_A"]) ** 2
     for i, j, k in itertools.permutations(range(n), 3):
-        if i < k and {i, j} in bonds and {j, k} in bonds:
+        if i < k and {i, j} in bonds and {j, k} in bonds and [i, j, k] not in without:
             term = _look_up("angles", classes[i], classes[j], classes[k])
             u, v = x[i] - x[j], x[k] - x[j]
             theta = np.arccos(u @ v / np.linalg.norm(u) / np.linalg.norm(v))
@@ -34,11 +39,15 @@ def bonded_energy(name, x):
             continue
         for i, end in itertools.product(range(n), repeat=2):
             if len({i, j, k, end}) == 4 and {i, j} in bonds and {k, end} in bonds:
-                v1, v2, v3, v4 = _look_up("torsions", *(classes[m] for m in (i, j, k, end)))["V_kJ_mol"]
-                phi = _dihedral(x[i], x[j], x[k], x[end])
-                energy += v1 / 2 * (1 + np.cos(phi)) + v2 / 2 * (1 - np.cos(2 * phi))
-                energy += v3 / 2 * (1 + np.cos(3 * phi)) + v4 / 2 * (1 - np.cos(4 * phi))
-    return energy
+                energy += _torsion_energy("torsions", (i, j, k, end), classes, x)
+    return energy + sum(_torsion_energy("impropers", atoms, classes, x) for atoms in ion.get("impropers", []))
+
+
+def _torsion_energy(kind, atoms, classes, x):
+    v1, v2, v3, v4 = _look_up(kind, *(classes[m] for m in atoms))["V_kJ_mol"]
+    phi = _dihedral(*(x[m] for m in atoms))
+    energy = v1 / 2 * (1 + np.cos(phi)) + v2 / 2 * (1 - np.cos(2 * phi))
+    return energy + v3 / 2 * (1 + np.cos(3 * phi)) + v4 / 2 * (1 - np.cos(4 * phi))
 
 
 def pair_weights(names):

@@ -1,4 +1,4 @@
-"""Ions: a catalogue by name, and the user's own from SMILES or a structure file."""
+"""Ions: a catalogue by name, and the user's own from SMILES, a structure file or the files of a force field."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ilforge.errors import SettingsError
+from ilforge.liquid.typed_structures import read_typed
 from ilforge.study.settings import IonSettings
 
 if TYPE_CHECKING:
@@ -165,11 +166,25 @@ def _defined(name: str, settings: IonSettings, base: Path) -> Ion:
         )
     if settings.smiles is not None:
         molecule = structures.from_smiles(settings.smiles, settings.charge, key)
-        positions = structures.geometry(molecule, key)
-    else:
-        assert settings.structure is not None  # IonSettings wants exactly one of the two
-        molecule, positions = structures.from_file(base / settings.structure, settings.charge, key)
-    return _ion(name, molecule, positions)
+        return _ion(name, molecule, structures.geometry(molecule, key))
+    typed = typed_files(settings, base)
+    if typed is not None:
+        return _ion(name, *structures.from_typed(read_typed(*typed), settings.charge, key))
+    assert settings.structure is not None  # IonSettings wants exactly one of the two
+    return _ion(name, *structures.from_file(base / settings.structure, settings.charge, key))
+
+
+def typed_files(settings: IonSettings, base: Path) -> tuple[Path, Path | None] | None:
+    """Structure and force-field file of an ion whose atoms are types of a force field; None for any other ion.
+
+    The force-field file is None when the structure names it.
+    """
+    if settings.structure is None:
+        return None
+    structure = base / settings.structure
+    if settings.force_field is None and structure.suffix.lower() != ".zmat":
+        return None
+    return structure, None if settings.force_field is None else base / settings.force_field
 
 
 def _ion(name: str, molecule: Mol, positions: np.ndarray, **about: Any) -> Ion:
@@ -184,7 +199,7 @@ def _ion(name: str, molecule: Mol, positions: np.ndarray, **about: Any) -> Ion:
         smiles=smiles,
         charge=structures.net_charge(molecule),
         symbols=symbols,
-        names=_atom_names(symbols),
+        names=atom_names(symbols),
         bonds=_frozen(np.array(bonds, dtype=np.int64).reshape(-1, 2)),
         positions=_frozen(np.array(positions, dtype=float)),
         ordered_smiles=ordered,
@@ -192,7 +207,8 @@ def _ion(name: str, molecule: Mol, positions: np.ndarray, **about: Any) -> Ion:
     )
 
 
-def _atom_names(symbols: tuple[str, ...]) -> tuple[str, ...]:
+def atom_names(symbols: tuple[str, ...]) -> tuple[str, ...]:
+    """Element and running number of each atom."""
     seen: dict[str, int] = {}
     names = []
     for symbol in symbols:

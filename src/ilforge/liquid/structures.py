@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
     from ilforge.liquid.ions import Ion
+    from ilforge.liquid.typed_structures import TypedStructure
 
 FORMATS = (".xyz", ".mol", ".sdf", ".pdb")
 _RIGID = "ilforge_charge"  # property that marks a molecule whose bond orders are unknown, with its charge
@@ -75,6 +76,23 @@ def from_file(path: Path, charge: int | None, key: str) -> tuple[Mol, np.ndarray
     return molecule, positions
 
 
+def from_typed(typed: TypedStructure, charge: int | None, key: str) -> tuple[Mol, np.ndarray]:
+    """Molecule and positions (Å) of a structure whose atoms have types of a force field, in the order of the file.
+
+    Such files are drafts: where atoms clash in them, RDKit finds another geometry for the same bonds.
+    """
+    _same_charge(charge, typed.charge, key, f"{typed.path.name} with {typed.force_field.path.name}")
+    molecule = _perceive(list(typed.symbols), typed.positions, typed.charge, typed.bonds)
+    _one_fragment(molecule, f"{key}.structure: {typed.path}")
+    problem = geometry_problem(molecule, typed.positions)
+    if problem is None:
+        return molecule, typed.positions
+    found = [] if molecule.HasProp(_RIGID) else _embed(molecule, 1, seed=1)
+    if not len(found):
+        raise SettingsError(f"{key}.structure: {typed.path} is no sensible geometry: {problem}.")
+    return molecule, found[0]
+
+
 def _read_mol(path: Path, where: str) -> Mol:
     from rdkit import Chem, rdBase
 
@@ -105,15 +123,23 @@ def _read_coordinates(path: Path, where: str) -> tuple[list[str], np.ndarray]:
     return atoms.get_chemical_symbols(), atoms.positions
 
 
-def _perceive(symbols: list[str], positions: np.ndarray, charge: int) -> Mol:
-    """Bonds from distances, then bond orders from the charge; without them a rigid molecule."""
+def _perceive(
+    symbols: list[str], positions: np.ndarray, charge: int, bonds: list[tuple[int, int]] | None = None
+) -> Mol:
+    """Bonds, where not given from distances, then bond orders from the charge; without them a rigid molecule."""
     from rdkit import Chem, rdBase
     from rdkit.Chem import rdDetermineBonds
 
     rows = [f"{s} {x:.8f} {y:.8f} {z:.8f}" for s, (x, y, z) in zip(symbols, positions, strict=True)]
     bare = Chem.MolFromXYZBlock("\n".join([str(len(rows)), "", *rows, ""]))
+    if bonds is not None:
+        editable = Chem.RWMol(bare)
+        for i, j in bonds:
+            editable.AddBond(i, j, Chem.BondType.SINGLE)
+        bare = editable.GetMol()
     with rdBase.BlockLogs():
-        rdDetermineBonds.DetermineConnectivity(bare)
+        if bonds is None:
+            rdDetermineBonds.DetermineConnectivity(bare)
         molecule = Chem.Mol(bare)
         try:
             rdDetermineBonds.DetermineBondOrders(molecule, charge=charge, embedChiral=True)

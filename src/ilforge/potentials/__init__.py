@@ -46,7 +46,7 @@ def create(spec: Mapping[str, Any]) -> Potential:
         parameters["members"] = tuple(create(member) for member in parameters["members"])
     module, name = POTENTIALS[kind].split(":")
     potential = getattr(import_module(module), name)
-    known = {field.name: field.default is MISSING for field in fields(potential)}
+    known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(potential)}
     unknown = sorted(set(parameters) - set(known))
     if unknown:
         raise SettingsError(f"A potential of kind {kind!r} has no {', '.join(unknown)}; it has {', '.join(known)}.")

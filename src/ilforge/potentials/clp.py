@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,10 +45,13 @@ class Clp:
         Cutoff of Lennard-Jones terms and of the direct part of Ewald's sum, Å.
     ewald_tolerance
         Relative error of Ewald's forces for which OpenMM chooses the splitting and the mesh.
+    ions
+        Parameters of your own ions by name, as :func:`ilforge.potentials.clp_files.ion_parameters` reads them.
     """
 
     cutoff_A: float = 10.0
     ewald_tolerance: float = 1e-5
+    ions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
     kind: ClassVar[str] = "clp"
     has_stress: ClassVar[bool] = True
@@ -55,23 +59,27 @@ class Clp:
     def __post_init__(self) -> None:
         if not self.cutoff_A > 0:
             raise SettingsError(f"cutoff_A is {self.cutoff_A}; it must be positive.")
+        given = self.ions.values() if isinstance(self.ions, Mapping) else [self.ions]
+        if not all(isinstance(ion, Mapping) and {"atoms", "types", "bonded"} <= set(ion) for ion in given):
+            raise SettingsError("ions must hold parameters by name: read them from files with ion_parameters.")
 
     def describe(self) -> dict[str, Any]:
-        """Cutoffs and tolerances, and the digest of the parameters (not of the comments beside them)."""
-        numbers = json.dumps(parameters(), sort_keys=True).encode()
+        """Cutoffs and tolerances, and digests of the parameters (not of the comments beside them)."""
+        own = {name: _digest(ion) for name, ion in self.ions.items()}
         return {
             "kind": self.kind,
             "cutoff_A": float(self.cutoff_A),
             "switch": _SWITCH,
             "ewald_tolerance": float(self.ewald_tolerance),
-            "parameters": hashlib.sha256(numbers).hexdigest(),
+            "parameters": _digest(parameters()),
+            **({"ions": own} if own else {}),
         }
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator for this topology; frames without periodicity are taken as in a vacuum."""
         if topology is None:
             raise SettingsError("CL&P needs to know which atoms make which ion: give it a topology.")
-        terms = assign(topology)
+        terms = assign(topology, self.ions)
         small = topology.n_atoms < _DOUBLE_PRECISION_BELOW
         return OpenMMCalculator(
             build=lambda cell: self._system(topology, terms, cell, constrain_hydrogens=False),
@@ -103,7 +111,7 @@ class Clp:
             cell, rotation = reduced_form(np.asarray(cell, dtype=float))
             if not np.allclose(rotation, np.eye(3), atol=1e-8):
                 raise SettingsError("OpenMM needs the first box vector along x and the second in the xy plane.")
-        return self._system(topology, assign(topology), cell, constrain_hydrogens)
+        return self._system(topology, assign(topology, self.ions), cell, constrain_hydrogens)
 
     def seconds_per_frame(self, n_atoms: int) -> float:
         return 2e-5 * n_atoms
@@ -147,6 +155,10 @@ class Clp:
             "potential (sampling.potential.cutoff_A in a study file): good enough to sample structures, "
             "not for properties."
         )
+
+
+def _digest(numbers: Any) -> str:
+    return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
 
 
 def _bond_force(terms: Terms, flexible: np.ndarray) -> Any:

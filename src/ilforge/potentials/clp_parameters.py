@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -25,7 +26,8 @@ class Terms:
     ``epsilons``      (n,)        kJ/mol
     ``bonds``         (n_b, 2)    atoms, with ``bond_r0`` Å and ``bond_k`` kJ/mol/Å^2, both (n_b,)
     ``angles``        (n_a, 3)    atoms, with ``angle_theta0`` rad and ``angle_k`` kJ/mol/rad^2
-    ``torsions``      (n_t, 4)    atoms, with ``torsion_v`` (n_t, 4) kJ/mol, V1 to V4
+    ``torsions``      (n_t, 4)    atoms, with ``torsion_v`` (n_t, 4) kJ/mol, V1 to V4; of each ion the proper ones
+                                  first, then the improper ones, whose central atom is the third
     ``excluded``      (n_e, 2)    pairs that do not interact: one or two bonds apart
     ``pairs_1_4``     (n_p, 2)    pairs three bonds apart, scaled by ``scale_1_4``
     ================  ==========  ===============================================================
@@ -58,17 +60,25 @@ def known_ions() -> list[str]:
     return list(parameters()["ions"])
 
 
-def assign(topology: Topology) -> Terms:
+def assign(topology: Topology, own: Mapping[str, Mapping[str, Any]] | None = None) -> Terms:
     """The terms of every molecule of a topology.
+
+    Parameters
+    ----------
+    own
+        Parameters of the user's own ions by name, as :func:`ilforge.potentials.clp_files.ion_parameters` gives
+        them. They go before those of the parameter file.
 
     Raises
     ------
     SettingsError
         When an ion has no parameters, or its atoms or bonds are not those the parameters are for.
     """
-    ions = [_ion_terms(name) for name in topology.species]
+    chosen = {name: _parameters_of(name, own or {}) for name in dict.fromkeys(topology.species)}
     starts = np.searchsorted(topology.molecules, np.arange(topology.n_molecules))
-    _check(topology, starts)
+    _check(topology, starts, chosen)
+    of_ion = {name: ion_terms(ion) for name, ion in chosen.items()}
+    ions = [of_ion[name] for name in topology.species]
 
     def joined(key: str) -> np.ndarray:
         return np.concatenate([getattr(ion, key) for ion in ions])
@@ -85,24 +95,39 @@ def assign(topology: Topology) -> Terms:
     )
 
 
-@cache
-def _ion_terms(name: str) -> Terms:
-    """The terms of one ion, its atoms numbered from 0."""
+def _parameters_of(name: str, own: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The parameters of one ion: what the file says of it, with the types and bonded terms that it refers to."""
+    if name in own:
+        return own[name]
     data = parameters()
     if name not in data["ions"]:
         raise SettingsError(
-            f"CL&P has no parameters for the ion {name} here: it knows {', '.join(known_ions())}. "
-            "Use another potential for this liquid, such as kind = 'xtb'."
+            f"CL&P has no parameters for the ion {name} here: it knows {', '.join([*known_ions(), *own])}. "
+            "Use another potential for this liquid, such as kind = 'xtb', or define the ion by a zmat and a ff file."
         )
-    types = [data["types"][key] for key in data["ions"][name]["atoms"]]
+    return {**data["ions"][name], "types": data["types"], "bonded": data["bonded"]}
+
+
+def ion_terms(ion: Mapping[str, Any]) -> Terms:
+    """The terms of one ion, its atoms numbered from 0.
+
+    Parameters
+    ----------
+    ion
+        ``atoms``, ``bonds``, ``impropers``, ``without_angles``, ``types`` and ``bonded``, as in ``clp.toml``.
+    """
+    types = [ion["types"][key] for key in ion["atoms"]]
     classes = [entry["class"] for entry in types]
-    n_atoms, bonds = len(types), _indices(data["ions"][name]["bonds"], 2)
-    angles = _indices(bonded_terms.angles(bonds, n_atoms), 3)
-    torsions = _indices(bonded_terms.torsions(bonds, n_atoms), 4)
+    n_atoms, bonds = len(types), _indices(ion["bonds"], 2)
+    without = {tuple(angle) for angle in ion.get("without_angles", [])}
+    angles = _indices([angle for angle in bonded_terms.angles(bonds, n_atoms) if angle not in without], 3)
+    proper = _indices(bonded_terms.torsions(bonds, n_atoms), 4)
+    improper = _indices(ion.get("impropers", []), 4)
     separated = bonded_terms.pairs_by_separation(bonds, n_atoms)
 
     def look_up(kind: str, members: np.ndarray, key: str) -> np.ndarray:
-        return np.array([_bonded(kind, tuple(classes[i] for i in row))[key] for row in members.tolist()])
+        rows = members.tolist()
+        return np.array([_bonded(ion["bonded"], kind, tuple(classes[i] for i in row))[key] for row in rows])
 
     return Terms(
         charges=np.array([entry["charge_e"] for entry in types]),
@@ -114,11 +139,16 @@ def _ion_terms(name: str) -> Terms:
         angles=angles,
         angle_theta0=np.radians(look_up("angles", angles, "theta0_deg")),
         angle_k=look_up("angles", angles, "k_kJ_mol_rad2"),
-        torsions=torsions,
-        torsion_v=look_up("torsions", torsions, "V_kJ_mol").reshape(-1, 4),
+        torsions=np.concatenate([proper, improper]),
+        torsion_v=np.concatenate(
+            [
+                look_up(kind, members, "V_kJ_mol").reshape(-1, 4)
+                for kind, members in (("torsions", proper), ("impropers", improper))
+            ]
+        ),
         excluded=_indices(separated[1] + separated[2], 2),
         pairs_1_4=_indices(separated[3], 2),
-        scale_1_4=data["pairs_1_4"],
+        scale_1_4=parameters()["pairs_1_4"],
     )
 
 
@@ -126,24 +156,26 @@ def _indices(rows: list, width: int) -> np.ndarray:
     return np.array(rows, dtype=int).reshape(-1, width)
 
 
-def _bonded(kind: str, classes: tuple[str, ...]) -> dict[str, Any]:
-    """The parameters of a bonded term, whichever way round the file writes its classes."""
-    for block in parameters()["bonded"]:
+def _bonded(blocks: list[Mapping[str, Any]], kind: str, classes: tuple[str, ...]) -> Mapping[str, Any]:
+    """The parameters of a bonded term, whichever way round they are written; of impropers as they stand."""
+    ways = ["-".join(classes)] if kind == "impropers" else ["-".join(classes), "-".join(reversed(classes))]
+    for block in blocks:
         terms = block.get(kind, {})
-        for key in ("-".join(classes), "-".join(reversed(classes))):
+        for key in ways:
             if key in terms:
                 return terms[key]
-    raise SettingsError(f"clp.toml has no {kind} {'-'.join(classes)}")
+    raise SettingsError(f"The parameters of CL&P have no {kind} {'-'.join(classes)}.")
 
 
-def _check(topology: Topology, starts: np.ndarray) -> None:
+def _check(topology: Topology, starts: np.ndarray, chosen: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse molecules whose atoms or bonds are not those the parameters were made for."""
     owners = topology.molecules[topology.bonds].reshape(-1, 2)
     for molecule, name in enumerate(topology.species):
-        elements = [parameters()["types"][key]["element"] for key in parameters()["ions"][name]["atoms"]]
+        ion = chosen[name]
+        elements = [ion["types"][key]["element"] for key in ion["atoms"]]
         _check_elements(name, [topology.symbols[i] for i in topology.atoms_of(molecule)], elements)
         bonds = topology.bonds[(owners == molecule).any(axis=1)] - starts[molecule]
-        _check_bonds(name, bonds, elements)
+        _check_bonds(name, bonds, ion["bonds"], elements)
 
 
 def _check_elements(name: str, found: list[str], expected: list[str]) -> None:
@@ -159,9 +191,9 @@ def _check_elements(name: str, found: list[str], expected: list[str]) -> None:
             )
 
 
-def _check_bonds(name: str, found: np.ndarray, elements: list[str]) -> None:
+def _check_bonds(name: str, found: np.ndarray, expected: list[list[int]], elements: list[str]) -> None:
     ours = {tuple(sorted(bond)) for bond in found.tolist()}
-    theirs = {tuple(sorted(bond)) for bond in parameters()["ions"][name]["bonds"]}
+    theirs = {tuple(sorted(bond)) for bond in expected}
     if ours == theirs:
         return
     i, j = min(ours ^ theirs)

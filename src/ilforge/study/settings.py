@@ -28,7 +28,11 @@ class IonSettings(Settings):
     smiles: str | None = None
     """SMILES with explicit charge, such as `CC[NH3+]`; or give `structure`."""
     structure: str | None = None
-    """Path of a structure file (xyz, mol, sdf, pdb), relative to the study file; or give `smiles`."""
+    """Path of a structure file (xyz, mol, sdf, pdb, zmat), relative to the study file; or give `smiles`. A zmat, and
+    an xyz with `force_field`, has types of CL&P for its atoms: then CL&P takes this ion's parameters from there."""
+    force_field: str | None = None
+    """Path of the force-field file (ff) that says what the types in `structure` mean, relative to the study file.
+    Without it the file that a zmat names, beside it."""
     charge: int | None = None
     """Net charge in e. Needed with a structure file that does not carry it."""
 
@@ -36,6 +40,8 @@ class IonSettings(Settings):
     def _one_source(self) -> IonSettings:
         if (self.smiles is None) == (self.structure is None):
             raise ValueError("give either smiles or structure")
+        if self.force_field is not None and not str(self.structure).lower().endswith((".zmat", ".xyz")):
+            raise ValueError("force_field needs a structure whose atoms are its types: a zmat or xyz file")
         return self
 
 

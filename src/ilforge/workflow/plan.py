@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ilforge.study.load import Study
+from ilforge.study.settings import PotentialSettings
 from ilforge.workflow.stage import Stage, in_order
 from ilforge.workflow.steps import labels, learning, md, models, structures
 
@@ -154,5 +155,5 @@ def given_potentials(study: Study) -> dict[str, dict[str, Any]]:
     if settings.sampling.potential.kind == "clp":
         given["clp"] = structures.sampling_potential(study)
     elif any("clp" in protocol.potentials for protocol in settings.md):
-        given["clp"] = {"kind": "clp"}
+        given["clp"] = structures.spec_of(study, PotentialSettings(kind="clp"))
     return given

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from ilforge import frames, potentials
+from ilforge.liquid.ions import typed_files
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
+from ilforge.potentials.clp_files import ion_parameters
 from ilforge.sampling.equilibrated import sample_equilibrated
 from ilforge.sampling.nonequilibrated import relax_packed, sample_hot
 from ilforge.study.load import Study
@@ -54,9 +56,22 @@ def sampling_potential(study: Study) -> dict[str, Any]:
 
 
 def spec_of(study: Study, settings: PotentialSettings) -> dict[str, Any]:
-    """A potential of the study file, for :func:`ilforge.potentials.create`; its file lies beside the study."""
+    """A potential of the study file, for :func:`ilforge.potentials.create`; its file lies beside the study.
+
+    CL&P is told the numbers of the user's own ions, not their files: these may change while a study runs.
+    """
     spec = settings.spec()
-    return {**spec, "path": str(study.folder / spec["path"])} if "path" in spec else spec
+    if "path" in spec:
+        return {**spec, "path": str(study.folder / spec["path"])}
+    own = own_parameters(study) if settings.kind == "clp" else {}
+    return {**spec, "ions": own} if own else spec
+
+
+def own_parameters(study: Study) -> dict[str, dict[str, Any]]:
+    """CL&P's parameters of those ions of the study that the user defines by files of a force field."""
+    define, used = study.settings.liquid.define, liquid_of(study).counts
+    files = {name: typed_files(define[name], study.folder) for name in define if name in used}
+    return {name: ion_parameters(name, *found) for name, found in files.items() if found is not None}
 
 
 def refuse_unfit(study: Study, spec: Mapping[str, Any], density_ratio: float = 1.0) -> None:
