@@ -8,7 +8,8 @@ from ilforge.errors import SettingsError
 from ilforge.study.document import json_schema, reference, template
 from ilforge.study.load import check_settings, load_study
 from ilforge.study.machine import load_machine
-from ilforge.study.settings import DEEPMD_PRESETS, DeepmdSettings, MaceSettings, StudySettings
+from ilforge.study.presets import DEEPMD_PRESETS
+from ilforge.study.settings import DeepmdSettings, MaceSettings, StudySettings
 
 MINIMAL = """
 name = "mine"

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from ilforge.study.settings import DEEPMD_PRESETS, MACE_PRESETS, DeepmdSettings, MaceSettings, StudySettings
+from ilforge.study.presets import DEEPMD_PRESETS, MACE_PRESETS
+from ilforge.study.settings import DeepmdSettings, MaceSettings, StudySettings
 
 PRESETS = {MaceSettings: MACE_PRESETS, DeepmdSettings: DEEPMD_PRESETS}
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ilforge.study.presets import DEEPMD_PRESETS, MACE_PRESETS
+
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Temperature = Annotated[float, Field(gt=0, le=5000)]
@@ -146,43 +148,6 @@ class GateSettings(Settings):
     """Largest force on any atom, eV/Å."""
     bond_factor: Annotated[float, Field(ge=1.0, le=1.6)] = 1.25
     """Two atoms count as bonded below this factor times the sum of their covalent radii."""
-
-
-MACE_PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {
-        "hidden_irreps": "16x0e + 16x1o", "r_max_A": 4.5, "max_ell": 2, "correlation": 2,
-        "batch_size": 1, "epochs": 8, "second_stage_epoch": 6,
-        "learning_rate": 0.02, "second_stage_learning_rate": 0.001, "ema_decay": 0.99,
-        "energy_weight": 1.0, "forces_weight": 100.0,
-        "second_stage_energy_weight": 1000.0, "second_stage_forces_weight": 100.0,
-        "retrain_fraction": 0.5, "retrain_learning_rate": 0.01,
-    },
-    "park2025": {
-        "hidden_irreps": "16x0e + 16x1o", "r_max_A": 6.0, "max_ell": 3, "correlation": 3,
-        "batch_size": 4, "epochs": 100, "second_stage_epoch": 75,
-        "learning_rate": 0.01, "second_stage_learning_rate": 0.001, "ema_decay": 0.99,
-        "energy_weight": 1.0, "forces_weight": 100.0,
-        "second_stage_energy_weight": 1000.0, "second_stage_forces_weight": 100.0,
-        "retrain_fraction": 1.0, "retrain_learning_rate": 0.01,
-    },
-}  # fmt: skip
-
-DEEPMD_PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {
-        "r_cut_A": 4.5, "r_smooth_A": 0.5, "embedding": [10, 20, 40], "axis_neurons": 8,
-        "fitting": [120, 120, 120], "one_side_embedding": True, "dtype": "float32",
-        "steps": 2500, "batch_size": 1, "learning_rate_start": 1e-2, "learning_rate_stop": 4e-4,
-        "retrain_fraction": 0.5, "retrain_learning_rate_start": 5e-3,
-        "energy_prefactor": [0.02, 1.0], "force_prefactor": [1000.0, 1.0], "virial_prefactor": [0.02, 1.0],
-    },
-    "park2025": {
-        "r_cut_A": 10.0, "r_smooth_A": 0.5, "embedding": [25, 50, 100], "axis_neurons": 16,
-        "fitting": [240, 240, 240], "one_side_embedding": False, "dtype": "float64",
-        "steps": 1000000, "batch_size": 1, "learning_rate_start": 1e-3, "learning_rate_stop": 3.5e-8,
-        "retrain_fraction": 1.0, "retrain_learning_rate_start": 1e-3,
-        "energy_prefactor": [0.02, 1.0], "force_prefactor": [1000.0, 1.0], "virial_prefactor": [0.02, 1.0],
-    },
-}  # fmt: skip
 
 
 def _with_preset(data: Any, presets: dict[str, dict[str, Any]]) -> Any:
