@@ -23,6 +23,7 @@ from ase.calculators.calculator import Calculator
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials import gromacs_topology
 from ilforge.potentials.clp_parameters import Terms, assign, parameters
 from ilforge.potentials.openmm_calculator import OpenMMCalculator, reduced_form
 from ilforge.units import ANGSTROM_PER_NM
@@ -104,6 +105,17 @@ class Clp:
             if not np.allclose(rotation, np.eye(3), atol=1e-8):
                 raise SettingsError("OpenMM needs the first box vector along x and the second in the xy plane.")
         return self._system(topology, assign(topology), cell, constrain_hydrogens)
+
+    def gromacs_topology(self, topology: Topology) -> str:
+        """GROMACS's ``.top`` file with every term."""
+        species = dict.fromkeys(topology.species)
+        title = "CL&P: " + ", ".join(f"{topology.species.count(name)} {name}" for name in species)
+        return gromacs_topology.topology_text(topology, assign(topology), title)
+
+    def gromacs_options(self, cell: np.ndarray) -> dict[str, str]:
+        """Non-bonded options of GROMACS's ``.mdp`` file; ``cell`` is ``(3, 3)`` in Å."""
+        self._check_cutoff(np.asarray(cell, dtype=float))
+        return gromacs_topology.nonbonded_options(self.cutoff_A, _SWITCH, _EWALD_TOLERANCE)
 
     def seconds_per_frame(self, n_atoms: int) -> float:
         return 2e-5 * n_atoms

@@ -23,6 +23,8 @@ class Potential(Protocol):
     ``lammps_pair(elements) -> list[str]``
         For LAMMPS: the ``pair_style`` and ``pair_coeff`` lines, for atom types in the order of ``elements``
         and ``units metal``.
+    ``gromacs_topology(topology) -> str`` and ``gromacs_options(cell) -> dict[str, str]``
+        For GROMACS: the ``.top`` file, and the options of the ``.mdp`` file that say how pairs interact.
 
     Attributes
     ----------
