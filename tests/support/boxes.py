@@ -27,7 +27,7 @@ def large_box(name: str) -> tuple[Liquid, Atoms]:
     liquid = Liquid.of(counts)
     box = pack(liquid, density, seed=1)
     protocol = MdProtocol("NVT", 423.0, 0.5, 0.1, 0.1, seed=1)
-    box.positions = minimise(Job(Clp(10.0), box, liquid.topology, protocol), 30).positions
+    box.positions = minimise(Job(Clp(10.0), box, liquid.topology, protocol), 15).positions
     box.positions += np.random.default_rng(1).normal(scale=0.03, size=box.positions.shape)
     box.info["ions"] = liquid.label
     return liquid, box

@@ -26,6 +26,13 @@ from ase.cell import Cell
 
 from ilforge import programs
 from ilforge.dynamics.gromacs_files import TrrFrame, gro_text, mdp_text, read_trr, read_xvg
+from ilforge.dynamics.gromacs_options import (
+    BAROSTAT_PS,
+    THERMOSTAT_PS,
+    equilibration_options,
+    nonbonded_options,
+    record_options,
+)
 from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, fastest_atoms
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import DidNotFinish, SettingsError
@@ -34,12 +41,8 @@ from ilforge.liquid.topology import Topology
 from ilforge.potentials.potential import Potential
 from ilforge.units import KJ_PER_MOL
 
-THERMOSTAT_PS, BAROSTAT_PS = 0.5, 2.0
-COMPRESSIBILITY_PER_BAR = 4.5e-5
-
-_GUARD_STEPS = 10  # at most, between looks at the temperature
 _MINIMISED = 10.0  # kJ/mol/nm, largest force at which minimisation ends
-_WARNS_BELOW_NM = 0.5  # cutoffs of small boxes: GROMACS warns that atoms three bonds apart come near to them
+_WARNING = r"^(?:WARNING|ERROR) \d+.*?:\n(.*?)\n\n"
 _NEVER_MIN = "1000000"  # minutes between GROMACS's own checkpoints: those at the end of segments are enough
 _TERMS = ("Potential", "Kinetic-En.", "Temperature")
 _SIGNS_OF_EXPLOSION = (
@@ -123,7 +126,7 @@ def one_point(job: Job, program: str = "gmx", **options: str) -> dict[str, float
     options
         Options of the ``.mdp`` file to set otherwise, ``_`` for ``-``.
     """
-    wanted = {"integrator": "md", "nsteps": "0", "nstenergy": "1", "nstcalcenergy": "1", **_nonbonded(job)}
+    wanted = {"integrator": "md", "nsteps": "0", "nstenergy": "1", "nstcalcenergy": "1", **nonbonded_options(job)}
     wanted |= {key.replace("_", "-"): value for key, value in options.items()}
     with tempfile.TemporaryDirectory(prefix="ilforge-gmx-") as folder:
         work = Path(folder)
@@ -148,7 +151,7 @@ def _begin(job: Job, work: Path) -> _State:
 
 def _minimised(job: Job, work: Path, positions: np.ndarray) -> np.ndarray:
     steps = str(job.protocol.minimise_steps)
-    options = {"integrator": "steep", "emtol": f"{_MINIMISED}", "nsteps": steps, **_nonbonded(job)}
+    options = {"integrator": "steep", "emtol": f"{_MINIMISED}", "nsteps": steps, **nonbonded_options(job)}
     tpr = _grompp(job, work, "minimise", options, positions)
     segment = _fresh(work / "segment")
     (segment / "run.tpr").write_bytes(tpr)
@@ -272,49 +275,6 @@ def _segment(job: Job, work: Path, state: _State, steps: int) -> _Segment:
     return _Segment(directory, frames, energies, failure)
 
 
-def record_options(job: Job) -> dict[str, str]:
-    """Options of the ``.mdp`` file for the recorded run."""
-    return _motion(job, job.protocol.ensemble, "nose-hoover", "Parrinello-Rahman", "yes")
-
-
-def equilibration_options(job: Job) -> dict[str, str]:
-    """Options of the ``.mdp`` file for the unrecorded start."""
-    options = _motion(job, job.equilibration_ensemble, "v-rescale", "C-rescale", "no")
-    return {**options, "nsteps": str(job.protocol.equilibration_steps)}
-
-
-def _motion(job: Job, ensemble: str, thermostat: str, barostat: str, continued: str) -> dict[str, str]:
-    protocol = job.protocol
-    look = max(n for n in range(1, _GUARD_STEPS + 1) if protocol.interval_steps % n == 0)
-    every, seldom = str(look), str(protocol.interval_steps)
-    options = {
-        "integrator": "md",
-        "dt": f"{protocol.timestep_fs / 1000:.10g}",
-        "nsteps": str(protocol.n_frames * protocol.interval_steps),
-        "nstxout": seldom,
-        "nstvout": seldom,
-        "nstlog": "0",
-        "nstenergy": every,
-        "nstcalcenergy": every,
-        "continuation": continued,
-        "gen-vel": "no",
-        "constraints": "h-bonds" if protocol.hydrogens_held else "none",
-        "ld-seed": str(int(job.random_seed(0).generate_state(1)[0] % (2**31 - 1)) + 1),
-        **_nonbonded(job),
-    }
-    if ensemble != "NVE":
-        options |= {"tcoupl": thermostat, "tc-grps": "System", "tau-t": f"{THERMOSTAT_PS:g}", "nsttcouple": every}
-        options["ref-t"] = f"{protocol.temperature_K:.10g}"
-    if ensemble == "NPT":
-        options |= {"pcoupl": barostat, "pcoupltype": "isotropic", "tau-p": f"{BAROSTAT_PS:g}", "nstpcouple": every}
-        options |= {"compressibility": f"{COMPRESSIBILITY_PER_BAR:g}", "ref-p": f"{protocol.pressure_bar:.10g}"}
-    return options
-
-
-def _nonbonded(job: Job) -> dict[str, str]:
-    return job.potential.gromacs_options(job.atoms.cell.array)
-
-
 def _grompp(
     job: Job,
     work: Path,
@@ -334,16 +294,36 @@ def _grompp(
     if checkpoint:
         (start / "start.cpt").write_bytes(checkpoint)
         arguments += ["-t", "start.cpt"]
-    if float(options["rcoulomb"]) < _WARNS_BELOW_NM:
-        arguments += ["-maxwarn", "1"]
-    _gmx(start, "grompp", *arguments, program=program)
+    try:
+        _gmx(start, "grompp", *arguments, program=program)
+    except DidNotFinish as error:
+        raise _refusal(job, start / "grompp.out") or error from None
     return (start / "run.tpr").read_bytes()
+
+
+def _refusal(job: Job, log: Path) -> Exception | None:
+    """Why GROMACS would not take a run's input, where the user can do something about it."""
+    said = log.read_text(errors="replace")
+    if _box_too_small(said):
+        return _bigger_box(job)
+    apart = re.search(r"largest distance between excluded atoms is\s+([\d.]+)\s+nm, which", said)
+    if apart:
+        least = np.ceil(20 * float(apart[1]) / 0.9 * 10) / 20  # Å; GROMACS leaves a tenth for vibrations
+        return SettingsError(
+            f"GROMACS would lose part of the Coulomb energy of atoms three bonds apart, here up to "
+            f"{10 * float(apart[1]):.2f} Å: it needs a cutoff of at least {least:g} Å. OpenMM has no such limit."
+        )
+    warnings = re.findall(_WARNING, said, re.MULTILINE | re.DOTALL)
+    if warnings:
+        return DidNotFinish("gmx grompp does not take this input", log.parent, "\n".join(warnings))
+    return None
 
 
 def _mdrun(job: Job, directory: Path, *arguments: str) -> None:
     _gmx(
         directory, "mdrun", "-s", "run.tpr", "-deffnm", "out", "-c", "out.g96", "-noappend", "-cpo", "out.cpt",
-        "-cpt", _NEVER_MIN, "-ntmpi", "1", "-ntomp", str(job.threads), "-pin", "off", "-reprod", "-notunepme", *arguments,
+        "-cpt", _NEVER_MIN, "-ntmpi", "1", "-ntomp", str(job.threads), "-pin", "off", "-reprod", "-notunepme",
+        *arguments,
         threads=job.threads,
     )  # fmt: skip
 
@@ -370,18 +350,25 @@ def _continued(frame: TrrFrame, before: np.ndarray, topology: Topology) -> np.nd
 def _as_ours(job: Job, directory: Path, failure: DidNotFinish, step: float | None, recorded: list[TrrFrame]) -> Any:
     """Why GROMACS stopped, as an :class:`Exploded`; raises what is to blame when the motion is not."""
     said = f"{failure}\n{programs.last_lines(directory / 'mdrun.out', count=60)}"
-    flat = " ".join(said.split())
-    if any(sign in flat for sign in _TOO_SMALL):
-        side = float(job.atoms.cell.lengths().min())
-        raise SettingsError(
-            f"The box, {side:.2f} Å wide at the start, is or became smaller than twice the cutoff of the "
-            f"{job.potential.kind} potential and the margin of GROMACS's pair list. Use more ions, or a smaller cutoff."
-        )
-    signs = [sign for sign in _SIGNS_OF_EXPLOSION if sign in flat]
+    if _box_too_small(said):
+        raise _bigger_box(job)
+    signs = [sign for sign in _SIGNS_OF_EXPLOSION if sign in " ".join(said.split())]
     if not signs:
         raise failure
     fastest = fastest_atoms(recorded[-1].velocities, job.topology) if recorded else ()
     return Exploded(f"GROMACS stopped: {signs[0]}", None if step is None else job.time_ps(int(step)), fastest)
+
+
+def _box_too_small(said: str) -> bool:
+    return any(sign in " ".join(said.split()) for sign in _TOO_SMALL)
+
+
+def _bigger_box(job: Job) -> SettingsError:
+    side = float(job.atoms.cell.lengths().min())
+    return SettingsError(
+        f"The box, {side:.2f} Å wide at the start, is or became smaller than twice the cutoff of the "
+        f"{job.potential.kind} potential and the margin of GROMACS's pair list. Use more ions, or a smaller cutoff."
+    )
 
 
 def _g96_positions(path: Path) -> np.ndarray:
