@@ -13,7 +13,7 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
 from ilforge.potentials.clp import Clp
 from ilforge.potentials.clp_parameters import assign
-from ilforge.potentials.gromacs_topology import atom_types
+from ilforge.potentials.typed_terms import atom_types
 from support import md
 from support.boxes import LIQUIDS, large_box
 from support.clp_terms import MESH, openmm_terms

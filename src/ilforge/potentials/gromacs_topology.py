@@ -13,6 +13,7 @@ import numpy as np
 
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.clp_parameters import Terms
+from ilforge.potentials.typed_terms import atom_types, number
 from ilforge.units import ANGSTROM_PER_NM
 
 _HEADER = """; written by ilforge: nm, kJ/mol, degrees
@@ -66,23 +67,6 @@ def nonbonded_options(cutoff_A: float, switch: float, ewald_tolerance: float) ->
         "rvdw": f"{cutoff_nm:.8g}",
         "DispCorr": "AllEnerPres",
     }
-
-
-def atom_types(topology: Topology, terms: Terms) -> list[str]:
-    """A name for the type of each atom: its element, and a number for each different sigma and epsilon."""
-    known: dict[str, list[tuple[float, float]]] = {}
-    names = []
-    for symbol, sigma, epsilon in zip(topology.symbols, terms.sigmas.tolist(), terms.epsilons.tolist(), strict=True):
-        of_element = known.setdefault(symbol, [])
-        if (sigma, epsilon) not in of_element:
-            of_element.append((sigma, epsilon))
-        names.append(f"{symbol}_{of_element.index((sigma, epsilon)) + 1}")
-    return names
-
-
-def number(value: float) -> str:
-    """A number with all the digits that matter, without those of rounding."""
-    return f"{value:.12g}"
 
 
 def _molecule(topology: Topology, terms: Terms, types: list[str], molecule: int) -> list[str]:

@@ -25,6 +25,8 @@ class Potential(Protocol):
         and ``units metal``.
     ``gromacs_topology(topology) -> str`` and ``gromacs_options(cell) -> dict[str, str]``
         For GROMACS: the ``.top`` file, and the options of the ``.mdp`` file that say how pairs interact.
+    ``lammps_data(topology, positions, cell) -> str`` and ``lammps_styles(topology, hold) -> (list, list)``
+        For export to LAMMPS with bonds, in ``units real``: the data file, and the commands before and after it.
 
     Attributes
     ----------

@@ -39,7 +39,9 @@ def md_stage(
 
     def work(job: Job) -> None:
         chosen = spec if model is None else model_spec(job.input("model"))
-        job.run(_run, chosen, job.input("start") / FRAMES, liquid, protocol, job.directory, job.threads, settings.engine)
+        job.run(
+            _run, chosen, job.input("start") / FRAMES, liquid, protocol, job.directory, job.threads, settings.engine
+        )
 
     n_atoms = liquid.topology.n_atoms
     steps = protocol.equilibration_steps + protocol.n_frames * protocol.interval_steps
