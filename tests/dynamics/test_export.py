@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from ilforge import programs
 from ilforge.cli.export import export as command
 from ilforge.dynamics.export import export
+from ilforge.dynamics.lammps import _program
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
@@ -35,15 +36,22 @@ def job():
     return Job(Clp(4.6), pack(liquid, 1.0, 1), liquid.topology, protocol)
 
 
+def lammps(script, directory):
+    """Run LAMMPS itself without its DeePMD plugin, which takes seconds to load."""
+    program, environment = _program()
+    environment = {**environment, "LAMMPS_PLUGIN_PATH": ""}
+    programs.run([program, "-in", script, "-log", "none"], directory, log="log", environment=environment)
+
+
 @pytest.mark.program("lmp")
-@pytest.mark.parametrize("name", ["PYR14BF4", "PYR14TFSI", "Li2PYR14_18TFSI20"])
+@pytest.mark.parametrize("name", ["PYR14BF4", "Li2PYR14_18TFSI20"])
 def test_lammps_and_openmm_agree_term_by_term(name, tmp_path):
     liquid, atoms = large_box(name)
     job = Job(Clp(10.0), atoms, liquid.topology, md.short())
     export(job, "lammps", tmp_path)
     (tmp_path / "in.point").write_text((tmp_path / "in.lammps").read_text().split("thermo_style")[0] + POINT)
-    programs.run(["lmp", "-in", "in.point", "-log", "none"], tmp_path, log="point.log")
-    lines = [line.split() for line in (tmp_path / "point.log").read_text().splitlines()]
+    lammps("in.point", tmp_path)
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
     head = next(index for index, words in enumerate(lines) if "E_bond" in words)
     kcal = KJ_PER_KCAL * KJ_PER_MOL
     found = {key: float(value) * kcal for key, value in zip(lines[head], lines[head + 1], strict=True)}
@@ -60,7 +68,7 @@ def test_lammps_and_openmm_agree_term_by_term(name, tmp_path):
 @pytest.mark.program("lmp")
 def test_lammps_runs_what_is_written(job, tmp_path):
     export(job, "lammps", tmp_path)
-    programs.run(["lmp", "-in", "in.lammps", "-log", "none"], tmp_path, log="log")
+    lammps("in.lammps", tmp_path)
     assert (tmp_path / "trajectory.dump").read_text().count("ITEM: TIMESTEP") == 6
     assert (tmp_path / "end.data").is_file()
     assert "shake 1e-5" in (tmp_path / "in.lammps").read_text()

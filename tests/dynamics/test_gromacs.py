@@ -107,6 +107,22 @@ def test_a_box_or_a_cutoff_too_small_is_told_in_words(tmp_path):
 
 
 @pytest.mark.program("gmx")
+def test_the_unrecorded_start_goes_on_from_its_checkpoints(tmp_path):
+    protocol = md.short(equilibration_ps=0.03, length_ps=0.01, checkpoint_steps=25)  # 60 steps: three stretches
+    start, topology = md.warm_box(0.8), md.liquid().topology
+    jobs = [Job(Clp(4.6), start, topology, protocol, directory=tmp_path / name) for name in ("whole", "stopped")]
+    whole = [sample for sample, _ in gromacs.frames(jobs[0], None, 0) if sample is not None]
+    running = gromacs.frames(jobs[1], None, 0)
+    next(running)
+    _, state = next(running)
+    running.close()
+    resumed = [sample for sample, _ in gromacs.frames(jobs[1], state, 0) if sample is not None]
+    assert len(whole) == len(resumed) == 2
+    np.testing.assert_array_equal(whole[-1].positions, resumed[-1].positions)
+    assert not (tmp_path / "stopped" / "gromacs" / "segment").exists()
+
+
+@pytest.mark.program("gmx")
 def test_molecules_stay_at_the_image_they_started_at(tmp_path):
     atoms = md.warm_box(0.8)
     far = np.array([0.0, 0.0, 5 * atoms.cell.array[2, 2]])

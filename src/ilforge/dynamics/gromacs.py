@@ -51,7 +51,8 @@ _SIGNS_OF_EXPLOSION = (
     "particles communicated to PME rank",
     "atoms are not in the box",
     "Not all bonded interactions have been",
-    "was killed by signal",
+    "was killed by signal 11",  # what it does itself on atoms far outside the box; others come from without
+    "was killed by signal 8",
 )
 _TOO_SMALL = ("shorter than twice the cut-off", "longer than half the shortest box vector", "cut-off length is longer")
 
