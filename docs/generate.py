@@ -42,6 +42,7 @@ def command_page() -> str:
     import click
 
     importlib.import_module("ilforge.cli.study")
+    importlib.import_module("ilforge.cli.export")
     from ilforge.cli import ilforge as group
 
     context = click.Context(group, info_name="ilforge", max_content_width=100, terminal_width=100)

@@ -27,6 +27,7 @@ PACKAGES = {
     "dp": "pip install 'deepmd-kit[cpu,lmp]==3.2.0'",
     "mace_run_train": "pip install mace-torch==0.3.16",
     "gmx": "apt-get install gromacs",
+    "gmx_d": "apt-get install gromacs",
 }
 
 DECISIVE_PACKAGES = (

@@ -48,6 +48,10 @@ def test_a_minimal_study_is_filled_with_defaults(tmp_path):
         ("[training]\nmodels = ['mace']", ["learning.iterations > 0 needs deepmd"]),
         ("[training.deepmd]\ncommittee = 1", ["committee of at least 2"]),
         ("[[md]]\nname = 'a b'\nensemble = 'NVT'\npotentials = ['clp']\nlength_ps = 1.0", ["md.0.name is 'a b'"]),
+        (
+            "[[md]]\nname = 'a'\nensemble = 'NVT'\npotentials = ['clp', 'mace']\nlength_ps = 1.0\nengine = 'gromacs'",
+            ["engine gromacs cannot run mace"],
+        ),
         ("[liquid.define.ION]\ncharge = 1", ["either smiles or structure"]),
         ("[reference]\nkind = 'vasp'", ["reference.kind is 'vasp'", "'xtb'"]),
     ],

@@ -21,6 +21,7 @@ from ilforge.liquid.packing import pack
 from ilforge.sampling.equilibrated import sample_equilibrated
 
 CLP = {"kind": "clp", "cutoff_A": 4.0}
+WIDE_CLP = {"kind": "clp", "cutoff_A": 4.6}
 
 
 def deepmd(path: Path) -> dict[str, Any]:
@@ -47,14 +48,15 @@ def packed_box(density_g_cm3: float = 1.03) -> Atoms:
 
 
 @functools.cache
-def _warm() -> Atoms:
+def _warm(density_g_cm3: float) -> Atoms:
     state = {"temperature_K": 423.0, "timestep_fs": 1.0, "equilibration_ps": 0.5, "interval_ps": 0.1}
-    return sample_equilibrated(packed_box(), liquid(), potentials.create(CLP), **state, n_frames=1, seed=1)[0]
+    packed = packed_box(density_g_cm3)
+    return sample_equilibrated(packed, liquid(), potentials.create(CLP), **state, n_frames=1, seed=1)[0]
 
 
-def warm_box() -> Atoms:
+def warm_box(density_g_cm3: float = 1.03) -> Atoms:
     """The packed box after half a picosecond at 423 K."""
-    return _warm().copy()
+    return _warm(density_g_cm3).copy()
 
 
 def short(**changes: Any) -> MdProtocol:

@@ -32,7 +32,7 @@ def ilforge() -> None:
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code; errors are said, never thrown at the user."""
-    from ilforge.cli import single, study  # noqa: F401  # registers the commands
+    from ilforge.cli import export, single, study  # noqa: F401  # registers the commands
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -124,6 +124,11 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 @click.option("--length", type=float, required=True, help="ps")
 @click.option("--interval", type=float, default=0.1, show_default=True, help="ps between recorded frames")
 @click.option("--seed", type=int, default=1, show_default=True)
+@click.option(
+    "--engine",
+    type=click.Choice(["openmm", "lammps", "ase", "gromacs"]),
+    help="Program that moves the atoms; without it the one that suits the potential.",
+)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--out", type=click.Path(file_okay=False), default="md", show_default=True, help="Folder to run in.")
 def md(file: str, potential: str, trust: str | None, out: str, threads: int, **state: Any) -> None:
@@ -146,7 +151,8 @@ def md(file: str, potential: str, trust: str | None, out: str, threads: int, **s
     directory = Path(out)
     directory.mkdir(parents=True, exist_ok=True)
     liquid = Liquid.from_label(start.info.get("ions", ""))
-    run_md(potentials.create(parse_potential(potential, trust)), start, liquid, protocol, directory, threads=threads)
+    model = potentials.create(parse_potential(potential, trust))
+    run_md(model, start, liquid, protocol, directory, threads=threads, engine=state["engine"])
     click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")
 
 

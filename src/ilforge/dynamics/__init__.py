@@ -28,8 +28,11 @@ ENGINES = {
     "openmm": "ilforge.dynamics.openmm",
     "lammps": "ilforge.dynamics.lammps",
     "ase": "ilforge.dynamics.ase",
+    "gromacs": "ilforge.dynamics.gromacs",
 }
-"""Module of each engine, in the order in which they are tried: ``accepts``, ``frames``, ``details``."""
+"""Module of each engine, in the order in which they are tried: ``accepts``, ``frames``, ``details``.
+
+ASE accepts every potential, so GROMACS, which has to be installed apart, runs only what asks for it."""
 
 
 def choose_engine(potential: Potential, atoms: Atoms, engine: str | None = None) -> str:

@@ -24,6 +24,7 @@ from ase.calculators.calculator import Calculator
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials import gromacs_topology, lammps_molecules
 from ilforge.potentials.clp_parameters import Terms, assign, parameters
 from ilforge.potentials.openmm_calculator import OpenMMCalculator, reduced_form
 from ilforge.units import ANGSTROM_PER_NM
@@ -112,6 +113,28 @@ class Clp:
             if not np.allclose(rotation, np.eye(3), atol=1e-8):
                 raise SettingsError("OpenMM needs the first box vector along x and the second in the xy plane.")
         return self._system(topology, assign(topology, self.ions), cell, constrain_hydrogens)
+
+    def gromacs_topology(self, topology: Topology) -> str:
+        """GROMACS's ``.top`` file with every term."""
+        species = dict.fromkeys(topology.species)
+        title = "CL&P: " + ", ".join(f"{topology.species.count(name)} {name}" for name in species)
+        return gromacs_topology.topology_text(topology, assign(topology, self.ions), title)
+
+    def gromacs_options(self, cell: np.ndarray) -> dict[str, str]:
+        """Non-bonded options of GROMACS's ``.mdp`` file; ``cell`` is ``(3, 3)`` in Å."""
+        self._check_cutoff(np.asarray(cell, dtype=float))
+        return gromacs_topology.nonbonded_options(self.cutoff_A, _SWITCH, self.ewald_tolerance)
+
+    def lammps_data(self, topology: Topology, positions: np.ndarray, cell: np.ndarray) -> str:
+        """LAMMPS's data file with every term, in ``units real``; positions and cell in Å."""
+        return lammps_molecules.data_text(topology, assign(topology, self.ions), positions, cell)
+
+    def lammps_styles(self, topology: Topology, hold: str | None = None) -> tuple[list[str], list[str]]:
+        """LAMMPS's commands before ``read_data``, and those after it: ``fix shake`` of bonds to H, called ``hold``."""
+        terms = assign(topology, self.ions)
+        before = lammps_molecules.style_lines(terms, self.cutoff_A, self.ewald_tolerance)
+        kinds = lammps_molecules.hydrogen_bond_types(topology, terms) if hold else []
+        return before, [f"fix {hold} all shake 1e-5 50 0 b {' '.join(map(str, kinds))}"] if kinds else []
 
     def seconds_per_frame(self, n_atoms: int) -> float:
         return 2e-5 * n_atoms

@@ -23,6 +23,10 @@ class Potential(Protocol):
     ``lammps_pair(elements) -> list[str]``
         For LAMMPS: the ``pair_style`` and ``pair_coeff`` lines, for atom types in the order of ``elements``
         and ``units metal``.
+    ``gromacs_topology(topology) -> str`` and ``gromacs_options(cell) -> dict[str, str]``
+        For GROMACS: the ``.top`` file, and the options of the ``.mdp`` file that say how pairs interact.
+    ``lammps_data(topology, positions, cell) -> str`` and ``lammps_styles(topology, hold) -> (list, list)``
+        For export to LAMMPS with bonds, in ``units real``: the data file, and the commands before and after it.
 
     Attributes
     ----------

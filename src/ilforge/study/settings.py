@@ -311,6 +311,17 @@ class MdSettings(Settings):
     """Temperature in K; without it that of the liquid."""
     pressure_bar: float | None = None
     """Pressure in bar, for NPT; without it that of the liquid."""
+    engine: Literal["openmm", "lammps", "ase", "gromacs"] | None = None
+    """Which program moves the atoms; without it the one that suits the potential. `gromacs` (not installed with
+    ilforge) runs `clp` with a Nosé-Hoover thermostat and a Parrinello-Rahman barostat."""
+
+    @model_validator(mode="after")
+    def _engine_can(self) -> MdSettings:
+        able = {"openmm": {"clp", "mace"}, "lammps": {"deepmd"}, "gromacs": {"clp"}}.get(self.engine or "ase")
+        unable = [name for name in self.potentials if able is not None and name not in able]
+        if unable:
+            raise ValueError(f"engine {self.engine} cannot run {unable[0]}: give it a protocol of its own")
+        return self
 
 
 class DensitySettings(Settings):

@@ -39,7 +39,9 @@ def md_stage(
 
     def work(job: Job) -> None:
         chosen = spec if model is None else model_spec(job.input("model"))
-        job.run(_run, chosen, job.input("start") / FRAMES, liquid, protocol, job.directory, job.threads)
+        job.run(
+            _run, chosen, job.input("start") / FRAMES, liquid, protocol, job.directory, job.threads, settings.engine
+        )
 
     n_atoms = liquid.topology.n_atoms
     steps = protocol.equilibration_steps + protocol.n_frames * protocol.interval_steps
@@ -54,12 +56,13 @@ def md_stage(
         settings={
             "protocol": vars(protocol),
             "spec": None if spec is None else potentials.create(spec).describe(),
+            **({"engine": settings.engine} if settings.engine else {}),  # absent, results made before keep their names
         },
         inputs={"start": start, **({"model": model} if model else {})},
         work=work,
         task_seconds=5.0 + steps * per_step,
         memory_GB=1.5,
-        programs=("lmp",) if name == "deepmd" else (),
+        programs=_programs(name, settings.engine),
     )
 
 
@@ -81,8 +84,18 @@ def analysis_stage(study: Study, trajectory: Stage, property_name: str) -> Stage
     )
 
 
-def _run(spec: dict, start: Path, liquid: Any, protocol: MdProtocol, directory: Path, threads: int) -> None:
-    run_md(potentials.create(spec), frames.read(start)[0], liquid, protocol, directory, threads=threads)
+def _programs(potential: str, engine: str | None) -> tuple[str, ...]:
+    """What has to be installed apart from Python packages."""
+    if engine == "gromacs":
+        return ("gmx",)
+    return ("lmp",) if potential == "deepmd" and engine in (None, "lammps") else ()
+
+
+def _run(
+    spec: dict, start: Path, liquid: Any, protocol: MdProtocol, directory: Path, threads: int, engine: str | None
+) -> None:
+    potential = potentials.create(spec)
+    run_md(potential, frames.read(start)[0], liquid, protocol, directory, threads=threads, engine=engine)
 
 
 def _measure(trajectory: Path, name: str, settings: Any, directory: Path) -> None:

@@ -1,0 +1,68 @@
+"""Boxes and force fields for those who run them with other programs: export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ilforge.cli import ilforge
+from ilforge.cli.single import parse_counts, parse_potential
+from ilforge.errors import SettingsError
+
+
+@ilforge.command()
+@click.option("--ion", "ions", multiple=True, metavar="NAME=COUNT", help="An ion and its number; repeat.")
+@click.option("--density", type=float, help="Density to pack at, g/cm^3.")
+@click.option("--box", type=click.Path(dir_okay=False), metavar="FILE", help="Last frame of a file instead of packing.")
+@click.option("--potential", default="clp", show_default=True, help="clp, or clp:CUTOFF_A.")
+@click.option("--format", "program", type=click.Choice(["openmm", "gromacs", "lammps"]), required=True)
+@click.option("--ensemble", type=click.Choice(["NVE", "NVT", "NPT"]), default="NPT", show_default=True)
+@click.option("--temperature", type=float, default=423.0, show_default=True, help="K")
+@click.option("--pressure", type=float, default=1.01325, show_default=True, help="bar")
+@click.option("--timestep", type=float, default=2.0, show_default=True, help="fs; above 1 fs bonds to H are held")
+@click.option("--equilibration", type=float, default=100.0, show_default=True, help="ps before recording")
+@click.option("--length", type=float, default=1000.0, show_default=True, help="ps")
+@click.option("--interval", type=float, default=1.0, show_default=True, help="ps between recorded frames")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--out", type=click.Path(file_okay=False), required=True, help="Folder to write to.")
+def export(
+    ions: tuple[str, ...], density: float | None, box: str | None, potential: str, program: str, out: str, **state
+) -> None:
+    """Write a liquid and its force field as input that another program runs as it is."""
+    from ilforge import potentials
+    from ilforge.dynamics.export import export as write
+    from ilforge.dynamics.protocol import MdProtocol
+    from ilforge.dynamics.simulation import Job
+
+    protocol = MdProtocol(
+        ensemble=state["ensemble"],
+        temperature_K=state["temperature"],
+        pressure_bar=state["pressure"],
+        timestep_fs=state["timestep"],
+        equilibration_ps=state["equilibration"],
+        length_ps=state["length"],
+        interval_ps=state["interval"],
+        seed=state["seed"],
+    )
+    liquid, atoms = _start(ions, density, box, state["seed"])
+    job = Job(potentials.create(parse_potential(potential, None)), atoms, liquid.topology, protocol)
+    paths = write(job, program, Path(out))
+    click.echo(f"Wrote {', '.join(path.name for path in paths)} for {liquid.label} to {out}")
+
+
+def _start(ions: tuple[str, ...], density: float | None, box: str | None, seed: int):
+    """The liquid and a box of it: packed, or read from a file."""
+    from ilforge import frames
+    from ilforge.liquid.liquid import Liquid
+    from ilforge.liquid.packing import pack
+
+    if (box is None) == (not ions) or (box is None) == (density is None):
+        raise SettingsError("Give either --box FILE, or --ion NAME=COUNT and --density to pack one.")
+    if box is None:
+        liquid = Liquid.of(parse_counts(ions))
+        return liquid, pack(liquid, density, seed)
+    found = frames.read(Path(box))
+    if not found:
+        raise SettingsError(f"{box} holds no frames.")
+    return Liquid.from_label(found[-1].info.get("ions", "")), found[-1]

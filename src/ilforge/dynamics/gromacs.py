@@ -1,0 +1,394 @@
+"""GROMACS as engine: for potentials that can say themselves as a GROMACS topology, and only when it is asked for.
+
+The protocol is the usual one of ionic-liquid work: leap-frog, particle mesh Ewald, a Nosé-Hoover thermostat (0.5 ps)
+and a Parrinello-Rahman barostat (2 ps, isotropic). Both oscillate far from equilibrium, so the unrecorded start uses
+what GROMACS's manual advises there: velocity rescaling and stochastic cell rescaling. Bonds to H are held by LINCS.
+
+A run is made of segments, each a process of its own that goes on from the checkpoint of the one before: so a run that
+was killed and continued is the same as one that was not. Velocities are half a step behind positions, as leap-frog
+has them; the kinetic energy is GROMACS's, the mean of those half a step before and after.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.cell import Cell
+
+from ilforge import programs
+from ilforge.dynamics.gromacs_files import TrrFrame, gro_text, mdp_text, read_trr, read_xvg
+from ilforge.dynamics.gromacs_options import (
+    BAROSTAT_PS,
+    THERMOSTAT_PS,
+    equilibration_options,
+    nonbonded_options,
+    record_options,
+)
+from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, fastest_atoms
+from ilforge.dynamics.simulation import Job
+from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.liquid.connectivity import whole_molecules
+from ilforge.liquid.topology import Topology
+from ilforge.potentials.potential import Potential
+from ilforge.units import KJ_PER_MOL
+
+_MINIMISED = 10.0  # kJ/mol/nm, largest force at which minimisation ends
+_WARNING = r"^(?:WARNING|ERROR) \d+.*?:\n(.*?)\n\n"
+_NEVER_MIN = "1000000"  # minutes between GROMACS's own checkpoints: those at the end of segments are enough
+_TERMS = ("Potential", "Kinetic-En.", "Temperature")
+_SIGNS_OF_EXPLOSION = (
+    "is not finite",
+    "Too many LINCS warnings",
+    "particles communicated to PME rank",
+    "atoms are not in the box",
+    "Not all bonded interactions have been",
+    "was killed by signal 11",  # what it does itself on atoms far outside the box; others come from without
+    "was killed by signal 8",
+)
+_TOO_SMALL = ("shorter than twice the cut-off", "longer than half the shortest box vector", "cut-off length is longer")
+
+
+def accepts(potential: Potential, cell: Cell) -> bool:
+    """Whether the potential can say itself as a GROMACS topology."""
+    return hasattr(potential, "gromacs_topology")
+
+
+def details(job: Job) -> dict[str, Any]:
+    """What ``run.json`` says of the engine."""
+    how: dict[str, Any] = {"name": "gromacs", "version": _version()}
+    if job.protocol.ensemble != "NVE":
+        how["thermostat"] = f"Nosé-Hoover, {THERMOSTAT_PS:g} ps"
+    if job.protocol.ensemble == "NPT":
+        how["barostat"] = f"Parrinello-Rahman, isotropic, {BAROSTAT_PS:g} ps"
+    how["bonds_to_H"] = "held" if job.protocol.hydrogens_held else "free"
+    return how
+
+
+@dataclass(frozen=True)
+class _State:
+    """What it takes to go on: the run's input and checkpoint as GROMACS has them, and where molecules were."""
+
+    recording: bool
+    step: int  # within the unrecorded or the recorded part
+    tpr: bytes
+    cpt: bytes  # none before the first step
+    positions: np.ndarray
+
+    def to_bytes(self) -> bytes:
+        buffer = io.BytesIO()
+        arrays = {key: np.frombuffer(value, np.uint8) for key, value in (("tpr", self.tpr), ("cpt", self.cpt))}
+        np.savez(buffer, **{**asdict(self), **arrays})
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> _State:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            tpr, cpt = stored["tpr"].tobytes(), stored["cpt"].tobytes()
+            return cls(bool(stored["recording"]), int(stored["step"]), tpr, cpt, stored["positions"])
+
+
+def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
+    """Frames after the first ``done`` of them, and checkpoints to go on from.
+
+    Raises
+    ------
+    Exploded
+        When the motion has left the region where it means anything.
+    """
+    work = job.directory / "gromacs"
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        now = _begin(job, work) if state is None else _State.from_bytes(state)
+        while not now.recording:
+            now = _equilibrate(job, work, now)
+            yield None, now.to_bytes()
+        yield from _record(job, work, now, done)
+    finally:
+        for scratch in ("segment", "start"):
+            shutil.rmtree(work / scratch, ignore_errors=True)
+
+
+def one_point(job: Job, program: str = "gmx", **options: str) -> dict[str, float]:
+    """Every term of the energy of a job's start as GROMACS names them (``"LJ (SR)"``), eV.
+
+    Parameters
+    ----------
+    program
+        ``gmx``, or ``gmx_d`` for double precision.
+    options
+        Options of the ``.mdp`` file to set otherwise, ``_`` for ``-``.
+    """
+    wanted = {"integrator": "md", "nsteps": "0", "nstenergy": "1", "nstcalcenergy": "1", **nonbonded_options(job)}
+    wanted |= {key.replace("_", "-"): value for key, value in options.items()}
+    with tempfile.TemporaryDirectory(prefix="ilforge-gmx-") as folder:
+        work = Path(folder)
+        tpr = _grompp(job, work, "point", wanted, job.start_positions, program=program)
+        (work / "point.tpr").write_bytes(tpr)
+        _gmx(work, "mdrun", "-s", "point.tpr", "-deffnm", "out", "-ntmpi", "1", "-ntomp", "1", program=program)
+        table = _energies(work, work / "out.edr", [str(i) for i in range(1, 31)], program)
+    names = list(table)[1:]
+    return {name: float(table[name][0]) * KJ_PER_MOL for name in names[: names.index("Potential") + 1]}
+
+
+def _begin(job: Job, work: Path) -> _State:
+    """The start: minimised, with velocities drawn by the seed."""
+    positions, protocol = job.start_positions, job.protocol
+    if protocol.minimise_steps:
+        positions = _minimised(job, work, positions)
+    recording = not protocol.equilibration_steps
+    name, options = ("record", record_options(job)) if recording else ("equilibrate", equilibration_options(job))
+    tpr = _grompp(job, work, name, options, positions, velocities=job.start_velocities)
+    return _State(recording, 0, tpr, b"", positions)
+
+
+def _minimised(job: Job, work: Path, positions: np.ndarray) -> np.ndarray:
+    steps = str(job.protocol.minimise_steps)
+    options = {"integrator": "steep", "emtol": f"{_MINIMISED}", "nsteps": steps, **nonbonded_options(job)}
+    tpr = _grompp(job, work, "minimise", options, positions)
+    segment = _fresh(work / "segment")
+    (segment / "run.tpr").write_bytes(tpr)
+    try:
+        _mdrun(job, segment)
+    except DidNotFinish as error:
+        raise _as_ours(job, segment, error, None, []) from None
+    return whole_molecules(_g96_positions(segment / "out.part0001.g96"), job.atoms.cell.array, job.topology)
+
+
+def _equilibrate(job: Job, work: Path, state: _State) -> _State:
+    """One stretch of the unrecorded start; at its end, the input of the recorded part."""
+    total = job.protocol.equilibration_steps
+    steps = min(job.protocol.checkpoint_steps, total - state.step)
+    segment = _segment(job, work, state, steps)
+    fault, _ = segment.look(job, state.step, recording=False)
+    if fault is not None:
+        raise fault
+    cpt, positions = segment.checkpoint(), state.positions
+    for frame in segment.frames:
+        positions = _continued(frame, positions, job.topology)
+    if state.step + steps < total:
+        return replace(state, step=state.step + steps, cpt=cpt, positions=positions)
+    tpr = _grompp(job, work, "record", record_options(job), job.start_positions, checkpoint=cpt)
+    return _State(True, 0, tpr, b"", positions)
+
+
+def _record(job: Job, work: Path, state: _State, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
+    protocol, interval = job.protocol, job.protocol.interval_steps
+    while done < protocol.n_frames:
+        count = min(protocol.checkpoint_frames, protocol.n_frames - done)
+        segment = _segment(job, work, state, count * interval)
+        fault, hot_step = segment.look(job, state.step, recording=True)
+        samples, positions = [], state.positions
+        for frame in segment.frames:
+            if frame.step <= state.step or frame.step >= hot_step:
+                continue
+            positions = _continued(frame, positions, job.topology)
+            samples.append(segment.sample(job, frame, positions))
+        if fault is None and len(samples) < count:
+            raise DidNotFinish("gmx mdrun recorded fewer frames than it should", segment.directory, segment.said)
+        done += count
+        for sample in samples[:-1]:
+            yield sample, None
+        if fault is None and done < protocol.n_frames:
+            state = replace(state, step=done * interval, cpt=segment.checkpoint(), positions=positions)
+            yield samples[-1], state.to_bytes()
+        elif samples:
+            yield samples[-1], None
+        if fault is not None:
+            raise fault
+
+
+@dataclass
+class _Segment:
+    """What one process has written."""
+
+    directory: Path
+    frames: list[TrrFrame]
+    energies: dict[str, np.ndarray]
+    failure: DidNotFinish | None
+
+    @property
+    def said(self) -> str:
+        return programs.last_lines(self.directory / "mdrun.out", count=60)
+
+    def checkpoint(self) -> bytes:
+        return (self.directory / "out.cpt").read_bytes()
+
+    def look(self, job: Job, first: int, recording: bool) -> tuple[Exploded | None, float]:
+        """Whether and at which step the motion ended to mean anything; infinity when it did not."""
+        kelvin = job.protocol.temperature_K
+        steps = np.rint(self.energies.get("time", np.empty(0)) * 1000 / job.protocol.timestep_fs)
+        found = self.energies.get("Temperature", np.empty(0))
+        hot = np.flatnonzero(~(found <= HOTTEST * kelvin) & (steps > first))
+        if not len(hot):
+            if self.failure is None:
+                return None, np.inf
+            end = steps[-1] if len(steps) else float(first)
+            return _as_ours(job, self.directory, self.failure, end if recording else None, self.frames), end + 1
+        step = float(steps[hot[0]])
+        at = [frame for frame in self.frames if frame.step >= step][:1] or self.frames[-1:]
+        fastest = fastest_atoms(at[0].velocities, job.topology) if at else ()
+        what = f"the temperature is {found[hot[0]]:.3g} K, {kelvin:g} K was set"
+        return Exploded(what, job.time_ps(int(step)) if recording else None, fastest), step
+
+    def sample(self, job: Job, frame: TrrFrame, positions: np.ndarray) -> Sample:
+        steps = np.rint(self.energies["time"] * 1000 / job.protocol.timestep_fs)
+        row = int(np.flatnonzero(steps == frame.step)[0])
+        return Sample(
+            positions=positions,
+            velocities=frame.velocities,
+            cell=frame.cell,
+            potential_energy=float(self.energies["Potential"][row]) * KJ_PER_MOL,
+            kinetic_energy=float(self.energies["Kinetic En."][row]) * KJ_PER_MOL,
+            temperature=float(self.energies["Temperature"][row]),
+        )
+
+
+def _segment(job: Job, work: Path, state: _State, steps: int) -> _Segment:
+    """Run this many steps from a state, and read what came of them."""
+    directory = _fresh(work / "segment")
+    (directory / "run.tpr").write_bytes(state.tpr)
+    arguments = ["-nsteps", str(steps)]
+    if state.cpt:
+        (directory / "start.cpt").write_bytes(state.cpt)
+        arguments += ["-cpi", "start.cpt"]
+    failure = None
+    try:
+        _mdrun(job, directory, *arguments)
+    except DidNotFinish as error:
+        failure = error
+    frames = [frame for path in sorted(directory.glob("out*.trr")) for frame in read_trr(path)]
+    energies: dict[str, np.ndarray] = {}
+    for path in directory.glob("out*.edr"):
+        try:
+            energies = _energies(directory, path, _TERMS)
+        except DidNotFinish:
+            if failure is None:
+                raise
+    return _Segment(directory, frames, energies, failure)
+
+
+def _grompp(
+    job: Job,
+    work: Path,
+    name: str,
+    options: dict[str, str],
+    positions: np.ndarray,
+    velocities: np.ndarray | None = None,
+    checkpoint: bytes = b"",
+    program: str = "gmx",
+) -> bytes:
+    """The binary input of a part of the run; its text stays in the folder of the run to be looked at."""
+    (work / "topol.top").write_text(job.potential.gromacs_topology(job.topology))
+    (work / f"{name}.mdp").write_text(mdp_text(options))
+    start = _fresh(work / "start")
+    (start / "start.gro").write_text(gro_text(job.topology, positions, job.atoms.cell.array, velocities))
+    arguments = ["-f", f"../{name}.mdp", "-c", "start.gro", "-p", "../topol.top", "-o", "run.tpr"]
+    if checkpoint:
+        (start / "start.cpt").write_bytes(checkpoint)
+        arguments += ["-t", "start.cpt"]
+    try:
+        _gmx(start, "grompp", *arguments, program=program)
+    except DidNotFinish as error:
+        raise _refusal(job, start / "grompp.out") or error from None
+    return (start / "run.tpr").read_bytes()
+
+
+def _refusal(job: Job, log: Path) -> Exception | None:
+    """Why GROMACS would not take a run's input, where the user can do something about it."""
+    said = log.read_text(errors="replace")
+    if _box_too_small(said):
+        return _bigger_box(job)
+    apart = re.search(r"largest distance between excluded atoms is\s+([\d.]+)\s+nm, which", said)
+    if apart:
+        least = np.ceil(20 * float(apart[1]) / 0.9 * 10) / 20  # Å; GROMACS leaves a tenth for vibrations
+        return SettingsError(
+            f"GROMACS would lose part of the Coulomb energy of atoms three bonds apart, here up to "
+            f"{10 * float(apart[1]):.2f} Å: it needs a cutoff of at least {least:g} Å. OpenMM has no such limit."
+        )
+    warnings = re.findall(_WARNING, said, re.MULTILINE | re.DOTALL)
+    if warnings:
+        return DidNotFinish("gmx grompp does not take this input", log.parent, "\n".join(warnings))
+    return None
+
+
+def _mdrun(job: Job, directory: Path, *arguments: str) -> None:
+    _gmx(
+        directory, "mdrun", "-s", "run.tpr", "-deffnm", "out", "-c", "out.g96", "-noappend", "-cpo", "out.cpt",
+        "-cpt", _NEVER_MIN, "-ntmpi", "1", "-ntomp", str(job.threads), "-pin", "off", "-reprod", "-notunepme",
+        *arguments,
+        threads=job.threads,
+    )  # fmt: skip
+
+
+def _energies(work: Path, edr: Path, terms: Any, program: str = "gmx") -> dict[str, np.ndarray]:
+    (work / "terms").write_text("\n".join(terms) + "\n\n")
+    _gmx(work, "energy", "-f", edr.name, "-o", "energy.xvg", "-dp", stdin=work / "terms", program=program)
+    return read_xvg(work / "energy.xvg")
+
+
+def _gmx(work: Path, tool: str, *arguments: str, program: str = "gmx", threads: int = 1, **how: Any) -> None:
+    command = [program, "-nobackup", "-quiet", tool, *arguments]
+    programs.run(command, work, log=f"{tool}.out", threads=threads, **how)
+
+
+def _continued(frame: TrrFrame, before: np.ndarray, topology: Topology) -> np.ndarray:
+    """Positions of a frame with whole molecules, each at the image nearest to where it was."""
+    whole = whole_molecules(frame.positions, frame.cell, topology)
+    first = topology.first_atoms
+    images = np.rint((whole[first] - before[first]) @ np.linalg.inv(frame.cell))
+    return whole - (images @ frame.cell)[topology.molecules]
+
+
+def _as_ours(job: Job, directory: Path, failure: DidNotFinish, step: float | None, recorded: list[TrrFrame]) -> Any:
+    """Why GROMACS stopped, as an :class:`Exploded`; raises what is to blame when the motion is not."""
+    said = f"{failure}\n{programs.last_lines(directory / 'mdrun.out', count=60)}"
+    if _box_too_small(said):
+        raise _bigger_box(job)
+    signs = [sign for sign in _SIGNS_OF_EXPLOSION if sign in " ".join(said.split())]
+    if not signs:
+        raise failure
+    fastest = fastest_atoms(recorded[-1].velocities, job.topology) if recorded else ()
+    return Exploded(f"GROMACS stopped: {signs[0]}", None if step is None else job.time_ps(int(step)), fastest)
+
+
+def _box_too_small(said: str) -> bool:
+    return any(sign in " ".join(said.split()) for sign in _TOO_SMALL)
+
+
+def _bigger_box(job: Job) -> SettingsError:
+    side = float(job.atoms.cell.lengths().min())
+    return SettingsError(
+        f"The box, {side:.2f} Å wide at the start, is or became smaller than twice the cutoff of the "
+        f"{job.potential.kind} potential and the margin of GROMACS's pair list. Use more ions, or a smaller cutoff."
+    )
+
+
+def _g96_positions(path: Path) -> np.ndarray:
+    """``(n_atoms, 3)`` Å of a ``.g96`` file, which has nine decimals."""
+    block = re.search(r"^POSITION\n(.*?)^END", path.read_text(), re.MULTILINE | re.DOTALL)[1]
+    return 10 * np.array([line.split()[-3:] for line in block.splitlines()], dtype=float)
+
+
+def _fresh(directory: Path) -> Path:
+    """An empty folder: what a killed run left there counts for nothing."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    return directory
+
+
+@functools.cache
+def _version() -> str:
+    with tempfile.TemporaryDirectory(prefix="ilforge-gmx-") as folder:
+        programs.run(["gmx", "--version"], Path(folder), log="version")
+        said = (Path(folder) / "version").read_text(errors="replace")
+    found = re.search(r"^GROMACS version:\s*(\S+)", said, re.MULTILINE)
+    return found[1] if found else "unknown"

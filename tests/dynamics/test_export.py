@@ -1,0 +1,112 @@
+"""Export: other programs run what is written, as it is, and get the same energies."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from ilforge import programs
+from ilforge.cli.export import export as command
+from ilforge.dynamics.export import export
+from ilforge.dynamics.lammps import _program
+from ilforge.dynamics.simulation import Job
+from ilforge.errors import SettingsError
+from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.packing import pack
+from ilforge.potentials.clp import Clp
+from ilforge.potentials.lammps_molecules import KJ_PER_KCAL
+from ilforge.potentials.xtb import Xtb
+from ilforge.units import KJ_PER_MOL
+from support import md
+from support.boxes import large_box
+from support.clp_terms import EWALD_PER_NM, MESH, openmm_terms
+
+POINT = f"""kspace_modify gewald {EWALD_PER_NM / 10} mesh {MESH} {MESH} {MESH} order 6
+thermo_style custom step ebond eangle edihed evdwl etail ecoul elong
+thermo_modify format float %.12g
+run 0
+"""
+
+
+@pytest.fixture(scope="module")
+def job():
+    """Four pairs of PYR14 and BF4, to be run for a tenth of a picosecond."""
+    liquid = Liquid.of({"PYR14": 4, "BF4": 4})
+    protocol = md.short(ensemble="NPT", timestep_fs=2.0, equilibration_ps=0.05, length_ps=0.05, interval_ps=0.01)
+    return Job(Clp(4.6), pack(liquid, 1.0, 1), liquid.topology, protocol)
+
+
+def lammps(script, directory):
+    """Run LAMMPS itself without its DeePMD plugin, which takes seconds to load."""
+    program, environment = _program()
+    environment = {**environment, "LAMMPS_PLUGIN_PATH": ""}
+    programs.run([program, "-in", script, "-log", "none"], directory, log="log", environment=environment)
+
+
+@pytest.mark.program("lmp")
+@pytest.mark.parametrize("name", ["PYR14BF4", "Li2PYR14_18TFSI20"])
+def test_lammps_and_openmm_agree_term_by_term(name, tmp_path):
+    liquid, atoms = large_box(name)
+    job = Job(Clp(10.0), atoms, liquid.topology, md.short())
+    export(job, "lammps", tmp_path)
+    (tmp_path / "in.point").write_text((tmp_path / "in.lammps").read_text().split("thermo_style")[0] + POINT)
+    lammps("in.point", tmp_path)
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    head = next(index for index, words in enumerate(lines) if "E_bond" in words)
+    kcal = KJ_PER_KCAL * KJ_PER_MOL
+    found = {key: float(value) * kcal for key, value in zip(lines[head], lines[head + 1], strict=True)}
+    expected = openmm_terms(job.potential, job.topology, atoms.cell.array, job.start_positions, switched=False)
+    # measured: 5e-11, Coulomb 7e-7
+    assert found["E_bond"] == pytest.approx(expected["bond"], rel=1e-8)
+    assert found["E_angle"] == pytest.approx(expected["angle"], rel=1e-8)
+    assert found["E_dihed"] == pytest.approx(expected["torsion"], rel=1e-8)
+    assert found["E_vdwl"] - found["E_tail"] == pytest.approx(expected["lj"] + expected["lj_1_4"], rel=1e-8)
+    assert found["E_coul"] + found["E_long"] == pytest.approx(expected["coulomb"], rel=2e-5)
+    assert found["E_tail"] == pytest.approx(expected["tail"], rel=0.01)
+
+
+@pytest.mark.program("lmp")
+def test_lammps_runs_what_is_written(job, tmp_path):
+    export(job, "lammps", tmp_path)
+    lammps("in.lammps", tmp_path)
+    assert (tmp_path / "trajectory.dump").read_text().count("ITEM: TIMESTEP") == 6
+    assert (tmp_path / "end.data").is_file()
+    assert "shake 1e-5" in (tmp_path / "in.lammps").read_text()
+
+
+@pytest.mark.program("gmx")
+def test_gromacs_runs_what_is_written(job, tmp_path):
+    export(job, "gromacs", tmp_path)
+    script = tmp_path / "run.sh"
+    script.write_text(script.read_text().replace("mdrun", "mdrun -ntmpi 1 -ntomp 1 -pin off"))
+    programs.run(["sh", "run.sh"], tmp_path, log="log")
+    assert (tmp_path / "run.gro").is_file() and (tmp_path / "run.trr").stat().st_size > 5 * 24 * job.topology.n_atoms
+
+
+def test_openmm_runs_what_is_written(job, tmp_path):
+    export(job, "openmm", tmp_path)
+    programs.run(["python", "run.py"], tmp_path, log="log", environment={"OPENMM_CPU_THREADS": "1"})
+    assert len((tmp_path / "thermo.csv").read_text().splitlines()) == 6
+    assert (tmp_path / "trajectory.dcd").is_file() and (tmp_path / "end.xml").is_file()
+
+
+def test_a_potential_without_terms_is_refused(job, tmp_path):
+    other = Job(Xtb(), job.atoms, job.topology, job.protocol)
+    with pytest.raises(SettingsError, match="xtb cannot be exported to gromacs"):
+        export(other, "gromacs", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.program("packmol")
+def test_the_command_packs_and_writes(tmp_path):
+    arguments = ["--ion", "PYR14=2", "--ion", "BF4=2", "--density", "1.0", "--potential", "clp:4.5"]
+    found = CliRunner().invoke(command, [*arguments, "--format", "gromacs", "--out", str(tmp_path / "out")])
+    assert found.exit_code == 0, found.output
+    assert "topol.top, start.gro" in found.output
+    assert (tmp_path / "out" / "run.mdp").read_text().count("Parrinello-Rahman") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["--ion", "PYR14=2"], ["--box", "a.xyz", "--density", "1.0"]])
+def test_a_box_is_packed_or_read(tmp_path, arguments):
+    found = CliRunner().invoke(command, [*arguments, "--format", "openmm", "--out", str(tmp_path / "out")])
+    assert isinstance(found.exception, SettingsError) and "--box FILE, or --ion" in str(found.exception)
