@@ -57,7 +57,7 @@ def run_stages(targets: Sequence[Stage], store: ResultStore, workers: Workers, w
     outcome = Outcome()
     finished = _look_up(stages, store, watch)
     outcome.reused = [stage for stage in stages if stage.key in finished]
-    todo = [stage for stage in _needed(targets, finished) if stage.key not in finished]
+    todo = in_order(targets, finished)
     for program in sorted({program for stage in todo for program in stage.programs}):
         find(program)
     watch.start(stages, todo)
@@ -145,22 +145,6 @@ def _look_up(stages: Sequence[Stage], store: ResultStore, watch: Watch) -> set[s
                 f"The stored result of '{stage.name}' is damaged: {fault}. It is made again; the old one is in {aside}"
             )
     return finished
-
-
-def _needed(targets: Sequence[Stage], finished: set[str]) -> list[Stage]:
-    """The stages that must be there to make the targets: what only finished stages read is not."""
-    needed: dict[str, Stage] = {}
-
-    def visit(stage: Stage) -> None:
-        if stage.key in needed or stage.key in finished:
-            return
-        for parent in stage.inputs.values():
-            visit(parent)
-        needed[stage.key] = stage
-
-    for target in targets:
-        visit(target)
-    return list(needed.values())
 
 
 def _manifest(stage: Stage, job: Job, started: float) -> dict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,12 +76,15 @@ def canonical_json(data: Any) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def in_order(targets: Iterable[Stage]) -> list[Stage]:
-    """The targets and everything they need, each once (by key), inputs first."""
+def in_order(targets: Iterable[Stage], finished: Collection[str] = ()) -> list[Stage]:
+    """The targets and everything they need, each once (by key), inputs first.
+
+    A stage whose key is in ``finished`` is left out, and so is what only such stages need.
+    """
     ordered: dict[str, Stage] = {}
 
     def visit(stage: Stage) -> None:
-        if stage.key in ordered:
+        if stage.key in ordered or stage.key in finished:
             return
         for parent in stage.inputs.values():
             visit(parent)
