@@ -33,7 +33,7 @@ from typing import Any, ClassVar
 import numpy as np
 from ase.calculators.calculator import Calculator
 
-from ilforge.errors import SettingsError
+from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import clp_parameters, clpol_parameters, drude
 from ilforge.potentials.clpol_forces import add_forces
@@ -54,8 +54,8 @@ LONGEST_STEP_FS = 1.0
 """A Drude particle swings once in 6 fs."""
 
 _WALL_NM = 0.02
-_PER_PS, _DRUDE_PER_PS = 5.0, 20.0
-"""Rates of the thermostats of molecules and of Drude particles: 200 and 50 fs, as CL&Pol was made with."""
+_PER_PS, _DRUDE_PER_PS = 5.0, 50.0
+"""Rates of the thermostats of molecules and of Drude particles; with 20/ps free bonds to H heat these to 2 K."""
 
 _RESIDUAL = {"Reference": 1e-4, "CPU": 0.1}
 """Largest component of a force left on a Drude particle, kJ/mol/Å; CPU computes in single precision."""
@@ -138,8 +138,15 @@ class Clpol:
         return assign(topology).hosts
 
     def openmm_settle(self, context: Any, hosts: np.ndarray) -> None:
-        """Move the Drude particles of a context to where no force acts on them."""
-        _settle(context, hosts, _positions(context)[: -len(hosts)])
+        """Move the Drude particles of a context to where no force acts on them.
+
+        In a packed box that was never minimised there may be no such place: then they are left on their atoms.
+        """
+        atoms = _positions(context)[: -len(hosts)]
+        try:
+            _settle(context, hosts, atoms)
+        except DidNotConverge:
+            context.setPositions(np.concatenate([atoms, atoms[hosts]]) / ANGSTROM_PER_NM)
 
     def openmm_integrator(self, temperature_K: float | None, timestep_fs: float, seed: int) -> Any:
         """Nosé-Hoover chains for molecules and, at 1 K, for Drude particles; without a temperature, none.
