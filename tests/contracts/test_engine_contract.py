@@ -16,20 +16,29 @@ from support import md
 FILES = {"topology.pdb", "trajectory.dcd", "thermo.csv", "run.json", "last.xyz"}
 
 
+# an engine, and a potential that it can run: Drude particles are to make no difference to what is promised here
+CASES = [*((name, "deepmd" if name == "lammps" else "clp") for name in ENGINES), ("openmm", "clpol")]
+
+
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=[pytest.mark.program("lmp")] if name == "lammps" else []) for name in ENGINES],
+    params=[pytest.param(case, marks=[pytest.mark.program("lmp")] if case[0] == "lammps" else []) for case in CASES],
+    ids="-".join,
 )
-def engine(request):
+def case(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def spec(engine, request):
-    """A potential that the engine can run."""
-    if engine == "lammps":
+def engine(case):
+    return case[0]
+
+
+@pytest.fixture(scope="module")
+def spec(case, request):
+    if case[1] == "deepmd":
         return md.deepmd(request.getfixturevalue("tiny_deepmd_model"))
-    return md.CLP
+    return {"clp": md.CLP, "clpol": md.CLPOL}[case[1]]
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ class Sites:
         return -np.sqrt(self.alpha * STIFFNESS / COULOMB)
 
     def scale(self, i, j):
-        given = [block for block in clpol_parameters.parameters()["scale"]]
+        given = clpol_parameters.parameters()["scale"]
         for block in given:
             for f, g in ((self.fragment[i], self.fragment[j]), (self.fragment[j], self.fragment[i])):
                 if g in block.get(f, {}):

@@ -21,6 +21,7 @@ from ilforge.liquid.packing import pack
 from ilforge.sampling.equilibrated import sample_equilibrated
 
 CLP = {"kind": "clp", "cutoff_A": 4.0}
+CLPOL = {"kind": "clpol", "cutoff_A": 4.0}
 
 
 def deepmd(path: Path) -> dict[str, Any]:
