@@ -19,7 +19,7 @@ follows the relaxed surface at the price of one evaluation a step (Lamoureux, Ro
 Li's small polarizability cannot disperse for induction, and with epsilon it takes away the repulsion that holds the
 oxygens off. CL&P's epsilon of Li (0.076 kJ/mol) hides no induction that could be counted twice, so k is 1 here. The
 charge of Li and the dipoles around it interact with the damping of Tang and Toennies, which the database uses for
-bare charges. ``docs/validation-clpol.md`` shows what follows from both choices.
+bare charges. ``docs/clpol.md`` shows what follows from either choice.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Clpol:
         """Nosé-Hoover chains for molecules and, at 1 K, for Drude particles; without a temperature, none.
 
         Steps longer than 1 fs are divided. Thermostats begin anew with every integrator; nothing in them is random.
-        The wall at 0.2 Å, which only a polarization catastrophe would reach, reflects Drude particles.
+        A wall at 0.2 Å, twice as far as dipoles reach in these liquids, turns Drude particles back.
         """
         import openmm
 
@@ -166,7 +166,7 @@ class Clpol:
         return integrator
 
     def seconds_per_frame(self, n_atoms: int) -> float:
-        return 6e-4 * n_atoms
+        return 2e-3 * n_atoms
 
     def _system(self, topology: Topology, terms: PolarTerms, cell: np.ndarray | None, constrain_hydrogens: bool) -> Any:
         system = bonded_system(topology, terms.clp, cell, constrain_hydrogens)
