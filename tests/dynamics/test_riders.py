@@ -42,7 +42,7 @@ def watched(simulation, steps, every=20):
 def test_drude_particles_stay_cold_and_close():
     rows = watched(simulation_of(md.short(timestep_fs=1.0)), 600)[10:]
     temperature, drude, longest = rows.T
-    assert temperature.mean() == pytest.approx(423, rel=0.2)
+    assert temperature.mean() == pytest.approx(423, rel=0.25)
     assert drude.mean() < 3.0
     assert longest.max() < 0.15  # Å; the wall is at 0.2
 
