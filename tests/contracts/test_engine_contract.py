@@ -17,22 +17,34 @@ PROGRAMS = {"lammps": "lmp", "gromacs": "gmx"}
 FILES = {"topology.pdb", "trajectory.dcd", "thermo.csv", "run.json", "last.xyz"}
 
 
+# an engine, and a potential that it can run: Drude particles are to make no difference to what is promised here
+CASES = [*((name, "deepmd" if name == "lammps" else "clp") for name in ENGINES), ("openmm", "clpol")]
+
+
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(name, marks=[pytest.mark.program(PROGRAMS[name])] if name in PROGRAMS else []) for name in ENGINES
+        pytest.param(case, marks=[pytest.mark.program(PROGRAMS[case[0]])] if case[0] in PROGRAMS else [])
+        for case in CASES
     ],
+    ids="-".join,
 )
-def engine(request):
+def case(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def spec(engine, request):
-    """A potential that the engine can run."""
-    if engine == "lammps":
+def engine(case):
+    return case[0]
+
+
+@pytest.fixture(scope="module")
+def spec(case, request):
+    if case[1] == "deepmd":
         return md.deepmd(request.getfixturevalue("tiny_deepmd_model"))
-    return md.WIDE_CLP if engine == "gromacs" else md.CLP
+    if case[0] == "gromacs":
+        return md.WIDE_CLP
+    return {"clp": md.CLP, "clpol": md.CLPOL}[case[1]]
 
 
 @pytest.fixture(scope="module")

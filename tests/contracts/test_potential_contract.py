@@ -56,6 +56,7 @@ CASES = {
     "clp-own-ion": Case(
         {"kind": "clp", "cutoff_A": 4.0, "ions": {"PYR14": ion_parameters("PYR14", ZMAT)}}, 1e-5, 2e-4, 1e-3, 1e-4, 1e-6
     ),
+    "clpol": Case({"kind": "clpol", "cutoff_A": 4.0}, 1e-5, 2e-4, 1e-3, 1e-4, 1e-6),
     "xtb": Case({"kind": "xtb", "method": "GFN1-xTB"}, 1e-5, 1e-3, 5e-3, 2e-3, 1e-5),
     "mace-float32": Case({"kind": "mace", "path": "MACE"}, 1e-5, 1e-5, 1e-2, 1e-4, 1e-6),
     "mace-float64": Case({"kind": "mace", "path": "MACE", "dtype": "float64"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),

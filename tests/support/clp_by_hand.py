@@ -107,9 +107,17 @@ def lennard_jones_in_box(names, x, side, cutoff, switch):
     return energy + 2 * np.pi * len(x) ** 2 / side**3 * tail / len(first)
 
 
-def coulomb_in_box(names, x, side, alpha=0.9, images=1, waves=14):
-    """Coulomb energy by Ewald's sum over images and wave vectors, both far beyond need, kJ/mol."""
+def coulomb_in_box(names, x, side):
+    """Coulomb energy by Ewald's sum, without what ions have within themselves, kJ/mol."""
     charges, _, _ = atom_parameters(names)
+    i, j = np.triu_indices(len(x), 1)
+    r = np.linalg.norm(_nearest(x[i] - x[j], side), axis=1)
+    within = np.sum((1 - pair_weights(names)[i, j]) * COULOMB * charges[i] * charges[j] / r)
+    return float(ewald(charges, x, side) - within)
+
+
+def ewald(charges, x, side, alpha=0.9, images=1, waves=14):
+    """Coulomb energy of all charges by Ewald's sum over images and wave vectors, both far beyond need, kJ/mol."""
     energy = -COULOMB * alpha / np.sqrt(np.pi) * np.sum(charges**2)
     shifts = side * np.array(list(itertools.product(range(-images, images + 1), repeat=3)))
     between = _nearest(x[:, None] - x[None], side)
@@ -121,10 +129,7 @@ def coulomb_in_box(names, x, side, alpha=0.9, images=1, waves=14):
     k = 2 * np.pi / side * np.array([n for n in itertools.product(range(-waves, waves + 1), repeat=3) if any(n)])
     squares = np.sum(k**2, axis=1)
     structure = np.abs(np.exp(1j * (k @ x.T)) @ charges) ** 2
-    energy += COULOMB * 2 * np.pi / side**3 * np.sum(np.exp(-squares / (4 * alpha**2)) / squares * structure)
-    i, j = np.triu_indices(len(x), 1)
-    r = np.linalg.norm(between[i, j], axis=1)
-    return float(energy - np.sum((1 - pair_weights(names)[i, j]) * COULOMB * charges[i] * charges[j] / r))
+    return energy + COULOMB * 2 * np.pi / side**3 * np.sum(np.exp(-squares / (4 * alpha**2)) / squares * structure)
 
 
 def _types(name):

@@ -22,6 +22,7 @@ from ilforge.sampling.equilibrated import sample_equilibrated
 
 CLP = {"kind": "clp", "cutoff_A": 4.0}
 WIDE_CLP = {"kind": "clp", "cutoff_A": 4.6}
+CLPOL = {"kind": "clpol", "cutoff_A": 4.0}
 
 
 def deepmd(path: Path) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from ilforge.cli import ilforge
 from ilforge.errors import SettingsError
 
 POTENTIAL_HELP = (
-    "clp, clp:CUTOFF_A, GFN1-xTB, GFN2-xTB, or a model file, model.model (MACE) or model.pb (DeePMD); "
-    "a model file needs --trust with its SHA-256."
+    "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, GFN1-xTB, GFN2-xTB, or a model file, model.model (MACE) or "
+    "model.pb (DeePMD); a model file needs --trust with its SHA-256."
 )
 
 
@@ -209,12 +209,12 @@ def parse_potential(text: str, trust: str | None) -> dict[str, Any]:
     """A potential named on the command line, as :func:`ilforge.potentials.create` takes it."""
     if text in ("GFN1-xTB", "GFN2-xTB"):
         return {"kind": "xtb", "method": text}
-    if text.partition(":")[0] == "clp":
-        cutoff = text.partition(":")[2]
+    kind, _, cutoff = text.partition(":")
+    if kind in ("clp", "clpol"):
         try:
-            return {"kind": "clp", **({"cutoff_A": float(cutoff)} if cutoff else {})}
+            return {"kind": kind, **({"cutoff_A": float(cutoff)} if cutoff else {})}
         except ValueError:
-            raise SettingsError(f"--potential {text}: {cutoff} is not a cutoff in Å, such as clp:4.0") from None
+            raise SettingsError(f"--potential {text}: {cutoff} is not a cutoff in Å, such as {kind}:4.0") from None
     kinds = {".model": "mace", ".pb": "deepmd"}
     if Path(text).suffix in kinds:
         return {"kind": kinds[Path(text).suffix], "path": text, **({"sha256": trust} if trust else {})}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,10 @@ HOTTEST = 5.0
 """A run is over when its temperature exceeds this many times the set one."""
 
 _NAMED_ATOMS = 3
+
+
+def _none() -> np.ndarray:
+    return np.empty((0, 3))
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,9 @@ class State:
         Steps since the recorded run began; random numbers from here on are drawn by the seed and this.
     barostat_momentum
         Of a barostat that moves by itself, in the engine's own unit.
+    rider_positions, rider_velocities
+        Of particles that the potential has beside the atoms, ``(n, 3)``, Å and Å/fs; without rows where there are
+        none, or where the engine is to place them.
     """
 
     positions: np.ndarray
@@ -39,6 +46,8 @@ class State:
     cell: np.ndarray
     step: int = 0
     barostat_momentum: float = 0.0
+    rider_positions: np.ndarray = field(default_factory=_none)
+    rider_velocities: np.ndarray = field(default_factory=_none)
 
     def to_bytes(self) -> bytes:
         buffer = io.BytesIO()
@@ -48,7 +57,8 @@ class State:
     @classmethod
     def from_bytes(cls, data: bytes) -> State:
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in ("positions", "velocities", "cell")}
+            keys = ("positions", "velocities", "cell", "rider_positions", "rider_velocities")
+            arrays = {key: stored[key] for key in keys}
             return cls(**arrays, step=int(stored["step"]), barostat_momentum=float(stored["barostat_momentum"]))
 
 

@@ -5,7 +5,7 @@ NVT and NPT use the Langevin "middle" scheme (Zhang et al., J. Phys. Chem. A 201
 cell. An ion with self-diffusion D feels a friction kT/(mD) from its liquid, above 100/ps for the liquids meant here,
 so that the thermostat slows diffusion by less than one percent. NPT adds isotropic Monte Carlo moves of the volume
 that shift whole molecules (Aaqvist et al., Chem. Phys. Lett. 2004, 384, 288). NVE is velocity Verlet in leap-frog
-form.
+form. A potential with particles of its own beside the atoms (:mod:`.riders`) brings the integrator for them, too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from ase.cell import Cell
 
-from ilforge.dynamics.motion import Sample, State, temperature
+from ilforge.dynamics.motion import Sample, State, kinetic_energy, temperature
+from ilforge.dynamics.riders import Riders
 from ilforge.dynamics.simulation import Job, record
 from ilforge.errors import SettingsError
 from ilforge.potentials.potential import Potential
@@ -51,7 +52,8 @@ def details(job: Job) -> dict[str, Any]:
 
     how: dict[str, Any] = {"name": "openmm", "version": openmm.version.full_version, "platform": "CPU"}
     if job.protocol.ensemble != "NVE":
-        how["thermostat"] = f"Langevin middle, {FRICTION_PER_PS:g}/ps"
+        own = getattr(job.potential, "openmm_thermostat", None)
+        how["thermostat"] = own or f"Langevin middle, {FRICTION_PER_PS:g}/ps"
     if job.protocol.ensemble == "NPT":
         how["barostat"] = f"Monte Carlo, isotropic, molecules whole, every {BAROSTAT_STEPS} steps"
     held = job.protocol.hydrogens_held and _system(job).getNumConstraints()
@@ -65,11 +67,12 @@ class Simulation:
     def __init__(self, job: Job, ensemble: str):
         self._job, self._ensemble = job, ensemble
         self._system = _system(job)
+        self.riders = Riders(job.potential, job.topology, self._system)
         _complete(self._system, job, ensemble)
         n_constraints = self._system.getNumConstraints()
         self.degrees_of_freedom = 3 * job.topology.n_atoms - n_constraints - 3
         self._context: Any = None
-        self._step = 0
+        self._step, self._substeps = 0, 1
 
     def restore(self, state: State) -> None:
         import openmm
@@ -80,23 +83,33 @@ class Simulation:
                 force.setRandomNumberSeed(int(seeds[1]))
         platform = openmm.Platform.getPlatformByName("CPU")
         properties = {"Threads": str(self._job.threads), "DeterministicForces": "true"}
-        self._context = openmm.Context(self._system, self._integrator(int(seeds[0])), platform, properties)
+        integrator = self._integrator(int(seeds[0]))
+        self._context = openmm.Context(self._system, integrator, platform, properties)
         self._context.setPeriodicBoxVectors(*(state.cell / ANGSTROM_PER_NM))
-        self._context.setPositions(state.positions / ANGSTROM_PER_NM)
-        self._context.setVelocities(state.velocities * _NM_PER_PS)
-        if self._system.getNumConstraints():
+        self._context.setPositions(self.riders.positions(state) / ANGSTROM_PER_NM)
+        held = bool(self._system.getNumConstraints())
+        if held:
             self._context.applyConstraints(1e-6)
+        self.riders.settle(self._context, state)
+        self._context.setVelocities(self.riders.velocities(state) * _NM_PER_PS)
+        if held:
             self._context.applyVelocityConstraints(1e-6)
         self._step = state.step
 
     def _integrator(self, seed: int) -> Any:
         import openmm
+        from openmm import unit
 
-        step_ps = self._job.protocol.timestep_fs / 1000
-        if self._ensemble == "NVE":
+        protocol = self._job.protocol
+        kelvin = None if self._ensemble == "NVE" else protocol.temperature_K
+        step_ps = protocol.timestep_fs / 1000
+        own = getattr(self._job.potential, "openmm_integrator", None)
+        if own is not None:
+            integrator = own(kelvin, protocol.timestep_fs, seed)
+            self._substeps = round(step_ps / integrator.getStepSize().value_in_unit(unit.picosecond))
+        elif kelvin is None:
             integrator = openmm.VerletIntegrator(step_ps)
         else:
-            kelvin = self._job.protocol.temperature_K
             integrator = openmm.LangevinMiddleIntegrator(kelvin, FRICTION_PER_PS, step_ps)
             integrator.setRandomNumberSeed(seed)
         integrator.setConstraintTolerance(1e-6)
@@ -104,7 +117,16 @@ class Simulation:
 
     def state(self) -> State:
         now = self._context.getState(positions=True, velocities=True)
-        return State(_positions(now), _velocities(now), _cell(now), self._step)
+        positions, rider_positions = self.riders.split(_positions(now))
+        velocities, rider_velocities = self.riders.split(_velocities(now))
+        return State(
+            positions,
+            velocities,
+            _cell(now),
+            self._step,
+            rider_positions=rider_positions,
+            rider_velocities=rider_velocities,
+        )
 
     def minimise(self, max_steps: int) -> None:
         import openmm
@@ -114,20 +136,23 @@ class Simulation:
 
     def step(self, steps: int) -> None:
         with _as_ours(self._job):
-            self._context.getIntegrator().step(steps)
+            self._context.getIntegrator().step(steps * self._substeps)
         self._step += steps
 
     def velocities(self) -> np.ndarray:
-        return _velocities(self._context.getState(velocities=True))
+        return self.riders.together(_velocities(self._context.getState(velocities=True)))
 
     def sample(self) -> Sample:
         from openmm import unit
 
         now = self._context.getState(positions=True, velocities=True, energy=True)
+        velocities = self.riders.together(_velocities(now))
         kinetic = now.getKineticEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL
+        if len(self.riders):
+            kinetic = kinetic_energy(self._job.topology.masses, velocities)
         return Sample(
-            positions=_positions(now),
-            velocities=_velocities(now),
+            positions=self.riders.split(_positions(now))[0],
+            velocities=velocities,
             cell=_cell(now),
             potential_energy=now.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL,
             kinetic_energy=kinetic,

@@ -139,7 +139,9 @@ def _equilibrate(simulation: Simulation, job: Job, state: State | None) -> Itera
     """The unrecorded start; counts steps up to zero."""
     if state is None:
         at_rest = minimised(simulation, job, job.protocol.minimise_steps)
-        state = replace(at_rest, velocities=job.start_velocities, step=-job.protocol.equilibration_steps)
+        first = -job.protocol.equilibration_steps
+        none = np.empty((0, 3))  # what rides on an atom begins with the atom's velocity
+        state = replace(at_rest, velocities=job.start_velocities, step=first, rider_velocities=none)
     while state.step < 0:
         simulation.restore(state)
         _advance(simulation, job, state.step, min(-state.step, job.protocol.checkpoint_steps))

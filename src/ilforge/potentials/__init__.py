@@ -14,6 +14,7 @@ from ilforge.potentials.potential import Potential
 
 POTENTIALS: dict[str, str] = {
     "clp": "ilforge.potentials.clp:Clp",
+    "clpol": "ilforge.potentials.clpol:Clpol",
     "xtb": "ilforge.potentials.xtb:Xtb",
     "mace": "ilforge.potentials.mace:Mace",
     "deepmd": "ilforge.potentials.deepmd:Deepmd",

@@ -26,14 +26,16 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import gromacs_topology, lammps_molecules
 from ilforge.potentials.clp_parameters import Terms, assign, parameters
-from ilforge.potentials.openmm_calculator import OpenMMCalculator, reduced_form
+from ilforge.potentials.force_field import (
+    DOUBLE_PRECISION_BELOW,
+    EWALD_TOLERANCE,
+    SWITCH,
+    bonded_system,
+    box_vectors,
+    check_cutoff,
+)
+from ilforge.potentials.openmm_calculator import OpenMMCalculator
 from ilforge.units import ANGSTROM_PER_NM
-
-_SWITCH = 0.9
-"""Where Lennard-Jones terms begin to be switched off, as a share of the cutoff."""
-
-_DOUBLE_PRECISION_BELOW = 500
-"""Below this number of atoms the calculator runs in double precision: labels then carry no rounding noise."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Clp:
     """
 
     cutoff_A: float = 10.0
-    ewald_tolerance: float = 1e-5
+    ewald_tolerance: float = EWALD_TOLERANCE
     ions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
     kind: ClassVar[str] = "clp"
@@ -70,7 +72,7 @@ class Clp:
         return {
             "kind": self.kind,
             "cutoff_A": float(self.cutoff_A),
-            "switch": _SWITCH,
+            "switch": SWITCH,
             "ewald_tolerance": float(self.ewald_tolerance),
             "parameters": _digest(parameters()),
             **({"ions": own} if own else {}),
@@ -81,7 +83,7 @@ class Clp:
         if topology is None:
             raise SettingsError("CL&P needs to know which atoms make which ion: give it a topology.")
         terms = assign(topology, self.ions)
-        small = topology.n_atoms < _DOUBLE_PRECISION_BELOW
+        small = topology.n_atoms < DOUBLE_PRECISION_BELOW
         return OpenMMCalculator(
             build=lambda cell: self._system(topology, terms, cell, constrain_hydrogens=False),
             symbols=topology.symbols,
@@ -108,10 +110,7 @@ class Clp:
         threads
             Makes no difference: OpenMM's platform decides.
         """
-        if cell is not None:
-            cell, rotation = reduced_form(np.asarray(cell, dtype=float))
-            if not np.allclose(rotation, np.eye(3), atol=1e-8):
-                raise SettingsError("OpenMM needs the first box vector along x and the second in the xy plane.")
+        cell = None if cell is None else box_vectors(cell)
         return self._system(topology, assign(topology, self.ions), cell, constrain_hydrogens)
 
     def gromacs_topology(self, topology: Topology) -> str:
@@ -122,8 +121,8 @@ class Clp:
 
     def gromacs_options(self, cell: np.ndarray) -> dict[str, str]:
         """Non-bonded options of GROMACS's ``.mdp`` file; ``cell`` is ``(3, 3)`` in Å."""
-        self._check_cutoff(np.asarray(cell, dtype=float))
-        return gromacs_topology.nonbonded_options(self.cutoff_A, _SWITCH, self.ewald_tolerance)
+        check_cutoff("CL&P", self.cutoff_A, np.asarray(cell, dtype=float))
+        return gromacs_topology.nonbonded_options(self.cutoff_A, SWITCH, self.ewald_tolerance)
 
     def lammps_data(self, topology: Topology, positions: np.ndarray, cell: np.ndarray) -> str:
         """LAMMPS's data file with every term, in ``units real``; positions and cell in Å."""
@@ -140,80 +139,17 @@ class Clp:
         return 2e-5 * n_atoms
 
     def _system(self, topology: Topology, terms: Terms, cell: np.ndarray | None, constrain_hydrogens: bool) -> Any:
-        import openmm
-
-        system = openmm.System()
-        for mass in topology.masses:
-            system.addParticle(mass)
+        system = bonded_system(topology, terms, cell, constrain_hydrogens)
         if cell is not None:
-            self._check_cutoff(cell)
-            system.setDefaultPeriodicBoxVectors(*(cell / ANGSTROM_PER_NM))
-        flexible = np.ones(len(terms.bonds), dtype=bool)
-        if constrain_hydrogens:
-            is_hydrogen = np.array(topology.symbols) == "H"
-            flexible = ~is_hydrogen[terms.bonds].any(axis=1)
-            for (i, j), length in zip(terms.bonds[~flexible].tolist(), terms.bond_r0[~flexible].tolist(), strict=True):
-                system.addConstraint(i, j, length / ANGSTROM_PER_NM)
-        for force in (
-            _bond_force(terms, flexible),
-            _angle_force(terms),
-            _torsion_force(terms),
-        ):
-            # molecules that were wrapped into the box stay whole
-            force.setUsesPeriodicBoundaryConditions(cell is not None)
-            system.addForce(force)
+            check_cutoff("CL&P", self.cutoff_A, cell)
         cutoff_nm = self.cutoff_A / ANGSTROM_PER_NM
         system.addForce(_coulomb_force(terms, cutoff_nm, self.ewald_tolerance, periodic=cell is not None))
         system.addForce(_lennard_jones_force(terms, cutoff_nm, periodic=cell is not None))
         return system
 
-    def _check_cutoff(self, cell: np.ndarray) -> None:
-        side = float(np.diag(cell).min())
-        if side >= 2 * self.cutoff_A:
-            return
-        fitting = np.floor(2 * (side / 2 - 0.05)) / 2  # half Å steps, leaving 0.1 Å of the side
-        raise SettingsError(
-            f"CL&P's cutoff of {self.cutoff_A:g} Å needs a box of at least {2 * self.cutoff_A:g} Å, "
-            f"but its smallest side is {side:.2f} Å. Use more ions, or set cutoff_A = {fitting:.1f} for this "
-            "potential (sampling.potential.cutoff_A in a study file): good enough to sample structures, "
-            "not for properties."
-        )
-
 
 def _digest(numbers: Any) -> str:
     return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
-
-
-def _bond_force(terms: Terms, flexible: np.ndarray) -> Any:
-    import openmm
-
-    force = openmm.HarmonicBondForce()
-    lengths, constants = terms.bond_r0 / ANGSTROM_PER_NM, terms.bond_k * ANGSTROM_PER_NM**2
-    for index in np.flatnonzero(flexible):
-        i, j = terms.bonds[index].tolist()
-        force.addBond(i, j, lengths[index], constants[index])
-    return force
-
-
-def _angle_force(terms: Terms) -> Any:
-    import openmm
-
-    force = openmm.HarmonicAngleForce()
-    for atoms, theta0, k in zip(terms.angles.tolist(), terms.angle_theta0, terms.angle_k, strict=True):
-        force.addAngle(*atoms, theta0, k)
-    return force
-
-
-def _torsion_force(terms: Terms) -> Any:
-    """OPLS torsions as powers of the cosine of psi = phi - 180 degrees, which OpenMM evaluates at once."""
-    import openmm
-
-    force = openmm.RBTorsionForce()
-    for atoms, (v1, v2, v3, v4) in zip(terms.torsions.tolist(), terms.torsion_v.tolist(), strict=True):
-        if any((v1, v2, v3, v4)):
-            powers = (v2 + (v1 + v3) / 2, (3 * v3 - v1) / 2, 4 * v4 - v2, -2 * v3, -4 * v4, 0.0)
-            force.addTorsion(*atoms, *powers)
-    return force
 
 
 def _coulomb_force(terms: Terms, cutoff_nm: float, ewald_tolerance: float, periodic: bool) -> Any:
@@ -249,7 +185,7 @@ def _lennard_jones_force(terms: Terms, cutoff_nm: float, periodic: bool) -> Any:
         force.setNonbondedMethod(openmm.CustomNonbondedForce.CutoffPeriodic)
         force.setCutoffDistance(cutoff_nm)
         force.setUseSwitchingFunction(True)
-        force.setSwitchingDistance(_SWITCH * cutoff_nm)
+        force.setSwitchingDistance(SWITCH * cutoff_nm)
         force.setUseLongRangeCorrection(True)
     sigmas = terms.sigmas / ANGSTROM_PER_NM
     roots = 2 * np.sqrt(terms.epsilons)

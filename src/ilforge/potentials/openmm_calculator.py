@@ -128,13 +128,21 @@ class OpenMMCalculator(Calculator):
 
         if cell is not None:
             self._context.setPeriodicBoxVectors(*(cell / ANGSTROM_PER_NM))
-        self._context.setPositions(positions / ANGSTROM_PER_NM)
+        self._place(positions)
         state = self._context.getState(energy=True, forces=forces)
         energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL
         if not forces:
             return energy, None
         gradient = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
-        return energy, np.asarray(gradient) * (KJ_PER_MOL / ANGSTROM_PER_NM)
+        return energy, self._on_atoms(np.asarray(gradient)) * (KJ_PER_MOL / ANGSTROM_PER_NM)
+
+    def _place(self, positions: np.ndarray) -> None:
+        """Put the atoms at ``positions``, Å, and whatever else the system has where it belongs."""
+        self._context.setPositions(positions / ANGSTROM_PER_NM)
+
+    def _on_atoms(self, forces: np.ndarray) -> np.ndarray:
+        """Forces on the atoms, from those on all particles of the system."""
+        return forces
 
     def _stress(self, positions: np.ndarray, cell: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         """Stress sigma = dE/d(strain)/V, Voigt xx yy zz yz xz xy, eV/Å^3, tension positive.

@@ -18,6 +18,14 @@ class Potential(Protocol):
 
     ``openmm_system(topology, cell, constrain_hydrogens, threads) -> openmm.System``
         For OpenMM. ``cell`` is ``(3, 3)`` in Å. Raises SettingsError when it cannot hold bonds to H.
+        Particles beside the atoms come after them in the system, and need the three below.
+    ``openmm_hosts(topology) -> (m,) int array``
+        The atom that each of these particles rides on.
+    ``openmm_settle(context, hosts) -> None``
+        Moves them to where they belong, for atoms at rest.
+    ``openmm_integrator(temperature_K, timestep_fs, seed) -> openmm.Integrator``
+        What moves them all; None as temperature for constant energy. Its step may be a whole fraction of the time
+        step. The attribute ``openmm_thermostat`` says in words what it does.
     ``fits_openmm(cell) -> bool``
         Whether ``openmm_system`` is right for a box of this size; without it, for any.
     ``lammps_pair(elements) -> list[str]``

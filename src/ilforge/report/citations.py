@@ -17,6 +17,10 @@ _WORKS = {
     "deepmd": "DeePMD-kit: Zeng et al., J. Chem. Phys. 159, 054801 (2023).",
     "learning": "Concurrent learning: Zhang et al., DP-GEN, Comput. Phys. Commun. 253, 107206 (2020).",
     "clp": "CL&P: Canongia Lopes and Pádua, Theor. Chem. Acc. 131, 1129 (2012), and the papers cited there.",
+    "clpol": (
+        "CL&Pol: Goloviznina, Canongia Lopes, Costa Gomes and Pádua, J. Chem. Theory Comput. 15, 5858 (2019); "
+        "Goloviznina, Gong, Costa Gomes and Pádua, J. Chem. Theory Comput. 17, 1606 (2021)."
+    ),
     "gfn1-xtb": "GFN1-xTB: Grimme, Bannwarth and Shushkov, J. Chem. Theory Comput. 13, 1989 (2017).",
     "gfn2-xtb": "GFN2-xTB: Bannwarth, Ehlert and Grimme, J. Chem. Theory Comput. 15, 1652 (2019).",
     "openmm": "OpenMM: Eastman et al., J. Phys. Chem. B 128, 109 (2024).",

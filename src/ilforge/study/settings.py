@@ -72,12 +72,12 @@ class LiquidSettings(Settings):
 class PotentialSettings(Settings):
     """Any potential: a force field, a semi-empirical or DFT method, or a trained model."""
 
-    kind: Literal["clp", "xtb", "mace", "deepmd"]
+    kind: Literal["clp", "clpol", "xtb", "mace", "deepmd"]
     """Which potential."""
     method: Literal["GFN1-xTB", "GFN2-xTB"] = "GFN1-xTB"
     """Parametrisation, for `kind = "xtb"`."""
     cutoff_A: Positive | None = None
-    """Non-bonded cutoff in Å, for `kind = "clp"`. Without it 10 Å, which small boxes refuse."""
+    """Non-bonded cutoff in Å, for `kind = "clp"` or `"clpol"`. Without it 10 Å, which small boxes refuse."""
     ewald_tolerance: Annotated[float, Field(ge=1e-7, le=1e-2)] = 1e-5
     """Relative error of electrostatic forces, for `kind = "clp"`. 1e-4 is enough to sample, and faster."""
     path: str | None = None
@@ -87,8 +87,9 @@ class PotentialSettings(Settings):
 
     def spec(self) -> dict[str, Any]:
         """Only the keys that say something, for :func:`ilforge.potentials.create`."""
-        keep = {"clp": {"cutoff_A", "ewald_tolerance"}, "xtb": {"method"}}.get(self.kind, {"path", "sha256"})
-        return {"kind": self.kind, **self.model_dump(include=keep, exclude_none=True)}
+        keep = {"clp": {"cutoff_A", "ewald_tolerance"}, "clpol": {"cutoff_A"}, "xtb": {"method"}}
+        include = keep.get(self.kind, {"path", "sha256"})
+        return {"kind": self.kind, **self.model_dump(include=include, exclude_none=True)}
 
 
 class FrameCounts(Settings):
@@ -297,7 +298,7 @@ class MdSettings(Settings):
     """Name of the protocol: letters, digits, `_`, `.`, `-`."""
     ensemble: Literal["NVE", "NVT", "NPT"]
     """Which ensemble."""
-    potentials: Annotated[list[Literal["clp", "deepmd", "mace", "reference"]], Field(min_length=1)]
+    potentials: Annotated[list[Literal["clp", "clpol", "deepmd", "mace", "reference"]], Field(min_length=1)]
     """Which potentials run it: `clp`, the trained `deepmd` and `mace`, or the `reference` method itself."""
     timestep_fs: Positive = 0.5
     """Time step, fs."""

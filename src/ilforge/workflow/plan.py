@@ -10,6 +10,9 @@ from ilforge.study.settings import PotentialSettings
 from ilforge.workflow.stage import Stage, in_order
 from ilforge.workflow.steps import labels, learning, md, models, structures
 
+FORCE_FIELDS = {"clp": "CL&P", "clpol": "CL&Pol"}
+"""Potentials that are given by their parameters, and their names."""
+
 
 @dataclass
 class Plan:
@@ -123,16 +126,17 @@ def _plan_iteration(plan: Plan, iteration: int) -> None:
 def _plan_md(plan: Plan) -> None:
     study, settings = plan.study, plan.study.settings
     given = given_potentials(study)
-    if "clp" in given:
-        plan.validations[None, "clp"] = models.validation_stage(
-            study, "CL&P", plan.labels["validation"], 50, None, given["clp"]
-        )
+    for kind, name in FORCE_FIELDS.items():
+        if kind in given:
+            plan.validations[None, kind] = models.validation_stage(
+                study, name, plan.labels["validation"], 50, None, given[kind]
+            )
     if not settings.md:
         return
     start = structures.start_stage(study)
     for protocol in settings.md:
         for name in protocol.potentials:
-            model = None if name in ("clp", "reference") else plan.trained[plan.last_iteration, name][0]
+            model = None if name in given else plan.trained[plan.last_iteration, name][0]
             spec = given[name] if model is None else None
             trajectory = md.md_stage(study, protocol, name, start, model, spec)
             plan.trajectories[protocol.name, name] = trajectory
@@ -144,16 +148,22 @@ def _refuse_unfit_potentials(study: Study) -> None:
     ratios = study.settings.sampling.density_ratios
     structures.refuse_unfit(study, structures.sampling_potential(study), max(*ratios, 1.0))
     structures.refuse_unfit(study, structures.spec_of(study, study.settings.reference), max(*ratios, 1.0))
-    if any("clp" in protocol.potentials for protocol in study.settings.md):
-        structures.refuse_unfit(study, given_potentials(study)["clp"])
+    given = given_potentials(study)
+    for kind in FORCE_FIELDS:
+        if any(kind in protocol.potentials for protocol in study.settings.md):
+            structures.refuse_unfit(study, given[kind])
 
 
 def given_potentials(study: Study) -> dict[str, dict[str, Any]]:
-    """Potentials that need no training: the reference, and CL&P where the study uses it."""
+    """Potentials that need no training: the reference, and the force fields that the study uses."""
     settings = study.settings
     given = {"reference": structures.spec_of(study, settings.reference)}
-    if settings.sampling.potential.kind == "clp":
-        given["clp"] = structures.sampling_potential(study)
-    elif any("clp" in protocol.potentials for protocol in settings.md):
-        given["clp"] = structures.spec_of(study, PotentialSettings(kind="clp"))
+    sampling = settings.sampling.potential
+    # one cutoff for all of them: the boxes are the same
+    cutoff = sampling.cutoff_A if sampling.kind in FORCE_FIELDS else None
+    for kind in FORCE_FIELDS:
+        if sampling.kind == kind:
+            given[kind] = structures.sampling_potential(study)
+        elif any(kind in protocol.potentials for protocol in settings.md):
+            given[kind] = structures.spec_of(study, PotentialSettings(kind=kind, cutoff_A=cutoff))
     return given

@@ -84,7 +84,7 @@ def refuse_unfit(study: Study, spec: Mapping[str, Any], density_ratio: float = 1
     """
     liquid, potential = liquid_of(study), potentials.create(spec)
     potential.calculator(liquid.topology)
-    if spec["kind"] == "clp":
+    if spec["kind"] in ("clp", "clpol"):
         side = liquid.volume(study.settings.liquid.density_g_cm3 * density_ratio) ** (1 / 3)
         potential.openmm_system(liquid.topology, np.eye(3) * side)
 

@@ -1,0 +1,70 @@
+"""Particles that a potential has beside the atoms, such as Drude particles, in the OpenMM engine.
+
+In the system they come after the atoms. They are part of a checkpoint and of nothing else: frames hold the atoms.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ilforge.dynamics.motion import State, kinetic_energy, temperature
+from ilforge.liquid.topology import Topology
+from ilforge.potentials.potential import Potential
+
+
+class Riders:
+    """Which atom each further particle of a system rides on, if there are any.
+
+    Parameters
+    ----------
+    system
+        The potential's ``openmm.System`` for this topology.
+    """
+
+    def __init__(self, potential: Potential, topology: Topology, system: Any):
+        from openmm import unit
+
+        self._potential, self._n_atoms = potential, topology.n_atoms
+        count = system.getNumParticles() - topology.n_atoms
+        self.hosts = potential.openmm_hosts(topology) if count else np.empty(0, dtype=int)
+        particles = range(system.getNumParticles())
+        masses = np.array([system.getParticleMass(i).value_in_unit(unit.dalton) for i in particles])
+        self._masses = masses[self._n_atoms :, None]
+        self._share = self._masses / (self._masses + masses[self.hosts, None])
+
+    def __len__(self) -> int:
+        return len(self.hosts)
+
+    def positions(self, state: State) -> np.ndarray:
+        """Positions of all particles, Å: riders where the state has them, else on their atoms."""
+        known = len(state.rider_positions) > 0
+        return np.concatenate([state.positions, state.rider_positions if known else state.positions[self.hosts]])
+
+    def velocities(self, state: State) -> np.ndarray:
+        """Velocities of all particles, Å/fs: without those of riders in the state, those of their atoms."""
+        known = len(state.rider_velocities) > 0
+        return np.concatenate([state.velocities, state.rider_velocities if known else state.velocities[self.hosts]])
+
+    def settle(self, context: Any, state: State) -> None:
+        """Move riders that have no positions in the state to where the potential wants them."""
+        if len(self) and not len(state.rider_positions):
+            self._potential.openmm_settle(context, self.hosts)
+
+    def split(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of atoms, and rows of riders."""
+        return rows[: self._n_atoms], rows[self._n_atoms :]
+
+    def together(self, velocities: np.ndarray) -> np.ndarray:
+        """Velocities of the atoms, each with its rider: of their centres of mass."""
+        atoms, riders = self.split(velocities)
+        joint = atoms.copy()
+        joint[self.hosts] += self._share * (riders - atoms[self.hosts])
+        return joint
+
+    def temperature(self, velocities: np.ndarray) -> float:
+        """Temperature of the motion of riders about their atoms, K; units Å/fs."""
+        atoms, riders = self.split(velocities)
+        reduced = (self._masses * (1 - self._share))[:, 0]
+        return temperature(kinetic_energy(reduced, riders - atoms[self.hosts]), 3 * len(self))

@@ -1,0 +1,182 @@
+"""CL&Pol's forces between molecules and on Drude particles, as OpenMM forces.
+
+Atoms are particles 0 to n - 1 of the system, the Drude particles follow in the order of their atoms.
+
+Charges and dipoles of atoms one or two bonds apart do not meet, but their dipoles do, damped by Thole's function:
+OpenMM's DrudeForce has these as screened pairs. Three bonds apart the charges count half towards each other and
+towards dipoles, and again the dipoles have their damped interaction in full. Everywhere else all charges interact by
+particle mesh Ewald, and a CustomNonbondedForce adds what Thole's function changes. This is what LAMMPS does with
+``special_bonds`` and ``pair_style thole`` (Dequidt, Devemy, Padua, J. Chem. Inf. Model. 2016, 56, 260).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ilforge.potentials.clpol_parameters import COULOMB, PolarTerms, parameters
+from ilforge.potentials.force_field import EWALD_TOLERANCE, SWITCH
+from ilforge.units import ANGSTROM_PER_NM
+
+
+def particles(terms: PolarTerms) -> tuple[np.ndarray, np.ndarray]:
+    """Of atoms and Drude particles together: total charges, and the part that belongs to a dipole, e."""
+    n = len(terms.clp.charges)
+    dipole = np.concatenate([np.zeros(n), terms.drude_charges])
+    dipole[terms.hosts] = -terms.drude_charges
+    total = np.concatenate([terms.clp.charges, np.zeros(len(terms.hosts))]) + dipole
+    return total, dipole
+
+
+def add_forces(system: Any, terms: PolarTerms, cutoff_nm: float, periodic: bool) -> None:
+    """Add the Drude particles to a system of the atoms, and every force that is not bonded."""
+    from openmm import unit
+
+    for host in terms.hosts.tolist():
+        whole = system.getParticleMass(host).value_in_unit(unit.dalton)
+        system.setParticleMass(host, whole - terms.mass)
+        system.addParticle(terms.mass)
+    forces = [
+        _coulomb_force(terms, cutoff_nm, periodic),
+        _drude_force(terms, periodic),
+        _lennard_jones_force(terms, cutoff_nm, periodic),
+        _thole_force(terms, cutoff_nm, periodic),
+    ]
+    if terms.bare.any():
+        forces.append(_damping_force(terms, cutoff_nm, periodic))
+    for force in forces:
+        system.addForce(force)
+
+
+def _riders(terms: PolarTerms) -> dict[int, int]:
+    """Drude particle of each atom that has one."""
+    n = len(terms.clp.charges)
+    return {host: n + k for k, host in enumerate(terms.hosts.tolist())}
+
+
+def _near(terms: PolarTerms) -> list[tuple[int, int, float]]:
+    """Pairs of particles whose charges do not simply interact, and the share of their interaction that is left."""
+    riders = _riders(terms)
+    pairs = [(host, rider, 0.0) for host, rider in riders.items()]
+    for atoms, share in ((terms.clp.excluded, 0.0), (terms.clp.pairs_1_4, terms.clp.scale_1_4)):
+        for i, j in atoms.tolist():
+            first, second = [i, *filter(None, [riders.get(i)])], [j, *filter(None, [riders.get(j)])]
+            pairs += [(a, b, share) for a in first for b in second]
+    return pairs
+
+
+def _coulomb_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
+    """Charges, and both the charges and the Lennard-Jones terms of pairs three bonds apart."""
+    import openmm
+
+    force = openmm.NonbondedForce()
+    if periodic:
+        force.setNonbondedMethod(openmm.NonbondedForce.PME)
+        force.setEwaldErrorTolerance(EWALD_TOLERANCE)
+        force.setCutoffDistance(cutoff_nm)
+    force.setExceptionsUsePeriodicBoundaryConditions(periodic)
+    force.setUseDispersionCorrection(False)
+    total, dipole = particles(terms)
+    for charge in total:
+        force.addParticle(charge, 1.0, 0.0)
+    clp, n = terms.clp, len(terms.clp.charges)
+    for i, j, share in _near(terms):
+        sigma, epsilon = 1.0, 0.0
+        if share and i < n and j < n:
+            sigma = np.sqrt(clp.sigmas[i] * clp.sigmas[j]) / ANGSTROM_PER_NM
+            epsilon = share * np.sqrt(clp.epsilons[i] * clp.epsilons[j])
+            epsilon *= terms.scale[terms.fragments[i], terms.fragments[j]]
+        # two dipoles interact in the screened pairs of the Drude force
+        force.addException(i, j, share * (total[i] * total[j] - dipole[i] * dipole[j]), sigma, epsilon)
+    return force
+
+
+def _drude_force(terms: PolarTerms, periodic: bool) -> Any:
+    """Springs between atoms and Drude particles, and the dipoles of atoms up to three bonds apart."""
+    import openmm
+
+    force, riders, at = openmm.DrudeForce(), _riders(terms), {}
+    force.setUsesPeriodicBoundaryConditions(periodic)
+    for host, alpha, charge in zip(terms.hosts.tolist(), terms.alphas, terms.drude_charges, strict=True):
+        at[host] = force.addParticle(riders[host], host, -1, -1, -1, charge, alpha / ANGSTROM_PER_NM**3, 1.0, 1.0)
+    for i, j in np.concatenate([terms.clp.excluded, terms.clp.pairs_1_4]).tolist():
+        if i in at and j in at:
+            force.addScreenedPair(at[i], at[j], terms.thole)
+    return force
+
+
+def _pair_force(terms: PolarTerms, energy: str, cutoff_nm: float, periodic: bool) -> Any:
+    """A force between all particles but near ones, switched off over the last tenth of the cutoff."""
+    import openmm
+
+    force = openmm.CustomNonbondedForce(energy)
+    if periodic:
+        force.setNonbondedMethod(openmm.CustomNonbondedForce.CutoffPeriodic)
+        force.setCutoffDistance(cutoff_nm)
+        force.setUseSwitchingFunction(True)
+        force.setSwitchingDistance(SWITCH * cutoff_nm)
+    for i, j, _ in _near(terms):
+        force.addExclusion(i, j)
+    return force
+
+
+def _lennard_jones_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
+    """Every pair of atoms more than three bonds apart; 4 epsilon = a a' k, with k of the two fragments.
+
+    A table of k cannot be looked up for several pairs at once, and doubles the time of this force. Its eigenvectors
+    can be multiplied: k = sum_m sign_m s_m s_m', one number of each atom for every fragment in the box.
+    """
+    used, fragments = np.unique(terms.fragments, return_inverse=True)
+    values, vectors = np.linalg.eigh(terms.scale[np.ix_(used, used)])
+    shares = (vectors * np.sqrt(np.abs(values)))[fragments]
+    k = "".join(f"{'-' if value < 0 else '+'} s{m}_1*s{m}_2 " for m, value in enumerate(values))
+    force = _pair_force(terms, f"(0 {k})*x*(a1*a2*x - b1*b2); x = 1/r^6", cutoff_nm, periodic)
+    force.setUseLongRangeCorrection(periodic)
+    for name in ("a", "b", *(f"s{m}_" for m in range(len(values)))):
+        force.addPerParticleParameter(name)
+    sigmas, roots = terms.clp.sigmas / ANGSTROM_PER_NM, 2 * np.sqrt(terms.clp.epsilons)
+    for row in np.column_stack([roots * sigmas**6, roots * sigmas**3, shares]):
+        force.addParticle(row)
+    for _ in terms.hosts:
+        force.addParticle(np.zeros(2 + len(values)))
+    return force
+
+
+def _thole_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
+    """What Thole's function takes from the interaction of dipoles more than three bonds apart."""
+    energy = "-coulomb*d1*d2*(1 + u/2)*exp(-u)/r; u = s1*s2*r"
+    force = _pair_force(terms, energy, cutoff_nm, periodic)
+    force.addGlobalParameter("coulomb", COULOMB / ANGSTROM_PER_NM)
+    force.addPerParticleParameter("d")
+    force.addPerParticleParameter("s")
+    n = len(terms.clp.charges)
+    _, dipole = particles(terms)
+    of_hosts = np.sqrt(terms.thole) / (terms.alphas / ANGSTROM_PER_NM**3) ** (1 / 6)
+    scales = np.concatenate([np.zeros(n), of_hosts])
+    scales[terms.hosts] = of_hosts
+    for d, s in zip(dipole, scales, strict=True):
+        force.addParticle([d, s])
+    return force
+
+
+def _damping_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
+    """What Tang and Toennies' function takes from the interaction of bare charges with dipoles."""
+    damping = parameters()["damping"]
+    series, factorial = ["1"], 1
+    for k in range(1, damping["order"] + 1):
+        factorial *= k
+        series.append(f"u^{k}/{factorial}")
+    energy = f"-coulomb*(p1*d2 + p2*d1)*exp(-u)*({' + '.join(series)})/r; u = b*r"
+    force = _pair_force(terms, energy, cutoff_nm, periodic)
+    force.addGlobalParameter("coulomb", COULOMB / ANGSTROM_PER_NM)
+    force.addGlobalParameter("b", damping["b_per_A"] * ANGSTROM_PER_NM)
+    force.addPerParticleParameter("p")
+    force.addPerParticleParameter("d")
+    total, dipole = particles(terms)
+    bare = np.concatenate([terms.bare, np.zeros(len(terms.hosts), dtype=bool)])
+    for p, d in zip(np.where(bare, total - dipole, 0.0), dipole, strict=True):
+        force.addParticle([p, d])
+    # groups keep the loop to the few bare charges
+    force.addInteractionGroup(np.flatnonzero(bare).tolist(), np.flatnonzero(dipole).tolist())
+    return force
