@@ -31,7 +31,7 @@ DEEPMD_PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
         "r_cut_A": 4.5, "r_smooth_A": 0.5, "embedding": [10, 20, 40], "axis_neurons": 8,
         "fitting": [120, 120, 120], "one_side_embedding": True, "dtype": "float32",
-        "steps": 1800, "batch_size": 1, "learning_rate_start": 1e-2, "learning_rate_stop": 4e-4,
+        "steps": 2500, "batch_size": 1, "learning_rate_start": 1e-2, "learning_rate_stop": 4e-4,
         "retrain_fraction": 0.5, "retrain_learning_rate_start": 5e-3,
         "energy_prefactor": [0.02, 1.0], "force_prefactor": [1000.0, 1.0], "virial_prefactor": [0.02, 1.0],
     },

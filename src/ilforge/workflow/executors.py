@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -182,6 +183,8 @@ def _died(task: _Task) -> DidNotFinish:
 def _start_worker(parent: int) -> None:
     """Die with the parent, even when it is killed: no worker may outlive its study."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator stops its workers itself
+    for library in ("e3nn", "mace"):  # about a variable that MACE itself sets: nothing a user could do
+        warnings.filterwarnings("ignore", message=".*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", module=library)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
