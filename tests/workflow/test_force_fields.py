@@ -29,7 +29,7 @@ def test_one_key_switches_the_sampler(study):
 
 
 def test_md_with_the_other_force_field_keeps_the_cutoff_that_fits_the_box(study):
-    assert given_potentials(study("clpol"))["clp"] == {"kind": "clp", "cutoff_A": 4.0}
+    assert given_potentials(study("clpol"))["clp"]["cutoff_A"] == 4.0
 
 
 def test_equilibrium_and_hot_frames_can_be_sampled_with_clpol():
