@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 .PHONY: help setup demo test lint docs clean
 
 help:
-	@echo "make demo    run examples/pyr14bf4-quick.toml, from ions to report (about 15 minutes on two cores)"
+	@echo "make demo    run examples/pyr14bf4-quick.toml, from ions to report (about ten minutes on two cores)"
 	@echo "make test    run the tests"
 	@echo "make lint    check style and the direction of imports"
 	@echo "make docs    write the generated pages of docs/ again"
