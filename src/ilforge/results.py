@@ -36,13 +36,15 @@ class Estimate:
         return cls(math.nan, math.nan, n_eff, unit, converged=False, note=note)
 
     def __str__(self) -> str:
+        """Value and error with the digits that mean something; what has not converged is not quoted."""
+        if not self.converged:
+            return f"not converged: {self.note}"
         if not math.isfinite(self.value):
-            return f"not available ({self.note})"
+            return f"not available: {self.note}"
         digits = 3
         if math.isfinite(self.error) and self.error > 0:
             digits = max(0, 1 - math.floor(math.log10(self.error)))
-        text = f"{self.value:.{digits}f} ± {self.error:.{digits}f} {self.unit}"
-        return text if self.converged else f"{text} (not converged: {self.note})"
+        return f"{self.value:.{digits}f} ± {self.error:.{digits}f} {self.unit}"
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,8 @@ def test_temperature_and_energy_drift():
     rng = np.random.default_rng(6)
     system, frames, cell = liquid_frames(60, rng, temperature_K=400.0, ensemble="NVT")
     hot = {"temperature_K": 480 + 10 * rng.normal(size=60)}
-    assert "400 K is set" in bad(verdicts(system, frames, cell, **hot), "temperature").what
+    fault = bad(verdicts(system, frames, cell, **hot), "temperature")
+    assert "400 K is set" in fault.what and not fault.grave  # not settled, but not out of physics
     per_atom = np.linspace(0, 0.2, 60) + 0.001 * rng.normal(size=60)
     energy = {"potential_energy_eV": per_atom * system.topology.n_atoms}
     assert "meV per atom" in bad(verdicts(system, frames, cell, **energy), "potential energy").what

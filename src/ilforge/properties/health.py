@@ -164,7 +164,7 @@ class Health:
         off = abs(mean - target)
         what = f"the mean temperature is {mean:.0f} ± {error:.0f} K, {target:g} K is set"
         ok = off <= max(self._settings.max_temperature_drift_K, _SIGNIFICANT * error)
-        return [Verdict(ok, what)]
+        return [Verdict(ok, what, grave=False)]
 
     def _energy_verdict(self) -> list[Verdict]:
         third = len(self._energies) // 3
@@ -174,7 +174,8 @@ class Health:
         first, last = correlated_mean(per_atom[:third]), correlated_mean(per_atom[-third:])
         drift, error = last.value - first.value, float(np.hypot(first.error, last.error))
         what = f"the potential energy changed by {1000 * drift:.1f} ± {1000 * error:.1f} meV per atom over the run"
-        return [Verdict(abs(drift) <= max(self._settings.max_energy_drift_eV, _SIGNIFICANT * error), what)]
+        ok = abs(drift) <= max(self._settings.max_energy_drift_eV, _SIGNIFICANT * error)
+        return [Verdict(ok, what, grave=False)]
 
 
 def density_profile(positions: np.ndarray, masses: np.ndarray, cell: np.ndarray) -> Curve:

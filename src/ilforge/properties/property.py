@@ -118,12 +118,15 @@ class Verdict:
         The frame to look at, 0-based, where there is one.
     atoms
         Atoms concerned, 0-based.
+    grave
+        Whether a fault here means that the run left physics; otherwise it has not settled, or not at the set state.
     """
 
     ok: bool
     what: str
     frame: int | None = None
     atoms: tuple[int, ...] = ()
+    grave: bool = True
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,10 @@ def _verdicts(plan: Plan, store: ResultStore):
     for protocol, potential, name, measurement in _measurements(plan, store):
         if name == "health":
             lines = tuple(verdict.what for verdict in measurement.verdicts if verdict.ok)
-            faults = tuple(verdict.what for verdict in measurement.verdicts if not verdict.ok)
-            yield Verdict(protocol, potential, "unphysical" if faults else "sound", lines, faults)
+            faults = [verdict for verdict in measurement.verdicts if not verdict.ok]
+            grave = any(verdict.grave for verdict in faults)
+            state = "unphysical" if grave else "doubtful" if faults else "sound"
+            yield Verdict(protocol, potential, state, lines, tuple(verdict.what for verdict in faults))
 
 
 def _frame_rows(plan: Plan, store: ResultStore):
