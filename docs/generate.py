@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
 from pathlib import Path
@@ -41,16 +40,16 @@ def command_page() -> str:
     """Help of every command."""
     import click
 
-    importlib.import_module("ilforge.cli.study")
-    importlib.import_module("ilforge.cli.export")
     from ilforge.cli import ilforge as group
+    from ilforge.cli import load_commands
 
-    context = click.Context(group, info_name="ilforge", max_content_width=100, terminal_width=100)
+    load_commands()
+    context = click.Context(group, info_name="ilforge", terminal_width=100, **group.context_settings)
     lines = ["# Commands", "", "Exit codes: 0 done, 2 bad settings or arguments, 3 a program is missing, 4 some work"]
     lines += ["failed, 130 interrupted. This page is generated from the commands themselves."]
     for name in group.list_commands(context):
         command = group.get_command(context, name)
-        inner = click.Context(command, info_name=name, parent=context, max_content_width=100, terminal_width=100)
+        inner = click.Context(command, info_name=name, parent=context, terminal_width=100)
         lines += ["", f"## ilforge {name}", "", "```text", command.get_help(inner), "```"]
     return "\n".join(lines) + "\n"
 

@@ -50,7 +50,9 @@ def commands() -> list[tuple[str, str]]:
 def test_commands_in_the_pages_exist_with_their_options(page, line):
     import click
 
-    from ilforge.cli import export, ilforge, single, study  # noqa: F401
+    from ilforge.cli import ilforge, load_commands
+
+    load_commands()
 
     name, *arguments = shlex.split(line, comments=True)[1:]
     command = ilforge.get_command(click.Context(ilforge), name)

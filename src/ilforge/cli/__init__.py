@@ -30,10 +30,14 @@ def ilforge() -> None:
     """
 
 
+def load_commands() -> None:
+    """Register every command; each module registers its own when it is loaded."""
+    from ilforge.cli import export, single, study  # noqa: F401
+
+
 def main() -> NoReturn:
     """Run the command line and leave with its exit code; errors are said, never thrown at the user."""
-    from ilforge.cli import export, single, study  # noqa: F401  # registers the commands
-
+    load_commands()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = ilforge.main(standalone_mode=False) or 0  # click returns the code of an Exit
