@@ -14,9 +14,6 @@ KB = _ase.kB
 """Boltzmann constant in eV/K."""
 
 ANGSTROM_PER_NM = 10.0
-EV_PER_A3_IN_GPA = 1.0 / _ase.GPa
-EV_PER_A3_IN_BAR = 1.0 / _ase.bar
-BAR_PER_ATM = 1.01325
 
 AMU_PER_A3_IN_G_CM3 = 1.66053906660
 """One amu/Å^3 in g/cm^3."""

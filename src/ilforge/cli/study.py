@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -124,12 +120,14 @@ def status(**arguments: Any) -> None:
 @click.option("--csv", "form", flag_value="csv", help="As a table, one line a record.")
 def results(form: str | None, **arguments: Any) -> None:
     """Print every number that is finished, with its error."""
+    from ilforge.report.export import results_csv, results_json
+
     study, machine = opened(**arguments)
     records = study_records(study, machine)
     if form == "json":
-        click.echo(json.dumps([record.as_json() for record in records], indent=1))
+        click.echo(results_json(records), nl=False)
     elif form == "csv":
-        click.echo(as_csv(records), nl=False)
+        click.echo(results_csv(records), nl=False)
     else:
         console().print(records_table(records))
 
@@ -191,20 +189,6 @@ def records_table(records: list) -> Table:
         iteration = "" if record.iteration is None else str(record.iteration)
         table.add_row(record.quantity, record.potential, iteration, record.species or "", of, record.text)
     return table
-
-
-def as_csv(records: list) -> str:
-    """Records as CSV; provenance as JSON in its cell."""
-    from ilforge.results import Record
-
-    names = [field.name for field in dataclasses.fields(Record)]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, names)
-    writer.writeheader()
-    for record in records:
-        row = record.as_json()
-        writer.writerow({**row, "provenance": json.dumps(row["provenance"], sort_keys=True)})
-    return out.getvalue()
 
 
 def _print_summary(study: Study, machine: Machine) -> None:

@@ -61,18 +61,17 @@ class Job:
         future = self._submit(function, *arguments)
         return future.result()
 
-    def each(self, function: Callable[..., Any], arguments: Sequence[tuple]) -> Iterator[tuple[int, Any]]:
-        """Run ``function(*arguments[i])`` for every i in workers; yield ``(i, result)`` as they finish.
+    def each(self, function: Callable[..., Any], arguments: Sequence[tuple]) -> Iterator[Any]:
+        """Run ``function(*arguments[i])`` for every i in workers; yield the results as they come.
 
         On the first failure the rest is cancelled and the failure raised; finished tasks keep what they stored.
         """
-        indices = {self._submit(function, *args): i for i, args in enumerate(arguments)}
-        waiting = set(indices)
+        waiting = {self._submit(function, *args) for args in arguments}
         try:
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
-                    yield indices[future], future.result()
+                    yield future.result()
         finally:
             for future in waiting:
                 future.cancel()
@@ -97,7 +96,7 @@ class Job:
 
     def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
         future = self._workers.submit(function, *arguments, urgency=self._urgency, on_start=self.begin)
-        future.add_done_callback(lambda done: self._advance(done))
+        future.add_done_callback(self._advance)
         return future
 
     def _advance(self, done: Future) -> None:

@@ -126,10 +126,11 @@ def _plan_iteration(plan: Plan, iteration: int) -> None:
 def _plan_md(plan: Plan) -> None:
     study, settings = plan.study, plan.study.settings
     given = given_potentials(study)
+    expected = structures.frame_count(settings.sampling.validation)
     for kind, name in FORCE_FIELDS.items():
         if kind in given:
             plan.validations[None, kind] = models.validation_stage(
-                study, name, plan.labels["validation"], 50, None, given[kind]
+                study, name, plan.labels["validation"], expected, None, given[kind]
             )
     if not settings.md:
         return

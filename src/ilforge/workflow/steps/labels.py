@@ -20,7 +20,7 @@ from ilforge.workflow.store import write_json
 ACCEPTED, REJECTED, CENSUS = "accepted.xyz", "rejected.xyz", "census.json"
 
 
-def label_stage(study: Study, name: str, source: Stage, expected: int, file: str = FRAMES) -> Stage:
+def label_stage(study: Study, name: str, source: Stage, expected: int) -> Stage:
     """``accepted.xyz`` with labels, ``rejected.xyz`` with reasons, ``census.json`` with counts and cost."""
     spec = spec_of(study, study.settings.reference)
     gate = study.settings.gate
@@ -29,7 +29,7 @@ def label_stage(study: Study, name: str, source: Stage, expected: int, file: str
     method_digest = potentials.digest(method)
 
     def work(job: Job) -> None:
-        wanted = {frames.digest(frame): frame for frame in frames.read(job.input("frames") / file)}
+        wanted = {frames.digest(frame): frame for frame in frames.read(job.input("frames") / FRAMES)}
         with LabelStore(job.store.labels) as store:
             store.absorb_inbox()
             missing = store.missing(wanted, method_digest)
