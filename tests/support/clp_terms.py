@@ -61,8 +61,7 @@ def _energy(potential, topology, terms, cell, positions, tail, switched) -> floa
     for force in system.getForces():
         if isinstance(force, openmm.NonbondedForce):
             force.setPMEParameters(EWALD_PER_NM, MESH, MESH, MESH)
-        if isinstance(force, openmm.CustomNonbondedForce):
-            force.setUseLongRangeCorrection(tail)
+            force.setUseDispersionCorrection(tail)
             force.setUseSwitchingFunction(switched)
     platform = openmm.Platform.getPlatformByName("Reference")
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
