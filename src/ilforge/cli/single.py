@@ -123,6 +123,9 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 @click.option("--timestep", type=float, default=0.5, show_default=True, help="fs")
 @click.option("--length", type=float, required=True, help="ps")
 @click.option("--interval", type=float, default=0.1, show_default=True, help="ps between recorded frames")
+@click.option("--minimise", type=click.IntRange(0), default=0, show_default=True, help="Steps of minimisation first")
+@click.option("--constant-volume", type=float, default=0.0, show_default=True, help="ps of NVT then, unrecorded")
+@click.option("--equilibration", type=float, default=0.0, show_default=True, help="ps then, unrecorded")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option(
     "--engine",
@@ -132,7 +135,10 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--out", type=click.Path(file_okay=False), default="md", show_default=True, help="Folder to run in.")
 def md(file: str, potential: str, trust: str | None, out: str, threads: int, **state: Any) -> None:
-    """Run MD from the last frame of FILE. The same command goes on after a stop."""
+    """Run MD from the last frame of FILE. The same command goes on after a stop.
+
+    A freshly packed box wants --minimise 500 --constant-volume 10 and some equilibration.
+    """
     from ilforge import frames, potentials
     from ilforge.dynamics import run_md
     from ilforge.dynamics.protocol import MdProtocol
@@ -146,6 +152,9 @@ def md(file: str, potential: str, trust: str | None, out: str, threads: int, **s
         timestep_fs=state["timestep"],
         length_ps=state["length"],
         interval_ps=state["interval"],
+        minimise_steps=state["minimise"],
+        constant_volume_ps=state["constant_volume"],
+        equilibration_ps=state["equilibration"],
         seed=state["seed"],
     )
     directory = Path(out)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ilforge.dynamics.gromacs_files import gro_text, mdp_text
-from ilforge.dynamics.gromacs_options import equilibration_options, nonbonded_options, record_options
+from ilforge.dynamics.gromacs_options import nonbonded_options, record_options, stage_options
 from ilforge.dynamics.recording import pdb_text
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
@@ -40,10 +40,11 @@ _RUN_SH = """#!/bin/sh
 set -e
 gmx grompp -f minimise.mdp -c start.gro -p topol.top -o minimise.tpr
 gmx mdrun -deffnm minimise
-gmx grompp -f equilibrate.mdp -c minimise.gro -p topol.top -o equilibrate.tpr
-gmx mdrun -deffnm equilibrate
-gmx grompp -f run.mdp -c equilibrate.gro -t equilibrate.cpt -p topol.top -o run.tpr
-gmx mdrun -deffnm run
+gmx grompp -f {first}.mdp -c minimise.gro -p topol.top -o {first}.tpr
+gmx mdrun -deffnm {first}
+"""
+_THEN_SH = """gmx grompp -f {name}.mdp -c {before}.gro -t {before}.cpt -p topol.top -o {name}.tpr
+gmx mdrun -deffnm {name}
 """
 
 
@@ -97,7 +98,7 @@ def _openmm(job: Job) -> dict[str, str]:
         integrator=f"openmm.VerletIntegrator({step_ps!r})" if protocol.ensemble == "NVE" else langevin,
         temperature=protocol.temperature_K,
         seed=protocol.seed,
-        equilibration=protocol.equilibration_steps,
+        equilibration=protocol.unrecorded_steps,
         interval=protocol.interval_steps,
         steps=protocol.n_frames * protocol.interval_steps,
     )
@@ -108,13 +109,18 @@ def _gromacs(job: Job) -> dict[str, str]:
     protocol = job.protocol
     minimise = {"integrator": "steep", "emtol": "100", "nsteps": "1000", **nonbonded_options(job)}
     drawn = {"gen-vel": "yes", "gen-temp": f"{protocol.temperature_K:g}", "gen-seed": str(protocol.seed)}
+    parts = {f"equilibrate-{i + 1}": stage_options(job, i) for i in range(len(protocol.unrecorded))}
+    parts["run"] = record_options(job)
+    names = list(parts)
+    parts[names[0]] |= {**drawn, "continuation": "no"}
+    script = _RUN_SH.format(first=names[0])
+    script += "".join(_THEN_SH.format(name=b, before=a) for a, b in zip(names, names[1:], strict=False))
     return {
         "topol.top": job.potential.gromacs_topology(job.topology),
         "start.gro": gro_text(job.topology, job.start_positions, job.atoms.cell.array),
         "minimise.mdp": mdp_text(minimise),
-        "equilibrate.mdp": mdp_text({**equilibration_options(job), **drawn}),
-        "run.mdp": mdp_text(record_options(job)),
-        "run.sh": _RUN_SH,
+        **{f"{name}.mdp": mdp_text(options) for name, options in parts.items()},
+        "run.sh": script,
     }
 
 
@@ -133,12 +139,11 @@ def _lammps(job: Job) -> dict[str, str]:
         f"timestep {protocol.timestep_fs:g}",
         f"velocity all create {protocol.temperature_K:g} {protocol.seed} mom yes dist gaussian",
         *after,
-        _lammps_move(job, job.equilibration_ensemble),
-        f"run {protocol.equilibration_steps}",
     ]
-    if protocol.ensemble != job.equilibration_ensemble:
-        lines += ["unfix move", _lammps_move(job, protocol.ensemble)]
+    for stage in protocol.unrecorded:
+        lines += [_lammps_move(job, stage.ensemble), f"run {stage.steps}", "unfix move"]
     lines += [
+        _lammps_move(job, protocol.ensemble),
         f"dump frames all custom {interval} trajectory.dump id type xu yu zu",
         "dump_modify frames sort id",
         f"run {protocol.n_frames * interval}",

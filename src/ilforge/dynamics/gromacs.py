@@ -29,9 +29,9 @@ from ilforge.dynamics.gromacs_files import TrrFrame, gro_text, mdp_text, read_tr
 from ilforge.dynamics.gromacs_options import (
     BAROSTAT_PS,
     THERMOSTAT_PS,
-    equilibration_options,
     nonbonded_options,
     record_options,
+    stage_options,
 )
 from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, fastest_atoms
 from ilforge.dynamics.simulation import Job
@@ -77,8 +77,8 @@ def details(job: Job) -> dict[str, Any]:
 class _State:
     """What it takes to go on: the run's input and checkpoint as GROMACS has them, and where molecules were."""
 
-    recording: bool
-    step: int  # within the unrecorded or the recorded part
+    stage: int  # of the unrecorded start, counted from 0; behind the last one the run is recorded
+    step: int  # within the stage
     tpr: bytes
     cpt: bytes  # none before the first step
     positions: np.ndarray
@@ -93,7 +93,7 @@ class _State:
     def from_bytes(cls, data: bytes) -> _State:
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             tpr, cpt = stored["tpr"].tobytes(), stored["cpt"].tobytes()
-            return cls(bool(stored["recording"]), int(stored["step"]), tpr, cpt, stored["positions"])
+            return cls(int(stored["stage"]), int(stored["step"]), tpr, cpt, stored["positions"])
 
 
 def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
@@ -108,7 +108,7 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
     work.mkdir(parents=True, exist_ok=True)
     try:
         now = _begin(job, work) if state is None else _State.from_bytes(state)
-        while not now.recording:
+        while now.stage < len(job.protocol.unrecorded):
             now = _equilibrate(job, work, now)
             yield None, now.to_bytes()
         yield from _record(job, work, now, done)
@@ -144,10 +144,16 @@ def _begin(job: Job, work: Path) -> _State:
     positions, protocol = job.start_positions, job.protocol
     if protocol.minimise_steps:
         positions = _minimised(job, work, positions)
-    recording = not protocol.equilibration_steps
-    name, options = ("record", record_options(job)) if recording else ("equilibrate", equilibration_options(job))
-    tpr = _grompp(job, work, name, options, positions, velocities=job.start_velocities)
-    return _State(recording, 0, tpr, b"", positions)
+    tpr = _grompp(job, work, *_part(job, 0), positions, velocities=job.start_velocities)
+    return _State(0, 0, tpr, b"", positions)
+
+
+def _part(job: Job, stage: int) -> tuple[str, dict[str, str]]:
+    """Name and options of a stage of the unrecorded start, or of the recorded run behind the last of them."""
+    unrecorded = job.protocol.unrecorded
+    if stage == len(unrecorded):
+        return "record", record_options(job)
+    return f"start-{stage + 1}-{unrecorded[stage].ensemble}", stage_options(job, stage)
 
 
 def _minimised(job: Job, work: Path, positions: np.ndarray) -> np.ndarray:
@@ -164,8 +170,8 @@ def _minimised(job: Job, work: Path, positions: np.ndarray) -> np.ndarray:
 
 
 def _equilibrate(job: Job, work: Path, state: _State) -> _State:
-    """One stretch of the unrecorded start; at its end, the input of the recorded part."""
-    total = job.protocol.equilibration_steps
+    """One stretch of a stage of the unrecorded start; at the end of the stage, the input of what follows."""
+    total = job.protocol.unrecorded[state.stage].steps
     steps = min(job.protocol.checkpoint_steps, total - state.step)
     segment = _segment(job, work, state, steps)
     fault, _ = segment.look(job, state.step, recording=False)
@@ -176,8 +182,9 @@ def _equilibrate(job: Job, work: Path, state: _State) -> _State:
         positions = _continued(frame, positions, job.topology)
     if state.step + steps < total:
         return replace(state, step=state.step + steps, cpt=cpt, positions=positions)
-    tpr = _grompp(job, work, "record", record_options(job), job.start_positions, checkpoint=cpt)
-    return _State(True, 0, tpr, b"", positions)
+    stage = state.stage + 1
+    tpr = _grompp(job, work, *_part(job, stage), job.start_positions, checkpoint=cpt)
+    return _State(stage, 0, tpr, b"", positions)
 
 
 def _record(job: Job, work: Path, state: _State, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:

@@ -15,10 +15,11 @@ def record_options(job: Job) -> dict[str, str]:
     return _motion(job, job.protocol.ensemble, "nose-hoover", "Parrinello-Rahman", "yes")
 
 
-def equilibration_options(job: Job) -> dict[str, str]:
-    """Options of the ``.mdp`` file for the unrecorded start."""
-    options = _motion(job, job.equilibration_ensemble, "v-rescale", "C-rescale", "no")
-    return {**options, "nsteps": str(job.protocol.equilibration_steps)}
+def stage_options(job: Job, index: int) -> dict[str, str]:
+    """Options of the ``.mdp`` file for a stage of the unrecorded start."""
+    stage = job.protocol.unrecorded[index]
+    options = _motion(job, stage.ensemble, "v-rescale", "C-rescale", "yes" if index else "no")
+    return {**options, "nsteps": str(stage.steps)}
 
 
 def _motion(job: Job, ensemble: str, thermostat: str, barostat: str, continued: str) -> dict[str, str]:

@@ -151,12 +151,12 @@ def _script(job: Job, fresh: bool, count: int) -> list[str]:
     if fresh and protocol.minimise_steps:
         lines.append(f"minimize 0.0 {_MINIMISED} {protocol.minimise_steps} {10 * protocol.minimise_steps}")
     lines += guard
-    if fresh and protocol.equilibration_steps:
-        lines += [_move(job, job.equilibration_ensemble), f"run {protocol.equilibration_steps}"]
-        if protocol.ensemble != job.equilibration_ensemble:
-            lines += ["unfix move", _move(job, protocol.ensemble)]
-    else:
-        lines.append(_move(job, protocol.ensemble))
+    moving = None
+    for ensemble, steps in [*(protocol.unrecorded if fresh else ()), (protocol.ensemble, 0)]:
+        if ensemble != moving:
+            lines += ["unfix move"] * (moving is not None) + [_move(job, ensemble)]
+            moving = ensemble
+        lines += [f"run {steps}"] * (steps > 0)
     return lines + (["reset_timestep 0"] if fresh else []) + _recording(protocol.interval_steps, count)
 
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 CONSTRAIN_ABOVE_FS = 1.0
 """Time step from which bonds to H cannot be left to vibrate (period of 11 fs), fs."""
+
+
+class Stage(NamedTuple):
+    """A part of a run with one ensemble."""
+
+    ensemble: str
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,9 @@ class MdProtocol:
         Time step, fs.
     equilibration_ps, length_ps
         Unrecorded start and recorded length, ps. The unrecorded start of an NVE run is NVT.
+    constant_volume_ps
+        Unrecorded time at constant volume before that, ps: a packed box that is minimised, brought to its temperature
+        like this and only then given to the barostat does not blow up.
     interval_ps
         Time between recorded frames, ps.
     seed
@@ -46,6 +56,7 @@ class MdProtocol:
     seed: int
     pressure_bar: float = 1.01325
     equilibration_ps: float = 0.0
+    constant_volume_ps: float = 0.0
     minimise_steps: int = 0
     start_temperature_K: float | None = None
     constrain_hydrogens: bool | None = None
@@ -67,8 +78,17 @@ class MdProtocol:
         return max(1, round(self.length_ps / self.interval_ps))
 
     @property
-    def equilibration_steps(self) -> int:
-        return round(self.equilibration_ps * 1000 / self.timestep_fs)
+    def unrecorded(self) -> tuple[Stage, ...]:
+        """What comes before the recorded run, in order; an NVE run is brought to its temperature first."""
+        then = "NVT" if self.ensemble == "NVE" else self.ensemble
+        parts = (("NVT", self.constant_volume_ps), (then, self.equilibration_ps))
+        stages = (Stage(ensemble, round(time_ps * 1000 / self.timestep_fs)) for ensemble, time_ps in parts)
+        return tuple(stage for stage in stages if stage.steps)
+
+    @property
+    def unrecorded_steps(self) -> int:
+        """Steps of all of :attr:`unrecorded`."""
+        return sum(stage.steps for stage in self.unrecorded)
 
     @property
     def checkpoint_frames(self) -> int:

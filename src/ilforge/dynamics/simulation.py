@@ -54,14 +54,9 @@ class Job:
         rng = np.random.default_rng([self.protocol.seed, _VELOCITIES])
         return maxwell_boltzmann(self.topology.masses, self.protocol.first_temperature_K, rng)
 
-    @property
-    def equilibration_ensemble(self) -> str:
-        """Ensemble of the unrecorded start: an NVE run is brought to its temperature first."""
-        return "NVT" if self.protocol.ensemble == "NVE" else self.protocol.ensemble
-
     def random_seed(self, step: int) -> np.random.SeedSequence:
         """Seed of the thermostat's and barostat's random numbers from this step on."""
-        return np.random.SeedSequence([self.protocol.seed, _THERMOSTAT, step + self.protocol.equilibration_steps])
+        return np.random.SeedSequence([self.protocol.seed, _THERMOSTAT, step + self.protocol.unrecorded_steps])
 
     def time_ps(self, step: int) -> float | None:
         """Time since recording began, ps; None for the steps before."""
@@ -109,11 +104,9 @@ def record(make: Maker, job: Job, state: State | None) -> Iterator[tuple[Sample 
         When the motion has left the region where it means anything.
     """
     protocol = job.protocol
-    simulation = make(job, job.equilibration_ensemble)
     if state is None or state.step < 0:
-        state = yield from _equilibrate(simulation, job, state)
-    if protocol.ensemble != job.equilibration_ensemble:
-        simulation = make(job, protocol.ensemble)
+        state = yield from _equilibrate(make, job, state)
+    simulation = make(job, protocol.ensemble)
     simulation.restore(state)
     first = state.step // protocol.interval_steps + 1
     for frame in range(first, protocol.n_frames + 1):
@@ -135,18 +128,25 @@ def minimised(simulation: Simulation, job: Job, max_steps: int) -> State:
     return simulation.state()
 
 
-def _equilibrate(simulation: Simulation, job: Job, state: State | None) -> Iterator[tuple[Sample | None, State | None]]:
-    """The unrecorded start; counts steps up to zero."""
+def _equilibrate(make: Maker, job: Job, state: State | None) -> Iterator[tuple[Sample | None, State | None]]:
+    """The unrecorded start, stage by stage; counts steps up to zero."""
+    protocol = job.protocol
     if state is None:
-        at_rest = minimised(simulation, job, job.protocol.minimise_steps)
-        first = -job.protocol.equilibration_steps
+        at_rest = minimised(make(job, "NVT"), job, protocol.minimise_steps)
         none = np.empty((0, 3))  # what rides on an atom begins with the atom's velocity
+        first = -protocol.unrecorded_steps
         state = replace(at_rest, velocities=job.start_velocities, step=first, rider_velocities=none)
-    while state.step < 0:
-        simulation.restore(state)
-        _advance(simulation, job, state.step, min(-state.step, job.protocol.checkpoint_steps))
-        state = simulation.state()
-        yield None, state
+    end = -protocol.unrecorded_steps
+    for stage in protocol.unrecorded:
+        end += stage.steps
+        if state.step >= end:
+            continue
+        simulation = make(job, stage.ensemble)
+        while state.step < end:
+            simulation.restore(state)
+            _advance(simulation, job, state.step, min(end - state.step, protocol.checkpoint_steps))
+            state = simulation.state()
+            yield None, state
     return state
 
 

@@ -44,7 +44,7 @@ def md_stage(
         )
 
     n_atoms = liquid.topology.n_atoms
-    steps = protocol.equilibration_steps + protocol.n_frames * protocol.interval_steps
+    steps = protocol.unrecorded_steps + protocol.n_frames * protocol.interval_steps
     if spec is None:
         per_step = inference_seconds(study, name, n_atoms)
     else:
