@@ -19,6 +19,9 @@ from ilforge.potentials.clpol_parameters import COULOMB, PolarTerms, parameters
 from ilforge.potentials.force_field import EWALD_TOLERANCE, SWITCH
 from ilforge.units import ANGSTROM_PER_NM
 
+_EXP_U = "w = 1 + v*(1 + v*(1/2 + v*(1/6 + v*(1/24 + v*(1/120 + v/720))))); v = u/16"
+"""exp(-u) is 1/w^16 to 1e-8: OpenMM evaluates exp for one pair at a time, and powers for eight at once."""
+
 
 def particles(terms: PolarTerms) -> tuple[np.ndarray, np.ndarray]:
     """Of atoms and Drude particles together: total charges, and the part that belongs to a dipole, e."""
@@ -40,8 +43,7 @@ def add_forces(system: Any, terms: PolarTerms, cutoff_nm: float, periodic: bool)
     forces = [
         _coulomb_force(terms, cutoff_nm, periodic),
         _drude_force(terms, periodic),
-        _lennard_jones_force(terms, cutoff_nm, periodic),
-        _thole_force(terms, cutoff_nm, periodic),
+        _distant_force(terms, cutoff_nm, periodic),
     ]
     if terms.bare.any():
         forces.append(_damping_force(terms, cutoff_nm, periodic))
@@ -121,43 +123,43 @@ def _pair_force(terms: PolarTerms, energy: str, cutoff_nm: float, periodic: bool
     return force
 
 
-def _lennard_jones_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
-    """Every pair of atoms more than three bonds apart; 4 epsilon = a a' k, with k of the two fragments.
+def _distant_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
+    """Lennard-Jones terms, and what Thole's function takes from the interaction of dipoles.
 
-    A table of k cannot be looked up for several pairs at once, and doubles the time of this force. Its eigenvectors
+    Both in one force, because walking through the pairs costs as much as either of them.
+    """
+    names, scaled = _fragment_scale(terms)
+    lennard_jones = f"({scaled})*x*(a1*a2*x - b1*b2)"
+    thole = "coulomb*d1*d2*(1 + u/2)/(r*w^16)"
+    force = _pair_force(terms, f"{lennard_jones} - {thole}; x = 1/r^6; {_EXP_U}; u = s1*s2*r", cutoff_nm, periodic)
+    force.setUseLongRangeCorrection(periodic)
+    force.addGlobalParameter("coulomb", COULOMB / ANGSTROM_PER_NM)
+    for name in ("a", "b", "d", "s", *names):
+        force.addPerParticleParameter(name)
+    sigmas, roots = terms.clp.sigmas / ANGSTROM_PER_NM, 2 * np.sqrt(terms.clp.epsilons)
+    zeros = np.zeros(len(terms.hosts))
+    a, b = (np.concatenate([roots * sigmas**power, zeros]) for power in (6, 3))
+    of_hosts = np.sqrt(terms.thole) / (terms.alphas / ANGSTROM_PER_NM**3) ** (1 / 6)
+    s = np.concatenate([np.zeros(len(sigmas)), of_hosts])
+    s[terms.hosts] = of_hosts
+    shares = np.concatenate([list(names.values()), np.zeros((len(names), len(zeros)))], axis=1)
+    for row in np.column_stack([a, b, particles(terms)[1], s, *shares]):
+        force.addParticle(row)
+    return force
+
+
+def _fragment_scale(terms: PolarTerms) -> tuple[dict[str, np.ndarray], str]:
+    """Numbers of each atom by name, and the expression that makes of them k for the fragments of two atoms.
+
+    A table of k cannot be looked up for several pairs at once, and doubles the time of the force. Its eigenvectors
     can be multiplied: k = sum_m sign_m s_m s_m', one number of each atom for every fragment in the box.
     """
     used, fragments = np.unique(terms.fragments, return_inverse=True)
     values, vectors = np.linalg.eigh(terms.scale[np.ix_(used, used)])
-    shares = (vectors * np.sqrt(np.abs(values)))[fragments]
-    k = "".join(f"{'-' if value < 0 else '+'} s{m}_1*s{m}_2 " for m, value in enumerate(values))
-    force = _pair_force(terms, f"(0 {k})*x*(a1*a2*x - b1*b2); x = 1/r^6", cutoff_nm, periodic)
-    force.setUseLongRangeCorrection(periodic)
-    for name in ("a", "b", *(f"s{m}_" for m in range(len(values)))):
-        force.addPerParticleParameter(name)
-    sigmas, roots = terms.clp.sigmas / ANGSTROM_PER_NM, 2 * np.sqrt(terms.clp.epsilons)
-    for row in np.column_stack([roots * sigmas**6, roots * sigmas**3, shares]):
-        force.addParticle(row)
-    for _ in terms.hosts:
-        force.addParticle(np.zeros(2 + len(values)))
-    return force
-
-
-def _thole_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
-    """What Thole's function takes from the interaction of dipoles more than three bonds apart."""
-    energy = "-coulomb*d1*d2*(1 + u/2)*exp(-u)/r; u = s1*s2*r"
-    force = _pair_force(terms, energy, cutoff_nm, periodic)
-    force.addGlobalParameter("coulomb", COULOMB / ANGSTROM_PER_NM)
-    force.addPerParticleParameter("d")
-    force.addPerParticleParameter("s")
-    n = len(terms.clp.charges)
-    _, dipole = particles(terms)
-    of_hosts = np.sqrt(terms.thole) / (terms.alphas / ANGSTROM_PER_NM**3) ** (1 / 6)
-    scales = np.concatenate([np.zeros(n), of_hosts])
-    scales[terms.hosts] = of_hosts
-    for d, s in zip(dipole, scales, strict=True):
-        force.addParticle([d, s])
-    return force
+    shares = (vectors * np.sqrt(np.abs(values)))[fragments].T
+    names = [f"k{m}_" for m in range(len(values))]
+    products = (f"{'-' if value < 0 else '+'} {name}1*{name}2" for name, value in zip(names, values, strict=True))
+    return dict(zip(names, shares, strict=True)), f"0 {' '.join(products)}"
 
 
 def _damping_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
