@@ -168,10 +168,9 @@ def lennard_jones_in_box(s, x, side, cutoff, switch):
     for power in (6, 12):
         y = weight / grid**power
         moments[power] = np.sum((y[1:] + y[:-1]) / 2 * np.diff(steps))
-    first, second = np.triu_indices(len(x))
+    first, second = (index.ravel() for index in np.indices((len(x), len(x))))
     factor = np.array([s.scale(a, b) for a, b in zip(first, second, strict=True)])
     six = (s.sigma[first] * s.sigma[second]) ** 3
     each = factor * 4 * np.sqrt(s.epsilon[first] * s.epsilon[second])
     tail = np.sum(each * (six**2 * moments[12] - six * moments[6]))
-    particles = len(x) + len(s.polar)  # the average is over all pairs of particles
-    return float(energy + 4 * np.pi / side**3 * tail * particles / (particles + 1))
+    return float(energy + 2 * np.pi / side**3 * tail)

@@ -45,6 +45,8 @@ def add_forces(system: Any, terms: PolarTerms, cutoff_nm: float, periodic: bool)
         _drude_force(terms, periodic),
         _distant_force(terms, cutoff_nm, periodic),
     ]
+    if periodic:
+        forces.append(_tail_force(terms, cutoff_nm))
     if terms.bare.any():
         forces.append(_damping_force(terms, cutoff_nm, periodic))
     for force in forces:
@@ -132,7 +134,6 @@ def _distant_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
     lennard_jones = f"({scaled})*x*(a1*a2*x - b1*b2)"
     thole = "coulomb*d1*d2*(1 + u/2)/(r*w^16)"
     force = _pair_force(terms, f"{lennard_jones} - {thole}; x = 1/r^6; {_EXP_U}; u = s1*s2*r", cutoff_nm, periodic)
-    force.setUseLongRangeCorrection(periodic)
     force.addGlobalParameter("coulomb", COULOMB / ANGSTROM_PER_NM)
     for name in ("a", "b", "d", "s", *names):
         force.addPerParticleParameter(name)
@@ -146,6 +147,29 @@ def _distant_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
     for row in np.column_stack([a, b, particles(terms)[1], s, *shares]):
         force.addParticle(row)
     return force
+
+
+def _tail_force(terms: PolarTerms, cutoff_nm: float) -> Any:
+    """Lennard-Jones terms beyond the cutoff, and what the switch takes away, in a uniform liquid.
+
+    2 pi / V times the sum over all atoms i and j of the integral of r^2 U_ij(r): the correction of OpenMM's own forces
+    would count Thole's terms as well.
+    """
+    import openmm
+    from scipy.integrate import trapezoid
+
+    r = np.linspace(SWITCH * cutoff_nm, cutoff_nm, 1001)
+    t = (r - r[0]) / (r[-1] - r[0])
+    removed = t**3 * (10 - 15 * t + 6 * t**2)
+
+    def total(power: int) -> float:
+        """Integral of r^2 r^-2n times the sum over pairs of the products of ``2 sqrt(epsilon) sigma^n``, n = power."""
+        each = 2 * np.sqrt(terms.clp.epsilons) * (terms.clp.sigmas / ANGSTROM_PER_NM) ** power
+        of_fragments = np.bincount(terms.fragments, weights=each, minlength=len(terms.scale))
+        beyond = trapezoid(removed * r ** (2 - 2 * power), r) + cutoff_nm ** (3 - 2 * power) / (2 * power - 3)
+        return float(of_fragments @ terms.scale @ of_fragments * beyond)
+
+    return openmm.CustomVolumeForce(f"{2 * np.pi * (total(6) - total(3))!r}/v")
 
 
 def _fragment_scale(terms: PolarTerms) -> tuple[dict[str, np.ndarray], str]:
