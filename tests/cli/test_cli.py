@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
 from ilforge import frames
 from ilforge.cli import main
 from support.studies import smallest
+
+CLANDP = Path(__file__).parents[1] / "data" / "clandp"
 
 
 @pytest.fixture
@@ -120,6 +124,38 @@ def test_pack_and_label_one_frame(ilforge, tmp_path):
     assert (code_again, out_again) == (code, out)
     accepted = frames.read(tmp_path / "labelled.xyz")
     assert len(accepted) == 1 and frames.FORCES in accepted[0].arrays
+
+
+@pytest.mark.program("packmol")
+def test_classical_md_of_an_ion_of_ones_own(ilforge, tmp_path):
+    for name in ("c3c1pyrr.zmat", "il.ff"):
+        shutil.copy(CLANDP / name, tmp_path)
+    own = ("--define", "MYCAT=c3c1pyrr.zmat")
+    composition = ("--ion", "MYCAT=2", "--ion", "BF4=2", "--density", "1.0")
+    assert ilforge("pack", *own, *composition, "--out", "box.xyz")[0] == 0
+    protocol = ("--minimise", "50", "--constant-volume", "0.02", "--length", "0.02", "--interval", "0.01")
+    code, out, _ = ilforge("md", "box.xyz", *own, "--potential", "clp:4", *protocol)
+    assert code == 0 and "ilforge analyse md" in out
+    code, out, _ = ilforge("analyse", "md", "--property", "density")
+    assert code == 0 and "was set, not measured" in out
+    code, _, _ = ilforge(
+        "export", *own, "--box", "box.xyz", "--potential", "clp:4", "--format", "gromacs", "--out", "g"
+    )
+    assert code == 0 and "MYCAT" in (tmp_path / "g" / "topol.top").read_text()
+
+
+@pytest.mark.program("packmol")
+def test_ions_of_ones_own_are_refused_in_words(ilforge, tmp_path):
+    shutil.copy(CLANDP / "c3c1pyrr.zmat", tmp_path)
+    lines = (CLANDP / "il.ff").read_text().splitlines()
+    (tmp_path / "il.ff").write_text("\n".join(line for line in lines if line.split()[:3] != ["CT", "CT", "harm"]))
+    composition = ("--ion", "MYCAT=2", "--ion", "BF4=2", "--density", "1.0", "--out", "box.xyz")
+    assert "--define MYCAT=FILE" in ilforge("pack", *composition)[2]
+    assert "there is no file no.zmat" in ilforge("pack", "--define", "MYCAT=no.zmat", *composition)[2]
+    assert "expected a name and a file" in ilforge("pack", "--define", "MYCAT", *composition)[2]
+    assert ilforge("pack", "--define", "MYCAT=c3c1pyrr.zmat", *composition)[0] == 0
+    code, _, err = ilforge("md", "box.xyz", "--define", "MYCAT=c3c1pyrr.zmat", "--potential", "clp:4", "--length", "1")
+    assert code == 2 and "There is no bond CT-CT" in err and "MYCAT" in err
 
 
 def test_an_untrusted_model_is_not_loaded(ilforge, tmp_path):

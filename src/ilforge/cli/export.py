@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ilforge.cli import ilforge
+from ilforge.cli.own_ions import define_option, parse_define
 from ilforge.cli.single import parse_counts, parse_potential
 from ilforge.errors import SettingsError
 
 
 @ilforge.command()
 @click.option("--ion", "ions", multiple=True, metavar="NAME=COUNT", help="An ion and its number; repeat.")
+@define_option
 @click.option("--density", type=float, help="Density to pack at, g/cm^3.")
 @click.option("--box", type=click.Path(dir_okay=False), metavar="FILE", help="Last frame of a file instead of packing.")
 @click.option("--potential", default="clp", show_default=True, help="clp, or clp:CUTOFF_A.")
@@ -27,7 +31,14 @@ from ilforge.errors import SettingsError
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--out", type=click.Path(file_okay=False), required=True, help="Folder to write to.")
 def export(
-    ions: tuple[str, ...], density: float | None, box: str | None, potential: str, program: str, out: str, **state
+    ions: tuple[str, ...],
+    define: tuple[str, ...],
+    density: float | None,
+    box: str | None,
+    potential: str,
+    program: str,
+    out: str,
+    **state,
 ) -> None:
     """Write a liquid and its force field as input that another program runs as it is."""
     from ilforge import potentials
@@ -45,13 +56,14 @@ def export(
         interval_ps=state["interval"],
         seed=state["seed"],
     )
-    liquid, atoms = _start(ions, density, box, state["seed"])
-    job = Job(potentials.create(parse_potential(potential, None)), atoms, liquid.topology, protocol)
+    own = parse_define(define)
+    liquid, atoms = _start(ions, own, density, box, state["seed"])
+    job = Job(potentials.create(parse_potential(potential, None, own)), atoms, liquid.topology, protocol)
     paths = write(job, program, Path(out))
     click.echo(f"Wrote {', '.join(path.name for path in paths)} for {liquid.label} to {out}")
 
 
-def _start(ions: tuple[str, ...], density: float | None, box: str | None, seed: int):
+def _start(ions: tuple[str, ...], own: Mapping[str, Any], density: float | None, box: str | None, seed: int):
     """The liquid and a box of it: packed, or read from a file."""
     from ilforge import frames
     from ilforge.liquid.liquid import Liquid
@@ -60,9 +72,9 @@ def _start(ions: tuple[str, ...], density: float | None, box: str | None, seed: 
     if (box is None) == (not ions) or (box is None) == (density is None):
         raise SettingsError("Give either --box FILE, or --ion NAME=COUNT and --density to pack one.")
     if box is None:
-        liquid = Liquid.of(parse_counts(ions))
+        liquid = Liquid.of(parse_counts(ions), own)
         return liquid, pack(liquid, density, seed)
     found = frames.read(Path(box))
     if not found:
         raise SettingsError(f"{box} holds no frames.")
-    return Liquid.from_label(found[-1].info.get("ions", "")), found[-1]
+    return Liquid.from_label(found[-1].info.get("ions", ""), own), found[-1]

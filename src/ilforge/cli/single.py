@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 import numpy as np
 
 from ilforge.cli import ilforge
+from ilforge.cli.own_ions import clp_parameters, define_option, parse_define
 from ilforge.errors import SettingsError
 
 POTENTIAL_HELP = (
@@ -22,17 +24,18 @@ POTENTIAL_HELP = (
 @click.option(
     "--ion", "ions", multiple=True, required=True, metavar="NAME=COUNT", help="An ion and its number; repeat."
 )
+@define_option
 @click.option("--density", type=float, required=True, help="Density, g/cm^3.")
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Boxes to pack.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False), default="boxes.xyz", show_default=True)
-def pack(ions: tuple[str, ...], density: float, count: int, seed: int, out: str) -> None:
+def pack(ions: tuple[str, ...], define: tuple[str, ...], density: float, count: int, seed: int, out: str) -> None:
     """Pack periodic boxes without overlaps."""
     from ilforge import frames
     from ilforge.liquid.liquid import Liquid
     from ilforge.liquid.packing import pack as pack_box
 
-    liquid = Liquid.of(parse_counts(ions))
+    liquid = Liquid.of(parse_counts(ions), parse_define(define))
     boxes = []
     for i in range(count):
         box = pack_box(liquid, density, seed + i)
@@ -117,6 +120,7 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--potential", required=True, help=POTENTIAL_HELP)
 @click.option("--trust", metavar="SHA256", help="Digest of a model file that may be loaded.")
+@define_option
 @click.option("--ensemble", type=click.Choice(["NVE", "NVT", "NPT"]), default="NVT", show_default=True)
 @click.option("--temperature", type=float, default=423.0, show_default=True, help="K")
 @click.option("--pressure", type=float, default=1.01325, show_default=True, help="bar")
@@ -134,7 +138,9 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--out", type=click.Path(file_okay=False), default="md", show_default=True, help="Folder to run in.")
-def md(file: str, potential: str, trust: str | None, out: str, threads: int, **state: Any) -> None:
+def md(
+    file: str, potential: str, trust: str | None, define: tuple[str, ...], out: str, threads: int, **state: Any
+) -> None:
     """Run MD from the last frame of FILE. The same command goes on after a stop.
 
     A freshly packed box wants --minimise 500 --constant-volume 10 and some equilibration.
@@ -159,8 +165,9 @@ def md(file: str, potential: str, trust: str | None, out: str, threads: int, **s
     )
     directory = Path(out)
     directory.mkdir(parents=True, exist_ok=True)
-    liquid = Liquid.from_label(start.info.get("ions", ""))
-    model = potentials.create(parse_potential(potential, trust))
+    own = parse_define(define)
+    liquid = Liquid.from_label(start.info.get("ions", ""), own)
+    model = potentials.create(parse_potential(potential, trust, own))
     run_md(model, start, liquid, protocol, directory, threads=threads, engine=state["engine"])
     click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")
 
@@ -201,6 +208,8 @@ def analyse(
     for measurement in found.values():
         for verdict in measurement.verdicts:
             click.echo(f"{'ok  ' if verdict.ok else 'LOOK'} {verdict.what}")
+        for note in measurement.notes:
+            click.echo(note)
 
 
 def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:
@@ -214,16 +223,21 @@ def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:
     return counts
 
 
-def parse_potential(text: str, trust: str | None) -> dict[str, Any]:
-    """A potential named on the command line, as :func:`ilforge.potentials.create` takes it."""
+def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A potential named on the command line, as :func:`ilforge.potentials.create` takes it.
+
+    ``define`` are ions of the user's own, whose CL&P parameters are read from their files.
+    """
     if text in ("GFN1-xTB", "GFN2-xTB"):
         return {"kind": "xtb", "method": text}
     kind, _, cutoff = text.partition(":")
     if kind in ("clp", "clpol"):
         try:
-            return {"kind": kind, **({"cutoff_A": float(cutoff)} if cutoff else {})}
+            settings = {"cutoff_A": float(cutoff)} if cutoff else {}
         except ValueError:
             raise SettingsError(f"--potential {text}: {cutoff} is not a cutoff in Å, such as {kind}:4.0") from None
+        own = clp_parameters(define or {}) if kind == "clp" else {}
+        return {"kind": kind, **settings, **({"ions": own} if own else {})}
     kinds = {".model": "mace", ".pb": "deepmd"}
     if Path(text).suffix in kinds:
         return {"kind": kinds[Path(text).suffix], "path": text, **({"sha256": trust} if trust else {})}

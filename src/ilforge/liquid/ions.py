@@ -136,7 +136,7 @@ def _unknown(name: str, own: list[str]) -> str:
         f"liquid.ions: no ion is called {name!r}.{hint}\n"
         f"Known ions: {', '.join([*CATALOGUE, *own])}.\n"
         f'Define your own with a table [liquid.define.{name}] holding smiles = "..." (with explicit charge), '
-        f'or structure = "file.xyz" and charge = ...'
+        f'or structure = "file.xyz" and charge = ...; on the command line, --define {name}=FILE.'
     )
 
 
