@@ -65,4 +65,4 @@ def _start(ions: tuple[str, ...], density: float | None, box: str | None, seed: 
     found = frames.read(Path(box))
     if not found:
         raise SettingsError(f"{box} holds no frames.")
-    return Liquid.from_label(found[-1].info.get("ions", "")), found[-1]
+    return Liquid.of_frame(found[-1]), found[-1]

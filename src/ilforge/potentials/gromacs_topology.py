@@ -69,6 +69,29 @@ def nonbonded_options(cutoff_A: float, switch: float, ewald_tolerance: float) ->
     }
 
 
+def vacuum_options(cutoff_A: float) -> dict[str, str]:
+    """The same for ions in a vacuum: pairs interact in full, and all of them do.
+
+    Without a modifier GROMACS shifts neither the Coulomb energy (as it would by q q'/r_c, for excluded pairs and for
+    each charge with itself, too) nor the Lennard-Jones one. Its pair list takes no buffer, because no atom may ever be
+    near the cutoff.
+    """
+    cutoff_nm = f"{cutoff_A / ANGSTROM_PER_NM:.8g}"
+    return {
+        "cutoff-scheme": "Verlet",
+        "verlet-buffer-tolerance": "-1",
+        "rlist": cutoff_nm,
+        "coulombtype": "Cut-off",
+        "coulomb-modifier": "None",
+        "epsilon-rf": "1",
+        "rcoulomb": cutoff_nm,
+        "vdwtype": "Cut-off",
+        "vdw-modifier": "None",
+        "rvdw": cutoff_nm,
+        "DispCorr": "no",
+    }
+
+
 def _molecule(topology: Topology, terms: Terms, types: list[str], molecule: int) -> list[str]:
     """One ``[ moleculetype ]``, written from the first molecule of its kind."""
     atoms, species = topology.atoms_of(molecule), topology.species[molecule]
