@@ -142,7 +142,8 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 def md(file: str, potential: str, trust: str | None, out: str, threads: int, **state: Any) -> None:
     """Run MD from the last frame of FILE. The same command goes on after a stop.
 
-    A frame without periodicity is one of ions in a vacuum. A freshly packed box wants --minimise 500 --constant-volume 10 and some equilibration.
+    A frame without periodicity is one of ions in a vacuum. A freshly packed box wants --minimise 500
+    --constant-volume 10 and some equilibration.
     """
     from ilforge import frames, potentials
     from ilforge.dynamics import run_md

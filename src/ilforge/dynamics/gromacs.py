@@ -27,6 +27,7 @@ import numpy as np
 from ase.cell import Cell
 
 from ilforge import programs
+from ilforge.dynamics import gromacs_messages as messages
 from ilforge.dynamics import gromacs_vacuum
 from ilforge.dynamics.gromacs_files import TrrFrame, gro_text, mdp_text, read_trr, read_xvg
 from ilforge.dynamics.gromacs_options import (
@@ -39,25 +40,14 @@ from ilforge.dynamics.gromacs_options import (
 )
 from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, State, fastest_atoms
 from ilforge.dynamics.simulation import Job
-from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.errors import DidNotFinish
 from ilforge.liquid.connectivity import whole_molecules
 from ilforge.potentials.potential import Potential
 from ilforge.units import KJ_PER_MOL
 
 _MINIMISED = 10.0  # kJ/mol/nm, largest force at which minimisation ends
-_WARNING = r"^(?:WARNING|ERROR) \d+.*?:\n(.*?)\n\n"
 _NEVER_MIN = "1000000"  # minutes between GROMACS's own checkpoints: those at the end of segments are enough
 _TERMS = ("Potential", "Kinetic-En.", "Temperature")
-_SIGNS_OF_EXPLOSION = (
-    "is not finite",
-    "Too many LINCS warnings",
-    "particles communicated to PME rank",
-    "atoms are not in the box",
-    "Not all bonded interactions have been",
-    "was killed by signal 11",  # what it does itself on atoms far outside the box; others come from without
-    "was killed by signal 8",
-)
-_TOO_SMALL = ("shorter than twice the cut-off", "longer than half the shortest box vector", "cut-off length is longer")
 
 
 def accepts(potential: Potential, cell: Cell) -> bool:
@@ -311,26 +301,8 @@ def _grompp(
     try:
         _gmx(start, "grompp", *arguments, program=program)
     except DidNotFinish as error:
-        raise _refusal(job, start / "grompp.out") or error from None
+        raise messages.refusal(job, start / "grompp.out") or error from None
     return (start / "run.tpr").read_bytes()
-
-
-def _refusal(job: Job, log: Path) -> Exception | None:
-    """Why GROMACS would not take a run's input, where the user can do something about it."""
-    said = log.read_text(errors="replace")
-    if _box_too_small(said):
-        return _bigger_box(job)
-    apart = re.search(r"largest distance between excluded atoms is\s+([\d.]+)\s+nm, which", said)
-    if apart:
-        least = np.ceil(20 * float(apart[1]) / 0.9 * 10) / 20  # Å; GROMACS leaves a tenth for vibrations
-        return SettingsError(
-            f"GROMACS would lose part of the Coulomb energy of atoms three bonds apart, here up to "
-            f"{10 * float(apart[1]):.2f} Å: it needs a cutoff of at least {least:g} Å. OpenMM has no such limit."
-        )
-    warnings = re.findall(_WARNING, said, re.MULTILINE | re.DOTALL)
-    if warnings:
-        return DidNotFinish("gmx grompp does not take this input", log.parent, "\n".join(warnings))
-    return None
 
 
 def _mdrun(job: Job, directory: Path, *arguments: str) -> None:
@@ -367,13 +339,13 @@ def _continued(positions: np.ndarray, cell: np.ndarray, before: np.ndarray, job:
 def _as_ours(job: Job, directory: Path, failure: DidNotFinish, step: float | None, recorded: list[TrrFrame]) -> Any:
     """Why GROMACS stopped, as an :class:`Exploded`; raises what is to blame when the motion is not."""
     said = f"{failure}\n{programs.last_lines(directory / 'mdrun.out', count=60)}"
-    if _box_too_small(said):
-        raise _bigger_box(job)
-    signs = [sign for sign in _SIGNS_OF_EXPLOSION if sign in " ".join(said.split())]
-    if not signs:
+    if messages.box_too_small(said):
+        raise messages.bigger_box(job)
+    sign = messages.sign_of_explosion(said)
+    if sign is None:
         raise failure
     fastest = fastest_atoms(recorded[-1].velocities, job.topology) if recorded else ()
-    exploded = Exploded(f"GROMACS stopped: {signs[0]}", None if step is None else job.time_ps(int(step)), fastest)
+    exploded = Exploded(f"GROMACS stopped: {sign}", None if step is None else job.time_ps(int(step)), fastest)
     return exploded.at(*_states(job, recorded))
 
 
@@ -388,18 +360,6 @@ def _states(job: Job, frames: list[TrrFrame]) -> list[State]:
         )
         for frame in reversed(frames)
     ]
-
-
-def _box_too_small(said: str) -> bool:
-    return any(sign in " ".join(said.split()) for sign in _TOO_SMALL)
-
-
-def _bigger_box(job: Job) -> SettingsError:
-    side = float(np.diag(job.cell).min())
-    return SettingsError(
-        f"The box, {side:.2f} Å wide at the start, is or became smaller than twice the cutoff of the "
-        f"{job.potential.kind} potential and the margin of GROMACS's pair list. Use more ions, or a smaller cutoff."
-    )
 
 
 def _g96_positions(path: Path) -> np.ndarray:

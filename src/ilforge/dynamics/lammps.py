@@ -3,8 +3,10 @@
 NVT and NPT are Nosé-Hoover chains and the barostat of Martyna, Tobias and Klein (``fix nvt``, ``fix npt``) with
 0.1 ps and 0.5 ps; NVE is velocity Verlet (``fix nve``). Chains do not make a single molecule ergodic, and leave its
 rotation as it began: NVT of ions in a vacuum is Langevin dynamics (``fix langevin``, 1/ps, no net random force) with
-``fix nve``, its random numbers drawn anew in each segment by seed and step. A run is made of segments, each a process of its own that goes
-on from the restart file of the one before: so a run that was killed and continued is the same as one that was not.
+``fix nve``, its random numbers drawn anew in each segment by seed and step.
+
+A run is made of segments, each a process of its own that goes on from the restart file of the one before: so a run
+that was killed and continued is the same as one that was not.
 """
 
 from __future__ import annotations
@@ -188,7 +190,10 @@ def _move(job: Job, ensemble: str, seed: np.random.SeedSequence) -> list[str]:
         return ["fix move all nve"]
     if ensemble == "NVT" and not job.periodic:
         number = int(seed.generate_state(1)[0] % (2**31 - 1)) + 1
-        return ["fix move all nve", f"fix bath all langevin {kelvin} {kelvin} {1 / FRICTION_PER_PS:g} {number} zero yes"]
+        return [
+            "fix move all nve",
+            f"fix bath all langevin {kelvin} {kelvin} {1 / FRICTION_PER_PS:g} {number} zero yes",
+        ]
     if ensemble == "NVT":
         return [f"fix move all nvt {thermostat}"]
     bar = f"{job.protocol.pressure_bar:.10g}"

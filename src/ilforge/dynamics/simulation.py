@@ -217,13 +217,23 @@ def _advance(simulation: Simulation, job: Job, step: int, steps: int) -> Sample:
     except SettingsError:
         raise
     except Exploded as error:
-        raise error.at(simulation.state(), last) from None
+        raise _with_frame(error, simulation.state(), last, job) from None
     except DidNotConverge as error:
         found = broken(f"the potential gave no energy ({error})")
-        raise found.at(simulation.state(), last) from error
+        raise _with_frame(found, simulation.state(), last, job) from error
     except Exception:
         try:
             look(step)  # a program that fails on atoms flying apart is not to blame
         except Exploded as error:
-            raise error.at(simulation.state(), last) from None
+            raise _with_frame(error, simulation.state(), last, job) from None
         raise
+
+
+def _with_frame(error: Exploded, now: State, last: State, job: Job) -> Exploded:
+    """The error with a frame to look at, and with atoms that tell something.
+
+    One atom that is nowhere takes all others with it within a step: then those that were fastest before are named.
+    """
+    if not np.isfinite(now.velocities).any():
+        error = Exploded(error.what, error.time_ps, fastest_atoms(last.velocities, job.topology))
+    return error.at(now, last)

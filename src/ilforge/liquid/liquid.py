@@ -90,7 +90,9 @@ class Liquid:
         return cls.of(counts, define, base, vacuum)
 
     @classmethod
-    def of_frame(cls, frame: Atoms, define: Mapping[str, IonSettings] | None = None, base: Path | None = None) -> Liquid:
+    def of_frame(
+        cls, frame: Atoms, define: Mapping[str, IonSettings] | None = None, base: Path | None = None
+    ) -> Liquid:
         """What a frame holds by its ``ions``; a frame without periodicity is one of ions in a vacuum."""
         return cls.from_label(frame.info.get("ions", ""), define, base, vacuum=not frame.pbc.any())
 
