@@ -1,0 +1,33 @@
+"""How well a run at constant energy conserves it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ilforge.dynamics import Trajectory
+from ilforge.units import KB, KJ_PER_MOL
+
+PARTS = 5
+
+
+class Drift(NamedTuple):
+    """Slope of the total energy and its error, kJ/mol/ps per degree of freedom; spread about the line, kJ/mol."""
+
+    slope: float
+    error: float
+    spread: float
+
+
+def drift(trajectory: Trajectory) -> Drift:
+    """The straight line through the total energy; its error from the slopes of five parts."""
+    thermo = trajectory.thermo()
+    time, total = thermo["time_ps"], (thermo["potential_energy_eV"] + thermo["kinetic_energy_eV"]) / KJ_PER_MOL
+    freedom = 2 * thermo["kinetic_energy_eV"].mean() / (KB * thermo["temperature_K"].mean())
+    line = np.polyfit(time, total, 1)
+    pieces = zip(np.array_split(time, PARTS), np.array_split(total, PARTS), strict=True)
+    slopes = [np.polyfit(*piece, 1)[0] for piece in pieces]
+    # a slope's error goes with the -3/2 power of the length
+    error = np.std(slopes, ddof=1) / PARTS**1.5
+    return Drift(line[0] / freedom, error / freedom, float(np.std(total - np.polyval(line, time))))
