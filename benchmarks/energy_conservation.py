@@ -62,7 +62,7 @@ def start_of(case: Case) -> Any:
         return in_vacuum(Liquid.of({"BF4": 1}, vacuum=True), 1)
     if case.where == "vacuum":
         return md.lone_ion()
-    return md.warm_box(0.7 if case.engine == "gromacs" else 1.03)
+    return md.warm_box(0.6 if case.engine == "gromacs" else 1.03)
 
 
 def specs(scratch: Path) -> dict[str, Callable[[Case], dict[str, Any]]]:

@@ -94,7 +94,7 @@ def rotational_energy(sample, masses: np.ndarray) -> float:
 @pytest.mark.parametrize("engine", ["openmm", "ase", pytest.param("gromacs", marks=pytest.mark.program("gmx"))])
 def test_rotation_is_warmed_like_all_other_motion(engine, tmp_path):
     liquid = Liquid.of({"BF4": 1}, vacuum=True)
-    protocol = md.short(timestep_fs=1.0, length_ps=30.0, interval_ps=0.2, equilibration_ps=2.0, start_temperature_K=1.0)
+    protocol = md.short(timestep_fs=1.0, length_ps=30.0, interval_ps=0.5, equilibration_ps=2.0, start_temperature_K=1.0)
     job = Job(Clp(), in_vacuum(liquid, 1), liquid.topology, protocol, directory=tmp_path)
     module = import_module(ENGINES[engine])
     samples = [sample for sample, _ in module.frames(job, None, 0) if sample is not None]

@@ -293,7 +293,8 @@ def _grompp(
     (work / "topol.top").write_text(job.potential.gromacs_topology(job.topology))
     (work / f"{name}.mdp").write_text(mdp_text(options))
     start = _fresh(work / "start")
-    (start / "start.gro").write_text(gro_text(job.topology, positions, gromacs_vacuum.box(job), velocities))
+    placed = positions + gromacs_vacuum.shift(job)
+    (start / "start.gro").write_text(gro_text(job.topology, placed, gromacs_vacuum.box(job), velocities))
     arguments = ["-f", f"../{name}.mdp", "-c", "start.gro", "-p", "../topol.top", "-o", "run.tpr"]
     if checkpoint:
         (start / "start.cpt").write_bytes(checkpoint)
@@ -328,7 +329,7 @@ def _gmx(work: Path, tool: str, *arguments: str, program: str = "gmx", threads: 
 def _continued(positions: np.ndarray, cell: np.ndarray, before: np.ndarray, job: Job) -> np.ndarray:
     """Positions with whole molecules, each at the image nearest to where it was."""
     topology = job.topology
-    whole = whole_molecules(positions, cell, topology)
+    whole = whole_molecules(positions, cell, topology) - gromacs_vacuum.shift(job)
     first = topology.first_atoms
     images = np.rint((whole[first] - before[first]) @ np.linalg.inv(cell))
     continued = whole - (images @ cell)[topology.molecules]
@@ -353,7 +354,7 @@ def _states(job: Job, frames: list[TrrFrame]) -> list[State]:
     """Frames to look at, the last one first."""
     return [
         State(
-            whole_molecules(frame.positions, frame.cell, job.topology),
+            whole_molecules(frame.positions, frame.cell, job.topology) - gromacs_vacuum.shift(job),
             frame.velocities,
             frame.cell if job.periodic else job.cell,
             frame.step,

@@ -30,6 +30,15 @@ def box(job: Job) -> np.ndarray:
     return job.cell if job.periodic else 2 * (reach(job) + _MARGIN) * np.eye(3)
 
 
+def shift(job: Job) -> np.ndarray:
+    """What is added to positions for GROMACS, ``(3,)`` Å: nothing in a box.
+
+    In a vacuum it brings the ions near the origin but clear of the faces of the box: there single precision resolves
+    positions best, and atoms put back through a face would be known less well than those beside them.
+    """
+    return np.zeros(3) if job.periodic else reach(job) / 2 - job.start_positions.mean(axis=0)
+
+
 def reach(job: Job) -> float:
     """Distance that no two atoms of ions in a vacuum may exceed, Å: the cutoff."""
     longest = longest_chain(job.topology)
