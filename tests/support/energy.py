@@ -21,13 +21,18 @@ class Drift(NamedTuple):
 
 
 def drift(trajectory: Trajectory) -> Drift:
-    """The straight line through the total energy; its error from the slopes of five parts."""
+    """Drift of what a run recorded."""
     thermo = trajectory.thermo()
-    time, total = thermo["time_ps"], (thermo["potential_energy_eV"] + thermo["kinetic_energy_eV"]) / KJ_PER_MOL
+    total = thermo["potential_energy_eV"] + thermo["kinetic_energy_eV"]
     freedom = 2 * thermo["kinetic_energy_eV"].mean() / (KB * thermo["temperature_K"].mean())
-    line = np.polyfit(time, total, 1)
+    return line(thermo["time_ps"], total / KJ_PER_MOL, freedom)
+
+
+def line(time: np.ndarray, total: np.ndarray, freedom: float) -> Drift:
+    """The straight line through total energies in kJ/mol, ``(n,)``; its error from the slopes of five parts."""
+    fitted = np.polyfit(time, total, 1)
     pieces = zip(np.array_split(time, PARTS), np.array_split(total, PARTS), strict=True)
     slopes = [np.polyfit(*piece, 1)[0] for piece in pieces]
     # a slope's error goes with the -3/2 power of the length
     error = np.std(slopes, ddof=1) / PARTS**1.5
-    return Drift(line[0] / freedom, error / freedom, float(np.std(total - np.polyval(line, time))))
+    return Drift(fitted[0] / freedom, error / freedom, float(np.std(total - np.polyval(fitted, time))))

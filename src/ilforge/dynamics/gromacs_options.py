@@ -50,6 +50,8 @@ def _motion(
         "ld-seed": str(int(seed.generate_state(1)[0] % (2**31 - 1)) + 1),
         **nonbonded_options(job),
     }
+    if ensemble == "NVE" and protocol.hydrogens_held:  # else the energy drifts by 1e-3 kJ/mol/ps per degree of freedom
+        options |= {"lincs-iter": "2", "lincs-order": "6"}
     if not job.periodic:
         options["nstcomm"] = every  # the random forces of Langevin dynamics move the centre of mass
         if ensemble == "NVT":
