@@ -141,7 +141,9 @@ def test_nothing_pushes_the_ions_at_constant_energy(engine, spec, start, topolog
     after = frames.read(md.run(spec, engine, start, protocol, tmp_path / "run").last_file)[0]
     before = start.copy()
     before.set_velocities(Job(None, start, topology, protocol).start_velocities * ASE_TIME_IN_FS)
-    np.testing.assert_allclose(after.get_momenta().sum(axis=0), 0, atol=1e-3)
+    momenta = after.get_momenta()
+    mesh = engine == "gromacs" and not vacuum  # whose forces do not quite add up to zero
+    np.testing.assert_allclose(momenta.sum(axis=0), 0, atol=(3e-3 if mesh else 1e-4) * np.abs(momenta).sum())
     if vacuum:
         size = np.linalg.norm(before.get_angular_momentum())
         tolerance = 0.05 if engine == "gromacs" else 2e-3  # its velocities are half a step behind
