@@ -16,6 +16,7 @@ _PUBLIC = {
     "Liquid": "ilforge.liquid.liquid",
     "get_ion": "ilforge.liquid.ions",
     "pack": "ilforge.liquid.packing",
+    "in_vacuum": "ilforge.liquid.vacuum",
     "create": "ilforge.potentials",
     "ion_parameters": "ilforge.potentials.clp_files",
     "MdProtocol": "ilforge.dynamics.protocol",

@@ -169,3 +169,48 @@ def test_an_untrusted_model_is_not_loaded(ilforge, tmp_path):
 def test_schema_is_json(ilforge):
     code, out, _ = ilforge("schema")
     assert code == 0 and "liquid" in json.loads(out)["properties"]
+
+
+def test_one_ion_in_a_vacuum_from_structure_to_analysis(ilforge, tmp_path):
+    code, out, _ = ilforge("pack", "--ion", "BF4=1", "--vacuum", "--out", "ion.xyz")
+    assert code == 0 and "1 structures of 1 BF4, in a vacuum" in out
+    (start,) = frames.read(tmp_path / "ion.xyz")
+    assert not start.pbc.any()
+    run = ("md", "ion.xyz", "--potential", "clp", "--length", "0.05", "--interval", "0.01", "--out", "md-ion")
+    assert ilforge(*run)[0] == 0
+    assert not frames.read(tmp_path / "md-ion" / "last.xyz")[0].pbc.any()
+    code, out, _ = ilforge("analyse", "md-ion")
+    assert code == 0 and "ok   every ion kept its bonds" in out
+    assert "note density is not measured for ions in a vacuum: without a box there is no volume" in out
+    code, _, err = ilforge(*run[:-1], "md-npt", "--ensemble", "NPT")
+    assert code == 2 and "ions in a vacuum have neither volume nor pressure" in err
+    code, out, _ = ilforge("label", "ion.xyz", "--out", "labelled.xyz")
+    assert code == 0 and len(frames.read(tmp_path / "labelled.xyz")) == 1
+
+
+@pytest.mark.parametrize("arguments", [(), ("--density", "1.0", "--vacuum")])
+def test_a_box_has_a_density_and_a_vacuum_has_none(ilforge, arguments):
+    code, _, err = ilforge("pack", "--ion", "BF4=1", *arguments)
+    assert code == 2 and "either --density" in err and "or --vacuum" in err
+
+
+def test_md_that_cannot_run_is_told_in_words(ilforge, tmp_path, two_pairs):
+    def md(file, potential):
+        code, _, err = ilforge("md", file, "--potential", potential, "--length", "0.01", "--out", "md")
+        assert code == 2
+        return " ".join(err.split())
+
+    frames.write(tmp_path / "box.xyz", [two_pairs])
+    said = md("box.xyz", "clp")
+    assert "cutoff of 10 Å needs a box of at least 20 Å, but its smallest side is 9.50 Å" in said
+    assert "or set cutoff_A = 4.5" in said  # it is for the user to shorten it
+    ilforge("pack", "--ion", "NO3=1", "--vacuum", "--out", "nitrate.xyz")
+    assert "has no parameters for the ion NO3 here: it knows PYR14" in md("nitrate.xyz", "clp")
+    frames.write(tmp_path / "swapped.xyz", [two_pairs[::-1]])
+    assert "does not list the atoms of the liquid" in md("swapped.xyz", "clp:4.0")
+    hydrogens = [atom.index for atom in two_pairs if atom.symbol == "H"]
+    two_pairs.positions[hydrogens] = two_pairs.positions[hydrogens[7:] + hydrogens[:7]]
+    frames.write(tmp_path / "order.xyz", [two_pairs])
+    assert "does not list its atoms in the order of the liquid" in md("order.xyz", "clp:4.0")
+    (tmp_path / "empty.xyz").write_text("")
+    assert "empty.xyz holds no frames" in md("empty.xyz", "clp:4.0")

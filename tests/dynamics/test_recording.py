@@ -44,6 +44,24 @@ def test_a_dcd_file_is_read_by_others_and_can_be_cut_and_continued(tmp_path):
     assert universe.trajectory[0].time == pytest.approx(0.01, rel=1e-6)
 
 
+def test_without_a_box_neither_file_has_a_cell(tmp_path):
+    ion = md.lone_ion()
+    (tmp_path / "a.pdb").write_text(pdb_text(Liquid.of_frame(ion).topology, ion.positions, np.zeros((3, 3))))
+    path, other = tmp_path / "a.dcd", ion.positions[::-1]
+    none = np.zeros((3, 3))
+    path.write_bytes(dcd.header(30, 20, 0.5, periodic=False) + 2 * dcd.frame(ion.positions, none) + b"torn")
+    dcd.cut(path, 30, 1, periodic=False)
+    with open(path, "r+b") as file:
+        file.seek(0, 2)
+        file.write(dcd.frame(other, none))
+        dcd.set_n_frames(file, 2)
+    assert dcd.count(path, 30, periodic=False) == 2
+    universe = MDAnalysis.Universe(str(tmp_path / "a.pdb"), str(path))
+    assert [step.dimensions for step in universe.trajectory] == [None, None]
+    read = np.array([step.positions for step in universe.trajectory])
+    np.testing.assert_allclose(read, [ion.positions, other], atol=1e-5)
+
+
 def test_names_and_bonds_survive_the_pdb_file(tmp_path):
     liquid = Liquid.of({"PYR14": 1, "Li": 1, "TFSI": 2})
     topology = liquid.topology

@@ -22,6 +22,8 @@ def openmm_terms(potential: Clp, topology, cell, positions, switched: bool = Tru
 
     Parameters
     ----------
+    cell
+        ``(3, 3)`` Å; None in a vacuum.
     switched
         Without it Lennard-Jones terms end at the cutoff at once, as in LAMMPS.
     """
@@ -57,9 +59,9 @@ def _energy(potential, topology, terms, cell, positions, tail, switched) -> floa
     import openmm
     from openmm import unit
 
-    system = potential._system(topology, terms, np.asarray(cell), constrain_hydrogens=False)
+    system = potential._system(topology, terms, None if cell is None else np.asarray(cell), constrain_hydrogens=False)
     for force in system.getForces():
-        if isinstance(force, openmm.NonbondedForce):
+        if isinstance(force, openmm.NonbondedForce) and cell is not None:
             force.setPMEParameters(EWALD_PER_NM, MESH, MESH, MESH)
             force.setUseDispersionCorrection(tail)
             force.setUseSwitchingFunction(switched)

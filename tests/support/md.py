@@ -18,6 +18,7 @@ from ilforge import potentials
 from ilforge.dynamics import MdProtocol, Trajectory, run_md
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
+from ilforge.liquid.vacuum import in_vacuum
 from ilforge.sampling.equilibrated import sample_equilibrated
 
 CLP = {"kind": "clp", "cutoff_A": 4.0}
@@ -28,6 +29,11 @@ CLPOL = {"kind": "clpol", "cutoff_A": 4.0}
 def deepmd(path: Path) -> dict[str, Any]:
     """What makes a potential of a DeePMD model file."""
     return {"kind": "deepmd", "path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def mace(path: Path) -> dict[str, Any]:
+    """What makes a potential of a MACE model file."""
+    return {**deepmd(path), "kind": "mace"}
 
 
 @functools.cache
@@ -60,6 +66,18 @@ def warm_box(density_g_cm3: float = 1.03) -> Atoms:
     return _warm(density_g_cm3).copy()
 
 
+@functools.cache
+def _lone_ion() -> Atoms:
+    ions = Liquid.of({"PYR14": 1}, vacuum=True)
+    state = {"temperature_K": 423.0, "timestep_fs": 1.0, "equilibration_ps": 2.0, "interval_ps": 0.1}
+    return sample_equilibrated(in_vacuum(ions, 1), ions, potentials.create(CLP), **state, n_frames=1, seed=1)[0]
+
+
+def lone_ion() -> Atoms:
+    """One PYR14 in a vacuum after two picoseconds at 423 K: 30 atoms."""
+    return _lone_ion().copy()
+
+
 def short(**changes: Any) -> MdProtocol:
     """A protocol of 20 frames, a checkpoint every ten."""
     usual: dict[str, Any] = {
@@ -76,8 +94,8 @@ def short(**changes: Any) -> MdProtocol:
 
 
 def run(spec: dict[str, Any], engine: str, start: Atoms, protocol: MdProtocol, directory: Path) -> Trajectory:
-    """Run MD of the two pairs."""
-    return run_md(potentials.create(spec), start, liquid(), protocol, directory, engine=engine)
+    """Run MD of the ions that the start says it holds."""
+    return run_md(potentials.create(spec), start, Liquid.of_frame(start), protocol, directory, engine=engine)
 
 
 def run_and_be_killed(

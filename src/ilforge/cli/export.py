@@ -77,4 +77,4 @@ def _start(ions: tuple[str, ...], own: Mapping[str, Any], density: float | None,
     found = frames.read(Path(box))
     if not found:
         raise SettingsError(f"{box} holds no frames.")
-    return Liquid.from_label(found[-1].info.get("ions", ""), own), found[-1]
+    return Liquid.of_frame(found[-1], own), found[-1]

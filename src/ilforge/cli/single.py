@@ -25,24 +25,37 @@ POTENTIAL_HELP = (
     "--ion", "ions", multiple=True, required=True, metavar="NAME=COUNT", help="An ion and its number; repeat."
 )
 @define_option
-@click.option("--density", type=float, required=True, help="Density, g/cm^3.")
+@click.option("--density", type=float, help="Density, g/cm^3.")
+@click.option("--vacuum", is_flag=True, help="No box and no density: one ion, or a few in touch, charged or not.")
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Boxes to pack.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False), default="boxes.xyz", show_default=True)
-def pack(ions: tuple[str, ...], define: tuple[str, ...], density: float, count: int, seed: int, out: str) -> None:
-    """Pack periodic boxes without overlaps."""
+def pack(
+    ions: tuple[str, ...],
+    define: tuple[str, ...],
+    density: float | None,
+    vacuum: bool,
+    count: int,
+    seed: int,
+    out: str,
+) -> None:
+    """Pack periodic boxes without overlaps, or place ions in a vacuum."""
     from ilforge import frames
     from ilforge.liquid.liquid import Liquid
     from ilforge.liquid.packing import pack as pack_box
+    from ilforge.liquid.vacuum import in_vacuum
 
-    liquid = Liquid.of(parse_counts(ions), parse_define(define))
+    if vacuum == (density is not None):
+        raise SettingsError("Give either --density, to pack periodic boxes, or --vacuum, for ions without a box.")
+    liquid = Liquid.of(parse_counts(ions), parse_define(define), vacuum=vacuum)
     boxes = []
     for i in range(count):
-        box = pack_box(liquid, density, seed + i)
+        box = in_vacuum(liquid, seed + i) if vacuum else pack_box(liquid, density, seed + i)
         box.info.update(kind="nEQ", recipe="packed", seed=seed + i, parent=f"box-{i:03d}")
         boxes.append(box)
     frames.write(Path(out), boxes)
-    click.echo(f"Wrote {count} boxes of {liquid.label}, {boxes[0].cell.lengths()[0]:.2f} Å a side, to {out}")
+    where = "in a vacuum" if vacuum else f"{boxes[0].cell.lengths()[0]:.2f} Å a side"
+    click.echo(f"Wrote {count} {'structures' if vacuum else 'boxes'} of {liquid.label}, {where}, to {out}")
 
 
 @ilforge.command()
@@ -110,7 +123,7 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
     labelled = frames.read(Path(file))
     if not labelled:
         raise SettingsError(f"{file} holds no frames.")
-    liquid = Liquid.from_label(labelled[0].info.get("ions", ""))
+    liquid = Liquid.of_frame(labelled[0])
     found = errors(predict(parse_potential(potential, trust), labelled, liquid), np.random.default_rng(seed))
     for quantity, species, dataset, estimate in found:
         click.echo(f"{quantity:38s} {dataset:4s} {species or '':8s} {estimate}")
@@ -143,14 +156,18 @@ def md(
 ) -> None:
     """Run MD from the last frame of FILE. The same command goes on after a stop.
 
-    A freshly packed box wants --minimise 500 --constant-volume 10 and some equilibration.
+    A frame without periodicity is one of ions in a vacuum. A freshly packed box wants --minimise 500
+    --constant-volume 10 and some equilibration.
     """
     from ilforge import frames, potentials
     from ilforge.dynamics import run_md
     from ilforge.dynamics.protocol import MdProtocol
     from ilforge.liquid.liquid import Liquid
 
-    start = frames.read(Path(file))[-1]
+    found = frames.read(Path(file))
+    if not found:
+        raise SettingsError(f"{file} holds no frames.")
+    start = found[-1]
     protocol = MdProtocol(
         ensemble=state["ensemble"],
         temperature_K=state["temperature"],
@@ -166,7 +183,7 @@ def md(
     directory = Path(out)
     directory.mkdir(parents=True, exist_ok=True)
     own = parse_define(define)
-    liquid = Liquid.from_label(start.info.get("ions", ""), own)
+    liquid = Liquid.of_frame(start, own)
     model = potentials.create(parse_potential(potential, trust, own))
     run_md(model, start, liquid, protocol, directory, threads=threads, engine=state["engine"])
     click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")
@@ -209,7 +226,7 @@ def analyse(
         for verdict in measurement.verdicts:
             click.echo(f"{'ok  ' if verdict.ok else 'LOOK'} {verdict.what}")
         for note in measurement.notes:
-            click.echo(note)
+            click.echo(f"note {note}")
 
 
 def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:
@@ -248,8 +265,7 @@ def topology_of(frame: Any) -> Any:
     """Topology of a frame that says what it is made of, else None."""
     from ilforge.liquid.liquid import Liquid
 
-    label = frame.info.get("ions")
-    return Liquid.from_label(label).topology if label else None
+    return Liquid.of_frame(frame).topology if frame.info.get("ions") else None
 
 
 def digest_of(path: Path) -> str:

@@ -70,7 +70,8 @@ def run_md(
     Parameters
     ----------
     atoms
-        The start: periodic, right angles, atoms as ``liquid`` lists them. Velocities are drawn by the seed.
+        The start, atoms as ``liquid`` lists them: in a periodic box with right angles or, without periodicity, ions
+        in a vacuum, whatever their charge. Velocities are drawn by the seed.
     directory
         Where the run is kept; made if it is not there. A run that has ended there is returned as it is.
     engine

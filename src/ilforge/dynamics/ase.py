@@ -72,7 +72,9 @@ class Simulation:
         self._step = 0
 
     def restore(self, state: State) -> None:
-        self._atoms = Atoms(self._job.topology.symbols, positions=state.positions, cell=state.cell, pbc=True)
+        self._atoms = Atoms(
+            self._job.topology.symbols, positions=state.positions, cell=state.cell, pbc=self._job.periodic
+        )
         self._atoms.set_masses(self._job.topology.masses)
         self._atoms.set_velocities(state.velocities * ASE_TIME_IN_FS)
         # a new calculator: one that starts from its last wavefunction would remember the way it came

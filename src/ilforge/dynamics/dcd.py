@@ -1,5 +1,7 @@
 """DCD, the binary trajectory format of CHARMM and NAMD: header, frames of one size, so it can be cut and continued.
 
+Without a box its block of each frame is left out, and the header says so.
+
 Every block is enclosed by its length as a 4-byte integer. The first holds ``CORD`` and twenty integers, the second
 the title, the third the number of atoms; a frame is the cell (a, gamma, b, beta, alpha, c) as doubles and then all
 x, all y and all z as single-precision numbers, Å.
@@ -20,11 +22,11 @@ _TITLE = b"ilforge: positions in Angstrom, molecules whole, not wrapped into the
 _N_FRAMES_AT = 8  # byte position of the number of frames
 
 
-def header(n_atoms: int, interval_steps: int, timestep_fs: float) -> bytes:
+def header(n_atoms: int, interval_steps: int, timestep_fs: float, periodic: bool = True) -> bytes:
     """The start of a file without frames."""
     numbers = [0] * 20
     numbers[1] = numbers[2] = interval_steps  # first recorded step, and steps between frames
-    numbers[10] = 1  # frames carry a cell
+    numbers[10] = int(periodic)  # frames carry a cell
     numbers[19] = 24  # as CHARMM 24 wrote it
     control = bytearray(b"CORD" + struct.pack("<20i", *numbers))
     control[4 + 9 * 4 : 4 + 10 * 4] = struct.pack("<f", timestep_fs / AKMA_FS)
@@ -33,18 +35,20 @@ def header(n_atoms: int, interval_steps: int, timestep_fs: float) -> bytes:
 
 
 def frame(positions: np.ndarray, cell: np.ndarray) -> bytes:
-    """One frame; ``(n_atoms, 3)`` and ``(3, 3)``, Å."""
-    a, b, c, alpha, beta, gamma = cell_to_cellpar(cell)
-    box = struct.pack("<6d", a, gamma, b, beta, alpha, c)
+    """One frame; ``(n_atoms, 3)`` and ``(3, 3)``, Å; a cell of zeros is none."""
+    box = b""
+    if np.any(cell):
+        a, b, c, alpha, beta, gamma = cell_to_cellpar(cell)
+        box = _block(struct.pack("<6d", a, gamma, b, beta, alpha, c))
     columns = np.asarray(positions, dtype="<f4").T
-    return _block(box) + b"".join(_block(np.ascontiguousarray(column).tobytes()) for column in columns)
+    return box + b"".join(_block(np.ascontiguousarray(column).tobytes()) for column in columns)
 
 
-def cut(path: Path, n_atoms: int, n_frames: int) -> None:
+def cut(path: Path, n_atoms: int, n_frames: int, periodic: bool = True) -> None:
     """Keep the first ``n_frames`` frames of a file and make its header say so."""
     start = len(header(n_atoms, 1, 1.0))
     with open(path, "r+b") as file:
-        file.truncate(start + n_frames * _frame_size(n_atoms))
+        file.truncate(start + n_frames * _frame_size(n_atoms, periodic))
         set_n_frames(file, n_frames)
 
 
@@ -55,15 +59,15 @@ def set_n_frames(file, n_frames: int) -> None:
     file.seek(0, 2)
 
 
-def count(path: Path, n_atoms: int) -> int:
+def count(path: Path, n_atoms: int, periodic: bool = True) -> int:
     """Whole frames in a file; none when it is not there."""
     if not path.is_file():
         return 0
-    return max(0, (path.stat().st_size - len(header(n_atoms, 1, 1.0))) // _frame_size(n_atoms))
+    return max(0, (path.stat().st_size - len(header(n_atoms, 1, 1.0))) // _frame_size(n_atoms, periodic))
 
 
-def _frame_size(n_atoms: int) -> int:
-    return (8 + 48) + 3 * (8 + 4 * n_atoms)
+def _frame_size(n_atoms: int, periodic: bool) -> int:
+    return (8 + 48) * periodic + 3 * (8 + 4 * n_atoms)
 
 
 def _block(content: bytes) -> bytes:

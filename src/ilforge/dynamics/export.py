@@ -71,6 +71,8 @@ def export(job: Job, program: str, directory: Path) -> list[Path]:
     method, write = FORMATS[program]
     if not hasattr(job.potential, method):
         raise SettingsError(f"The potential {job.potential.kind} cannot be exported to {program}: use clp.")
+    if not job.periodic:
+        raise SettingsError("Ions in a vacuum cannot be exported: give a structure with a periodic box.")
     texts = write(job)
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():

@@ -3,6 +3,8 @@
 The protocol is the usual one of ionic-liquid work: leap-frog, particle mesh Ewald, a Nosé-Hoover thermostat (0.5 ps)
 and a Parrinello-Rahman barostat (2 ps, isotropic). Both oscillate far from equilibrium, so the unrecorded start uses
 what GROMACS's manual advises there: velocity rescaling and stochastic cell rescaling. Bonds to H are held by LINCS.
+Ions in a vacuum (:mod:`.gromacs_vacuum`) have Langevin dynamics (``sd``, 1/ps) instead: a Nosé-Hoover thermostat does
+not make a single molecule ergodic, and leaves its rotation as it began.
 
 A run is made of segments, each a process of its own that goes on from the checkpoint of the one before: so a run that
 was killed and continued is the same as one that was not. Velocities are half a step behind positions, as leap-frog
@@ -25,36 +27,27 @@ import numpy as np
 from ase.cell import Cell
 
 from ilforge import programs
+from ilforge.dynamics import gromacs_messages as messages
+from ilforge.dynamics import gromacs_vacuum
 from ilforge.dynamics.gromacs_files import TrrFrame, gro_text, mdp_text, read_trr, read_xvg
 from ilforge.dynamics.gromacs_options import (
     BAROSTAT_PS,
+    FRICTION_PER_PS,
     THERMOSTAT_PS,
     nonbonded_options,
     record_options,
     stage_options,
 )
-from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, fastest_atoms
+from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, State, fastest_atoms
 from ilforge.dynamics.simulation import Job
-from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.errors import DidNotFinish
 from ilforge.liquid.connectivity import whole_molecules
-from ilforge.liquid.topology import Topology
 from ilforge.potentials.potential import Potential
 from ilforge.units import KJ_PER_MOL
 
 _MINIMISED = 10.0  # kJ/mol/nm, largest force at which minimisation ends
-_WARNING = r"^(?:WARNING|ERROR) \d+.*?:\n(.*?)\n\n"
 _NEVER_MIN = "1000000"  # minutes between GROMACS's own checkpoints: those at the end of segments are enough
 _TERMS = ("Potential", "Kinetic-En.", "Temperature")
-_SIGNS_OF_EXPLOSION = (
-    "is not finite",
-    "Too many LINCS warnings",
-    "particles communicated to PME rank",
-    "atoms are not in the box",
-    "Not all bonded interactions have been",
-    "was killed by signal 11",  # what it does itself on atoms far outside the box; others come from without
-    "was killed by signal 8",
-)
-_TOO_SMALL = ("shorter than twice the cut-off", "longer than half the shortest box vector", "cut-off length is longer")
 
 
 def accepts(potential: Potential, cell: Cell) -> bool:
@@ -66,7 +59,8 @@ def details(job: Job) -> dict[str, Any]:
     """What ``run.json`` says of the engine."""
     how: dict[str, Any] = {"name": "gromacs", "version": _version()}
     if job.protocol.ensemble != "NVE":
-        how["thermostat"] = f"Nosé-Hoover, {THERMOSTAT_PS:g} ps"
+        nose_hoover, langevin = f"Nosé-Hoover, {THERMOSTAT_PS:g} ps", f"Langevin, {FRICTION_PER_PS:g}/ps"
+        how["thermostat"] = nose_hoover if job.periodic else langevin
     if job.protocol.ensemble == "NPT":
         how["barostat"] = f"Parrinello-Rahman, isotropic, {BAROSTAT_PS:g} ps"
     how["bonds_to_H"] = "held" if job.protocol.hydrogens_held else "free"
@@ -166,7 +160,8 @@ def _minimised(job: Job, work: Path, positions: np.ndarray) -> np.ndarray:
         _mdrun(job, segment)
     except DidNotFinish as error:
         raise _as_ours(job, segment, error, None, []) from None
-    return whole_molecules(_g96_positions(segment / "out.part0001.g96"), job.atoms.cell.array, job.topology)
+    found = _g96_positions(segment / "out.part0001.g96")
+    return _continued(found, gromacs_vacuum.box(job), job.start_positions, job)
 
 
 def _equilibrate(job: Job, work: Path, state: _State) -> _State:
@@ -179,7 +174,7 @@ def _equilibrate(job: Job, work: Path, state: _State) -> _State:
         raise fault
     cpt, positions = segment.checkpoint(), state.positions
     for frame in segment.frames:
-        positions = _continued(frame, positions, job.topology)
+        positions = _continued(frame.positions, frame.cell, positions, job)
     if state.step + steps < total:
         return replace(state, step=state.step + steps, cpt=cpt, positions=positions)
     stage = state.stage + 1
@@ -197,7 +192,7 @@ def _record(job: Job, work: Path, state: _State, done: int) -> Iterator[tuple[Sa
         for frame in segment.frames:
             if frame.step <= state.step or frame.step >= hot_step:
                 continue
-            positions = _continued(frame, positions, job.topology)
+            positions = _continued(frame.positions, frame.cell, positions, job)
             samples.append(segment.sample(job, frame, positions))
         if fault is None and len(samples) < count:
             raise DidNotFinish("gmx mdrun recorded fewer frames than it should", segment.directory, segment.said)
@@ -244,7 +239,8 @@ class _Segment:
         at = [frame for frame in self.frames if frame.step >= step][:1] or self.frames[-1:]
         fastest = fastest_atoms(at[0].velocities, job.topology) if at else ()
         what = f"the temperature is {found[hot[0]]:.3g} K, {kelvin:g} K was set"
-        return Exploded(what, job.time_ps(int(step)) if recording else None, fastest), step
+        exploded = Exploded(what, job.time_ps(int(step)) if recording else None, fastest)
+        return exploded.at(*_states(job, at), *_states(job, self.frames)), step
 
     def sample(self, job: Job, frame: TrrFrame, positions: np.ndarray) -> Sample:
         steps = np.rint(self.energies["time"] * 1000 / job.protocol.timestep_fs)
@@ -252,7 +248,7 @@ class _Segment:
         return Sample(
             positions=positions,
             velocities=frame.velocities,
-            cell=frame.cell,
+            cell=frame.cell if job.periodic else job.cell,
             potential_energy=float(self.energies["Potential"][row]) * KJ_PER_MOL,
             kinetic_energy=float(self.energies["Kinetic En."][row]) * KJ_PER_MOL,
             temperature=float(self.energies["Temperature"][row]),
@@ -297,7 +293,8 @@ def _grompp(
     (work / "topol.top").write_text(job.potential.gromacs_topology(job.topology))
     (work / f"{name}.mdp").write_text(mdp_text(options))
     start = _fresh(work / "start")
-    (start / "start.gro").write_text(gro_text(job.topology, positions, job.atoms.cell.array, velocities))
+    placed = positions + gromacs_vacuum.shift(job)
+    (start / "start.gro").write_text(gro_text(job.topology, placed, gromacs_vacuum.box(job), velocities))
     arguments = ["-f", f"../{name}.mdp", "-c", "start.gro", "-p", "../topol.top", "-o", "run.tpr"]
     if checkpoint:
         (start / "start.cpt").write_bytes(checkpoint)
@@ -305,26 +302,8 @@ def _grompp(
     try:
         _gmx(start, "grompp", *arguments, program=program)
     except DidNotFinish as error:
-        raise _refusal(job, start / "grompp.out") or error from None
+        raise messages.refusal(job, start / "grompp.out") or error from None
     return (start / "run.tpr").read_bytes()
-
-
-def _refusal(job: Job, log: Path) -> Exception | None:
-    """Why GROMACS would not take a run's input, where the user can do something about it."""
-    said = log.read_text(errors="replace")
-    if _box_too_small(said):
-        return _bigger_box(job)
-    apart = re.search(r"largest distance between excluded atoms is\s+([\d.]+)\s+nm, which", said)
-    if apart:
-        least = np.ceil(20 * float(apart[1]) / 0.9 * 10) / 20  # Å; GROMACS leaves a tenth for vibrations
-        return SettingsError(
-            f"GROMACS would lose part of the Coulomb energy of atoms three bonds apart, here up to "
-            f"{10 * float(apart[1]):.2f} Å: it needs a cutoff of at least {least:g} Å. OpenMM has no such limit."
-        )
-    warnings = re.findall(_WARNING, said, re.MULTILINE | re.DOTALL)
-    if warnings:
-        return DidNotFinish("gmx grompp does not take this input", log.parent, "\n".join(warnings))
-    return None
 
 
 def _mdrun(job: Job, directory: Path, *arguments: str) -> None:
@@ -347,36 +326,41 @@ def _gmx(work: Path, tool: str, *arguments: str, program: str = "gmx", threads: 
     programs.run(command, work, log=f"{tool}.out", threads=threads, **how)
 
 
-def _continued(frame: TrrFrame, before: np.ndarray, topology: Topology) -> np.ndarray:
-    """Positions of a frame with whole molecules, each at the image nearest to where it was."""
-    whole = whole_molecules(frame.positions, frame.cell, topology)
+def _continued(positions: np.ndarray, cell: np.ndarray, before: np.ndarray, job: Job) -> np.ndarray:
+    """Positions with whole molecules, each at the image nearest to where it was."""
+    topology = job.topology
+    whole = whole_molecules(positions, cell, topology) - gromacs_vacuum.shift(job)
     first = topology.first_atoms
-    images = np.rint((whole[first] - before[first]) @ np.linalg.inv(frame.cell))
-    return whole - (images @ frame.cell)[topology.molecules]
+    images = np.rint((whole[first] - before[first]) @ np.linalg.inv(cell))
+    continued = whole - (images @ cell)[topology.molecules]
+    gromacs_vacuum.check(job, continued)
+    return continued
 
 
 def _as_ours(job: Job, directory: Path, failure: DidNotFinish, step: float | None, recorded: list[TrrFrame]) -> Any:
     """Why GROMACS stopped, as an :class:`Exploded`; raises what is to blame when the motion is not."""
     said = f"{failure}\n{programs.last_lines(directory / 'mdrun.out', count=60)}"
-    if _box_too_small(said):
-        raise _bigger_box(job)
-    signs = [sign for sign in _SIGNS_OF_EXPLOSION if sign in " ".join(said.split())]
-    if not signs:
+    if messages.box_too_small(said):
+        raise messages.bigger_box(job)
+    sign = messages.sign_of_explosion(said)
+    if sign is None:
         raise failure
     fastest = fastest_atoms(recorded[-1].velocities, job.topology) if recorded else ()
-    return Exploded(f"GROMACS stopped: {signs[0]}", None if step is None else job.time_ps(int(step)), fastest)
+    exploded = Exploded(f"GROMACS stopped: {sign}", None if step is None else job.time_ps(int(step)), fastest)
+    return exploded.at(*_states(job, recorded))
 
 
-def _box_too_small(said: str) -> bool:
-    return any(sign in " ".join(said.split()) for sign in _TOO_SMALL)
-
-
-def _bigger_box(job: Job) -> SettingsError:
-    side = float(job.atoms.cell.lengths().min())
-    return SettingsError(
-        f"The box, {side:.2f} Å wide at the start, is or became smaller than twice the cutoff of the "
-        f"{job.potential.kind} potential and the margin of GROMACS's pair list. Use more ions, or a smaller cutoff."
-    )
+def _states(job: Job, frames: list[TrrFrame]) -> list[State]:
+    """Frames to look at, the last one first."""
+    return [
+        State(
+            whole_molecules(frame.positions, frame.cell, job.topology) - gromacs_vacuum.shift(job),
+            frame.velocities,
+            frame.cell if job.periodic else job.cell,
+            frame.step,
+        )
+        for frame in reversed(frames)
+    ]
 
 
 def _g96_positions(path: Path) -> np.ndarray:

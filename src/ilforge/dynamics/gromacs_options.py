@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from ilforge.dynamics import gromacs_vacuum
 from ilforge.dynamics.simulation import Job
 
 THERMOSTAT_PS, BAROSTAT_PS = 0.5, 2.0
+FRICTION_PER_PS = 1.0
+"""Of Langevin dynamics, in a vacuum."""
 COMPRESSIBILITY_PER_BAR = 4.5e-5
 
 _GUARD_STEPS = 10  # at most, between looks at the temperature
@@ -12,17 +17,21 @@ _GUARD_STEPS = 10  # at most, between looks at the temperature
 
 def record_options(job: Job) -> dict[str, str]:
     """Options of the ``.mdp`` file for the recorded run."""
-    return _motion(job, job.protocol.ensemble, "nose-hoover", "Parrinello-Rahman", "yes")
+    return _motion(job, job.protocol.ensemble, "nose-hoover", "Parrinello-Rahman", "yes", job.random_seed(0))
 
 
 def stage_options(job: Job, index: int) -> dict[str, str]:
     """Options of the ``.mdp`` file for a stage of the unrecorded start."""
     stage = job.protocol.unrecorded[index]
-    options = _motion(job, stage.ensemble, "v-rescale", "C-rescale", "yes" if index else "no")
+    before = sum(earlier.steps for earlier in job.protocol.unrecorded[:index])
+    seed = job.random_seed(before - job.protocol.unrecorded_steps)
+    options = _motion(job, stage.ensemble, "v-rescale", "C-rescale", "yes" if index else "no", seed)
     return {**options, "nsteps": str(stage.steps)}
 
 
-def _motion(job: Job, ensemble: str, thermostat: str, barostat: str, continued: str) -> dict[str, str]:
+def _motion(
+    job: Job, ensemble: str, thermostat: str, barostat: str, continued: str, seed: np.random.SeedSequence
+) -> dict[str, str]:
     protocol = job.protocol
     look = max(n for n in range(1, _GUARD_STEPS + 1) if protocol.interval_steps % n == 0)
     every, seldom = str(look), str(protocol.interval_steps)
@@ -38,10 +47,17 @@ def _motion(job: Job, ensemble: str, thermostat: str, barostat: str, continued: 
         "continuation": continued,
         "gen-vel": "no",
         "constraints": "h-bonds" if protocol.hydrogens_held else "none",
-        "ld-seed": str(int(job.random_seed(0).generate_state(1)[0] % (2**31 - 1)) + 1),
+        "ld-seed": str(int(seed.generate_state(1)[0] % (2**31 - 1)) + 1),
         **nonbonded_options(job),
     }
-    if ensemble != "NVE":
+    if ensemble == "NVE" and protocol.hydrogens_held:  # else the energy drifts by 1e-3 kJ/mol/ps per degree of freedom
+        options |= {"lincs-iter": "2", "lincs-order": "6"}
+    if not job.periodic:
+        options["nstcomm"] = every  # the random forces of Langevin dynamics move the centre of mass
+        if ensemble == "NVT":
+            bath = {"tc-grps": "System", "tau-t": f"{1 / FRICTION_PER_PS:g}"}
+            options |= {"integrator": "sd", **bath, "ref-t": f"{protocol.temperature_K:.10g}"}
+    elif ensemble != "NVE":
         options |= {"tcoupl": thermostat, "tc-grps": "System", "tau-t": f"{THERMOSTAT_PS:g}", "nsttcouple": every}
         options["ref-t"] = f"{protocol.temperature_K:.10g}"
     if ensemble == "NPT":
@@ -52,4 +68,6 @@ def _motion(job: Job, ensemble: str, thermostat: str, barostat: str, continued: 
 
 def nonbonded_options(job: Job) -> dict[str, str]:
     """How pairs interact: the potential knows."""
-    return job.potential.gromacs_options(job.atoms.cell.array)
+    if job.periodic:
+        return job.potential.gromacs_options(job.cell)
+    return job.potential.gromacs_options(gromacs_vacuum.box(job), all_pairs_within_A=gromacs_vacuum.reach(job))

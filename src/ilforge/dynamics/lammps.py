@@ -1,8 +1,12 @@
 """LAMMPS as engine: for potentials that can say themselves as a pair style in ``units metal``.
 
 NVT and NPT are Nosé-Hoover chains and the barostat of Martyna, Tobias and Klein (``fix nvt``, ``fix npt``) with
-0.1 ps and 0.5 ps; NVE is velocity Verlet (``fix nve``). A run is made of segments, each a process of its own that goes
-on from the restart file of the one before: so a run that was killed and continued is the same as one that was not.
+0.1 ps and 0.5 ps; NVE is velocity Verlet (``fix nve``). Chains do not make a single molecule ergodic, and leave its
+rotation as it began: NVT of ions in a vacuum is Langevin dynamics (``fix langevin``, 1/ps, no net random force) with
+``fix nve``, its random numbers drawn anew in each segment by seed and step.
+
+A run is made of segments, each a process of its own that goes on from the restart file of the one before: so a run
+that was killed and continued is the same as one that was not.
 """
 
 from __future__ import annotations
@@ -21,12 +25,14 @@ from ase.cell import Cell
 
 from ilforge import programs
 from ilforge.dynamics.lammps_files import data_file, read_dump, read_force_deviation, read_thermo
-from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, fastest_atoms
+from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, State, fastest_atoms
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.potentials.potential import Potential
 
 THERMOSTAT_PS, BAROSTAT_PS = 0.1, 0.5
+FRICTION_PER_PS = 1.0
+"""Of Langevin dynamics, in a vacuum."""
 
 _GUARD_STEPS = 10  # between looks at the temperature
 _MINIMISED = 0.05  # eV/Å, norm of all forces at which minimisation ends
@@ -59,7 +65,8 @@ def details(job: Job) -> dict[str, Any]:
     version = re.search(r"^LAMMPS \((.*)\)", log, re.MULTILINE)
     how: dict[str, Any] = {"name": "lammps", "version": version[1] if version else "unknown"}
     if job.protocol.ensemble != "NVE":
-        how["thermostat"] = f"Nosé-Hoover chain, {THERMOSTAT_PS:g} ps"
+        chain, langevin = f"Nosé-Hoover chain, {THERMOSTAT_PS:g} ps", f"Langevin, {FRICTION_PER_PS:g}/ps"
+        how["thermostat"] = chain if job.periodic else langevin
     if job.protocol.ensemble == "NPT":
         how["barostat"] = f"Martyna-Tobias-Klein, isotropic, {BAROSTAT_PS:g} ps"
     how["bonds_to_H"] = "free"
@@ -107,7 +114,7 @@ def _segment(job: Job, work: Path, state: bytes | None, done: int, count: int) -
         (work / "start.data").write_text(data_file(job))
     else:
         (work / "start.restart").write_bytes(state)
-    (work / "in.lammps").write_text("\n".join(_script(job, state is None, count)) + "\n")
+    (work / "in.lammps").write_text("\n".join(_script(job, state is None, done, count)) + "\n")
     program, environment = _program()
     failure = None
     try:
@@ -126,12 +133,12 @@ def _segment(job: Job, work: Path, state: bytes | None, done: int, count: int) -
     return samples, _fault(job, work, failure)
 
 
-def _script(job: Job, fresh: bool, count: int) -> list[str]:
+def _script(job: Job, fresh: bool, done: int, count: int) -> list[str]:
     """LAMMPS input for one segment of ``count`` frames, the first one with what comes before."""
     protocol, elements = job.protocol, sorted(set(job.topology.symbols))
     lines = [
         "units metal",
-        "boundary p p p",
+        "boundary p p p" if job.periodic else "boundary s s s",
         "atom_style atomic",
         "atom_modify map yes",
         f"variable interval equal {protocol.interval_steps}",  # for pair styles that write at every frame
@@ -151,11 +158,13 @@ def _script(job: Job, fresh: bool, count: int) -> list[str]:
     if fresh and protocol.minimise_steps:
         lines.append(f"minimize 0.0 {_MINIMISED} {protocol.minimise_steps} {10 * protocol.minimise_steps}")
     lines += guard
-    moving = None
+    moving, now = [], None
+    seed = job.random_seed(done * protocol.interval_steps - fresh * protocol.unrecorded_steps)
     for ensemble, steps in [*(protocol.unrecorded if fresh else ()), (protocol.ensemble, 0)]:
-        if ensemble != moving:
-            lines += ["unfix move"] * (moving is not None) + [_move(job, ensemble)]
-            moving = ensemble
+        if ensemble != now:
+            fixes = _move(job, ensemble, seed)
+            lines += [f"unfix {fix.split()[1]}" for fix in moving] + fixes
+            moving, now = fixes, ensemble
         lines += [f"run {steps}"] * (steps > 0)
     return lines + (["reset_timestep 0"] if fresh else []) + _recording(protocol.interval_steps, count)
 
@@ -173,16 +182,22 @@ def _recording(interval: int, count: int) -> list[str]:
     ]
 
 
-def _move(job: Job, ensemble: str) -> str:
-    """The fix that moves the atoms."""
+def _move(job: Job, ensemble: str, seed: np.random.SeedSequence) -> list[str]:
+    """The fixes that move the atoms: ``move`` and, where that does not do it, a heat ``bath``."""
     kelvin = f"{job.protocol.temperature_K:.10g}"
     thermostat = f"temp {kelvin} {kelvin} {THERMOSTAT_PS}"
     if ensemble == "NVE":
-        return "fix move all nve"
+        return ["fix move all nve"]
+    if ensemble == "NVT" and not job.periodic:
+        number = int(seed.generate_state(1)[0] % (2**31 - 1)) + 1
+        return [
+            "fix move all nve",
+            f"fix bath all langevin {kelvin} {kelvin} {1 / FRICTION_PER_PS:g} {number} zero yes",
+        ]
     if ensemble == "NVT":
-        return f"fix move all nvt {thermostat}"
+        return [f"fix move all nvt {thermostat}"]
     bar = f"{job.protocol.pressure_bar:.10g}"
-    return f"fix move all npt {thermostat} iso {bar} {bar} {BAROSTAT_PS}"
+    return [f"fix move all npt {thermostat} iso {bar} {bar} {BAROSTAT_PS}"]
 
 
 def _read(job: Job, work: Path, done: int, count: int) -> list[Sample]:
@@ -222,7 +237,8 @@ def _fault(job: Job, work: Path, failure: DidNotFinish | None) -> Exploded:
     step = int(halted[1]) if halted else max((frame.step for frame in recorded), default=0)
     time_ps = step * job.protocol.timestep_fs / 1000 if "\nRECORDING" in log else None
     fastest = fastest_atoms(recorded[-1].velocities, job.topology) if recorded else ()
-    return Exploded(what, time_ps, fastest)
+    states = [State(frame.positions, frame.velocities, frame.cell, frame.step) for frame in reversed(recorded)]
+    return Exploded(what, time_ps, fastest).at(*states)
 
 
 @functools.cache

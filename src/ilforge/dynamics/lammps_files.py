@@ -20,7 +20,10 @@ _MAX_FORCE = 4  # column of DeePMD's deviation file: step, virial max min mean, 
 
 @dataclass(frozen=True)
 class DumpFrame:
-    """One frame of a dump: positions (unwrapped, from the cell's corner) and cell in Å, velocities in Å/fs."""
+    """One frame of a dump: positions (unwrapped, from the cell's corner) and cell in Å, velocities in Å/fs.
+
+    In a vacuum the cell is zeros, and positions are LAMMPS's own.
+    """
 
     step: int
     positions: np.ndarray
@@ -29,13 +32,18 @@ class DumpFrame:
 
 
 def data_file(job: Job) -> str:
-    """The start of a run: cell, masses, positions, velocities; atom types are the sorted elements."""
+    """The start of a run: cell, masses, positions, velocities; atom types are the sorted elements.
+
+    In a vacuum the cell is only what LAMMPS begins with: its sides follow the atoms (``boundary s s s``).
+    """
     topology = job.topology
     elements = sorted(set(topology.symbols))
     masses = dict(zip(topology.symbols, topology.masses, strict=True))
-    sides = np.diag(job.atoms.cell.array)
+    low, high = np.zeros(3), np.diag(job.cell)
+    if not job.periodic:
+        low, high = job.start_positions.min(axis=0) - 1.0, job.start_positions.max(axis=0) + 1.0
     lines = ["written by ilforge", "", f"{topology.n_atoms} atoms", f"{len(elements)} atom types", ""]
-    lines += [f"0.0 {side:.16g} {axis}lo {axis}hi" for side, axis in zip(sides, "xyz", strict=True)]
+    lines += [f"{a:.16g} {b:.16g} {axis}lo {axis}hi" for a, b, axis in zip(low, high, "xyz", strict=True)]
     lines += ["", "Masses", ""]
     lines += [f"{number} {masses[symbol]:.16g}  # {symbol}" for number, symbol in enumerate(elements, 1)]
     lines += ["", "Atoms # atomic", ""]
@@ -57,6 +65,8 @@ def read_dump(path: Path, n_atoms: int) -> list[DumpFrame]:
         if len(lines) < _HEADER_LINES + n_atoms or not block.endswith("\n"):
             break
         low, high = np.array([line.split()[:2] for line in lines[4:7]], dtype=float).T
+        if "pp" not in lines[3]:
+            low, high = np.zeros(3), np.zeros(3)
         columns = np.array([line.split() for line in lines[_HEADER_LINES:]], dtype=float)
         found.append(DumpFrame(int(lines[0]), columns[:, 1:4] - low, columns[:, 4:7] / _FS_PER_PS, np.diag(high - low)))
     return found

@@ -31,7 +31,7 @@ class State:
     positions, velocities
         ``(n_atoms, 3)``, Å (not wrapped into the cell) and Å/fs.
     cell
-        ``(3, 3)`` Å.
+        ``(3, 3)`` Å; zeros in a vacuum.
     step
         Steps since the recorded run began; random numbers from here on are drawn by the seed and this.
     barostat_momentum
@@ -71,7 +71,7 @@ class Sample:
     positions, velocities
         ``(n_atoms, 3)``, Å (whole molecules, not wrapped into the cell) and Å/fs.
     cell
-        ``(3, 3)`` Å.
+        ``(3, 3)`` Å; zeros in a vacuum.
     potential_energy, kinetic_energy
         eV.
     temperature
@@ -90,8 +90,8 @@ class Sample:
 
     @property
     def volume(self) -> float:
-        """Å^3."""
-        return float(abs(np.linalg.det(self.cell)))
+        """Å^3; not a number in a vacuum."""
+        return float(abs(np.linalg.det(self.cell))) if self.cell.any() else float("nan")
 
 
 class Exploded(Unphysical):
@@ -103,16 +103,24 @@ class Exploded(Unphysical):
         Time since the recorded run began, ps; None while it was still equilibrating.
     atoms
         The atoms that moved most, in words.
+    broken
+        Positions, velocities and cell to look at, where the engine has them: those that broke or, when they are no
+        finite numbers, the last ones that were.
     """
 
-    def __init__(self, what: str, time_ps: float | None, atoms: tuple[str, ...] = ()):
-        self.what, self.time_ps, self.atoms = what, time_ps, atoms
+    def __init__(self, what: str, time_ps: float | None, atoms: tuple[str, ...] = (), broken: State | None = None):
+        self.what, self.time_ps, self.atoms, self.broken = what, time_ps, atoms, broken
         when = "During equilibration" if time_ps is None else f"At {time_ps:.4g} ps"
         which = f" Fastest atoms: {', '.join(atoms)}." if atoms else ""
         super().__init__(f"{when}: {what}.{which}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.what, self.time_ps, self.atoms)
+        return type(self), (self.what, self.time_ps, self.atoms, self.broken)
+
+    def at(self, *states: State) -> Exploded:
+        """The same with the first of these states whose positions are finite, if there is one."""
+        finite = [state for state in states if np.isfinite(state.positions).all()]
+        return type(self)(self.what, self.time_ps, self.atoms, finite[0] if finite else None)
 
 
 def maxwell_boltzmann(masses: np.ndarray, temperature_K: float, rng: np.random.Generator) -> np.ndarray:

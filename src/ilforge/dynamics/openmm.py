@@ -6,6 +6,9 @@ cell. An ion with self-diffusion D feels a friction kT/(mD) from its liquid, abo
 so that the thermostat slows diffusion by less than one percent. NPT adds isotropic Monte Carlo moves of the volume
 that shift whole molecules (Aaqvist et al., Chem. Phys. Lett. 2004, 384, 288). NVE is velocity Verlet in leap-frog
 form. A potential with particles of its own beside the atoms (:mod:`.riders`) brings the integrator for them, too.
+
+The motion of the centre of mass is taken out at every step, and its three degrees of freedom are not counted. Rotation
+of ions in a vacuum is left as it is drawn, from the Maxwell-Boltzmann distribution, and counts like all other motion.
 """
 
 from __future__ import annotations
@@ -85,7 +88,8 @@ class Simulation:
         properties = {"Threads": str(self._job.threads), "DeterministicForces": "true"}
         integrator = self._integrator(int(seeds[0]))
         self._context = openmm.Context(self._system, integrator, platform, properties)
-        self._context.setPeriodicBoxVectors(*(state.cell / ANGSTROM_PER_NM))
+        if self._job.periodic:
+            self._context.setPeriodicBoxVectors(*(state.cell / ANGSTROM_PER_NM))
         self._context.setPositions(self.riders.positions(state) / ANGSTROM_PER_NM)
         held = bool(self._system.getNumConstraints())
         if held:
@@ -122,11 +126,18 @@ class Simulation:
         return State(
             positions,
             velocities,
-            _cell(now),
+            self._cell(now),
             self._step,
             rider_positions=rider_positions,
             rider_velocities=rider_velocities,
         )
+
+    def _cell(self, state: Any) -> np.ndarray:
+        from openmm import unit
+
+        if not self._job.periodic:
+            return np.zeros((3, 3))
+        return np.asarray(state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer)) * ANGSTROM_PER_NM
 
     def minimise(self, max_steps: int) -> None:
         import openmm
@@ -153,7 +164,7 @@ class Simulation:
         return Sample(
             positions=self.riders.split(_positions(now))[0],
             velocities=velocities,
-            cell=_cell(now),
+            cell=self._cell(now),
             potential_energy=now.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL,
             kinetic_energy=kinetic,
             temperature=temperature(kinetic, self.degrees_of_freedom),
@@ -163,7 +174,7 @@ class Simulation:
 def _system(job: Job) -> Any:
     """The potential as a system, with bonds to H held where the protocol wants it or, by default, where it can be."""
     build = job.potential.openmm_system
-    cell, protocol = job.atoms.cell.array, job.protocol
+    cell, protocol = (job.cell if job.periodic else None), job.protocol
     if protocol.hydrogens_held:
         try:
             return build(job.topology, cell, constrain_hydrogens=True, threads=job.threads)
@@ -203,7 +214,7 @@ class _as_ours:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or "box size" not in str(error):
             return
-        side = float(self._job.atoms.cell.lengths().min())
+        side = float(np.diag(self._job.cell).min())
         raise SettingsError(
             f"The box, {side:.2f} Å wide at the start, became smaller than twice the cutoff of the "
             f"{self._job.potential.kind} potential ({error}). Use more ions, or a smaller cutoff."
@@ -221,9 +232,3 @@ def _velocities(state: Any) -> np.ndarray:
 
     nm_per_ps = unit.nanometer / unit.picosecond
     return np.asarray(state.getVelocities(asNumpy=True).value_in_unit(nm_per_ps)) / _NM_PER_PS
-
-
-def _cell(state: Any) -> np.ndarray:
-    from openmm import unit
-
-    return np.asarray(state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer)) * ANGSTROM_PER_NM

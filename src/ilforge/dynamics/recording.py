@@ -77,16 +77,16 @@ class Recorder:
         job, n_atoms = self._job, self._job.topology.n_atoms
         if self._checkpoint_file.is_file():
             self._read_checkpoint()
-            if dcd.count(self._trajectory.trajectory_file, n_atoms) < self.n_frames:
+            if dcd.count(self._trajectory.trajectory_file, n_atoms, job.periodic) < self.n_frames:
                 raise self._damaged(self._trajectory.trajectory_file)
-            dcd.cut(self._trajectory.trajectory_file, n_atoms, self.n_frames)
+            dcd.cut(self._trajectory.trajectory_file, n_atoms, self.n_frames, job.periodic)
             lines = self._trajectory.thermo_file.read_text().splitlines(keepends=True)
             _write_whole(self._trajectory.thermo_file, "".join(lines[: 1 + self.n_frames]).encode())
         else:
-            start = dcd.header(n_atoms, job.protocol.interval_steps, job.protocol.timestep_fs)
+            start = dcd.header(n_atoms, job.protocol.interval_steps, job.protocol.timestep_fs, job.periodic)
             _write_whole(self._trajectory.trajectory_file, start)
             _write_whole(self._trajectory.thermo_file, (",".join(THERMO_COLUMNS) + "\n").encode())
-            pdb = pdb_text(job.topology, job.start_positions, job.atoms.cell.array)
+            pdb = pdb_text(job.topology, job.start_positions, job.cell)
             _write_whole(self._trajectory.topology_file, pdb.encode())
         self._dcd: BinaryIO = open(self._trajectory.trajectory_file, "r+b")  # noqa: SIM115  # closed in close()
         self._dcd.seek(0, os.SEEK_END)
@@ -137,6 +137,8 @@ class Recorder:
         self._dcd.close()
         self._thermo.close()
         self._write_last()
+        if fault is not None and fault.broken is not None:
+            self._write_broken(fault)
         protocol = self._job.protocol
         info = {
             **self._about,
@@ -146,6 +148,7 @@ class Recorder:
             "fault": None if fault is None else _as_json(fault),
             "n_frames": self.n_frames,
             "frame_interval_ps": protocol.frame_interval_ps,
+            "periodic": self._job.periodic,
             "species": list(self._job.topology.species),
             "masses": [float(mass) for mass in self._job.topology.masses],
             "wall_s": round(self._wall_s(), 3),
@@ -168,25 +171,37 @@ class Recorder:
         last, job = self._last, self._job
         if last is None and self._trajectory.last_file.is_file():
             return  # a run that goes on has not recorded anything new yet
-        atoms = Atoms(
-            job.topology.symbols,
-            positions=job.start_positions if last is None else last.positions,
-            cell=job.atoms.cell if last is None else last.cell,
-            pbc=True,
-            info={key: job.atoms.info[key] for key in ("ions", "kind", "parent") if key in job.atoms.info},
-        )
-        if last is not None:
-            atoms.set_velocities(last.velocities * ASE_TIME_IN_FS)
-        frames.write(self._trajectory.last_file, [atoms])
+        if last is None:
+            frames.write(self._trajectory.last_file, [self._frame(job.start_positions, job.cell, None)])
+        else:
+            frames.write(self._trajectory.last_file, [self._frame(last.positions, last.cell, last.velocities)])
+
+    def _write_broken(self, fault: Exploded) -> None:
+        """Write ``broken.xyz``: the frame to look at."""
+        finite = np.isfinite(fault.broken.velocities).all()
+        velocities = fault.broken.velocities if finite else None
+        frame = self._frame(fault.broken.positions, fault.broken.cell, velocities)
+        frame.info["fault"] = str(fault)
+        frames.write(self._trajectory.broken_file, [frame])
+
+    def _frame(self, positions: np.ndarray, cell: np.ndarray, velocities: np.ndarray | None) -> Atoms:
+        job = self._job
+        info = {key: job.atoms.info[key] for key in ("ions", "kind", "parent") if key in job.atoms.info}
+        atoms = Atoms(job.topology.symbols, positions, cell=cell, pbc=job.periodic, info=info)
+        if velocities is not None:
+            atoms.set_velocities(velocities * ASE_TIME_IN_FS)
+        return atoms
 
 
 def pdb_text(topology: Topology, positions: np.ndarray, cell: np.ndarray) -> str:
-    """A PDB file with cell and bonds.
+    """A PDB file with bonds and, unless it is zeros, the cell.
 
     Residue names have room for four letters: longer ion names are cut here and whole in ``run.json``.
     """
-    sides = np.diag(cell)
-    lines = ["CRYST1" + "".join(f"{side:9.3f}" for side in sides) + "  90.00  90.00  90.00 P 1           1"]
+    lines = []
+    if np.any(cell):
+        sides = "".join(f"{side:9.3f}" for side in np.diag(cell))
+        lines.append(f"CRYST1{sides}  90.00  90.00  90.00 P 1           1")
     for index, (x, y, z) in enumerate(positions):
         molecule, symbol, name = topology.molecules[index], topology.symbols[index], topology.names[index]
         column = f"{name:<4}" if len(name) == 4 or len(symbol) == 2 else f" {name:<3}"

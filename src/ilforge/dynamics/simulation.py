@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 from ase import Atoms
 
-from ilforge.dynamics.motion import Exploded, Sample, State, check_motion, maxwell_boltzmann
+from ilforge.dynamics.motion import Exploded, Sample, State, check_motion, fastest_atoms, maxwell_boltzmann
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.errors import DidNotConverge, SettingsError
-from ilforge.liquid.connectivity import whole_molecules
+from ilforge.liquid.connectivity import misfit, whole_molecules
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.potential import Potential
 
@@ -39,14 +39,51 @@ class Job:
                 f"The structure ({self.atoms.get_chemical_formula()}) does not list the atoms of the liquid "
                 f"({len(self.topology.symbols)} atoms, molecule by molecule, in the order of its ions)."
             )
-        cell = self.atoms.cell.array
+        if self.periodic:
+            self._check_box()
+        else:
+            self._check_vacuum()
+        found = misfit(self.atoms.positions, self.cell, self.topology)
+        if found:
+            raise SettingsError(
+                f"The structure does not list its atoms in the order of the liquid: {found}. Atoms go molecule by "
+                "molecule, and within each as `ilforge pack` writes them."
+            )
+
+    def _check_box(self) -> None:
+        cell = self.cell
         if not self.atoms.pbc.all() or np.any(np.abs(cell - np.diag(np.diag(cell))) > 1e-8):
-            raise SettingsError("MD needs a box periodic in three directions with right angles.")
+            raise SettingsError("MD needs a box periodic in three directions with right angles, or none at all.")
+        net = sum(self.topology.charges)
+        if net:
+            raise SettingsError(
+                f"The ions in the box have a net charge of {net:+d}, and a periodic box of them has no finite energy. "
+                "For ions in a vacuum leave cell and periodicity out of the structure."
+            )
+
+    def _check_vacuum(self) -> None:
+        if self.protocol.ensemble == "NPT":
+            raise SettingsError(
+                "ensemble = NPT: ions in a vacuum have neither volume nor pressure. Use NVT or NVE, or give a "
+                "structure with a periodic box."
+            )
+        if self.topology.n_atoms < 2:
+            raise SettingsError("A single atom in a vacuum feels no force: there is no motion to run.")
+
+    @property
+    def periodic(self) -> bool:
+        """Whether there is a box; else the ions are in a vacuum."""
+        return bool(self.atoms.pbc.any())
+
+    @property
+    def cell(self) -> np.ndarray:
+        """The box of the start, ``(3, 3)`` Å; zeros in a vacuum."""
+        return self.atoms.cell.array if self.periodic else np.zeros((3, 3))
 
     @property
     def start_positions(self) -> np.ndarray:
         """Positions of the start with whole molecules, ``(n_atoms, 3)`` Å."""
-        return whole_molecules(self.atoms.positions, self.atoms.cell.array, self.topology)
+        return whole_molecules(self.atoms.positions, self.cell, self.topology)
 
     @property
     def start_velocities(self) -> np.ndarray:
@@ -120,7 +157,7 @@ def record(make: Maker, job: Job, state: State | None) -> Iterator[tuple[Sample 
 
 def minimised(simulation: Simulation, job: Job, max_steps: int) -> State:
     """The start of a job after at most this many steps of energy minimisation, at rest."""
-    start = State(job.start_positions, np.zeros((job.topology.n_atoms, 3)), job.atoms.cell.array)
+    start = State(job.start_positions, np.zeros((job.topology.n_atoms, 3)), job.cell)
     if max_steps == 0:
         return start
     simulation.restore(start)
@@ -162,21 +199,41 @@ def _advance(simulation: Simulation, job: Job, step: int, steps: int) -> Sample:
             job.time_ps(at),
         )
 
-    end = step + steps
+    def broken(what: str) -> Exploded:
+        return Exploded(what, job.time_ps(step), fastest_atoms(simulation.velocities(), job.topology))
+
+    end, last = step + steps, simulation.state()
     try:
         while step < end:
             size = min(_CHECK_STEPS, end - step)
             simulation.step(size)
             step += size
             look(step)
+            last = simulation.state()
         sample = simulation.sample()
         if not np.isfinite(sample.potential_energy):
-            raise Exploded("the potential energy is no finite number any more", job.time_ps(step))
+            raise broken("the potential energy is no finite number any more")
         return sample
-    except (Exploded, SettingsError):
+    except SettingsError:
         raise
+    except Exploded as error:
+        raise _with_frame(error, simulation.state(), last, job) from None
     except DidNotConverge as error:
-        raise Exploded(f"the potential gave no energy ({error})", job.time_ps(step)) from error
+        found = broken(f"the potential gave no energy ({error})")
+        raise _with_frame(found, simulation.state(), last, job) from error
     except Exception:
-        look(step)  # a program that fails on atoms flying apart is not to blame
+        try:
+            look(step)  # a program that fails on atoms flying apart is not to blame
+        except Exploded as error:
+            raise _with_frame(error, simulation.state(), last, job) from None
         raise
+
+
+def _with_frame(error: Exploded, now: State, last: State, job: Job) -> Exploded:
+    """The error with a frame to look at, and with atoms that tell something.
+
+    One atom that is nowhere takes all others with it within a step: then those that were fastest before are named.
+    """
+    if not np.isfinite(now.velocities).any():
+        error = Exploded(error.what, error.time_ps, fastest_atoms(last.velocities, job.topology))
+    return error.at(now, last)

@@ -35,10 +35,12 @@ class Trajectory:
                         position is a periodic image of the real one in the cell of its frame; to
                         follow diffusion in an NPT run, unwrap by displacements instead
     ``thermo.csv``      one line a frame: the columns of :data:`THERMO_COLUMNS`, of which the last
-                        is NaN except in a run with a committee
+                        is NaN except in a run with a committee, the volume for ions in a vacuum
     ``run.json``        protocol, engine and version, potential, ions in order, time step of frames,
                         and ``fault``: null, or when and how the motion exploded
     ``last.xyz``        last frame with full precision and momenta (extended XYZ), to go on from
+    ``broken.xyz``      only after an explosion: the frame in which it was noticed or, where positions were no
+                        finite numbers any more, the last one before
     ==================  ==========================================================================
     """
 
@@ -63,6 +65,10 @@ class Trajectory:
     @property
     def last_file(self) -> Path:
         return self.directory / "last.xyz"
+
+    @property
+    def broken_file(self) -> Path:
+        return self.directory / "broken.xyz"
 
     def info(self) -> dict[str, Any]:
         """What ``run.json`` says.

@@ -56,6 +56,8 @@ def evaluate(
     """
     bare = _bare(frame)
     composition = liquid.label if liquid is not None else str(bare.info.get("ions", ""))
+    if liquid is None and composition:
+        liquid = Liquid.of_frame(bare)
     potential, calculator = _calculator(spec, composition, liquid, threads)
     started = time.perf_counter()
     try:
@@ -91,8 +93,6 @@ def _calculator(
     if key in _warm:
         _warm.move_to_end(key)
         return _warm[key]
-    if liquid is None and composition:
-        liquid = Liquid.from_label(composition)
     potential = potentials.create(spec)
     _warm[key] = (potential, potential.calculator(liquid.topology if liquid else None, threads))
     if len(_warm) > _KEPT_WARM:

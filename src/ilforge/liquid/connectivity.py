@@ -9,6 +9,8 @@ from ilforge.liquid.topology import Topology
 
 NEVER_BONDED = ("Li", "Na", "K", "Rb", "Cs", "Be", "Mg", "Ca", "Sr", "Ba")
 """Elements that occur only as monatomic cations here: close to their anions, but not bonded to them."""
+_STRETCHED = 2.0  # times the covalent bond length: not these bonds
+_FEW = 0.1  # of all bonds
 _NAMED = 2  # bonds of each sort named in a message; a box that fell apart would fill pages
 
 
@@ -106,7 +108,7 @@ def whole_molecules(positions: np.ndarray, cell: np.ndarray, topology: Topology)
         ``(..., n_atoms, 3)`` Å: one frame or many.
     cell
         ``(3, 3)``, or ``(..., 3, 3)`` with one cell per frame; rows are cell vectors, Å. Bonds must be
-        shorter than half the smallest height.
+        shorter than half the smallest height. Zeros in a vacuum, where molecules are whole as they are.
 
     Returns
     -------
@@ -115,12 +117,47 @@ def whole_molecules(positions: np.ndarray, cell: np.ndarray, topology: Topology)
     """
     whole = np.array(positions, dtype=float)
     cell = np.asarray(cell, dtype=float)
+    if not cell.any():
+        return whole
     inverse = np.linalg.inv(cell)
     for parents, children in topology.bond_tree:
         step = whole[..., children, :] - whole[..., parents, :]
         images = np.rint(step @ inverse)
         whole[..., children, :] = whole[..., parents, :] + step - images @ cell
     return whole
+
+
+def nearest_images(vectors: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Vectors ``(n, 3)`` between atoms, each to the image that is nearest along the cell's axes, Å.
+
+    ``cell`` is ``(3, 3)``; zeros in a vacuum, where there is only one.
+    """
+    if not np.any(cell):
+        return vectors
+    return vectors - np.rint(vectors @ np.linalg.inv(cell)) @ cell
+
+
+def misfit(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> str | None:
+    """How positions contradict the bonds of the topology, in words; None when they may well belong together.
+
+    Bonds may be stretched or cut by the boundary; it takes a tenth of them longer than twice the sum of covalent
+    radii: then atoms are listed in another order, or these are other molecules.
+    """
+    from ase.data import atomic_numbers, covalent_radii
+
+    if len(topology.bonds) == 0:
+        return None
+    i, j = topology.bonds.T
+    length = np.linalg.norm(nearest_images(positions[j] - positions[i], cell), axis=1)
+    radii = covalent_radii[[atomic_numbers[symbol] for symbol in topology.symbols]]
+    wrong = np.flatnonzero(length > _STRETCHED * (radii[i] + radii[j]))
+    if len(wrong) <= _FEW * len(length):
+        return None
+    worst = wrong[np.argmax(length[wrong])]
+    return (
+        f"{len(wrong)} of {len(length)} bonds are no bonds, such as {topology.describe(int(i[worst]))} to "
+        f"{topology.describe(int(j[worst]))} with {length[worst]:.1f} Å"
+    )
 
 
 def centres_of_mass(whole: np.ndarray, topology: Topology) -> np.ndarray:

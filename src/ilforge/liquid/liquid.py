@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.ions import Ion, get_ion
@@ -15,10 +16,15 @@ from ilforge.liquid.topology import Topology
 from ilforge.study.settings import IonSettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
+if TYPE_CHECKING:
+    from ase import Atoms
+
 
 @dataclass(frozen=True)
 class Liquid:
-    """Numbers of ions whose charges add up to zero. Make one with :meth:`of` or :meth:`from_label`.
+    """Numbers of ions. Make one with :meth:`of`, :meth:`from_label` or :meth:`of_frame`.
+
+    Charges add up to zero, except where it is said that these are ions in a vacuum.
 
     Attributes
     ----------
@@ -34,6 +40,7 @@ class Liquid:
         counts: Mapping[str, int],
         define: Mapping[str, IonSettings] | None = None,
         base: Path | None = None,
+        vacuum: bool = False,
     ) -> Liquid:
         """The liquid with these counts of named ions, in this order.
 
@@ -43,6 +50,8 @@ class Liquid:
             Name (or alias) of each ion and how many there are.
         define, base
             The study's own ions, and the directory their files are relative to.
+        vacuum
+            No liquid, but ions in a vacuum: a single one, or any others, whatever their charge.
 
         Raises
         ------
@@ -59,12 +68,17 @@ class Liquid:
             if ion in ions:
                 raise SettingsError(f"liquid.ions: {name} is {ion.name}, listed already: add them up.")
             ions[ion] = count
-        _refuse_charged(ions)
+        if not vacuum:
+            _refuse_charged(ions)
         return cls(tuple(ions.items()))
 
     @classmethod
     def from_label(
-        cls, label: str, define: Mapping[str, IonSettings] | None = None, base: Path | None = None
+        cls,
+        label: str,
+        define: Mapping[str, IonSettings] | None = None,
+        base: Path | None = None,
+        vacuum: bool = False,
     ) -> Liquid:
         """The liquid a frame's ``ions`` string stands for: ``"2 PYR14, 2 BF4"``."""
         counts: dict[str, int] = {}
@@ -73,7 +87,14 @@ class Liquid:
             if match is None or match[2] in counts:
                 raise SettingsError(f'ions = "{label}" does not look like "2 PYR14, 2 BF4".')
             counts[match[2]] = int(match[1])
-        return cls.of(counts, define, base)
+        return cls.of(counts, define, base, vacuum)
+
+    @classmethod
+    def of_frame(
+        cls, frame: Atoms, define: Mapping[str, IonSettings] | None = None, base: Path | None = None
+    ) -> Liquid:
+        """What a frame holds by its ``ions``; a frame without periodicity is one of ions in a vacuum."""
+        return cls.from_label(frame.info.get("ions", ""), define, base, vacuum=not frame.pbc.any())
 
     @property
     def label(self) -> str:

@@ -127,8 +127,18 @@ class Clp:
         title = "CL&P: " + ", ".join(f"{topology.species.count(name)} {name}" for name in species)
         return gromacs_topology.topology_text(topology, assign(topology, self.ions), title)
 
-    def gromacs_options(self, cell: np.ndarray) -> dict[str, str]:
-        """Non-bonded options of GROMACS's ``.mdp`` file; ``cell`` is ``(3, 3)`` in Å."""
+    def gromacs_options(self, cell: np.ndarray, all_pairs_within_A: float | None = None) -> dict[str, str]:
+        """Non-bonded options of GROMACS's ``.mdp`` file.
+
+        Parameters
+        ----------
+        cell
+            ``(3, 3)`` in Å.
+        all_pairs_within_A
+            For ions in a vacuum: a distance, Å, that no two atoms exceed, and no atom and image fall below.
+        """
+        if all_pairs_within_A is not None:
+            return gromacs_topology.vacuum_options(all_pairs_within_A)
         check_cutoff("CL&P", self.cutoff_A, np.asarray(cell, dtype=float))
         return gromacs_topology.nonbonded_options(self.cutoff_A, SWITCH, self.ewald_tolerance)
 

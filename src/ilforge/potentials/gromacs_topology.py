@@ -16,6 +16,10 @@ from ilforge.potentials.clp_parameters import Terms
 from ilforge.potentials.typed_terms import atom_types, number
 from ilforge.units import ANGSTROM_PER_NM
 
+_MESH_NM_PER_NM = 0.12
+"""Spacing of Ewald's mesh for a cutoff of 1 nm. A shorter cutoff has a sharper splitting for the same error, and with
+it needs a finer mesh: at 0.46 nm and 0.12 nm the total energy drifts by 4e-3 kJ/mol/ps per degree of freedom."""
+
 _HEADER = """; written by ilforge: nm, kJ/mol, degrees
 [ defaults ]
 ; nbfunc  comb-rule  gen-pairs  fudgeLJ  fudgeQQ
@@ -59,13 +63,36 @@ def nonbonded_options(cutoff_A: float, switch: float, ewald_tolerance: float) ->
         "coulomb-modifier": "None",
         "rcoulomb": f"{cutoff_nm:.8g}",
         "ewald-rtol": f"{ewald_tolerance:g}",
-        "fourierspacing": "0.12",
+        "fourierspacing": f"{_MESH_NM_PER_NM * min(1.0, cutoff_nm):.8g}",
         "pme-order": "4",
         "vdwtype": "Cut-off",
         "vdw-modifier": "Potential-switch",
         "rvdw-switch": f"{switch * cutoff_nm:.8g}",
         "rvdw": f"{cutoff_nm:.8g}",
         "DispCorr": "AllEnerPres",
+    }
+
+
+def vacuum_options(cutoff_A: float) -> dict[str, str]:
+    """The same for ions in a vacuum: pairs interact in full, and all of them do.
+
+    Without a modifier GROMACS shifts neither the Coulomb energy (as it would by q q'/r_c, for excluded pairs and for
+    each charge with itself, too) nor the Lennard-Jones one. Its pair list takes no buffer, because no atom may ever be
+    near the cutoff.
+    """
+    cutoff_nm = f"{cutoff_A / ANGSTROM_PER_NM:.8g}"
+    return {
+        "cutoff-scheme": "Verlet",
+        "verlet-buffer-tolerance": "-1",
+        "rlist": cutoff_nm,
+        "coulombtype": "Cut-off",
+        "coulomb-modifier": "None",
+        "epsilon-rf": "1",
+        "rcoulomb": cutoff_nm,
+        "vdwtype": "Cut-off",
+        "vdw-modifier": "None",
+        "rvdw": cutoff_nm,
+        "DispCorr": "no",
     }
 
 

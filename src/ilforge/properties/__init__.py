@@ -76,9 +76,14 @@ def measure(
     settings = settings or AnalysisSettings()
     chosen = {name: create(name, settings) for name in dict.fromkeys(names or settings.properties)}
     source = source_of(trajectory, topology, frame_interval_ps, temperature_K)
-    for observer in chosen.values():
+    asked = {name: one for name, one in chosen.items() if source.system.periodic or not one.needs_cell}
+    for observer in asked.values():
         observer.begin(source.system)
-    for snapshot in source.snapshots():
-        for observer in chosen.values():
+    for snapshot in source.snapshots() if asked else ():
+        for observer in asked.values():
             observer.observe(snapshot)
-    return {name: observer.measurement() for name, observer in chosen.items()}
+    return {name: one.measurement() if name in asked else _not_in_vacuum(name, one) for name, one in chosen.items()}
+
+
+def _not_in_vacuum(name: str, observer: Property) -> Measurement:
+    return Measurement(notes=[f"{name} is not measured for ions in a vacuum: {observer.needs_cell}."])

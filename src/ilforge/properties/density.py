@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from ilforge.properties.property import Measurement, Snapshot, System
@@ -26,6 +28,8 @@ class Density:
     J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (2016); J. D. Chodera et al., J. Chem. Theory Comput. 3, 26
     (2007).
     """
+
+    needs_cell: ClassVar[str] = "without a box there is no volume"
 
     def __init__(self, settings: DensitySettings):
         self._settings = settings

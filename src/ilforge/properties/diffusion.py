@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -53,6 +54,8 @@ class Diffusion:
     fit: J. T. Bullerjahn, S. von Bülow, G. Hummer, J. Chem. Phys. 153, 024116 (2020); A. R. McCluskey, S. W.
     Coles, B. J. Morgan, J. Chem. Theory Comput. 21, 79 (2025).
     """
+
+    needs_cell: ClassVar[str] = "ions do not diffuse without a liquid around them"
 
     def __init__(self, settings: DiffusionSettings):
         self._settings = settings

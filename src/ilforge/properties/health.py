@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
+from ilforge.liquid.connectivity import nearest_images
 from ilforge.properties.kernels.pairs import wrap
 from ilforge.properties.kernels.voids import clearance_function, empty_fraction, largest_void
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
@@ -37,9 +40,13 @@ class Health:
         Mean temperature against the set one; mean potential energy per atom in the last third of the run
         against the first. Either counts only beyond three standard errors.
 
+    Ions in a vacuum have neither cavities nor a box to fill: the rest holds for them.
+
     Radii: covalent of B. Cordero et al., Dalton Trans. 2008, 2832; van der Waals of S. Alvarez, Dalton Trans.
     42, 8617 (2013).
     """
+
+    needs_cell: ClassVar[str] = ""
 
     def __init__(self, settings: HealthSettings):
         self._settings = settings
@@ -73,10 +80,13 @@ class Health:
         self._n_broken += bool(len(broken))
         if self._fragments is None and (len(broken) or snapshot.index in self._sampled):
             self._compare_bonds(snapshot, broken)
-        if snapshot.index in self._sampled:
+        if snapshot.index in self._sampled and self._system.periodic:
             self._look_for_space(snapshot)
 
     def measurement(self) -> Measurement:
+        if not self._voids:
+            verdicts = [self._engine_verdict(), self._bond_verdict()]
+            return Measurement(verdicts=[*verdicts, *self._temperature_verdict(), *self._energy_verdict()])
         largest, frame, _ = max(self._voids)
         n = len(self._voids)
         estimates = [("largest_cavity_radius", None, Estimate(largest, _RESOLUTION_A, n, "Å"))]
@@ -93,8 +103,7 @@ class Health:
     def _broken_bonds(self, snapshot: Snapshot) -> np.ndarray:
         """Bonds of the topology that are too long, ``(n_broken, 2)``."""
         bonds = self._system.topology.bonds
-        apart = snapshot.positions[bonds[:, 1]] - snapshot.positions[bonds[:, 0]]
-        apart = apart - np.rint(apart @ np.linalg.inv(snapshot.cell)) @ snapshot.cell
+        apart = nearest_images(snapshot.positions[bonds[:, 1]] - snapshot.positions[bonds[:, 0]], snapshot.cell)
         return bonds[np.einsum("ij,ij->i", apart, apart) > self._longest_bonds**2]
 
     def _compare_bonds(self, snapshot: Snapshot, broken: np.ndarray) -> None:
@@ -103,7 +112,7 @@ class Health:
         from ilforge.liquid.connectivity import fragmentation
 
         topology = self._system.topology
-        atoms = Atoms(topology.symbols, snapshot.positions, cell=snapshot.cell, pbc=True)
+        atoms = Atoms(topology.symbols, snapshot.positions, cell=snapshot.cell, pbc=self._system.periodic)
         found = fragmentation(atoms, topology, self._settings.bond_factor)
         if found is not None:
             concerned = tuple(int(atom) for atom in np.unique(broken))
@@ -122,8 +131,7 @@ class Health:
 
     def _around(self, snapshot: Snapshot, centre: np.ndarray) -> tuple[int, ...]:
         """The four atoms whose surfaces hold the void."""
-        apart = snapshot.positions - centre
-        apart = apart - np.rint(apart @ np.linalg.inv(snapshot.cell)) @ snapshot.cell
+        apart = nearest_images(snapshot.positions - centre, snapshot.cell)
         clearance = np.linalg.norm(apart, axis=1) - self._surface_radii
         return tuple(int(atom) for atom in np.sort(np.argsort(clearance, kind="stable")[:4]))
 

@@ -32,6 +32,8 @@ class System:
         ``"NVE"``, ``"NVT"``, ``"NPT"``, or None where not known.
     fault
         Why the engine ended the run early, or None.
+    periodic
+        False for ions in a vacuum.
     """
 
     topology: Topology
@@ -41,6 +43,7 @@ class System:
     pressure_bar: float | None = None
     ensemble: Literal["NVE", "NVT", "NPT"] | None = None
     fault: str | None = None
+    periodic: bool = True
 
     @cached_property
     def ions(self) -> dict[str, np.ndarray]:
@@ -62,7 +65,7 @@ class Snapshot:
     positions
         ``(n_atoms, 3)`` in Å, as in the file: wrapped or not.
     cell
-        ``(3, 3)`` in Å, lattice vectors as rows.
+        ``(3, 3)`` in Å, lattice vectors as rows; zeros in a vacuum.
     temperature_K, potential_energy_eV
         Instantaneous values, where known.
     """
@@ -182,7 +185,14 @@ class Property(Protocol):
     It is made from its own part of the analysis settings, and then called in this order: ``begin`` once,
     ``observe`` for each frame in time order, ``measurement`` once. It changes no snapshot, holds no reference
     to one, and does not care how molecules were wrapped or where the origin is.
+
+    Attributes
+    ----------
+    needs_cell
+        Why it means nothing for ions in a vacuum, which it is then not asked about; empty where it does.
     """
+
+    needs_cell: str
 
     def begin(self, system: System) -> None:
         """Get ready for the frames of one trajectory."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
+from typing import ClassVar
 
 import numpy as np
 
@@ -48,6 +49,8 @@ class Rdf:
 
     M. P. Allen and D. J. Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), section 8.2.
     """
+
+    needs_cell: ClassVar[str] = "g(r) compares with the mean density of a box"
 
     def __init__(self, settings: RdfSettings):
         self._settings = settings

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from MDAnalysis import Universe
 
 _UNEVEN = 0.01  # of the frame interval
-_STRETCHED = 2.0  # times the covalent bond length: not these bonds
-_FEW = 0.1  # of all bonds
 
 
 @dataclass(frozen=True)
@@ -135,6 +133,7 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
         protocol["pressure_bar"] if protocol["ensemble"] == "NPT" else None,
         protocol["ensemble"],
         None if fault is None else fault["message"],
+        info.get("periodic", True),
     )
     thermo = trajectory.thermo() if info["n_frames"] else {}
     return Source(
@@ -157,9 +156,11 @@ def _from_frames(frames: list[Atoms], given: _Given) -> Source:
     if not frames:
         raise SettingsError("There are no frames to measure.")
     topology = given.topology or _topology_of_frame(frames[0])
+    periodic = bool(frames[0].pbc.any())
     if given.frame_interval_ps is None and len(frames) > 1:
         raise SettingsError("Frames carry no times: give the time between them (--frame-interval, in ps).")
-    system = System(topology, len(frames), given.frame_interval_ps or 1.0, given.temperature_K)
+    interval = given.frame_interval_ps or 1.0
+    system = System(topology, len(frames), interval, given.temperature_K, periodic=periodic)
 
     def snapshots() -> Iterator[Snapshot]:
         for index, frame in enumerate(frames):
@@ -178,7 +179,7 @@ def _topology_of_frame(frame: Atoms) -> Topology:
             "The frames do not say which ions they hold: give a topology with bonds, or frames with an info entry "
             'ions="2 PYR14, 2 BF4", atoms listed ion by ion in that order.'
         )
-    return Liquid.from_label(label).topology
+    return Liquid.of_frame(frame).topology
 
 
 def _topology_for(universe: Universe, given: _Given) -> tuple[Topology, np.ndarray | None]:
@@ -241,7 +242,9 @@ def _snapshot(
     potential_energy_eV: float | None = None,
 ) -> Snapshot:
     """One frame, checked: a cell with a volume, finite positions, and bonds that are bonds."""
-    if cell is None or abs(np.linalg.det(cell)) < 1.0:
+    if not system.periodic:
+        cell = np.zeros((3, 3))
+    elif cell is None or abs(np.linalg.det(cell)) < 1.0:
         raise SettingsError(
             f"Frame {index} has no periodic cell. Give a trajectory that carries it (xtc, trr, dcd, extended XYZ), "
             "or set it: universe.trajectory.add_transformations(MDAnalysis.transformations.boxdimensions."
@@ -258,23 +261,13 @@ def _snapshot(
 
 
 def _check_bonds(first: Snapshot) -> None:
-    from ase.data import atomic_numbers, covalent_radii
+    from ilforge.liquid.connectivity import misfit
 
-    topology = first.system.topology
-    if len(topology.bonds) == 0:
-        return
-    i, j = topology.bonds.T
-    apart = first.positions[j] - first.positions[i]
-    apart -= np.rint(apart @ np.linalg.inv(first.cell)) @ first.cell
-    length = np.linalg.norm(apart, axis=1)
-    radii = covalent_radii[[atomic_numbers[symbol] for symbol in topology.symbols]]
-    wrong = np.flatnonzero(length > _STRETCHED * (radii[i] + radii[j]))
-    if len(wrong) > _FEW * len(length):
-        worst = wrong[np.argmax(length[wrong])]
+    found = misfit(first.positions, first.cell, first.system.topology)
+    if found:
         raise SettingsError(
-            f"The topology does not fit the trajectory: in the first frame {len(wrong)} of {len(length)} bonds are "
-            f"no bonds, such as {topology.describe(int(i[worst]))} to {topology.describe(int(j[worst]))} with "
-            f"{length[worst]:.1f} Å. Give the topology this trajectory was made with, atoms in the same order."
+            f"The topology does not fit the trajectory: in the first frame {found}. Give the topology this trajectory "
+            "was made with, atoms in the same order."
         )
 
 

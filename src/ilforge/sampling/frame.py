@@ -33,5 +33,5 @@ def make_frame(
         "parent": box.info.get("parent") or frames.digest(box)[:12],
         **more,
     }
-    atoms = Atoms(liquid.topology.symbols, positions=positions, cell=cell, pbc=True, info=info)
+    atoms = Atoms(liquid.topology.symbols, positions=positions, cell=cell, pbc=box.pbc.any(), info=info)
     return frames.quantize(atoms)

@@ -1,0 +1,54 @@
+"""Ions in a vacuum: the structure of one ion, or of a few in touch, without a box."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from scipy.spatial.distance import cdist
+from scipy.spatial.transform import Rotation
+
+from ilforge import frames
+from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.packing import atomic_radii
+from ilforge.liquid.structures import conformers
+
+_STEP = 0.1  # Å, of an ion on its way to the others
+_TOUCH = 2.0  # Å, smallest distance between two ions, as in a packed box
+
+
+def in_vacuum(ions: Liquid, seed: int) -> Atoms:
+    """Ions without periodicity, around the origin: the first one there, each further one in touch with those before.
+
+    Every ion comes in a random conformer and orientation, from a random direction, and stops where its atoms begin to
+    be closer to others than the sum of their :func:`~ilforge.liquid.packing.atomic_radii`, 2 Å for most. Positions
+    have 1e-6 Å resolution; the same arguments give the same structure.
+
+    Parameters
+    ----------
+    ions
+        ``Liquid.of({"PYR14": 1}, vacuum=True)``: they may have a net charge.
+    """
+    rng = np.random.default_rng(seed)
+    placed, radii = np.empty((0, 3)), atomic_radii(ions.topology.symbols, _TOUCH)
+    for ion, count in ions.ions:
+        shapes = conformers(ion, count, int(rng.integers(2**31 - 1)))
+        for copy in range(count):
+            shape = shapes[copy % len(shapes)] @ Rotation.random(random_state=rng).as_matrix().T
+            placed = np.concatenate([placed, shape + _approach(placed, shape, radii, rng)])
+    atoms = Atoms(ions.topology.symbols, placed - placed.mean(axis=0), info={"ions": ions.label})
+    return frames.quantize(atoms)
+
+
+def _approach(placed: np.ndarray, shape: np.ndarray, radii: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Where an ion that comes towards the centre of those before touches them, ``(3,)`` Å."""
+    direction = rng.normal(size=3)
+    direction /= np.linalg.norm(direction)
+    if not len(placed):
+        return np.zeros(3)
+    centre, n = placed.mean(axis=0), len(placed)
+    least = radii[:n, None] + radii[None, n : n + len(shape)]
+    extent = np.linalg.norm(placed - centre, axis=1).max() + np.linalg.norm(shape, axis=1).max()
+    distance = float(extent + least.max())
+    while np.all(cdist(placed, shape + centre + (distance - _STEP) * direction) >= least):
+        distance -= _STEP
+    return centre + distance * direction
