@@ -11,14 +11,15 @@ import pytest
 from ilforge import frames
 from ilforge.dynamics import ENGINES, Trajectory
 from ilforge.errors import SettingsError
-from support import md
+from support import exp6, md
 
 PROGRAMS = {"lammps": "lmp", "gromacs": "gmx"}
 FILES = {"topology.pdb", "trajectory.dcd", "thermo.csv", "run.json", "last.xyz"}
 
 
-# an engine, and a potential that it can run: Drude particles are to make no difference to what is promised here
-CASES = [*((name, "deepmd" if name == "lammps" else "clp") for name in ENGINES), ("openmm", "clpol")]
+# an engine, and a potential that it can run: neither Drude particles nor multiple time steps are to make a difference
+# to what is promised here
+CASES = [*((name, "deepmd" if name == "lammps" else "clp") for name in ENGINES), ("openmm", "clpol"), ("openmm", "exp6")]
 
 
 @pytest.fixture(
@@ -44,7 +45,7 @@ def spec(case, request):
         return md.deepmd(request.getfixturevalue("tiny_deepmd_model"))
     if case[0] == "gromacs":
         return md.WIDE_CLP
-    return {"clp": md.CLP, "clpol": md.CLPOL}[case[1]]
+    return {"clp": md.CLP, "clpol": md.CLPOL, "exp6": exp6.SPEC}[case[1]]
 
 
 @pytest.fixture(scope="module")

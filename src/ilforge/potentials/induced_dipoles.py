@@ -17,9 +17,8 @@ and, if asked for, charges and dipoles by :math:`\\lambda_3`. Ewald's sum over c
 Newsletter 1998, 46, 18; surrounded by a conductor. Dipoles are found by conjugate gradients, from alpha E^0 in every
 frame, so that no frame remembers an earlier one.
 
-OpenMM's AmoebaMultipoleForce was tried on paper and rejected: it damps the charge of every polarizable site, lets all
-dipoles interact whatever bonds are between them, and has no weight but 0 and 1 for a charge and a dipole three bonds
-apart.
+OpenMM's AmoebaMultipoleForce cannot take this seat: it damps the charge of every polarizable site towards dipoles, has
+no weights between dipoles close in bonds, and none of 0.8 for a charge and a dipole three bonds apart.
 """
 
 from __future__ import annotations
