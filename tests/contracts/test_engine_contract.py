@@ -19,7 +19,11 @@ FILES = {"topology.pdb", "trajectory.dcd", "thermo.csv", "run.json", "last.xyz"}
 
 # an engine, and a potential that it can run: neither Drude particles nor multiple time steps are to make a difference
 # to what is promised here
-CASES = [*((name, "deepmd" if name == "lammps" else "clp") for name in ENGINES), ("openmm", "clpol"), ("openmm", "exp6")]
+CASES = [
+    *((name, "deepmd" if name == "lammps" else "clp") for name in ENGINES),
+    ("openmm", "clpol"),
+    ("openmm", "exp6"),
+]
 
 
 @pytest.fixture(

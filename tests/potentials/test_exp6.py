@@ -209,7 +209,9 @@ def test_polarization_catastrophe_is_stated():
 
 
 def test_a_catastrophe_in_a_frame_is_a_frame_without_a_label(one_pair, topology_of, tmp_path):
-    path = exp6.changed(tmp_path, {"thole_a = 0.2": "thole_a = 1e6", "polarizability_A3 = 0.323": "polarizability_A3 = 20.0"})
+    path = exp6.changed(
+        tmp_path, {"thole_a = 0.2": "thole_a = 1e6", "polarizability_A3 = 0.323": "polarizability_A3 = 20.0"}
+    )
     with pytest.raises(DidNotConverge, match="polarization catastrophe"):
         Exp6(path, 4.0).calculator(topology_of(one_pair)).get_potential_energy(one_pair)
 
@@ -257,6 +259,28 @@ def test_other_refusals(two_pairs, topology_of, tmp_path):
         Exp6(exp6.DEMONSTRATION).calculator()
 
 
+def test_the_example_of_the_documentation_is_a_parameter_file(tmp_path):
+    page = (exp6.DEMONSTRATION.parents[2] / "docs/polarizable-force-field.md").read_text("utf-8")
+    (example,) = [block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "[types]" in block]
+    path = tmp_path / "example.toml"
+    path.write_text(example, "utf-8")
+    terms = Exp6(path).terms(Liquid.of({"Li": 2, "BF4": 2}).topology)
+    assert len(terms.lone_pairs) == 8
+    assert terms.sites.charges.sum() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_every_key_is_documented():
+    """What the page says of keys and defaults is what the program has."""
+    from ilforge.potentials import exp6_file
+
+    page = (exp6.DEMONSTRATION.parents[2] / "docs/polarizable-force-field.md").read_text("utf-8")
+    for name in ("PairTerms", "AtomType", "LonePair", "IonTerms", "Bond", "Bend", "Torsion", "OutOfPlane", "Near"):
+        for key in getattr(exp6_file, name).model_fields:
+            assert re.search(rf"[`.]{key}`", page), key
+    for key in (*exp6_file.Polarization.model_fields, "title", "combining", "D_kJ_mol"):
+        assert re.search(rf"[`.]{key}`", page), key
+
+
 def test_explicit_pairs_need_no_rule(tmp_path, one_pair, topology_of):
     """The rule's numbers written out pair by pair are the same force field."""
     kinds, rows = ("N4", "C1", "C2", "CS", "CT", "H1", "HC", "B", "FB"), []
@@ -283,11 +307,11 @@ def test_the_title_is_no_part_of_what_it_is(tmp_path):
 
 def test_out_of_plane_bends_against_geometry(tmp_path):
     """C2 of imidazolium: the angle between its H and the plane of the N."""
+    import openmm
+
     from ilforge.potentials.exp6_file import OutOfPlane
     from ilforge.potentials.exp6_forces import _out_of_plane_force
     from ilforge.potentials.exp6_terms import Exp6Terms
-
-    import openmm
 
     x = np.array([[0.0, 0.0, 0.0], [1.0, 0.1, 0.4], [-0.5, 1.0, 0.1], [-0.6, -0.9, 0.0]])
     fields = dict.fromkeys(Exp6Terms.__dataclass_fields__)

@@ -66,7 +66,9 @@ def test_a_force_field_of_the_users_own_numbers(study, tmp_path):
 
 def test_md_with_it_needs_its_file(study, tmp_path):
     path = studies.smallest(tmp_path)
-    path.write_text(path.read_text() + '\n[[md]]\nname = "polarizable"\nensemble = "NVT"\npotentials = ["exp6"]\nlength_ps = 0.1\n')
+    path.write_text(
+        path.read_text() + '\n[[md]]\nname = "polarizable"\nensemble = "NVT"\npotentials = ["exp6"]\nlength_ps = 0.1\n'
+    )
     with pytest.raises(SettingsError, match="md polarizable: exp6 needs one parameter file .* none is given"):
         make_plan(load_study(path))
     file = exp6.changed(tmp_path, {})

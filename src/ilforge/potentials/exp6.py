@@ -126,7 +126,7 @@ class Exp6:
         """
         if constrain_hydrogens:
             raise SettingsError(
-                "An exp-6 force field moves bonds with a step of their own, at most 0.5 fs: it does not hold bonds to H."
+                "An exp-6 force field does not hold bonds to H: it moves bonds with a step of their own, 0.5 fs or less."
             )
         cell = None if cell is None else box_vectors(cell)
         return self._system(topology, self.terms(topology), cell, threads)
@@ -149,7 +149,7 @@ class Exp6:
         return integrator
 
     def seconds_per_frame(self, n_atoms: int) -> float:
-        return 3e-4 * n_atoms
+        return 2e-4 * n_atoms
 
     def _system(self, topology: Topology, terms: Exp6Terms, cell: np.ndarray | None, threads: int) -> Any:
         import openmm

@@ -115,7 +115,8 @@ def _pair_matrices(used: list[str], file: ParameterFile) -> tuple[np.ndarray, np
 def _pair(first: str, second: str, file: ParameterFile) -> tuple[float, float, float]:
     """The file's own pair term, or Waldman and Hagler's rule.
 
-    .. math:: B = (2/(B_i^{-6} + B_j^{-6}))^{1/6}, \\quad A = \\sqrt{A_i A_j} B^6/(B_i^3 B_j^3), \\quad C = \\sqrt{C_i C_j}
+    .. math:: B = (2/(B_i^{-6} + B_j^{-6}))^{1/6}, \\quad A = \\sqrt{A_i A_j} B^6/(B_i^3 B_j^3),
+              \\quad C = \\sqrt{C_i C_j}
 
     M. Waldman, A. T. Hagler, J. Comput. Chem. 1993, 14, 1077, in the form for exp-6 terms of Borodin 2009.
     """
@@ -204,9 +205,7 @@ def _lone_pairs(topology: Topology, ions: list[IonTerms]) -> tuple[LonePairs, np
     return places, np.array([q for ion in ions for q in ion.charges_e] + charges)
 
 
-def _sites(
-    file: ParameterFile, names: list[str], charges: np.ndarray, lone_pairs: LonePairs, separated: dict
-) -> Sites:
+def _sites(file: ParameterFile, names: list[str], charges: np.ndarray, lone_pairs: LonePairs, separated: dict) -> Sites:
     riders: dict[int, list[int]] = {i: [i] for i in range(len(names))}
     for k, host in enumerate(lone_pairs.hosts.tolist()):
         riders[host].append(len(names) + k)

@@ -6,8 +6,8 @@ With permanent charges q, polarizabilities alpha and dipoles mu at sites r,
           + \\sum_i \\frac{\\mu_i^2}{2\\alpha_i} - \\frac12 \\sum_{i \\ne j} \\mu_i \\cdot T_{ij} \\mu_j
 
 is at its minimum when every dipole is alpha times the whole field on it, and is then
-:math:`U_{qq} - \\frac12 \\sum \\mu_i \\cdot E^0_i`. The field :math:`E^0` of the charges carries weights w^cd and the
-tensors T weights w^dd for pairs close in bonds. Two dipoles are damped by Thole's function of
+:math:`U_{qq} - \\frac12 \\sum \\mu_i \\cdot E^0_i`. The field :math:`E^0` of the charges carries weights w^cd and
+the tensors T weights w^dd for pairs close in bonds. Two dipoles are damped by Thole's function of
 :math:`v = a\\,r^3/\\sqrt{\\alpha_i\\alpha_j}` (Chem. Phys. 1981, 59, 341; Ren, Ponder, J. Phys. Chem. B 2003, 107, 5933):
 
 .. math:: T = \\lambda_5 \\frac{3\\,\\mathbf r\\mathbf r}{r^5} - \\lambda_3 \\frac{1}{r^3}, \\quad
@@ -138,18 +138,21 @@ class Waves:
     cos: np.ndarray
     sin: np.ndarray
 
-    def structure(self, charges: np.ndarray, dipoles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Real and imaginary part of S = sum (q + i k mu) exp(i k r), times the weights."""
-        real = self.cos @ charges - np.sum(self.k * (self.sin @ dipoles), axis=1)
-        imag = self.sin @ charges + np.sum(self.k * (self.cos @ dipoles), axis=1)
-        return self.weight * real, self.weight * imag
+    def of_charges(self, charges: np.ndarray) -> np.ndarray:
+        """Weight times sum q exp(i k r): real and imaginary part, ``(2, k)``."""
+        return self.weight * np.stack([self.cos @ charges, self.sin @ charges])
+
+    def of_dipoles(self, dipoles: np.ndarray) -> np.ndarray:
+        """Weight times sum i k mu exp(i k r): real and imaginary part, ``(2, k)``."""
+        parts = (-(self.sin @ dipoles), self.cos @ dipoles)
+        return self.weight * np.stack([np.sum(self.k * part, axis=1) for part in parts])
 
     def field(self, real: np.ndarray, imag: np.ndarray) -> np.ndarray:
         """Field at the sites, ``(n, 3)``."""
         return self.sin.T @ (real[:, None] * self.k) - self.cos.T @ (imag[:, None] * self.k)
 
     def energy_and_forces(self, charges: np.ndarray, dipoles: np.ndarray) -> tuple[float, np.ndarray]:
-        real, imag = self.structure(charges, dipoles)
+        real, imag = self.of_charges(charges) + self.of_dipoles(dipoles)
         energy = float(np.sum((real**2 + imag**2) / self.weight) / 2)
         forces = charges[:, None] * self.field(real, imag)
         along = (self.k @ dipoles.T) * (self.cos * real[:, None] + self.sin * imag[:, None])
@@ -246,14 +249,16 @@ def _relaxed(
         towards = functions.q1[:, None] * some.d
         scatter(field, some, sites.charges[some.j, None] * towards, -sites.charges[some.i, None] * towards)
     if waves is not None:
-        field += waves.field(*waves.structure(sites.charges, dipoles))
-        waves = Waves(waves.k, waves.weight, waves.cos[:, polar], waves.sin[:, polar])
+        field += waves.field(*waves.of_charges(sites.charges))
     tensor = _tensor(n, polar, pairs, radial)
     own = 4 * kappa**3 / (3 * np.sqrt(np.pi))
 
     def mutual(mu: np.ndarray) -> np.ndarray:
         found = (tensor @ mu.ravel()).reshape(-1, 3) + own * mu
-        return found if waves is None else found + waves.field(*waves.structure(np.zeros(len(mu)), mu))
+        if waves is None:
+            return found
+        dipoles[polar] = mu
+        return found + waves.field(*waves.of_dipoles(dipoles))[polar]
 
     dipoles[polar], iterations = solve(mutual, field[polar], sites.alphas[polar, None], sites.tolerance)
     return dipoles, iterations

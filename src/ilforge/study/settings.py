@@ -327,7 +327,9 @@ class MdSettings(Settings):
 
     @model_validator(mode="after")
     def _engine_can(self) -> MdSettings:
-        able = {"openmm": {"clp", "clpol", "exp6", "mace"}, "lammps": {"deepmd"}, "gromacs": {"clp"}}.get(self.engine or "ase")
+        able = {"openmm": {"clp", "clpol", "exp6", "mace"}, "lammps": {"deepmd"}, "gromacs": {"clp"}}.get(
+            self.engine or "ase"
+        )
         unable = [name for name in self.potentials if able is not None and name not in able]
         if unable:
             raise ValueError(f"engine {self.engine} cannot run {unable[0]}: give it a protocol of its own")
