@@ -51,7 +51,7 @@ def test_long_steps_go_where_short_ones_go(tight):
         ends[step] = simulation.state().positions
     long, middle = (np.sqrt(np.mean((ends[step] - ends[0.5]) ** 2)) for step in (3.0, 1.5))
     moved = np.sqrt(np.mean((ends[0.5] - simulation._job.start_positions) ** 2))
-    assert middle < long < 0.01 * moved, (middle, long, moved)
+    assert 3 * middle < long < 0.02 * moved, (middle, long, moved)
 
 
 def test_the_barostat_runs_and_bonds_to_hydrogen_stay_free():

@@ -126,7 +126,7 @@ class Exp6:
         """
         if constrain_hydrogens:
             raise SettingsError(
-                "An exp-6 force field does not hold bonds to H: it moves bonds with a step of their own, 0.5 fs or less."
+                "An exp-6 force field does not hold bonds to H: it moves bonds with a step of 0.5 fs or less."
             )
         cell = None if cell is None else box_vectors(cell)
         return self._system(topology, self.terms(topology), cell, threads)

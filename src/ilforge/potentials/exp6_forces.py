@@ -72,7 +72,7 @@ class Electrostatics:
         self._ewald = None if cell is None else Ewald(cell, cutoff_A, EWALD_TOLERANCE)
         self._radius = min(SHORT_A, cutoff_A)
         n, near = len(self._sites.charges), self._sites.near
-        self._near_keys = near[:, 0] * n + near[:, 1]
+        self._near_keys = np.append(np.sort(near[:, 0] * n + near[:, 1]), n**2)  # the last is no pair's
         self._whole = vesin.NeighborList(cutoff=cutoff_A, full_list=False, n_threads=threads)
         self._close = vesin.NeighborList(cutoff=self._radius, full_list=False, n_threads=threads)
         self._limit = _thread_limit(threads)
@@ -139,7 +139,7 @@ class Electrostatics:
             i, j, d = neighbours.compute(points=x, box=cell, periodic=True, quantities="ijD")
             i, j, d = i.astype(np.int64), j.astype(np.int64), -d
         keys = np.minimum(i, j) * len(x) + np.maximum(i, j)
-        full = ~np.isin(keys, self._near_keys)
+        full = self._near_keys[np.searchsorted(self._near_keys, keys)] != keys
         return Pairs(i[full], j[full], d[full])
 
 

@@ -6,9 +6,9 @@ With permanent charges q, polarizabilities alpha and dipoles mu at sites r,
           + \\sum_i \\frac{\\mu_i^2}{2\\alpha_i} - \\frac12 \\sum_{i \\ne j} \\mu_i \\cdot T_{ij} \\mu_j
 
 is at its minimum when every dipole is alpha times the whole field on it, and is then
-:math:`U_{qq} - \\frac12 \\sum \\mu_i \\cdot E^0_i`. The field :math:`E^0` of the charges carries weights w^cd and
-the tensors T weights w^dd for pairs close in bonds. Two dipoles are damped by Thole's function of
-:math:`v = a\\,r^3/\\sqrt{\\alpha_i\\alpha_j}` (Chem. Phys. 1981, 59, 341; Ren, Ponder, J. Phys. Chem. B 2003, 107, 5933):
+:math:`U_{qq} - \\frac12 \\sum \\mu_i \\cdot E^0_i`. The field :math:`E^0` of the charges carries weights w^cd
+and the tensors T weights w^dd for pairs close in bonds. Two dipoles are damped by Thole's function of
+:math:`v = a\\,r^3/\\sqrt{\\alpha_i\\alpha_j}` (Chem. Phys. 1981, 59, 341; J. Phys. Chem. B 2003, 107, 5933):
 
 .. math:: T = \\lambda_5 \\frac{3\\,\\mathbf r\\mathbf r}{r^5} - \\lambda_3 \\frac{1}{r^3}, \\quad
           \\lambda_3 = 1 - e^{-v}, \\quad \\lambda_5 = 1 - (1 + v) e^{-v}
