@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.liquid import Liquid
-from ilforge.potentials import create
+from ilforge.potentials import create, exp6_file
 from ilforge.potentials.exp6 import Exp6, time_steps
 from ilforge.potentials.exp6_forces import BONDED, REST, SHORT, Electrostatics
 from ilforge.potentials.induced_dipoles import COULOMB, Ewald, Sites, evaluate, near_pairs
@@ -271,8 +272,6 @@ def test_the_example_of_the_documentation_is_a_parameter_file(tmp_path):
 
 def test_every_key_is_documented():
     """What the page says of keys and defaults is what the program has."""
-    from ilforge.potentials import exp6_file
-
     page = (exp6.DEMONSTRATION.parents[2] / "docs/polarizable-force-field.md").read_text("utf-8")
     for name in ("PairTerms", "AtomType", "LonePair", "IonTerms", "Bond", "Bend", "Torsion", "OutOfPlane", "Near"):
         for key in getattr(exp6_file, name).model_fields:
@@ -303,6 +302,21 @@ def test_the_title_is_no_part_of_what_it_is(tmp_path):
     assert other.describe() == Exp6(exp6.DEMONSTRATION).describe()
     changed = exp6.changed(tmp_path, {"thole_a = 0.2": "thole_a = 0.3"})
     assert Exp6(changed).describe() != other.describe()
+
+
+def test_out_of_plane_bends_belong_to_atoms_with_three_neighbours():
+    """C bonded to N, N and H, and to nothing else; its H leaves the plane, whichever N is named first."""
+    from ilforge.potentials.exp6_file import OutOfPlane
+    from ilforge.potentials.exp6_terms import _out_of_plane
+
+    term = OutOfPlane(k_kJ_mol_rad2=50.0)
+    file = exp6_file.checked(tomllib.loads(exp6.DEMONSTRATION.read_text("utf-8")))
+    file = file.model_copy(update={"out_of_plane": {"C-H-M-N": term}})
+    star = np.array([[0, 1], [0, 2], [0, 3]])
+    assert _out_of_plane(file, star, ["C", "N", "M", "H"]) == [((0, 3, 2, 1), term)]
+    assert _out_of_plane(file, star, ["C", "M", "N", "H"]) == [((0, 3, 1, 2), term)]
+    assert _out_of_plane(file, np.vstack([star, [0, 4]]), ["C", "N", "M", "H", "H"]) == []
+    assert _out_of_plane(file, star, ["C", "N", "N", "H"]) == []
 
 
 def test_out_of_plane_bends_against_geometry(tmp_path):

@@ -76,3 +76,6 @@ def test_md_with_it_needs_its_file(study, tmp_path):
     plan = make_plan(load_study(path))
     assert plan.trajectories["polarizable", "exp6"].key
     assert given_potentials(plan.study)["exp6"]["cutoff_A"] == 4.0
+    path.write_text(path.read_text().replace('["exp6"]', '["clp"]'))
+    with pytest.raises(SettingsError, match="parameters is the file of exp6, which potentials does not name"):
+        load_study(path)

@@ -333,6 +333,8 @@ class MdSettings(Settings):
         unable = [name for name in self.potentials if able is not None and name not in able]
         if unable:
             raise ValueError(f"engine {self.engine} cannot run {unable[0]}: give it a protocol of its own")
+        if self.parameters and "exp6" not in self.potentials:
+            raise ValueError("parameters is the file of exp6, which potentials does not name")
         return self
 
 
