@@ -214,3 +214,19 @@ def test_md_that_cannot_run_is_told_in_words(ilforge, tmp_path, two_pairs):
     assert "does not list its atoms in the order of the liquid" in md("order.xyz", "clp:4.0")
     (tmp_path / "empty.xyz").write_text("")
     assert "empty.xyz holds no frames" in md("empty.xyz", "clp:4.0")
+
+
+def test_a_parameter_file_is_named_with_its_potential():
+    from ilforge.cli.single import parse_potential
+    from ilforge.errors import SettingsError
+
+    assert parse_potential("exp6:my.toml", None) == {"kind": "exp6", "parameters": "my.toml"}
+    assert parse_potential("exp6:my.toml:7.5", None) == {"kind": "exp6", "parameters": "my.toml", "cutoff_A": 7.5}
+    assert parse_potential("clp:4.0", None) == {"kind": "clp", "cutoff_A": 4.0}
+    for wrong, said in (
+        ("exp6", "expected its parameter file, such as exp6:FILE.toml"),
+        ("exp6:my.toml:x", "x is not a cutoff in Å, such as exp6:my.toml:7.0"),
+        ("clp:x", "x is not a cutoff in Å, such as clp:4.0"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            parse_potential(wrong, None)

@@ -14,18 +14,19 @@ from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
 from ilforge.units import ASE_TIME_IN_FS, KB
-from support import md
+from support import exp6, md
 
 PROGRAMS = {"lammps": "lmp", "gromacs": "gmx"}
 FILES = {"topology.pdb", "trajectory.dcd", "thermo.csv", "run.json", "last.xyz"}
 
 
-# an engine, a potential that it can run, and where: neither Drude particles nor a vacuum are to make a difference to
-# what is promised here
+# an engine, a potential that it can run, and where: neither Drude particles nor multiple time steps nor a vacuum are to
+# make a difference to what is promised here
 CASES = [
     *((name, "deepmd" if name == "lammps" else "clp", where) for name in ENGINES for where in ("box", "vacuum")),
     ("openmm", "clpol", "box"),
     ("openmm", "clpol", "vacuum"),
+    ("openmm", "exp6", "box"),
     ("openmm", "mace", "vacuum"),
 ]
 
@@ -55,7 +56,7 @@ def spec(case, request):
         return md.mace(request.getfixturevalue("tiny_mace_model"))
     if case[0] == "gromacs":
         return md.WIDE_CLP
-    return {"clp": md.CLP, "clpol": md.CLPOL}[case[1]]
+    return {"clp": md.CLP, "clpol": md.CLPOL, "exp6": exp6.SPEC}[case[1]]
 
 
 @pytest.fixture(scope="module")

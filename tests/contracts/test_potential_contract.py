@@ -16,6 +16,7 @@ import pytest
 
 from ilforge.potentials import POTENTIALS, Potential, create, digest
 from ilforge.potentials.clp_files import ion_parameters
+from support import exp6
 
 DIGESTS = """
 import json, sys
@@ -57,6 +58,7 @@ CASES = {
         {"kind": "clp", "cutoff_A": 4.0, "ions": {"PYR14": ion_parameters("PYR14", ZMAT)}}, 1e-5, 2e-4, 1e-3, 1e-4, 1e-6
     ),
     "clpol": Case({"kind": "clpol", "cutoff_A": 4.0}, 1e-5, 2e-4, 1e-3, 1e-4, 1e-6),
+    "exp6": Case(exp6.SPEC, 1e-5, 2e-4, 1e-3, 1e-4, 1e-6),
     "xtb": Case({"kind": "xtb", "method": "GFN1-xTB"}, 1e-5, 1e-3, 5e-3, 2e-3, 1e-5),
     "mace-float32": Case({"kind": "mace", "path": "MACE"}, 1e-5, 1e-5, 1e-2, 1e-4, 1e-6),
     "mace-float64": Case({"kind": "mace", "path": "MACE", "dtype": "float64"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),

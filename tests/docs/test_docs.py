@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from ilforge.potentials import exp6_file
 from ilforge.study.load import load_study
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +81,9 @@ def test_study_files_in_the_pages_are_valid(tmp_path):
         for block in blocks(page, "toml"):
             if "[" not in block:
                 continue  # machine.toml
+            if "[types]" in block:
+                exp6_file.checked(tomllib.loads(block))
+                continue
             text = block if 'name = "' in block else f'name = "x"\n{block}'
             if "[liquid]" not in text:
                 text += "\n[liquid]\nions = { PYR14 = 1, BF4 = 1 }\ndensity_g_cm3 = 1.0\n"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ilforge.errors import SettingsError
 from ilforge.study.load import load_study
 from ilforge.workflow.plan import given_potentials, make_plan
-from support import studies
+from support import exp6, studies
 
 
 @pytest.fixture
@@ -46,3 +47,35 @@ def test_equilibrium_and_hot_frames_can_be_sampled_with_clpol():
     assert [len(frame) for frame in first] == [70, 70]
     assert (first[1].positions == second[1].positions).all()  # the same arguments, the same frames
     assert len(relax_packed(md.packed_box(), md.liquid(), potential, 20)) == 70
+
+
+def test_a_force_field_of_the_users_own_numbers(study, tmp_path):
+    file = exp6.changed(tmp_path, {})
+    path = studies.smallest(tmp_path)
+    text = path.read_text()
+    words = f'potential = {{ kind = "exp6", parameters = "{file.name}"'
+    path.write_text(text.replace('potential = { kind = "clp"', words))
+    plan = make_plan(load_study(path))
+    assert (None, "exp6") in plan.validations
+    file.write_text(file.read_text().replace("thole_a = 0.2", "thole_a = 0.3"))
+    assert make_plan(load_study(path)).frames["training"].key != plan.frames["training"].key
+    file.write_text(file.read_text().replace("0.96, -0.39", "0.90, -0.39"))
+    with pytest.raises(SettingsError, match="charges of ions.BF4 add up to -1.06 e"):
+        make_plan(load_study(path))
+
+
+def test_md_with_it_needs_its_file(study, tmp_path):
+    path = studies.smallest(tmp_path)
+    path.write_text(
+        path.read_text() + '\n[[md]]\nname = "polarizable"\nensemble = "NVT"\npotentials = ["exp6"]\nlength_ps = 0.1\n'
+    )
+    with pytest.raises(SettingsError, match="md polarizable: exp6 needs one parameter file .* none is given"):
+        make_plan(load_study(path))
+    file = exp6.changed(tmp_path, {})
+    path.write_text(path.read_text() + f'parameters = "{file.name}"\n')
+    plan = make_plan(load_study(path))
+    assert plan.trajectories["polarizable", "exp6"].key
+    assert given_potentials(plan.study)["exp6"]["cutoff_A"] == 4.0
+    path.write_text(path.read_text().replace('["exp6"]', '["clp"]'))
+    with pytest.raises(SettingsError, match="parameters is the file of exp6, which potentials does not name"):
+        load_study(path)

@@ -15,8 +15,8 @@ from ilforge.cli.own_ions import clp_parameters, define_option, parse_define
 from ilforge.errors import SettingsError
 
 POTENTIAL_HELP = (
-    "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, GFN1-xTB, GFN2-xTB, or a model file, model.model (MACE) or "
-    "model.pb (DeePMD); a model file needs --trust with its SHA-256."
+    "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, exp6:FILE.toml, exp6:FILE.toml:CUTOFF_A, GFN1-xTB, GFN2-xTB, or a "
+    "model file, model.model (MACE) or model.pb (DeePMD); a model file needs --trust with its SHA-256."
 )
 
 
@@ -247,18 +247,26 @@ def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | No
     """
     if text in ("GFN1-xTB", "GFN2-xTB"):
         return {"kind": "xtb", "method": text}
-    kind, _, cutoff = text.partition(":")
+    kind, _, rest = text.partition(":")
     if kind in ("clp", "clpol"):
-        try:
-            settings = {"cutoff_A": float(cutoff)} if cutoff else {}
-        except ValueError:
-            raise SettingsError(f"--potential {text}: {cutoff} is not a cutoff in Å, such as {kind}:4.0") from None
         own = clp_parameters(define or {}) if kind == "clp" else {}
-        return {"kind": kind, **settings, **({"ions": own} if own else {})}
+        return {"kind": kind, **_cutoff(text, rest, f"{kind}:4.0"), **({"ions": own} if own else {})}
+    if kind == "exp6":
+        file, _, cutoff = rest.partition(":")
+        if not file:
+            raise SettingsError(f"--potential {text}: expected its parameter file, such as exp6:FILE.toml")
+        return {"kind": kind, "parameters": file, **_cutoff(text, cutoff, f"exp6:{file}:7.0")}
     kinds = {".model": "mace", ".pb": "deepmd"}
     if Path(text).suffix in kinds:
         return {"kind": kinds[Path(text).suffix], "path": text, **({"sha256": trust} if trust else {})}
     raise SettingsError(f"--potential {text}: expected {POTENTIAL_HELP}")
+
+
+def _cutoff(text: str, cutoff: str, such_as: str) -> dict[str, float]:
+    try:
+        return {"cutoff_A": float(cutoff)} if cutoff else {}
+    except ValueError:
+        raise SettingsError(f"--potential {text}: {cutoff} is not a cutoff in Å, such as {such_as}") from None
 
 
 def topology_of(frame: Any) -> Any:

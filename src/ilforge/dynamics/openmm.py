@@ -22,7 +22,7 @@ from ase.cell import Cell
 from ilforge.dynamics.motion import Sample, State, kinetic_energy, temperature
 from ilforge.dynamics.riders import Riders
 from ilforge.dynamics.simulation import Job, record
-from ilforge.errors import SettingsError
+from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.potentials.potential import Potential
 from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 
@@ -203,7 +203,7 @@ def _complete(system: Any, job: Job, ensemble: str) -> None:
 
 
 class _as_ours:
-    """Turn OpenMM's complaint about a box that shrank below twice the cutoff into one that can be acted on."""
+    """Turn OpenMM's complaints into ones that can be acted on: boxes below twice the cutoff, dipoles without end."""
 
     def __init__(self, job: Job):
         self._job = job
@@ -212,6 +212,8 @@ class _as_ours:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if "induced dipoles" in str(error):  # OpenMM keeps the words of an error from Python, and not its kind
+            raise DidNotConverge(str(error)) from error
         if error is None or "box size" not in str(error):
             return
         side = float(np.diag(self._job.cell).min())

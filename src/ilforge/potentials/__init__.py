@@ -15,6 +15,7 @@ from ilforge.potentials.potential import Potential
 POTENTIALS: dict[str, str] = {
     "clp": "ilforge.potentials.clp:Clp",
     "clpol": "ilforge.potentials.clpol:Clpol",
+    "exp6": "ilforge.potentials.exp6:Exp6",
     "xtb": "ilforge.potentials.xtb:Xtb",
     "mace": "ilforge.potentials.mace:Mace",
     "deepmd": "ilforge.potentials.deepmd:Deepmd",

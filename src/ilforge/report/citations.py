@@ -21,6 +21,7 @@ _WORKS = {
         "CL&Pol: Goloviznina, Canongia Lopes, Costa Gomes and Pádua, J. Chem. Theory Comput. 15, 5858 (2019); "
         "Goloviznina, Gong, Costa Gomes and Pádua, J. Chem. Theory Comput. 17, 1606 (2021)."
     ),
+    "exp6": "Form of the exp-6 polarizable force field: Borodin, J. Phys. Chem. B 113, 11463 (2009).",
     "gfn1-xtb": "GFN1-xTB: Grimme, Bannwarth and Shushkov, J. Chem. Theory Comput. 13, 1989 (2017).",
     "gfn2-xtb": "GFN2-xTB: Bannwarth, Ehlert and Grimme, J. Chem. Theory Comput. 15, 1652 (2019).",
     "openmm": "OpenMM: Eastman et al., J. Phys. Chem. B 128, 109 (2024).",

@@ -14,6 +14,7 @@ NEUTRAL = "#7f8791"
 _KINDS = {
     "clpol": ("CL&Pol", "#CC79A7"),
     "clp": ("CL&P", "#009E73"),
+    "exp6": ("exp-6, polarizable", "#E69F00"),
     "deepmd": ("DeePMD", "#0072B2"),
     "mace": ("MACE", "#D55E00"),
     "reference": ("Reference", NEUTRAL),

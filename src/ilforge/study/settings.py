@@ -72,14 +72,16 @@ class LiquidSettings(Settings):
 class PotentialSettings(Settings):
     """Any potential: a force field, a semi-empirical or DFT method, or a trained model."""
 
-    kind: Literal["clp", "clpol", "xtb", "mace", "deepmd"]
-    """Which potential."""
+    kind: Literal["clp", "clpol", "exp6", "xtb", "mace", "deepmd"]
+    """Which potential. `exp6` is a polarizable force field whose numbers you bring, in the form of APPLE&P."""
     method: Literal["GFN1-xTB", "GFN2-xTB"] = "GFN1-xTB"
     """Parametrisation, for `kind = "xtb"`."""
     cutoff_A: Positive | None = None
-    """Non-bonded cutoff in Å, for `kind = "clp"` or `"clpol"`. Without it 10 Å, which small boxes refuse."""
+    """Non-bonded cutoff in Å, for `kind = "clp"`, `"clpol"` or `"exp6"`. Without it 10 Å, which small boxes refuse."""
     ewald_tolerance: Annotated[float, Field(ge=1e-7, le=1e-2)] = 1e-5
     """Relative error of electrostatic forces, for `kind = "clp"`. 1e-4 is enough to sample, and faster."""
+    parameters: str | None = None
+    """Parameter file, for `kind = "exp6"`: docs/polarizable-force-field.md says what is in it."""
     path: str | None = None
     """Model file, for `kind = "mace"` or `"deepmd"`."""
     sha256: str | None = None
@@ -87,7 +89,12 @@ class PotentialSettings(Settings):
 
     def spec(self) -> dict[str, Any]:
         """Only the keys that say something, for :func:`ilforge.potentials.create`."""
-        keep = {"clp": {"cutoff_A", "ewald_tolerance"}, "clpol": {"cutoff_A"}, "xtb": {"method"}}
+        keep = {
+            "clp": {"cutoff_A", "ewald_tolerance"},
+            "clpol": {"cutoff_A"},
+            "exp6": {"cutoff_A", "parameters"},
+            "xtb": {"method"},
+        }
         include = keep.get(self.kind, {"path", "sha256"})
         return {"kind": self.kind, **self.model_dump(include=include, exclude_none=True)}
 
@@ -298,8 +305,10 @@ class MdSettings(Settings):
     """Name of the protocol: letters, digits, `_`, `.`, `-`."""
     ensemble: Literal["NVE", "NVT", "NPT"]
     """Which ensemble."""
-    potentials: Annotated[list[Literal["clp", "clpol", "deepmd", "mace", "reference"]], Field(min_length=1)]
-    """Which potentials run it: `clp`, the trained `deepmd` and `mace`, or the `reference` method itself."""
+    potentials: Annotated[list[Literal["clp", "clpol", "exp6", "deepmd", "mace", "reference"]], Field(min_length=1)]
+    """Which potentials run it: a force field, the trained `deepmd` and `mace`, or the `reference` method itself."""
+    parameters: str | None = None
+    """Parameter file of `exp6`; without it that of the sampling potential."""
     timestep_fs: Positive = 0.5
     """Time step, fs."""
     length_ps: Positive
@@ -318,10 +327,14 @@ class MdSettings(Settings):
 
     @model_validator(mode="after")
     def _engine_can(self) -> MdSettings:
-        able = {"openmm": {"clp", "mace"}, "lammps": {"deepmd"}, "gromacs": {"clp"}}.get(self.engine or "ase")
+        able = {"openmm": {"clp", "clpol", "exp6", "mace"}, "lammps": {"deepmd"}, "gromacs": {"clp"}}.get(
+            self.engine or "ase"
+        )
         unable = [name for name in self.potentials if able is not None and name not in able]
         if unable:
             raise ValueError(f"engine {self.engine} cannot run {unable[0]}: give it a protocol of its own")
+        if self.parameters and "exp6" not in self.potentials:
+            raise ValueError("parameters is the file of exp6, which potentials does not name")
         return self
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ilforge.errors import SettingsError
 from ilforge.study.load import Study
 from ilforge.study.settings import PotentialSettings
 from ilforge.workflow.stage import Stage, in_order
 from ilforge.workflow.steps import labels, learning, md, models, structures
 
-FORCE_FIELDS = {"clp": "CL&P", "clpol": "CL&Pol"}
+FORCE_FIELDS = {"clp": "CL&P", "clpol": "CL&Pol", "exp6": "exp-6, polarizable"}
 """Potentials that are given by their parameters, and their names."""
 
 
@@ -166,5 +167,19 @@ def given_potentials(study: Study) -> dict[str, dict[str, Any]]:
         if sampling.kind == kind:
             given[kind] = structures.sampling_potential(study)
         elif any(kind in protocol.potentials for protocol in settings.md):
-            given[kind] = structures.spec_of(study, PotentialSettings(kind=kind, cutoff_A=cutoff))
+            file = _parameter_file(study) if kind == "exp6" else None
+            given[kind] = structures.spec_of(study, PotentialSettings(kind=kind, cutoff_A=cutoff, parameters=file))
     return given
+
+
+def _parameter_file(study: Study) -> str:
+    """The one parameter file of a study's MD with exp6."""
+    protocols = [protocol for protocol in study.settings.md if "exp6" in protocol.potentials]
+    files = sorted({protocol.parameters for protocol in protocols if protocol.parameters})
+    if len(files) != 1:
+        found = "none is given" if not files else f"there are {' and '.join(files)}"
+        raise SettingsError(
+            f"md {protocols[0].name}: exp6 needs one parameter file for all its runs, but {found}. Set parameters in "
+            "[[md]], as docs/polarizable-force-field.md describes it."
+        )
+    return files[0]

@@ -47,7 +47,7 @@ def _property_records(plan: Plan, store: ResultStore, liquid: str) -> Iterator[R
                 temperature_K=temperature,
                 potential=potential,
                 dataset=None,
-                iteration=None if potential in ("clp", "clpol", "reference") else plan.last_iteration,
+                iteration=None if potential in ("clp", "clpol", "exp6", "reference") else plan.last_iteration,
                 provenance={"stage": stage.key, "protocol": protocol},
             )
 

@@ -12,6 +12,7 @@ from ilforge import frames, potentials
 from ilforge.liquid.ions import typed_files
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
+from ilforge.potentials import exp6_file
 from ilforge.potentials.clp_files import ion_parameters
 from ilforge.sampling.equilibrated import sample_equilibrated
 from ilforge.sampling.nonequilibrated import relax_packed, sample_hot
@@ -58,9 +59,11 @@ def sampling_potential(study: Study) -> dict[str, Any]:
 def spec_of(study: Study, settings: PotentialSettings) -> dict[str, Any]:
     """A potential of the study file, for :func:`ilforge.potentials.create`; its file lies beside the study.
 
-    CL&P is told the numbers of the user's own ions, not their files: these may change while a study runs.
+    A force field is told the numbers in the user's files, not the files: these may change while a study runs.
     """
     spec = settings.spec()
+    if "parameters" in spec:
+        return {**spec, "parameters": exp6_file.read(study.folder / spec["parameters"])}
     if "path" in spec:
         return {**spec, "path": str(study.folder / spec["path"])}
     own = own_parameters(study) if settings.kind == "clp" else {}
@@ -84,7 +87,7 @@ def refuse_unfit(study: Study, spec: Mapping[str, Any], density_ratio: float = 1
     """
     liquid, potential = liquid_of(study), potentials.create(spec)
     potential.calculator(liquid.topology)
-    if spec["kind"] in ("clp", "clpol"):
+    if spec["kind"] in ("clp", "clpol", "exp6"):
         side = liquid.volume(study.settings.liquid.density_g_cm3 * density_ratio) ** (1 / 3)
         potential.openmm_system(liquid.topology, np.eye(3) * side)
 
