@@ -19,7 +19,6 @@ whole, and in the order of ``ions``.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -27,6 +26,7 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
+from ilforge import files
 from ilforge.errors import SettingsError
 
 ENERGY, FORCES, STRESS = "REF_energy", "REF_forces", "REF_stress"
@@ -53,16 +53,15 @@ def digest(atoms: Atoms) -> str:
 def write(path: Path, frames: Iterable[Atoms]) -> None:
     """Write frames as extended XYZ: the whole file or, on any failure, none of it."""
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     bare = []
     for frame in frames:
         copy = frame.copy()  # drops the calculator: labels live under their own keys, not a calculator's
         bare.append(copy)
-    if bare:
-        ase.io.write(partial, bare, format="extxyz", write_results=False)
-    else:
-        partial.write_text("")
-    os.replace(partial, path)
+    with files.replacing(path) as partial:
+        if bare:
+            ase.io.write(partial, bare, format="extxyz", write_results=False)
+        else:
+            partial.write_text("")
 
 
 def read(path: Path) -> list[Atoms]:

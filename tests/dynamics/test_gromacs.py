@@ -180,3 +180,16 @@ def test_half_a_frame_of_a_trajectory_does_not_count(tmp_path, monkeypatch):
     whole.write_bytes(kept["trr"])
     torn.write_bytes(kept["trr"][:-100])
     assert len(list(read_trr(torn))) == len(list(read_trr(whole))) - 1 > 2
+
+
+@pytest.mark.program("gmx")
+def test_a_liquid_at_constant_pressure_stays_one(tmp_path):
+    """With a barostat that looks at the pressure every 20 fs, the box doubled within 12 ps."""
+    liquid = Liquid.of({"PYR14": 8, "BF4": 8})
+    start = {"minimise_steps": 200, "constant_volume_ps": 0.5, "equilibration_ps": 4.0}
+    protocol = md.short(
+        ensemble="NPT", timestep_fs=2.0, **start, length_ps=12.0, interval_ps=0.2, checkpoint_steps=10**5
+    )
+    trajectory = run_md(Clp(4.6), pack(liquid, 1.0, 1), liquid, protocol, tmp_path, engine="gromacs")
+    volumes = trajectory.thermo()["volume_A3"]
+    assert volumes.max() < 1.3 * volumes.mean() and volumes.std() < 0.1 * volumes.mean()

@@ -12,6 +12,10 @@ FRICTION_PER_PS = 1.0
 """Of Langevin dynamics, in a vacuum."""
 COMPRESSIBILITY_PER_BAR = 4.5e-5
 
+_EVERY_STEP = {"nstcalcenergy": "1", "nsttcouple": "1", "nstpcouple": "1"}
+"""Of a barostat. GROMACS's usual ten steps (20 fs) are a period of bond vibrations, whose share of the pressure then
+arrives as noise: Parrinello-Rahman's box has no thermostat, and 40 ion pairs had evaporated after 20 ps."""
+
 _GUARD_STEPS = 10  # at most, between looks at the temperature
 
 
@@ -61,7 +65,7 @@ def _motion(
         options |= {"tcoupl": thermostat, "tc-grps": "System", "tau-t": f"{THERMOSTAT_PS:g}", "nsttcouple": every}
         options["ref-t"] = f"{protocol.temperature_K:.10g}"
     if ensemble == "NPT":
-        options |= {"pcoupl": barostat, "pcoupltype": "isotropic", "tau-p": f"{BAROSTAT_PS:g}", "nstpcouple": every}
+        options |= {"pcoupl": barostat, "pcoupltype": "isotropic", "tau-p": f"{BAROSTAT_PS:g}", **_EVERY_STEP}
         options |= {"compressibility": f"{COMPRESSIBILITY_PER_BAR:g}", "ref-p": f"{protocol.pressure_bar:.10g}"}
     return options
 

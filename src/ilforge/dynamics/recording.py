@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 from ase import Atoms
 
-from ilforge import frames
+from ilforge import files, frames
 from ilforge.dynamics import dcd
 from ilforge.dynamics.motion import Exploded, Sample
 from ilforge.dynamics.simulation import Job
@@ -81,13 +81,13 @@ class Recorder:
                 raise self._damaged(self._trajectory.trajectory_file)
             dcd.cut(self._trajectory.trajectory_file, n_atoms, self.n_frames, job.periodic)
             lines = self._trajectory.thermo_file.read_text().splitlines(keepends=True)
-            _write_whole(self._trajectory.thermo_file, "".join(lines[: 1 + self.n_frames]).encode())
+            files.write_bytes(self._trajectory.thermo_file, "".join(lines[: 1 + self.n_frames]).encode())
         else:
             start = dcd.header(n_atoms, job.protocol.interval_steps, job.protocol.timestep_fs, job.periodic)
-            _write_whole(self._trajectory.trajectory_file, start)
-            _write_whole(self._trajectory.thermo_file, (",".join(THERMO_COLUMNS) + "\n").encode())
+            files.write_bytes(self._trajectory.trajectory_file, start)
+            files.write_bytes(self._trajectory.thermo_file, (",".join(THERMO_COLUMNS) + "\n").encode())
             pdb = pdb_text(job.topology, job.start_positions, job.cell)
-            _write_whole(self._trajectory.topology_file, pdb.encode())
+            files.write_bytes(self._trajectory.topology_file, pdb.encode())
         self._dcd: BinaryIO = open(self._trajectory.trajectory_file, "r+b")  # noqa: SIM115  # closed in close()
         self._dcd.seek(0, os.SEEK_END)
         self._thermo: TextIO = open(self._trajectory.thermo_file, "a")  # noqa: SIM115
@@ -118,7 +118,7 @@ class Recorder:
             "sha256": hashlib.sha256(state).hexdigest(),
         }
         self._write_last()
-        _write_whole(self._checkpoint_file, json.dumps(head).encode() + b"\n" + state)
+        files.write_bytes(self._checkpoint_file, json.dumps(head).encode() + b"\n" + state)
 
     def _read_checkpoint(self) -> None:
         head, state = self._checkpoint_file.read_bytes().split(b"\n", 1)
@@ -153,7 +153,7 @@ class Recorder:
             "masses": [float(mass) for mass in self._job.topology.masses],
             "wall_s": round(self._wall_s(), 3),
         }
-        _write_whole(self._trajectory.run_file, (json.dumps(info, indent=1) + "\n").encode())
+        files.write_bytes(self._trajectory.run_file, (json.dumps(info, indent=1) + "\n").encode())
         self._checkpoint_file.unlink(missing_ok=True)
         return self._trajectory
 
@@ -230,13 +230,3 @@ def _pdb_bonds(topology: Topology) -> list[str]:
 
 def _as_json(fault: Exploded) -> dict[str, Any]:
     return {"message": str(fault), "what": fault.what, "time_ps": fault.time_ps, "atoms": list(fault.atoms)}
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there with all its content or as it was."""
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

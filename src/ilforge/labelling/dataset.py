@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from ilforge import files
 from ilforge import frames as _frames
 from ilforge.errors import SettingsError
 from ilforge.frames import ENERGY, FORCES, STRESS
@@ -112,9 +112,7 @@ class Dataset:
         directory.mkdir(parents=True, exist_ok=True)
         for part, name in _FILES.items():
             _frames.write(directory / name, getattr(self, part))
-        partial = directory / "dataset.json.partial"
-        partial.write_text(json.dumps(self.summary(), indent=1, sort_keys=True))
-        os.replace(partial, directory / "dataset.json")
+        files.write_text(directory / "dataset.json", json.dumps(self.summary(), indent=1, sort_keys=True))
         return directory
 
     @classmethod

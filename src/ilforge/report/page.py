@@ -7,9 +7,10 @@ import hashlib
 from importlib import resources
 from pathlib import Path
 
+from ilforge import files
 from ilforge.report.blocks import Beside, Details, Figure, FigureRow, Section, Viewer
 from ilforge.report.content import ReportContent
-from ilforge.report.export import results_csv, results_json, script_json, write_atomically
+from ilforge.report.export import results_csv, results_json, script_json
 from ilforge.report.sections import sections
 from ilforge.report.wording import sentence, unbroken
 
@@ -20,9 +21,10 @@ def write_report(directory: Path, content: ReportContent) -> Path:
     """Write ``report.html``, ``results.json`` and ``results.csv`` into a directory; return the page's path."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(directory / "results.json", results_json(content.records))
-    write_atomically(directory / "results.csv", results_csv(content.records))
-    return write_atomically(directory / "report.html", render(content))
+    files.write_text(directory / "results.json", results_json(content.records))
+    files.write_text(directory / "results.csv", results_csv(content.records))
+    files.write_text(directory / "report.html", render(content))
+    return directory / "report.html"
 
 
 def render(content: ReportContent) -> str:

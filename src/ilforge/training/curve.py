@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+
+from ilforge import files
 
 FILE = "learning_curve.csv"
 
@@ -37,12 +38,10 @@ class Point:
 def write(directory: Path, points: Iterable[Point]) -> Path:
     """Write ``learning_curve.csv`` into a model's directory."""
     path = Path(directory) / FILE
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", newline="") as file:
+    with files.replacing(path) as partial, open(partial, "w", newline="") as file:
         table = csv.writer(file)
         table.writerow([column.name for column in fields(Point)])
         table.writerows(astuple(point) for point in points)
-    os.replace(partial, path)
     return path
 
 

@@ -7,12 +7,13 @@ did no harm share one process here. DeePMD-kit's entry point is made for being c
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ilforge import files
 
 PARITY = "parity.json"
 
@@ -55,9 +56,7 @@ def main() -> None:
     for command in session["commands"]:
         dp(command)
     found = compare(**session["compare"])
-    partial = Path(PARITY + ".partial")
-    partial.write_text(json.dumps(found))
-    os.replace(partial, PARITY)
+    files.write_text(Path(PARITY), json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from ilforge import files
 from ilforge.errors import SettingsError
 from ilforge.frames import ENERGY, FORCES
 from ilforge.labelling.dataset import parent_of
@@ -52,11 +52,8 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write a compressed ``.npz``, complete or not at all."""
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
-        with open(partial, "wb") as file:
+        with files.replacing(path) as partial, open(partial, "wb") as file:
             np.savez_compressed(file, **{column.name: getattr(self, column.name) for column in fields(self)})
-        os.replace(partial, path)
 
     @classmethod
     def load(cls, path: Path) -> Predictions:

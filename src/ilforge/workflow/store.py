@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ilforge import files
 from ilforge.errors import IlforgeError, SettingsError
 from ilforge.workflow.stage import Stage
 
@@ -171,9 +172,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON: the whole file or none of it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
-    os.replace(partial, path)
+    files.write_text(path, json.dumps(data, indent=1, sort_keys=True) + "\n")
 
 
 def file_digest(path: Path) -> str:

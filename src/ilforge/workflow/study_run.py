@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from ilforge import files
 from ilforge.errors import MissingProgram
 from ilforge.programs import find
 from ilforge.report import write_report
@@ -108,10 +108,8 @@ def output_folder(study: Study, machine: Machine) -> Path:
 def _publish(report: Path, folder: Path) -> None:
     """Copy the report out of the store, each file whole or not at all."""
     for name in PUBLISHED:
-        source, target = report / name, folder / name
-        partial = target.with_name(name + ".partial")
-        shutil.copyfile(source, partial)
-        os.replace(partial, target)
+        with files.replacing(folder / name) as partial:
+            shutil.copyfile(report / name, partial)
 
 
 @dataclass(frozen=True)
