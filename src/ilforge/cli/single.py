@@ -167,19 +167,24 @@ def md(file: str, potential: str, trust: str | None, out: str, threads: int, **s
 
 @ilforge.command()
 @click.argument("trajectory", nargs=-1, required=True, type=click.Path())
-@click.option("--property", "names", multiple=True, help="density, diffusion, rdf, health; repeat. All without it.")
+@click.option("--property", "names", multiple=True, help="density, diffusion, rdf, conductivity...; repeat. All without it.")
 @click.option("--frame-interval", type=float, metavar="PS", help="Time between frames, where the file does not say.")
 @click.option("--temperature", type=float, metavar="K")
+@click.option(
+    "--pressure", type=click.Path(), metavar="CSV", help="Table of the pressure tensor, bar; see docs on viscosity."
+)
 @click.option("--json", "as_json", is_flag=True, help="As a list of records, as `ilforge results --json`.")
 def analyse(
     trajectory: tuple[str, ...],
     names: tuple[str, ...],
     frame_interval: float | None,
     temperature: float | None,
+    pressure: str | None,
     as_json: bool,
 ) -> None:
     """Measure properties of a trajectory: a folder that ilforge wrote, or TOPOLOGY TRAJECTORY... of your own."""
     from ilforge.properties import PROPERTIES, measure
+    from ilforge.properties.pressure_table import read_pressure
     from ilforge.properties.reader import open_trajectory
     from ilforge.results import Record
     from ilforge.study.settings import AnalysisSettings
@@ -188,8 +193,9 @@ def analyse(
     unknown = sorted(set(chosen) - set(PROPERTIES))
     if unknown:
         raise SettingsError(f"--property {unknown[0]}: not a known property. Known: {', '.join(PROPERTIES)}")
+    table = read_pressure(Path(pressure)) if pressure else None
     source = open_trajectory([Path(path) for path in trajectory], frame_interval, temperature)
-    found = measure(source, chosen, AnalysisSettings(properties=chosen))
+    found = measure(source, chosen, AnalysisSettings(properties=chosen), pressure=table)
     rows = [row for measurement in found.values() for row in measurement.estimates]
     if as_json:
         labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
@@ -201,6 +207,8 @@ def analyse(
     for measurement in found.values():
         for verdict in measurement.verdicts:
             click.echo(f"{'ok  ' if verdict.ok else 'LOOK'} {verdict.what}")
+        for note in measurement.notes:
+            click.echo(f"note {note}")
 
 
 def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:

@@ -355,6 +355,37 @@ class RdfSettings(Settings):
     """Width of a bin, Å."""
 
 
+class ConductivitySettings(Settings):
+    """Ionic conductivity and Onsager coefficients from the displacement of the charge as a whole."""
+
+    min_slope: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """d ln MSD / d ln t of every kind of ion must reach this within its error, or the ions are not diffusive."""
+    max_lag_fraction: Annotated[float, Field(gt=0, le=0.5)] = 0.2
+    """Longest lag time used, as a share of the run."""
+    min_displacement_A: Annotated[float, Field(ge=0)] = 3.0
+    """Root mean square distance in Å that ions must have moved within the longest lag: below it they rattle."""
+
+
+class ViscositySettings(Settings):
+    """Shear viscosity by the Green-Kubo relation, from a table of the pressure tensor beside the trajectory."""
+
+    max_relative_error: Annotated[float, Field(gt=0, le=0.5)] = 0.5
+    """A larger share of the value as its standard error, and the viscosity is not reported as converged."""
+
+
+class StructureFactorSettings(Settings):
+    """Static structure factor S(q) on the wave vectors that fit the box."""
+
+    q_max_per_A: Annotated[float, Field(gt=0, le=50)] = 6.0
+    """Largest q, 1/Å."""
+    bin_per_A: Annotated[float, Field(gt=0)] = 0.05
+    """Width of a bin of q, 1/Å."""
+    max_vectors: Annotated[int, Field(ge=10)] = 2000
+    """At most so many wave vectors, drawn evenly over the bins; all of them where there are fewer."""
+    max_frames: Annotated[int, Field(ge=1)] = 500
+    """At most so many frames, evenly spread over the run."""
+
+
 class HealthSettings(Settings):
     """When a trajectory counts as unphysical."""
 
@@ -373,9 +404,9 @@ class HealthSettings(Settings):
 class AnalysisSettings(Settings):
     """What is measured on every trajectory."""
 
-    properties: list[Literal["density", "diffusion", "rdf", "health"]] = [
-        "density", "diffusion", "rdf", "health",
-    ]  # fmt: skip
+    properties: list[
+        Literal["density", "diffusion", "rdf", "health", "conductivity", "viscosity", "structure_factor"]
+    ] = ["density", "diffusion", "rdf", "health"]
     """Which properties."""
     density: DensitySettings = DensitySettings()
     """Density."""
@@ -383,6 +414,12 @@ class AnalysisSettings(Settings):
     """Self-diffusion."""
     rdf: RdfSettings = RdfSettings()
     """Radial distribution functions."""
+    conductivity: ConductivitySettings = ConductivitySettings()
+    """Ionic conductivity, Onsager coefficients, transference numbers."""
+    viscosity: ViscositySettings = ViscositySettings()
+    """Shear viscosity."""
+    structure_factor: StructureFactorSettings = StructureFactorSettings()
+    """Static structure factor."""
     health: HealthSettings = HealthSettings()
     """Cavity, fragmentation, collapse and drift."""
 
