@@ -211,6 +211,46 @@ def analyse(
             click.echo(f"note {note}")
 
 
+@ilforge.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="As a list of records.")
+def temperatures(files: tuple[str, ...], as_json: bool) -> None:
+    """Activation energies and VFT fits of diffusion, conductivity and viscosity over several temperatures.
+
+    FILES are what `ilforge analyse --json` and `ilforge results --json` print. Several runs of the same liquid at the
+    same temperature are combined first.
+    """
+    import numpy as np
+
+    from ilforge.properties.temperatures import temperature_series
+
+    found = []
+    for series in temperature_series([record for file in files for record in read_records(Path(file))]):
+        found += series.records(np.random.default_rng(0))
+        if not as_json:
+            for t, value, error in zip(series.temperatures, series.values, series.errors, strict=True):
+                click.echo(f"{series.quantity:28s} {series.species or '':12s} {t:g} K  {value:.4g} ± {error:.2g} {series.unit}")
+            if series.left_out:
+                click.echo(f"{series.quantity:28s} {series.species or '':12s} {series.left_out} without a converged value")
+    if as_json:
+        click.echo(json.dumps([record.as_json() for record in found], indent=1))
+        return
+    for record in found:
+        click.echo(f"{record.quantity:45s} {record.species or '':12s} {record.text}")
+
+
+def read_records(path: Path) -> list[Any]:
+    """The records of a JSON file."""
+    from ilforge.results import Record
+
+    try:
+        return [Record.from_json(item) for item in json.loads(path.read_text())]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"{path} holds no records ({error}): give what `ilforge analyse --json` or `ilforge results --json` prints."
+        ) from None
+
+
 def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:
     """``("PYR14=2", "BF4=2")`` as a dictionary."""
     counts = {}

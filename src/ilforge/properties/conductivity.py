@@ -41,7 +41,7 @@ class Conductivity:
 
     1. Self-diffusion of every kind of ion, as the property ``diffusion`` measures it, gives σ_NE and the lag from
        which ions diffuse.
-    2. From that lag on <|Σ_i z_i ΔR_i|²> must be a straight line (χ², p > 0.01). The same generalised least-squares
+    2. From that lag on <|Σ_i z_i ΔR_i|²> must be a straight line (χ², p > 0.001). The same generalised least-squares
        weights give every L_ij, so that σ is exactly their sum.
     3. Errors of L_ij, and their covariance, are those of time averages of products of Gaussian collective
        displacements (see :func:`~ilforge.properties.kernels.displacement.displacement_covariance`); those of σ and
@@ -153,7 +153,7 @@ class Conductivity:
             return
         free = self._nernst_einstein(list(diffusion.values()))
         start = max(analysis.diffusive_regime().start for analysis in own.values())
-        found = together.line_from(start)
+        found = together.coarse_line_from(start)
         if found is None:
             run = self._seen * self._system.frame_interval_ps
             reason = (

@@ -18,6 +18,8 @@ AMBIGUOUS = 0.45
 _UNIT = "m^2/s"
 _MIN_WINDOW = 3.0  # the fit spans at least this factor in time
 _MIN_P_VALUE = 0.01  # of the straight line
+_MIN_P_VALUE_ONE = 0.001
+_MAX_MSD_ERROR = 0.25
 _CAGE_A = 5.0  # an ion that moved as far as its neighbours are has left its cage
 _SPREAD_IONS = 8  # from this many ions on, the spread between them is worth looking at
 _STILL_A2 = 1e-12  # a smaller MSD is rounding; its logarithm would mean nothing
@@ -90,10 +92,26 @@ class MsdAnalysis:
     def line_from(self, start: int) -> tuple[np.ndarray, LinearFit] | None:
         """Straight line through all lags from ``start`` on; None where they are too few or no straight line."""
         lags = self._lags[self._lags >= start]
-        if len(lags) < 3 or lags[-1] < _MIN_WINDOW * lags[0]:
+        if lags[-1] < _MIN_WINDOW * lags[0]:
             return None
         fit = self._fit(lags)
         return (lags, fit) if _p_value(fit) > _MIN_P_VALUE else None
+
+    def coarse_line_from(self, start: int) -> tuple[np.ndarray, LinearFit] | None:
+        """Straight line through lags that double from ``start`` on; None where there is none.
+
+        For one displacement instead of those of many ions: its averages over long lags are few and far from
+        Gaussian, so lags count as long as the error of their MSD is below a quarter of it, and the first four always.
+        """
+        doubled = start * 2 ** np.arange(int(np.log2(self._lags[-1] / start)) + 1)
+        lags = np.unique(self._lags[np.abs(self._lags[:, None] - doubled).argmin(axis=0)])
+        chosen = np.isin(self._lags, lags)
+        known = np.sqrt(np.diag(self._covariance))[chosen] < _MAX_MSD_ERROR * self._mean[lags]
+        lags = lags[known | (np.arange(len(lags)) < 4)]
+        if len(lags) < 3:
+            return None
+        fit = self._fit(lags)
+        return (lags, fit) if _p_value(fit) > _MIN_P_VALUE_ONE else None
 
     def msd_curve(self) -> Curve:
         """MSD with its standard error."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_FIRST_POINTS = 12  # frequencies in the smallest fit
+_FIRST_POINTS = 16  # frequencies in the smallest fit
 _MOST_POINTS = 1500
 _GROWTH = 1.3
 _MIN_P_VALUE = 0.001  # of the model, for the range of frequencies to grow
@@ -80,8 +80,8 @@ def integrate(spectrum: Spectrum) -> GreenKubo | None:
         C(f) = C∞ + (C0 - C∞) / (1 + (f/f0)²),
 
     one exponential decay on top of anything faster, is fitted by maximum (Whittle) likelihood, and the integral is
-    C0. The range of frequencies grows as long as the model describes it (χ² of the residuals in eight bins,
-    p > 0.1); the error is that of the fit, from the Fisher information.
+    C0. The range of frequencies grows as long as the model describes it (deviance in eight logarithmic bins,
+    p > 0.001), and a third of it is used; the error is that of the fit, from the Fisher information.
 
     The idea of reading the integral off the spectrum, where the noise is white and independent, is that of STACIE:
     G. Toraman, D. Fauconnier, T. Verstraelen, J. Chem. Inf. Model. (2025), doi:10.1021/acs.jcim.5c01475; the
@@ -119,15 +119,16 @@ class _Fit(NamedTuple):
 
 
 def _fits(f: np.ndarray, power: np.ndarray, m: int) -> list[_Fit]:
-    """Fits to growing ranges, up to the first that does not hold."""
+    """Fits to growing ranges, up to the first two in a row that do not hold."""
     fits: list[_Fit] = []
-    n = _FIRST_POINTS
-    while n <= min(len(f), _MOST_POINTS):
+    n, failures = _FIRST_POINTS, 0
+    while n <= min(len(f), _MOST_POINTS) and failures < 2:
         fit = _fit(f[:n], power[:n], m, fits[-1].parameters if fits else None)
         if fit is not None:
-            if _p_value(power[:n] / _model(fit[0], f[:n])[0], m) < _MIN_P_VALUE:
-                break
-            fits.append(_Fit(*fit, n))
+            holds = _p_value(power[:n] / _model(fit[0], f[:n])[0], m) >= _MIN_P_VALUE
+            failures = 0 if holds else failures + 1
+            if holds:
+                fits.append(_Fit(*fit, n))
         n = max(n + 1, int(_GROWTH * n))
     return fits
 
@@ -175,5 +176,6 @@ def _p_value(ratio: np.ndarray, m: int) -> float:
 
     edges = np.unique(np.geomspace(1, len(ratio), min(_BINS, len(ratio) // 2) + 1).astype(int)[1:-1] + 1)
     bins = np.split(ratio, edges)
-    chi2 = sum(m * len(part) * (part.mean() - 1.0) ** 2 for part in bins)
+    means, counts = np.array([part.mean() for part in bins]), np.array([len(part) for part in bins])
+    chi2 = float(np.sum(2.0 * m * counts * (means - 1.0 - np.log(means))))  # deviance of gamma distributions
     return float(chdtrc(max(len(bins) - _PARAMETERS, 1), chi2))
