@@ -123,6 +123,7 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 @click.option("--timestep", type=float, default=0.5, show_default=True, help="fs")
 @click.option("--length", type=float, required=True, help="ps")
 @click.option("--interval", type=float, default=0.1, show_default=True, help="ps between recorded frames")
+@click.option("--pressure-interval", type=float, help="ps between records of the pressure tensor, engine gromacs only")
 @click.option("--minimise", type=click.IntRange(0), default=0, show_default=True, help="Steps of minimisation first")
 @click.option("--constant-volume", type=float, default=0.0, show_default=True, help="ps of NVT then, unrecorded")
 @click.option("--equilibration", type=float, default=0.0, show_default=True, help="ps then, unrecorded")
@@ -152,6 +153,7 @@ def md(file: str, potential: str, trust: str | None, out: str, threads: int, **s
         timestep_fs=state["timestep"],
         length_ps=state["length"],
         interval_ps=state["interval"],
+        pressure_interval_ps=state["pressure_interval"],
         minimise_steps=state["minimise"],
         constant_volume_ps=state["constant_volume"],
         equilibration_ps=state["equilibration"],

@@ -15,7 +15,8 @@ _BLOCKS = 10
 _MIN_BLOCKS = 5
 _SEED = 0  # of the choice among equivalent wave vectors
 _PEAK_RANGE = 0.5  # 1/Å: below, few wave vectors fit a box
-_SIGNIFICANT = 3.0  # standard errors
+_SIGNIFICANT = 4.0  # standard errors: the highest of many bins
+_LEAST = 0.1
 
 
 class StructureFactor:
@@ -169,7 +170,7 @@ def main_peak(q: np.ndarray, blocks: np.ndarray) -> Estimate:
     if len(inside) == 0:
         return Estimate.refused("1/Å", "too few values of q between 0.5 1/Å and the largest", n)
     top = int(inside[np.argmax(mean[inside])])
-    if mean[top] - 1.0 < _SIGNIFICANT * error[top]:
+    if mean[top] - 1.0 < max(_SIGNIFICANT * error[top], _LEAST):
         return Estimate.refused("1/Å", "no maximum of S(q) stands out of the noise", n)
     left_out = np.array([_vertex(q, (blocks.sum(axis=0) - block) / (n - 1), top) for block in blocks])
     spread = (n - 1) * left_out.var()

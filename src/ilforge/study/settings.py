@@ -308,6 +308,9 @@ class MdSettings(Settings):
     """Unrecorded start, ps."""
     interval_ps: Positive = 0.02
     """Time between recorded frames, ps."""
+    pressure_interval_ps: Positive | None = None
+    """Time between records of the pressure tensor for the viscosity, ps, a whole fraction of `interval_ps` (0.005 is
+    usual); without it none is recorded. Only with engine `gromacs`."""
     temperature_K: Temperature | None = None
     """Temperature in K; without it that of the liquid."""
     pressure_bar: float | None = None
@@ -322,6 +325,12 @@ class MdSettings(Settings):
         unable = [name for name in self.potentials if able is not None and name not in able]
         if unable:
             raise ValueError(f"engine {self.engine} cannot run {unable[0]}: give it a protocol of its own")
+        if self.pressure_interval_ps is not None:
+            if self.engine != "gromacs":
+                raise ValueError('pressure_interval_ps needs engine = "gromacs": no other records the pressure tensor')
+            multiple = self.interval_ps / self.pressure_interval_ps
+            if multiple < 1 or abs(multiple - round(multiple)) > 1e-6:
+                raise ValueError("interval_ps must be a whole multiple of pressure_interval_ps")
         return self
 
 
