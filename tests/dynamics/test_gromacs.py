@@ -118,9 +118,7 @@ def test_the_pressure_tensor_is_recorded_and_survives_a_stop(tmp_path):
     running.close()
     done = gromacs._State.from_bytes(state).step // protocol.interval_steps
     list(gromacs.frames(job, state, done))
-    np.testing.assert_array_equal(
-        read_pressure(tmp_path / "stopped" / "pressure.csv").off_diagonal, table.off_diagonal
-    )
+    np.testing.assert_array_equal(read_pressure(tmp_path / "stopped" / "pressure.csv").off_diagonal, table.off_diagonal)
 
 
 def test_a_pressure_interval_that_does_not_fit_is_refused(tmp_path):

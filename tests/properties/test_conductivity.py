@@ -91,7 +91,9 @@ def test_onsager_coefficients_and_transference_of_a_known_diffusion_matrix():
         rng = np.random.default_rng(seed)
         result = conductivity_of(system, brownian(np.repeat(free, n), n_frames, INTERVAL, rng), rng)
         pick = {(q, s): e for q, s, e in result.estimates}
-        wanted = {("onsager_coefficient", f"{names[i]}-{names[j]}"): onsager[i, j] for i in range(3) for j in range(i, 3)}
+        wanted = {
+            ("onsager_coefficient", f"{names[i]}-{names[j]}"): onsager[i, j] for i in range(3) for j in range(i, 3)
+        }
         wanted |= {("transference_number", name): value for name, value in zip(names, share, strict=True)}
         wanted[("conductivity", None)] = sigma
         deviations.append([(pick[key].value - value) / pick[key].error for key, value in wanted.items()])
@@ -124,7 +126,9 @@ def test_the_covariance_of_products_is_that_of_many_runs():
     found = np.array([cross_displacements(run, 10)[:, :, lags] for run in np.cumsum(steps, axis=1)])
     rho = 3 * np.einsum("ik,jk->ij", mixing, mixing)[:, :, None] * np.arange(11)
     pure = msd_covariance(rho[0, 0], lags, 40, 1.0)
-    cross = displacement_covariance(rho[0, 0], rho[1, 1], lags, 40) + displacement_covariance(rho[0, 1], rho[0, 1], lags, 40)
+    cross = displacement_covariance(rho[0, 0], rho[1, 1], lags, 40) + displacement_covariance(
+        rho[0, 1], rho[0, 1], lags, 40
+    )
     np.testing.assert_allclose(np.cov(found[:, 0, 0].T), pure, rtol=0.1)
     np.testing.assert_allclose(np.cov(found[:, 0, 1].T), cross / 3, rtol=0.1)
 

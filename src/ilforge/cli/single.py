@@ -169,11 +169,20 @@ def md(file: str, potential: str, trust: str | None, out: str, threads: int, **s
 
 @ilforge.command()
 @click.argument("trajectory", nargs=-1, required=True, type=click.Path())
-@click.option("--property", "names", multiple=True, help="density, diffusion, rdf, conductivity...; repeat. All without it.")
+@click.option(
+    "--property", "names", multiple=True, help="density, diffusion, rdf, conductivity...; repeat. All without it."
+)
 @click.option("--frame-interval", type=float, metavar="PS", help="Time between frames, where the file does not say.")
 @click.option("--temperature", type=float, metavar="K")
 @click.option(
     "--pressure", type=click.Path(), metavar="CSV", help="Table of the pressure tensor, bar; see docs on viscosity."
+)
+@click.option(
+    "--viscosity",
+    type=float,
+    nargs=2,
+    metavar="PA_S ERROR",
+    help="Of the same model: diffusion of an infinite system too.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As a list of records, as `ilforge results --json`.")
 def analyse(
@@ -182,6 +191,7 @@ def analyse(
     frame_interval: float | None,
     temperature: float | None,
     pressure: str | None,
+    viscosity: tuple[float, float] | None,
     as_json: bool,
 ) -> None:
     """Measure properties of a trajectory: a folder that ilforge wrote, or TOPOLOGY TRAJECTORY... of your own."""
@@ -197,7 +207,8 @@ def analyse(
         raise SettingsError(f"--property {unknown[0]}: not a known property. Known: {', '.join(PROPERTIES)}")
     table = read_pressure(Path(pressure)) if pressure else None
     source = open_trajectory([Path(path) for path in trajectory], frame_interval, temperature)
-    found = measure(source, chosen, AnalysisSettings(properties=chosen), pressure=table)
+    eta = {"viscosity_Pa_s": viscosity[0], "viscosity_error_Pa_s": viscosity[1]} if viscosity else {}
+    found = measure(source, chosen, AnalysisSettings(properties=chosen, diffusion=eta), pressure=table)
     rows = [row for measurement in found.values() for row in measurement.estimates]
     if as_json:
         labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
@@ -231,9 +242,13 @@ def temperatures(files: tuple[str, ...], as_json: bool) -> None:
         found += series.records(np.random.default_rng(0))
         if not as_json:
             for t, value, error in zip(series.temperatures, series.values, series.errors, strict=True):
-                click.echo(f"{series.quantity:28s} {series.species or '':12s} {t:g} K  {value:.4g} ± {error:.2g} {series.unit}")
+                click.echo(
+                    f"{series.quantity:28s} {series.species or '':12s} {t:g} K  {value:.4g} ± {error:.2g} {series.unit}"
+                )
             if series.left_out:
-                click.echo(f"{series.quantity:28s} {series.species or '':12s} {series.left_out} without a converged value")
+                click.echo(
+                    f"{series.quantity:28s} {series.species or '':12s} {series.left_out} without a converged value"
+                )
     if as_json:
         click.echo(json.dumps([record.as_json() for record in found], indent=1))
         return

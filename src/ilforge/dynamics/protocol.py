@@ -76,7 +76,7 @@ class MdProtocol:
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """What determines the run; settings that came later are absent where unused, so earlier runs keep their names."""
+        """What determines the run; later settings are absent where unused, so that earlier runs keep their names."""
         values = asdict(self)
         if self.pressure_interval_ps is None:
             del values["pressure_interval_ps"]

@@ -197,7 +197,9 @@ class Conductivity:
         for i in np.flatnonzero(z):
             value, error = motion.share(z, int(i))
             found = Estimate(value, error, n_eff, "1")
-            if error > _MAX_TRANSFERENCE_ERROR:
+            if len(names) == 2:
+                found = Estimate(value, 0.0, n_eff, "1", True, "fixed by the masses, not measured")
+            elif error > _MAX_TRANSFERENCE_ERROR:
                 found = Estimate.refused("1", f"{value:.2g} ± {error:.2g} says nothing: too short a run", n_eff)
             yield "transference_number", names[i], found
 

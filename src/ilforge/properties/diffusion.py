@@ -36,7 +36,8 @@ class Diffusion:
        that of the fit or, if larger, that from the spread between ions.
 
     Without a diffusive regime there is no number, but the reason and the length of run it would take.
-    D belongs to this box; see :func:`yeh_hummer` for its size.
+    D belongs to this box; with ``viscosity_Pa_s`` of the same model, that of an infinite system follows as
+    ``self_diffusion_infinite`` (see :func:`yeh_hummer`).
 
     Unwrapping: S. von Bülow, J. T. Bullerjahn, G. Hummer, J. Chem. Phys. 153, 021101 (2020). Covariance-aware
     fit: J. T. Bullerjahn, S. von Bülow, G. Hummer, J. Chem. Phys. 153, 024116 (2020); A. R. McCluskey, S. W.
@@ -81,7 +82,26 @@ class Diffusion:
                 estimate = Estimate.refused(_UNIT, sparse_frames(longest))
             estimates.append(("self_diffusion", name, estimate))
             curves |= {f"msd {name}": analysis.msd_curve(), f"msd_slope {name}": analysis.slope_curve()}
-        return Measurement(estimates, curves)
+        return Measurement(estimates + self._infinite(estimates, cells), curves)
+
+    def _infinite(
+        self, estimates: list[tuple[str, str | None, Estimate]], cells: np.ndarray
+    ) -> list[tuple[str, str | None, Estimate]]:
+        """Corrected for the size of the box where the settings give the viscosity."""
+        if self._settings.viscosity_Pa_s is None:
+            return []
+        error = self._settings.viscosity_error_Pa_s
+        viscosity = Estimate(self._settings.viscosity_Pa_s, error, np.inf, "Pa s")
+        quantity, temperature = "self_diffusion_infinite", self._system.temperature_K
+        reason = None
+        if temperature is None:
+            reason = "the temperature is not known: give it (--temperature, in K)"
+        elif not _cubic(cells.mean(axis=0)):
+            reason = "the correction for the size of the box is known for cubic boxes"
+        if reason:
+            return [(quantity, name, Estimate.refused(_UNIT, reason)) for _, name, _ in estimates]
+        side = float(np.mean(np.abs(np.linalg.det(cells)))) ** (1.0 / 3.0)
+        return [(quantity, name, infinite_system(found, viscosity, temperature, side)) for _, name, found in estimates]
 
 
 def yeh_hummer(diffusion: float, temperature_K: float, viscosity_Pa_s: float, box_A: float) -> float:
@@ -102,3 +122,23 @@ def yeh_hummer(diffusion: float, temperature_K: float, viscosity_Pa_s: float, bo
     from scipy.constants import Boltzmann
 
     return diffusion + _YEH_HUMMER * Boltzmann * temperature_K / (6 * np.pi * viscosity_Pa_s * box_A * 1e-10)
+
+
+def infinite_system(diffusion: Estimate, viscosity: Estimate, temperature_K: float, box_A: float) -> Estimate:
+    """:func:`yeh_hummer` of estimates, with the errors of both, taken as independent.
+
+    A diffusion coefficient or a viscosity that has not converged gives none for the infinite system.
+    """
+    for name, found in (("diffusion coefficient", diffusion), ("viscosity", viscosity)):
+        if not found.converged:
+            return Estimate.refused(_UNIT, f"the {name} has not converged: {found.note}", found.n_eff)
+    value = yeh_hummer(diffusion.value, temperature_K, viscosity.value, box_A)
+    shift = value - diffusion.value
+    error = float(np.hypot(diffusion.error, shift * viscosity.error / viscosity.value))
+    note = f"infinite system: {shift:.2g} {_UNIT} added for a box of {box_A:.1f} Å"
+    return Estimate(value, error, min(diffusion.n_eff, viscosity.n_eff), _UNIT, True, note)
+
+
+def _cubic(cell: np.ndarray) -> bool:
+    side = cell[0, 0]
+    return bool(np.abs(cell - side * np.eye(3)).max() < 0.01 * side)

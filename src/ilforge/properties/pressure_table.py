@@ -1,4 +1,4 @@
-"""Pressure tensors from a table: a CSV file of GROMACS's ``gmx energy``, of LAMMPS's thermo output, or of a run here."""
+"""Pressure tensors from a table, CSV: of GROMACS's ``gmx energy``, of LAMMPS's thermo output, or of a run here."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _BLOCKS = 10
 _MIN_BLOCKS = 5
 _SEED = 0  # of the choice among equivalent wave vectors
 _PEAK_RANGE = 0.5  # 1/Å: below, few wave vectors fit a box
-_SIGNIFICANT = 4.0  # standard errors: the highest of many bins
+_CHANCE = 0.01  # that the highest of all bins is a peak of noise
 _LEAST = 0.1
 
 
@@ -99,8 +99,8 @@ class StructureFactor:
         vectors = wave_vectors(cell, self._settings.q_max_per_A)
         if len(vectors) == 0:
             raise SettingsError(
-                f"analysis.structure_factor.q_max_per_A is {self._settings.q_max_per_A:g}: no wave vector of this box is "
-                f"shorter. It must be above {2 * np.pi / np.linalg.norm(cell, axis=1).max():.2f}."
+                f"analysis.structure_factor.q_max_per_A is {self._settings.q_max_per_A:g}: no wave vector of this box "
+                f"is shorter. It must be above {2 * np.pi / np.linalg.norm(cell, axis=1).max():.2f}."
             )
         self._n_bins = int(np.ceil(self._settings.q_max_per_A / self._settings.bin_per_A))
         bins = (lengths(vectors, cell) / self._settings.bin_per_A).astype(int)
@@ -161,6 +161,8 @@ def main_peak(q: np.ndarray, blocks: np.ndarray) -> Estimate:
     blocks
         ``(n_blocks, n_q)``: S(q) of each block of the run.
     """
+    from scipy.special import stdtrit
+
     n = len(blocks)
     if n < _MIN_BLOCKS:
         return Estimate.refused("1/Å", f"{n} frames are too few for an error")
@@ -170,7 +172,7 @@ def main_peak(q: np.ndarray, blocks: np.ndarray) -> Estimate:
     if len(inside) == 0:
         return Estimate.refused("1/Å", "too few values of q between 0.5 1/Å and the largest", n)
     top = int(inside[np.argmax(mean[inside])])
-    if mean[top] - 1.0 < max(_SIGNIFICANT * error[top], _LEAST):
+    if mean[top] - 1.0 < max(stdtrit(n - 1, 1.0 - _CHANCE / len(inside)) * error[top], _LEAST):
         return Estimate.refused("1/Å", "no maximum of S(q) stands out of the noise", n)
     left_out = np.array([_vertex(q, (blocks.sum(axis=0) - block) / (n - 1), top) for block in blocks])
     spread = (n - 1) * left_out.var()

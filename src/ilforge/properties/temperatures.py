@@ -161,7 +161,8 @@ def temperature_series(records: Sequence[Record]) -> list[TemperatureSeries]:
     if not groups:
         raise SettingsError(
             f"No record has a temperature and one of the quantities {', '.join(RISING)}. Give files written by "
-            "`ilforge analyse --json` (with --temperature where the trajectory does not say) or `ilforge results --json`."
+            "`ilforge analyse --json` (with --temperature where the trajectory does not say) or `ilforge results "
+            "--json`."
         )
     return [_series(key, found) for key, found in groups.items()]
 

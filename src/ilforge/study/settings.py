@@ -350,6 +350,10 @@ class DiffusionSettings(Settings):
     """Longest lag time used, as a share of the run."""
     min_displacement_A: Annotated[float, Field(ge=0)] = 3.0
     """Root mean square distance in Å that ions must have moved within the longest lag: below it they rattle."""
+    viscosity_Pa_s: Positive | None = None
+    """Viscosity of the same model in Pa s: with it diffusion is also given for an infinite system (Yeh-Hummer)."""
+    viscosity_error_Pa_s: Annotated[float, Field(ge=0)] = 0.0
+    """Standard error of that viscosity, Pa s; it enters the error of the corrected diffusion."""
 
 
 class RdfSettings(Settings):

@@ -9,7 +9,7 @@ import numpy as np
 
 _FIRST_POINTS = 16  # frequencies in the smallest fit
 _MOST_POINTS = 1500
-_GROWTH = 1.3
+_GROWTH = 1.4
 _MIN_P_VALUE = 0.001  # of the model, for the range of frequencies to grow
 _BINS = 8
 _PARAMETERS = 3
@@ -119,14 +119,14 @@ class _Fit(NamedTuple):
 
 
 def _fits(f: np.ndarray, power: np.ndarray, m: int) -> list[_Fit]:
-    """Fits to growing ranges, up to the first two in a row that do not hold."""
+    """Fits to growing ranges, from the first that holds to the first two in a row that do not."""
     fits: list[_Fit] = []
     n, failures = _FIRST_POINTS, 0
     while n <= min(len(f), _MOST_POINTS) and failures < 2:
         fit = _fit(f[:n], power[:n], m, fits[-1].parameters if fits else None)
         if fit is not None:
             holds = _p_value(power[:n] / _model(fit[0], f[:n])[0], m) >= _MIN_P_VALUE
-            failures = 0 if holds else failures + 1
+            failures = 0 if holds or not fits else failures + 1
             if holds:
                 fits.append(_Fit(*fit, n))
         n = max(n + 1, int(_GROWTH * n))
@@ -155,9 +155,10 @@ def _fit(f: np.ndarray, power: np.ndarray, m: int, start: np.ndarray | None) -> 
     bounds = [(typical - 12.0, typical + 6.0)] * 2 + [(np.log(_LOWEST_BEND * f[0]), np.log(3.0 * f[-1]))]
     third = max(len(f) // 3, 1)
     ends = np.log(power[:third].mean()), np.log(power[-third:].mean())
-    starts = [np.array([*ends, np.log(f[third])]), np.array([*ends, np.log(f[-1])])]
-    starts += [] if start is None else [start]
-    found = [minimize(loss, np.clip(x, *np.transpose(bounds)), jac=True, method="L-BFGS-B", bounds=bounds) for x in starts]
+    starts = [np.array([*ends, np.log(f[third])])] + ([] if start is None else [start])
+    found = [
+        minimize(loss, np.clip(x, *np.transpose(bounds)), jac=True, method="L-BFGS-B", bounds=bounds) for x in starts
+    ]
     best = min(found, key=lambda result: result.fun)
     _, gradient = _model(best.x, f)
     information = m * gradient @ gradient.T
