@@ -100,6 +100,7 @@ def test_energy_is_conserved(tmp_path):
 
 @pytest.mark.program("gmx")
 def test_the_pressure_tensor_is_recorded_and_survives_a_stop(tmp_path):
+    from ilforge.properties import measure
     from ilforge.properties.pressure_table import read_pressure
 
     protocol = md.short(ensemble="NVT", length_ps=0.04, pressure_interval_ps=0.0025, checkpoint_steps=30)
@@ -108,6 +109,8 @@ def test_the_pressure_tensor_is_recorded_and_survives_a_stop(tmp_path):
     table = read_pressure(whole.pressure_file)
     assert len(table.off_diagonal) == 16 and table.interval_ps == pytest.approx(0.0025)
     assert table.diagonal.std() > 1 and table.off_diagonal.std() > 1
+    ((_, _, found),) = measure(whole, ["viscosity"])["viscosity"].estimates
+    assert "16 samples of the pressure tensor are too few" in found.note
     job = Job(Clp(4.6), atoms, md.liquid().topology, protocol, directory=tmp_path / "stopped")
     running = gromacs.frames(job, None, 0)
     while True:  # to the second checkpoint of the recorded part

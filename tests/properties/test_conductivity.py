@@ -184,3 +184,20 @@ def test_green_kubo_from_velocities_too_far_apart_is_refused():
     frames = snapshots(system, paths + 15, SIDE * np.eye(3), velocities=velocities)
     found = estimate(measured("conductivity", system, frames), "conductivity_green_kubo")
     assert not found.converged and "record it more often" in found.note
+
+
+def test_the_displacement_of_the_charge_is_that_of_mdanalysis():
+    """MDAnalysis's windowed mean squared displacement of one particle that stands for the charge as a whole."""
+    import MDAnalysis
+    from MDAnalysis.analysis.msd import EinsteinMSD
+
+    system = charged(60, Cs=5, Na=3, F=8)
+    paths = 15 + brownian(np.full(16, 0.1), 60, INTERVAL, np.random.default_rng(7))
+    curve = measured("conductivity", system, snapshots(system, paths, SIDE * np.eye(3))).curves["charge_msd"]
+    masses, charges = system.topology.masses, np.array(system.topology.charges)
+    centred = paths - np.einsum("a,tax->tx", masses / masses.sum(), paths)[:, None]
+    whole = np.einsum("a,tax->tx", charges, centred) / np.sqrt(np.sum(charges**2))
+    universe = MDAnalysis.Universe.empty(1, trajectory=True)
+    universe.load_new(whole[:, None].astype(np.float32))
+    found = EinsteinMSD(universe, msd_type="xyz", fft=False).run().results.timeseries
+    np.testing.assert_allclose(curve.y, found[np.rint(curve.x / INTERVAL).astype(int)], rtol=1e-4)

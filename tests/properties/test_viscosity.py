@@ -91,3 +91,24 @@ def test_tables_are_read_and_refused_in_words(tmp_path):
             read_pressure(path)
     with pytest.raises(SettingsError, match="no file"):
         read_pressure(tmp_path / "none.csv")
+
+
+def test_the_command_takes_a_table(tmp_path):
+    """As a user has it: frames without velocities or energies, and a CSV file."""
+    from pathlib import Path
+
+    from click.testing import CliRunner
+
+    from ilforge.cli import ilforge, load_commands
+
+    load_commands()
+    pressure = ornstein_uhlenbeck_pressure(3000, 0.02, 0.5, 300.0, np.random.default_rng(1))
+    times = 0.02 * np.arange(3000)
+    table = np.column_stack([times, pressure.off_diagonal, pressure.diagonal])
+    header = "time_ps,pxy_bar,pxz_bar,pyz_bar,pxx_bar,pyy_bar,pzz_bar"
+    np.savetxt(tmp_path / "p.csv", table, delimiter=",", header=header, comments="")
+    frame = Path(__file__).parents[1] / "data" / "two_pairs.xyz"
+    arguments = ["analyse", str(frame), "--property", "viscosity", "--temperature", "423"]
+    said = CliRunner().invoke(ilforge, [*arguments, "--pressure", str(tmp_path / "p.csv")]).output
+    assert "Pa s" in said and "±" in said
+    assert "was not recorded" in CliRunner().invoke(ilforge, arguments).output

@@ -15,7 +15,7 @@ _BLOCKS = 10
 _MIN_BLOCKS = 5
 _SEED = 0  # of the choice among equivalent wave vectors
 _PEAK_RANGE = 0.5  # 1/Å: below, few wave vectors fit a box
-_CHANCE = 0.01  # that the highest of all bins is a peak of noise
+_CHANCE = 0.001  # that the highest of all bins is a peak of noise
 _LEAST = 0.1
 
 
