@@ -1,6 +1,7 @@
 """What every property must do: not care how a trajectory is written, leave it alone, and say what it found in JSON."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,14 +9,16 @@ import pytest
 from ilforge.properties import PROPERTIES, Measurement, Property, create, measure
 from ilforge.results import Curve, Estimate
 from ilforge.study.settings import AnalysisSettings
-from support.motion import measured, snapshots, tumbling_ions
+from support.motion import measured, ornstein_uhlenbeck_pressure, snapshots, tumbling_ions
 
 N_FRAMES = 60
 
 
 @pytest.fixture(scope="module")
 def trajectory():
-    return tumbling_ions(N_FRAMES, np.random.default_rng(1))
+    system, positions, cells = tumbling_ions(N_FRAMES, np.random.default_rng(1))
+    pressure = ornstein_uhlenbeck_pressure(4000, 0.02, 0.5, 300.0, np.random.default_rng(2))
+    return replace(system, pressure=pressure), positions, cells
 
 
 @pytest.fixture(scope="module", params=PROPERTIES)
@@ -163,12 +166,9 @@ def test_json_keeps_everything(expected):
 
 
 def test_a_single_frame_is_no_crash(name, trajectory):
-    from dataclasses import replace
-
     system, positions, cells = trajectory
-    result = measured(
-        name, replace(system, n_frames=1), snapshots(replace(system, n_frames=1), positions[:1], cells[:1])
-    )
+    single = replace(system, n_frames=1, pressure=None)
+    result = measured(name, single, snapshots(single, positions[:1], cells[:1]))
     for quantity, _, found in result.estimates:
         assert not found.converged or quantity == "largest_cavity_radius"
     json.dumps(result.to_json(), allow_nan=False)

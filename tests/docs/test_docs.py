@@ -14,7 +14,7 @@ from ilforge.potentials import exp6_file
 from ilforge.study.load import load_study
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -36,6 +36,16 @@ def test_the_python_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
     said = capsys.readouterr().out
     assert "eV" in said and "rdf" in said and "health" in said
+
+
+PROPERTY_PAGES = ["conductivity", "viscosity", "structure-factor", "temperatures"]
+
+
+@pytest.mark.parametrize("name", PROPERTY_PAGES)
+def test_the_python_examples_of_properties_run(name, capsys):
+    for example in blocks(ROOT / "docs" / "properties" / f"{name}.md", "python"):
+        exec(compile(example, name, "exec"), {"__name__": name})
+    assert "±" in capsys.readouterr().out
 
 
 def commands() -> list[tuple[str, str]]:

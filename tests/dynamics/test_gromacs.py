@@ -99,6 +99,39 @@ def test_energy_is_conserved(tmp_path):
 
 
 @pytest.mark.program("gmx")
+def test_the_pressure_tensor_is_recorded_and_survives_a_stop(tmp_path):
+    from ilforge.properties import measure
+    from ilforge.properties.pressure_table import read_pressure
+
+    protocol = md.short(ensemble="NVT", length_ps=0.04, pressure_interval_ps=0.0025, checkpoint_steps=30)
+    atoms = md.warm_box(0.8)
+    whole = md.run(md.WIDE_CLP, "gromacs", atoms, protocol, tmp_path / "whole")
+    table = read_pressure(whole.pressure_file)
+    assert len(table.off_diagonal) == 16 and table.interval_ps == pytest.approx(0.0025)
+    assert table.diagonal.std() > 1 and table.off_diagonal.std() > 1
+    ((_, _, found),) = measure(whole, ["viscosity"])["viscosity"].estimates
+    assert "16 samples of the pressure tensor are too few" in found.note
+    job = Job(Clp(4.6), atoms, md.liquid().topology, protocol, directory=tmp_path / "stopped")
+    running = gromacs.frames(job, None, 0)
+    while True:  # to the second checkpoint of the recorded part
+        sample, state = next(running)
+        if sample is not None and state is not None:
+            break
+    next(running)  # the segment behind it has been written
+    running.close()
+    done = gromacs._State.from_bytes(state).step // protocol.interval_steps
+    list(gromacs.frames(job, state, done))
+    np.testing.assert_array_equal(read_pressure(tmp_path / "stopped" / "pressure.csv").off_diagonal, table.off_diagonal)
+
+
+def test_a_pressure_interval_that_does_not_fit_is_refused(tmp_path):
+    with pytest.raises(SettingsError, match="whole multiple"):
+        md.short(pressure_interval_ps=0.003)
+    with pytest.raises(SettingsError, match="openmm records no pressure tensor"):
+        md.run(md.CLP, "openmm", md.packed_box(), md.short(pressure_interval_ps=0.0025), tmp_path / "run")
+
+
+@pytest.mark.program("gmx")
 def test_a_box_or_a_cutoff_too_small_is_told_in_words(tmp_path):
     with pytest.raises(SettingsError, match="twice the cutoff of the clp potential and the margin"):
         run_md(Clp(4.9), md.warm_box(0.8), md.liquid(), md.short(), tmp_path / "pairs", engine="gromacs")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ilforge.properties import System
-from ilforge.properties.diffusion import yeh_hummer
+from ilforge.properties.diffusion import infinite_system, yeh_hummer
+from ilforge.results import Estimate
 from ilforge.study.settings import DiffusionSettings
 from support.motion import (
     atomic_ions,
@@ -159,3 +160,26 @@ def test_finite_size_correction():
     """2.837297 kT / (6 π η L) = 5.33e-11 m^2/s at 423 K, 5 mPa s and 33 Å, worked out by hand."""
     assert yeh_hummer(1e-10, 423.0, 5e-3, 33.0) - 1e-10 == pytest.approx(5.328e-11, rel=1e-3)
     assert yeh_hummer(1e-10, 423.0, 5e-3, 1e9) == pytest.approx(1e-10)
+
+
+def test_the_correction_carries_the_errors_of_both():
+    """Errors of D (3e-12) and of a tenth of the correction (5.328e-12), added in squares."""
+    found = infinite_system(
+        Estimate(1e-10, 3e-12, 40, "m^2/s"), Estimate(5e-3, 5e-4, 90, "Pa s"), temperature_K=423.0, box_A=33.0
+    )
+    assert found.value == pytest.approx(1.5328e-10, rel=1e-3) and found.error == pytest.approx(6.114e-12, rel=1e-3)
+    assert not infinite_system(
+        Estimate(1e-10, 3e-12, 40, "m^2/s"), Estimate.refused("Pa s", "short"), 423, 33
+    ).converged
+
+
+def test_the_settings_viscosity_gives_the_infinite_system():
+    topology = atomic_ions(Cs=40)
+    system = system_of(topology, 300)
+    positions = brownian(np.full(40, 0.1), 300, INTERVAL, np.random.default_rng(1))
+    settings = DiffusionSettings(viscosity_Pa_s=5e-3, viscosity_error_Pa_s=5e-4)
+    cubic = measured("diffusion", system, snapshots(system, positions, 40 * np.eye(3)), settings)
+    own, infinite = (estimate(cubic, name, "Cs") for name in ("self_diffusion", "self_diffusion_infinite"))
+    assert infinite.value == pytest.approx(yeh_hummer(own.value, 423.0, 5e-3, 40.0)) and infinite.error > own.error
+    flat = measured("diffusion", system, snapshots(system, positions, np.diag([40.0, 40, 50])), settings)
+    assert "cubic" in estimate(flat, "self_diffusion_infinite", "Cs").note

@@ -260,3 +260,28 @@ def test_run_of_ilforge(two_pairs, topology_of, tmp_path):
 def test_unknown_property(universe):
     with pytest.raises(SettingsError, match="no property 'denisty'. Known: density, diffusion"):
         measure(universe, ["denisty"])
+
+
+def test_velocities_of_a_trajectory_come_in_the_order_of_its_atoms(trajectory, tmp_path):
+    """A TRR file, which keeps velocities in nm/ps; molecules mixed, so that atoms are reordered with them."""
+    system, positions, cells = trajectory
+    order = np.random.default_rng(5).permutation(system.topology.n_atoms)
+    velocities = np.random.default_rng(6).normal(size=positions.shape)
+    mixed = written(trajectory, tmp_path, order=order)
+    path = tmp_path / "run.trr"
+    blank = mixed.copy()
+    with MDAnalysis.Writer(str(path), len(order)) as writer:
+        for index in range(3):
+            frame = blank.trajectory.ts
+            frame.has_velocities = True
+            frame.time, frame.frame = float(index), index
+            frame.positions, frame.velocities = positions[index][order], velocities[index][order]
+            frame.dimensions = [*np.diag(cells[index]), 90, 90, 90]
+            writer.write(blank.atoms)
+    mixed.load_new(str(path))
+    for index, snapshot in enumerate(source_of(mixed).snapshots()):
+        # atoms come back molecule by molecule, their velocities with them
+        nearest = np.linalg.norm(snapshot.positions[:, None] - positions[index][None], axis=-1).argmin(axis=1)
+        np.testing.assert_allclose(snapshot.velocities, velocities[index][nearest], atol=1e-4)
+    without = source_of(written(trajectory, tmp_path))
+    assert next(without.snapshots()).velocities is None

@@ -6,7 +6,7 @@ import numpy as np
 
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.topology import Topology
-from ilforge.properties import Measurement, Snapshot, System, create
+from ilforge.properties import Measurement, PressureSeries, Snapshot, System, create
 from ilforge.study.settings import AnalysisSettings
 
 
@@ -80,3 +80,25 @@ def tumbling_ions(n_frames: int, rng, side: float = 19.0) -> tuple[System, np.nd
     positions = scaled_and_wrapped(paths, cells)[:, topology.molecules] + np.concatenate(shapes)
     system = System(topology, n_frames, 1.0, temperature_K=423.0, ensemble="NPT")
     return system, positions + 0.01 * rng.normal(size=positions.shape), cells
+
+
+def ornstein_uhlenbeck(n_series: int, n: int, interval: float, decay: float, rng) -> np.ndarray:
+    """Stationary series ``(n_series, n)`` of variance 1 whose autocorrelation is exp(-t/decay)."""
+    from scipy.signal import lfilter
+
+    a = np.exp(-interval / decay)
+    kicks = rng.normal(size=(n_series, n)) * np.sqrt(1 - a * a)
+    kicks[:, 0] /= np.sqrt(1 - a * a)
+    return lfilter([1.0], [1.0, -a], kicks, axis=1)
+
+
+def ornstein_uhlenbeck_pressure(n: int, interval: float, decay: float, size: float, rng) -> PressureSeries:
+    """A pressure tensor about 1 bar whose five shear components fluctuate independently by ``size`` bar.
+
+    With p, q the two components of the diagonal: xx = p + q/√3, yy = -p + q/√3, zz = -2q/√3.
+    """
+    xy, xz, yz, p, q = size * ornstein_uhlenbeck(5, n, interval, decay, rng)
+    third = q / np.sqrt(3)
+    isotropic = 1.0 + size * rng.normal(size=n)
+    diagonal = np.stack([p + third, -p + third, -2 * third], axis=1) + isotropic[:, None]
+    return PressureSeries(interval, np.stack([xy, xz, yz], axis=1), diagonal)

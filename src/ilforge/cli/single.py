@@ -140,6 +140,7 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 @click.option("--timestep", type=float, default=0.5, show_default=True, help="fs")
 @click.option("--length", type=float, required=True, help="ps")
 @click.option("--interval", type=float, default=0.1, show_default=True, help="ps between recorded frames")
+@click.option("--pressure-interval", type=float, help="ps between records of the pressure tensor, engine gromacs only")
 @click.option("--minimise", type=click.IntRange(0), default=0, show_default=True, help="Steps of minimisation first")
 @click.option("--constant-volume", type=float, default=0.0, show_default=True, help="ps of NVT then, unrecorded")
 @click.option("--equilibration", type=float, default=0.0, show_default=True, help="ps then, unrecorded")
@@ -175,6 +176,7 @@ def md(
         timestep_fs=state["timestep"],
         length_ps=state["length"],
         interval_ps=state["interval"],
+        pressure_interval_ps=state["pressure_interval"],
         minimise_steps=state["minimise"],
         constant_volume_ps=state["constant_volume"],
         equilibration_ps=state["equilibration"],
@@ -191,19 +193,34 @@ def md(
 
 @ilforge.command()
 @click.argument("trajectory", nargs=-1, required=True, type=click.Path())
-@click.option("--property", "names", multiple=True, help="density, diffusion, rdf, health; repeat. All without it.")
+@click.option(
+    "--property", "names", multiple=True, help="density, diffusion, rdf, conductivity...; repeat. All without it."
+)
 @click.option("--frame-interval", type=float, metavar="PS", help="Time between frames, where the file does not say.")
 @click.option("--temperature", type=float, metavar="K")
+@click.option(
+    "--pressure", type=click.Path(), metavar="CSV", help="Table of the pressure tensor, bar; see docs on viscosity."
+)
+@click.option(
+    "--viscosity",
+    type=float,
+    nargs=2,
+    metavar="PA_S ERROR",
+    help="Of the same model: diffusion of an infinite system too.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As a list of records, as `ilforge results --json`.")
 def analyse(
     trajectory: tuple[str, ...],
     names: tuple[str, ...],
     frame_interval: float | None,
     temperature: float | None,
+    pressure: str | None,
+    viscosity: tuple[float, float] | None,
     as_json: bool,
 ) -> None:
     """Measure properties of a trajectory: a folder that ilforge wrote, or TOPOLOGY TRAJECTORY... of your own."""
     from ilforge.properties import PROPERTIES, measure
+    from ilforge.properties.pressure_table import read_pressure
     from ilforge.properties.reader import open_trajectory
     from ilforge.results import Record
     from ilforge.study.settings import AnalysisSettings
@@ -212,8 +229,10 @@ def analyse(
     unknown = sorted(set(chosen) - set(PROPERTIES))
     if unknown:
         raise SettingsError(f"--property {unknown[0]}: not a known property. Known: {', '.join(PROPERTIES)}")
+    table = read_pressure(Path(pressure)) if pressure else None
     source = open_trajectory([Path(path) for path in trajectory], frame_interval, temperature)
-    found = measure(source, chosen, AnalysisSettings(properties=chosen))
+    eta = {"viscosity_Pa_s": viscosity[0], "viscosity_error_Pa_s": viscosity[1]} if viscosity else {}
+    found = measure(source, chosen, AnalysisSettings(properties=chosen, diffusion=eta), pressure=table)
     rows = [row for measurement in found.values() for row in measurement.estimates]
     if as_json:
         labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
@@ -227,6 +246,50 @@ def analyse(
             click.echo(f"{'ok  ' if verdict.ok else 'LOOK'} {verdict.what}")
         for note in measurement.notes:
             click.echo(f"note {note}")
+
+
+@ilforge.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="As a list of records.")
+def temperatures(files: tuple[str, ...], as_json: bool) -> None:
+    """Activation energies and VFT fits of diffusion, conductivity and viscosity over several temperatures.
+
+    FILES are what `ilforge analyse --json` and `ilforge results --json` print. Several runs of the same liquid at the
+    same temperature are combined first.
+    """
+    import numpy as np
+
+    from ilforge.properties.temperatures import temperature_series
+
+    found = []
+    for series in temperature_series([record for file in files for record in read_records(Path(file))]):
+        found += series.records(np.random.default_rng(0))
+        if not as_json:
+            for t, value, error in zip(series.temperatures, series.values, series.errors, strict=True):
+                click.echo(
+                    f"{series.quantity:28s} {series.species or '':12s} {t:g} K  {value:.4g} ± {error:.2g} {series.unit}"
+                )
+            if series.left_out:
+                click.echo(
+                    f"{series.quantity:28s} {series.species or '':12s} {series.left_out} without a converged value"
+                )
+    if as_json:
+        click.echo(json.dumps([record.as_json() for record in found], indent=1))
+        return
+    for record in found:
+        click.echo(f"{record.quantity:45s} {record.species or '':12s} {record.text}")
+
+
+def read_records(path: Path) -> list[Any]:
+    """The records of a JSON file."""
+    from ilforge.results import Record
+
+    try:
+        return [Record.from_json(item) for item in json.loads(path.read_text())]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"{path} holds no records ({error}): give what `ilforge analyse --json` or `ilforge results --json` prints."
+        ) from None
 
 
 def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -87,11 +86,13 @@ def run_md(
     from ilforge.dynamics.simulation import Job
 
     name = choose_engine(potential, atoms, engine)
+    if protocol.pressure_interval_ps is not None and name != "gromacs":
+        raise SettingsError(f"pressure_interval_ps: {name} records no pressure tensor here; use engine gromacs.")
     job = Job(potential, atoms, liquid.topology, protocol, threads, Path(directory))
     about = {
         "ions": liquid.label,
         "potential": potential.describe(),
-        "protocol": asdict(protocol),
+        "protocol": protocol.as_dict(),
         "start": frames.digest(atoms),
         "run_by": name,
     }

@@ -28,7 +28,7 @@ from ase.cell import Cell
 
 from ilforge import programs
 from ilforge.dynamics import gromacs_messages as messages
-from ilforge.dynamics import gromacs_vacuum
+from ilforge.dynamics import gromacs_pressure, gromacs_vacuum
 from ilforge.dynamics.gromacs_files import TrrFrame, gro_text, mdp_text, read_trr, read_xvg
 from ilforge.dynamics.gromacs_options import (
     BAROSTAT_PS,
@@ -184,10 +184,12 @@ def _equilibrate(job: Job, work: Path, state: _State) -> _State:
 
 def _record(job: Job, work: Path, state: _State, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
     protocol, interval = job.protocol, job.protocol.interval_steps
+    gromacs_pressure.begin(job, state.step)
     while done < protocol.n_frames:
         count = min(protocol.checkpoint_frames, protocol.n_frames - done)
         segment = _segment(job, work, state, count * interval)
         fault, hot_step = segment.look(job, state.step, recording=True)
+        gromacs_pressure.append(job, segment.energies, state.step, hot_step)
         samples, positions = [], state.positions
         for frame in segment.frames:
             if frame.step <= state.step or frame.step >= hot_step:
@@ -270,9 +272,10 @@ def _segment(job: Job, work: Path, state: _State, steps: int) -> _Segment:
         failure = error
     frames = [frame for path in sorted(directory.glob("out*.trr")) for frame in read_trr(path)]
     energies: dict[str, np.ndarray] = {}
+    terms = _TERMS if job.protocol.pressure_steps is None else _TERMS + gromacs_pressure.PRESSURE_TERMS
     for path in directory.glob("out*.edr"):
         try:
-            energies = _energies(directory, path, _TERMS)
+            energies = _energies(directory, path, terms)
         except DidNotFinish:
             if failure is None:
                 raise

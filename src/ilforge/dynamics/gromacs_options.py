@@ -37,7 +37,8 @@ def _motion(
     job: Job, ensemble: str, thermostat: str, barostat: str, continued: str, seed: np.random.SeedSequence
 ) -> dict[str, str]:
     protocol = job.protocol
-    look = max(n for n in range(1, _GUARD_STEPS + 1) if protocol.interval_steps % n == 0)
+    often = protocol.pressure_steps or protocol.interval_steps
+    look = max(n for n in range(1, _GUARD_STEPS + 1) if often % n == 0)
     every, seldom = str(look), str(protocol.interval_steps)
     options = {
         "integrator": "md",

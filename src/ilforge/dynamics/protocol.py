@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+from ilforge.errors import SettingsError
 
 CONSTRAIN_ABOVE_FS = 1.0
 """Time step from which bonds to H cannot be left to vibrate (period of 11 fs), fs."""
@@ -44,6 +46,9 @@ class MdProtocol:
     constrain_hydrogens
         Hold the lengths of bonds to H. Without it they are held when the time step exceeds 1 fs and the engine
         and the potential can.
+    pressure_interval_ps
+        Time between records of the pressure tensor, for the viscosity; a whole fraction of ``interval_ps``. Without
+        it none is recorded. GROMACS alone can.
     checkpoint_steps
         Steps between the points from which a killed run goes on, rounded up to whole frames.
     """
@@ -61,6 +66,28 @@ class MdProtocol:
     start_temperature_K: float | None = None
     constrain_hydrogens: bool | None = None
     checkpoint_steps: int = 5000
+    pressure_interval_ps: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.pressure_steps and self.interval_steps % self.pressure_steps:
+            raise SettingsError(
+                f"pressure_interval_ps is {self.pressure_interval_ps:g} and interval_ps {self.interval_ps:g}: the "
+                "second must be a whole multiple of the first."
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """What determines the run; later settings are absent where unused, so that earlier runs keep their names."""
+        values = asdict(self)
+        if self.pressure_interval_ps is None:
+            del values["pressure_interval_ps"]
+        return values
+
+    @property
+    def pressure_steps(self) -> int | None:
+        """Steps between records of the pressure tensor, or None."""
+        if self.pressure_interval_ps is None:
+            return None
+        return max(1, round(self.pressure_interval_ps * 1000 / self.timestep_fs))
 
     @property
     def interval_steps(self) -> int:

@@ -24,6 +24,8 @@ THERMO_COLUMNS = (
     "force_deviation_eV_A",
 )
 
+PRESSURE_COLUMNS = ("time_ps", "pxx_bar", "pyy_bar", "pzz_bar", "pxy_bar", "pxz_bar", "pyz_bar")
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -38,6 +40,8 @@ class Trajectory:
                         is NaN except in a run with a committee, the volume for ions in a vacuum
     ``run.json``        protocol, engine and version, potential, ions in order, time step of frames,
                         and ``fault``: null, or when and how the motion exploded
+    ``pressure.csv``    where the protocol asked for it: time in ps and the pressure tensor in bar, more
+                        often than frames (see :data:`PRESSURE_COLUMNS`)
     ``last.xyz``        last frame with full precision and momenta (extended XYZ), to go on from
     ``broken.xyz``      only after an explosion: the frame in which it was noticed or, where positions were no
                         finite numbers any more, the last one before
@@ -57,6 +61,10 @@ class Trajectory:
     @property
     def thermo_file(self) -> Path:
         return self.directory / "thermo.csv"
+
+    @property
+    def pressure_file(self) -> Path:
+        return self.directory / "pressure.csv"
 
     @property
     def run_file(self) -> Path:

@@ -7,11 +7,12 @@ line in :data:`PROPERTIES`, and its settings under the same name in the analysis
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ilforge.errors import SettingsError
-from ilforge.properties.property import Measurement, Property, Snapshot, System, Verdict
+from ilforge.properties.property import Measurement, PressureSeries, Property, Snapshot, System, Verdict
 from ilforge.study.settings import AnalysisSettings
 
 if TYPE_CHECKING:
@@ -22,13 +23,26 @@ if TYPE_CHECKING:
     from ilforge.liquid.topology import Topology
     from ilforge.properties.reader import Source
 
-__all__ = ["PROPERTIES", "Measurement", "Property", "Snapshot", "System", "Verdict", "create", "measure"]
+__all__ = [
+    "PROPERTIES",
+    "Measurement",
+    "PressureSeries",
+    "Property",
+    "Snapshot",
+    "System",
+    "Verdict",
+    "create",
+    "measure",
+]
 
 PROPERTIES = {
     "density": "ilforge.properties.density:Density",
     "diffusion": "ilforge.properties.diffusion:Diffusion",
     "rdf": "ilforge.properties.rdf:Rdf",
     "health": "ilforge.properties.health:Health",
+    "conductivity": "ilforge.properties.conductivity:Conductivity",
+    "viscosity": "ilforge.properties.viscosity:Viscosity",
+    "structure_factor": "ilforge.properties.structure_factor:StructureFactor",
 }
 """Module and class of each property."""
 
@@ -49,6 +63,7 @@ def measure(
     topology: Topology | None = None,
     frame_interval_ps: float | None = None,
     temperature_K: float | None = None,
+    pressure: PressureSeries | None = None,
 ) -> dict[str, Measurement]:
     """Measure properties of a trajectory in one pass over its frames.
 
@@ -65,6 +80,9 @@ def measure(
         Where the trajectory holds none, or a poor one: ``Liquid.of({"PYR14": 100, "BF4": 100}).topology``.
     frame_interval_ps, temperature_K
         Where the trajectory does not say.
+    pressure
+        The pressure tensor of the run, for its viscosity, where no table lies beside the trajectory: what
+        :func:`~ilforge.properties.pressure_table.read_pressure` gives.
 
     Raises
     ------
@@ -76,9 +94,10 @@ def measure(
     settings = settings or AnalysisSettings()
     chosen = {name: create(name, settings) for name in dict.fromkeys(names or settings.properties)}
     source = source_of(trajectory, topology, frame_interval_ps, temperature_K)
-    asked = {name: one for name, one in chosen.items() if source.system.periodic or not one.needs_cell}
+    system = source.system if pressure is None else replace(source.system, pressure=pressure)
+    asked = {name: one for name, one in chosen.items() if system.periodic or not one.needs_cell}
     for observer in asked.values():
-        observer.begin(source.system)
+        observer.begin(system)
     for snapshot in source.snapshots() if asked else ():
         for observer in asked.values():
             observer.observe(snapshot)

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from ilforge.properties.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, sparse_frames
 from ilforge.properties.kernels.displacement import (
     independent_ions,
     mean_squared_displacement,
-    msd_covariance,
     remove_drift,
     unwrap,
 )
 from ilforge.properties.property import Measurement, Snapshot, System
-from ilforge.results import Curve, Estimate
-from ilforge.statistics import LinearFit, generalised_least_squares
+from ilforge.results import Estimate
 from ilforge.study.settings import DiffusionSettings
-from ilforge.units import A2_PER_PS_IN_M2_S
 
 _UNIT = "m^2/s"
-_MIN_LAGS = 8
-_MIN_WINDOW = 3.0  # the fit spans at least this factor in time
-_MIN_P_VALUE = 0.01  # of the straight line
-_CAGE_A = 5.0  # an ion that moved as far as its neighbours are has left its cage
-_SPREAD_IONS = 8  # from this many ions on, the spread between them is worth looking at
-_AMBIGUOUS = 0.45  # of a cell edge, moved between two frames
-_STILL_A2 = 1e-12  # a smaller MSD is rounding; its logarithm would mean nothing
 _YEH_HUMMER = 2.837297  # cubic cell
 
 
@@ -48,7 +38,8 @@ class Diffusion:
        that of the fit or, if larger, that from the spread between ions.
 
     Without a diffusive regime there is no number, but the reason and the length of run it would take.
-    D belongs to this box; see :func:`yeh_hummer` for its size.
+    D belongs to this box; with ``viscosity_Pa_s`` of the same model, that of an infinite system follows as
+    ``self_diffusion_infinite`` (see :func:`yeh_hummer`).
 
     Unwrapping: S. von Bülow, J. T. Bullerjahn, G. Hummer, J. Chem. Phys. 153, 021101 (2020). Covariance-aware
     fit: J. T. Bullerjahn, S. von Bülow, G. Hummer, J. Chem. Phys. 153, 024116 (2020); A. R. McCluskey, S. W.
@@ -74,7 +65,7 @@ class Diffusion:
     def measurement(self) -> Measurement:
         centres, cells = self._centres[: self._seen], self._cells[: self._seen]
         max_lag = int(self._settings.max_lag_fraction * len(centres))
-        if max_lag < _MIN_LAGS:
+        if max_lag < MIN_LAGS:
             note = f"{len(centres)} frames are too few to follow ions: give more frames or a longer run"
             refused = Estimate.refused(_UNIT, note)
             return Measurement([("self_diffusion", name, refused) for name in self._system.ions])
@@ -91,156 +82,30 @@ class Diffusion:
                 independent_ions(self._system.topology.molecule_masses, members),
             )
             estimate = analysis.estimate()
-            if longest > _AMBIGUOUS:
-                estimate = Estimate.refused(_UNIT, _sparse_frames(longest))
+            if longest > AMBIGUOUS:
+                estimate = Estimate.refused(_UNIT, sparse_frames(longest))
             estimates.append(("self_diffusion", name, estimate))
             curves |= {f"msd {name}": analysis.msd_curve(), f"msd_slope {name}": analysis.slope_curve()}
-        return Measurement(estimates, curves)
+        return Measurement(estimates + self._infinite(estimates, cells), curves)
 
-
-class MsdAnalysis:
-    """Mean squared displacements of the ions of one species, and the diffusion coefficient they support.
-
-    Parameters
-    ----------
-    msd
-        ``(n_ions, max_lag + 1)`` in Å^2, averaged over time origins.
-    n_frames
-        Length of the run they come from.
-    interval_ps
-        Time of one lag, ps.
-    independent
-        Number of independent ions these ions are worth.
-    """
-
-    def __init__(
-        self, msd: np.ndarray, n_frames: int, interval_ps: float, settings: DiffusionSettings, independent: float
-    ):
-        self._of_ions, self._mean = msd, msd.mean(axis=0)
-        self._n_frames, self._interval, self._settings = n_frames, interval_ps, settings
-        self._independent = independent
-        max_lag = msd.shape[1] - 1
-        spacing = np.geomspace(1, max_lag // 2, 3 * int(np.log2(max_lag)) + 1)
-        self._starts = np.unique(np.rint(spacing).astype(int))
-        self._lags = np.union1d(self._starts, 2 * self._starts)
-        self._covariance = self._covariance_for(_smooth(self._mean, self._lags), self._lags)
-        self._slopes, self._slope_errors = self._local_slopes()
-
-    def estimate(self) -> Estimate:
-        """Diffusion coefficient in m^2/s, or the reason why there is none."""
-        moved = np.sqrt(self._mean[self._lags[-1]])
-        if moved < self._settings.min_displacement_A:
-            return self._refused(
-                f"within {self._time(self._lags[-1])} the ions moved only {moved:.2g} Å, "
-                f"less than the {self._settings.min_displacement_A:g} Å of ions that leave their cage"
-            )
-        regime = self.diffusive_regime()
-        if regime is None:
-            return self._refused(self._why_not_diffusive())
-        slope, model_error, spread = regime.slope, regime.slope_error, regime.spread_error
-        error = max(model_error, spread if np.isfinite(spread) else 0.0)
-        n_eff = 2.0 / 3.0 * (slope / error) ** 2  # a squared displacement varies by sqrt(2/3) of its mean
-        scale = A2_PER_PS_IN_M2_S / 6.0
-        if slope < 2.0 * error:
-            return self._refused(f"D = {slope * scale:.2g} ± {error * scale:.2g} m^2/s is zero within its error")
-        note = f"fitted from {self._time(regime.start)} to {self._time(self._lags[-1])}"
-        return Estimate(slope * scale, error * scale, n_eff, _UNIT, True, note)
-
-    def diffusive_regime(self) -> DiffusiveRegime | None:
-        """The longest range of lags that ends at the longest and is diffusive, fitted."""
-        for index in self._candidates():
-            lags = self._lags[self._lags >= self._starts[index]]
-            if lags[-1] < _MIN_WINDOW * lags[0]:
-                return None
-            fit = self._fit(lags)
-            if _p_value(fit) > _MIN_P_VALUE:
-                return self._regime(lags, fit)
-        return None
-
-    def msd_curve(self) -> Curve:
-        """MSD with its standard error."""
-        error = np.sqrt(np.diag(self._covariance))
-        time = self._lags * self._interval
-        return Curve(time, self._mean[self._lags], error, "time", "ps", "mean squared displacement", "Å^2")
-
-    def slope_curve(self) -> Curve:
-        """d ln MSD / d ln t with its standard error; 1 where ions diffuse."""
-        time = np.sqrt(2.0) * self._starts * self._interval
-        return Curve(time, self._slopes, self._slope_errors, "time", "ps", "d ln MSD / d ln t", "1")
-
-    def _candidates(self) -> np.ndarray:
-        """Indices of starts where the local slope is 1 within its error, and the error small enough to tell."""
-        s, e, least = self._slopes, self._slope_errors, self._settings.min_slope
-        return np.flatnonzero((np.abs(s - 1.0) <= 2.0 * e) & (s + e >= least) & (e <= 1.0 - least))
-
-    def _local_slopes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Slopes between k and 2k, and their errors by propagation, for each start k."""
-        first = np.searchsorted(self._lags, self._starts)
-        second = np.searchsorted(self._lags, 2 * self._starts)
-        mean = np.maximum(self._mean[self._lags], _STILL_A2)
-        relative = self._covariance / np.outer(mean, mean)
-        variance = relative[first, first] + relative[second, second] - 2.0 * relative[first, second]
-        return np.log2(mean[second] / mean[first]), np.sqrt(np.maximum(variance, 0.0)) / np.log(2.0)
-
-    def _fit(self, lags: np.ndarray) -> LinearFit:
-        """Straight line through the MSD at these lags; the covariance is made from the line itself."""
-        design = np.stack([lags * self._interval, np.ones(len(lags))], axis=1)
-        chosen = np.isin(self._lags, lags)
-        fit = generalised_least_squares(design, self._mean[lags], self._covariance[np.ix_(chosen, chosen)])
-        model = _smooth(self._mean, self._lags)
-        tail = np.arange(lags[0], len(model))
-        line = np.stack([tail * self._interval, np.ones(len(tail))], axis=1) @ fit.coefficients
-        if line[0] > 0 and fit.coefficients[0] > 0:
-            model[tail] = line
-            covariance = self._covariance_for(model, lags)
-            fit = generalised_least_squares(design, self._mean[lags], covariance)
-        return fit
-
-    def _regime(self, lags: np.ndarray, fit: LinearFit) -> DiffusiveRegime:
-        of_ions = self._of_ions[:, lags] @ fit.weights[0]
-        n = len(of_ions)
-        spread = of_ions.std(ddof=1) / np.sqrt(n) if n >= _SPREAD_IONS else np.nan
-        return DiffusiveRegime(int(lags[0]), fit.coefficients[0], np.sqrt(fit.covariance[0, 0]), float(spread))
-
-    def _covariance_for(self, model: np.ndarray, lags: np.ndarray) -> np.ndarray:
-        return msd_covariance(model, lags, self._n_frames, self._independent)
-
-    def _why_not_diffusive(self) -> str:
-        known = np.flatnonzero(self._slope_errors <= 1.0 - self._settings.min_slope)
-        if len(known) == 0:
-            return f"d ln MSD / d ln t is known only to ±{self._slope_errors[0]:.1g}: too few ions or too short"
-        last = known[-1]
-        kind = "not diffusive" if len(self._candidates()) == 0 else "not diffusive over a range of times"
-        return (
-            f"{kind}: d ln MSD / d ln t is {self._slopes[last]:.2f} ± {self._slope_errors[last]:.2f} "
-            f"at {self._time(np.sqrt(2.0) * self._starts[last])}"
-        )
-
-    def _refused(self, reason: str) -> Estimate:
-        n_eff = len(self._of_ions) * self._n_frames / self._lags[-1]
-        return Estimate.refused(_UNIT, f"{reason}; would need at least about {_duration(self._needed_ps())}", n_eff)
-
-    def _needed_ps(self) -> float:
-        """Rough length of a run that shows diffusion: ions leave their cages, and slopes are known well enough."""
-        longest = self._lags[-1]
-        run = self._n_frames * self._interval
-        exponent = np.clip(self._slopes[-1], 0.5, 1.0) if np.isfinite(self._slopes[-1]) else 0.5
-        leave = (_CAGE_A**2 / max(self._mean[longest], 1e-6)) ** (1.0 / exponent)
-        resolve = (self._slope_errors[0] / (1.0 - self._settings.min_slope)) ** 2
-        return run * max(leave, resolve, 3.0)
-
-    def _time(self, lag: float) -> str:
-        return _duration(lag * self._interval)
-
-
-@dataclass(frozen=True)
-class DiffusiveRegime:
-    """First lag of the regime in frames; slope of the MSD and its errors in Å^2/ps."""
-
-    start: int
-    slope: float
-    slope_error: float
-    spread_error: float
+    def _infinite(
+        self, estimates: list[tuple[str, str | None, Estimate]], cells: np.ndarray
+    ) -> list[tuple[str, str | None, Estimate]]:
+        """Corrected for the size of the box where the settings give the viscosity."""
+        if self._settings.viscosity_Pa_s is None:
+            return []
+        error = self._settings.viscosity_error_Pa_s
+        viscosity = Estimate(self._settings.viscosity_Pa_s, error, np.inf, "Pa s")
+        quantity, temperature = "self_diffusion_infinite", self._system.temperature_K
+        reason = None
+        if temperature is None:
+            reason = "the temperature is not known: give it (--temperature, in K)"
+        elif not _cubic(cells.mean(axis=0)):
+            reason = "the correction for the size of the box is known for cubic boxes"
+        if reason:
+            return [(quantity, name, Estimate.refused(_UNIT, reason)) for _, name, _ in estimates]
+        side = float(np.mean(np.abs(np.linalg.det(cells)))) ** (1.0 / 3.0)
+        return [(quantity, name, infinite_system(found, viscosity, temperature, side)) for _, name, found in estimates]
 
 
 def yeh_hummer(diffusion: float, temperature_K: float, viscosity_Pa_s: float, box_A: float) -> float:
@@ -263,29 +128,21 @@ def yeh_hummer(diffusion: float, temperature_K: float, viscosity_Pa_s: float, bo
     return diffusion + _YEH_HUMMER * Boltzmann * temperature_K / (6 * np.pi * viscosity_Pa_s * box_A * 1e-10)
 
 
-def _smooth(mean: np.ndarray, lags: np.ndarray) -> np.ndarray:
-    """MSD at every lag, by power laws between those in ``lags``: noise in ρ would add to the covariance."""
-    every = np.arange(len(mean))
-    inside = np.interp(np.log(every[1:]), np.log(lags), np.log(np.maximum(mean[lags], _STILL_A2)))
-    return np.concatenate([[0.0], np.exp(inside)])
+def infinite_system(diffusion: Estimate, viscosity: Estimate, temperature_K: float, box_A: float) -> Estimate:
+    """:func:`yeh_hummer` of estimates, with the errors of both, taken as independent.
+
+    A diffusion coefficient or a viscosity that has not converged gives none for the infinite system.
+    """
+    for name, found in (("diffusion coefficient", diffusion), ("viscosity", viscosity)):
+        if not found.converged:
+            return Estimate.refused(_UNIT, f"the {name} has not converged: {found.note}", found.n_eff)
+    value = yeh_hummer(diffusion.value, temperature_K, viscosity.value, box_A)
+    shift = value - diffusion.value
+    error = float(np.hypot(diffusion.error, shift * viscosity.error / viscosity.value))
+    note = f"infinite system: {shift:.2g} {_UNIT} added for a box of {box_A:.1f} Å"
+    return Estimate(value, error, min(diffusion.n_eff, viscosity.n_eff), _UNIT, True, note)
 
 
-def _p_value(fit: LinearFit) -> float:
-    from scipy.special import chdtrc
-
-    return float(chdtrc(max(fit.degrees_of_freedom, 1), fit.chi2))
-
-
-def _sparse_frames(longest: float) -> str:
-    return (
-        f"an ion moved by {longest:.2f} of the cell between two frames, so that its image is ambiguous: "
-        "give frames closer in time, or a trajectory from one run"
-    )
-
-
-def _duration(ps: float) -> str:
-    """A time with its unit, to two digits."""
-    for limit, unit in ((1e3, "ps"), (1e6, "ns")):
-        if ps < limit:
-            return f"{float(f'{ps / limit * 1e3:.2g}'):g} {unit}"
-    return f"{float(f'{ps / 1e6:.2g}'):g} µs"
+def _cubic(cell: np.ndarray) -> bool:
+    side = cell[0, 0]
+    return bool(np.abs(cell - side * np.eye(3)).max() < 0.01 * side)

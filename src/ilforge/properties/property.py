@@ -14,6 +14,25 @@ from ilforge.liquid.topology import Topology
 from ilforge.results import Curve, Estimate
 
 
+@dataclass(frozen=True, eq=False)
+class PressureSeries:
+    """The pressure tensor along a run.
+
+    Attributes
+    ----------
+    interval_ps
+        Time between samples, ps.
+    off_diagonal
+        ``(n, 3)``: xy, xz, yz in bar.
+    diagonal
+        ``(n, 3)``: xx, yy, zz in bar, or None.
+    """
+
+    interval_ps: float
+    off_diagonal: np.ndarray
+    diagonal: np.ndarray | None = None
+
+
 @dataclass(frozen=True)
 class System:
     """What every frame of a trajectory has in common.
@@ -34,6 +53,8 @@ class System:
         Why the engine ended the run early, or None.
     periodic
         False for ions in a vacuum.
+    pressure
+        The pressure tensor of the run, usually far more often than its frames; None where it was not recorded.
     """
 
     topology: Topology
@@ -44,6 +65,7 @@ class System:
     ensemble: Literal["NVE", "NVT", "NPT"] | None = None
     fault: str | None = None
     periodic: bool = True
+    pressure: PressureSeries | None = None
 
     @cached_property
     def ions(self) -> dict[str, np.ndarray]:
@@ -68,6 +90,8 @@ class Snapshot:
         ``(3, 3)`` in Å, lattice vectors as rows; zeros in a vacuum.
     temperature_K, potential_energy_eV
         Instantaneous values, where known.
+    velocities
+        ``(n_atoms, 3)`` in Å/ps, where the trajectory holds them.
     """
 
     system: System
@@ -77,9 +101,12 @@ class Snapshot:
     cell: np.ndarray
     temperature_K: float | None = None
     potential_energy_eV: float | None = None
+    velocities: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("positions", "cell"):
+        for name in ("positions", "cell", "velocities"):
+            if getattr(self, name) is None:
+                continue
             array = np.array(getattr(self, name), dtype=float)
             array.flags.writeable = False
             object.__setattr__(self, name, array)

@@ -14,6 +14,7 @@ import numpy as np
 from ilforge.dynamics.trajectory import Trajectory
 from ilforge.errors import SettingsError, Unphysical
 from ilforge.liquid.topology import Topology
+from ilforge.properties.pressure_table import read_pressure
 from ilforge.properties.property import Snapshot, System
 from ilforge.properties.topology_reader import check_elements, topology_of_universe
 
@@ -133,7 +134,8 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
         protocol["pressure_bar"] if protocol["ensemble"] == "NPT" else None,
         protocol["ensemble"],
         None if fault is None else fault["message"],
-        info.get("periodic", True),
+        periodic=info.get("periodic", True),
+        pressure=read_pressure(trajectory.pressure_file) if trajectory.pressure_file.is_file() else None,
     )
     thermo = trajectory.thermo() if info["n_frames"] else {}
     return Source(
@@ -214,7 +216,15 @@ def _snapshots_of_universe(
             None if frame.dimensions is None else frame.triclinic_dimensions,
             None if temperatures is None else float(temperatures[index]),
             None if energies is None else float(energies[index]),
+            _velocities(frame, order),
         )
+
+
+def _velocities(frame: Any, order: np.ndarray | None) -> np.ndarray | None:
+    """``(n_atoms, 3)`` in Å/ps, as MDAnalysis has them whatever the file, or None."""
+    if not frame.has_velocities:
+        return None
+    return frame.velocities if order is None else frame.velocities[order]
 
 
 def _read(universe: Universe, index: int, system: System) -> Any:
@@ -240,6 +250,7 @@ def _snapshot(
     cell: np.ndarray | None,
     temperature_K: float | None = None,
     potential_energy_eV: float | None = None,
+    velocities: np.ndarray | None = None,
 ) -> Snapshot:
     """One frame, checked: a cell with a volume, finite positions, and bonds that are bonds."""
     if not system.periodic:
@@ -253,7 +264,14 @@ def _snapshot(
     if not np.isfinite(positions).all():
         raise Unphysical(f"Frame {index}: positions are not finite numbers. Measure the frames before it.")
     snapshot = Snapshot(
-        system, index, index * system.frame_interval_ps, positions, cell, temperature_K, potential_energy_eV
+        system,
+        index,
+        index * system.frame_interval_ps,
+        positions,
+        cell,
+        temperature_K,
+        potential_energy_eV,
+        velocities,
     )
     if index == 0:
         _check_bonds(snapshot)

@@ -140,8 +140,26 @@ def _properties(content: ReportContent, palette: Palette) -> Section:
 
 _PROPERTIES = (
     ("Density", ("density",), ("density",)),
-    ("Self-diffusion", ("self_diffusion",), ("msd", "msd_slope")),
+    ("Self-diffusion", ("self_diffusion", "self_diffusion_infinite"), ("msd", "msd_slope")),
+    (
+        "Charge transport",
+        (
+            "conductivity",
+            "conductivity_nernst_einstein",
+            "conductivity_green_kubo",
+            "haven_ratio",
+            "transference_number",
+            "onsager_coefficient",
+        ),
+        ("charge_msd", "charge_msd_slope"),
+    ),
+    ("Viscosity", ("viscosity",), ("viscosity_spectrum",)),
     ("Structure", ("rdf_first_peak", "rdf_first_minimum", "coordination_number", "coordination"), ("rdf",)),
+    (
+        "Structure factor",
+        ("structure_factor_main_peak",),
+        ("structure_factor_xray", "structure_factor_neutron", "structure_factor"),
+    ),
 )
 """Headings, the quantities in their tables, and the curves in their figures."""
 

@@ -317,6 +317,9 @@ class MdSettings(Settings):
     """Unrecorded start, ps."""
     interval_ps: Positive = 0.02
     """Time between recorded frames, ps."""
+    pressure_interval_ps: Positive | None = None
+    """Time between records of the pressure tensor for the viscosity, ps, a whole fraction of `interval_ps` (0.005 is
+    usual); without it none is recorded. Only with engine `gromacs`."""
     temperature_K: Temperature | None = None
     """Temperature in K; without it that of the liquid."""
     pressure_bar: float | None = None
@@ -335,6 +338,12 @@ class MdSettings(Settings):
             raise ValueError(f"engine {self.engine} cannot run {unable[0]}: give it a protocol of its own")
         if self.parameters and "exp6" not in self.potentials:
             raise ValueError("parameters is the file of exp6, which potentials does not name")
+        if self.pressure_interval_ps is not None:
+            if self.engine != "gromacs":
+                raise ValueError('pressure_interval_ps needs engine = "gromacs": no other records the pressure tensor')
+            multiple = self.interval_ps / self.pressure_interval_ps
+            if multiple < 1 or abs(multiple - round(multiple)) > 1e-6:
+                raise ValueError("interval_ps must be a whole multiple of pressure_interval_ps")
         return self
 
 
@@ -354,6 +363,10 @@ class DiffusionSettings(Settings):
     """Longest lag time used, as a share of the run."""
     min_displacement_A: Annotated[float, Field(ge=0)] = 3.0
     """Root mean square distance in Å that ions must have moved within the longest lag: below it they rattle."""
+    viscosity_Pa_s: Positive | None = None
+    """Viscosity of the same model in Pa s: with it diffusion is also given for an infinite system (Yeh-Hummer)."""
+    viscosity_error_Pa_s: Annotated[float, Field(ge=0)] = 0.0
+    """Standard error of that viscosity, Pa s; it enters the error of the corrected diffusion."""
 
 
 class RdfSettings(Settings):
@@ -366,6 +379,37 @@ class RdfSettings(Settings):
     """Largest distance, Å, at most half the shortest box height; without it just that."""
     bin_A: Positive = 0.1
     """Width of a bin, Å."""
+
+
+class ConductivitySettings(Settings):
+    """Ionic conductivity and Onsager coefficients from the displacement of the charge as a whole."""
+
+    min_slope: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """d ln MSD / d ln t of every kind of ion must reach this within its error, or the ions are not diffusive."""
+    max_lag_fraction: Annotated[float, Field(gt=0, le=0.5)] = 0.2
+    """Longest lag time used, as a share of the run."""
+    min_displacement_A: Annotated[float, Field(ge=0)] = 3.0
+    """Root mean square distance in Å that ions must have moved within the longest lag: below it they rattle."""
+
+
+class ViscositySettings(Settings):
+    """Shear viscosity by the Green-Kubo relation, from a table of the pressure tensor beside the trajectory."""
+
+    max_relative_error: Annotated[float, Field(gt=0, le=0.5)] = 0.5
+    """A larger share of the value as its standard error, and the viscosity is not reported as converged."""
+
+
+class StructureFactorSettings(Settings):
+    """Static structure factor S(q) on the wave vectors that fit the box."""
+
+    q_max_per_A: Annotated[float, Field(gt=0, le=50)] = 6.0
+    """Largest q, 1/Å."""
+    bin_per_A: Annotated[float, Field(gt=0)] = 0.05
+    """Width of a bin of q, 1/Å."""
+    max_vectors: Annotated[int, Field(ge=10)] = 2000
+    """At most so many wave vectors, drawn evenly over the bins; all of them where there are fewer."""
+    max_frames: Annotated[int, Field(ge=1)] = 500
+    """At most so many frames, evenly spread over the run."""
 
 
 class HealthSettings(Settings):
@@ -386,9 +430,9 @@ class HealthSettings(Settings):
 class AnalysisSettings(Settings):
     """What is measured on every trajectory."""
 
-    properties: list[Literal["density", "diffusion", "rdf", "health"]] = [
-        "density", "diffusion", "rdf", "health",
-    ]  # fmt: skip
+    properties: list[
+        Literal["density", "diffusion", "rdf", "health", "conductivity", "viscosity", "structure_factor"]
+    ] = ["density", "diffusion", "rdf", "health"]
     """Which properties."""
     density: DensitySettings = DensitySettings()
     """Density."""
@@ -396,6 +440,12 @@ class AnalysisSettings(Settings):
     """Self-diffusion."""
     rdf: RdfSettings = RdfSettings()
     """Radial distribution functions."""
+    conductivity: ConductivitySettings = ConductivitySettings()
+    """Ionic conductivity, Onsager coefficients, transference numbers."""
+    viscosity: ViscositySettings = ViscositySettings()
+    """Shear viscosity."""
+    structure_factor: StructureFactorSettings = StructureFactorSettings()
+    """Static structure factor."""
     health: HealthSettings = HealthSettings()
     """Cavity, fragmentation, collapse and drift."""
 

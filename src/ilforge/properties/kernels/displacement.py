@@ -82,6 +82,29 @@ def mean_squared_displacement(positions: np.ndarray, max_lag: int) -> np.ndarray
     return result
 
 
+def cross_displacements(collective: np.ndarray, max_lag: int) -> np.ndarray:
+    """Products of collective displacements over every lag, averaged over all time origins.
+
+        X_ij(k) = 1/(n-k) Σ_t ΔR_i(t, k)·ΔR_j(t, k),  ΔR(t, k) = R(t+k) - R(t)
+
+    Parameters
+    ----------
+    collective
+        ``(n_frames, n, 3)``: sums of unwrapped positions over the ions of each kind, Å.
+
+    Returns
+    -------
+    ``(n, n, max_lag + 1)`` in Å^2.
+    """
+    n = collective.shape[1]
+    first, second = np.triu_indices(n)
+    sums = mean_squared_displacement(collective[:, first] + collective[:, second], max_lag)
+    squares = np.empty((n, n, max_lag + 1))
+    squares[first, second] = squares[second, first] = sums
+    own = squares[np.arange(n), np.arange(n)] / 4.0  # |2 ΔR_i|²
+    return 0.5 * (squares - own[:, None] - own[None, :])
+
+
 def _msd_of(paths: np.ndarray, max_lag: int) -> np.ndarray:
     """Mean squared displacement of centred paths ``(n, 3, n_frames)``."""
     from scipy.fft import irfft, next_fast_len, rfft
@@ -122,22 +145,47 @@ def msd_covariance(msd: np.ndarray, lags: np.ndarray, n_frames: int, n_particles
     -------
     ``(n_lags, n_lags)`` in Å^4.
     """
+    return displacement_covariance(msd, msd, lags, n_frames) * 2.0 / (3.0 * n_particles)
+
+
+def displacement_covariance(first: np.ndarray, second: np.ndarray, lags: np.ndarray, n_frames: int) -> np.ndarray:
+    """Average over time origins of the product of two covariances of displacements, 1/(N_m N_n) Σ_ab A_ab B_ab.
+
+    A_ab and B_ab follow from two (cross) mean squared displacements as C_ab does in :func:`msd_covariance`. For
+    components of collective displacements that are Gaussian with stationary increments, X_ij(m) the time average
+    of ΔR_i·ΔR_j over lag m, this gives
+
+        Cov[X_ij(m), X_kl(n)] = 1/(3 N_m N_n) Σ_ab (C^ik_ab C^jl_ab + C^il_ab C^jk_ab).
+
+    Parameters
+    ----------
+    first, second
+        ``(n_known + 1,)`` in Å^2 at lags 0, 1, ..., n_known; beyond, they go on as straight lines.
+    lags
+        ``(n_lags,)`` ascending integers, lags wanted, none above ``n_known``.
+
+    Returns
+    -------
+    ``(n_lags, n_lags)`` in Å^4.
+    """
     lags = np.asarray(lags, dtype=int)
     longest = int(lags[-1])
-    reach = min(n_frames - 1, len(msd) - 1 + longest)  # beyond, ρ is straight on all sides and C_ab is zero
-    rho = _even_extension(msd, reach + longest)  # ρ(x) is at x + reach + longest
+    reach = min(n_frames - 1, len(first) - 1 + longest)  # beyond, both are straight on all sides and C_ab is zero
+    same = first is second
+    models = [_even_extension(msd, reach + longest) for msd in ((first,) if same else (first, second))]
     separation = np.arange(-reach, reach + 1)
-    after = np.maximum(separation, 0)
+    size, after = len(separation), np.maximum(separation, 0)
     result = np.empty((len(lags), len(lags)))
     for row, n in enumerate(lags):
-        difference = rho[longest:] - rho[longest - n : len(rho) - n]  # ρ(x) - ρ(x - n) for x from -reach on
+        # ρ(x) is at x + reach + longest; differences ρ(x) - ρ(x - n) for x from -reach on
+        differences = [rho[longest:] - rho[longest - n : len(rho) - n] for rho in models]
         for column in range(row, len(lags)):
             m = lags[column]  # C_ab = ½ [difference(a-b+m) - difference(a-b)]
-            c = difference[m : m + len(separation)] - difference[: len(separation)]
+            c = [difference[m : m + size] - difference[:size] for difference in differences]
             origins = np.minimum(n_frames - m, n_frames - n + separation) - after
-            total = 0.25 * np.dot(c * c, np.maximum(origins, 0))
+            total = 0.25 * np.dot(c[0] * c[-1], np.maximum(origins, 0))
             result[row, column] = result[column, row] = total / ((n_frames - m) * (n_frames - n))
-    return result * 2.0 / (3.0 * n_particles)
+    return result
 
 
 def independent_ions(masses: np.ndarray, members: np.ndarray) -> float:

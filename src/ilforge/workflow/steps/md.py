@@ -34,6 +34,7 @@ def md_stage(
         length_ps=settings.length_ps,
         equilibration_ps=settings.equilibration_ps,
         interval_ps=settings.interval_ps,
+        pressure_interval_ps=settings.pressure_interval_ps,
         seed=study.seed("md", settings.name),
     )
 
@@ -54,7 +55,7 @@ def md_stage(
         kind="md",
         version=1,
         settings={
-            "protocol": vars(protocol),
+            "protocol": protocol.as_dict(),
             "spec": None if spec is None else potentials.create(spec).describe(),
             **({"engine": settings.engine} if settings.engine else {}),  # absent, results made before keep their names
         },

@@ -1,0 +1,310 @@
+"""Ionic conductivity, and the Onsager coefficients that make it up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.constants import Avogadro, Boltzmann, elementary_charge
+
+from ilforge.properties.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, duration, sparse_frames
+from ilforge.properties.green_kubo import transport_coefficient
+from ilforge.properties.kernels.displacement import (
+    cross_displacements,
+    displacement_covariance,
+    independent_ions,
+    mean_squared_displacement,
+    remove_drift,
+    unwrap,
+)
+from ilforge.properties.property import Measurement, Snapshot, System
+from ilforge.results import Curve, Estimate
+from ilforge.statistics import LinearFit
+from ilforge.study.settings import ConductivitySettings
+from ilforge.units import A2_PER_PS_IN_M2_S
+
+_SIGMA, _ONSAGER = "S/m", "mol^2/(J m s)"
+_MAX_TRANSFERENCE_ERROR = 0.5
+
+
+class Conductivity:
+    """Ionic conductivity by Einstein relations, the Onsager coefficients behind it, and how far ions go together.
+
+        L_ij = 1/(6 k T V N_A²) lim d/dt <ΔR_i·ΔR_j>,    R_i = Σ_{a in i} (r_a - r_cm)
+        σ = F² Σ_ij z_i z_j L_ij,    σ_NE = e²/(V k T) Σ_i N_i z_i² D_i,    H = σ_NE / σ
+        t_i = Σ_j z_i z_j L_ij / Σ_kl z_k z_l L_kl
+
+    r_a is the centre of mass of an ion with its whole charge, followed through the boundaries; r_cm is that of all
+    ions, so the frame is barycentric and the total momentum is taken out: Σ_i M_i L_ij = 0 for molar masses M.
+    With two kinds of ions that alone fixes t_i from masses.
+
+    1. Self-diffusion of every kind of ion, as the property ``diffusion`` measures it, gives σ_NE and the lag from
+       which ions diffuse.
+    2. From that lag on <|Σ_i z_i ΔR_i|²> must be a straight line (χ², p > 0.001). The same generalised least-squares
+       weights give every L_ij, so that σ is exactly their sum.
+    3. Errors of L_ij, and their covariance, are those of time averages of products of Gaussian collective
+       displacements (see :func:`~ilforge.properties.kernels.displacement.displacement_covariance`); those of σ and
+       t_i follow from them. H adds the errors of σ and σ_NE as if independent.
+
+    σ within two standard errors of zero is refused, with the length of run that would do. Where the trajectory
+    holds velocities, often enough, σ also comes from the Green-Kubo relation σ = 1/(3 V k T) ∫<J(0)·J(t)> dt.
+
+    K. D. Fong, H. K. Bergstrom, B. D. McCloskey, K. K. Mandadapu, AIChE J. 66, e17091 (2020); K. D. Fong, J. Self,
+    B. D. McCloskey, K. A. Persson, Macromolecules 54, 2575 (2021).
+    """
+
+    needs_cell: ClassVar[str] = "charge is not carried without a liquid"
+
+    def __init__(self, settings: ConductivitySettings):
+        self._settings = settings
+
+    def begin(self, system: System) -> None:
+        topology = system.topology
+        self._system = system
+        self._seen = 0
+        self._centres = np.empty((system.n_frames, topology.n_molecules, 3))
+        self._cells = np.empty((system.n_frames, 3, 3))
+        self._temperatures: list[float] = []
+        self._currents: list[np.ndarray] = []
+        share = topology.molecule_masses / topology.masses.sum()
+        charges = np.asarray(topology.charges, dtype=float)
+        # what each atom's velocity adds to the barycentric current of charge
+        of_ions = charges / topology.molecule_masses - charges.sum() / topology.masses.sum()
+        self._current_weights = topology.masses * of_ions[topology.molecules]
+        self._charged = bool(np.any(charges)) and len(share) > 1
+
+    def observe(self, snapshot: Snapshot) -> None:
+        self._centres[self._seen] = snapshot.centres
+        self._cells[self._seen] = snapshot.cell
+        self._seen += 1
+        if snapshot.temperature_K is not None:
+            self._temperatures.append(snapshot.temperature_K)
+        if snapshot.velocities is not None:
+            self._currents.append(self._current_weights @ snapshot.velocities)
+
+    def measurement(self) -> Measurement:
+        reason = self._unable()
+        if reason:
+            return self._refused(reason)
+        centres, cells = self._centres[: self._seen], self._cells[: self._seen]
+        unwrapped, longest = unwrap(centres, cells)
+        positions = remove_drift(unwrapped, self._system.topology.molecule_masses)
+        max_lag = int(self._settings.max_lag_fraction * len(centres))
+        own = {name: self._self_diffusion(positions, members, max_lag) for name, members in self._system.ions.items()}
+        collective = np.stack([positions[:, members].sum(axis=1) for members in self._system.ions.values()], axis=1)
+        products = cross_displacements(collective, max_lag)
+        together = self._charge_motion(products)
+        if longest > AMBIGUOUS:
+            result = self._refused(sparse_frames(longest))
+        else:
+            result = Measurement(list(self._estimates(own, products, together)))
+        result.curves.update(_curves(together))
+        result.estimates.extend(self._from_velocities())
+        result.notes.extend(self._notes())
+        return result
+
+    def _unable(self) -> str:
+        if not self._charged:
+            return "the box holds no ions with a charge that could move against each other"
+        if int(self._settings.max_lag_fraction * self._seen) < MIN_LAGS:
+            return f"{self._seen} frames are too few to follow ions: give more frames or a longer run"
+        if self._temperature is None:
+            return "the temperature is not known: give it (--temperature, in K)"
+        return ""
+
+    @property
+    def _temperature(self) -> float | None:
+        if self._system.temperature_K is not None:
+            return self._system.temperature_K
+        return float(np.mean(self._temperatures)) if self._temperatures else None
+
+    @property
+    def _scale(self) -> float:
+        """e²/(V k T) times Å²/ps in S/m."""
+        volume = float(np.mean(np.abs(np.linalg.det(self._cells[: self._seen])))) * 1e-30
+        return elementary_charge**2 * A2_PER_PS_IN_M2_S / (volume * Boltzmann * self._temperature)
+
+    @property
+    def _charges(self) -> np.ndarray:
+        """Charge of the ions of each species, e."""
+        return np.array([self._system.topology.charges[members[0]] for members in self._system.ions.values()], float)
+
+    def _self_diffusion(self, positions: np.ndarray, members: np.ndarray, max_lag: int) -> MsdAnalysis:
+        independent = independent_ions(self._system.topology.molecule_masses, members)
+        msd = mean_squared_displacement(positions[:, members], max_lag)
+        return MsdAnalysis(msd, self._seen, self._system.frame_interval_ps, self._settings, independent)
+
+    def _charge_motion(self, products: np.ndarray) -> MsdAnalysis:
+        """Of the charge as a whole, per squared charge: what the mean squared displacement is for free ions."""
+        msd = np.einsum("i,j,ijk->k", self._charges, self._charges, products) / self._squared_charges.sum()
+        return MsdAnalysis(msd[None], self._seen, self._system.frame_interval_ps, self._settings, 1.0)
+
+    @property
+    def _squared_charges(self) -> np.ndarray:
+        """N_i z_i² of each species."""
+        return self._charges**2 * [len(members) for members in self._system.ions.values()]
+
+    def _estimates(
+        self, own: dict[str, MsdAnalysis], products: np.ndarray, together: MsdAnalysis
+    ) -> Iterator[tuple[str, str | None, Estimate]]:
+        diffusion = {name: analysis.estimate() for name, analysis in own.items()}
+        still = [f"{name}: {found.note}" for name, found in diffusion.items() if not found.converged]
+        if still:
+            yield from self._refused("; ".join(still)).estimates
+            return
+        free = self._nernst_einstein(list(diffusion.values()))
+        start = max(analysis.diffusive_regime().start for analysis in own.values())
+        found = together.coarse_line_from(start)
+        if found is None:
+            run = self._seen * self._system.frame_interval_ps
+            reason = (
+                f"beyond {duration(start * self._system.frame_interval_ps)}, where ions diffuse, the displacement of "
+                f"the charge is not yet a straight line; would need at least about {duration(3 * run)}"
+            )
+            yield from self._with_free(self._refused(reason).estimates, free)
+            return
+        motion = _collective(products, *found, self._seen)
+        yield from self._collective_estimates(motion, free, found[0])
+
+    def _collective_estimates(
+        self, motion: _Collective, free: Estimate, lags: np.ndarray
+    ) -> Iterator[tuple[str, str | None, Estimate]]:
+        names, z = list(self._system.ions), self._charges
+        slope, error = motion.combined(np.outer(z, z))
+        if slope < 2.0 * error:
+            run = self._seen * self._system.frame_interval_ps
+            needed = max(4.0 * (error / slope) ** 2 if slope > 0 else 10.0, 2.0)
+            reason = (
+                f"σ = {slope * self._scale / 6:.2g} ± {error * self._scale / 6:.2g} S/m is zero within its error; "
+                f"would need at least about {duration(needed * run)}"
+            )
+            yield from self._with_free(self._refused(reason).estimates, free)
+            return
+        n_eff = 2.0 / 3.0 * (slope / error) ** 2
+        step = self._system.frame_interval_ps
+        note = f"fitted from {duration(lags[0] * step)} to {duration(lags[-1] * step)}"
+        sigma = Estimate(slope * self._scale / 6, error * self._scale / 6, n_eff, _SIGMA, True, note)
+        yield "conductivity", None, sigma
+        yield "conductivity_nernst_einstein", None, free
+        haven = free.value / sigma.value
+        relative = np.hypot(free.error / free.value, sigma.error / sigma.value)
+        yield "haven_ratio", None, Estimate(haven, haven * relative, n_eff, "1")
+        unit = self._scale / 6 / (elementary_charge * Avogadro) ** 2
+        for i, a in enumerate(names):
+            for j in range(i, len(names)):
+                value, error = motion.combined(_picked(i, j, len(names)))
+                found = Estimate(value * unit, error * unit, n_eff, _ONSAGER)
+                yield "onsager_coefficient", f"{a}-{names[j]}", found
+        for i in np.flatnonzero(z):
+            value, error = motion.share(z, int(i))
+            found = Estimate(value, error, n_eff, "1")
+            if len(names) == 2:
+                found = Estimate(value, 0.0, n_eff, "1", True, "fixed by the masses, not measured")
+            elif error > _MAX_TRANSFERENCE_ERROR:
+                found = Estimate.refused("1", f"{value:.2g} ± {error:.2g} says nothing: too short a run", n_eff)
+            yield "transference_number", names[i], found
+
+    def _nernst_einstein(self, diffusion: list[Estimate]) -> Estimate:
+        weights = self._squared_charges * self._scale / A2_PER_PS_IN_M2_S
+        value = float(weights @ [found.value for found in diffusion])
+        error = float(np.linalg.norm(weights * [found.error for found in diffusion]))
+        return Estimate(value, error, 2.0 / 3.0 * (value / error) ** 2, _SIGMA)
+
+    def _refused(self, reason: str) -> Measurement:
+        names = list(self._system.ions)
+        kinds: list[tuple[str, str | None, str]] = [("conductivity", None, _SIGMA)]
+        kinds += [("conductivity_nernst_einstein", None, _SIGMA), ("haven_ratio", None, "1")]
+        pairs = [f"{a}-{b}" for i, a in enumerate(names) for b in names[i:]]
+        kinds += [("onsager_coefficient", pair, _ONSAGER) for pair in pairs]
+        kinds += [("transference_number", names[i], "1") for i in np.flatnonzero(self._charges)]
+        return Measurement([(quantity, species, Estimate.refused(unit, reason)) for quantity, species, unit in kinds])
+
+    @staticmethod
+    def _with_free(estimates: list, free: Estimate) -> list:
+        """What is known of ions one by one stands, whatever is not known of them together."""
+        quantity = "conductivity_nernst_einstein"
+        return [(name, species, free if name == quantity else found) for name, species, found in estimates]
+
+    def _from_velocities(self) -> Iterator[tuple[str, None, Estimate]]:
+        if self._currents and len(self._currents) == self._seen:
+            series = np.transpose(self._currents)
+            interval = self._system.frame_interval_ps
+            found, _ = transport_coefficient(series, interval, self._scale, _SIGMA, "the current of charge")
+            yield "conductivity_green_kubo", None, found
+
+    def _notes(self) -> Iterator[str]:
+        if not self._currents:
+            yield "No Green-Kubo conductivity: the trajectory holds no velocities."
+        if len(self._system.ions) == 2:
+            yield (
+                "With two kinds of ions the barycentric frame fixes the transference numbers from the masses: "
+                "they are not a result of the motion."
+            )
+
+
+@dataclass(frozen=True)
+class _Collective:
+    """Slopes of <ΔR_i·ΔR_j>, ``(n, n)`` in Å^2/ps, and their covariance ``(n, n, n, n)``."""
+
+    slopes: np.ndarray
+    covariance: np.ndarray
+
+    def combined(self, weights: np.ndarray) -> tuple[float, float]:
+        """Σ_ij w_ij slope_ij and its standard error."""
+        variance = np.einsum("ij,ijkl,kl", weights, self.covariance, weights)
+        return float(np.sum(weights * self.slopes)), float(np.sqrt(max(variance, 0.0)))
+
+    def share(self, charges: np.ndarray, species: int) -> tuple[float, float]:
+        """Share of one species in the current of charge, and its standard error to first order."""
+        whole = np.outer(charges, charges)
+        part = np.zeros_like(whole)
+        part[species] = whole[species]
+        part = 0.5 * (part + part.T)
+        total = float(np.sum(whole * self.slopes))
+        value = float(np.sum(part * self.slopes)) / total
+        return value, self.combined((part - value * whole) / total)[1]
+
+
+def _collective(products: np.ndarray, lags: np.ndarray, fit: LinearFit, n_frames: int) -> _Collective:
+    """Slopes of all products of collective displacements by the weights of one fit, and their covariance."""
+    n = len(products)
+    slopes = products[:, :, lags] @ fit.weights[0]
+    starts = products[:, :, lags] @ fit.weights[1]
+    models = products.copy()
+    tail = np.arange(lags[0], products.shape[2])
+    step = 1.0 / (fit.weights[0] @ lags)  # weights have Σ w t = 1, so this is the time of one lag
+    models[:, :, tail] = starts[:, :, None] + slopes[:, :, None] * step * tail
+    pairs = list(zip(*np.triu_indices(n), strict=True))
+    weight = fit.weights[0]
+    product: dict[tuple, float] = {}
+    for p, a in enumerate(pairs):
+        for b in pairs[p:]:
+            first, second = (models[a], models[a]) if a == b else (models[a], models[b])
+            value = float(weight @ displacement_covariance(first, second, lags, n_frames) @ weight)
+            product[a, b] = product[b, a] = value
+    covariance = np.empty((n, n, n, n))
+    for i, j, k, m in np.ndindex(n, n, n, n):
+        direct = product[_sorted(i, k), _sorted(j, m)]
+        covariance[i, j, k, m] = (direct + product[_sorted(i, m), _sorted(j, k)]) / 3.0
+    return _Collective(slopes, covariance)
+
+
+def _sorted(i: int, j: int) -> tuple[int, int]:
+    return (i, j) if i <= j else (j, i)
+
+
+def _picked(i: int, j: int, n: int) -> np.ndarray:
+    weights = np.zeros((n, n))
+    weights[i, j] = 1.0
+    return weights
+
+
+def _curves(together: MsdAnalysis) -> dict[str, Curve]:
+    msd, slope = together.msd_curve(), together.slope_curve()
+    label = "mean squared displacement of all charge, per squared charge"
+    return {
+        "charge_msd": Curve(msd.x, msd.y, msd.error, msd.x_label, msd.x_unit, label, "Å^2"),
+        "charge_msd_slope": slope,
+    }

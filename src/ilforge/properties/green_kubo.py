@@ -1,0 +1,59 @@
+"""Green-Kubo relations: a transport coefficient from the integral of an autocorrelation, or why there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ilforge.properties.einstein import duration
+from ilforge.properties.kernels.spectrum import Spectrum, integrate, power_spectrum
+from ilforge.results import Curve, Estimate
+
+_RELAXATIONS = 20.0  # a run this many relaxation times long has three frequencies below the bend of its spectrum
+_MAX_ALIASED = 0.1
+_CURVE_BINS = 60
+
+
+def transport_coefficient(
+    series: np.ndarray, interval_ps: float, scale: float, unit: str, recorded: str
+) -> tuple[Estimate, Spectrum]:
+    """scale × ∫<a(0) a(t)> dt with its error, and the power spectrum it was read from.
+
+    Parameters
+    ----------
+    series
+        ``(n_components, n)``: fluctuating components, independent and alike.
+    interval_ps
+        Time between samples, ps.
+    scale
+        Takes the square of the series' unit times ps to ``unit``.
+    recorded
+        What was sampled, ``"the pressure tensor"``, for the reasons given.
+    """
+    spectrum = power_spectrum(series, interval_ps)
+    found, run = integrate(spectrum), series.shape[1] * interval_ps
+    if found is None:
+        note = f"{series.shape[1]} samples of {recorded} are too few to read off its slowest decay"
+        return Estimate.refused(unit, f"{note}; would need at least about {duration(10 * run)}"), spectrum
+    value, error = scale * found.integral, scale * found.error
+    n_eff = 2.0 * (value / error) ** 2
+    if found.aliased > _MAX_ALIASED:
+        note = (
+            f"{recorded} fluctuates faster than it was recorded, every {duration(interval_ps)}: the power that "
+            f"remains there is {found.aliased:.0%} of the integral; record it more often"
+        )
+        return Estimate.refused(unit, note, n_eff), spectrum
+    needed = max(4.0 * (error / value) ** 2, _RELAXATIONS * found.relaxation_ps / run)
+    if needed > 1.0:
+        note = f"{value:.2g} ± {error:.2g} {unit}, slowest decay {duration(found.relaxation_ps)}: too short a run"
+        return Estimate.refused(unit, f"{note}; would need at least about {duration(needed * run)}", n_eff), spectrum
+    note = f"from {found.n_points} frequencies, slowest decay {duration(found.relaxation_ps)}"
+    return Estimate(value, error, n_eff, unit, True, note), spectrum
+
+
+def spectrum_curve(spectrum: Spectrum, scale: float, label: str, unit: str) -> Curve:
+    """The power spectrum in logarithmic bins, in the unit of the coefficient it goes to at frequency zero."""
+    f, power, m = spectrum
+    edges = np.unique(np.geomspace(1, len(f) + 1, _CURVE_BINS).astype(int)) - 1
+    counts = np.diff(edges)
+    means = [np.add.reduceat(values, edges[:-1]) / counts for values in (f, scale * power)]
+    return Curve(means[0], means[1], means[1] / np.sqrt(m * counts), "frequency", "1/ps", label, unit)

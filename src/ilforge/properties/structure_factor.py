@@ -1,0 +1,198 @@
+"""Static structure factor as X-rays and neutrons see it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ilforge.errors import SettingsError
+from ilforge.properties.kernels.modes import density_modes, lengths, spread_over_bins, wave_vectors
+from ilforge.properties.property import Measurement, Snapshot, System
+from ilforge.results import Curve, Estimate
+from ilforge.statistics import block_error
+from ilforge.study.settings import StructureFactorSettings
+
+_BLOCKS = 10
+_MIN_BLOCKS = 5
+_SEED = 0  # of the choice among equivalent wave vectors
+_PEAK_RANGE = 0.5  # 1/Å: below, few wave vectors fit a box
+_CHANCE = 0.001  # that the highest of all bins is a peak of noise
+_LEAST = 0.1
+
+
+class StructureFactor:
+    """Static structure factor S(q) with the weights of X-rays and of neutrons, total and in parts.
+
+        ρ_a(q) = Σ_{i in a} exp(i q·r_i),    I_ab(q) = <ρ_a(q) ρ_b(-q)> / N
+        partial, elements a and b:    A_ab(q) = 1 + (I_ab - x_a δ_ab) / (x_a x_b)          (Faber-Ziman)
+        X-rays:     S(q) = 1 + [Σ_ab f_a f_b I_ab - Σ_a x_a f_a²] / (Σ_a x_a f_a)²          (Faber-Ziman)
+        neutrons:   S(q) = Σ_ab b_a b_b I_ab / Σ_a x_a b_a²
+
+    by direct sums over the wave vectors that fit the box, so that there is no cut-off in r, averaged over all
+    directions within bins of \\|q\\|. f are the form factors of free atoms, b the bound coherent scattering lengths,
+    x mole fractions of atoms. An ideal gas has S = 1. Neutrons have another norm because Σ x b almost vanishes in
+    liquids with many H. The X-ray parts of pairs of ions add up to S(q) - 1.
+
+    At most ``max_vectors`` wave vectors count, chosen evenly over the bins, and at most ``max_frames`` frames. Errors
+    are those of the mean over ten blocks of the run.
+
+    T. E. Faber and J. M. Ziman, Philos. Mag. 11, 153 (1965); D. T. Keen, J. Appl. Cryst. 34, 172 (2001). Form
+    factors: D. Waasmaier and A. Kirfel, Acta Cryst. A51, 416 (1995); lengths: V. F. Sears, Neutron News 3, 26
+    (1992), and later values; both as in periodictable.
+    """
+
+    needs_cell: ClassVar[str] = "S(q) is that of a periodic box"
+
+    def __init__(self, settings: StructureFactorSettings):
+        self._settings = settings
+
+    def begin(self, system: System) -> None:
+        self._system = system
+        topology = system.topology
+        named = list(zip(topology.atom_species.tolist(), topology.symbols, strict=True))
+        self._kinds = list(dict.fromkeys(named))
+        kind = np.array([self._kinds.index(name) for name in named])
+        self._order = np.argsort(kind, kind="stable")
+        self._counts = np.bincount(kind)
+        self._starts = np.cumsum(self._counts) - self._counts
+        self._vectors: np.ndarray | None = None
+        wanted = min(self._settings.max_frames, system.n_frames)
+        self._frames = np.unique(np.linspace(0, system.n_frames - 1, wanted).round().astype(int))
+        self._n_blocks = min(_BLOCKS, len(self._frames))
+
+    def observe(self, snapshot: Snapshot) -> None:
+        place = int(np.searchsorted(self._frames, snapshot.index))
+        if place == len(self._frames) or self._frames[place] != snapshot.index:
+            return
+        if self._vectors is None:
+            self._choose_vectors(snapshot.cell)
+        fractional = snapshot.positions[self._order] @ np.linalg.inv(snapshot.cell)
+        modes = density_modes(fractional, self._starts, self._vectors)
+        q = lengths(self._vectors, snapshot.cell)
+        bins = (q / self._settings.bin_per_A).astype(int)
+        kept = bins < self._n_bins
+        block = place * self._n_blocks // len(self._frames)
+        for i in range(len(self._kinds)):
+            for j in range(i, len(self._kinds)):
+                product = (modes[i] * modes[j].conj()).real / self._counts.sum()
+                sums = np.bincount(bins[kept], product[kept], self._n_bins)
+                self._products[block, i, j] += sums
+        self._weights[block] += np.bincount(bins[kept], minlength=self._n_bins)
+        self._q[block] += np.bincount(bins[kept], q[kept], self._n_bins)
+
+    def measurement(self) -> Measurement:
+        seen = self._weights.min(axis=0) > 0
+        if not seen.any():
+            raise SettingsError("analysis.structure_factor: no bin of q holds a wave vector in every block of the run.")
+        q = self._q.sum(axis=0)[seen] / self._weights.sum(axis=0)[seen]
+        upper = self._products[..., seen] / self._weights[:, None, None, seen]
+        parts = upper + upper.swapaxes(1, 2)
+        same = np.arange(len(self._kinds))
+        parts[:, same, same] = upper[:, same, same]
+        xray, xray_parts = self._xray(q, parts)
+        curves = {"structure_factor_xray": _curve(q, xray, "S(q), X-rays")}
+        curves["structure_factor_neutron"] = _curve(q, self._neutron(parts), "S(q), neutrons")
+        for name, values in xray_parts.items():
+            curves[f"structure_factor_xray {name}"] = _curve(q, values, "part of S(q) - 1, X-rays")
+        for name, values in self._partials(parts).items():
+            curves[f"structure_factor {name}"] = _curve(q, values, "A(q)")
+        return Measurement([("structure_factor_main_peak", None, main_peak(q, xray))], curves)
+
+    def _choose_vectors(self, cell: np.ndarray) -> None:
+        vectors = wave_vectors(cell, self._settings.q_max_per_A)
+        if len(vectors) == 0:
+            raise SettingsError(
+                f"analysis.structure_factor.q_max_per_A is {self._settings.q_max_per_A:g}: no wave vector of this box "
+                f"is shorter. It must be above {2 * np.pi / np.linalg.norm(cell, axis=1).max():.2f}."
+            )
+        self._n_bins = int(np.ceil(self._settings.q_max_per_A / self._settings.bin_per_A))
+        bins = (lengths(vectors, cell) / self._settings.bin_per_A).astype(int)
+        chosen = spread_over_bins(bins, self._settings.max_vectors, np.random.default_rng(_SEED))
+        self._vectors = vectors[chosen]
+        n = len(self._kinds)
+        self._products = np.zeros((self._n_blocks, n, n, self._n_bins))
+        self._weights, self._q = np.zeros((2, self._n_blocks, self._n_bins))
+
+    @property
+    def _fractions(self) -> np.ndarray:
+        return self._counts / self._counts.sum()
+
+    def _xray(self, q: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """S(q) of every block ``(n_blocks, n_q)``, and the contributions of pairs of ions to S(q) - 1."""
+        from periodictable.cromermann import fxrayatq
+
+        f = np.array([fxrayatq(symbol, q) for _, symbol in self._kinds])
+        norm = (self._fractions @ f) ** 2
+        terms = parts * f[:, None] * f[None, :]
+        alone = self._fractions[:, None] * f**2
+        ions = np.array([ion for ion, _ in self._kinds])
+        names = list(self._system.ions)
+        found = {}
+        for i, a in enumerate(names):
+            for b in names[i:]:
+                part = terms[:, ions == a][:, :, ions == b].sum(axis=(1, 2))
+                part = part - alone[ions == a].sum(axis=0) if a == b else 2.0 * part
+                found[f"{a}-{b}"] = part / norm
+        return 1.0 + sum(found.values()), found
+
+    def _neutron(self, parts: np.ndarray) -> np.ndarray:
+        from periodictable import elements
+
+        b = np.array([elements.symbol(symbol).neutron.b_c for _, symbol in self._kinds])
+        return np.einsum("i,j,bijq->bq", b, b, parts) / (self._fractions @ b**2)
+
+    def _partials(self, parts: np.ndarray) -> dict[str, np.ndarray]:
+        """A_ab of pairs of elements."""
+        symbols = np.array([symbol for _, symbol in self._kinds])
+        names = list(dict.fromkeys(symbols.tolist()))
+        found = {}
+        for i, a in enumerate(names):
+            for b in names[i:]:
+                x, y = self._fractions[symbols == a].sum(), self._fractions[symbols == b].sum()
+                product = parts[:, symbols == a][:, :, symbols == b].sum(axis=(1, 2))
+                found[f"{a}-{b}"] = 1.0 + (product - (x if a == b else 0.0)) / (x * y)
+        return found
+
+
+def main_peak(q: np.ndarray, blocks: np.ndarray) -> Estimate:
+    """Position of the highest maximum of S(q) above 0.5 1/Å, with its jackknife error over blocks.
+
+    Parameters
+    ----------
+    q
+        ``(n_q,)`` in 1/Å.
+    blocks
+        ``(n_blocks, n_q)``: S(q) of each block of the run.
+    """
+    from scipy.special import stdtrit
+
+    n = len(blocks)
+    if n < _MIN_BLOCKS:
+        return Estimate.refused("1/Å", f"{n} frames are too few for an error")
+    mean, error = blocks.mean(axis=0), block_error(blocks, n)
+    inside = np.flatnonzero(q > _PEAK_RANGE)
+    inside = inside[(inside > 0) & (inside < len(q) - 1)]
+    if len(inside) == 0:
+        return Estimate.refused("1/Å", "too few values of q between 0.5 1/Å and the largest", n)
+    top = int(inside[np.argmax(mean[inside])])
+    if mean[top] - 1.0 < max(stdtrit(n - 1, 1.0 - _CHANCE / len(inside)) * error[top], _LEAST):
+        return Estimate.refused("1/Å", "no maximum of S(q) stands out of the noise", n)
+    left_out = np.array([_vertex(q, (blocks.sum(axis=0) - block) / (n - 1), top) for block in blocks])
+    spread = (n - 1) * left_out.var()
+    width = 0.5 * (q[top + 1] - q[top - 1])
+    return Estimate(_vertex(q, mean, top), float(np.sqrt(spread + width**2 / 12.0)), n, "1/Å")
+
+
+def _vertex(q: np.ndarray, values: np.ndarray, near: int) -> float:
+    """Vertex of the parabola through the highest of three neighbours and the points about it."""
+    low, high = max(1, near - 1), min(len(q) - 2, near + 1)
+    top = low + int(np.argmax(values[low : high + 1]))
+    a, b, c = np.polyfit(q[top - 1 : top + 2] - q[top], values[top - 1 : top + 2], 2)
+    reach = 0.5 * (q[top + 1] - q[top - 1])
+    return float(q[top] + np.clip(-b / (2.0 * a), -reach, reach)) if a < 0 else float(q[top])
+
+
+def _curve(q: np.ndarray, blocks: np.ndarray, label: str) -> Curve:
+    error = block_error(blocks, len(blocks)) if len(blocks) >= _MIN_BLOCKS else None
+    return Curve(q, blocks.mean(axis=0), error, "q", "1/Å", label, "1")

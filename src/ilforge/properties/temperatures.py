@@ -1,0 +1,222 @@
+"""How a property changes with temperature: Arrhenius and Vogel-Fulcher-Tammann fits; and several runs as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ilforge.errors import SettingsError
+from ilforge.results import Estimate, Record
+
+GAS_CONSTANT = 8.31446261815324e-3
+"""kJ/(mol K)."""
+RISING = ("self_diffusion", "conductivity", "conductivity_nernst_einstein", "conductivity_green_kubo", "viscosity")
+"""Quantities that are fitted; the viscosity falls with temperature, its activation energy is given as positive."""
+_MIN_ARRHENIUS, _MIN_VFT = 3, 4
+_SAMPLES = 400
+_GRID = 600  # of T0
+_MIN_P_VALUE = 0.01
+_MAX_RELATIVE_ERROR = 0.5
+_MIN_REPLICAS_FOR_SPREAD = 3
+
+
+@dataclass(frozen=True)
+class TemperatureSeries:
+    """One quantity of one liquid at several temperatures.
+
+    Attributes
+    ----------
+    quantity, liquid, potential, species
+        What it is of.
+    temperatures
+        ``(n,)`` in K, ascending.
+    values, errors
+        ``(n,)`` in ``unit``, positive.
+    """
+
+    quantity: str
+    liquid: str
+    potential: str
+    species: str | None
+    unit: str
+    temperatures: np.ndarray
+    values: np.ndarray
+    errors: np.ndarray
+    left_out: int = 0
+
+    def records(self, rng: np.random.Generator) -> list[Record]:
+        """Activation energy and parameters of the VFT equation, or why there are none."""
+        found = [("activation_energy", arrhenius(self.temperatures, self.values, self.errors))]
+        found += vft(self.temperatures, self.values, self.errors, rng).items()
+        labels = {"liquid": self.liquid, "potential": self.potential, "species": self.species}
+        return [Record.of(estimate, quantity=f"{name} {self.quantity}", **labels) for name, estimate in found]
+
+
+def arrhenius(temperatures: np.ndarray, values: np.ndarray, errors: np.ndarray) -> Estimate:
+    """Activation energy, ln x = ln x0 - E_a/(R T), by a weighted fit, in kJ/mol; positive for falling quantities too.
+
+    The errors of ln x are error/value; that of E_a is the fit's, as they propagate. Where the points do not lie on a
+    straight line (χ², p < 0.01) there is no one activation energy.
+
+    Parameters
+    ----------
+    temperatures, values, errors
+        ``(n,)``: K; positive, in one unit.
+    """
+    n, unit = len(temperatures), "kJ/mol"
+    if n < _MIN_ARRHENIUS:
+        return Estimate.refused(unit, f"{_count(n)}: an activation energy takes at least {_MIN_ARRHENIUS}", n)
+    x = -1.0 / (GAS_CONSTANT * temperatures)
+    y, s = np.log(values), errors / values
+    slope, variance, chi2 = _weighted_line(x, y, s)
+    energy, error = abs(slope), float(np.sqrt(variance))
+    note = f"from {temperatures.min():g} to {temperatures.max():g} K"
+    p = _p_value(chi2, n - 2)
+    if p < _MIN_P_VALUE:
+        return Estimate.refused(unit, f"ln x is no straight line in 1/T (p = {p:.1g}): see the VFT fit", n)
+    if error > _MAX_RELATIVE_ERROR * energy:
+        return Estimate.refused(unit, f"{energy:.2g} ± {error:.2g} {unit}: more precise values or a wider range", n)
+    return Estimate(energy, error, n, unit, True, note)
+
+
+def vft(
+    temperatures: np.ndarray, values: np.ndarray, errors: np.ndarray, rng: np.random.Generator
+) -> dict[str, Estimate]:
+    """Parameters of the Vogel-Fulcher-Tammann equation, ln x = A ∓ B/(T - T0): ``vft_B`` and ``vft_T0``, K.
+
+    A and B follow from a weighted line at each T0; T0 lies between 0 and the lowest temperature. Errors by parametric
+    bootstrap: the fit repeated on values drawn with their errors about the fitted curve. T0 within two standard
+    errors of zero, or running into its bounds in more than one in twenty samples, is refused: the points do not bend
+    enough to tell it.
+
+    H. Vogel, Phys. Z. 22, 645 (1921); G. S. Fulcher, J. Am. Ceram. Soc. 8, 339 (1925); G. Tammann and W. Hesse, Z.
+    Anorg. Allg. Chem. 156, 245 (1926).
+    """
+    n = len(temperatures)
+    if n < _MIN_VFT:
+        refused = Estimate.refused("K", f"{_count(n)}: the VFT equation takes at least {_MIN_VFT}", n)
+        return {"vft_B": refused, "vft_T0": refused}
+    y, s = np.log(values), errors / values
+    (start,), (slope,) = _vft_fit(temperatures, y[None], s)
+    x, w = 1.0 / (temperatures - start), s**-2 / np.sum(s**-2)
+    curve = w @ y + slope * (x - w @ x)
+    p = _p_value(float(np.sum(((y - curve) / s) ** 2)), n - 3)
+    if p < _MIN_P_VALUE:
+        refused = Estimate.refused("K", f"the VFT equation does not describe the points (p = {p:.1g})", n)
+        return {"vft_B": refused, "vft_T0": refused}
+    starts, slopes = _vft_fit(temperatures, curve + s * rng.normal(size=(_SAMPLES, n)), s)
+    low, high = _bounds(temperatures)
+    at_bounds = np.mean((starts <= low + 1.0) | (starts >= high - 1.0))
+    error_start, error_slope = starts.std(ddof=1), np.abs(slopes).std(ddof=1)
+    if at_bounds > 0.05 or start < 2.0 * error_start:
+        note = "the points do not bend enough to tell T0: more precise values, lower temperatures or a wider range"
+        return {"vft_B": Estimate.refused("K", note, n), "vft_T0": Estimate.refused("K", note, n)}
+    return {
+        "vft_B": Estimate(float(abs(slope)), float(error_slope), n, "K"),
+        "vft_T0": Estimate(float(start), float(error_start), n, "K"),
+    }
+
+
+def combined(estimates: Sequence[Estimate]) -> Estimate:
+    """Several independent runs of the same state as one: the mean weighted by 1/error².
+
+    Its error is that of the weights or, with three runs or more, that of their spread if larger. Runs that did not
+    converge are left out. Runs that disagree (χ², p < 0.001) are refused: they are not of the same state, or their
+    errors are too small.
+    """
+    good = [found for found in estimates if found.converged and found.error > 0]
+    if not good:
+        return estimates[0]
+    if len(good) == 1:
+        return good[0]
+    values, errors = np.array([(found.value, found.error) for found in good]).T
+    weights = errors**-2 / np.sum(errors**-2)
+    mean, error = float(weights @ values), float(np.sum(errors**-2) ** -0.5)
+    chi2 = float(np.sum(((values - mean) / errors) ** 2))
+    n_eff = float(sum(found.n_eff for found in good))
+    if _p_value(chi2, len(good) - 1) < 1e-3:
+        note = f"{len(good)} runs of the same state disagree beyond their errors"
+        return Estimate.refused(good[0].unit, note, n_eff)
+    if len(good) >= _MIN_REPLICAS_FOR_SPREAD:
+        error = max(error, error * float(np.sqrt(chi2 / (len(good) - 1))))
+    return Estimate(mean, error, n_eff, good[0].unit, True, f"from {len(good)} of {len(estimates)} runs")
+
+
+def temperature_series(records: Sequence[Record]) -> list[TemperatureSeries]:
+    """What the records say of each quantity at each temperature, replicas combined.
+
+    Raises
+    ------
+    SettingsError
+        When no record has a temperature and a quantity of :data:`RISING`.
+    """
+    groups: dict[tuple, dict[float, list[Estimate]]] = {}
+    for record in records:
+        if record.quantity in RISING and record.temperature_K is not None:
+            key = (record.quantity, record.liquid, record.potential, record.species, record.unit)
+            estimate = Estimate(record.value, record.error, record.n_eff, record.unit, record.converged, record.note)
+            groups.setdefault(key, {}).setdefault(record.temperature_K, []).append(estimate)
+    if not groups:
+        raise SettingsError(
+            f"No record has a temperature and one of the quantities {', '.join(RISING)}. Give files written by "
+            "`ilforge analyse --json` (with --temperature where the trajectory does not say) or `ilforge results "
+            "--json`."
+        )
+    return [_series(key, found) for key, found in groups.items()]
+
+
+def _series(key: tuple, found: dict[float, list[Estimate]]) -> TemperatureSeries:
+    quantity, liquid, potential, species, unit = key
+    joined = {temperature: combined(runs) for temperature, runs in sorted(found.items())}
+    good = {t: e for t, e in joined.items() if e.converged and e.value > 0 and e.error > 0}
+    arrays = np.array([(t, e.value, e.error) for t, e in good.items()]).reshape(-1, 3).T
+    return replace(
+        TemperatureSeries(quantity, liquid, potential, species, unit, *arrays), left_out=len(joined) - len(good)
+    )
+
+
+def _weighted_line(x: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[float, float, float]:
+    """Slope of y = a + b x with its variance, and χ²."""
+    w = s**-2 / np.sum(s**-2)
+    middle, level = w @ x, w @ y
+    spread = np.sum(((x - middle) / s) ** 2)
+    slope = np.sum((x - middle) * (y - level) / s**2) / spread
+    residual = (y - level - slope * (x - middle)) / s
+    return float(slope), float(1.0 / spread), float(residual @ residual)
+
+
+def _bounds(temperatures: np.ndarray) -> tuple[float, float]:
+    return 0.0, 0.98 * float(temperatures.min())
+
+
+def _vft_fit(temperatures: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """T0 and slope against 1/(T - T0) of highest likelihood for each row of ``y``, ``(n_rows, n)``."""
+    grid = np.linspace(*_bounds(temperatures), _GRID)
+    w = s**-2 / np.sum(s**-2)
+    x = 1.0 / (temperatures - grid[:, None])
+    x -= x @ w[:, None]
+    level = y - (y @ w)[:, None]
+    spread = np.sum((x / s) ** 2, axis=1)
+    slopes = (x / s**2) @ level.T / spread[:, None]
+    gain = slopes**2 * spread[:, None]  # by which the line lowers χ², ``(n_grid, n_rows)``
+    top = np.clip(gain.argmax(axis=0), 1, _GRID - 2)
+    rows = np.arange(len(y))
+    before, at, after = gain[top - 1, rows], gain[top, rows], gain[top + 1, rows]
+    bend = before - 2.0 * at + after
+    shift = np.clip(0.5 * (before - after) / np.where(bend < 0, bend, -np.inf), -1.0, 1.0)
+    start = grid[top] + shift * (grid[1] - grid[0])
+    x = 1.0 / (temperatures - start[:, None])
+    x -= (x @ w)[:, None]
+    return start, np.sum(x * level / s**2, axis=1) / np.sum((x / s) ** 2, axis=1)
+
+
+def _p_value(chi2: float, degrees_of_freedom: int) -> float:
+    from scipy.special import chdtrc
+
+    return float(chdtrc(max(degrees_of_freedom, 1), chi2))
+
+
+def _count(n: int) -> str:
+    return f"{n} {'temperature' if n == 1 else 'temperatures'} with a converged value"

@@ -1,0 +1,87 @@
+"""Shear viscosity from fluctuations of the pressure tensor."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from scipy.constants import Boltzmann
+
+from ilforge.properties.green_kubo import spectrum_curve, transport_coefficient
+from ilforge.properties.property import Measurement, PressureSeries, Snapshot, System
+from ilforge.results import Estimate
+from ilforge.study.settings import ViscositySettings
+
+_UNIT = "Pa s"
+_BAR2_A3_PS_PER_J = 1e10 * 1e-30 * 1e-12
+"""One bar² Å³ ps in Pa² m³ s."""
+_NOT_RECORDED = (
+    "the pressure tensor was not recorded: give a table with --pressure FILE.csv (columns time_ps, pxy_bar, pxz_bar, "
+    "pyz_bar and, if known, pxx_bar, pyy_bar, pzz_bar), or run the MD with engine gromacs and pressure_interval_ps"
+)
+
+
+class Viscosity:
+    """Shear viscosity by the Green-Kubo relation, in Pa s.
+
+        η = V/(k T) ∫_0^∞ <P_ab(0) P_ab(t)> dt
+
+    averaged over the independent components of the traceless pressure tensor: xy, xz, yz, and where the diagonal is
+    known (xx - yy)/2 and (xx + yy - 2 zz)/(2√3), which have the same integral in an isotropic liquid. V is the mean
+    volume. The integral is read off the low end of the power spectrum, with its error (see
+    :func:`~ilforge.properties.kernels.spectrum.integrate`).
+
+    There is no number when its standard error is more than ``max_relative_error`` of it, when the run is shorter
+    than 20 times the slowest decay found, or when the tensor fluctuates faster than it was recorded.
+
+    P. J. Daivis and D. J. Evans, J. Chem. Phys. 100, 541 (1994); Y. Zhang, A. Otani, E. J. Maginn, J. Chem. Theory
+    Comput. 11, 3537 (2015).
+    """
+
+    needs_cell: ClassVar[str] = "without a box there is no pressure"
+
+    def __init__(self, settings: ViscositySettings):
+        self._settings = settings
+
+    def begin(self, system: System) -> None:
+        self._system = system
+        self._volumes: list[float] = []
+        self._temperatures: list[float] = []
+
+    def observe(self, snapshot: Snapshot) -> None:
+        self._volumes.append(snapshot.volume)
+        if snapshot.temperature_K is not None:
+            self._temperatures.append(snapshot.temperature_K)
+
+    def measurement(self) -> Measurement:
+        pressure = self._system.pressure
+        if pressure is None:
+            return self._refused(_NOT_RECORDED)
+        temperature = self._system.temperature_K
+        if temperature is None and self._temperatures:
+            temperature = float(np.mean(self._temperatures))
+        if temperature is None:
+            return self._refused("the temperature is not known: give it (--temperature, in K)")
+        scale = float(np.mean(self._volumes)) / (Boltzmann * temperature) * _BAR2_A3_PS_PER_J
+        found, spectrum = transport_coefficient(
+            shear_components(pressure), pressure.interval_ps, scale, _UNIT, "the pressure tensor"
+        )
+        if found.converged and found.error > self._settings.max_relative_error * found.value:
+            note = f"{found.value:.2g} ± {found.error:.2g} Pa s is not within analysis.viscosity.max_relative_error"
+            found = Estimate.refused(_UNIT, note, found.n_eff)
+        curve = spectrum_curve(spectrum, scale, "power spectrum of the shear stress", _UNIT)
+        curves = {"viscosity_spectrum": curve} if len(curve.x) else {}
+        return Measurement([("viscosity", None, found)], curves)
+
+    @staticmethod
+    def _refused(reason: str) -> Measurement:
+        return Measurement([("viscosity", None, Estimate.refused(_UNIT, reason))])
+
+
+def shear_components(pressure: PressureSeries) -> np.ndarray:
+    """Independent components of the traceless symmetric tensor, ``(3 or 5, n)`` in bar."""
+    components = list(pressure.off_diagonal.T)
+    if pressure.diagonal is not None:
+        xx, yy, zz = pressure.diagonal.T
+        components += [0.5 * (xx - yy), (xx + yy - 2.0 * zz) / (2.0 * np.sqrt(3.0))]
+    return np.array(components)

@@ -1,0 +1,97 @@
+"""Activation energies and VFT parameters of values whose temperature dependence is known; replicas."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ilforge.errors import SettingsError
+from ilforge.properties.temperatures import GAS_CONSTANT, arrhenius, combined, temperature_series, vft
+from ilforge.results import Estimate, Record
+
+T = np.array([333.0, 353.0, 373.0, 393.0, 413.0, 433.0])
+
+
+def test_activation_energies_are_honest():
+    inside = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        true = np.exp(-20.0 - 25.0 / (GAS_CONSTANT * T))
+        errors = true * rng.uniform(0.03, 0.1, size=6)
+        found = arrhenius(T, true + errors * rng.normal(size=6), errors)
+        inside += found.converged and abs(found.value - 25.0) < 1.96 * found.error
+    assert inside >= 180
+
+
+def test_vft_parameters_are_honest():
+    inside = {"vft_B": 0, "vft_T0": 0}
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        true = np.exp(3.0 - 800.0 / (T - 200.0))
+        errors = 0.01 * true
+        found = vft(T, true + errors * rng.normal(size=6), errors, rng)
+        for name, value in (("vft_B", 800.0), ("vft_T0", 200.0)):
+            inside[name] += found[name].converged and abs(found[name].value - value) < 1.96 * found[name].error
+    assert min(inside.values()) >= 35, inside
+
+
+def test_too_few_temperatures_are_refused():
+    values, rng = np.array([1.0, 2.0, 3.0]), np.random.default_rng(1)
+    assert "at least 3" in arrhenius(T[:2], values[:2], 0.1 * values[:2]).note
+    assert "at least 4" in vft(T[:3], values, 0.1 * values, rng)["vft_T0"].note
+
+
+def test_a_bend_is_no_activation_energy_and_a_line_has_no_vft_temperature():
+    bent, straight = np.exp(3.0 - 800.0 / (T - 200.0)), np.exp(-25.0 / (GAS_CONSTANT * T))
+    assert "no straight line" in arrhenius(T, bent, 0.01 * bent).note
+    assert "do not bend" in vft(T, straight, 0.02 * straight, np.random.default_rng(1))["vft_T0"].note
+
+
+def test_viscosity_has_a_positive_activation_energy():
+    values = np.exp(30.0 / (GAS_CONSTANT * T))
+    assert arrhenius(T, values, 0.01 * values).value == pytest.approx(30.0)
+
+
+def test_runs_of_one_state_are_combined_and_refused_where_they_disagree():
+    runs = [Estimate(1.0, 0.1, 50, "S/m"), Estimate(1.2, 0.2, 20, "S/m"), Estimate.refused("S/m", "too short")]
+    found = combined(runs)
+    assert found.value == pytest.approx(1.04) and found.error == pytest.approx(0.2 / np.sqrt(5)) and found.n_eff == 70
+    assert "2 of 3 runs" in found.note
+    assert "disagree" in combined([Estimate(1.0, 0.1, 9, "S/m"), Estimate(2.0, 0.1, 9, "S/m")]).note
+    assert combined(runs[2:]) is runs[2]
+
+
+def records(temperatures):
+    values = np.exp(-25.0 / (GAS_CONSTANT * temperatures))
+    return [
+        Record("self_diffusion", "2 PYR14, 2 BF4", t, "clp", "BF4", None, None, v, 0.02 * v, 50, "m^2/s", True)
+        for t, v in zip(temperatures, values, strict=True)
+    ]
+
+
+def test_series_come_from_records():
+    (series,) = temperature_series([*records(T), *records(T[:2])])
+    assert len(series.temperatures) == 6 and series.errors[0] < 0.015 * series.values[0]
+    energy = series.records(np.random.default_rng(1))[0]
+    assert energy.quantity == "activation_energy self_diffusion" and energy.value == pytest.approx(25.0)
+    with pytest.raises(SettingsError, match="No record has a temperature"):
+        temperature_series([])
+
+
+def test_the_command_reads_files_of_records(tmp_path):
+    from click.testing import CliRunner
+
+    from ilforge.cli import ilforge, load_commands
+
+    load_commands()
+    files = []
+    for record in records(T[:4]):
+        files.append(tmp_path / f"{record.temperature_K:g}.json")
+        files[-1].write_text(json.dumps([record.as_json()]))
+    said = CliRunner().invoke(ilforge, ["temperatures", *map(str, files)])
+    assert said.exit_code == 0 and "25.0" in said.output and "kJ/mol" in said.output
+    again = CliRunner().invoke(ilforge, ["temperatures", "--json", *map(str, files)])
+    assert json.loads(again.output)[0]["unit"] == "kJ/mol"
+    (tmp_path / "no.json").write_text("{")
+    bad = CliRunner().invoke(ilforge, ["temperatures", str(tmp_path / "no.json")])
+    assert isinstance(bad.exception, SettingsError) and "records" in str(bad.exception)
