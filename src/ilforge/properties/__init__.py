@@ -29,6 +29,9 @@ PROPERTIES = {
     "diffusion": "ilforge.properties.diffusion:Diffusion",
     "rdf": "ilforge.properties.rdf:Rdf",
     "health": "ilforge.properties.health:Health",
+    "clusters": "ilforge.properties.clusters:Clusters",
+    "shapes": "ilforge.properties.shapes:Shapes",
+    "transitions": "ilforge.properties.transitions:Transitions",
 }
 """Module and class of each property."""
 
