@@ -9,7 +9,7 @@ import numpy as np
 
 from ilforge.properties.cluster_pictures import Pictures
 from ilforge.properties.kernels.contacts import aggregate_sizes, close_pairs, contact_correlations, departures
-from ilforge.properties.kernels.populations import Relaxation, decay_time, mean_of_ions, population, relaxation
+from ilforge.properties.kernels.populations import decay_time, mean_of_ions, population, relaxation
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.properties.solvation import Contacts, Solvation, atoms_in
 from ilforge.results import Curve, Estimate, Table
@@ -269,7 +269,7 @@ class Residence:
         sums = self._continuous if kind == "continuous" else self._intermittent
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = (weights @ sums) / (weights @ self._origins)
-        if kind == "continuous":
+        if kind == "continuous" or self._at_random == 1.0:
             return ratio
         return (ratio - self._at_random) / (1.0 - self._at_random)
 
@@ -286,7 +286,8 @@ class Residence:
             return Estimate(value, np.nan, n, "ps", False, f"{self._n_cations} cations show no spread between them")
         times = decay_time(self.function(kind, self._resamples()), self._interval)
         lost = float(np.mean(np.isnan(times)))
-        error = max(float(np.nanstd(times, ddof=1)) if lost < 1 else np.nan, value / np.sqrt(max(n, 1.0)))
+        spread = float(np.nanstd(times, ddof=1)) * np.sqrt(self._n_cations / (self._n_cations - 1)) if lost < 1 else 0.0
+        error = max(spread, value / np.sqrt(max(n, 1.0)))
         if lost > _LOST:
             return Estimate(value, error, n, "ps", False, self._too_short(function))
         if value < 2.0 * self._interval:
