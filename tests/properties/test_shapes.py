@@ -31,9 +31,10 @@ def conformer(name, **torsions):
     shape = Chem.Conformer(ion.n_atoms)
     for k, position in enumerate(ion.positions):
         shape.SetAtomPosition(k, position.tolist())
+    molecule.AddConformer(shape)
     for atoms, angle in torsions.values():
-        rdMolTransforms.SetDihedralDeg(shape, *atoms, angle)
-    return np.array(shape.GetPositions())
+        rdMolTransforms.SetDihedralDeg(molecule.GetConformer(), *atoms, angle)
+    return np.array(molecule.GetConformer().GetPositions())
 
 
 def the_shape(name, which=0):
@@ -44,7 +45,7 @@ def the_shape(name, which=0):
 def test_dihedrals_have_the_sign_of_iupac():
     """Clockwise from front to back is positive; b-c need not be a bond; as rdkit has them."""
     points = np.array([[1.0, 0, 0], [0, 0, 0], [0, 0, 1], [0, 1, 1]])
-    assert dihedrals(points[None]) == pytest.approx([90.0]) or dihedrals(points[None]) == pytest.approx([-90.0])
+    assert dihedrals(points[None]) == pytest.approx([90.0])
     rng = np.random.default_rng(1)
     for _ in range(20):
         points = rng.normal(size=(4, 3))
@@ -187,7 +188,7 @@ def test_flicker_on_a_border_is_no_transition():
     base = np.concatenate([get_ion("PYR14").positions, get_ion("BF4").positions + 15])
     positions = np.tile(base, (300, 1, 1))
     boron = topology.symbols.index("B")
-    length = 1.6 + 0.05 * rng.normal(size=300)
+    length = 1.6 + 0.03 * rng.normal(size=300)
     length[:5] = 1.3
     positions[:, boron + 1 :] = positions[:, [boron]] + length[:, None, None] * np.array(
         [[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]

@@ -256,7 +256,7 @@ class Transitions:
             n = float(exits[k])
             lifetime = Estimate(life[k] * interval, life_error[k] * interval, n, "ps", passed, why)
             share = Estimate(100 * model.stationary[k], 100 * share_error[k], n, "%", passed, why)
-            result.estimates += [("cluster_lifetime", label, lifetime), ("markov_population", label, share)]
+            result.estimates.extend([("cluster_lifetime", label, lifetime), ("markov_population", label, share)])
         self._add_matrix(result, model, labels)
         if test is not None:
             self._add_test(result, test, lag, labels)
