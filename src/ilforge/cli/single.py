@@ -1,8 +1,7 @@
-"""Single steps on a user's own data: pack, label, train, validate, md, analyse."""
+"""Single steps on a user's own data: pack, label, train, validate, md."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -163,44 +162,6 @@ def md(file: str, potential: str, trust: str | None, out: str, threads: int, **s
     model = potentials.create(parse_potential(potential, trust))
     run_md(model, start, liquid, protocol, directory, threads=threads, engine=state["engine"])
     click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")
-
-
-@ilforge.command()
-@click.argument("trajectory", nargs=-1, required=True, type=click.Path())
-@click.option("--property", "names", multiple=True, help="density, diffusion, rdf, health; repeat. All without it.")
-@click.option("--frame-interval", type=float, metavar="PS", help="Time between frames, where the file does not say.")
-@click.option("--temperature", type=float, metavar="K")
-@click.option("--json", "as_json", is_flag=True, help="As a list of records, as `ilforge results --json`.")
-def analyse(
-    trajectory: tuple[str, ...],
-    names: tuple[str, ...],
-    frame_interval: float | None,
-    temperature: float | None,
-    as_json: bool,
-) -> None:
-    """Measure properties of a trajectory: a folder that ilforge wrote, or TOPOLOGY TRAJECTORY... of your own."""
-    from ilforge.properties import PROPERTIES, measure
-    from ilforge.properties.reader import open_trajectory
-    from ilforge.results import Record
-    from ilforge.study.settings import AnalysisSettings
-
-    chosen = list(names) or list(PROPERTIES)
-    unknown = sorted(set(chosen) - set(PROPERTIES))
-    if unknown:
-        raise SettingsError(f"--property {unknown[0]}: not a known property. Known: {', '.join(PROPERTIES)}")
-    source = open_trajectory([Path(path) for path in trajectory], frame_interval, temperature)
-    found = measure(source, chosen, AnalysisSettings(properties=chosen))
-    rows = [row for measurement in found.values() for row in measurement.estimates]
-    if as_json:
-        labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
-        records = [Record.of(e, quantity=q, species=s, **labels).as_json() for q, s, e in rows]
-        click.echo(json.dumps(records, indent=1))
-        return
-    for quantity, species, estimate in rows:
-        click.echo(f"{quantity:28s} {species or '':16s} {estimate}")
-    for measurement in found.values():
-        for verdict in measurement.verdicts:
-            click.echo(f"{'ok  ' if verdict.ok else 'LOOK'} {verdict.what}")
 
 
 def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:

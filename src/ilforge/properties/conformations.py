@@ -133,6 +133,8 @@ def _turned(angle: np.ndarray) -> np.ndarray:
 def shapes_of(topology: Topology, defined: list[ShapeSettings]) -> list[Shape]:
     """The shapes that can be told for the ions of a topology: those defined, and the built-in ones of the rest.
 
+    TFSI and PYR14 are known by their atoms and bonds, whatever they are called.
+
     Raises
     ------
     SettingsError
@@ -147,21 +149,23 @@ def shapes_of(topology: Topology, defined: list[ShapeSettings]) -> list[Shape]:
             )
         found.append(_defined(settings, topology))
     own = {settings.ion for settings in defined}
-    for ion, build in (("TFSI", _tfsi), ("PYR14", _pyr14)):
-        if ion in topology.species and ion not in own:
-            found += build(topology)
+    for ion in dict.fromkeys(topology.species):
+        for smarts, n_atoms, build in ((_TFSI, 15, _tfsi), (f"{_BUTYL}-{_METHYL}", 30, _pyr14)):
+            size = topology.atom_counts[topology.species.index(ion)]
+            if ion not in own and size == n_atoms and _search(topology, ion, smarts):
+                found += build(topology, ion)
     return found
 
 
-def _tfsi(topology: Topology) -> list[Shape]:
-    ((c1, s1, n, s2, c2),) = matches(topology, "TFSI", _TFSI, [0, 1, 2, 3, 4])[:1]
+def _tfsi(topology: Topology, ion: str) -> list[Shape]:
+    ((c1, s1, n, s2, c2),) = matches(topology, ion, _TFSI, [0, 1, 2, 3, 4])[:1]
     phi, psi = Coordinate("phi", np.array([[c1, s1, s2, c2]])), Coordinate("psi", np.array([[c1, s1, s2, n]]))
     labels = ("Cis", "aCis", "Trans", "aTrans")
-    return [Shape("TFSI", "TFSI", (phi, psi), labels, classify_tfsi, ("phi", "psi"), _tfsi_images)]
+    return [Shape(ion, ion, (phi, psi), labels, classify_tfsi, ("phi", "psi"), _tfsi_images)]
 
 
-def _pyr14(topology: Topology) -> list[Shape]:
-    find = partial(matches, topology, "PYR14")
+def _pyr14(topology: Topology, ion: str) -> list[Shape]:
+    find = partial(matches, topology, ion)
     r1 = Coordinate("r1", find(f"{_BUTYL}-[#6D4;R]", [0, 5]))
     r2 = Coordinate("r2", find(f"{_BUTYL}-{_METHYL}", [0, 5]))
     torsions = tuple(
@@ -170,8 +174,8 @@ def _pyr14(topology: Topology) -> list[Shape]:
     )
     patterns = tuple(a + b + c for a in "tg" for b in "tg" for c in "tg")
     return [
-        Shape("PYR14", "PYR14", (r1, r2), ("anti", "gauche", "scorpion"), classify_pyr14, ("r1", "r2")),
-        Shape("PYR14 butyl", "PYR14", torsions, patterns, _classify_butyl),
+        Shape(ion, ion, (r1, r2), ("anti", "gauche", "scorpion"), classify_pyr14, ("r1", "r2")),
+        Shape(f"{ion} butyl", ion, torsions, patterns, _classify_butyl),
     ]
 
 
@@ -229,7 +233,7 @@ def matches(topology: Topology, ion: str, smarts: str, atoms: list[int]) -> np.n
             "counted from 0."
         )
     found: dict[tuple[int, ...], None] = {}
-    for match in _molecule(topology, ion).GetSubstructMatches(pattern, uniquify=False):
+    for match in _search(topology, ion, smarts):
         picked = tuple(match[atom] for atom in atoms)
         if picked[::-1] not in found:
             found[picked] = None
@@ -239,6 +243,13 @@ def matches(topology: Topology, ion: str, smarts: str, atoms: list[int]) -> np.n
             "single: [#6] rather than C, ~ rather than =."
         )
     return np.array(list(found))
+
+
+def _search(topology: Topology, ion: str, smarts: str) -> tuple[tuple[int, ...], ...]:
+    """Every match of a valid SMARTS in one ion, permutations included."""
+    from rdkit import Chem
+
+    return _molecule(topology, ion).GetSubstructMatches(Chem.MolFromSmarts(smarts), uniquify=False)
 
 
 def _molecule(topology: Topology, ion: str):

@@ -70,7 +70,8 @@ class Solvation:
                 if role in wanted.model_fields_set:
                     known = ", ".join(system.ions)
                     raise SettingsError(f"{self._key}.{role} is {name!r}, which this liquid ({known}) does not have.")
-                return f"There is no {name} in this liquid: set {self._key}.cation and {self._key}.ligand."
+                known = ", ".join(system.ions)
+                return f"There is no {name} in this liquid ({known}): set {self._key}.cation and {self._key}.ligand."
         self.cations, self.ligands = system.ions[wanted.cation], system.ions[wanted.ligand]
         self._centres = self._centre_points(topology)
         self.sites = atoms_in(topology, wanted.ligand, wanted.ligand_atoms, f"{self._key}.ligand_atoms")
