@@ -12,7 +12,7 @@ import pytest
 from ilforge.study.load import load_study
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -34,6 +34,17 @@ def test_the_python_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
     said = capsys.readouterr().out
     assert "eV" in said and "rdf" in said and "health" in said
+
+
+@pytest.mark.program("packmol")
+def test_the_python_examples_of_clusters_shapes_and_transitions_run(tmp_path, monkeypatch, capsys):
+    """In this order: the later ones measure the trajectory of the first."""
+    monkeypatch.chdir(tmp_path)
+    for name, word in (("clusters", "cluster_population"), ("shapes", "divergence"), ("transitions", "exchange")):
+        page = ROOT / "docs" / "properties" / f"{name}.md"
+        (example,) = blocks(page, "python")
+        exec(compile(example, page.name, "exec"), {"__name__": name})
+        assert word in capsys.readouterr().out
 
 
 def commands() -> list[tuple[str, str]]:

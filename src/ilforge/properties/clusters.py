@@ -65,7 +65,7 @@ class Clusters:
         S(t) = <h(0) h(dt) ... h(t)> / <h>   (continuous: until the ligand first leaves),
         C(t) = <h(0) h(t)> / <h>             (intermittent: it may come back),
 
-    C less what ligands at random would give, with errors from a bootstrap over cations. They carry the time
+    C less what ligands at random would give, with errors from a bootstrap over cations. Times carry that
     between frames: what leaves and comes back within it has not left.
 
     D. C. Rapaport, Mol. Phys. 50, 1151 (1983); A. Luzar and D. Chandler, Nature 379, 55 (1996).
@@ -287,7 +287,8 @@ class Residence:
         times = decay_time(self.function(kind, self._resamples()), self._interval)
         lost = float(np.mean(np.isnan(times)))
         spread = float(np.nanstd(times, ddof=1)) * np.sqrt(self._n_cations / (self._n_cations - 1)) if lost < 1 else 0.0
-        error = max(spread, value / np.sqrt(max(n, 1.0)))
+        least = 2.0 if kind == "continuous" else 1.0  # variance of <L²> / 2 <L> over n exponential lifetimes L
+        error = max(spread, value * np.sqrt(least / max(n, 1.0)))
         if lost > _LOST:
             return Estimate(value, error, n, "ps", False, self._too_short(function))
         if value < 2.0 * self._interval:
