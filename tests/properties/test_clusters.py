@@ -88,7 +88,7 @@ def test_clusters_known_by_construction_are_found(known):
     for n in set(expected):
         share = estimate(result, "cluster_population", f"Li(TFSI){n}")
         assert share.value == pytest.approx(100 * expected.count(n) / 12)
-    assert estimate(result, "coordination_number", "Li-TFSI").value == pytest.approx(np.mean(expected))
+    assert estimate(result, "coordinating_ligands", "Li-TFSI").value == pytest.approx(np.mean(expected))
     atoms = [a + 2 * b for a, b in KINDS] + [1, 1]
     assert estimate(result, "coordinating_atoms", "Li-TFSI").value == pytest.approx(np.mean(atoms))
     assert estimate(result, "bidentate_ligands", "Li-TFSI").value == pytest.approx(sum(b for _, b in KINDS) / 12)

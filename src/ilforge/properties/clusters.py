@@ -65,7 +65,7 @@ class Clusters:
         S(t) = <h(0) h(dt) ... h(t)> / <h>   (continuous: until the ligand first leaves),
         C(t) = <h(0) h(t)> / <h>             (intermittent: it may come back),
 
-    C less what ligands at random would give, with errors from a bootstrap over cations. Times carry that
+    C less what ligands at random would give, with errors from a bootstrap over cations. All carry the time
     between frames: what leaves and comes back within it has not left.
 
     D. C. Rapaport, Mol. Phys. 50, 1151 (1983); A. Luzar and D. Chandler, Nature 379, 55 (1996).
@@ -112,7 +112,7 @@ class Clusters:
         cutoff = self._solvation.cutoff()
         if cutoff is None:
             note = self._solvation.no_cutoff()
-            result.estimates.append(("coordination_number", self._name, Estimate.refused("1", note)))
+            result.estimates.append(("coordinating_ligands", self._name, Estimate.refused("1", note)))
         else:
             contacts = self._solvation.contacts(cutoff)
             shell = first_shell(contacts, near.shape)
@@ -161,7 +161,7 @@ class Clusters:
         r, g = self._solvation.pair_function()
         error = block_error(g, len(g)) if len(g) >= _MIN_FRAMES else None
         name = f"{self._settings.cation}-{self._settings.ligand_atoms}:{self._settings.ligand}"
-        result.curves[f"pair function {name}"] = Curve(r, g.mean(axis=0), error, "r", "Å", "g(r)", "1")
+        result.curves[f"pair_function {name}"] = Curve(r, g.mean(axis=0), error, "r", "Å", "g(r)", "1")
 
     def _add_shell(self, result: Measurement, shell: Shell, cutoff: float) -> None:
         """Means over cations, sizes of aggregates, and the cutoff they rest on."""
@@ -172,7 +172,7 @@ class Clusters:
         )
         minimum, interval = self._settings.min_independent_samples, self._system.frame_interval_ps
         for quantity, series in (
-            ("coordination_number", shell.ligands),
+            ("coordinating_ligands", shell.ligands),
             ("coordinating_atoms", shell.atoms),
             ("bidentate_ligands", shell.double),
             ("aggregate_size", shell.aggregate),
@@ -229,7 +229,7 @@ class Clusters:
         for kind in ("continuous", "intermittent"):
             result.estimates.append((f"residence_time_{kind}", self._name, residence.time(kind)))
             if residence.max_lag > 0:
-                result.curves[f"residence {kind} {self._name}"] = residence.curve(kind)
+                result.curves[f"residence_{kind} {self._name}"] = residence.curve(kind)
 
 
 class Residence:

@@ -80,7 +80,7 @@ class Transitions:
         cutoff = self._solvation.cutoff()
         r, g = self._solvation.pair_function()
         name = f"{self._settings.cation}-{self._settings.ligand_atoms}:{self._settings.ligand}"
-        result.curves[f"pair function {name}"] = Curve(r, g.mean(axis=0), None, "r", "Å", "g(r)", "1")
+        result.curves[f"exchange_pair_function {name}"] = Curve(r, g.mean(axis=0), None, "r", "Å", "g(r)", "1")
         n = self._solvation.n_frames
         if cutoff is None or n < _MIN_FRAMES:
             note = self._solvation.no_cutoff() if cutoff is None else f"{n} frames are too few for transitions"
@@ -222,7 +222,7 @@ class Transitions:
         result.tables[f"time scales {self._pair}"] = Table(columns, rows)
         slowest = np.array([(row[0], row[2], row[3]) for row in rows if row[1] == 2]).reshape(-1, 3)
         if len(slowest):
-            result.curves[f"implied time scale {self._pair}"] = Curve(*slowest.T, "lag", "ps", "time scale", "ps")
+            result.curves[f"implied_time_scale {self._pair}"] = Curve(*slowest.T, "lag", "ps", "time scale", "ps")
         return models
 
     def _chosen(self, models: list[MarkovModel], paths: list[np.ndarray], n_states: int) -> MarkovModel | None:
