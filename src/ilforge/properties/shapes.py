@@ -10,7 +10,7 @@ import numpy as np
 from ilforge.errors import SettingsError
 from ilforge.properties.conformations import Coordinate, Shape, shapes_of
 from ilforge.properties.kernels.internal import divergence_of_blocks
-from ilforge.properties.kernels.populations import population, relaxation
+from ilforge.properties.kernels.populations import Relaxation, population, relaxation
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
@@ -126,10 +126,11 @@ class _Series:
     def _add_populations(self, result: Measurement) -> None:
         plain, shape = self._plain[: self._seen], self._shape
         minimum, interval = self._settings.min_independent_samples, self._system.frame_interval_ps
+        visited = [plain == index for index in range(len(shape.labels))]
+        relaxed = _slowest([visits for visits in visited if visits.any()])
         rows = []
-        for index, label in enumerate(shape.labels):
-            visits = plain == index
-            estimate = population(visits, relaxation(visits), minimum, interval)
+        for label, visits in zip(shape.labels, visited, strict=True):
+            estimate = population(visits, relaxed, minimum, interval)
             result.estimates.append(("shape_population", f"{shape.name} {label}", estimate))
             rows.append((shape.name, label, estimate.value, _none(estimate.error), estimate.n_eff, estimate.converged))
         columns = ("ion", "shape", "population_percent", "error_percent", "n_independent", "converged")
@@ -255,6 +256,12 @@ def _common_bins(a: Table, b: Table) -> tuple[np.ndarray, np.ndarray]:
             counts[block, bins[x, y]] += count
         result.append(counts[counts.sum(axis=1) > 0])
     return result[0], result[1]
+
+
+def _slowest(visited: list[np.ndarray]) -> Relaxation:
+    """Relaxation of the slowest of some shapes: while it has not relaxed, the shares of the others move too."""
+    changing = [visits for visits in visited if not visits.all()]
+    return max((relaxation(visits) for visits in changing or visited), key=lambda found: found.inefficiency)
 
 
 def _lifetime(spent_ps: np.ndarray, exits: np.ndarray) -> Estimate:

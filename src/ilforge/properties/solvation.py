@@ -67,10 +67,9 @@ class Solvation:
         for role in ("cation", "ligand"):
             name = getattr(wanted, role)
             if name not in topology.species:
-                if role in wanted.model_fields_set:
-                    known = ", ".join(system.ions)
-                    raise SettingsError(f"{self._key}.{role} is {name!r}, which this liquid ({known}) does not have.")
                 known = ", ".join(system.ions)
+                if name != type(wanted).model_fields[role].default:
+                    raise SettingsError(f"{self._key}.{role} is {name!r}, which this liquid ({known}) does not have.")
                 return f"There is no {name} in this liquid ({known}): set {self._key}.cation and {self._key}.ligand."
         self.cations, self.ligands = system.ions[wanted.cation], system.ions[wanted.ligand]
         self._centres = self._centre_points(topology)
