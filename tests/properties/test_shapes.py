@@ -166,18 +166,6 @@ def test_populations_map_and_transitions_of_ions_that_swing():
     assert sum(pyr.column("population_percent")) == pytest.approx(100)
 
 
-def test_errors_of_populations_cover_the_truth_in_most_runs():
-    inside = []
-    for seed in range(30):
-        system, positions, _ = swinging(120, 12, 0.7, np.random.default_rng(seed))
-        result = measured("shapes", system, snapshots(system, positions, CELL))
-        trans = [estimate(result, "shape_population", f"TFSI {name}") for name in ("Trans", "aTrans")]
-        main = max(trans, key=lambda e: e.value)
-        rest = min(trans, key=lambda e: e.value)
-        inside.append(abs(main.value + rest.value - 70) < 1.96 * main.error)
-    assert np.mean(inside) >= 0.85  # of thirty
-
-
 def test_flicker_on_a_border_is_no_transition():
     """A dihedral that trembles about the border of two shapes changes shape often, and never settles in the other."""
     settings = defined(states=[{"name": "low", "ranges": {"d": [0, 1.6]}}, {"name": "high", "ranges": {"d": [1.6, 9]}}])
