@@ -1,4 +1,4 @@
-"""What a measurement is: a value with its error, a curve with its errors, a record of either."""
+"""What a measurement is: a value with its error, a curve with its errors, a table, a record of either."""
 
 from __future__ import annotations
 
@@ -58,6 +58,27 @@ class Curve:
     x_unit: str
     y_label: str
     y_unit: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Tidy rows: one observation each, units in the names of columns.
+
+    Attributes
+    ----------
+    columns
+        Names such as ``"population_percent"``.
+    rows
+        Numbers, words, truth values, or None where there is nothing to say; one tuple a row.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[tuple[float | int | str | bool | None, ...]]
+
+    def column(self, name: str) -> list[float | int | str | bool | None]:
+        """The values of one column."""
+        where = self.columns.index(name)
+        return [row[where] for row in self.rows]
 
 
 @dataclass(frozen=True)

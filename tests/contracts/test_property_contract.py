@@ -16,7 +16,9 @@ N_FRAMES = 60
 
 @pytest.fixture(scope="module")
 def trajectory():
-    system, positions, cells = tumbling_ions(N_FRAMES, np.random.default_rng(1))
+    """Ions of every kind that some property is about."""
+    counts = {"PYR14": 3, "Li": 3, "TFSI": 3, "BF4": 3}
+    system, positions, cells = tumbling_ions(N_FRAMES, np.random.default_rng(1), counts=counts)
     pressure = ornstein_uhlenbeck_pressure(4000, 0.02, 0.5, 300.0, np.random.default_rng(2))
     return replace(system, pressure=pressure), positions, cells
 
@@ -61,6 +63,8 @@ def assert_same(found: Measurement, expected: Measurement) -> None:
         assert np.allclose(found.curves[key].y, curve.y, rtol=1e-4, atol=1e-3 * np.abs(curve.y).max()), key
     assert [verdict.ok for verdict in found.verdicts] == [verdict.ok for verdict in expected.verdicts]
     assert found.notes == expected.notes
+    assert found.tables.keys() == expected.tables.keys()
+    assert found.structures.keys() == expected.structures.keys()
 
 
 def test_it_measures_something(name, expected):
@@ -163,6 +167,7 @@ def test_json_keeps_everything(expected):
     for key, curve in expected.curves.items():
         assert np.array_equal(back.curves[key].y, curve.y, equal_nan=True)
     assert back.verdicts == expected.verdicts and back.notes == expected.notes
+    assert back.tables == expected.tables and back.structures == expected.structures
 
 
 def test_a_single_frame_is_no_crash(name, trajectory):

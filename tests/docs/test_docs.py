@@ -14,7 +14,7 @@ from ilforge.potentials import exp6_file
 from ilforge.study.load import load_study
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -46,6 +46,17 @@ def test_the_python_examples_of_properties_run(name, capsys):
     for example in blocks(ROOT / "docs" / "properties" / f"{name}.md", "python"):
         exec(compile(example, name, "exec"), {"__name__": name})
     assert "±" in capsys.readouterr().out
+
+
+@pytest.mark.program("packmol")
+def test_the_python_examples_of_clusters_shapes_and_transitions_run(tmp_path, monkeypatch, capsys):
+    """In this order: the later ones measure the trajectory of the first."""
+    monkeypatch.chdir(tmp_path)
+    for name, word in (("clusters", "cluster_population"), ("shapes", "divergence"), ("transitions", "exchange")):
+        page = ROOT / "docs" / "properties" / f"{name}.md"
+        (example,) = blocks(page, "python")
+        exec(compile(example, page.name, "exec"), {"__name__": name})
+        assert word in capsys.readouterr().out
 
 
 def commands() -> list[tuple[str, str]]:
@@ -94,7 +105,8 @@ def test_study_files_in_the_pages_are_valid(tmp_path):
             if "[types]" in block:
                 exp6_file.checked(tomllib.loads(block))
                 continue
-            text = block if 'name = "' in block else f'name = "x"\n{block}'
+            named = 'name = "' in f"\n{block}".partition("\n[")[0]  # a name of the study, not of something in it
+            text = block if named else f'name = "x"\n{block}'
             if "[liquid]" not in text:
                 text += "\n[liquid]\nions = { PYR14 = 1, BF4 = 1 }\ndensity_g_cm3 = 1.0\n"
             path = tmp_path / "study.toml"

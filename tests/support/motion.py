@@ -65,12 +65,12 @@ def scaled_and_wrapped(paths: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return (fractional - np.floor(fractional)) @ cells
 
 
-def tumbling_ions(n_frames: int, rng, side: float = 19.0) -> tuple[System, np.ndarray, np.ndarray]:
-    """A liquid of real ions that float about rigidly in a breathing box, molecules whole.
+def tumbling_ions(n_frames: int, rng, side: float = 19.0, counts=None) -> tuple[System, np.ndarray, np.ndarray]:
+    """A liquid of twelve real ions that float about rigidly in a breathing box, molecules whole.
 
     Returns the system, ``(n_frames, n_atoms, 3)`` positions and ``(n_frames, 3, 3)`` cells.
     """
-    liquid = Liquid.of({"PYR14": 6, "BF4": 6})
+    liquid = Liquid.of(counts or {"PYR14": 6, "BF4": 6})
     topology = liquid.topology
     shapes = [ion.positions - ion.positions.mean(axis=0) for ion, n in liquid.ions for _ in range(n)]
     sites = np.stack(np.meshgrid(*[np.arange(n) / n for n in (2, 2, 3)], indexing="ij"), axis=-1).reshape(-1, 3)

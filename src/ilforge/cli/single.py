@@ -1,8 +1,7 @@
-"""Single steps on a user's own data: pack, label, train, validate, md, analyse."""
+"""Single steps on a user's own data: pack, label, train, validate, md."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -189,107 +188,6 @@ def md(
     model = potentials.create(parse_potential(potential, trust, own))
     run_md(model, start, liquid, protocol, directory, threads=threads, engine=state["engine"])
     click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")
-
-
-@ilforge.command()
-@click.argument("trajectory", nargs=-1, required=True, type=click.Path())
-@click.option(
-    "--property", "names", multiple=True, help="density, diffusion, rdf, conductivity...; repeat. All without it."
-)
-@click.option("--frame-interval", type=float, metavar="PS", help="Time between frames, where the file does not say.")
-@click.option("--temperature", type=float, metavar="K")
-@click.option(
-    "--pressure", type=click.Path(), metavar="CSV", help="Table of the pressure tensor, bar; see docs on viscosity."
-)
-@click.option(
-    "--viscosity",
-    type=float,
-    nargs=2,
-    metavar="PA_S ERROR",
-    help="Of the same model: diffusion of an infinite system too.",
-)
-@click.option("--json", "as_json", is_flag=True, help="As a list of records, as `ilforge results --json`.")
-def analyse(
-    trajectory: tuple[str, ...],
-    names: tuple[str, ...],
-    frame_interval: float | None,
-    temperature: float | None,
-    pressure: str | None,
-    viscosity: tuple[float, float] | None,
-    as_json: bool,
-) -> None:
-    """Measure properties of a trajectory: a folder that ilforge wrote, or TOPOLOGY TRAJECTORY... of your own."""
-    from ilforge.properties import PROPERTIES, measure
-    from ilforge.properties.pressure_table import read_pressure
-    from ilforge.properties.reader import open_trajectory
-    from ilforge.results import Record
-    from ilforge.study.settings import AnalysisSettings
-
-    chosen = list(names) or list(PROPERTIES)
-    unknown = sorted(set(chosen) - set(PROPERTIES))
-    if unknown:
-        raise SettingsError(f"--property {unknown[0]}: not a known property. Known: {', '.join(PROPERTIES)}")
-    table = read_pressure(Path(pressure)) if pressure else None
-    source = open_trajectory([Path(path) for path in trajectory], frame_interval, temperature)
-    eta = {"viscosity_Pa_s": viscosity[0], "viscosity_error_Pa_s": viscosity[1]} if viscosity else {}
-    found = measure(source, chosen, AnalysisSettings(properties=chosen, diffusion=eta), pressure=table)
-    rows = [row for measurement in found.values() for row in measurement.estimates]
-    if as_json:
-        labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
-        records = [Record.of(e, quantity=q, species=s, **labels).as_json() for q, s, e in rows]
-        click.echo(json.dumps(records, indent=1))
-        return
-    for quantity, species, estimate in rows:
-        click.echo(f"{quantity:28s} {species or '':16s} {estimate}")
-    for measurement in found.values():
-        for verdict in measurement.verdicts:
-            click.echo(f"{'ok  ' if verdict.ok else 'LOOK'} {verdict.what}")
-        for note in measurement.notes:
-            click.echo(f"note {note}")
-
-
-@ilforge.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="As a list of records.")
-def temperatures(files: tuple[str, ...], as_json: bool) -> None:
-    """Activation energies and VFT fits of diffusion, conductivity and viscosity over several temperatures.
-
-    FILES are what `ilforge analyse --json` and `ilforge results --json` print. Several runs of the same liquid at the
-    same temperature are combined first.
-    """
-    import numpy as np
-
-    from ilforge.properties.temperatures import temperature_series
-
-    found = []
-    for series in temperature_series([record for file in files for record in read_records(Path(file))]):
-        found += series.records(np.random.default_rng(0))
-        if not as_json:
-            for t, value, error in zip(series.temperatures, series.values, series.errors, strict=True):
-                click.echo(
-                    f"{series.quantity:28s} {series.species or '':12s} {t:g} K  {value:.4g} ± {error:.2g} {series.unit}"
-                )
-            if series.left_out:
-                click.echo(
-                    f"{series.quantity:28s} {series.species or '':12s} {series.left_out} without a converged value"
-                )
-    if as_json:
-        click.echo(json.dumps([record.as_json() for record in found], indent=1))
-        return
-    for record in found:
-        click.echo(f"{record.quantity:45s} {record.species or '':12s} {record.text}")
-
-
-def read_records(path: Path) -> list[Any]:
-    """The records of a JSON file."""
-    from ilforge.results import Record
-
-    try:
-        return [Record.from_json(item) for item in json.loads(path.read_text())]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingsError(
-            f"{path} holds no records ({error}): give what `ilforge analyse --json` or `ilforge results --json` prints."
-        ) from None
 
 
 def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:

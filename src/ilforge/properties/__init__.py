@@ -43,6 +43,9 @@ PROPERTIES = {
     "conductivity": "ilforge.properties.conductivity:Conductivity",
     "viscosity": "ilforge.properties.viscosity:Viscosity",
     "structure_factor": "ilforge.properties.structure_factor:StructureFactor",
+    "clusters": "ilforge.properties.clusters:Clusters",
+    "shapes": "ilforge.properties.shapes:Shapes",
+    "transitions": "ilforge.properties.transitions:Transitions",
 }
 """Module and class of each property."""
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from ilforge.liquid.topology import Topology
-from ilforge.results import Curve, Estimate
+from ilforge.results import Curve, Estimate, Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,12 +173,18 @@ class Measurement:
         What was checked.
     notes
         What the reader must know, such as why there is no number.
+    tables
+        By name, ``"populations Li"``: tidy rows for whatever is more than one number or one line.
+    structures
+        By name, ``"Li(TFSI)3"``: extended XYZ text of a part of a frame to look at.
     """
 
     estimates: list[tuple[str, str | None, Estimate]] = field(default_factory=list)
     curves: dict[str, Curve] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    tables: dict[str, Table] = field(default_factory=dict)
+    structures: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The measurement as JSON can hold it: arrays as lists, NaN as null."""
@@ -190,6 +196,8 @@ class Measurement:
             "curves": {name: _plain(asdict(curve)) for name, curve in self.curves.items()},
             "verdicts": [_plain(asdict(verdict)) for verdict in self.verdicts],
             "notes": list(self.notes),
+            "tables": {name: _plain(asdict(table)) for name, table in self.tables.items()},
+            "structures": dict(self.structures),
         }
 
     @classmethod
@@ -202,7 +210,11 @@ class Measurement:
             estimates.append((item["quantity"], item["species"], Estimate(**{**values, **numbers})))
         curves = {name: _curve(values) for name, values in data["curves"].items()}
         verdicts = [Verdict(**{**item, "atoms": tuple(item["atoms"])}) for item in data["verdicts"]]
-        return cls(estimates, curves, verdicts, list(data["notes"]))
+        tables = {
+            name: Table(tuple(values["columns"]), [tuple(row) for row in values["rows"]])
+            for name, values in data.get("tables", {}).items()
+        }
+        return cls(estimates, curves, verdicts, list(data["notes"]), tables, dict(data.get("structures", {})))
 
 
 @runtime_checkable

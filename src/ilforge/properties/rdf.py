@@ -11,18 +11,15 @@ import numpy as np
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.properties.kernels.pairs import class_histogram
+from ilforge.properties.kernels.shells import MIN_BLOCKS, first_shell
 from ilforge.properties.property import Measurement, Snapshot, System
-from ilforge.results import Curve, Estimate
+from ilforge.results import Curve
 from ilforge.statistics import block_error
 from ilforge.study.settings import RdfSettings
 
 _BLOCKS = 10
-_MIN_BLOCKS = 5
 _MIN_BINS = 5
 _MARGIN = 0.98  # the box of an NPT run becomes smaller than its first one
-_SMOOTHING_A = 0.12  # of g(r), to find maxima and minima
-_MIN_PROMINENCE = 0.1
-_SIGNIFICANT = 3.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -187,78 +184,6 @@ def find_site(name: str, topology: Topology) -> Site:
     return Site(name, points)
 
 
-def first_shell(r: np.ndarray, g: np.ndarray, n: np.ndarray) -> list[tuple[str, Estimate]]:
-    """Position of the first maximum and of the minimum behind it, and the coordination number up to there.
-
-    Parameters
-    ----------
-    r
-        ``(n_bins,)`` in Å, equally spaced.
-    g, n
-        ``(n_blocks, n_bins)``: g(r), and n up to the end of each bin, of each block of the run.
-    """
-    if len(g) < _MIN_BLOCKS:
-        refused = Estimate.refused("Å", f"{len(g)} frames are too few for an error")
-        return [("rdf_first_peak", refused)]
-    mean = g.mean(axis=0)
-    peak, minimum = _extrema(_smoothed(mean, r), _smoothed(block_error(g, len(g)), r))
-    if peak is None:
-        note = f"no maximum of g(r) stands out below {r[-1]:.1f} Å"
-        return [("rdf_first_peak", Estimate.refused("Å", note, len(g)))]
-    found = [("rdf_first_peak", _position(r, g, peak))]
-    if minimum is not None:
-        error = block_error(n[:, minimum], len(n))
-        found.append(("rdf_first_minimum", _position(r, -g, minimum)))
-        found.append(("coordination_number", Estimate(float(n[:, minimum].mean()), error, len(n), "1")))
-    return found
-
-
-def _extrema(smooth: np.ndarray, error: np.ndarray) -> tuple[int | None, int | None]:
-    """Bins of the first significant maximum and of the lowest point before the next, if they are there."""
-    from scipy.signal import find_peaks
-
-    padded = np.concatenate([[0.0], smooth])  # a maximum in the first bin counts, one in the last does not
-    peaks, about = find_peaks(padded, prominence=_MIN_PROMINENCE)
-    peaks = peaks - 1
-    peaks = peaks[about["prominences"] > _SIGNIFICANT * error[peaks]]
-    if len(peaks) == 0:
-        return None, None
-    end = peaks[1] if len(peaks) > 1 else len(smooth)
-    minimum = peaks[0] + int(np.argmin(smooth[peaks[0] : end]))
-    return int(peaks[0]), minimum if minimum < len(smooth) - 1 else None
-
-
-def _position(r: np.ndarray, g: np.ndarray, near: int) -> Estimate:
-    """Position of the maximum next to a bin, with its jackknife error over blocks and that of the bin width."""
-    n = len(g)
-    value = _vertex(r, _smoothed(g.mean(axis=0), r), near)
-    others = (g.sum(axis=0) - g) / (n - 1)
-    left_out = np.array([_vertex(r, _smoothed(other, r), near) for other in others])
-    jackknife = (n - 1) * left_out.var()
-    error = float(np.sqrt(jackknife + (r[1] - r[0]) ** 2 / 12.0))
-    return Estimate(value, error, n, "Å")
-
-
-def _vertex(r: np.ndarray, smooth: np.ndarray, near: int) -> float:
-    """Vertex of the parabola through the highest bin within 0.5 Å of ``near`` and its neighbours."""
-    width = r[1] - r[0]
-    reach = max(1, int(0.5 / width))
-    low, high = max(1, near - reach), min(len(r) - 1, near + reach + 1)
-    top = low + int(np.argmax(smooth[low:high])) if high > low else near
-    if not 0 < top < len(r) - 1:
-        return float(r[top])
-    before, at, after = smooth[top - 1 : top + 2]
-    bend = before - 2.0 * at + after
-    shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
-    return float(r[top] + width * np.clip(shift, -0.5, 0.5))
-
-
-def _smoothed(values: np.ndarray, r: np.ndarray) -> np.ndarray:
-    from scipy.ndimage import gaussian_filter1d
-
-    return gaussian_filter1d(values, _SMOOTHING_A / (r[1] - r[0]), mode="nearest")
-
-
 def _curve(r: np.ndarray, blocks: np.ndarray, label: str) -> Curve:
-    error = block_error(blocks, len(blocks)) if len(blocks) >= _MIN_BLOCKS else None
+    error = block_error(blocks, len(blocks)) if len(blocks) >= MIN_BLOCKS else None
     return Curve(r, blocks.mean(axis=0), error, "r", "Å", label, "1")

@@ -160,6 +160,27 @@ _PROPERTIES = (
         ("structure_factor_main_peak",),
         ("structure_factor_xray", "structure_factor_neutron", "structure_factor"),
     ),
+    (
+        "Solvation clusters",
+        (
+            "cluster_population",
+            "near_population",
+            "coordinating_ligands",
+            "coordinating_atoms",
+            "bidentate_ligands",
+            "bridged_cations",
+            "aggregate_size",
+            "residence_time_continuous",
+            "residence_time_intermittent",
+        ),  # fmt: skip
+        ("pair_function", "residence_continuous", "residence_intermittent"),
+    ),
+    ("Shapes of ions", ("shape_population", "shape_lifetime"), ("distribution",)),
+    (
+        "Exchange of ligands",
+        ("exchange_time_scale", "cluster_lifetime", "markov_population"),
+        ("exchange_pair_function", "implied_time_scale"),
+    ),
 )
 """Headings, the quantities in their tables, and the curves in their figures."""
 

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from ilforge.study.base import Positive, Settings
+from ilforge.study.local_structure import ClustersSettings, ShapesSettings, TransitionsSettings
 from ilforge.study.presets import DEEPMD_PRESETS, MACE_PRESETS
 
-Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Temperature = Annotated[float, Field(gt=0, le=5000)]
 Density = Annotated[float, Field(ge=0.05, le=10.0)]
-
-
-class Settings(BaseModel):
-    """Strict, frozen, documented: the base of every part of the study file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class IonSettings(Settings):
@@ -427,12 +422,24 @@ class HealthSettings(Settings):
     """Larger change of the mean potential energy per atom from the first to the last third of a run is a fault, eV."""
 
 
+PropertyName = Literal[
+    "density",
+    "diffusion",
+    "rdf",
+    "health",
+    "conductivity",
+    "viscosity",
+    "structure_factor",
+    "clusters",
+    "shapes",
+    "transitions",
+]
+
+
 class AnalysisSettings(Settings):
     """What is measured on every trajectory."""
 
-    properties: list[
-        Literal["density", "diffusion", "rdf", "health", "conductivity", "viscosity", "structure_factor"]
-    ] = ["density", "diffusion", "rdf", "health"]
+    properties: list[PropertyName] = ["density", "diffusion", "rdf", "health"]
     """Which properties."""
     density: DensitySettings = DensitySettings()
     """Density."""
@@ -448,6 +455,12 @@ class AnalysisSettings(Settings):
     """Static structure factor."""
     health: HealthSettings = HealthSettings()
     """Cavity, fragmentation, collapse and drift."""
+    clusters: ClustersSettings = ClustersSettings()
+    """Solvation clusters."""
+    shapes: ShapesSettings = ShapesSettings()
+    """Shapes of ions."""
+    transitions: TransitionsSettings = TransitionsSettings()
+    """Markov state model of solvation clusters."""
 
 
 class StudySettings(Settings):

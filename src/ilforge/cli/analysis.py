@@ -1,0 +1,154 @@
+"""Measuring trajectories and what follows from several of them: analyse, compare, temperatures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from ilforge.cli import ilforge
+from ilforge.errors import SettingsError
+from ilforge.properties.property import Measurement
+from ilforge.results import Record
+
+
+@ilforge.command()
+@click.argument("trajectory", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--property",
+    "names",
+    multiple=True,
+    help="density, diffusion, rdf, health, conductivity, viscosity, structure_factor, clusters, shapes, transitions; "
+    "repeat. All without it.",
+)
+@click.option("--study", type=click.Path(dir_okay=False), help="Study file whose [analysis] settings to use.")
+@click.option("--frame-interval", type=float, metavar="PS", help="Time between frames, where the file does not say.")
+@click.option("--temperature", type=float, metavar="K")
+@click.option(
+    "--pressure", type=click.Path(), metavar="CSV", help="Table of the pressure tensor, bar; see docs on viscosity."
+)
+@click.option(
+    "--viscosity",
+    type=float,
+    nargs=2,
+    metavar="PA_S ERROR",
+    help="Of the same model: diffusion of an infinite system too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As a list of records, as `ilforge results --json`.")
+@click.option("--out", type=click.Path(file_okay=False), help="Folder for all numbers, tables and curves as CSV.")
+def analyse(
+    trajectory: tuple[str, ...],
+    names: tuple[str, ...],
+    study: str | None,
+    frame_interval: float | None,
+    temperature: float | None,
+    pressure: str | None,
+    viscosity: tuple[float, float] | None,
+    as_json: bool,
+    out: str | None,
+) -> None:
+    """Measure properties of a trajectory: a folder that ilforge wrote, or TOPOLOGY TRAJECTORY... of your own."""
+    from ilforge.properties import PROPERTIES, measure
+    from ilforge.properties.pressure_table import read_pressure
+    from ilforge.properties.reader import open_trajectory
+    from ilforge.study.load import load_study
+    from ilforge.study.settings import AnalysisSettings
+
+    unknown = sorted(set(names) - set(PROPERTIES))
+    if unknown:
+        raise SettingsError(f"--property {unknown[0]}: not a known property. Known: {', '.join(PROPERTIES)}")
+    settings = load_study(Path(study)).settings.analysis if study else AnalysisSettings()
+    chosen = list(names) or (settings.properties if study else list(PROPERTIES))
+    source = open_trajectory([Path(path) for path in trajectory], frame_interval, temperature)
+    if viscosity:
+        eta = {"viscosity_Pa_s": viscosity[0], "viscosity_error_Pa_s": viscosity[1]}
+        settings = settings.model_copy(update={"diffusion": settings.diffusion.model_copy(update=eta)})
+    found = measure(source, chosen, settings, pressure=read_pressure(Path(pressure)) if pressure else None)
+    labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
+    rows = [row for measurement in found.values() for row in measurement.estimates]
+    records = [Record.of(e, quantity=q, species=s, **labels) for q, s, e in rows]
+    if out is not None:
+        _write(Path(out), found, records, {"liquid": source.liquid, "method": source.potential})
+    if as_json:
+        click.echo(json.dumps([record.as_json() for record in records], indent=1))
+        return
+    for quantity, species, estimate in rows:
+        click.echo(f"{quantity:28s} {species or '':16s} {estimate}")
+    for measurement in found.values():
+        for verdict in measurement.verdicts:
+            click.echo(f"{'ok  ' if verdict.ok else 'LOOK'} {verdict.what}")
+        for note in measurement.notes:
+            click.echo(f"note {note}")
+
+
+@ilforge.command()
+@click.argument("folders", nargs=2, type=click.Path(file_okay=False))
+def compare(folders: tuple[str, str]) -> None:
+    """How much the shapes of ions differ between two runs: folders that `ilforge analyse --out` wrote.
+
+    Jensen-Shannon divergence of their maps in bits: 0 for the same, 1 for maps that never overlap, less what two halves
+    of one run show by chance.
+    """
+    from ilforge.properties.folder import read_measurements
+    from ilforge.properties.shapes import compare as compare_shapes
+
+    found = [read_measurements(Path(folder)) for folder in folders]
+    for folder, measurements in zip(folders, found, strict=True):
+        if "shapes" not in measurements:
+            raise SettingsError(f"{folder} holds no shapes: measure them with ilforge analyse --property shapes --out")
+    for quantity, ion, estimate in compare_shapes(found[0]["shapes"], found[1]["shapes"]):
+        click.echo(f"{quantity:28s} {ion:16s} {estimate}{f'  ({estimate.note})' if estimate.converged else ''}")
+
+
+@ilforge.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="As a list of records.")
+def temperatures(files: tuple[str, ...], as_json: bool) -> None:
+    """Activation energies and VFT fits of diffusion, conductivity and viscosity over several temperatures.
+
+    FILES are what `ilforge analyse --json` and `ilforge results --json` print. Several runs of the same liquid at the
+    same temperature are combined first.
+    """
+    import numpy as np
+
+    from ilforge.properties.temperatures import temperature_series
+
+    found = []
+    for series in temperature_series([record for file in files for record in read_records(Path(file))]):
+        found += series.records(np.random.default_rng(0))
+        if not as_json:
+            for t, value, error in zip(series.temperatures, series.values, series.errors, strict=True):
+                click.echo(
+                    f"{series.quantity:28s} {series.species or '':12s} {t:g} K  {value:.4g} ± {error:.2g} {series.unit}"
+                )
+            if series.left_out:
+                click.echo(
+                    f"{series.quantity:28s} {series.species or '':12s} {series.left_out} without a converged value"
+                )
+    if as_json:
+        click.echo(json.dumps([record.as_json() for record in found], indent=1))
+        return
+    for record in found:
+        click.echo(f"{record.quantity:45s} {record.species or '':12s} {record.text}")
+
+
+def read_records(path: Path) -> list[Record]:
+    """The records of a JSON file."""
+    try:
+        return [Record.from_json(item) for item in json.loads(path.read_text())]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"{path} holds no records ({error}): give what `ilforge analyse --json` or `ilforge results --json` prints."
+        ) from None
+
+
+def _write(folder: Path, found: Mapping[str, Measurement], records: list[Record], labels: dict[str, str]) -> None:
+    from ilforge import files
+    from ilforge.properties.folder import write_measurements
+    from ilforge.report.export import results_csv
+
+    written = write_measurements(folder, found, labels)
+    files.write_text(folder / "results.csv", results_csv(records))
+    click.echo(f"Wrote results.csv and {len(written)} other files to {folder}", err=True)

@@ -1,0 +1,209 @@
+"""Contacts between two kinds of site: who is near whom, for how long, and what hangs together."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ilforge.properties.kernels.pairs import wrap
+
+_MANY = 300_000  # pairs looked at one by one; beyond, a neighbour list is faster
+_CHUNK_ELEMENTS = 4_000_000
+
+
+def close_pairs(a: np.ndarray, b: np.ndarray, cell: np.ndarray, cutoff: float) -> tuple[np.ndarray, ...]:
+    """Pairs of points of two sets closer than a cutoff, in any periodic image.
+
+    Parameters
+    ----------
+    a, b
+        ``(n_a, 3)`` and ``(n_b, 3)`` in Å, in any image.
+    cell
+        ``(3, 3)`` in Å, any shape.
+    cutoff
+        Å. In a cell lower than twice this, a pair can meet in several images: the shortest distance counts.
+
+    Returns
+    -------
+    i, j, distance
+        ``(n_pairs,)`` each, ordered by i, then j; Å.
+    """
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    if 2.0 * cutoff > heights.min() or len(a) * len(b) > _MANY:
+        return _from_list(a, b, cell, cutoff)
+    squares = _squared_distances(a, b, cell)
+    i, j = np.nonzero(squares < cutoff * cutoff)
+    return i, j, np.sqrt(squares[i, j])
+
+
+def _squared_distances(a: np.ndarray, b: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Nearest-image squared distances ``(n_a, n_b)``, right below half the lowest height of the cell."""
+    inverse = np.linalg.inv(cell)
+    fractional_a, fractional_b = a @ inverse, b @ inverse
+    steps = []
+    for axis in range(3):
+        step = fractional_a[:, axis, None] - fractional_b[None, :, axis]
+        step -= np.rint(step)
+        steps.append(step)
+    metric = cell @ cell.T
+    total = np.zeros_like(steps[0])
+    for k in range(3):
+        total += metric[k, k] * steps[k] * steps[k]
+        for m in range(k):
+            if metric[k, m]:
+                total += 2.0 * metric[k, m] * steps[k] * steps[m]
+    return total
+
+
+def _from_list(a: np.ndarray, b: np.ndarray, cell: np.ndarray, cutoff: float) -> tuple[np.ndarray, ...]:
+    from vesin import NeighborList
+
+    points = np.concatenate([a, b])
+    neighbours = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
+    i, j, distance = neighbours.compute(wrap(points, cell), cell, True, "ijd")
+    i, j = i.astype(np.int64), j.astype(np.int64)
+    between = (i < len(a)) & (j >= len(a)) & (distance < cutoff)
+    i, j, distance = i[between], j[between] - len(a), distance[between]
+    order = np.lexsort((distance, j, i))
+    i, j, distance = i[order], j[order], distance[order]
+    first = np.ones(len(i), dtype=bool)
+    first[1:] = (np.diff(i) != 0) | (np.diff(j) != 0)
+    return i[first], j[first], distance[first]
+
+
+def with_release(
+    frame: np.ndarray, pair: np.ndarray, distance: np.ndarray, cutoff: float, release: float
+) -> np.ndarray:
+    """Which contacts hold when one that was made within ``cutoff`` ends only beyond ``release``.
+
+    Parameters
+    ----------
+    frame, pair, distance
+        ``(n,)``: every pair closer than ``release``, once a frame.
+    cutoff, release
+        Å, cutoff <= release. From the first frame on, a pair between the two is not in contact until it was
+        within the cutoff.
+
+    Returns
+    -------
+    ``(n,)`` booleans.
+    """
+    order = np.lexsort((frame, pair))
+    f, p, d = frame[order], pair[order], distance[order]
+    new = np.ones(len(f), dtype=bool)
+    new[1:] = (np.diff(p) != 0) | (np.diff(f) != 1)  # beyond release in between: a new approach
+    near = d < cutoff
+    approach = np.cumsum(new) - 1
+    # inside one approach, a contact holds from its first frame within the cutoff on
+    first_near = np.full(approach[-1] + 1 if len(f) else 0, len(f), dtype=np.int64)
+    np.minimum.at(first_near, approach[near], np.flatnonzero(near))
+    holds = np.empty(len(f), dtype=bool)
+    holds[order] = np.arange(len(f)) >= first_near[approach]
+    return holds
+
+
+def contact_correlations(
+    frame: np.ndarray, pair: np.ndarray, group: np.ndarray, n_frames: int, n_groups: int, max_lag: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums that give the correlation functions of contacts h(t) (0 or 1), group by group.
+
+        intermittent  C(k) = Σ h(t) h(t+k) / Σ h(t),    continuous  S(k) = Σ h(t) h(t+1) ... h(t+k) / Σ h(t)
+
+    with all sums over pairs and over the time origins t <= n_frames - 1 - k. D. C. Rapaport, Mol. Phys. 50, 1151
+    (1983); A. Luzar and D. Chandler, Nature 379, 55 (1996).
+
+    Parameters
+    ----------
+    frame, pair
+        ``(n,)`` integers: the frames in which each pair is in contact.
+    group
+        ``(n,)`` integers: the group (cation) of that pair.
+    max_lag
+        In frames, below ``n_frames``.
+
+    Returns
+    -------
+    intermittent, continuous, origins
+        ``(n_groups, max_lag + 1)`` sums.
+    """
+    intermittent, continuous, origins = (np.zeros((n_groups, max_lag + 1)) for _ in range(3))
+    order = np.lexsort((frame, pair))
+    f, p, g = frame[order], pair[order], group[order]
+    _add_runs(continuous, f, p, g)
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(p) != 0])) if len(p) else np.empty(0, dtype=int)
+    ends = np.append(starts[1:], len(p))
+    chunk = max(1, _CHUNK_ELEMENTS // (4 * n_frames))
+    for first in range(0, len(starts), chunk):
+        s, e = starts[first : first + chunk], ends[first : first + chunk]
+        part = slice(s[0], e[-1])
+        h = np.zeros((len(s), n_frames))
+        h[np.repeat(np.arange(len(s)), e - s), f[part]] = 1.0
+        np.add.at(intermittent, g[s], _products(h, max_lag))
+        np.add.at(origins, g[s], np.cumsum(h, axis=1)[:, n_frames - 1 - np.arange(max_lag + 1)])
+    return intermittent, continuous, origins
+
+
+def _products(h: np.ndarray, max_lag: int) -> np.ndarray:
+    """Σ_t h(t) h(t+k) of each row, ``(n, max_lag + 1)``, by FFT and rounded to the integers they are."""
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    length = next_fast_len(h.shape[1] + max_lag, real=True)
+    return np.rint(irfft(np.abs(rfft(h, length)) ** 2, length)[:, : max_lag + 1])
+
+
+def _add_runs(continuous: np.ndarray, frame: np.ndarray, pair: np.ndarray, group: np.ndarray) -> None:
+    """Each unbroken run of L frames has L - k origins from which it lasts k more."""
+    runs, of = _runs(frame, pair)
+    n_lags = continuous.shape[1]
+    for g in np.unique(group):
+        lengths = runs[group[of] == g]
+        counts = np.bincount(lengths, minlength=n_lags + 1).astype(float)
+        at_least = np.cumsum(counts[::-1])[::-1]  # runs of L or more
+        continuous[g] += np.cumsum(at_least[::-1])[::-1][1 : n_lags + 1]
+
+
+def _runs(frame: np.ndarray, pair: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths of unbroken runs in sorted contacts, and where each begins."""
+    if len(frame) == 0:
+        return np.empty(0, dtype=int), np.empty(0, dtype=int)
+    begins = np.flatnonzero(np.concatenate([[True], (np.diff(pair) != 0) | (np.diff(frame) != 1)]))
+    return np.diff(np.append(begins, len(frame))), begins
+
+
+def departures(frame: np.ndarray, pair: np.ndarray, n_frames: int) -> int:
+    """Number of contacts that ended before the run did."""
+    order = np.lexsort((frame, pair))
+    lengths, begins = _runs(frame[order], pair[order])
+    return int(np.sum(frame[order][begins] + lengths - 1 < n_frames - 1)) if len(lengths) else 0
+
+
+def aggregate_sizes(frame: np.ndarray, cation: np.ndarray, ligand: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Number of cations that hang together through shared ligands, for each cation in each frame.
+
+    Parameters
+    ----------
+    frame, cation, ligand
+        ``(n,)``: contacts, frames ascending.
+    shape
+        ``(n_frames, n_cations)``.
+
+    Returns
+    -------
+    ``(n_frames, n_cations)`` integers from 1.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n_frames, n_cations = shape
+    sizes = np.ones(shape, dtype=np.int32)
+    step = max(1, _CHUNK_ELEMENTS // (16 * max(n_cations, 1)))
+    for start in range(0, n_frames, step):
+        low, high = np.searchsorted(frame, [start, start + step])
+        n = min(step, n_frames - start) * n_cations
+        rows = (frame[low:high] - start) * n_cations + cation[low:high]
+        ligands = (frame[low:high] - start).astype(np.int64) * (int(ligand.max(initial=0)) + 1) + ligand[low:high]
+        _, columns = np.unique(ligands, return_inverse=True)
+        total = n + int(columns.max(initial=-1)) + 1
+        graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, n + columns)), shape=(total, total))
+        _, labels = connected_components(graph, directed=False)
+        sizes[start : start + step] = np.bincount(labels[:n])[labels[:n]].reshape(-1, n_cations)
+    return sizes

@@ -1,0 +1,150 @@
+"""Populations of states that many ions visit in turn, and how long a correlation function lasts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ilforge.results import Estimate
+from ilforge.statistics import correlated_mean
+
+_CHUNK_ELEMENTS = 4_000_000
+_FIRST_LAGS = 3
+_RELAXATIONS = 4.0  # statistical inefficiencies that a run must be long
+_HIGH, _LOW = 0.5, 0.2  # of a correlation function: between them its tail is measured
+
+
+class Relaxation(NamedTuple):
+    """Inefficiency of the series of single ions, in frames, and the number of independent samples of all of them."""
+
+    inefficiency: float
+    n_eff: float
+
+
+def relaxation(series: np.ndarray) -> Relaxation:
+    """How long single ions remember, from fluctuations about the mean of all ions and times.
+
+        g = 1 + 2 Σ (1 - t/n) C(t),    C(t) = <δa_i(0) δa_i(t)> / <δa²>,  δa_i(t) = a_i(t) - <a>
+
+    Ions that never change and differ from each other have C = 1 and g = n: about the mean of each ion that would
+    not show. The sum ends where C first falls to zero.
+
+    Parameters
+    ----------
+    series
+        ``(n_frames, n_ions)``.
+    """
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    n, n_ions = series.shape
+    mean = float(series.mean())
+    variance = float(series.var())
+    if n < 2 or variance <= 1e-12:
+        return Relaxation(float(n), float(n_ions))
+    length = next_fast_len(2 * n, real=True)
+    sums = np.zeros(n)
+    chunk = max(1, _CHUNK_ELEMENTS // (4 * n))
+    for start in range(0, n_ions, chunk):
+        part = series[:, start : start + chunk].T - mean
+        sums += irfft((np.abs(rfft(part, length)) ** 2).sum(axis=0), length)[:n]
+    correlation = sums / (n - np.arange(n)) / (variance * n_ions)
+    lags = np.arange(1, n)
+    ends = np.flatnonzero((correlation[1:] <= 0.0) & (lags > _FIRST_LAGS))
+    stop = ends[0] if len(ends) else n - 1
+    g = 1.0 + 2.0 * np.sum(correlation[1 : stop + 1] * (1.0 - lags[:stop] / n))
+    g = float(np.clip(g, 1.0, n))
+    return Relaxation(g, n_ions * n / g)
+
+
+def population(
+    visits: np.ndarray, relaxed: Relaxation, min_samples: float, interval_ps: float, percent: bool = True
+) -> Estimate:
+    """Share of ions and times that are in a state, with its error.
+
+    The error is the larger of two. Over time: that of the mean of the correlated series of the share (it sees
+    what ions do together). Over ions: the spread of the shares of single ions, divided by the root of their
+    number (it stays right when ions hardly change in the whole run). For 0 and 1, where neither shows anything,
+    it is that of A. Agresti and B. A. Coull, Am. Stat. 52, 119 (1998), from the number of independent samples.
+
+    Parameters
+    ----------
+    visits
+        ``(n_frames, n_ions)`` booleans.
+    relaxed
+        Of the number that tells states apart.
+    min_samples
+        Fewer independent samples, or a run shorter than four relaxations: not converged.
+    interval_ps
+        Time between frames, ps.
+    """
+    n, n_ions = visits.shape
+    unit, scale = ("%", 100.0) if percent else ("1", 1.0)
+    value = float(visits.mean())
+    errors = []
+    if n > 1:
+        errors.append(correlated_mean(visits.mean(axis=1)).error)
+    if n_ions > 1:
+        errors.append(float(visits.mean(axis=0).std(ddof=1) / np.sqrt(n_ions)))
+    error = float(np.nanmax(errors)) if errors else np.nan
+    spread = value * (1.0 - value)
+    n_eff = min(relaxed.n_eff, spread / error**2) if error > 0 else relaxed.n_eff
+    if not error > 0 and n > 1:
+        near = (value * n_eff + 2.0) / (n_eff + 4.0)
+        error = float(np.sqrt(near * (1.0 - near) / (n_eff + 4.0)))
+    note = too_short(n, relaxed, n_eff, min_samples, interval_ps)
+    return Estimate(scale * value, scale * error, n_eff, unit, not note, note)
+
+
+def mean_of_ions(series: np.ndarray, relaxed: Relaxation, min_samples: float, interval_ps: float) -> Estimate:
+    """Mean over ions and times of a number each ion has, with the larger of its errors over time and over ions."""
+    n, n_ions = series.shape
+    errors = [correlated_mean(series.mean(axis=1)).error] if n > 1 else []
+    if n_ions > 1:
+        errors.append(float(series.mean(axis=0).std(ddof=1) / np.sqrt(n_ions)))
+    error = float(np.nanmax(errors)) if errors else np.nan
+    n_eff = min(relaxed.n_eff, float(series.var()) / error**2) if error > 0 else relaxed.n_eff
+    note = too_short(n, relaxed, n_eff, min_samples, interval_ps)
+    return Estimate(float(series.mean()), error, n_eff, "1", not note, note)
+
+
+def too_short(n: int, relaxed: Relaxation, n_eff: float, min_samples: float, interval_ps: float) -> str:
+    """Why a run does not carry a mean, and how long it must be; empty where it does."""
+    if n < 5:
+        return f"{n} frames say nothing about fluctuations"
+    factor = max(min_samples / max(n_eff, 1e-9), _RELAXATIONS * relaxed.inefficiency / n)
+    if factor <= 1.0:
+        return ""
+    return (
+        f"{n_eff:.1f} independent samples and {n / relaxed.inefficiency:.1f} relaxations of one ion in "
+        f"{n * interval_ps:.3g} ps, {min_samples:g} and {_RELAXATIONS:g} needed: "
+        f"run at least {factor * n * interval_ps:.2g} ps"
+    )
+
+
+def decay_time(correlation: np.ndarray, interval_ps: float) -> np.ndarray:
+    """Integral of correlation functions that decay from 1 to 0, ps.
+
+    Trapezoids down to 0.2, and beyond that an exponential whose rate is that between 0.5 and 0.2: noise of the
+    tail stays out. NaN where a function does not fall to 0.2.
+
+    Parameters
+    ----------
+    correlation
+        ``(..., n_lags)``.
+    """
+    correlation = np.asarray(correlation, dtype=float)
+    flat = correlation.reshape(-1, correlation.shape[-1])
+    return np.array([_decay_time(c) for c in flat]).reshape(correlation.shape[:-1]) * interval_ps
+
+
+def _decay_time(c: np.ndarray) -> float:
+    below = np.flatnonzero(c <= _LOW)
+    if len(below) == 0 or not np.all(np.isfinite(c[: below[0] + 1])):
+        return np.nan
+    end = int(below[0])
+    start = min(int(np.flatnonzero(c <= _HIGH)[0]), end - 1)
+    tail = 0.0
+    if c[end] > 0 and c[start] > c[end]:
+        tail = c[end] * (end - start) / np.log(c[start] / c[end])
+    return float(np.trapezoid(c[: end + 1]) + tail)

@@ -1,0 +1,307 @@
+"""Shapes of ions: populations, maps, how often they change, and how much two runs differ."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import ClassVar
+
+import numpy as np
+
+from ilforge.errors import SettingsError
+from ilforge.properties.conformations import Coordinate, Shape, shapes_of
+from ilforge.properties.kernels.internal import divergence_of_blocks
+from ilforge.properties.kernels.populations import Relaxation, population, relaxation
+from ilforge.properties.property import Measurement, Snapshot, System
+from ilforge.results import Curve, Estimate, Table
+from ilforge.statistics import block_error
+from ilforge.study.settings import ShapesSettings
+from ilforge.units import KB
+
+_BLOCKS = 10
+_MIN_GROUPED_IONS = 10  # from this many on, groups of ions are the independent blocks; below, parts of the run
+_MAX_DISTANCE_A = 20.0
+_NONE = 255  # no shape has been settled in yet
+_MIN_EXITS = 10
+_MIN_COMMON_BLOCKS = 4
+
+
+class Shapes:
+    """Conformations of ions.
+
+    TFSI: phi = dihedral(C1, S1, S2, C2) and psi = dihedral(C1, S1, S2, N) about the line S...S. |phi| < 90 is Cis,
+    else Trans; with N outside the angle between the two C, aCis and aTrans. The map takes both choices of the
+    first S, and mirror images, which are the same shape.
+
+    PYR14: r2 is the distance from the end of the butyl chain to the methyl carbon, r1 that to the nearer ring
+    carbon next to N. anti is r2 > 6 Å, scorpion r1 < 4.3 Å, gauche the rest. The three torsions of the chain are
+    told apart too (t beyond 120 degrees, else g).
+
+    Other ions by SMARTS in ``define``. Populations are of the plain definition at every frame. Transitions and
+    lifetimes ask a shape to be entered by a margin before it counts, so that flicker on a border is none. Maps
+    are densities p and F = -kT ln(p / max p), errors from ten blocks: groups of ions, or parts of the run when
+    there are fewer than ten ions.
+    """
+
+    needs_cell: ClassVar[str] = ""
+
+    def __init__(self, settings: ShapesSettings):
+        self._settings = settings
+
+    def begin(self, system: System) -> None:
+        self._system = system
+        shapes = shapes_of(system.topology, self._settings.define)
+        self._series = [_Series(shape, system, self._settings) for shape in shapes]
+
+    def observe(self, snapshot: Snapshot) -> None:
+        for series in self._series:
+            series.observe(snapshot)
+
+    def measurement(self) -> Measurement:
+        result = Measurement()
+        if not self._series:
+            known = ", ".join(self._system.ions)
+            result.notes.append(f"No shapes are known for {known}: define them with SMARTS in analysis.shapes.define.")
+        for series in self._series:
+            series.add_to(result)
+        return result
+
+
+class _Series:
+    """What one definition of shapes makes of the frames."""
+
+    def __init__(self, shape: Shape, system: System, settings: ShapesSettings):
+        self._shape, self._system, self._settings = shape, system, settings
+        ions = system.ions[shape.ion]
+        self._first_atoms = system.topology.first_atoms[ions]
+        self._plain = np.zeros((system.n_frames, len(ions)), dtype=np.uint8)
+        self._settled = np.full((system.n_frames, len(ions)), _NONE, dtype=np.uint8)
+        self._seen = 0
+        self._edges = {c.name: _edges(c, settings) for c in shape.coordinates}
+        self._by_ion = len(ions) >= _MIN_GROUPED_IONS
+        self._groups = np.arange(len(ions)) * _BLOCKS // len(ions)
+        self._histograms = {c.name: np.zeros((_BLOCKS, len(self._edges[c.name]) - 1)) for c in shape.coordinates}
+        self._map = np.zeros((_BLOCKS, *(len(self._edges[name]) - 1 for name in shape.map_of)))
+
+    def observe(self, snapshot: Snapshot) -> None:
+        shape = self._shape
+        values = shape.values(snapshot.whole, self._first_atoms)
+        settings = self._settings
+        found, inside = shape.settled(values, settings.margin_degrees, settings.margin_A)
+        before = self._settled[self._seen - 1] if self._seen else np.full(len(found), _NONE, dtype=np.uint8)
+        self._plain[self._seen] = found
+        self._settled[self._seen] = np.where(inside, found, before)
+        block = self._groups if self._by_ion else np.full(len(found), self._time_block(snapshot.index))
+        for column, coordinate in enumerate(shape.coordinates):
+            _count(self._histograms[coordinate.name], block, [self._bin(coordinate, values[:, column])])
+        if shape.map_of:
+            self._count_map(values, block)
+        self._seen += 1
+
+    def add_to(self, result: Measurement) -> None:
+        """Populations, transitions, distributions and the map, into a measurement."""
+        self._add_populations(result)
+        self._add_transitions(result)
+        for coordinate in self._shape.coordinates:
+            result.curves[f"distribution {self._shape.name} {coordinate.name}"] = self._distribution(coordinate)
+        if len(self._shape.map_of) == 2:
+            self._add_map(result)
+
+    def _time_block(self, index: int) -> int:
+        return index * _BLOCKS // max(self._system.n_frames, 1)
+
+    def _bin(self, coordinate: Coordinate, values: np.ndarray) -> np.ndarray:
+        edges = self._edges[coordinate.name]
+        n = len(edges) - 1
+        found = np.floor((values - edges[0]) / (edges[1] - edges[0])).astype(int)
+        return found % n if coordinate.is_angle else np.clip(found, 0, n - 1)
+
+    def _count_map(self, values: np.ndarray, block: np.ndarray) -> None:
+        shape = self._shape
+        columns = {c.name: (index, c) for index, c in enumerate(shape.coordinates)}
+        images = values[None] if shape.images is None else shape.images(values)
+        for image in images:
+            bins = [self._bin(columns[name][1], image[:, columns[name][0]]) for name in shape.map_of]
+            _count(self._map, block, bins)
+
+    def _add_populations(self, result: Measurement) -> None:
+        plain, shape = self._plain[: self._seen], self._shape
+        minimum, interval = self._settings.min_independent_samples, self._system.frame_interval_ps
+        visited = [plain == index for index in range(len(shape.labels))]
+        relaxed = _slowest([visits for visits in visited if visits.any()])
+        rows = []
+        for label, visits in zip(shape.labels, visited, strict=True):
+            estimate = population(visits, relaxed, minimum, interval)
+            result.estimates.append(("shape_population", f"{shape.name} {label}", estimate))
+            rows.append((shape.name, label, estimate.value, _none(estimate.error), estimate.n_eff, estimate.converged))
+        columns = ("ion", "shape", "population_percent", "error_percent", "n_independent", "converged")
+        result.tables[f"populations {shape.name}"] = Table(columns, rows)
+
+    def _add_transitions(self, result: Measurement) -> None:
+        settled, labels = self._settled[: self._seen], self._shape.labels
+        n, interval = len(labels), self._system.frame_interval_ps
+        before, after = settled[:-1], settled[1:]
+        changed = (before != after) & (before != _NONE)
+        frames, ions = np.nonzero(changed)
+        counts = np.zeros((n, n, settled.shape[1]))
+        np.add.at(counts, (before[frames, ions], after[frames, ions], ions), 1)
+        spent = np.array([(before == index).sum(axis=0) for index in range(n)]) * interval
+        rows = []
+        for i, j in product(range(n), range(n)):
+            total = float(counts[i, j].sum())
+            if total:
+                time_ns = spent[i].sum() / 1000.0
+                error = _count_error(counts[i, j])
+                rows.append((self._shape.name, labels[i], labels[j], int(total), total / time_ns, error / time_ns))
+        columns = ("ion", "from", "to", "transitions", "rate_per_ns", "error_per_ns")
+        result.tables[f"transitions {self._shape.name}"] = Table(columns, rows)
+        for index, label in enumerate(labels):
+            estimate = _lifetime(spent[index], counts[index].sum(axis=0))
+            result.estimates.append(("shape_lifetime", f"{self._shape.name} {label}", estimate))
+
+    def _distribution(self, coordinate: Coordinate) -> Curve:
+        edges = self._edges[coordinate.name]
+        blocks = self._histograms[coordinate.name]
+        density = _densities(blocks, edges[1] - edges[0])
+        error = block_error(density, len(density)) if len(density) > 1 else None
+        centres, values = 0.5 * (edges[1:] + edges[:-1]), blocks.sum(axis=0) / blocks.sum() / (edges[1] - edges[0])
+        if not coordinate.is_angle:
+            last = int(np.flatnonzero(values)[-1]) + 2
+            centres, values, error = centres[:last], values[:last], None if error is None else error[:last]
+        unit = coordinate.unit
+        return Curve(centres, values, error, coordinate.name, unit, "density", f"1/{unit}")
+
+    def _add_map(self, result: Measurement) -> None:
+        shape, blocks = self._shape, self._map
+        x, y = (0.5 * (self._edges[name][1:] + self._edges[name][:-1]) for name in shape.map_of)
+        area = (x[1] - x[0]) * (y[1] - y[0])
+        density = blocks.sum(axis=0) / blocks.sum() / area
+        parts = _densities(blocks, area)
+        error = block_error(parts, len(parts)) if len(parts) > 1 else np.full(density.shape, np.nan)
+        temperature = self._system.temperature_K
+        energy = None if temperature is None else KB * temperature
+        rows = []
+        for i, j in np.argwhere(density > 0):
+            free, free_error = -np.log(density[i, j] / density.max()), error[i, j] / density[i, j]
+            in_eV = (None, None) if energy is None else (free * energy, _none(free_error * energy))
+            rows.append(
+                (float(x[i]), float(y[j]), float(density[i, j]), _none(error[i, j]), float(free), _none(free_error),
+                 *in_eV)
+            )  # fmt: skip
+        names = [f"{c.name}_{'degrees' if c.is_angle else 'A'}" for n in shape.map_of for c in shape.coordinates
+                 if c.name == n]  # fmt: skip
+        columns = (*names, "density", "density_error", "F_kT", "F_error_kT", "F_eV", "F_error_eV")
+        result.tables[f"map {shape.name}"] = Table(columns, rows)
+        used = np.argwhere(blocks > 0)
+        counts = [(int(b), float(x[i]), float(y[j]), int(blocks[b, i, j])) for b, i, j in used]
+        result.tables[f"map blocks {shape.name}"] = Table(("block", *names, "count"), counts)
+
+
+def compare(a: Measurement, b: Measurement, rng: np.random.Generator | None = None) -> list[tuple[str, str, Estimate]]:
+    """How much the maps of two runs differ, ion by ion, as Jensen-Shannon divergence in bits.
+
+    0 is the same map, 1 two maps that never overlap. What two runs of one and the same thing would show by chance
+    is taken off, and the note gives the chance of this much between equals: see
+    :func:`~ilforge.properties.kernels.internal.divergence_of_blocks`.
+
+    Parameters
+    ----------
+    a, b
+        Of ``shapes``, with the same bins: two potentials, temperatures or phases.
+    rng
+        Of the bootstrap.
+
+    Returns
+    -------
+    ``("shape_divergence", ion, estimate)`` for each ion with a map in both.
+    """
+    rng = rng or np.random.default_rng(0)
+    shared = [name for name in a.tables if name.startswith("map blocks ") and name in b.tables]
+    if not shared:
+        raise SettingsError("The two measurements of shapes have no map in common.")
+    found = []
+    for name in shared:
+        ion = name.removeprefix("map blocks ")
+        _check_bins(a, b, ion)
+        blocks = _common_bins(a.tables[name], b.tables[name])
+        n = min(len(part) for part in blocks)
+        if n < _MIN_COMMON_BLOCKS:
+            note = f"{n} blocks with this ion are too few to halve a run"
+            found.append(("shape_divergence", ion, Estimate.refused("bit", note, n)))
+            continue
+        apart = divergence_of_blocks(*blocks, rng)
+        note = f"{apart.bias:.3g} bit of chance taken off; p = {apart.p_value:.2g} that the two are equal"
+        found.append(("shape_divergence", ion, Estimate(apart.value, apart.error, n, "bit", True, note)))
+    return found
+
+
+def _check_bins(a: Measurement, b: Measurement, ion: str) -> None:
+    def widths(measurement: Measurement) -> dict[str, float]:
+        mine = {k: c.x for k, c in measurement.curves.items() if k.startswith(f"distribution {ion} ")}
+        return {name: round(float(x[1] - x[0]), 9) for name, x in mine.items()}
+
+    if widths(a) != widths(b):
+        raise SettingsError(
+            f"The two maps of {ion} have different coordinates or bins ({widths(a)} and {widths(b)}): measure both "
+            "with the same analysis.shapes."
+        )
+
+
+def _common_bins(a: Table, b: Table) -> tuple[np.ndarray, np.ndarray]:
+    """Counts ``(n_blocks, n_bins)`` of two tables over the bins that occur in either; empty blocks left out."""
+    bins = {place: index for index, place in enumerate(dict.fromkeys(row[1:3] for row in a.rows + b.rows))}
+    result = []
+    for table in (a, b):
+        counts = np.zeros((_BLOCKS, len(bins)))
+        for block, x, y, count in table.rows:
+            counts[block, bins[x, y]] += count
+        result.append(counts[counts.sum(axis=1) > 0])
+    return result[0], result[1]
+
+
+def _slowest(visited: list[np.ndarray]) -> Relaxation:
+    """Relaxation of the slowest of some shapes: while it has not relaxed, the shares of the others move too."""
+    changing = [visits for visits in visited if not visits.all()]
+    return max((relaxation(visits) for visits in changing or visited), key=lambda found: found.inefficiency)
+
+
+def _lifetime(spent_ps: np.ndarray, exits: np.ndarray) -> Estimate:
+    """Time spent in a shape divided by the number of times it was left, in ps; both are ``(n_ions,)``."""
+    n = float(exits.sum())
+    if n < _MIN_EXITS:
+        time = float(spent_ps.sum())
+        note = f"left {n:.0f} times in {time:.3g} ps spent in it, {_MIN_EXITS} needed"
+        return Estimate.refused("ps", note, n)
+    value = float(spent_ps.sum()) / n
+    residual = exits - spent_ps / value  # exits less those expected from the time spent
+    error = value / n * max(np.sqrt(n), _count_error(residual))
+    return Estimate(value, float(error), n, "ps")
+
+
+def _count_error(counts: np.ndarray) -> float:
+    """Standard error of a sum of counts over ions: Poisson, or the spread between ions if that is larger."""
+    poisson = np.sqrt(np.abs(counts).sum())
+    if len(counts) < 2:
+        return float(poisson)
+    return float(max(poisson, np.sqrt(len(counts)) * counts.std(ddof=1)))
+
+
+def _edges(coordinate: Coordinate, settings: ShapesSettings) -> np.ndarray:
+    if coordinate.is_angle:
+        return np.linspace(-180.0, 180.0, max(6, round(360.0 / settings.bin_degrees)) + 1)
+    return settings.bin_A * np.arange(int(_MAX_DISTANCE_A / settings.bin_A) + 1)
+
+
+def _count(histogram: np.ndarray, block: np.ndarray, bins: list[np.ndarray]) -> None:
+    flat = np.ravel_multi_index((block, *bins), histogram.shape)
+    histogram += np.bincount(flat, minlength=histogram.size).reshape(histogram.shape)
+
+
+def _densities(blocks: np.ndarray, size: float) -> np.ndarray:
+    """Density of each block that holds anything."""
+    totals = blocks.reshape(len(blocks), -1).sum(axis=1)
+    used = totals > 0
+    return blocks[used] / totals[used].reshape(-1, *[1] * (blocks.ndim - 1)) / size
+
+
+def _none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

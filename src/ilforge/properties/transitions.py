@@ -1,0 +1,325 @@
+"""Transitions between solvation clusters: a Markov state model of how cations exchange ligands."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ilforge.errors import SettingsError
+from ilforge.properties.conformations import shapes_of
+from ilforge.properties.kernels.contacts import with_release
+from ilforge.properties.kernels.markov import (
+    ChapmanKolmogorov,
+    MarkovModel,
+    chapman_kolmogorov,
+    estimate,
+    lags_to_try,
+    level_lag,
+)
+from ilforge.properties.property import Measurement, Snapshot, System, Verdict
+from ilforge.properties.solvation import Contacts, Solvation
+from ilforge.results import Curve, Estimate, Table
+from ilforge.study.settings import TransitionsSettings
+
+_NONE = -1
+_BASE = 32  # more ligands, atoms or ligands of one shape than this around one cation there are not
+_SHAPE_MARGINS = (10.0, 0.15)  # degrees, Å
+_POINTS = 500
+_MIN_FRAMES = 20
+
+
+class Transitions:
+    """Markov state model of the clusters of a cation (states by number of ligands, atoms, or shapes of ligands).
+
+    1. Contacts by hysteresis: made within the cutoff (the first minimum of g(r), or ``cutoff_A``), ended
+       ``release_A`` beyond it, so that recrossing a border is no transition.
+    2. States seen less often than ``min_population`` are no cores: a cation there keeps its last state
+       (N.-V. Buchete and G. Hummer, J. Phys. Chem. B 112, 6057 (2008); C. Schütte et al., J. Chem. Phys. 134, 204105
+       (2011)).
+    3. Counts at a lag τ, a reversible transition matrix T(τ) on the connected set, and samples of its posterior:
+       every error comes from these. τ is the shortest one from which on the slowest implied time scale
+       t_2 = -τ / ln λ_2 stays level.
+    4. Chapman-Kolmogorov: T(τ)^k against T(kτ). A model that fails is not converged.
+
+    Lifetimes are τ / (1 - T_ii), fluxes π_i T_ij / τ per cation. With fewer than ``min_transitions`` transitions out
+    of any state there is no model, but the length of run it would take.
+
+    J.-H. Prinz et al., J. Chem. Phys. 134, 174105 (2011); B. Trendelkamp-Schroer et al., J. Chem. Phys. 143, 174101
+    (2015).
+    """
+
+    needs_cell: ClassVar[str] = "clusters are those of a liquid"
+
+    def __init__(self, settings: TransitionsSettings):
+        self._settings = settings
+
+    def begin(self, system: System) -> None:
+        self._system = system
+        self._solvation = Solvation(self._settings, "analysis.transitions", self._settings.release_A)
+        self._missing = self._solvation.begin(system)
+        self._shape = None
+        if not self._missing and self._settings.states == "shapes":
+            self._begin_shapes(system)
+
+    def observe(self, snapshot: Snapshot) -> None:
+        if self._missing:
+            return
+        seen = self._solvation.n_frames
+        self._solvation.observe(snapshot)
+        if self._shape is not None:
+            first = self._system.topology.first_atoms[self._solvation.ligands]
+            found, inside = self._shape.settled(self._shape.values(snapshot.whole, first), *_SHAPE_MARGINS)
+            before = self._shapes[seen - 1] if seen else found
+            self._shapes[seen] = np.where(inside, found, before)
+
+    def measurement(self) -> Measurement:
+        if self._missing:
+            return Measurement(notes=[self._missing])
+        result = Measurement()
+        cutoff = self._solvation.cutoff()
+        r, g = self._solvation.pair_function()
+        name = f"{self._settings.cation}-{self._settings.ligand_atoms}:{self._settings.ligand}"
+        result.curves[f"exchange_pair_function {name}"] = Curve(r, g.mean(axis=0), None, "r", "Å", "g(r)", "1")
+        n = self._solvation.n_frames
+        if cutoff is None or n < _MIN_FRAMES:
+            note = self._solvation.no_cutoff() if cutoff is None else f"{n} frames are too few for transitions"
+            self._refuse(result, note)
+            return result
+        release = min(cutoff + self._settings.release_A, self._solvation.reach)
+        what = f"contacts are made within {cutoff:.2f} Å and end beyond {release:.2f} Å"
+        result.notes.append(f"{self._pair}: {what}")
+        series, labels = self._series(cutoff, release)
+        self._add_ligands(result, series, labels)
+        self._add_model(result, *cores(series, labels, self._settings.min_population))
+        return result
+
+    @property
+    def _pair(self) -> str:
+        return f"{self._settings.cation}-{self._settings.ligand}"
+
+    def _refuse(self, result: Measurement, note: str, n: float = 0.0) -> None:
+        result.estimates.append(("exchange_time_scale", self._pair, Estimate.refused("ps", note, n)))
+
+    def _begin_shapes(self, system: System) -> None:
+        ligand = self._settings.ligand
+        known = [shape for shape in shapes_of(system.topology, []) if shape.ion == ligand]
+        if not known:
+            raise SettingsError(
+                f"analysis.transitions.states is 'shapes', but no shapes of {ligand} are built in (TFSI and PYR14 "
+                "are). Use 'ligands' or 'atoms'."
+            )
+        self._shape = known[0]
+        self._shapes = np.zeros((system.n_frames, len(self._solvation.ligands)), dtype=np.uint8)
+
+    def _series(self, cutoff: float, release: float) -> tuple[np.ndarray, list[str]]:
+        """State of each cation in each frame, ``(n_frames, n_cations)``, and the names of the states."""
+        contacts = self._solvation.contacts(release)
+        n_sites = len(self._solvation.sites)
+        pair = contacts.cation.astype(np.int64) * n_sites + contacts.site
+        held = contacts.where(with_release(contacts.frame, pair, contacts.distance, cutoff, release))
+        codes = self._codes(held)
+        known, series = np.unique(codes, return_inverse=True)
+        return series.reshape(codes.shape).astype(np.int32), [self._label(int(code)) for code in known]
+
+    def _codes(self, held: Contacts) -> np.ndarray:
+        """One number for each cation and frame: ligands, then atoms or ligands of each shape, in base 32."""
+        n_cations, n_ligands = len(self._solvation.cations), len(self._solvation.ligands)
+        shape = (self._solvation.n_frames, n_cations)
+        centre = held.frame.astype(np.int64) * n_cations + held.cation
+        bonds = np.unique(centre * n_ligands + held.ligand)
+        of, ligand = np.divmod(bonds, n_ligands)
+
+        def count(which: np.ndarray) -> np.ndarray:
+            return np.minimum(np.bincount(which, minlength=shape[0] * shape[1]).reshape(shape), _BASE - 1)
+
+        codes = count(of).astype(np.int64)
+        if self._settings.states == "atoms":
+            codes = codes * _BASE + count(centre)
+        elif self._shape is not None:
+            kinds = self._shapes[of // n_cations, ligand]
+            for kind in range(len(self._shape.labels)):
+                codes = codes * _BASE + count(of[kinds == kind])
+        return codes
+
+    def _label(self, code: int) -> str:
+        digits = []
+        more = {"ligands": 0, "atoms": 1}.get(self._settings.states)
+        more = len(self._shape.labels) if more is None else more
+        for _ in range(more):
+            code, digit = divmod(code, _BASE)
+            digits.insert(0, digit)
+        label = f"{self._settings.cation}({self._settings.ligand}){code}"
+        if self._settings.states == "atoms":
+            return f"{label} {digits[0]} {self._settings.ligand_atoms}"
+        named = [f"{n} {name}" for n, name in zip(digits, self._shape.labels, strict=True) if n] if digits else []
+        return f"{label} {' '.join(named)}".strip()
+
+    def _add_ligands(self, result: Measurement, series: np.ndarray, labels: list[str]) -> None:
+        """The course of the states' shares, as a table, in at most 500 parts of the run."""
+        rows = []
+        parts = np.array_split(np.arange(len(series)), min(_POINTS, len(series)))
+        for part in parts:
+            time = float(part.mean() * self._system.frame_interval_ps)
+            share = np.bincount(series[part].ravel(), minlength=len(labels)) / series[part].size
+            rows += [(time, label, float(100 * value)) for label, value in zip(labels, share, strict=True)]
+        result.tables[f"course {self._pair}"] = Table(("time_ps", "state", "population_percent"), rows)
+
+    def _add_model(self, result: Measurement, paths: list[np.ndarray], labels: list[str]) -> None:
+        exits = count_exits(paths, len(labels))
+        moves = int(exits.sum())
+        rows = [
+            (labels[i], labels[j], int(n)) for (i, j), n in np.ndenumerate(_jumps(paths, len(labels))) if n and i != j
+        ]
+        result.tables[f"jumps {self._pair}"] = Table(("from", "to", "transitions"), rows)
+        refusal = self._too_few(exits, labels)
+        if refusal:
+            self._refuse(result, refusal, moves)
+            return
+        models = self._models(result, paths, labels)
+        model = self._chosen(models, paths, len(labels))
+        if model is None:
+            longest = max((m.lag for m in models), default=1) * self._system.frame_interval_ps
+            self._refuse(result, f"the implied time scales are not level up to a lag of {longest:.3g} ps", moves)
+            return
+        if len(model.states) < len(labels):
+            lost = ", ".join(label for k, label in enumerate(labels) if k not in model.states)
+            self._refuse(result, f"{lost} is not reached and left within the lag often enough: run longer", moves)
+            return
+        test = chapman_kolmogorov(model, paths, len(labels))
+        self._add_estimates(result, model, test, exits, labels)
+
+    def _too_few(self, exits: np.ndarray, labels: list[str]) -> str:
+        """Why the transitions that were seen carry no model; empty where they do."""
+        length = self._solvation.n_frames * self._system.frame_interval_ps
+        if len(labels) < 2:
+            only = labels[0] if labels else "no cluster"
+            return f"only {only} was seen in {length:.3g} ps: there is nothing to exchange, or the run is far too short"
+        fewest = int(np.argmin(exits))
+        n, needed = int(exits[fewest]), self._settings.min_transitions
+        if n >= needed:
+            return ""
+        longer = f"at least {needed / n * length:.2g} ps" if n else f"more than {needed * length:.2g} ps"
+        return (
+            f"{labels[fewest]} was left {n} times in {length:.3g} ps, {needed} needed: run {longer}, or raise "
+            "analysis.transitions.min_population to leave rare states out"
+        )
+
+    def _models(self, result: Measurement, paths: list[np.ndarray], labels: list[str]) -> list[MarkovModel]:
+        """Models at growing lags, with their implied time scales as table and curve."""
+        interval, models, rows = self._system.frame_interval_ps, [], []
+        for lag in lags_to_try(self._solvation.n_frames).tolist():
+            model = estimate(paths, lag, len(labels), n_samples=60)
+            if model is None or len(model.states) < len(labels):
+                continue
+            models.append(model)
+            values, errors = model.time_scales()
+            rows += [
+                (lag * interval, k + 2, float(value * interval), float(error * interval))
+                for k, (value, error) in enumerate(zip(values, errors, strict=True))
+            ]
+        columns = ("lag_ps", "process", "time_scale_ps", "error_ps")
+        result.tables[f"time scales {self._pair}"] = Table(columns, rows)
+        slowest = np.array([(row[0], row[2], row[3]) for row in rows if row[1] == 2]).reshape(-1, 3)
+        if len(slowest):
+            result.curves[f"implied_time_scale {self._pair}"] = Curve(*slowest.T, "lag", "ps", "time scale", "ps")
+        return models
+
+    def _chosen(self, models: list[MarkovModel], paths: list[np.ndarray], n_states: int) -> MarkovModel | None:
+        if self._settings.lag_ps is not None:
+            lag = max(1, round(self._settings.lag_ps / self._system.frame_interval_ps))
+            return estimate(paths, lag, n_states)
+        level = level_lag(models)
+        return None if level is None else estimate(paths, level.lag, n_states)
+
+    def _add_estimates(
+        self, result: Measurement, model: MarkovModel, test: ChapmanKolmogorov | None, exits: np.ndarray, labels
+    ) -> None:
+        interval = self._system.frame_interval_ps
+        lag = model.lag * interval
+        passed = test is not None and test.passed
+        if test is None:
+            note = "too short for a Chapman-Kolmogorov test"
+        else:
+            note = f"Chapman-Kolmogorov test: {test.largest:.1f} standard errors at most"
+        result.verdicts.append(
+            Verdict(passed, f"the Markov model of {self._pair} at a lag of {lag:.3g} ps: {note}", grave=False)
+        )
+        why = "" if passed else f"the model fails: {note}"
+        values, errors = model.time_scales()
+        moves = float(exits.sum())
+        slowest = Estimate(values[0] * interval, errors[0] * interval, moves, "ps", passed, why)
+        result.estimates.append(("exchange_time_scale", self._pair, slowest))
+        life, life_error = model.lifetimes()
+        share_error = model.stationary_samples.std(axis=0, ddof=1)
+        for k, label in enumerate(labels):
+            n = float(exits[k])
+            lifetime = Estimate(life[k] * interval, life_error[k] * interval, n, "ps", passed, why)
+            share = Estimate(100 * model.stationary[k], 100 * share_error[k], n, "%", passed, why)
+            result.estimates.extend([("cluster_lifetime", label, lifetime), ("markov_population", label, share)])
+        self._add_matrix(result, model, labels)
+        if test is not None:
+            self._add_test(result, test, lag, labels)
+
+    def _add_matrix(self, result: Measurement, model: MarkovModel, labels: list[str]) -> None:
+        interval_ns = self._system.frame_interval_ps / 1000.0
+        flux, flux_error = model.fluxes()
+        spread = model.samples.std(axis=0, ddof=1)
+        rows = [
+            (labels[i], labels[j], model.lag * self._system.frame_interval_ps, float(p), float(spread[i, j]),
+             *((None, None) if i == j else (float(flux[i, j] / interval_ns), float(flux_error[i, j] / interval_ns))))
+            for (i, j), p in np.ndenumerate(model.matrix)
+        ]  # fmt: skip
+        columns = ("from", "to", "lag_ps", "probability", "error", "flux_per_ns", "flux_error_per_ns")
+        result.tables[f"transition matrix {self._pair}"] = Table(columns, rows)
+
+    def _add_test(self, result: Measurement, test: ChapmanKolmogorov, lag: float, labels: list[str]) -> None:
+        rows = [
+            (labels[k], float(step * lag), float(test.predicted[row, k]), float(test.predicted_error[row, k]),
+             float(test.estimated[row, k]), float(test.estimated_error[row, k]))
+            for row, step in enumerate(test.steps) for k in range(len(labels))
+        ]  # fmt: skip
+        columns = ("state", "time_ps", "predicted", "predicted_error", "estimated", "estimated_error")
+        result.tables[f"Chapman-Kolmogorov {self._pair}"] = Table(columns, rows)
+
+
+def cores(series: np.ndarray, labels: list[str], min_population: float) -> tuple[list[np.ndarray], list[str]]:
+    """Paths of single ions over common states: in a rare one an ion keeps the last common state it was in.
+
+    Parameters
+    ----------
+    series
+        ``(n_frames, n_ions)`` integers, into ``labels``.
+
+    Returns
+    -------
+    paths
+        One for each ion that was ever in a common state, from there on.
+    labels
+        Of the common states.
+    """
+    share = np.bincount(series.ravel(), minlength=len(labels)) / max(series.size, 1)
+    common = np.flatnonzero(share >= min_population)
+    new = np.full(len(labels), _NONE)
+    new[common] = np.arange(len(common))
+    renamed = new[series]
+    last = np.maximum.accumulate(np.where(renamed == _NONE, _NONE, np.arange(len(series))[:, None]), axis=0)
+    paths = []
+    for ion in range(series.shape[1]):
+        known = last[:, ion] >= 0
+        if known.any():
+            paths.append(renamed[last[known, ion], ion])
+    return paths, [labels[k] for k in common]
+
+
+def count_exits(paths: list[np.ndarray], n_states: int) -> np.ndarray:
+    """Number of times each state was left, ``(n_states,)``."""
+    jumps = _jumps(paths, n_states)
+    return jumps.sum(axis=1) - np.diag(jumps)
+
+
+def _jumps(paths: list[np.ndarray], n_states: int) -> np.ndarray:
+    counts = np.zeros((n_states, n_states), dtype=int)
+    for path in paths:
+        np.add.at(counts, (path[:-1], path[1:]), 1)
+    return counts

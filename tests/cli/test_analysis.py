@@ -1,0 +1,57 @@
+"""`ilforge analyse --out`, `--study`, and `ilforge compare`, on a small trajectory on disk."""
+
+import csv
+
+import numpy as np
+import pytest
+from ase import Atoms
+from click.testing import CliRunner
+
+from ilforge import frames
+from ilforge.cli import ilforge, load_commands
+from ilforge.errors import SettingsError
+from ilforge.liquid.liquid import Liquid
+
+
+@pytest.fixture(scope="module")
+def trajectory(tmp_path_factory):
+    """Ions at random, eight frames, as extended XYZ."""
+    liquid = Liquid.of({"Li": 2, "PYR14": 4, "TFSI": 6})
+    topology, rng = liquid.topology, np.random.default_rng(1)
+    shapes = np.concatenate([ion.positions - ion.positions.mean(axis=0) for ion, n in liquid.ions for _ in range(n)])
+    made = []
+    for _ in range(8):
+        positions = shapes + (20.0 * rng.random((topology.n_molecules, 3)))[topology.molecules]
+        frame = Atoms(topology.symbols, positions, cell=20.0 * np.eye(3), pbc=True)
+        frame.info.update(ions=liquid.label, kind="EQ", recipe="random", seed=1, parent="none")
+        made.append(frame)
+    path = tmp_path_factory.mktemp("trajectory") / "frames.xyz"
+    frames.write(path, made)
+    return path
+
+
+def call(*arguments):
+    load_commands()
+    return CliRunner().invoke(ilforge, [str(word) for word in arguments], catch_exceptions=False)
+
+
+def test_every_number_and_table_is_written(trajectory, tmp_path):
+    study = tmp_path / "study.toml"
+    study.write_text(
+        'name = "x"\n[liquid]\nions = { PYR14 = 1, BF4 = 1 }\ndensity_g_cm3 = 1.0\n'
+        '[analysis]\nproperties = ["clusters", "shapes"]\n[analysis.clusters]\ncutoff_A = 4.0\n'
+    )
+    out = tmp_path / "out"
+    done = call("analyse", trajectory, "--frame-interval", 1, "--temperature", 423, "--study", study, "--out", out)
+    assert done.exit_code == 0 and "within 4.00 Å (as given)" in done.output
+    with (out / "results.csv").open() as file:
+        quantities = {row["quantity"] for row in csv.DictReader(file)}
+    assert {"cluster_population", "near_population", "shape_population"} <= quantities
+    with (out / "clusters" / "populations-Li.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["liquid"] == "2 Li, 4 PYR14, 6 TFSI" and float(rows[0]["x_LiTFSI"]) == pytest.approx(1 / 3)
+    assert (out / "shapes" / "map-TFSI.csv").is_file() and (out / "shapes" / "map-PYR14.csv").is_file()
+    same = call("compare", out, out)
+    assert same.exit_code == 0 and "shape_divergence" in same.output and "TFSI" in same.output
+    with pytest.raises(SettingsError, match="holds no measurements.json"):
+        call("compare", out, tmp_path)
