@@ -49,6 +49,5 @@ def merge(target: LabelStore, source: LabelStore) -> Merged:
 def _conflict(held: Label, label: Label) -> str | None:
     if held.failed or label.failed or abs(held.energy - label.energy) <= SAME_ENERGY_EV:
         return None
-    return (
-        f"frame {label.frame_digest[:12]}, method {label.method_digest[:12]}: {held.energy:.6f} and {label.energy:.6f} eV"
-    )
+    energies = f"{held.energy:.6f} and {label.energy:.6f} eV"
+    return f"frame {label.frame_digest[:12]}, method {label.method_digest[:12]}: {energies}"

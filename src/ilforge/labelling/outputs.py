@@ -127,8 +127,8 @@ def _ase(path: Path, method: str) -> Output:
         found = ase.io.read(path, index=":")
     except Exception as error:
         raise SettingsError(
-            f"{path} could not be read ({type(error).__name__}: {error}). Known are vasprun.xml, OUTCAR, CP2K's output, "
-            "GPAW's text, ASE databases and trajectories, extended XYZ, and folders of DeePMD systems."
+            f"{path} could not be read ({type(error).__name__}: {error}). Known are vasprun.xml, OUTCAR, CP2K's "
+            "output, GPAW's text, ASE databases and trajectories, extended XYZ, and folders of DeePMD systems."
         ) from error
     return Output(_unknown(method, path), tuple(_of_ase(frame, converged=None) for frame in found))
 

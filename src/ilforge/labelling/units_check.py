@@ -59,8 +59,8 @@ def require_consistent_units(path: Path, readings: Sequence[Reading]) -> None:
     best = min(guesses, key=guesses.get)
     guess = f" It looks like {best}." if guesses[best] < 0.2 else ""
     raise SettingsError(
-        f"{path}: between neighbouring frames energies change {ratio:.4g} times as much as forces say. Expected are eV, "
-        f"Å, eV/Å and eV/Å^3.{guess}"
+        f"{path}: between neighbouring frames energies change {ratio:.4g} times as much as forces say. Expected are "
+        f"eV, Å, eV/Å and eV/Å^3.{guess}"
     )
 
 

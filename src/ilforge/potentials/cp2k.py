@@ -78,8 +78,8 @@ class Cp2k:
         needed = MIN_CUTOFF_RY[self.smooth_density]
         if self.cutoff_Ry < needed:
             raise SettingsError(
-                f"cutoff_Ry is {self.cutoff_Ry:g}: with smooth_density = {str(self.smooth_density).lower()} it must be at "
-                f"least {needed:g}, or the net force of a frame exceeds what the gate allows."
+                f"cutoff_Ry is {self.cutoff_Ry:g}: with smooth_density = {str(self.smooth_density).lower()} it must be "
+                f"at least {needed:g}, or the net force of a frame exceeds what the gate allows."
             )
         if self.stress and self.smooth_density:
             raise SettingsError(
@@ -220,7 +220,5 @@ def _data() -> dict[str, str]:
     """Digests of CP2K's data files, as far as they are found."""
     for folder in (os.environ.get("CP2K_DATA_DIR"), "/usr/share/cp2k"):
         if folder and all(Path(folder, name).is_file() for name in _DATA_FILES):
-            return {
-                name: hashlib.sha256(Path(folder, name).read_bytes()).hexdigest()[:16] for name in _DATA_FILES
-            }
+            return {name: hashlib.sha256(Path(folder, name).read_bytes()).hexdigest()[:16] for name in _DATA_FILES}
     return {}

@@ -57,14 +57,10 @@ def _steps(text: str) -> Iterator[dict[str, Any]]:
     lines = iter(text.splitlines())
     step: dict[str, Any] | None = None
     for line in lines:
-        if "SCF run NOT converged" in line:
+        if "SCF run NOT converged" in line or "outer SCF loop FAILED to converge" in line:
             converged = False
-        elif "SCF run converged in" in line and converged is not False:
+        elif "outer SCF loop converged" in line or ("SCF run converged in" in line and converged is None):
             converged = True
-        elif "outer SCF loop converged" in line:
-            converged = True
-        elif "outer SCF loop FAILED to converge" in line:
-            converged = False
         elif "ENERGY| Total FORCE_EVAL" in line:
             if step is not None:
                 yield step
@@ -159,13 +155,14 @@ def _matched(frame: tuple, force: tuple, cell: np.ndarray, steps: list[dict[str,
     atoms = Atoms(symbols, positions=positions, cell=cell, pbc=True)
     if symbols != force[0]:
         return Reading(atoms, fault="wrong number of atoms: positions and forces are not of the same atoms")
-    matching = [step for step in steps if energy is not None and abs(step["energy"] - energy * Hartree) < 1e-6 * Hartree]
+    if energy is None:
+        return Reading(atoms, fault="incomplete: the positions name no energy")
+    matching = [step for step in steps if abs(step["energy"] / Hartree - energy) < 1e-6]
     return Reading(
         atoms,
-        energy=None if energy is None else energy * Hartree,
+        energy=energy * Hartree,
         forces=force[1] * Hartree / Bohr,
         converged=matching[0]["converged"] if matching else None,
-        fault=None if energy is not None else "incomplete: the positions name no energy",
     )
 
 
@@ -186,7 +183,8 @@ def _xyz(path: Path) -> Iterator[tuple[list[str], np.ndarray, float | None]]:
 def _cells(path: Path) -> dict[int, np.ndarray]:
     if not path.is_file():
         return {}
-    rows = [[_number(part) for part in line.split()] for line in path.read_text().splitlines() if not line.startswith("#")]
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    rows = [[_number(part) for part in line.split()] for line in lines]
     return {number: np.array(row[2:11]).reshape(3, 3) for number, row in enumerate(rows) if len(row) >= 11}
 
 

@@ -15,7 +15,8 @@ _X = r"\s*(-?\d+\.\d+|nan|-?inf)\s*"
 _ATOM = re.compile(rf"^\|?\s*\d+\s*\|?\s+([A-Z][a-z]?)\s*\|?{_X}\|?{_X}\|?{_X}\|?\s*\(", re.M)
 _AXIS = re.compile(rf"^(?:\||\s+\d\. axis:)\s+(yes|no)\s*\|?{_X}\|?{_X}\|?{_X}", re.M)
 _FORCE = re.compile(rf"^(?:\||\s+\d+\s+[A-Z][a-z]?\s){_X}\|?{_X}\|?{_X}(?:\|\s*#.*)?$", re.M)
-_SETTINGS = re.compile(r"^\s*(mode|xc|occupations|convergence|kpts|symmetry|spinpol|h|charge|setups|basis)\s*[=:]\s*(.+?),?$", re.M)
+_KEYS = "mode|xc|occupations|convergence|kpts|symmetry|spinpol|h|charge|setups|basis"
+_SETTINGS = re.compile(rf"^\s*({_KEYS})\s*[=:]\s*(.+?),?$", re.M)
 
 
 def read_gpaw(path: Path) -> Output:
@@ -38,10 +39,12 @@ def read_gpaw(path: Path) -> Output:
     if readings[-1].fault is not None:
         ending = f"truncated: the file ends in the middle of frame {len(readings) - 1}"
     version = re.search(r"\s(\d+\.\d+\.\d+\w*)\s*$", head[:400], re.M)
-    settings = {key: value for key, value in _SETTINGS.findall(head)}
-    return Output(
-        {"program": "GPAW", "version": version[1] if version else "unknown", "settings": settings}, tuple(readings), ending
-    )
+    method = {
+        "program": "GPAW",
+        "version": version[1] if version else "unknown",
+        "settings": dict(_SETTINGS.findall(head)),
+    }
+    return Output(method, tuple(readings), ending)
 
 
 def _frame(block: str) -> Reading:

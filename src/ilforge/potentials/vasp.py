@@ -78,13 +78,12 @@ class Vasp:
             raise SettingsError(f"functional is {self.functional!r}; it may be {' or '.join(map(repr, FUNCTIONALS))}.")
         if self.functional not in DISPERSION.get(self.dispersion, {}):
             allowed = [name for name, functionals in DISPERSION.items() if self.functional in functionals]
-            raise SettingsError(
-                f"dispersion is {self.dispersion!r}; with {self.functional} it may be {' or '.join(map(repr, allowed))}."
-            )
+            names = " or ".join(map(repr, allowed))
+            raise SettingsError(f"dispersion is {self.dispersion!r}; with {self.functional} it may be {names}.")
         if self.stress and self.cutoff_eV < MIN_STRESS_CUTOFF_EV:
             raise SettingsError(
                 f"stress = true needs cutoff_eV of at least {MIN_STRESS_CUTOFF_EV:g}, found {self.cutoff_eV:g}: the "
-                "stress at 450 eV differs by 7 GPa from that at 700 eV. Raise cutoff_eV, or label without stress."
+                "stress of plane waves converges later than their forces. Raise cutoff_eV, or label without stress."
             )
 
     @property
@@ -235,7 +234,7 @@ def _potcar(directory: str, name: str) -> str:
     if not path.is_file():
         raise SettingsError(
             f"There is no PAW potential {path}. Name the folder of your potentials in potentials_dir, and one that is "
-            f"called otherwise in potential_names, such as {{ {name.split('_')[0]} = \"{name}\" }}."
+            f'called otherwise in potential_names, such as {{ {name.split("_")[0]} = "{name}" }}.'
         )
     return path.read_text(errors="replace")
 

@@ -26,6 +26,7 @@ _METHOD_KEYS = (
     "ENCUT", "ENMAX", "PREC", "GGA", "METAGGA", "IVDW", "LASPH", "ISPIN", "ISMEAR", "SIGMA", "LREAL", "ADDGRID",
     "LHFCALC", "HFSCREEN", "AEXX", "LDAU", "LUSE_VDW",
 )  # fmt: skip
+_OUTCAR_KEY = re.compile(r"\s+(ENCUT|EDIFF|ISPIN|ISMEAR|IVDW|GGA|METAGGA|LREAL|LASPH|PREC|NELM|PSTRESS)\s*=\s*(\S+)")
 _RESPONSE = (5, 6, 7, 8)  # IBRION of force constants: displaced frames that share one <calculation>
 
 
@@ -74,7 +75,8 @@ def read_outcar(path: Path) -> Output:
         if not first.lstrip().startswith("vasp."):
             raise SettingsError(f"{path} is no OUTCAR: its first line does not name VASP.")
         header, readings, ending = _outcar_steps(lines)
-    return Output(_method(first.split()[0].removeprefix("vasp."), header["settings"], header["titles"]), readings, ending)
+    version = first.split()[0].removeprefix("vasp.")
+    return Output(_method(version, header["settings"], header["titles"]), readings, ending)
 
 
 def electronic_convergence(lines: list[str]) -> bool | None:
@@ -163,7 +165,7 @@ def _outcar_steps(lines: Iterator[str]) -> tuple[dict[str, Any], tuple[Reading, 
     finished = False
     for line in lines:
         finished = finished or "General timing and accounting" in line
-        if found := re.match(r"\s+(ENCUT|EDIFF|ISPIN|ISMEAR|IVDW|GGA|METAGGA|LREAL|LASPH|PREC|NELM|PSTRESS)\s*=\s*(\S+)", line):
+        if found := _OUTCAR_KEY.match(line):
             header["settings"].setdefault(found[1], found[2].rstrip(";"))
             threshold = [line] if found[1] == "EDIFF" else threshold
         if found := re.search(r"SIGMA\s*=\s*(\S+)", line):

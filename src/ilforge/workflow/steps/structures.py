@@ -63,6 +63,8 @@ def spec_of(study: Study, settings: PotentialSettings) -> dict[str, Any]:
     spec = settings.spec()
     if "path" in spec:
         return {**spec, "path": str(study.folder / spec["path"])}
+    if "potentials_dir" in spec:
+        return {**spec, "potentials_dir": str(study.folder / Path(spec["potentials_dir"]).expanduser())}
     own = own_parameters(study) if settings.kind == "clp" else {}
     return {**spec, "ions": own} if own else spec
 
