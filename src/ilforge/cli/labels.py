@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ilforge.cli import ilforge
-from ilforge.cli.single import topology_of
+from ilforge.cli.single import parse_potential, topology_of
 from ilforge.errors import DidNotFinish, SettingsError
 
 _SHOWN = 5  # rejected frames that are named one by one
@@ -83,6 +83,25 @@ def export_labels(file: str, program: str, no_virials: bool, out: str) -> None:
     elements = sorted({symbol for frame in labelled for symbol in frame.get_chemical_symbols()})
     folders = export_deepmd(Path(out), labelled, elements, virials=not no_virials)
     click.echo(f"Wrote {len(labelled)} frames in {len(folders)} systems to {out}; types: {' '.join(elements)}")
+
+
+@ilforge.command("atoms")
+@click.argument("elements", nargs=-1, required=True)
+@click.option("--potential", required=True, help="gpaw, cp2k or pyscf, with the settings that they have by default.")
+def atoms(elements: tuple[str, ...], potential: str) -> None:
+    """Energies of isolated atoms, spin-polarised, in eV: what a model counts energies from."""
+    from ase.data import atomic_numbers
+
+    from ilforge.labelling.atoms import atom_energies
+
+    unknown = [element for element in elements if element not in atomic_numbers]
+    if unknown:
+        raise SettingsError(f"{unknown[0]} is no element.")
+    found = atom_energies(parse_potential(potential, None), elements)
+    for element, energy in found.items():
+        click.echo(f"{element:2s} {energy:16.6f} eV" if isinstance(energy, float) else f"{element:2s} none: {energy}")
+    if not all(isinstance(energy, float) for energy in found.values()):
+        raise DidNotFinish("Some atoms have no energy")
 
 
 @ilforge.group()

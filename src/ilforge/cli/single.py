@@ -13,8 +13,8 @@ from ilforge.cli import ilforge
 from ilforge.errors import SettingsError
 
 POTENTIAL_HELP = (
-    "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, GFN1-xTB, GFN2-xTB, or a model file, model.model (MACE) or "
-    "model.pb (DeePMD); a model file needs --trust with its SHA-256."
+    "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, GFN1-xTB, GFN2-xTB, gpaw, cp2k, pyscf (vacuum), or a model "
+    "file, model.model (MACE) or model.pb (DeePMD); a model file needs --trust with its SHA-256."
 )
 
 
@@ -218,6 +218,8 @@ def parse_potential(text: str, trust: str | None) -> dict[str, Any]:
     """A potential named on the command line, as :func:`ilforge.potentials.create` takes it."""
     if text in ("GFN1-xTB", "GFN2-xTB"):
         return {"kind": "xtb", "method": text}
+    if text in ("gpaw", "cp2k", "pyscf"):
+        return {"kind": text}
     kind, _, cutoff = text.partition(":")
     if kind in ("clp", "clpol"):
         try:
