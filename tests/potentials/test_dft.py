@@ -79,7 +79,7 @@ def test_d3_of_pbe_is_what_cp2k_has(pair):
     larger.set_cell(pair.cell * 1.0005, scale_atoms=True)
     smaller.set_cell(pair.cell * 0.9995, scale_atoms=True)
     work = (d3bj(larger, "PBE")[0] - d3bj(smaller, "PBE")[0]) / 1e-3 / pair.get_volume()
-    assert stress[:3].sum() == pytest.approx(work, abs=1e-6)
+    assert stress[:3].sum() == pytest.approx(work, abs=1e-5), "eV/Å^3; lattice sums end at a distance"
 
 
 def fake_library(folder):

@@ -20,7 +20,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from ilforge import programs
-from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
+from ilforge.errors import DidNotConverge, DidNotFinish, MissingProgram, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.vasp_output import read_vasprun
 
@@ -158,7 +158,11 @@ class Vasp:
         SettingsError
             Without ``potentials_dir``, or when it lacks an element of the topology.
         """
-        programs.find(shlex.split(self.command)[0])
+        program = shlex.split(self.command)[0]
+        try:
+            programs.find(program)
+        except MissingProgram:
+            raise MissingProgram(program, f"{programs.PACKAGES['vasp_std']}; `command` says what runs it") from None
         if not self.potentials_dir:
             raise SettingsError(
                 "potentials_dir is missing: name the folder of your PAW potentials (one folder with a POTCAR for each)."
