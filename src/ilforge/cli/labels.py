@@ -87,7 +87,7 @@ def export_labels(file: str, program: str, no_virials: bool, out: str) -> None:
 
 @ilforge.command("atoms")
 @click.argument("elements", nargs=-1, required=True)
-@click.option("--potential", required=True, help="gpaw, cp2k or pyscf, with the settings that they have by default.")
+@click.option("--potential", required=True, help="gpaw or pyscf, with their default settings.")
 def atoms(elements: tuple[str, ...], potential: str) -> None:
     """Energies of isolated atoms, spin-polarised, in eV: what a model counts energies from."""
     from ase.data import atomic_numbers

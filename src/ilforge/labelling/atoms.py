@@ -26,7 +26,7 @@ def atom_energies(spec: Mapping[str, Any], elements: Iterable[str]) -> dict[str,
     potential = potentials.create(spec)
     if not hasattr(potential, "atom_energy"):
         raise SettingsError(
-            f"A potential of kind {potential.kind!r} gives no energies of isolated atoms; gpaw, cp2k and pyscf do, "
+            f"A potential of kind {potential.kind!r} gives no energies of isolated atoms; gpaw and pyscf do, "
             "spin-polarised. Without them a model's energies per element come from a fit to the labels."
         )
     found: dict[str, float | str] = {}

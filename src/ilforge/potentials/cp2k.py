@@ -116,17 +116,6 @@ class Cp2k:
             programs.find(program)
         return Cp2kCalculator(self, int(sum(topology.charges)) if topology is not None else 0, threads)
 
-    def atom_energy(self, element: str, box_A: float = 9.0) -> float:
-        """Energy of one spin-polarised atom in its ground state after Hund's rules, alone in a box, eV."""
-        from ase.data import atomic_numbers, ground_state_magnetic_moments
-
-        moment = ground_state_magnetic_moments[atomic_numbers[element]]
-        atom = Atoms(element, cell=[box_A] * 3, pbc=True)
-        atom.center()
-        calculator = Cp2kCalculator(self, 0, 1, multiplicity=int(moment) + 1)
-        calculator.calculate(atom, ["energy"])
-        return calculator.results["energy"]
-
     def seconds_per_frame(self, n_atoms: int) -> float:
         # one core, 400 Ry smoothed, warm: 29 s for 35 atoms, 250 s for 350; cold starts cost three times as much
         return 35.0 * n_atoms / 35 * (self.cutoff_Ry / 400)
@@ -137,9 +126,9 @@ class Cp2kCalculator(Calculator):
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]
 
-    def __init__(self, potential: Cp2k, charge: int, threads: int, multiplicity: int = 1):
+    def __init__(self, potential: Cp2k, charge: int, threads: int):
         super().__init__()
-        self._potential, self._charge, self._threads, self._multiplicity = potential, charge, threads, multiplicity
+        self._potential, self._charge, self._threads = potential, charge, threads
         self._folder: tempfile.TemporaryDirectory | None = None
         self._elements: list[str] | None = None
 
@@ -175,7 +164,6 @@ class Cp2kCalculator(Calculator):
             self._charge,
             stress=stress,
             restart=restart,
-            multiplicity=self._multiplicity,
         )
         (directory / "frame.inp").write_text(text)
         self._elements = self.atoms.get_chemical_symbols()

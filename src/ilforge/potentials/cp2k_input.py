@@ -21,17 +21,13 @@ BASES = {
 """Basis sets by their short name: that in CP2K's file BASIS_MOLOPT, and the elements it has there."""
 
 
-def input_text(
-    potential: Cp2k, atoms: Atoms, charge: int, *, stress: bool = False, restart: bool = False, multiplicity: int = 1
-) -> str:
+def input_text(potential: Cp2k, atoms: Atoms, charge: int, *, stress: bool = False, restart: bool = False) -> str:
     """The input of energy and forces of a periodic frame.
 
     Parameters
     ----------
     restart
         Whether ``last.wfn`` holds the wavefunctions to begin with.
-    multiplicity
-        Above 1 the calculation is spin-polarised.
 
     Raises
     ------
@@ -49,7 +45,6 @@ def input_text(
         f"      {symbol:2s} " + " ".join(f"{x:20.12f}" for x in position)
         for symbol, position in zip(atoms.get_chemical_symbols(), atoms.positions, strict=True)
     ]
-    spin = f"    UKS T\n    MULTIPLICITY {multiplicity}\n" if multiplicity > 1 else ""
     kinds = "".join(
         f"    &KIND {symbol}\n      BASIS_SET {basis}\n      POTENTIAL GTH-PBE\n    &END KIND\n"
         for symbol in sorted(set(atoms.get_chemical_symbols()))
@@ -67,7 +62,7 @@ def input_text(
     POTENTIAL_FILE_NAME GTH_POTENTIALS
     WFN_RESTART_FILE_NAME {WAVEFUNCTION}
     CHARGE {charge}
-{spin}    &MGRID
+    &MGRID
       CUTOFF {potential.cutoff_Ry:g}
       REL_CUTOFF 60
     &END MGRID
