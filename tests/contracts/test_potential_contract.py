@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ilforge import frames, programs
+from ilforge.errors import MissingProgram
 from ilforge.potentials import POTENTIALS, Potential, create, digest
 from ilforge.potentials.clp_files import ion_parameters
 from support import exp6
@@ -39,6 +41,14 @@ class Case:
         Displacement of central differences, Å.
     gradient, stress
         Largest difference from a central difference, eV/Å and eV/Å^3.
+    liquid
+        Which frames it is tried on: ``"pyr14_bf4"`` (35 and 70 atoms) or, where a frame takes long, ``"li_cl"`` (2 and
+        4 atoms).
+    vacuum
+        Whether frames are tried without a box.
+    memory
+        Largest trace of an earlier frame in a result, eV and eV/Å: none, but for methods that start from the
+        last frame's wavefunctions.
     """
 
     spec: dict
@@ -47,9 +57,18 @@ class Case:
     step: float
     gradient: float
     stress: float
+    liquid: str = "pyr14_bf4"
+    memory: float = 0.0
+    vacuum: bool = False
 
 
-ZMAT = Path(__file__).parents[1] / "data/clandp/c4c1pyrr.zmat"
+DATA = Path(__file__).parents[1] / "data"
+FILES = {
+    "pyr14_bf4": ("one_pair.xyz", "two_pairs.xyz"),
+    "li_cl": ("lithium_chloride.xyz", "two_lithium_chlorides.xyz"),
+}
+PROGRAMS = {"gpaw": "gpaw", "cp2k": "cp2k.psmp"}
+ZMAT = DATA / "clandp/c4c1pyrr.zmat"
 
 CASES = {
     # a mesh is not moved along with the atoms: energies vary by its tolerance
@@ -60,6 +79,11 @@ CASES = {
     "clpol": Case({"kind": "clpol", "cutoff_A": 4.0}, 1e-5, 2e-4, 1e-3, 1e-4, 1e-6),
     "exp6": Case(exp6.SPEC, 1e-5, 2e-4, 1e-3, 1e-4, 1e-6),
     "xtb": Case({"kind": "xtb", "method": "GFN1-xTB"}, 1e-5, 1e-3, 5e-3, 2e-3, 1e-5),
+    # self-consistency ends at its tolerance, and the grid of the exchange-correlation energy stays where it is
+    "gpaw": Case({"kind": "gpaw"}, 2e-3, 1e-2, 1e-2, 1e-2, 1e-4, "li_cl", 5e-3),
+    "cp2k": Case({"kind": "cp2k"}, 5e-3, 3e-2, 1e-2, 1e-2, 1e-4, "li_cl", 1e-3),
+    "vasp": Case({"kind": "vasp"}, 5e-4, 1e-2, 1e-2, 1e-2, 1e-4, "li_cl", 1e-3),
+    "pyscf": Case({"kind": "pyscf"}, 1e-4, 1e-3, 1e-2, 2e-3, 0.0, "li_cl", 1e-4, vacuum=True),
     "mace-float32": Case({"kind": "mace", "path": "MACE"}, 1e-5, 1e-5, 1e-2, 1e-4, 1e-6),
     "mace-float64": Case({"kind": "mace", "path": "MACE", "dtype": "float64"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
     "deepmd": Case({"kind": "deepmd", "path": "DEEPMD0"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
@@ -105,6 +129,24 @@ def potential(case, files):
     return create(filled(case.spec, files))
 
 
+@pytest.fixture
+def one_pair(case):
+    return frame_of(case, 0)
+
+
+@pytest.fixture
+def two_pairs(case):
+    return frame_of(case, 1)
+
+
+def frame_of(case, number):
+    frame = frames.read(DATA / FILES[case.liquid][number])[0]
+    if case.vacuum:
+        frame.set_cell(None)
+        frame.set_pbc(False)
+    return frame
+
+
 @pytest.fixture(scope="module")
 def calculator_for(potential, topology_of):
     """The potential's calculator for a frame, one for each composition."""
@@ -113,10 +155,27 @@ def calculator_for(potential, topology_of):
     def get(frame):
         ions = frame.info["ions"]
         if ions not in made:
-            made[ions] = potential.calculator(topology_of(frame), threads=1)
+            made[ions] = or_skip(potential.calculator, topology_of(frame), threads=1)
         return made[ions]
 
     return get
+
+
+def or_skip(work, *args, **kwargs):
+    """The result, or a skipped test where the program that it needs is not installed."""
+    try:
+        return work(*args, **kwargs)
+    except MissingProgram as error:
+        pytest.skip(str(error))
+
+
+def is_installed(kind):
+    """False where the program that a potential describes itself by is missing."""
+    try:
+        programs.find(PROGRAMS[kind]) if kind in PROGRAMS else None
+    except MissingProgram:
+        return False
+    return True
 
 
 def displaced(frame, displacements):
@@ -138,15 +197,15 @@ def test_every_registered_potential_is_tested():
 def test_it_is_a_potential(potential, case):
     assert isinstance(potential, Potential)
     assert potential.kind == case.spec["kind"]
-    assert 0 < potential.seconds_per_frame(70) < potential.seconds_per_frame(350) < 1000
+    assert 0 < potential.seconds_per_frame(70) < potential.seconds_per_frame(350) < 1e5
 
 
 def test_forces_are_minus_the_gradient(one_pair, calculator_for, case):
     calculator, rng = calculator_for(one_pair), np.random.default_rng(5)
     forces = calculator.get_forces(one_pair)
     together = rng.normal(size=forces.shape) / np.sqrt(forces.size)
-    moves = [together] + [np.zeros_like(forces) for _ in range(3)]
-    for move, atom in zip(moves[1:], rng.choice(len(one_pair), 3, replace=False), strict=True):
+    moves = [together] + [np.zeros_like(forces) for _ in range(min(3, len(one_pair)))]
+    for move, atom in zip(moves[1:], rng.choice(len(one_pair), min(3, len(one_pair)), replace=False), strict=True):
         move[atom, rng.integers(3)] = 1.0
     for move in moves:
         ahead, behind = (
@@ -190,13 +249,13 @@ def test_identical_ions_can_be_exchanged(two_pairs, topology_of, calculator_for,
     np.testing.assert_allclose(calculator.get_forces(exchanged), forces[order], atol=case.force)
 
 
-def test_results_do_not_depend_on_earlier_frames(one_pair, calculator_for, potential, topology_of):
+def test_results_do_not_depend_on_earlier_frames(one_pair, calculator_for, potential, topology_of, case):
     calculator = calculator_for(one_pair)
     calculator.get_forces(displaced(one_pair, 0.1))
     used = calculator.get_potential_energy(one_pair), calculator.get_forces(one_pair)
     fresh = potential.calculator(topology_of(one_pair), threads=1)
-    assert fresh.get_potential_energy(one_pair) == pytest.approx(used[0], rel=1e-13)
-    np.testing.assert_allclose(fresh.get_forces(one_pair), used[1], rtol=0, atol=1e-10)
+    assert fresh.get_potential_energy(one_pair) == pytest.approx(used[0], rel=1e-13, abs=max(1e-12, case.memory))
+    np.testing.assert_allclose(fresh.get_forces(one_pair), used[1], rtol=0, atol=max(1e-10, case.memory))
 
 
 def test_frames_are_left_as_they_are(one_pair, calculator_for, potential):
@@ -217,11 +276,11 @@ def test_frames_are_left_as_they_are(one_pair, calculator_for, potential):
 def test_it_crosses_to_another_process(potential):
     copy = pickle.loads(pickle.dumps(potential))
     assert copy == potential
-    assert digest(copy) == digest(potential)
+    assert or_skip(digest, copy) == or_skip(digest, potential)
 
 
 def test_its_description_is_json_and_its_digest_the_same_in_every_process(files):
-    specs = [filled(case.spec, files) for case in CASES.values()]
+    specs = [filled(case.spec, files) for case in CASES.values() if is_installed(case.spec["kind"])]
     potentials = [create(spec) for spec in specs]
     for each in potentials:
         assert json.loads(json.dumps(each.describe())) == each.describe()

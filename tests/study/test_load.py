@@ -53,7 +53,7 @@ def test_a_minimal_study_is_filled_with_defaults(tmp_path):
             ["engine gromacs cannot run mace"],
         ),
         ("[liquid.define.ION]\ncharge = 1", ["either smiles or structure"]),
-        ("[reference]\nkind = 'vasp'", ["reference.kind is 'vasp'", "'xtb'"]),
+        ("[reference]\nkind = 'gaussian'", ["reference.kind is 'gaussian'", "'xtb'"]),
     ],
 )
 def test_bad_keys_are_named_with_what_they_may_be(tmp_path, change, words):

@@ -32,7 +32,7 @@ def ilforge() -> None:
 
 def load_commands() -> None:
     """Register every command; each module registers its own when it is loaded."""
-    from ilforge.cli import analysis, export, single, study  # noqa: F401
+    from ilforge.cli import analysis, export, labels, single, study  # noqa: F401
 
 
 def main() -> NoReturn:

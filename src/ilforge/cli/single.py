@@ -14,8 +14,9 @@ from ilforge.cli.own_ions import clp_parameters, define_option, parse_define
 from ilforge.errors import SettingsError
 
 POTENTIAL_HELP = (
-    "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, exp6:FILE.toml, exp6:FILE.toml:CUTOFF_A, GFN1-xTB, GFN2-xTB, or a "
-    "model file, model.model (MACE) or model.pb (DeePMD); a model file needs --trust with its SHA-256."
+    "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, exp6:FILE.toml, exp6:FILE.toml:CUTOFF_A, GFN1-xTB, GFN2-xTB, gpaw, "
+    "cp2k, pyscf (vacuum), or a model file, model.model (MACE) or model.pb (DeePMD); a model file needs --trust with "
+    "its SHA-256."
 )
 
 
@@ -208,6 +209,8 @@ def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | No
     """
     if text in ("GFN1-xTB", "GFN2-xTB"):
         return {"kind": "xtb", "method": text}
+    if text in ("gpaw", "cp2k", "pyscf"):
+        return {"kind": text}
     kind, _, rest = text.partition(":")
     if kind in ("clp", "clpol"):
         own = clp_parameters(define or {}) if kind == "clp" else {}

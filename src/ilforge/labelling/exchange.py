@@ -8,6 +8,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 
 from ilforge import frames as _frames
@@ -61,6 +62,21 @@ def import_extxyz(
 def export_extxyz(path: Path, labelled: Iterable[Atoms]) -> None:
     """Write labelled frames as extended XYZ under the keys of :mod:`ilforge.frames`."""
     _frames.write(path, labelled)
+
+
+def export_plain_extxyz(path: Path, labelled: Iterable[Atoms]) -> None:
+    """Write labelled frames under the names that ASE gives results: ``energy``, ``forces``, ``stress``.
+
+    eV, eV/Å and eV/Å^3 (tension positive).
+    """
+    plain = []
+    for frame in labelled:
+        copy = frame.copy()
+        stress = copy.info.pop(STRESS, None)
+        results = {"energy": copy.info.pop(ENERGY), "forces": copy.arrays.pop(FORCES)}
+        copy.calc = SinglePointCalculator(copy, **results, **({} if stress is None else {"stress": stress}))
+        plain.append(copy)
+    ase.io.write(path, plain, format="extxyz")
 
 
 def export_deepmd(

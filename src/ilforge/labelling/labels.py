@@ -17,6 +17,9 @@ from ase import Atoms
 from ilforge import frames
 from ilforge.errors import SettingsError
 
+SAME_ENERGY_EV = 1e-4
+"""Two energies of one frame by one method that differ by more than this, in eV, contradict each other."""
+
 
 def method_digest(description: Mapping[str, Any]) -> str:
     """Name of a method: SHA-256 of everything that determines its numbers, in canonical JSON."""

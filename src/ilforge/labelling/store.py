@@ -111,6 +111,15 @@ class LabelStore:
             rows = ((digest, self._row(digest, method_digest)) for digest in dict.fromkeys(frame_digests))
             return {digest: _label_of(row, description) for digest, row in rows if row is not None}
 
+    def __iter__(self) -> Iterator[Label]:
+        """Every label that is whole, results and failures, in the order in which they were stored."""
+        with self._lock, _explained(self.path):
+            keys = self._connection.execute("SELECT frame, method FROM labels ORDER BY rowid").fetchall()
+        for frame, method in keys:
+            label = self.get(frame, method)
+            if label is not None:
+                yield label
+
     def missing(self, frame_digests: Iterable[str], method_digest: str) -> list[str]:
         """Those of the frames, in their order and without repeats, that have neither result nor failure."""
         with self._lock, _explained(self.path):

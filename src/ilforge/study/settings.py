@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ilforge.study.base import Positive, Settings
+from ilforge.study.dft import Cp2kSettings, GpawSettings, VaspSettings
 from ilforge.study.local_structure import ClustersSettings, ShapesSettings, TransitionsSettings
 from ilforge.study.presets import DEEPMD_PRESETS, MACE_PRESETS
 
@@ -92,6 +93,48 @@ class PotentialSettings(Settings):
         }
         include = keep.get(self.kind, {"path", "sha256"})
         return {"kind": self.kind, **self.model_dump(include=include, exclude_none=True)}
+
+
+class ReferenceSettings(PotentialSettings):
+    """The potential that labels frames: tight binding, a density functional, or any other."""
+
+    kind: Literal["xtb", "gpaw", "cp2k", "vasp", "clp", "clpol", "exp6", "mace", "deepmd"] = "xtb"
+    """Which potential. `gpaw`, `cp2k` and `vasp` are density functional theory by programs that you install."""
+    gpaw: GpawSettings = GpawSettings()
+    """Keys of GPAW."""
+    cp2k: Cp2kSettings = Cp2kSettings()
+    """Keys of CP2K."""
+    vasp: VaspSettings = VaspSettings()
+    """Keys of VASP."""
+
+    def spec(self) -> dict[str, Any]:
+        """Only the keys that say something, for :func:`ilforge.potentials.create`."""
+        if self.is_dft:
+            return {"kind": self.kind, **getattr(self, self.kind).model_dump(exclude_none=True)}
+        return super().spec()
+
+    @property
+    def is_dft(self) -> bool:
+        """Whether it is density functional theory."""
+        return self.kind in ("gpaw", "cp2k", "vasp")
+
+    @property
+    def title(self) -> str:
+        """The method in a few words: ``"PBE-D3(BJ) with GPAW"``."""
+        if not self.is_dft:
+            return self.method if self.kind == "xtb" else self.kind.upper()
+        program = getattr(self, self.kind)
+        functional = getattr(program, "functional", "PBE")
+        dispersion = "" if program.dispersion == "none" else f"-{program.dispersion}"
+        return f"{functional}{dispersion} with {self.kind.upper()}"
+
+    @model_validator(mode="after")
+    def _only_its_own_keys(self) -> ReferenceSettings:
+        for program in ("gpaw", "cp2k", "vasp"):
+            given = getattr(self, program)
+            if program != self.kind and given != type(given)():
+                raise ValueError(f'[reference.{program}] says how {program} calculates, but kind is "{self.kind}"')
+        return self
 
 
 class FrameCounts(Settings):
@@ -474,7 +517,7 @@ class StudySettings(Settings):
     """The liquid."""
     sampling: SamplingSettings = SamplingSettings()
     """Structures."""
-    reference: PotentialSettings = PotentialSettings(kind="xtb")
+    reference: ReferenceSettings = ReferenceSettings()
     """The potential that labels frames: the truth the models learn."""
     gate: GateSettings = GateSettings()
     """Acceptance of labels."""

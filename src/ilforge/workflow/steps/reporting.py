@@ -63,14 +63,13 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
     """Everything that is finished, as the report wants it."""
     study, liquid = plan.study, liquid_of(plan.study)
     reference = study.settings.reference
-    name = reference.method if reference.kind == "xtb" else reference.kind.upper()
     return ReportContent(
         study=study.settings.name,
         liquid=liquid.name,
         liquid_label=liquid.label,
         temperature_K=study.settings.liquid.temperature_K,
-        reference=name,
-        banner=f"Reference: {name}, not DFT",
+        reference=reference.title,
+        banner=f"Reference: {reference.title}{'' if reference.is_dft else ', not DFT'}",
         ilforge_version=ilforge.__version__,
         date=time.strftime("%Y-%m-%d"),
         seed=study.settings.seed,

@@ -66,6 +66,8 @@ def spec_of(study: Study, settings: PotentialSettings) -> dict[str, Any]:
         return {**spec, "parameters": exp6_file.read(study.folder / spec["parameters"])}
     if "path" in spec:
         return {**spec, "path": str(study.folder / spec["path"])}
+    if "potentials_dir" in spec:
+        return {**spec, "potentials_dir": str(study.folder / Path(spec["potentials_dir"]).expanduser())}
     own = own_parameters(study) if settings.kind == "clp" else {}
     return {**spec, "ions": own} if own else spec
 

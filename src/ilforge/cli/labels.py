@@ -1,0 +1,138 @@
+"""Labels from and to other programs, and stores of labels: import, export-labels, store merge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ilforge.cli import ilforge
+from ilforge.cli.single import parse_potential, topology_of
+from ilforge.errors import DidNotFinish, SettingsError
+
+_SHOWN = 5  # rejected frames that are named one by one
+
+
+@ilforge.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option("--ions", default="", metavar="LIST", help="What the frames are, in their order: '2 PYR14, 2 BF4'.")
+@click.option("--method", default="", metavar="NAME", help="Name of the method, for files that do not say it.")
+@click.option("--mixed-methods", is_flag=True, help="Take files that were made with different methods.")
+@click.option("--store", type=click.Path(file_okay=False), metavar="STORE", help="Keep all of them in this store too.")
+@click.option("--out", type=click.Path(dir_okay=False), default="labelled.xyz", show_default=True)
+def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool, store: str | None, out: str) -> None:
+    """Take in labels that you have: vasprun.xml, OUTCAR, CP2K or GPAW output, ASE databases, extended XYZ, DeePMD.
+
+    Frames that did not converge, are incomplete, repeat or fail the gate are left out and counted with the
+    reason.
+    """
+    from ilforge import frames
+    from ilforge.labelling.dataset import census
+    from ilforge.labelling.gate import judge, tally
+    from ilforge.labelling.outputs import import_labels
+    from ilforge.labelling.store import LabelStore
+    from ilforge.study.settings import GateSettings
+
+    found = import_labels([Path(file) for file in files], ions=ions, method=method, one_method=not mixed_methods)
+    # what is wrong with a frame of a file is a verdict of its own, not a failure of a calculation
+    reasons = [label.error or judge(label, topology_of(label.frame), GateSettings()) for label in found.labels]
+    pairs = list(zip(found.labels, reasons, strict=True))
+    accepted = [label.on(label.frame) for label, reason in pairs if reason is None]
+    if store is not None:
+        with LabelStore(Path(store) / "labels") as labels:
+            labels.add_many(found.labels)
+    frames.write(Path(out), accepted)
+    for name, counts in census(accepted).items():
+        click.echo(f"{name:7s} {counts['present']} present, {counts['missing']} missing, {counts['zero']} zero")
+    for path, ending in found.endings.items():
+        click.echo(f"LOOK {path}: {ending}")
+    rejected = [(label, reason) for label, reason in pairs if reason is not None]
+    for label, reason in rejected[:_SHOWN]:
+        click.echo(f"rejected {label.frame.info['source']}: {reason}")
+    if len(rejected) > _SHOWN:
+        click.echo(f"... and {len(rejected) - _SHOWN} more")
+    if found.unstated:
+        click.echo(f"LOOK {found.unstated} labels come from files that do not say whether they converged.")
+    if any(topology_of(label.frame) is None for label, _ in pairs):
+        click.echo("LOOK bonds were not checked: say what the frames are made of with --ions.")
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in tally(reasons).items())
+    click.echo(f"{counts}. Wrote the accepted ones to {out}")
+
+
+@ilforge.command("export-labels")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--format", "program", type=click.Choice(["deepmd", "extxyz"]), required=True)
+@click.option("--no-virials", is_flag=True, help="Leave virials out (deepmd).")
+@click.option("--out", type=click.Path(), required=True, help="Folder of DeePMD systems, or the extended XYZ file.")
+def export_labels(file: str, program: str, no_virials: bool, out: str) -> None:
+    """Write labelled frames as other programs train on them.
+
+    deepmd writes npy systems; extxyz the names that ASE and other trainers expect (energy, forces, stress).
+    """
+    from ilforge import frames
+    from ilforge.labelling.exchange import export_deepmd, export_plain_extxyz
+
+    labelled = frames.read(Path(file))
+    lacking = sum(frames.ENERGY not in frame.info or frames.FORCES not in frame.arrays for frame in labelled)
+    if lacking or not labelled:
+        raise SettingsError(f"{lacking} of {len(labelled)} frames of {file} carry no labels: label them first.")
+    if program == "extxyz":
+        export_plain_extxyz(Path(out), labelled)
+        click.echo(f"Wrote {len(labelled)} frames to {out}")
+        return
+    elements = sorted({symbol for frame in labelled for symbol in frame.get_chemical_symbols()})
+    folders = export_deepmd(Path(out), labelled, elements, virials=not no_virials)
+    click.echo(f"Wrote {len(labelled)} frames in {len(folders)} systems to {out}; types: {' '.join(elements)}")
+
+
+@ilforge.command("atoms")
+@click.argument("elements", nargs=-1, required=True)
+@click.option("--potential", required=True, help="gpaw or pyscf, with their default settings.")
+def atoms(elements: tuple[str, ...], potential: str) -> None:
+    """Energies of isolated atoms, spin-polarised, in eV: what a model counts energies from."""
+    from ase.data import atomic_numbers
+
+    from ilforge.labelling.atoms import atom_energies
+
+    unknown = [element for element in elements if element not in atomic_numbers]
+    if unknown:
+        raise SettingsError(f"{unknown[0]} is no element.")
+    found = atom_energies(parse_potential(potential, None), elements)
+    for element, energy in found.items():
+        click.echo(f"{element:2s} {energy:16.6f} eV" if isinstance(energy, float) else f"{element:2s} none: {energy}")
+    if not all(isinstance(energy, float) for energy in found.values()):
+        raise DidNotFinish("Some atoms have no energy")
+
+
+@ilforge.group()
+def store() -> None:
+    """What a store of labels holds, and two stores made one."""
+
+
+@store.command()
+@click.argument("target", type=click.Path(file_okay=False))
+@click.argument("source", type=click.Path(file_okay=False, exists=True))
+def merge(target: str, source: str) -> None:
+    """Copy the labels of the store SOURCE into TARGET: results, and failures with their reasons."""
+    from ilforge.labelling.merge import merge as merge_stores
+    from ilforge.labelling.store import FILE, LabelStore
+
+    if not (Path(source) / "labels" / FILE).is_file():
+        raise SettingsError(f"{source} holds no labels: expected {Path(source) / 'labels' / FILE}.")
+    with LabelStore(Path(target) / "labels") as into, LabelStore(Path(source) / "labels") as of:
+        of.absorb_inbox()
+        done = merge_stores(into, of)
+        for digest, description in into.methods().items():
+            counts = into.census(digest)
+            name = description.get("method") or description.get("program") or description.get("functional") or ""
+            click.echo(
+                f"{digest[:12]}  {counts['results']:7d} results {counts['failures']:6d} failures  "
+                f"{description.get('kind', 'imported')} {name}"
+            )
+    click.echo(f"Added {done.added} labels ({done.failures} failures with their reasons); {done.known} were there.")
+    if done.conflicts:
+        listed = "\n".join(done.conflicts[:_SHOWN])
+        raise DidNotFinish(
+            f"{len(done.conflicts)} labels of the same frame and method contradict each other; those of {target} were "
+            f"kept. A method has changed under its name:\n{listed}"
+        )

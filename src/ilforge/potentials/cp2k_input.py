@@ -1,0 +1,135 @@
+"""The input file of CP2K for one frame: Quickstep with Gaussians and plane waves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ase import Atoms
+
+from ilforge.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ilforge.potentials.cp2k import Cp2k
+
+WAVEFUNCTION = "last.wfn"
+DISPERSION_REACH_A = 21.0  # CP2K's own 10.6 Å loses some 10 meV an ion pair
+_SHORT_RANGE = ("H", "Li", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "K", "Br", "I")
+BASES = {
+    "DZVP": ("DZVP-MOLOPT-SR-GTH", _SHORT_RANGE),
+    "TZV2P": ("TZV2P-MOLOPT-GTH", ("H", "C", "N", "O", "F", "Si", "P", "S", "Cl")),
+}
+"""Basis sets by their short name: that in CP2K's file BASIS_MOLOPT, and the elements it has there."""
+
+
+def input_text(potential: Cp2k, atoms: Atoms, charge: int, *, stress: bool = False, restart: bool = False) -> str:
+    """The input of energy and forces of a periodic frame.
+
+    Parameters
+    ----------
+    restart
+        Whether ``last.wfn`` holds the wavefunctions to begin with.
+
+    Raises
+    ------
+    SettingsError
+        For an element the basis set does not have.
+    """
+    basis, elements = BASES[potential.basis]
+    lacking = sorted(set(atoms.get_chemical_symbols()) - set(elements))
+    if lacking:
+        raise SettingsError(
+            f"basis = {potential.basis!r} ({basis}) has no {', '.join(lacking)}; DZVP has {', '.join(_SHORT_RANGE)}."
+        )
+    rows = [" ".join(f"{x:20.12f}" for x in row) for row in atoms.cell.array]
+    places = [
+        f"      {symbol:2s} " + " ".join(f"{x:20.12f}" for x in position)
+        for symbol, position in zip(atoms.get_chemical_symbols(), atoms.positions, strict=True)
+    ]
+    kinds = "".join(
+        f"    &KIND {symbol}\n      BASIS_SET {basis}\n      POTENTIAL GTH-PBE\n    &END KIND\n"
+        for symbol in sorted(set(atoms.get_chemical_symbols()))
+    )
+    return f"""\
+&GLOBAL
+  PROJECT frame
+  RUN_TYPE ENERGY_FORCE
+&END GLOBAL
+&FORCE_EVAL
+  METHOD Quickstep
+{"  STRESS_TENSOR ANALYTICAL" if stress else ""}
+  &DFT
+    BASIS_SET_FILE_NAME BASIS_MOLOPT
+    POTENTIAL_FILE_NAME GTH_POTENTIALS
+    WFN_RESTART_FILE_NAME {WAVEFUNCTION}
+    CHARGE {charge}
+    &MGRID
+      CUTOFF {potential.cutoff_Ry:g}
+      REL_CUTOFF 60
+    &END MGRID
+    &QS
+      EPS_DEFAULT 1.0E-12
+    &END QS
+    &SCF
+      SCF_GUESS {"RESTART" if restart else "ATOMIC"}
+      EPS_SCF {potential.scf_tolerance:.1E}
+      MAX_SCF {potential.max_iterations}
+      &OT
+        MINIMIZER DIIS
+        PRECONDITIONER FULL_ALL
+      &END OT
+      &OUTER_SCF
+        EPS_SCF {potential.scf_tolerance:.1E}
+        MAX_SCF {potential.max_restarts}
+      &END OUTER_SCF
+      &PRINT
+        &RESTART
+          FILENAME ={WAVEFUNCTION}
+          BACKUP_COPIES 0
+        &END RESTART
+      &END PRINT
+    &END SCF
+    &XC
+      &XC_FUNCTIONAL PBE
+      &END XC_FUNCTIONAL
+{_grid(potential)}{_dispersion(potential)}    &END XC
+  &END DFT
+  &SUBSYS
+    &CELL
+      A {rows[0]}
+      B {rows[1]}
+      C {rows[2]}
+    &END CELL
+    &COORD
+{chr(10).join(places)}
+    &END COORD
+{kinds}  &END SUBSYS
+  &PRINT
+    &FORCES ON
+      NDIGITS 12
+    &END FORCES
+{"    &STRESS_TENSOR ON" + chr(10) + "    &END STRESS_TENSOR" if stress else ""}
+  &END PRINT
+&END FORCE_EVAL
+"""
+
+
+def _grid(potential: Cp2k) -> str:
+    if not potential.smooth_density:
+        return ""
+    return "      &XC_GRID\n        XC_SMOOTH_RHO NN50\n        XC_DERIV NN50_SMOOTH\n      &END XC_GRID\n"
+
+
+def _dispersion(potential: Cp2k) -> str:
+    if potential.dispersion == "none":
+        return ""
+    return f"""\
+      &VDW_POTENTIAL
+        POTENTIAL_TYPE PAIR_POTENTIAL
+        &PAIR_POTENTIAL
+          TYPE DFTD3(BJ)
+          PARAMETER_FILE_NAME dftd3.dat
+          REFERENCE_FUNCTIONAL PBE
+          R_CUTOFF [angstrom] {DISPERSION_REACH_A:g}
+        &END PAIR_POTENTIAL
+      &END VDW_POTENTIAL
+"""

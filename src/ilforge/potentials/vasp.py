@@ -1,0 +1,260 @@
+"""Density functional theory with plane waves and PAW by VASP, which the user has a licence and a build of.
+
+Inputs are written without either, up to ``POTCAR``, which is put together from the user's own files. What
+VASP writes is read by :mod:`ilforge.potentials.vasp_output`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import shlex
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from ilforge import programs
+from ilforge.errors import DidNotConverge, DidNotFinish, MissingProgram, SettingsError
+from ilforge.liquid.topology import Topology
+from ilforge.potentials.vasp_output import read_vasprun
+
+FUNCTIONALS = {"PBE": {"GGA": "PE"}, "SCAN": {"METAGGA": "SCAN", "LASPH": ".TRUE.", "ALGO": "All"}}
+# SCAN's own damping: Brandenburg et al., Phys. Rev. B 94 (2016) 115144; VASP knows only PBE's and a few others
+DISPERSION = {
+    "D3(BJ)": {"PBE": {"IVDW": 12}, "SCAN": {"IVDW": 12, "VDW_A1": 0.538, "VDW_S8": 0.0, "VDW_A2": 5.42}},
+    "D3(0)": {"PBE": {"IVDW": 11}},
+    "none": {"PBE": {}, "SCAN": {}},
+}
+STANDARD_POTENTIALS = {"Li": "Li_sv", "Na": "Na_pv", "K": "K_sv"}
+MIN_STRESS_CUTOFF_EV = 700.0
+
+
+@dataclass(frozen=True)
+class Vasp:
+    """Kohn-Sham DFT of a periodic frame at the gamma point, with the settings of the study.
+
+    VASP: Kresse, Furthmüller, Phys. Rev. B 54 (1996) 11169, doi:10.1103/PhysRevB.54.11169; PAW: Kresse, Joubert,
+    Phys. Rev. B 59 (1999) 1758, doi:10.1103/PhysRevB.59.1758.
+
+    Parameters
+    ----------
+    potentials_dir
+        Folder with one folder for each PAW potential, ``H/POTCAR`` and so on (``potpaw_PBE.54``).
+    functional, dispersion
+        ``"PBE"`` or ``"SCAN"``; ``"D3(BJ)"``, ``"D3(0)"`` (PBE only) or ``"none"``.
+    cutoff_eV, energy_tolerance_eV, smearing_eV
+        ``ENCUT``, ``EDIFF``, ``SIGMA`` (Gaussian).
+    max_iterations
+        ``NELM``.
+    command
+        What runs VASP in the current folder, such as ``"mpirun -np 16 vasp_gam"``. It is no part of the method.
+    potential_names
+        Names of PAW potentials that differ from the elements' or from ``Li_sv``, ``Na_pv``, ``K_sv``.
+    stress
+        Whether labels have a stress: it needs at least 700 eV.
+    """
+
+    potentials_dir: str | None = None
+    functional: Literal["PBE", "SCAN"] = "PBE"
+    dispersion: Literal["D3(BJ)", "D3(0)", "none"] = "D3(BJ)"
+    cutoff_eV: float = 450.0
+    energy_tolerance_eV: float = 1e-6
+    smearing_eV: float = 0.05
+    max_iterations: int = 120
+    command: str = "vasp_std"
+    potential_names: Mapping[str, str] = field(default_factory=dict)
+    stress: bool = False
+
+    kind: ClassVar[str] = "vasp"
+
+    def __post_init__(self) -> None:
+        if self.functional not in FUNCTIONALS:
+            raise SettingsError(f"functional is {self.functional!r}; it may be {' or '.join(map(repr, FUNCTIONALS))}.")
+        if self.functional not in DISPERSION.get(self.dispersion, {}):
+            allowed = [name for name, functionals in DISPERSION.items() if self.functional in functionals]
+            names = " or ".join(map(repr, allowed))
+            raise SettingsError(f"dispersion is {self.dispersion!r}; with {self.functional} it may be {names}.")
+        if self.stress and self.cutoff_eV < MIN_STRESS_CUTOFF_EV:
+            raise SettingsError(
+                f"stress = true needs cutoff_eV of at least {MIN_STRESS_CUTOFF_EV:g}, found {self.cutoff_eV:g}: the "
+                "stress of plane waves converges later than their forces. Raise cutoff_eV, or label without stress."
+            )
+
+    @property
+    def has_stress(self) -> bool:
+        return self.stress
+
+    def describe(self) -> dict[str, Any]:
+        """Settings, and name and digest of every PAW potential that a calculation would take from the user's folder."""
+        settings = {k: v for k, v in asdict(self).items() if k not in ("command", "potentials_dir", "potential_names")}
+        settings = {key: float(value) if key.endswith("_eV") else value for key, value in settings.items()}
+        names = dict(self.potential_names)
+        found = _library(self.potentials_dir, tuple(sorted(names.items()))) if self.potentials_dir else names
+        return {"kind": self.kind, **settings, "paw": found}
+
+    def incar(self) -> dict[str, Any]:
+        """The keys of INCAR."""
+        return {
+            "ENCUT": f"{self.cutoff_eV:g}",
+            "PREC": "Accurate",
+            "EDIFF": f"{self.energy_tolerance_eV:g}",
+            "NELM": self.max_iterations,
+            "ISMEAR": 0,
+            "SIGMA": f"{self.smearing_eV:g}",
+            "ALGO": "Normal",
+            "LREAL": "Auto",
+            "ISYM": 0,
+            "IBRION": -1,
+            "NSW": 0,
+            "ISIF": 2,
+            "LWAVE": ".TRUE.",  # the next frame starts from it
+            "LCHARG": ".FALSE.",
+            **FUNCTIONALS[self.functional],
+            **DISPERSION[self.dispersion][self.functional],
+        }
+
+    def write_inputs(self, atoms: Atoms, directory: Path) -> np.ndarray:
+        """Write INCAR, KPOINTS, POSCAR and, with ``potentials_dir``, POTCAR.
+
+        Returns
+        -------
+        order
+            ``(n_atoms,)``: which atom of the frame each atom of POSCAR is; VASP wants elements together.
+
+        Raises
+        ------
+        SettingsError
+            When ``potentials_dir`` lacks the potential of an element.
+        """
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        order = np.argsort(atoms.get_chemical_symbols(), kind="stable")
+        (directory / "INCAR").write_text("".join(f"{key} = {value}\n" for key, value in self.incar().items()))
+        (directory / "KPOINTS").write_text("gamma point\n1\nGamma\n1 1 1\n0 0 0\n")
+        (directory / "POSCAR").write_text(_poscar(atoms[order]))
+        if self.potentials_dir:
+            elements = sorted(set(atoms.get_chemical_symbols()))
+            texts = [_potcar(self.potentials_dir, self.potential_name(element)) for element in elements]
+            (directory / "POTCAR").write_text("".join(texts))
+        return order
+
+    def potential_name(self, element: str) -> str:
+        """Name of the PAW potential of an element."""
+        return self.potential_names.get(element, STANDARD_POTENTIALS.get(element, element))
+
+    def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
+        """An ASE calculator of neutral boxes.
+
+        Raises
+        ------
+        MissingProgram
+            Where VASP is not installed.
+        SettingsError
+            Without ``potentials_dir``, or when it lacks an element of the topology.
+        """
+        program = shlex.split(self.command)[0]
+        try:
+            programs.find(program)
+        except MissingProgram:
+            raise MissingProgram(program, f"{programs.PACKAGES['vasp_std']}; `command` says what runs it") from None
+        if not self.potentials_dir:
+            raise SettingsError(
+                "potentials_dir is missing: name the folder of your PAW potentials (one folder with a POTCAR for each)."
+            )
+        for element in sorted(set(topology.symbols)) if topology is not None else ():
+            _potcar(self.potentials_dir, self.potential_name(element))
+        if topology is not None and sum(topology.charges):
+            raise SettingsError(f'kind = "vasp" calculates neutral boxes; this one has {sum(topology.charges):+d} e.')
+        return VaspCalculator(self, threads)
+
+    def seconds_per_frame(self, n_atoms: int) -> float:
+        # not measured here (no licence): taken from GPAW's plane waves at their cutoff
+        return 63.0 * (n_atoms / 70) ** 1.9 * (self.cutoff_eV / 600) ** 1.5
+
+
+class VaspCalculator(Calculator):
+    """Runs VASP in a folder of its own, every frame from the last one's wavefunctions."""
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]
+
+    def __init__(self, potential: Vasp, threads: int):
+        super().__init__()
+        self._potential, self._threads = potential, threads
+        self._folder: tempfile.TemporaryDirectory | None = None
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        self.results = {}
+        wants_stress = "stress" in (properties or [])
+        if wants_stress and not self._potential.has_stress:
+            raise SettingsError(f"No stress: set stress = true and cutoff_eV to {MIN_STRESS_CUTOFF_EV:g} or more.")
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="ilforge-vasp-")
+        directory = Path(self._folder.name)
+        for stale in ("vasprun.xml", "OUTCAR"):
+            (directory / stale).unlink(missing_ok=True)
+        order = self._potential.write_inputs(self.atoms, directory)
+        programs.run(shlex.split(self._potential.command), directory, log="vasp.log", threads=self._threads)
+        self.results = self._results(directory, order, wants_stress)
+
+    def _results(self, directory: Path, order: np.ndarray, stress: bool) -> dict[str, Any]:
+        if not (directory / "vasprun.xml").is_file():
+            raise DidNotFinish("VASP wrote no vasprun.xml", None, programs.last_lines(directory / "vasp.log"))
+        output = read_vasprun(directory / "vasprun.xml")
+        if output.ending or len(output.readings) != 1:
+            raise DidNotFinish(f"VASP: {output.ending or 'no frame in its output'}")
+        reading = output.readings[0]
+        if reading.fault or not reading.converged:
+            (directory / "WAVECAR").unlink(missing_ok=True)
+            raise DidNotConverge(f"VASP: {reading.fault or 'self-consistency was not reached'}")
+        forces = np.empty_like(reading.forces)
+        forces[order] = reading.forces
+        found = {"energy": reading.energy, "free_energy": reading.energy, "forces": forces, "converged": True}
+        return {**found, "stress": reading.stress} if stress else found
+
+
+def _poscar(atoms: Atoms) -> str:
+    symbols = atoms.get_chemical_symbols()
+    elements = sorted(set(symbols))
+    rows = [" ".join(f"{value:20.12f}" for value in row) for row in (*atoms.cell.array, *atoms.positions)]
+    counts = " ".join(str(symbols.count(element)) for element in elements)
+    head = [" ".join(elements), "1.0", *rows[:3], " ".join(elements), counts, "Cartesian"]
+    return "\n".join([*head, *rows[3:]]) + "\n"
+
+
+def _potcar(directory: str, name: str) -> str:
+    path = Path(directory).expanduser() / name / "POTCAR"
+    if not path.is_file():
+        raise SettingsError(
+            f"There is no PAW potential {path}. Name the folder of your potentials in potentials_dir, and one that is "
+            f'called otherwise in potential_names, such as {{ {name.split("_")[0]} = "{name}" }}.'
+        )
+    return path.read_text(errors="replace")
+
+
+@functools.cache
+def _library(directory: str, names: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """First line and digest of the potential that each element of ionic liquids would get, as far as it is there."""
+    chosen = {element: STANDARD_POTENTIALS.get(element, element) for element in _ELEMENTS} | dict(names)
+    found = {}
+    for element, name in sorted(chosen.items()):
+        path = Path(directory).expanduser() / name / "POTCAR"
+        if path.is_file():
+            text = path.read_bytes()
+            title = " ".join(text.split(b"\n", 1)[0].decode(errors="replace").split())
+            found[element] = f"{title} {hashlib.sha256(text).hexdigest()[:16]}"
+    return found
+
+
+_ELEMENTS = ("H", "Li", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "K", "Br", "I")

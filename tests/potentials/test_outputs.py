@@ -1,0 +1,190 @@
+"""Reading what VASP, CP2K and GPAW wrote: real outputs, converged and not, whole and cut off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.units import GPa, Hartree
+
+from ilforge.errors import SettingsError
+from ilforge.potentials.cp2k_output import read_cp2k
+from ilforge.potentials.gpaw_output import read_gpaw
+from ilforge.potentials.vasp_output import electronic_convergence, read_outcar, read_vasprun
+
+OUTPUTS = Path(__file__).parents[1] / "data/outputs"
+
+
+@pytest.fixture(scope="module")
+def vasp():
+    """Folder of real VASP outputs that come with ASE."""
+    import ase
+
+    folder = Path(ase.__file__).parent / "test/testdata/vasp"
+    if not folder.is_dir():
+        pytest.skip(f"this ASE comes without its test data: there is no {folder}")
+    return folder
+
+
+def cut(path, tmp_path, marker, after=0):
+    """A copy that ends some characters after the last place of a marker, as when the time was over."""
+    text = path.read_text()
+    copy = tmp_path / path.name
+    copy.write_text(text[: text.rindex(marker) + after])
+    return copy
+
+
+def test_vasprun_energy_is_the_free_energy_without_pv(vasp):
+    """PSTRESS = 1 kB adds p V = 0.0071 eV to the last energy of a frame, not to those of its electronic steps."""
+    output = read_vasprun(vasp / "vasprun_pstress.xml")
+    (reading,) = output.readings
+    assert output.ending is None and reading.fault is None and reading.converged is True
+    assert reading.energy == pytest.approx(-20.24695937, abs=2e-8)
+    assert reading.stress is None
+    assert reading.forces.shape == (2, 3)
+    assert output.method["version"] == "6.3.0" and output.method["potentials"] == ["PAW C 22Mar2012"]
+
+
+def test_vasprun_stress_is_in_ev_per_cubic_angstrom_tension_positive(vasp):
+    (reading,) = read_vasprun(vasp / "vasprun_dfpt.xml").readings
+    np.testing.assert_allclose(reading.stress[:3], -36.08907525 * 0.1 * GPa, rtol=1e-8)
+    assert reading.converged is True, "steps of linear response after the frame are not its own"
+
+
+def test_vasprun_that_used_up_its_electronic_steps_did_not_converge(vasp, tmp_path):
+    """With NELM as many as it took and a last change above EDIFF, VASP has given up."""
+    text = (vasp / "vasprun_pstress.xml").read_text()
+    steps = text.count("<scstep>")
+    given_up = tmp_path / "vasprun.xml"
+    given_up.write_text(text.replace('name="NELM">    60<', f'name="NELM">    {steps}<'))
+    assert read_vasprun(given_up).readings[0].converged is True, "the last change is below EDIFF all the same"
+    tight = given_up.read_text().replace('name="EDIFF">      0.00010000<', 'name="EDIFF">      0.00000001<')
+    given_up.write_text(tight)
+    assert read_vasprun(given_up).readings[0].converged is False
+
+
+@pytest.mark.parametrize("marker", ["<scstep>", '<varray name="forces"', "<eigenvalues>"])
+def test_vasprun_that_was_cut_off_has_no_frame_and_says_so(vasp, tmp_path, marker):
+    output = read_vasprun(cut(vasp / "vasprun_pstress.xml", tmp_path, marker, 30))
+    assert output.readings == ()
+    assert output.ending.startswith("truncated")
+
+
+def test_vasprun_cut_off_in_a_second_frame_keeps_the_first(vasp, tmp_path):
+    text = (vasp / "vasprun_pstress.xml").read_text()
+    start, end = text.index(" <structure>\n", text.index("</atominfo>")), text.index("</calculation>") + 15
+    path = tmp_path / "vasprun.xml"
+    path.write_text(text[:end] + text[start : start + 3000])
+    output = read_vasprun(path)
+    assert len(output.readings) == 1 and output.readings[0].converged
+    assert "frame 1" in output.ending
+
+
+def test_outcar_agrees_with_what_it_prints(vasp):
+    output = read_outcar(vasp / "OUTCAR_example_1")
+    (reading,) = output.readings
+    assert output.ending is None and reading.converged is True
+    assert reading.energy == -68.22868532
+    np.testing.assert_allclose(reading.atoms.cell.lengths(), 17.93435)
+    assert reading.atoms.get_chemical_formula() == "Ni18"
+    np.testing.assert_allclose(reading.forces[0], [0.030415, -0.114705, -0.460114])
+    assert np.mean(reading.stress[:3]) == pytest.approx(4.46 * 0.1 * GPa, rel=2e-3), "pressure is -4.46 kB"
+    assert reading.notes["drift_eV_A"] == [-0.001515, 0.005134, -0.024883]
+
+
+def test_outcar_cut_off_before_its_forces_has_no_frame(vasp, tmp_path):
+    output = read_outcar(cut(vasp / "OUTCAR_example_1", tmp_path, "TOTAL-FORCE", 400))
+    assert output.readings == () and "truncated" in output.ending
+    output = read_outcar(cut(vasp / "OUTCAR_example_1", tmp_path, "aborting loop"))
+    assert output.readings == () and "truncated" in output.ending
+
+
+def test_outcar_with_stars_for_numbers_is_not_a_number(vasp, tmp_path):
+    path = tmp_path / "OUTCAR"
+    path.write_text((vasp / "OUTCAR_example_1").read_text().replace("0.030415", "********"))
+    assert np.isnan(read_outcar(path).readings[0].forces[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "without_it"), [("y_y", True, True), ("y_n", False, True), ("n_y", True, False)]
+)
+def test_vasp_says_why_it_left_the_loop(vasp, name, verdict, without_it):
+    lines = (vasp / f"convergence_OUTCAR_{name}").read_text().splitlines()
+    assert electronic_convergence(lines) is verdict
+    assert electronic_convergence(lines[:-1]) is without_it
+    assert electronic_convergence([]) is None
+
+
+def test_cp2k_single_point():
+    output = read_cp2k(OUTPUTS / "cp2k_lithium_pair.out")
+    (reading,) = output.readings
+    assert output.ending is None and reading.fault is None and reading.converged is True
+    assert reading.energy == pytest.approx(-107.377192810688655 * Hartree, abs=1e-6)
+    np.testing.assert_allclose(
+        reading.forces[0] / 51.4220675, [0.003423884086, -0.000256396849, -0.012203878626], rtol=1e-6
+    )
+    assert reading.atoms.get_chemical_symbols() == ["Li", "B", "F", "F", "F", "F"]
+    np.testing.assert_allclose(reading.atoms.cell.lengths(), 6.5)
+    assert reading.stress is None, "the density was smoothed"
+    assert output.method["version"] == "2023.1" and output.method["bases"] == ["DZVP-MOLOPT-SR-GTH"]
+
+
+def test_cp2k_goes_on_after_a_failure_and_we_do_not():
+    (reading,) = read_cp2k(OUTPUTS / "cp2k_unconverged.out").readings
+    assert reading.energy is not None and reading.forces is not None, "CP2K prints them all the same"
+    assert reading.converged is False
+
+
+def test_cp2k_cut_off(tmp_path):
+    whole = OUTPUTS / "cp2k_lithium_pair.out"
+    output = read_cp2k(cut(whole, tmp_path, "ATOMIC FORCES in", 300))
+    assert output.readings[0].fault.startswith("truncated") and output.ending.startswith("truncated")
+    output = read_cp2k(cut(whole, tmp_path, "outer SCF loop converged"))
+    assert output.readings == () and output.ending.startswith("truncated")
+
+
+def test_cp2k_aimd_takes_frames_from_its_trajectories():
+    output = read_cp2k(OUTPUTS / "cp2k_aimd/aimd.out")
+    assert len(output.readings) == 4
+    assert all(reading.converged and reading.fault is None for reading in output.readings)
+    energies = np.array([reading.energy for reading in output.readings])
+    work = [
+        -0.5 * np.sum((a.forces + b.forces) * (b.atoms.positions - a.atoms.positions))
+        for a, b in zip(output.readings, output.readings[1:], strict=False)
+    ]
+    np.testing.assert_allclose(np.diff(energies), work, atol=2e-3)
+
+
+def test_gpaw_text_of_today():
+    output = read_gpaw(OUTPUTS / "gpaw_two_frames.txt")
+    assert output.ending is None and output.method["version"] == "26.7.0"
+    first, second = output.readings
+    assert first.converged and second.converged
+    assert (first.energy, second.energy) == (-28.526250, -28.512905)
+    np.testing.assert_allclose(second.forces[1], [-0.90464, 0.38571, -5.54283])
+    assert first.atoms.get_chemical_formula() == "BF4Li" and all(first.atoms.pbc)
+    assert not np.allclose(first.atoms.positions, second.atoms.positions)
+
+
+def test_gpaw_text_of_older_versions(vasp):
+    (reading,) = read_gpaw(vasp.parent / "gpaw_expected_text_output").readings
+    assert reading.energy == -6.707307 and reading.converged
+    np.testing.assert_allclose(reading.forces, [[0, 0, 0.44504], [0, 0, -0.44504]])
+
+
+def test_gpaw_text_that_did_not_converge_or_was_cut_off(tmp_path):
+    (reading,) = read_gpaw(OUTPUTS / "gpaw_unconverged.txt").readings
+    assert reading.converged is False and reading.fault.startswith("not converged")
+    output = read_gpaw(cut(OUTPUTS / "gpaw_two_frames.txt", tmp_path, "Forces", 60))
+    assert output.readings[0].fault is None
+    assert output.readings[1].fault.startswith("truncated") and "frame 1" in output.ending
+
+
+@pytest.mark.parametrize("reader", [read_vasprun, read_outcar, read_cp2k, read_gpaw])
+def test_files_that_are_none_are_refused_in_words(reader, tmp_path):
+    with pytest.raises(SettingsError, match="There is no"):
+        reader(tmp_path / "nothing")
+    (tmp_path / "prose").write_text("Dear diary,\n")
+    with pytest.raises(SettingsError, match="prose"):
+        reader(tmp_path / "prose")
