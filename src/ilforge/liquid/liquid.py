@@ -12,7 +12,7 @@ from pathlib import Path
 from ilforge.errors import SettingsError
 from ilforge.liquid.ions import Ion, get_ion
 from ilforge.liquid.topology import Topology
-from ilforge.study.settings import IonSettings
+from ilforge.study.liquid_settings import IonSettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
 

@@ -30,6 +30,8 @@ class Parity:
         Element of each of these atoms, and index of the frame it belongs to, length ``n``.
     recipes
         How each frame was made (``"nvt"``, ``"packed"``, ``"hot"``, ``"explored"``), length ``m``, or empty.
+    liquid
+        Which liquid the frames are of; models trained on several compositions have a parity for each.
     """
 
     potential: str
@@ -42,6 +44,7 @@ class Parity:
     elements: tuple[str, ...]
     frames: np.ndarray
     recipes: tuple[str, ...] = ()
+    liquid: str = ""
 
     def __post_init__(self) -> None:
         frames, atoms = len(self.datasets), len(self.elements)

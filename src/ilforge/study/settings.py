@@ -8,65 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from ilforge.study.base import Count, DensityRatios, Name, Positive, Settings, Temperature
+from ilforge.study.frame_counts import FrameCounts
+from ilforge.study.liquid_settings import LiquidSettings
 from ilforge.study.presets import DEEPMD_PRESETS, MACE_PRESETS
-
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-Temperature = Annotated[float, Field(gt=0, le=5000)]
-Density = Annotated[float, Field(ge=0.05, le=10.0)]
-
-
-class Settings(BaseModel):
-    """Strict, frozen, documented: the base of every part of the study file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class IonSettings(Settings):
-    """An ion of the user's own, for one that is not in the catalogue."""
-
-    smiles: str | None = None
-    """SMILES with explicit charge, such as `CC[NH3+]`; or give `structure`."""
-    structure: str | None = None
-    """Path of a structure file (xyz, mol, sdf, pdb, zmat), relative to the study file; or give `smiles`. A zmat, and
-    an xyz with `force_field`, has types of CL&P for its atoms: then CL&P takes this ion's parameters from there."""
-    force_field: str | None = None
-    """Path of the force-field file (ff) that says what the types in `structure` mean, relative to the study file.
-    Without it the file that a zmat names, beside it."""
-    charge: int | None = None
-    """Net charge in e. Needed with a structure file that does not carry it."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> IonSettings:
-        if (self.smiles is None) == (self.structure is None):
-            raise ValueError("give either smiles or structure")
-        if self.force_field is not None and not str(self.structure).lower().endswith((".zmat", ".xyz")):
-            raise ValueError("force_field needs a structure whose atoms are its types: a zmat or xyz file")
-        return self
-
-
-class LiquidSettings(Settings):
-    """What the liquid is, and the state it is studied in."""
-
-    ions: dict[str, Annotated[int, Field(ge=1)]]
-    """Number of each ion in the training box, such as `{ PYR14 = 2, BF4 = 2 }`. The sum of charges must be zero."""
-    temperature_K: Temperature = 423.0
-    """Temperature of sampling and MD, K."""
-    pressure_bar: float = 1.01325
-    """Pressure of NPT runs, bar."""
-    density_g_cm3: Density
-    """Density close to equilibrium, g/cm^3. All density ratios refer to it."""
-    define: dict[str, IonSettings] = {}
-    """Ions of your own, by name: `[liquid.define.MYION]` with `smiles` or `structure`."""
-
-    @field_validator("ions")
-    @classmethod
-    def _some_ions(cls, ions: dict[str, int]) -> dict[str, int]:
-        if not ions:
-            raise ValueError("name at least one ion")
-        return ions
 
 
 class PotentialSettings(Settings):
@@ -92,33 +39,12 @@ class PotentialSettings(Settings):
         return {"kind": self.kind, **self.model_dump(include=include, exclude_none=True)}
 
 
-class FrameCounts(Settings):
-    """How many frames of each kind, and from how many independent starts."""
-
-    eq_boxes: Count
-    """Packed boxes that EQ runs start from, spread evenly over `density_ratios`."""
-    eq_frames_per_box: Count
-    """EQ frames taken from each of these runs."""
-    packed: Count
-    """nEQ structures straight from PACKMOL, after `packed_steps` steps of minimisation."""
-    hot_boxes: Count
-    """Packed boxes that hot, large-step runs start from."""
-    hot_frames_per_box: Count
-    """nEQ-molecule frames taken from each hot run."""
-
-
 class SamplingSettings(Settings):
     """How frames are sampled. Training and validation frames share no box."""
 
     potential: PotentialSettings = PotentialSettings(kind="clp", cutoff_A=4.0)
     """The potential that moves the atoms while sampling."""
-    density_ratios: Annotated[list[Annotated[float, Field(ge=0.3, le=2.0)]], Field(min_length=1)] = [
-        0.77,
-        0.88,
-        1.0,
-        1.13,
-        1.26,
-    ]
+    density_ratios: DensityRatios = [0.77, 0.88, 1.0, 1.13, 1.26]
     """Box densities relative to `liquid.density_g_cm3`."""
     timestep_fs: Positive = 1.0
     """Time step of EQ runs, fs."""
@@ -129,15 +55,29 @@ class SamplingSettings(Settings):
     packed_steps: Count = 20
     """Minimisation steps that take the worst contacts out of a packed nEQ structure."""
     hot_temperature_K: Temperature = 1500.0
-    """Temperature that hot runs start from, K; lowered in steps when molecules fall apart."""
+    """Temperature that the search for the hottest bearable run begins at, K."""
     hot_timestep_fs: Positive = 1.5
-    """Time step of hot runs, fs."""
+    """Time step that this search begins with, fs."""
     hot_interval_ps: Positive = 0.1
     """Time between hot frames, ps."""
+    distorted_bond_strain: Annotated[float, Field(gt=0, le=0.3)] = 0.08
+    """Largest relative change of a bond length in distorted frames."""
+    distorted_angle_deg: Annotated[float, Field(gt=0, le=40)] = 12.0
+    """Largest change of a bond angle in distorted frames, degrees."""
+    distorted_torsion_deg: Annotated[float, Field(ge=0, le=180)] = 60.0
+    """Largest turn about a bond outside rings in distorted frames, degrees."""
+    aimd_timestep_fs: Positive = 1.0
+    """Time step of AIMD, fs: every step is a labelled frame."""
     training: FrameCounts = FrameCounts(eq_boxes=10, eq_frames_per_box=9, packed=30, hot_boxes=5, hot_frames_per_box=6)
     """Frames to train on."""
     validation: FrameCounts = FrameCounts(eq_boxes=5, eq_frames_per_box=4, packed=10, hot_boxes=5, hot_frames_per_box=2)
     """Frames to validate on, from boxes of their own."""
+
+    @model_validator(mode="after")
+    def _validation_is_single_points(self) -> SamplingSettings:
+        if self.validation.aimd:
+            raise ValueError("validation frames are single points: leave its eq_aimd_runs and neq_aimd_runs out")
+        return self
 
 
 class GateSettings(Settings):
@@ -294,10 +234,12 @@ class LearningSettings(Settings):
 class MdSettings(Settings):
     """One MD protocol, run with each of the named potentials from the same start."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    name: Name
     """Name of the protocol: letters, digits, `_`, `.`, `-`."""
     ensemble: Literal["NVE", "NVT", "NPT"]
     """Which ensemble."""
+    composition: str | None = None
+    """Which of `[[liquid.compositions]]` it is run for; without it the first."""
     potentials: Annotated[list[Literal["clp", "clpol", "deepmd", "mace", "reference"]], Field(min_length=1)]
     """Which potentials run it: `clp`, the trained `deepmd` and `mace`, or the `reference` method itself."""
     timestep_fs: Positive = 0.5
@@ -390,7 +332,7 @@ class AnalysisSettings(Settings):
 class StudySettings(Settings):
     """A whole study: from the ions of a liquid to trained models, their trajectories and properties."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    name: Name
     """Name of the study: letters, digits, `_`, `.`, `-`. Results go to a folder of this name."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     """All random numbers of the study descend from this one."""
@@ -416,7 +358,11 @@ class StudySettings(Settings):
         names = [protocol.name for protocol in self.md]
         if len(set(names)) != len(names):
             raise ValueError(f"md: every protocol needs a name of its own, found {names}")
+        compositions = [composition.name for composition in self.liquid.compositions]
         for protocol in self.md:
+            if protocol.composition is not None and protocol.composition not in compositions:
+                known = ", ".join(compositions) or "none: name them in [[liquid.compositions]]"
+                raise ValueError(f"md {protocol.name!r} is for composition {protocol.composition!r}; there is {known}")
             for potential in protocol.potentials:
                 if potential in ("mace", "deepmd") and potential not in self.training.models:
                     raise ValueError(
