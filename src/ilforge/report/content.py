@@ -103,6 +103,33 @@ class FrameRow:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """How widely the frames of one recipe cover one kind of internal coordinate, beside those at equilibrium.
+
+    Attributes
+    ----------
+    dataset, recipe, coordinate
+        Such as ``"training"``, ``"nEQ/hot"`` and ``"bonds"``, ``"angles"`` or ``"torsions"``.
+    spread, reached, beyond
+        Value and standard error (None where there is none) of the numbers of :mod:`ilforge.sampling.coverage`.
+    parents
+        Independent boxes that the errors are from.
+    centres, density
+        Distribution of the deviations from the EQ mean in Å or degrees (torsions as they are), ``(n,)``.
+    """
+
+    dataset: str
+    recipe: str
+    coordinate: str
+    spread: tuple[float | None, float | None]
+    reached: tuple[float | None, float | None]
+    beyond: tuple[float | None, float | None]
+    parents: int
+    centres: np.ndarray
+    density: np.ndarray
+
+
+@dataclass(frozen=True)
 class LearningRound:
     """One round of concurrent learning; ``deviations`` in eV/Å, one for each explored frame."""
 
@@ -200,6 +227,7 @@ class ReportContent:
     curves: tuple[NamedCurve, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     frames: tuple[FrameRow, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
     learning: tuple[LearningRound, ...] = ()
     training: tuple[TrainingCurve, ...] = ()
     stages: tuple[StageRow, ...] = ()

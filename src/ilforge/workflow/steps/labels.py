@@ -11,6 +11,7 @@ from ilforge import frames, potentials
 from ilforge.labelling.gate import judge, tally
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.store import LabelStore
+from ilforge.sampling.coverage import coverage
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job
@@ -63,7 +64,9 @@ def label_stage(
         frames.write(job.directory / ACCEPTED, accepted)
         frames.write(job.directory / REJECTED, rejected)
         cost_s = sum(label.cost_s for label in labels.values())
-        write_json(job.directory / CENSUS, _census(wanted.values(), reasons, cost_s))
+        census = _census(wanted.values(), reasons, cost_s)
+        census["coverage"] = coverage(_by_recipe(accepted), liquid.topology)
+        write_json(job.directory / CENSUS, census)
         job.facts.update(labelled_now=len(missing), reused=len(wanted) - len(missing))
 
     return Stage(
@@ -90,3 +93,10 @@ def _census(wanted: Iterable[Atoms], reasons: Mapping[str, str | None], cost_s: 
     for row in rows.values():
         row["rejected"] = tally(row.pop("reasons"))
     return {"rows": rows, "cost_s": round(cost_s, 2)}
+
+
+def _by_recipe(labelled: Iterable[Atoms]) -> dict[str, list[Atoms]]:
+    groups: dict[str, list[Atoms]] = {}
+    for frame in labelled:
+        groups.setdefault(f"{frame.info['kind']}/{frame.info['recipe']}", []).append(frame)
+    return groups

@@ -17,6 +17,7 @@ from ilforge.properties import Measurement
 from ilforge.report import write_report
 from ilforge.report.content import (
     Cost,
+    Coverage,
     FrameRow,
     LearningRound,
     NamedCurve,
@@ -80,6 +81,7 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         curves=tuple(_curves(plan, store)),
         verdicts=tuple(_verdicts(plan, store)),
         frames=tuple(_frame_rows(plan, store)),
+        coverage=tuple(_coverage(plan, store)),
         learning=tuple(_learning_rounds(plan, store)),
         training=tuple(_training_curves(plan, store)),
         stages=tuple(_stage_rows(plan, store)),
@@ -141,6 +143,25 @@ def _frame_rows(plan: Plan, store: ResultStore):
         for key, row in census["rows"].items():
             kind, recipe = key.split("/")
             yield FrameRow(dataset, kind, recipe, row["made"], row["accepted"], row["rejected"])
+
+
+def _coverage(plan: Plan, store: ResultStore):
+    """Of the sets for training: those for validation are made alike."""
+    for dataset, stage in _held(plan.labels, store):
+        census = json.loads((store.path(stage) / CENSUS).read_text())
+        for recipe, kinds in census.get("coverage", {}).items() if dataset.startswith("training") else ():
+            for coordinate, found in kinds.items():
+                yield Coverage(
+                    dataset,
+                    recipe,
+                    coordinate,
+                    tuple(found["spread"]),
+                    tuple(found["reached"]),
+                    tuple(found["beyond"]),
+                    found["parents"],
+                    np.array(found["histogram"]["centres"]),
+                    np.array(found["histogram"]["density"]),
+                )
 
 
 def _learning_rounds(plan: Plan, store: ResultStore):
