@@ -108,7 +108,10 @@ def _print_dataset(study: Study) -> None:
     elsewhere = Table("all these labels by", "core hours", box=None, pad_edge=False)
     elsewhere.columns[1].justify = "right"
     own = study.settings.reference
-    elsewhere.add_row(f"the reference of the study ({own.method if own.kind == 'xtb' else own.kind})", f"{core_hours(study, sets):,.1f}")
+    elsewhere.add_row(
+        f"the reference of the study ({own.method if own.kind == 'xtb' else own.kind})",
+        f"{core_hours(study, sets):,.1f}",
+    )
     for method, hours in core_hours_elsewhere(sets).items():
         elsewhere.add_row(method, f"{hours:,.1f}")
     click.echo()

@@ -149,7 +149,7 @@ class _Labelled:
 class _LabelCalculator(Calculator):
     """What the engine asks for forces."""
 
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012  # ASE's own way
+    implemented_properties = ["energy", "forces"]  # ASE's own way
 
     def __init__(self, source: _Labelled):
         super().__init__()

@@ -31,7 +31,7 @@ class Parity:
     recipes
         How each frame was made (``"nvt"``, ``"packed"``, ``"hot"``, ``"explored"``), length ``m``, or empty.
     liquid
-        Which liquid the frames are of; models trained on several compositions have a parity for each.
+        Which liquid the frames are of, where the models are held against several; else empty.
     """
 
     potential: str

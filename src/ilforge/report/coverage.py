@@ -58,7 +58,7 @@ def _figure(dataset: str, coordinate: str, members: Sequence[Coverage]) -> Figur
     return Figure(
         f"coverage/{dataset}/{coordinate}",
         f"{coordinate.capitalize()}, {dataset}",
-        f"Distribution over all {coordinate} of all molecules in the accepted frames (probability density, logarithmic).",
+        f"Distribution over all {coordinate} of all molecules in the accepted frames; the scale is logarithmic.",
         traces,
         layout(axis(label, unit), log_axis("density", f"1/{unit}", [trace["y"] for trace in traces])),
     )

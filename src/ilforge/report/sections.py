@@ -195,6 +195,7 @@ def _parity_row(parity: Parity, palette: Palette) -> FigureRow:
     draw: tuple[Callable, ...] = (force_parity, energy_parity)
     figures = [figure(parity, dataset, palette) for figure in draw for dataset in _datasets([parity])]
     title = palette.label(parity.potential) + ("" if parity.iteration is None else f", iteration {parity.iteration}")
+    title += f", {parity.liquid}" if parity.liquid else ""
     return FigureRow(tuple(figures), title, palette.colour(parity.potential), columns=4)
 
 

@@ -132,9 +132,7 @@ class _Molecule:
     def rings(self) -> list[np.ndarray]:
         """For each atom of a ring: itself, and what hangs on it without being in a ring."""
         in_arms = {frozenset((stays, first)) for stays, first, _ in self.arms}
-        ring_atoms = {
-            atom for bond in self.topology.bonds.tolist() if frozenset(bond) not in in_arms for atom in bond
-        }
+        ring_atoms = {atom for bond in self.topology.bonds.tolist() if frozenset(bond) not in in_arms for atom in bond}
         found = []
         for atom in sorted(ring_atoms):
             hanging = [side for stays, _, side in self.arms if stays == atom]

@@ -64,8 +64,8 @@ class LiquidSettings(Settings):
     define: dict[str, IonSettings] = {}
     """Ions of your own, by name: `[liquid.define.MYION]` with `smiles` or `structure`."""
     compositions: list[CompositionSettings] = []
-    """Several compositions in place of `ions` and `density_g_cm3`, as `[[liquid.compositions]]` tables. Each is sampled,
-    labelled and validated on its own; all train the same models."""
+    """Several compositions in place of `ions` and `density_g_cm3`, as `[[liquid.compositions]]` tables. Each is
+    sampled, labelled and validated on its own; all train the same models."""
 
     @model_validator(mode="before")
     @classmethod

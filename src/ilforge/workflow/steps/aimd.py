@@ -57,19 +57,17 @@ def aimd_stage(study: Study, purpose: str, sampled: Stage) -> Stage:
     }
     seed = study.seed("aimd", study.composition, purpose)
 
+    def seed_of(run: int) -> int:
+        return study.seed("aimd", study.composition, purpose, run)
+
     def work(job: Job) -> None:
         starts = aimd_starts(frames.read(job.input("frames") / FRAMES), counts)
         with LabelStore(job.store.labels) as store:
-            parts = job.parts(
-                _run,
-                {
-                    f"run-{i:04d}": (
-                        start, spec, liquid, {**state, "n_frames": length}, study.seed("aimd", study.composition, purpose, i),
-                        job.threads, store.inbox,
-                    )
-                    for i, (start, length) in enumerate(starts)
-                },
-            )  # fmt: skip
+            tasks = {
+                f"run-{i:04d}": (start, spec, liquid, {**state, "n_frames": n}, seed_of(i), job.threads, store.inbox)
+                for i, (start, n) in enumerate(starts)
+            }
+            parts = job.parts(_run, tasks)
             store.absorb_inbox()
         frames.write(job.directory / FRAMES, [frame for path in parts.values() for frame in frames.read(path / FRAMES)])
         write_json(job.directory / RUNS, [json.loads((path / RUNS).read_text()) for path in parts.values()])
@@ -98,8 +96,6 @@ def _run(
     inbox: Path,
 ) -> None:
     """One run: a task for a worker."""
-    run = run_aimd(
-        start, spec, liquid, **how, seed=seed, directory=directory / "labels", threads=threads, inbox=inbox
-    )
+    run = run_aimd(start, spec, liquid, **how, seed=seed, directory=directory / "labels", threads=threads, inbox=inbox)
     frames.write(directory / FRAMES, [label.frame for label in run.labels])
     write_json(directory / RUNS, {"parent": start.info["parent"], "frames": len(run.labels), "fault": run.fault})

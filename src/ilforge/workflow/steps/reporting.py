@@ -95,7 +95,7 @@ def _parity(key: tuple[int | None, str, str], directory: Path, liquids: Mapping[
     predictions = Predictions.load(directory / PREDICTIONS)
     iteration, potential, composition = key
     return Parity(
-        liquid=liquids[composition],
+        liquid=liquids[composition] if len(liquids) > 1 else "",
         potential=potential,
         iteration=iteration,
         datasets=tuple(predictions.kinds),
