@@ -86,7 +86,7 @@ def check(**arguments: Any) -> None:
 
 def _print_dataset(study: Study) -> None:
     """Frames of every composition and their sums, and what their labels cost."""
-    from ilforge.workflow.dataset_plan import core_hours, core_hours_elsewhere, planned_sets
+    from ilforge.workflow.dataset_plan import core_hours, planned_sets
 
     columns = ("eq_starts", "eq_aimd", "eq_single_points", "eq", "neq_starts", "neq_aimd", "neq_single_points", "neq")
     names = ("EQ starts", "AIMD", "single", "EQ", "nEQ starts", "AIMD", "single", "nEQ", "labels", "core hours")
@@ -105,17 +105,26 @@ def _print_dataset(study: Study) -> None:
             table.add_row(f"{purpose}, all", "", *numbers, f"{core_hours(study, chosen):,.1f}")
     click.echo()
     console().print(table)
-    elsewhere = Table("all these labels by", "core hours", box=None, pad_edge=False)
-    elsewhere.columns[1].justify = "right"
-    own = study.settings.reference
-    elsewhere.add_row(
-        f"the reference of the study ({own.method if own.kind == 'xtb' else own.kind})",
-        f"{core_hours(study, sets):,.1f}",
-    )
+    learning = study.settings.learning
+    if learning.iterations:
+        most = learning.iterations * learning.max_candidates * len(study.parts)
+        click.echo(f"and at most {most:,} labels in {learning.iterations} rounds of concurrent learning.")
+    _print_label_costs(study)
+
+
+def _print_label_costs(study: Study) -> None:
+    """What all planned labels cost with the study's reference, and with other methods."""
+    from ilforge.workflow.dataset_plan import core_hours, core_hours_elsewhere, planned_sets
+
+    sets, own = planned_sets(study), study.settings.reference
+    table = Table("all these labels by", box=None, pad_edge=False)
+    table.add_column("core hours", justify="right")
+    name = own.method if own.kind == "xtb" else own.kind
+    table.add_row(f"the reference of the study ({name})", f"{core_hours(study, sets):,.1f}")
     for method, hours in core_hours_elsewhere(sets).items():
-        elsewhere.add_row(method, f"{hours:,.1f}")
+        table.add_row(f"{method}, measured", f"{hours:,.1f}")
     click.echo()
-    console().print(elsewhere)
+    console().print(table)
 
 
 @ilforge.command()

@@ -62,7 +62,7 @@ class SamplingSettings(Settings):
     """Time between hot frames, ps."""
     distorted_bond_strain: Annotated[float, Field(gt=0, le=0.3)] = 0.08
     """Largest relative change of a bond length in distorted frames."""
-    distorted_angle_deg: Annotated[float, Field(gt=0, le=40)] = 12.0
+    distorted_angle_deg: Annotated[float, Field(gt=0, le=40)] = 25.0
     """Largest change of a bond angle in distorted frames, degrees."""
     distorted_torsion_deg: Annotated[float, Field(ge=0, le=180)] = 60.0
     """Largest turn about a bond outside rings in distorted frames, degrees."""

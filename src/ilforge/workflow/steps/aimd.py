@@ -70,7 +70,9 @@ def aimd_stage(study: Study, purpose: str, sampled: Stage) -> Stage:
             parts = job.parts(_run, tasks)
             store.absorb_inbox()
         frames.write(job.directory / FRAMES, [frame for path in parts.values() for frame in frames.read(path / FRAMES)])
-        write_json(job.directory / RUNS, [json.loads((path / RUNS).read_text()) for path in parts.values()])
+        told = [json.loads((path / RUNS).read_text()) for path in parts.values()]
+        write_json(job.directory / RUNS, told)
+        job.facts.update(runs=len(told), ended_early=sum(run["fault"] is not None for run in told))
 
     runs = counts.eq_aimd_runs + counts.neq_aimd_runs
     return Stage(
