@@ -20,7 +20,7 @@ import numpy as np
 
 from ilforge.liquid.liquid import Liquid
 from ilforge.properties import measure
-from ilforge.study.settings import AnalysisSettings
+from ilforge.study.analysis_settings import AnalysisSettings
 
 COUNTS = {"Li": 8, "PYR14": 74, "TFSI": 82}
 SIDE_A = 33.0

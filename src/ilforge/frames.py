@@ -5,7 +5,7 @@ A frame's ``info`` carries where it came from, and after labelling what it was l
 ==============  =====================================================================
 ``ions``        what it is made of, in atom order: ``"2 PYR14, 2 BF4"``
 ``kind``        ``"EQ"`` or ``"nEQ"``
-``recipe``      how it was made: ``"nvt"``, ``"packed"``, ``"hot"``, ``"explored"``
+``recipe``      ``"nvt"``, ``"packed"``, ``"hot"``, ``"distorted"``, ``"aimd"`` or ``"explored"``
 ``seed``        the seed of the random numbers that made it
 ``parent``      name of the packed box it descends from
 ``REF_energy``  reference energy, eV (labelled frames only)

@@ -20,6 +20,7 @@ CLANDP = Path(__file__).parents[1] / "data" / "clandp"
 def ilforge(monkeypatch, tmp_path, capfd):
     """Run the command in an empty folder; gives exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["ilforge", *map(str, arguments)])
@@ -39,6 +40,25 @@ def test_init_writes_a_study_that_check_accepts(ilforge, tmp_path):
     for words in ("label training frames", "train MACE", "stages to do", "GB of memory"):
         assert words in out
     assert not (tmp_path / "ilforge-store").exists(), "check must write nothing"
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        (
+            "pyr14bf4",
+            [["training, PYR14BF4", "1,040", "4,000", "5,000", "6,000", "11,000"], ["validation, PYR14BF4", "400"]],
+        ),
+        ("litfsi-pyr14tfsi", [["training, x0.4", "3,000", "1,800", "4,800"], ["training, all", "15,000", "24,000"]]),
+    ],
+)
+def test_check_prints_the_published_datasets(ilforge, name, rows):
+    code, out, _ = ilforge("check", str(Path(__file__).parents[2] / "examples" / "paper" / f"{name}.toml"))
+    assert code == 0
+    for first, *numbers in rows:
+        (line,) = [line for line in out.splitlines() if line.startswith(first)]
+        assert all(f" {number} " in line for number in numbers), line
+    assert "GPAW" in out and "core hours" in out
 
 
 def test_init_does_not_overwrite(ilforge, tmp_path):

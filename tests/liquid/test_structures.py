@@ -13,7 +13,7 @@ from rdkit.Chem import rdDepictor
 from ilforge.errors import SettingsError
 from ilforge.liquid.ions import get_ion
 from ilforge.liquid.structures import conformers, from_ordered_smiles, geometry_problem
-from ilforge.study.settings import IonSettings
+from ilforge.study.liquid_settings import IonSettings
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_d3_of_pbe_is_what_cp2k_has(pair):
     ahead.positions += 1e-3 * move
     behind.positions -= 1e-3 * move
     change = (d3bj(ahead, "PBE")[0] - d3bj(behind, "PBE")[0]) / 2e-3
-    assert np.sum(forces * move) == pytest.approx(-change, abs=1e-6)
+    assert np.sum(forces * move) == pytest.approx(-change, abs=1e-5)  # of the differences
     larger, smaller = (pair.copy() for _ in range(2))
     larger.set_cell(pair.cell * 1.0005, scale_atoms=True)
     smaller.set_cell(pair.cell * 0.9995, scale_atoms=True)

@@ -13,7 +13,8 @@ from ilforge.properties.clusters import Residence, first_shell
 from ilforge.properties.kernels.contacts import aggregate_sizes, close_pairs, contact_correlations, with_release
 from ilforge.properties.kernels.populations import decay_time, population, relaxation
 from ilforge.properties.solvation import Contacts, Solvation
-from ilforge.study.settings import AnalysisSettings, ClustersSettings
+from ilforge.study.analysis_settings import AnalysisSettings
+from ilforge.study.local_structure import ClustersSettings
 from support.clusters import box_of
 from support.motion import atomic_ions, estimate, measured, snapshots
 

@@ -6,7 +6,7 @@ import pytest
 from ilforge.properties import System
 from ilforge.properties.diffusion import infinite_system, yeh_hummer
 from ilforge.results import Estimate
-from ilforge.study.settings import DiffusionSettings
+from ilforge.study.analysis_settings import DiffusionSettings
 from support.motion import (
     atomic_ions,
     breathing_cells,

@@ -8,7 +8,7 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.properties import System
 from ilforge.properties.kernels.pairs import class_histogram
 from ilforge.properties.rdf import find_site
-from ilforge.study.settings import RdfSettings
+from ilforge.study.analysis_settings import RdfSettings
 from support.motion import atomic_ions, estimate, measured, snapshots
 
 SKEWED = np.array([[12.0, 0, 0], [3.0, 11.0, 0], [-2.0, 1.0, 10.0]])

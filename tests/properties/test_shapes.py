@@ -13,7 +13,7 @@ from ilforge.properties import System
 from ilforge.properties.conformations import classify_tfsi, matches, shapes_of
 from ilforge.properties.kernels.internal import dihedrals, divergence_of_blocks, jensen_shannon
 from ilforge.properties.shapes import compare
-from ilforge.study.settings import ShapesSettings
+from ilforge.study.local_structure import ShapesSettings
 from support.motion import estimate, measured, snapshots
 
 CELL = 40.0 * np.eye(3)

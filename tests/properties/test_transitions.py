@@ -6,7 +6,7 @@ import pytest
 from ilforge.properties import System
 from ilforge.properties.kernels.markov import chapman_kolmogorov, estimate, lags_to_try, level_lag
 from ilforge.properties.transitions import cores, count_exits
-from ilforge.study.settings import TransitionsSettings
+from ilforge.study.local_structure import TransitionsSettings
 from support.clusters import box_of
 from support.motion import atomic_ions, measured, snapshots
 from support.motion import estimate as the_estimate

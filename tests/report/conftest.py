@@ -8,6 +8,7 @@ from ase import Atoms
 
 from ilforge.report import (
     Cost,
+    Coverage,
     FrameRow,
     LearningRound,
     NamedCurve,
@@ -133,6 +134,19 @@ def make_curves(rng):
     return tuple(curves)
 
 
+def make_coverage():
+    """EQ frames beside hot ones, which are twice as wide."""
+    rows = []
+    for recipe, width in (("EQ/nvt", 1.0), ("nEQ/hot", 2.0)):
+        for coordinate, unit in (("bonds", 0.03), ("angles", 4.0), ("torsions", 60.0)):
+            x = np.linspace(-4, 4, 81) * unit
+            y = np.exp(-0.5 * (x / unit / width) ** 2) / (width * unit * np.sqrt(2 * np.pi))
+            spread = (None, None) if coordinate == "torsions" else (width, 0.05)
+            pair = (1 + 0.4 * (width - 1), 0.02), (0.12 * (width - 1), 0.01)
+            rows.append(Coverage("training", recipe, coordinate, spread, *pair, 10, x, np.where(y < 1e-4, 0, y)))
+    return tuple(rows)
+
+
 def make_structure(rng):
     """A box of two chains and two tetrahedra: enough to look at."""
     positions, symbols, bonds, species = [], [], [], []
@@ -230,6 +244,7 @@ def content():
             FrameRow("validation", "nEQ", "hot", 10, 10),
             FrameRow("learning 1", "nEQ", "explored", 40, 39, {"SCF did not converge": 1}),
         ),
+        coverage=make_coverage(),
         learning=tuple(rounds),
         training=tuple(training),
         stages=make_stages(),

@@ -106,3 +106,14 @@ def test_numbers_units_and_times_read_well():
     assert (number(0.0123), number(12345.0, 2), number(3.2e-8, 2)) == ("0.0123", "12345", "3.2 × 10⁻⁸")
     assert (unit_name("g/cm^3"), unit_name("A^2/ps"), unit_name("1e-10 m2/s")) == ("g/cm³", "Å²/ps", "10⁻¹⁰ m²/s")
     assert (duration(0.42), duration(61), duration(7380)) == ("0.4 s", "1 min 01 s", "2 h 03 min")
+
+
+def test_a_model_held_against_several_liquids_has_a_row_for_each(content):
+    errors = {"quantity": "force_rmse", "potential": "mace", "iteration": 1, "dataset": "EQ", "unit": "eV/Å"}
+    records = [
+        record(**errors, liquid=liquid, value=value, error=0.001) for liquid, value in (("A", 0.05), ("B", 0.09))
+    ]
+    table = tables.error_table(content, palette_of(content), records)
+    assert [(row[1].text, row[2].text) for row in table.rows] == [
+        ("EQ, A", "0.0500 ± 0.0010"), ("EQ, B", "0.0900 ± 0.0010"),
+    ]  # fmt: skip

@@ -13,7 +13,7 @@ from ilforge.errors import Unphysical
 from ilforge.liquid.connectivity import fragmentation
 from ilforge.potentials.clp import Clp
 from ilforge.sampling.equilibrated import sample_equilibrated
-from ilforge.sampling.nonequilibrated import relax_packed, sample_hot
+from ilforge.sampling.nonequilibrated import hottest_bearable, relax_packed, sample_hot
 from support import md
 
 _PRINT_DIGESTS = """
@@ -93,10 +93,49 @@ def test_the_heat_is_turned_down_until_no_molecule_comes_apart():
 
 
 def test_without_any_bearable_heat_it_says_what_to_change():
-    with pytest.raises(Unphysical, match=r"even at 315 K .*broken bond.*hot_timestep_fs"):
+    with pytest.raises(Unphysical, match=r"even at 309 K .*broken bond.*hot_timestep_fs"):
         _hot(n_frames=1, bond_factor=1.04)
     with pytest.raises(Unphysical, match=r"Even the minimised box .*broken bond.*Raise gate.bond_factor"):
         _hot(n_frames=1, bond_factor=1.0)
+
+
+@pytest.fixture(scope="module")
+def hottest():
+    """The hottest bearable run from a start that is far too cold."""
+    return hottest_bearable(
+        md.packed_box(), md.liquid(), Clp(4.0), temperature_K=1500.0, timestep_fs=1.5, interval_ps=0.02,
+        n_frames=2, seed=2, bond_factor=1.25,
+    )  # fmt: skip
+
+
+def test_the_hottest_bearable_run_is_just_below_one_that_was_not(hottest):
+    borne = [(kelvin, step) for kelvin, step, reason in hottest.tried if reason is None]
+    broken = [(kelvin, step) for kelvin, step, reason in hottest.tried if reason is not None]
+    assert borne[0] == (1500.0, 1.5) and (hottest.temperature_K, hottest.timestep_fs) == borne[-1] or broken
+    assert (hottest.temperature_K, hottest.timestep_fs) in borne
+    hotter = [kelvin for kelvin, step in broken if step == 1.5]
+    assert hottest.temperature_K > 1500.0
+    assert min(hotter, default=5000.0) <= 1.12 * hottest.temperature_K
+    longer = [step for kelvin, step in broken if kelvin == hottest.temperature_K and step > 1.5]
+    assert min(longer, default=3.0) <= 1.08 * hottest.timestep_fs
+    assert len(hottest.tried) <= 18
+
+
+def test_frames_at_the_heat_that_was_found_are_whole(hottest):
+    found = _hot(
+        temperature_K=hottest.temperature_K, timestep_fs=hottest.timestep_fs, interval_ps=0.02, n_frames=2,
+        bond_factor=1.25,
+    )  # fmt: skip
+    assert all(frame.info["temperature_K"] == hottest.temperature_K for frame in found), "the very same run"
+    assert all(fragmentation(frame, md.liquid().topology, 1.25) is None for frame in found)
+
+
+def test_the_search_goes_down_where_the_start_is_too_hot():
+    found = hottest_bearable(
+        md.packed_box(), md.liquid(), Clp(4.0), temperature_K=1500.0, timestep_fs=1.5, interval_ps=0.02,
+        n_frames=2, seed=2, bond_factor=1.12,
+    )  # fmt: skip
+    assert found.temperature_K < 1500.0 and found.tried[0][2] is not None
 
 
 def _bond_spread(found) -> float:

@@ -62,6 +62,81 @@ equilibration_ps = 0.0
 interval_ps = 0.01
 """
 
+COMPOSITIONS = """
+# Two compositions that train one model, AIMD and every recipe of nEQ frames: nothing to learn from.
+name = "compositions"
+seed = 3
+[reference]
+kind = "xtb"
+[liquid]
+temperature_K = 400.0
+[[liquid.compositions]]
+name = "pure"
+ions = { PYR14 = 1, BF4 = 1 }
+density_g_cm3 = 0.6
+[[liquid.compositions]]
+name = "salt"
+ions = { PYR14 = 1, LI = 1, BF4 = 2 }
+density_g_cm3 = 0.6
+[sampling]
+potential = { kind = "clp", cutoff_A = 4.0 }
+density_ratios = [0.9, 1.0]
+equilibration_ps = 0.2
+interval_ps = 0.1
+[sampling.training]
+eq_boxes = 3
+eq_frames_per_box = 2
+packed = 2
+hot_boxes = 1
+hot_frames_per_box = 2
+distorted = 2
+eq_aimd_runs = 2
+eq_aimd_frames = 3
+neq_aimd_runs = 1
+[sampling.validation]
+density_ratios = [0.8, 1.2]
+eq_boxes = 2
+eq_frames_per_box = 1
+packed = 1
+hot_boxes = 0
+hot_frames_per_box = 0
+distorted = 1
+[training.mace]
+hidden_irreps = "4x0e + 4x1o"
+r_max_A = 3.5
+epochs = 2
+second_stage_epoch = 2
+[training.deepmd]
+committee = 2
+embedding = [4, 8]
+fitting = [10, 10]
+r_cut_A = 4.0
+steps = 40
+[learning]
+iterations = 1
+starts = 1
+length_ps = 0.01
+interval_ps = 0.005
+deviation_low_eV_A = 0.0
+deviation_high_eV_A = 50.0
+max_candidates = 2
+[[md]]
+name = "salt"
+composition = "salt"
+ensemble = "NVT"
+potentials = ["clp", "deepmd"]
+length_ps = 0.02
+equilibration_ps = 0.0
+interval_ps = 0.002
+"""
+
+
+def compositions(folder: Path) -> Path:
+    """Write the smallest study of several compositions into a folder."""
+    path = folder / "compositions.toml"
+    path.write_text(COMPOSITIONS)
+    return path
+
 
 def smallest(folder: Path, reference: str = "xtb") -> Path:
     """Write the smallest study into a folder; its reference is ``"xtb"``, or ``"clp"`` where truth is known."""

@@ -25,7 +25,7 @@ def study(tmp_path):
 def test_one_key_switches_the_sampler(study):
     before, after = make_plan(study("clp")), make_plan(study("clpol"))
     assert before.frames["training"].key != after.frames["training"].key
-    assert (None, "clpol") in after.validations
+    assert (None, "clpol", "") in after.validations
     assert given_potentials(after.study)["clpol"] == {"kind": "clpol", "cutoff_A": 4.0}
 
 

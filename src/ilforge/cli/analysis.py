@@ -53,8 +53,8 @@ def analyse(
     from ilforge.properties import PROPERTIES, measure
     from ilforge.properties.pressure_table import read_pressure
     from ilforge.properties.reader import open_trajectory
+    from ilforge.study.analysis_settings import AnalysisSettings
     from ilforge.study.load import load_study
-    from ilforge.study.settings import AnalysisSettings
 
     unknown = sorted(set(names) - set(PROPERTIES))
     if unknown:

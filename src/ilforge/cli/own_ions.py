@@ -20,7 +20,7 @@ define_option = click.option(
 
 def parse_define(given: tuple[str, ...]) -> dict[str, Any]:
     """``("MYCAT=mycat.zmat", "OTHER=other.xyz,other.ff")`` as a study file's ``[liquid.define]``."""
-    from ilforge.study.settings import IonSettings
+    from ilforge.study.liquid_settings import IonSettings
 
     ions = {}
     for item in given:

@@ -58,7 +58,7 @@ def init(file: str, ions: tuple[str, ...], density: float) -> None:
 @ilforge.command()
 @on_a_study
 def check(**arguments: Any) -> None:
-    """Say what a study will do and cost, and what is missing, before it starts."""
+    """Say what a study will do and cost, what dataset it makes, and what is missing, before it starts."""
     from ilforge.workflow.progress import duration
     from ilforge.workflow.study_run import check_study
 
@@ -69,6 +69,7 @@ def check(**arguments: Any) -> None:
         cost = "" if done else duration(stage.seconds)
         table.add_row(stage.name, str(stage.tasks), cost, "done" if done else "to do")
     console().print(table)
+    _print_dataset(study)
     todo = sum(not done for _, done in found.rows)
     if todo:
         click.echo(
@@ -81,6 +82,49 @@ def check(**arguments: Any) -> None:
         click.echo(f"Missing: {error}", err=True)
     if found.missing:
         raise click.exceptions.Exit(MissingProgram.exit_code)
+
+
+def _print_dataset(study: Study) -> None:
+    """Frames of every composition and their sums, and what their labels cost."""
+    from ilforge.workflow.dataset_plan import core_hours, planned_sets
+
+    columns = ("eq_starts", "eq_aimd", "eq_single_points", "eq", "neq_starts", "neq_aimd", "neq_single_points", "neq")
+    names = ("EQ starts", "AIMD", "single", "EQ", "nEQ starts", "AIMD", "single", "nEQ", "labels", "core hours")
+    table = Table("frames", "atoms", box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="right")
+    sets = planned_sets(study)
+    for purpose in ("training", "validation"):
+        chosen = [planned for planned in sets if planned.purpose == purpose]
+        for planned in chosen:
+            numbers = [f"{getattr(planned, column):,}" for column in (*columns, "labels")]
+            name = f"{purpose}, {planned.name}"
+            table.add_row(name, str(planned.n_atoms), *numbers, f"{core_hours(study, [planned]):,.1f}")
+        if len(chosen) > 1:
+            numbers = [f"{sum(getattr(planned, column) for planned in chosen):,}" for column in (*columns, "labels")]
+            table.add_row(f"{purpose}, all", "", *numbers, f"{core_hours(study, chosen):,.1f}")
+    click.echo()
+    console().print(table)
+    learning = study.settings.learning
+    if learning.iterations:
+        most = learning.iterations * learning.max_candidates * len(study.parts)
+        click.echo(f"and at most {most:,} labels in {learning.iterations} rounds of concurrent learning.")
+    _print_label_costs(study)
+
+
+def _print_label_costs(study: Study) -> None:
+    """What all planned labels cost with the study's reference, and with other methods."""
+    from ilforge.workflow.dataset_plan import core_hours, core_hours_elsewhere, planned_sets
+
+    sets, own = planned_sets(study), study.settings.reference
+    table = Table("all these labels by", box=None, pad_edge=False)
+    table.add_column("core hours", justify="right")
+    name = own.method if own.kind == "xtb" else own.kind
+    table.add_row(f"the reference of the study ({name})", f"{core_hours(study, sets):,.1f}")
+    for method, hours in core_hours_elsewhere(sets).items():
+        table.add_row(f"{method}, measured", f"{hours:,.1f}")
+    click.echo()
+    console().print(table)
 
 
 @ilforge.command()

@@ -16,7 +16,7 @@ import numpy as np
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.typed_structures import read_typed
-from ilforge.study.settings import IonSettings
+from ilforge.study.liquid_settings import IonSettings
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ilforge.errors import SettingsError
 from ilforge.liquid.ions import Ion, get_ion
 from ilforge.liquid.topology import Topology
-from ilforge.study.settings import IonSettings
+from ilforge.study.liquid_settings import IonSettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
 if TYPE_CHECKING:

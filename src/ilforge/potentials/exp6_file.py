@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ilforge.study.base import Settings
 from ilforge.study.load import check_settings, read_toml
-from ilforge.study.settings import Settings
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

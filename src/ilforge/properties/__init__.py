@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ilforge.errors import SettingsError
 from ilforge.properties.property import Measurement, PressureSeries, Property, Snapshot, System, Verdict
-from ilforge.study.settings import AnalysisSettings
+from ilforge.study.analysis_settings import AnalysisSettings
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -14,7 +14,7 @@ from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.properties.solvation import Contacts, Solvation, atoms_in
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
-from ilforge.study.settings import ClustersSettings
+from ilforge.study.local_structure import ClustersSettings
 
 _MIN_FRAMES = 5
 _MIN_CATIONS = 5  # for the spread of residence times between them

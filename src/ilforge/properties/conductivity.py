@@ -22,7 +22,7 @@ from ilforge.properties.kernels.displacement import (
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import LinearFit
-from ilforge.study.settings import ConductivitySettings
+from ilforge.study.analysis_settings import ConductivitySettings
 from ilforge.units import A2_PER_PS_IN_M2_S
 
 _SIGMA, _ONSAGER = "S/m", "mol^2/(J m s)"

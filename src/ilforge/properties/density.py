@@ -9,7 +9,7 @@ import numpy as np
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import Equilibration, correlated_mean, detect_equilibration
-from ilforge.study.settings import DensitySettings
+from ilforge.study.analysis_settings import DensitySettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
 _UNIT = "g/cm^3"

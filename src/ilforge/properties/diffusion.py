@@ -15,7 +15,7 @@ from ilforge.properties.kernels.displacement import (
 )
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Estimate
-from ilforge.study.settings import DiffusionSettings
+from ilforge.study.analysis_settings import DiffusionSettings
 
 _UNIT = "m^2/s"
 _YEH_HUMMER = 2.837297  # cubic cell

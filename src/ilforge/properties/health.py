@@ -12,7 +12,7 @@ from ilforge.properties.kernels.voids import clearance_function, empty_fraction,
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import correlated_mean
-from ilforge.study.settings import HealthSettings
+from ilforge.study.analysis_settings import HealthSettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
 _SAMPLES = 25  # frames looked at for empty space and new bonds

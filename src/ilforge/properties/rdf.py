@@ -15,7 +15,7 @@ from ilforge.properties.kernels.shells import MIN_BLOCKS, first_shell
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve
 from ilforge.statistics import block_error
-from ilforge.study.settings import RdfSettings
+from ilforge.study.analysis_settings import RdfSettings
 
 _BLOCKS = 10
 _MIN_BINS = 5

@@ -14,7 +14,7 @@ from ilforge.properties.kernels.populations import Relaxation, population, relax
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
-from ilforge.study.settings import ShapesSettings
+from ilforge.study.local_structure import ShapesSettings
 from ilforge.units import KB
 
 _BLOCKS = 10

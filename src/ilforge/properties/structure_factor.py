@@ -11,7 +11,7 @@ from ilforge.properties.kernels.modes import density_modes, lengths, spread_over
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import block_error
-from ilforge.study.settings import StructureFactorSettings
+from ilforge.study.analysis_settings import StructureFactorSettings
 
 _BLOCKS = 10
 _MIN_BLOCKS = 5

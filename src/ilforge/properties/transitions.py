@@ -20,7 +20,7 @@ from ilforge.properties.kernels.markov import (
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
 from ilforge.properties.solvation import Contacts, Solvation
 from ilforge.results import Curve, Estimate, Table
-from ilforge.study.settings import TransitionsSettings
+from ilforge.study.local_structure import TransitionsSettings
 
 _NONE = -1
 _BASE = 32  # more ligands, atoms or ligands of one shape than this around one cation there are not

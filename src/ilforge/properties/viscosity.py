@@ -10,7 +10,7 @@ from scipy.constants import Boltzmann
 from ilforge.properties.green_kubo import spectrum_curve, transport_coefficient
 from ilforge.properties.property import Measurement, PressureSeries, Snapshot, System
 from ilforge.results import Estimate
-from ilforge.study.settings import ViscositySettings
+from ilforge.study.analysis_settings import ViscositySettings
 
 _UNIT = "Pa s"
 _BAR2_A3_PS_PER_J = 1e10 * 1e-30 * 1e-12

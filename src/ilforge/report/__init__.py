@@ -2,6 +2,7 @@
 
 from ilforge.report.content import (
     Cost,
+    Coverage,
     FrameRow,
     LearningRound,
     NamedCurve,
@@ -17,6 +18,7 @@ from ilforge.report.tables import key_numbers
 
 __all__ = [
     "Cost",
+    "Coverage",
     "FrameRow",
     "LearningRound",
     "NamedCurve",

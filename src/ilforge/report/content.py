@@ -30,6 +30,8 @@ class Parity:
         Element of each of these atoms, and index of the frame it belongs to, length ``n``.
     recipes
         How each frame was made (``"nvt"``, ``"packed"``, ``"hot"``, ``"explored"``), length ``m``, or empty.
+    liquid
+        Which liquid the frames are of, where the models are held against several; else empty.
     """
 
     potential: str
@@ -42,6 +44,7 @@ class Parity:
     elements: tuple[str, ...]
     frames: np.ndarray
     recipes: tuple[str, ...] = ()
+    liquid: str = ""
 
     def __post_init__(self) -> None:
         frames, atoms = len(self.datasets), len(self.elements)
@@ -97,6 +100,33 @@ class FrameRow:
     made: int
     accepted: int
     rejected: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How widely the frames of one recipe cover one kind of internal coordinate, beside those at equilibrium.
+
+    Attributes
+    ----------
+    dataset, recipe, coordinate
+        Such as ``"training"``, ``"nEQ/hot"`` and ``"bonds"``, ``"angles"`` or ``"torsions"``.
+    spread, reached, beyond
+        Value and standard error (None where there is none) of the numbers of :mod:`ilforge.sampling.coverage`.
+    parents
+        Independent boxes that the errors are from.
+    centres, density
+        Distribution of the deviations from the EQ mean in Å or degrees (torsions as they are), ``(n,)``.
+    """
+
+    dataset: str
+    recipe: str
+    coordinate: str
+    spread: tuple[float | None, float | None]
+    reached: tuple[float | None, float | None]
+    beyond: tuple[float | None, float | None]
+    parents: int
+    centres: np.ndarray
+    density: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -197,6 +227,7 @@ class ReportContent:
     curves: tuple[NamedCurve, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     frames: tuple[FrameRow, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
     learning: tuple[LearningRound, ...] = ()
     training: tuple[TrainingCurve, ...] = ()
     stages: tuple[StageRow, ...] = ()

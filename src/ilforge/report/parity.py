@@ -127,7 +127,7 @@ def error_distribution(parities: list[Parity], datasets: list[str], palette: Pal
             errors = np.sort(np.abs(residuals.errors[residuals.finite]))
             if not errors.size:
                 continue
-            label = f"{palette.label(parity.potential)}, {dataset}"
+            label = ", ".join(filter(None, (palette.label(parity.potential), dataset, parity.liquid)))
             shares = np.geomspace(0.9, 1.0 / errors.size, 80)
             quantile = errors[np.minimum(errors.size - 1, np.floor((1 - shares) * errors.size).astype(int))]
             dash = "solid" if dataset == datasets[0] else "dash"
@@ -260,7 +260,8 @@ def _outlier_sentence(residuals: Residuals, low: float, high: float) -> str:
 
 
 def _slug(parity: Parity) -> str:
-    return parity.potential + ("" if parity.iteration is None else f"/{parity.iteration}")
+    liquid = f"/{parity.liquid}" if parity.liquid else ""
+    return parity.potential + ("" if parity.iteration is None else f"/{parity.iteration}") + liquid
 
 
 def _frame_place(parity: Parity, frame: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ilforge.report import citations, inventory, tables
 from ilforge.report.blocks import Beside, Code, Details, Figure, FigureRow, Heading, Items, Paragraph, Section
 from ilforge.report.content import NamedCurve, Parity, ReportContent
+from ilforge.report.coverage import coverage_figures, coverage_table
 from ilforge.report.figures import (
     deviation_figure,
     improvement_figure,
@@ -58,9 +59,12 @@ def _structures(content: ReportContent, palette: Palette) -> Section:
     if content.frames:
         blocks.append(inventory.frames_table(content.frames))
     blocks = [Beside(tuple(blocks))] if len(blocks) > 1 else blocks
+    if content.coverage:
+        figures = FigureRow(tuple(coverage_figures(content.coverage)), columns=3)
+        blocks += [Heading("What they cover"), coverage_table(content.coverage), figures]
     lead = (
         "EQ frames come from equilibrated molecular dynamics at several densities; nEQ frames straight from packing "
-        "or from hot runs that distort the molecules. Training and validation frames share no box."
+        "or with molecules distorted by heat or noise. Training and validation frames share no box."
     )
     return Section("structures", "Structures", lead if content.frames else "", tuple(blocks))
 
@@ -230,6 +234,7 @@ def _parity_row(parity: Parity, palette: Palette) -> FigureRow:
     draw: tuple[Callable, ...] = (force_parity, energy_parity)
     figures = [figure(parity, dataset, palette) for figure in draw for dataset in _datasets([parity])]
     title = palette.label(parity.potential) + ("" if parity.iteration is None else f", iteration {parity.iteration}")
+    title += f", {parity.liquid}" if parity.liquid else ""
     return FigureRow(tuple(figures), title, palette.colour(parity.potential), columns=4)
 
 

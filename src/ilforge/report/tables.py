@@ -100,11 +100,11 @@ def error_table(content: ReportContent, palette: Palette, records: Sequence[Reco
     head = [Cell("Model"), Cell("Frames"), *(Cell(quantity_name(q), unit=units[q]) for q in quantities)]
     head.insert(3, Cell("of RMS force", note="Force RMSE over the root mean square of the reference forces."))
     rows = []
-    for potential, iteration, dataset in _models(chosen):
-        of_row = {r.quantity: r for r in chosen if _model(r) == (potential, iteration, dataset)}
+    for model in _models(chosen):
+        of_row = {r.quantity: r for r in chosen if _model(r) == model}
         cells = [cell(of_row[q], content) if q in of_row else Cell("–", "muted") for q in quantities]
         relative = _relative_force_error(content, of_row.get("force_rmse"))
-        head_cells = (_model_cell(potential, iteration, palette), Cell(dataset or "all"))
+        head_cells = _model_cells(model, chosen, palette)
         rows.append((*head_cells, cells[0], relative, *cells[1:]))
     return Table("Errors against the reference", tuple(head), tuple(rows), frozenset(range(2, len(head))))
 
@@ -117,10 +117,10 @@ def element_table(content: ReportContent, palette: Palette, records: Sequence[Re
     elements = list(dict.fromkeys(r.species for r in chosen))
     head = (Cell("Model"), Cell("Frames"), *(Cell(element) for element in elements))
     rows = []
-    for potential, iteration, dataset in _models(chosen):
-        of_row = {r.species: r for r in chosen if _model(r) == (potential, iteration, dataset)}
+    for model in _models(chosen):
+        of_row = {r.species: r for r in chosen if _model(r) == model}
         cells = [cell(of_row[e], content) if e in of_row else Cell("–", "muted") for e in elements]
-        rows.append((_model_cell(potential, iteration, palette), Cell(dataset or "all"), *cells))
+        rows.append((*_model_cells(model, chosen, palette), *cells))
     unit = shown_unit(chosen[0].unit)[0]
     return Table(f"Force RMSE by element ({unit})", head, tuple(rows), frozenset(range(2, len(head))))
 
@@ -195,18 +195,26 @@ def _potential(potential: str, palette: Palette) -> Cell:
     return Cell(palette.label(potential), swatch=palette.colour(potential))
 
 
-def _model(record: Record) -> tuple[str, int | None, str | None]:
-    return record.potential, record.iteration, record.dataset
+_Model = tuple[str, int | None, str | None, str]
+"""A potential, its iteration, the dataset and the liquid that it is held against."""
 
 
-def _models(records: Sequence[Record]) -> list[tuple[str, int | None, str | None]]:
+def _model(record: Record) -> _Model:
+    return record.potential, record.iteration, record.dataset, record.liquid
+
+
+def _models(records: Sequence[Record]) -> list[_Model]:
     """Models and datasets in the order in which they appear."""
     return list(dict.fromkeys(_model(r) for r in records))
 
 
-def _model_cell(potential: str, iteration: int | None, palette: Palette) -> Cell:
+def _model_cells(model: _Model, records: Sequence[Record], palette: Palette) -> tuple[Cell, Cell]:
+    """The model, and the frames; their liquid only where there are several."""
+    potential, iteration, dataset, liquid = model
     which = "" if iteration is None else f"iteration {iteration}"
-    return Cell(palette.label(potential), swatch=palette.colour(potential), unit=which)
+    several = len({record.liquid for record in records}) > 1
+    frames = f"{dataset or 'all'}, {liquid}" if several else dataset or "all"
+    return Cell(palette.label(potential), swatch=palette.colour(potential), unit=which), Cell(frames)
 
 
 def _relative_force_error(content: ReportContent, record: Record | None) -> Cell:
@@ -220,7 +228,8 @@ def _relative_force_error(content: ReportContent, record: Record | None) -> Cell
 def rms_force(content: ReportContent, record: Record) -> float | None:
     """Root mean square reference force (eV/Å) of the frames that a force error was measured on."""
     for parity in content.parity:
-        if (parity.potential, parity.iteration) == (record.potential, record.iteration):
+        same = (parity.potential, parity.iteration) == (record.potential, record.iteration)
+        if same and parity.liquid in ("", record.liquid):
             if record.dataset in parity.datasets:
                 forces = force_residuals(parity, record.dataset).reference
             else:

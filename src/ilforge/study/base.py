@@ -1,4 +1,4 @@
-"""What every part of the study file is made of."""
+"""What every part of the study file stands on: the strict base class, and the number types of its keys."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Temperature = Annotated[float, Field(gt=0, le=5000)]
+Density = Annotated[float, Field(ge=0.05, le=10.0)]
+DensityRatios = Annotated[list[Annotated[float, Field(ge=0.3, le=2.0)]], Field(min_length=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 
 
 class Settings(BaseModel):

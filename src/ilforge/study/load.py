@@ -7,14 +7,15 @@ import hashlib
 import tomllib
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from ilforge.errors import SettingsError
-from ilforge.study.settings import Settings, StudySettings
+from ilforge.study.base import Settings
+from ilforge.study.settings import StudySettings
 
 T = TypeVar("T", bound=Settings)
 
@@ -40,6 +41,26 @@ class Study:
     @property
     def folder(self) -> Path:
         return self.path.parent
+
+    @property
+    def composition(self) -> str:
+        """Name of the composition this is about; empty where the study file names none."""
+        named = self.settings.liquid.compositions
+        return named[0].name if named else ""
+
+    @property
+    def parts(self) -> list[Study]:
+        """This study for each of its compositions on its own: alike in all but the ions and their density."""
+        compositions, liquid = self.settings.liquid.compositions, self.settings.liquid
+        liquids = [
+            liquid.model_copy(update={"ions": c.ions, "density_g_cm3": c.density_g_cm3, "compositions": [c]})
+            for c in compositions
+        ]
+        return [replace(self, settings=self.settings.model_copy(update={"liquid": one})) for one in liquids] or [self]
+
+    def part(self, composition: str | None) -> Study:
+        """The study for the composition of that name; without a name for the first."""
+        return next(part for part in self.parts if composition in (None, part.composition))
 
     def seed(self, *purpose: object) -> int:
         """A seed of its own for each purpose, descending from the study's: below 2^31, never 0."""

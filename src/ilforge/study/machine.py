@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import Field
 
 from ilforge.errors import SettingsError
+from ilforge.study.base import Settings
 from ilforge.study.load import check_settings, read_toml
-from ilforge.study.settings import Settings
 
 USER_FILE = Path("~/.config/ilforge/machine.toml")
 

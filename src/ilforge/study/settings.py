@@ -8,148 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from ilforge.study.base import Positive, Settings
-from ilforge.study.dft import Cp2kSettings, GpawSettings, VaspSettings
-from ilforge.study.local_structure import ClustersSettings, ShapesSettings, TransitionsSettings
+from ilforge.study.analysis_settings import AnalysisSettings
+from ilforge.study.base import Count, DensityRatios, Name, Positive, Settings, Temperature
+from ilforge.study.frame_counts import FrameCounts
+from ilforge.study.liquid_settings import LiquidSettings
+from ilforge.study.potential_settings import PotentialSettings, ReferenceSettings
 from ilforge.study.presets import DEEPMD_PRESETS, MACE_PRESETS
-
-Count = Annotated[int, Field(ge=0)]
-Temperature = Annotated[float, Field(gt=0, le=5000)]
-Density = Annotated[float, Field(ge=0.05, le=10.0)]
-
-
-class IonSettings(Settings):
-    """An ion of the user's own, for one that is not in the catalogue."""
-
-    smiles: str | None = None
-    """SMILES with explicit charge, such as `CC[NH3+]`; or give `structure`."""
-    structure: str | None = None
-    """Path of a structure file (xyz, mol, sdf, pdb, zmat), relative to the study file; or give `smiles`. A zmat, and
-    an xyz with `force_field`, has types of CL&P for its atoms: then CL&P takes this ion's parameters from there."""
-    force_field: str | None = None
-    """Path of the force-field file (ff) that says what the types in `structure` mean, relative to the study file.
-    Without it the file that a zmat names, beside it."""
-    charge: int | None = None
-    """Net charge in e. Needed with a structure file that does not carry it."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> IonSettings:
-        if (self.smiles is None) == (self.structure is None):
-            raise ValueError("give either smiles or structure")
-        if self.force_field is not None and not str(self.structure).lower().endswith((".zmat", ".xyz")):
-            raise ValueError("force_field needs a structure whose atoms are its types: a zmat or xyz file")
-        return self
-
-
-class LiquidSettings(Settings):
-    """What the liquid is, and the state it is studied in."""
-
-    ions: dict[str, Annotated[int, Field(ge=1)]]
-    """Number of each ion in the training box, such as `{ PYR14 = 2, BF4 = 2 }`. The sum of charges must be zero."""
-    temperature_K: Temperature = 423.0
-    """Temperature of sampling and MD, K."""
-    pressure_bar: float = 1.01325
-    """Pressure of NPT runs, bar."""
-    density_g_cm3: Density
-    """Density close to equilibrium, g/cm^3. All density ratios refer to it."""
-    define: dict[str, IonSettings] = {}
-    """Ions of your own, by name: `[liquid.define.MYION]` with `smiles` or `structure`."""
-
-    @field_validator("ions")
-    @classmethod
-    def _some_ions(cls, ions: dict[str, int]) -> dict[str, int]:
-        if not ions:
-            raise ValueError("name at least one ion")
-        return ions
-
-
-class PotentialSettings(Settings):
-    """Any potential: a force field, a semi-empirical or DFT method, or a trained model."""
-
-    kind: Literal["clp", "clpol", "exp6", "xtb", "mace", "deepmd"]
-    """Which potential. `exp6` is a polarizable force field whose numbers you bring, in the form of APPLE&P."""
-    method: Literal["GFN1-xTB", "GFN2-xTB"] = "GFN1-xTB"
-    """Parametrisation, for `kind = "xtb"`."""
-    cutoff_A: Positive | None = None
-    """Non-bonded cutoff in Å, for `kind = "clp"`, `"clpol"` or `"exp6"`. Without it 10 Å, which small boxes refuse."""
-    ewald_tolerance: Annotated[float, Field(ge=1e-7, le=1e-2)] = 1e-5
-    """Relative error of electrostatic forces, for `kind = "clp"`. 1e-4 is enough to sample, and faster."""
-    parameters: str | None = None
-    """Parameter file, for `kind = "exp6"`: docs/polarizable-force-field.md says what is in it."""
-    path: str | None = None
-    """Model file, for `kind = "mace"` or `"deepmd"`."""
-    sha256: str | None = None
-    """Digest of the model file. Model files run code when loaded: only a file with this digest is."""
-
-    def spec(self) -> dict[str, Any]:
-        """Only the keys that say something, for :func:`ilforge.potentials.create`."""
-        keep = {
-            "clp": {"cutoff_A", "ewald_tolerance"},
-            "clpol": {"cutoff_A"},
-            "exp6": {"cutoff_A", "parameters"},
-            "xtb": {"method"},
-        }
-        include = keep.get(self.kind, {"path", "sha256"})
-        return {"kind": self.kind, **self.model_dump(include=include, exclude_none=True)}
-
-
-class ReferenceSettings(PotentialSettings):
-    """The potential that labels frames: tight binding, a density functional, or any other."""
-
-    kind: Literal["xtb", "gpaw", "cp2k", "vasp", "clp", "clpol", "exp6", "mace", "deepmd"] = "xtb"
-    """Which potential. `gpaw`, `cp2k` and `vasp` are density functional theory by programs that you install."""
-    gpaw: GpawSettings = GpawSettings()
-    """Keys of GPAW."""
-    cp2k: Cp2kSettings = Cp2kSettings()
-    """Keys of CP2K."""
-    vasp: VaspSettings = VaspSettings()
-    """Keys of VASP."""
-
-    def spec(self) -> dict[str, Any]:
-        """Only the keys that say something, for :func:`ilforge.potentials.create`."""
-        if self.is_dft:
-            return {"kind": self.kind, **getattr(self, self.kind).model_dump(exclude_none=True)}
-        return super().spec()
-
-    @property
-    def is_dft(self) -> bool:
-        """Whether it is density functional theory."""
-        return self.kind in ("gpaw", "cp2k", "vasp")
-
-    @property
-    def title(self) -> str:
-        """The method in a few words: ``"PBE-D3(BJ) with GPAW"``."""
-        if not self.is_dft:
-            return self.method if self.kind == "xtb" else self.kind.upper()
-        program = getattr(self, self.kind)
-        functional = getattr(program, "functional", "PBE")
-        dispersion = "" if program.dispersion == "none" else f"-{program.dispersion}"
-        return f"{functional}{dispersion} with {self.kind.upper()}"
-
-    @model_validator(mode="after")
-    def _only_its_own_keys(self) -> ReferenceSettings:
-        for program in ("gpaw", "cp2k", "vasp"):
-            given = getattr(self, program)
-            if program != self.kind and given != type(given)():
-                raise ValueError(f'[reference.{program}] says how {program} calculates, but kind is "{self.kind}"')
-        return self
-
-
-class FrameCounts(Settings):
-    """How many frames of each kind, and from how many independent starts."""
-
-    eq_boxes: Count
-    """Packed boxes that EQ runs start from, spread evenly over `density_ratios`."""
-    eq_frames_per_box: Count
-    """EQ frames taken from each of these runs."""
-    packed: Count
-    """nEQ structures straight from PACKMOL, after `packed_steps` steps of minimisation."""
-    hot_boxes: Count
-    """Packed boxes that hot, large-step runs start from."""
-    hot_frames_per_box: Count
-    """nEQ-molecule frames taken from each hot run."""
 
 
 class SamplingSettings(Settings):
@@ -157,13 +23,7 @@ class SamplingSettings(Settings):
 
     potential: PotentialSettings = PotentialSettings(kind="clp", cutoff_A=4.0)
     """The potential that moves the atoms while sampling."""
-    density_ratios: Annotated[list[Annotated[float, Field(ge=0.3, le=2.0)]], Field(min_length=1)] = [
-        0.77,
-        0.88,
-        1.0,
-        1.13,
-        1.26,
-    ]
+    density_ratios: DensityRatios = [0.77, 0.88, 1.0, 1.13, 1.26]
     """Box densities relative to `liquid.density_g_cm3`."""
     timestep_fs: Positive = 1.0
     """Time step of EQ runs, fs."""
@@ -174,15 +34,29 @@ class SamplingSettings(Settings):
     packed_steps: Count = 20
     """Minimisation steps that take the worst contacts out of a packed nEQ structure."""
     hot_temperature_K: Temperature = 1500.0
-    """Temperature that hot runs start from, K; lowered in steps when molecules fall apart."""
+    """Temperature that the search for the hottest bearable run begins at, K."""
     hot_timestep_fs: Positive = 1.5
-    """Time step of hot runs, fs."""
+    """Time step that this search begins with, fs."""
     hot_interval_ps: Positive = 0.1
     """Time between hot frames, ps."""
+    distorted_bond_strain: Annotated[float, Field(gt=0, le=0.3)] = 0.08
+    """Largest relative change of a bond length in distorted frames."""
+    distorted_angle_deg: Annotated[float, Field(gt=0, le=40)] = 25.0
+    """Largest change of a bond angle in distorted frames, degrees."""
+    distorted_torsion_deg: Annotated[float, Field(ge=0, le=180)] = 60.0
+    """Largest turn about a bond outside rings in distorted frames, degrees."""
+    aimd_timestep_fs: Positive = 1.0
+    """Time step of AIMD, fs: every step is a labelled frame."""
     training: FrameCounts = FrameCounts(eq_boxes=10, eq_frames_per_box=9, packed=30, hot_boxes=5, hot_frames_per_box=6)
     """Frames to train on."""
     validation: FrameCounts = FrameCounts(eq_boxes=5, eq_frames_per_box=4, packed=10, hot_boxes=5, hot_frames_per_box=2)
     """Frames to validate on, from boxes of their own."""
+
+    @model_validator(mode="after")
+    def _validation_is_single_points(self) -> SamplingSettings:
+        if self.validation.aimd:
+            raise ValueError("validation frames are single points: leave its eq_aimd_runs and neq_aimd_runs out")
+        return self
 
 
 class GateSettings(Settings):
@@ -339,10 +213,12 @@ class LearningSettings(Settings):
 class MdSettings(Settings):
     """One MD protocol, run with each of the named potentials from the same start."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    name: Name
     """Name of the protocol: letters, digits, `_`, `.`, `-`."""
     ensemble: Literal["NVE", "NVT", "NPT"]
     """Which ensemble."""
+    composition: str | None = None
+    """Which of `[[liquid.compositions]]` it is run for; without it the first."""
     potentials: Annotated[list[Literal["clp", "clpol", "exp6", "deepmd", "mace", "reference"]], Field(min_length=1)]
     """Which potentials run it: a force field, the trained `deepmd` and `mace`, or the `reference` method itself."""
     parameters: str | None = None
@@ -385,131 +261,10 @@ class MdSettings(Settings):
         return self
 
 
-class DensitySettings(Settings):
-    """Mean density of an NPT run."""
-
-    min_independent_samples: Annotated[float, Field(ge=2)] = 20.0
-    """Fewer independent samples than this, and the density is not reported as converged."""
-
-
-class DiffusionSettings(Settings):
-    """Self-diffusion of each ion from its mean squared displacement."""
-
-    min_slope: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """d ln MSD / d ln t must reach this within its error, or the ions are not diffusive."""
-    max_lag_fraction: Annotated[float, Field(gt=0, le=0.5)] = 0.2
-    """Longest lag time used, as a share of the run."""
-    min_displacement_A: Annotated[float, Field(ge=0)] = 3.0
-    """Root mean square distance in Å that ions must have moved within the longest lag: below it they rattle."""
-    viscosity_Pa_s: Positive | None = None
-    """Viscosity of the same model in Pa s: with it diffusion is also given for an infinite system (Yeh-Hummer)."""
-    viscosity_error_Pa_s: Annotated[float, Field(ge=0)] = 0.0
-    """Standard error of that viscosity, Pa s; it enters the error of the corrected diffusion."""
-
-
-class RdfSettings(Settings):
-    """Radial distribution functions between sites of different molecules."""
-
-    pairs: list[tuple[str, str]] | None = None
-    """Pairs of sites: the name of an ion for its centre of mass (`PYR14`), an element in any ion (`B`), or an
-    element or atom name in one ion (`N:PYR14`, `O1:TFSI`). Without it the centres of every pair of ions."""
-    r_max_A: Positive | None = None
-    """Largest distance, Å, at most half the shortest box height; without it just that."""
-    bin_A: Positive = 0.1
-    """Width of a bin, Å."""
-
-
-class ConductivitySettings(Settings):
-    """Ionic conductivity and Onsager coefficients from the displacement of the charge as a whole."""
-
-    min_slope: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """d ln MSD / d ln t of every kind of ion must reach this within its error, or the ions are not diffusive."""
-    max_lag_fraction: Annotated[float, Field(gt=0, le=0.5)] = 0.2
-    """Longest lag time used, as a share of the run."""
-    min_displacement_A: Annotated[float, Field(ge=0)] = 3.0
-    """Root mean square distance in Å that ions must have moved within the longest lag: below it they rattle."""
-
-
-class ViscositySettings(Settings):
-    """Shear viscosity by the Green-Kubo relation, from a table of the pressure tensor beside the trajectory."""
-
-    max_relative_error: Annotated[float, Field(gt=0, le=0.5)] = 0.5
-    """A larger share of the value as its standard error, and the viscosity is not reported as converged."""
-
-
-class StructureFactorSettings(Settings):
-    """Static structure factor S(q) on the wave vectors that fit the box."""
-
-    q_max_per_A: Annotated[float, Field(gt=0, le=50)] = 6.0
-    """Largest q, 1/Å."""
-    bin_per_A: Annotated[float, Field(gt=0)] = 0.05
-    """Width of a bin of q, 1/Å."""
-    max_vectors: Annotated[int, Field(ge=10)] = 2000
-    """At most so many wave vectors, drawn evenly over the bins; all of them where there are fewer."""
-    max_frames: Annotated[int, Field(ge=1)] = 500
-    """At most so many frames, evenly spread over the run."""
-
-
-class HealthSettings(Settings):
-    """When a trajectory counts as unphysical."""
-
-    bond_factor: Annotated[float, Field(ge=1.0, le=2.0)] = 1.4
-    """A bond is broken beyond this factor times the sum of covalent radii."""
-    max_cavity_radius_A: Positive = 4.0
-    """A void whose sphere between the van der Waals surfaces of atoms has a larger radius is a cavity, Å."""
-    max_empty_fraction: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """Share of the box farther than 2.5 Å from any van der Waals surface; more, and the ions have collapsed."""
-    max_temperature_drift_K: Positive = 50.0
-    """Larger difference of mean temperature from the set one is a fault, K."""
-    max_energy_drift_eV: Positive = 0.05
-    """Larger change of the mean potential energy per atom from the first to the last third of a run is a fault, eV."""
-
-
-PropertyName = Literal[
-    "density",
-    "diffusion",
-    "rdf",
-    "health",
-    "conductivity",
-    "viscosity",
-    "structure_factor",
-    "clusters",
-    "shapes",
-    "transitions",
-]
-
-
-class AnalysisSettings(Settings):
-    """What is measured on every trajectory."""
-
-    properties: list[PropertyName] = ["density", "diffusion", "rdf", "health"]
-    """Which properties."""
-    density: DensitySettings = DensitySettings()
-    """Density."""
-    diffusion: DiffusionSettings = DiffusionSettings()
-    """Self-diffusion."""
-    rdf: RdfSettings = RdfSettings()
-    """Radial distribution functions."""
-    conductivity: ConductivitySettings = ConductivitySettings()
-    """Ionic conductivity, Onsager coefficients, transference numbers."""
-    viscosity: ViscositySettings = ViscositySettings()
-    """Shear viscosity."""
-    structure_factor: StructureFactorSettings = StructureFactorSettings()
-    """Static structure factor."""
-    health: HealthSettings = HealthSettings()
-    """Cavity, fragmentation, collapse and drift."""
-    clusters: ClustersSettings = ClustersSettings()
-    """Solvation clusters."""
-    shapes: ShapesSettings = ShapesSettings()
-    """Shapes of ions."""
-    transitions: TransitionsSettings = TransitionsSettings()
-    """Markov state model of solvation clusters."""
-
-
 class StudySettings(Settings):
     """A whole study: from the ions of a liquid to trained models, their trajectories and properties."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    name: Name
     """Name of the study: letters, digits, `_`, `.`, `-`. Results go to a folder of this name."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     """All random numbers of the study descend from this one."""
@@ -535,7 +290,11 @@ class StudySettings(Settings):
         names = [protocol.name for protocol in self.md]
         if len(set(names)) != len(names):
             raise ValueError(f"md: every protocol needs a name of its own, found {names}")
+        compositions = [composition.name for composition in self.liquid.compositions]
         for protocol in self.md:
+            if protocol.composition is not None and protocol.composition not in compositions:
+                known = ", ".join(compositions) or "none: name them in [[liquid.compositions]]"
+                raise ValueError(f"md {protocol.name!r} is for composition {protocol.composition!r}; there is {known}")
             for potential in protocol.potentials:
                 if potential in ("mace", "deepmd") and potential not in self.training.models:
                     raise ValueError(

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ilforge.errors import SettingsError
+from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
-from ilforge.study.settings import PotentialSettings
+from ilforge.study.potential_settings import PotentialSettings
 from ilforge.workflow.stage import Stage, in_order
-from ilforge.workflow.steps import labels, learning, md, models, structures
+from ilforge.workflow.steps import aimd, labels, learning, md, models, structures
 
 FORCE_FIELDS = {"clp": "CL&P", "clpol": "CL&Pol", "exp6": "exp-6, polarizable"}
 """Potentials that are given by their parameters, and their names."""
@@ -19,16 +20,21 @@ FORCE_FIELDS = {"clp": "CL&P", "clpol": "CL&Pol", "exp6": "exp-6, polarizable"}
 class Plan:
     """The stages of a study, by what they are for.
 
+    A *set* of frames is named ``"training"``, ``"validation"``, ``"learning 1"``, ..., with ``", NAME"`` behind where
+    the study names compositions, and ``" AIMD"`` before that for frames of AIMD.
+
     Attributes
     ----------
     frames, labels
-        By set: ``"training"``, ``"validation"``, and ``"learning 1"``, ``"learning 2"``, ...
-    datasets, explorations
+        By set.
+    explorations
+        By ``(iteration, composition)``.
+    datasets
         By iteration.
     trained
         By ``(iteration, "mace" or "deepmd")``: one stage, or the committee's.
     validations
-        By ``(iteration or None, potential)``.
+        By ``(iteration or None, potential, composition)``.
     trajectories
         By ``(protocol, potential)``.
     analyses
@@ -39,9 +45,9 @@ class Plan:
     frames: dict[str, Stage] = field(default_factory=dict)
     labels: dict[str, Stage] = field(default_factory=dict)
     datasets: list[Stage] = field(default_factory=list)
-    explorations: list[Stage] = field(default_factory=list)
+    explorations: dict[tuple[int, str], Stage] = field(default_factory=dict)
     trained: dict[tuple[int, str], list[Stage]] = field(default_factory=dict)
-    validations: dict[tuple[int | None, str], Stage] = field(default_factory=dict)
+    validations: dict[tuple[int | None, str, str], Stage] = field(default_factory=dict)
     trajectories: dict[tuple[str, str], Stage] = field(default_factory=dict)
     analyses: dict[tuple[str, str, str], Stage] = field(default_factory=dict)
 
@@ -53,7 +59,7 @@ class Plan:
                 *self.frames.values(),
                 *self.labels.values(),
                 *self.datasets,
-                *self.explorations,
+                *self.explorations.values(),
                 *(stage for members in self.trained.values() for stage in members),
                 *self.validations.values(),
                 *self.trajectories.values(),
@@ -75,85 +81,120 @@ def make_plan(study: Study) -> Plan:
         For an unknown ion, a charged box, or a force field that does not know the ions.
     """
     plan = Plan(study)
-    _refuse_unfit_potentials(study)
-    _plan_labels(plan)
+    for part in study.parts:
+        _refuse_unfit_potentials(part)
+        _plan_labels(plan, part)
     for iteration in range(study.settings.learning.iterations + 1):
         _plan_iteration(plan, iteration)
+    for part in study.parts:
+        _plan_force_field_validations(plan, part)
     _plan_md(plan)
     return plan
 
 
-def _plan_labels(plan: Plan) -> None:
-    study = plan.study
+def _plan_labels(plan: Plan, part: Study) -> None:
+    """Frames of one composition, and their labels."""
     for purpose in ("training", "validation"):
-        plan.frames[purpose] = structures.frames_stage(study, purpose)
-        expected = structures.frame_count(getattr(study.settings.sampling, purpose))
-        plan.labels[purpose] = labels.label_stage(study, f"label {purpose} frames", plan.frames[purpose], expected)
+        counts: FrameCounts = getattr(part.settings.sampling, purpose)
+        name = structures.of_composition(part, purpose)
+        sampled = plan.frames[name] = structures.frames_stage(part, purpose)
+        plan.labels[name] = labels.label_stage(
+            part, f"label {purpose} frames", sampled, counts.single_points, counts=counts
+        )
+        if counts.aimd:
+            runs = aimd.aimd_stage(part, purpose, sampled)
+            name = structures.of_composition(part, f"{purpose} AIMD")
+            plan.frames[name] = runs
+            plan.labels[name] = labels.label_stage(
+                part, f"judge {purpose} frames of AIMD", runs, counts.aimd, computed=True
+            )
 
 
 def _plan_iteration(plan: Plan, iteration: int) -> None:
     """Dataset, trainings and validations; from the second iteration on, explored and labelled frames first."""
     study, settings = plan.study, plan.study.settings
-    source = plan.labels["training"]
-    if iteration > 0:
-        committee = plan.trained[iteration - 1, "deepmd"]
-        exploration = learning.exploration_stage(study, iteration, committee, plan.frames["training"])
-        plan.explorations.append(exploration)
-        source = labels.label_stage(
-            study, f"label explored frames, iteration {iteration}", exploration, settings.learning.max_candidates
-        )
-        plan.labels[f"learning {iteration}"] = source
+    if iteration == 0:
+        sources = [stage for name, stage in plan.labels.items() if name.startswith("training")]
+    else:
+        sources = [_plan_exploration(plan, part, iteration) for part in study.parts]
     before = plan.datasets[-1] if plan.datasets else None
-    dataset = models.dataset_stage(study, iteration, source, before)
+    dataset = models.dataset_stage(study, iteration, sources, before)
     plan.datasets.append(dataset)
-    expected = structures.frame_count(settings.sampling.training) + iteration * settings.learning.max_candidates
+    expected = settings.sampling.training.labels + iteration * settings.learning.max_candidates
     if "mace" in settings.training.models:
         earlier = plan.trained.get((iteration - 1, "mace"), [None])[0]
         plan.trained[iteration, "mace"] = [models.mace_stage(study, iteration, dataset, expected, earlier)]
     if "deepmd" in settings.training.models:
         earlier = plan.trained.get((iteration - 1, "deepmd"))
         plan.trained[iteration, "deepmd"] = models.deepmd_stages(study, iteration, dataset, earlier)
-    expected_validation = structures.frame_count(settings.sampling.validation)
     for kind in settings.training.models:
-        plan.validations[iteration, kind] = models.validation_stage(
-            study,
-            f"{kind}, iteration {iteration}",
-            plan.labels["validation"],
-            expected_validation,
-            plan.trained[iteration, kind][0],
-        )
+        for part in study.parts:
+            _plan_validation(plan, part, kind, iteration, model=plan.trained[iteration, kind][0])
+
+
+def _plan_exploration(plan: Plan, part: Study, iteration: int) -> Stage:
+    """Labels of what the committee disagrees on in one composition."""
+    starts = plan.frames[structures.of_composition(part, "training")]
+    exploration = learning.exploration_stage(part, iteration, plan.trained[iteration - 1, "deepmd"], starts)
+    plan.explorations[iteration, part.composition] = exploration
+    found = labels.label_stage(
+        part, f"label explored frames, iteration {iteration}", exploration, part.settings.learning.max_candidates
+    )
+    plan.labels[structures.of_composition(part, f"learning {iteration}")] = found
+    return found
+
+
+def _plan_validation(
+    plan: Plan,
+    part: Study,
+    kind: str,
+    iteration: int | None = None,
+    model: Stage | None = None,
+    spec: dict[str, Any] | None = None,
+) -> None:
+    """A model, or a potential that is given, held against the validation frames of one composition."""
+    plan.validations[iteration, kind, part.composition] = models.validation_stage(
+        part,
+        FORCE_FIELDS.get(kind, kind) if iteration is None else f"{kind}, iteration {iteration}",
+        plan.labels[structures.of_composition(part, "validation")],
+        part.settings.sampling.validation.labels,
+        model,
+        spec,
+    )
+
+
+def _plan_force_field_validations(plan: Plan, part: Study) -> None:
+    given = given_potentials(part)
+    for kind in FORCE_FIELDS:
+        if kind in given:
+            _plan_validation(plan, part, kind, spec=given[kind])
 
 
 def _plan_md(plan: Plan) -> None:
-    study, settings = plan.study, plan.study.settings
-    given = given_potentials(study)
-    expected = structures.frame_count(settings.sampling.validation)
-    for kind, name in FORCE_FIELDS.items():
-        if kind in given:
-            plan.validations[None, kind] = models.validation_stage(
-                study, name, plan.labels["validation"], expected, None, given[kind]
-            )
-    if not settings.md:
-        return
-    start = structures.start_stage(study)
+    settings = plan.study.settings
     for protocol in settings.md:
+        part = plan.study.part(protocol.composition)
+        start, given = structures.start_stage(part), given_potentials(part)
         for name in protocol.potentials:
             model = None if name in given else plan.trained[plan.last_iteration, name][0]
             spec = given[name] if model is None else None
-            trajectory = md.md_stage(study, protocol, name, start, model, spec)
+            trajectory = md.md_stage(part, protocol, name, start, model, spec)
             plan.trajectories[protocol.name, name] = trajectory
             for property_name in settings.analysis.properties:
-                plan.analyses[protocol.name, name, property_name] = md.analysis_stage(study, trajectory, property_name)
+                plan.analyses[protocol.name, name, property_name] = md.analysis_stage(part, trajectory, property_name)
 
 
-def _refuse_unfit_potentials(study: Study) -> None:
-    ratios = study.settings.sampling.density_ratios
-    structures.refuse_unfit(study, structures.sampling_potential(study), max(*ratios, 1.0))
-    structures.refuse_unfit(study, structures.spec_of(study, study.settings.reference), max(*ratios, 1.0))
-    given = given_potentials(study)
+def _refuse_unfit_potentials(part: Study) -> None:
+    sampling = part.settings.sampling
+    ratios = [1.0, *sampling.density_ratios]
+    for counts in (sampling.training, sampling.validation):
+        ratios += counts.density_ratios or []
+    structures.refuse_unfit(part, structures.sampling_potential(part), max(ratios))
+    structures.refuse_unfit(part, structures.spec_of(part, part.settings.reference), max(ratios))
+    given = given_potentials(part)
     for kind in FORCE_FIELDS:
-        if any(kind in protocol.potentials for protocol in study.settings.md):
-            structures.refuse_unfit(study, given[kind])
+        if any(kind in protocol.potentials for protocol in part.settings.md):
+            structures.refuse_unfit(part, given[kind])
 
 
 def given_potentials(study: Study) -> dict[str, dict[str, Any]]:

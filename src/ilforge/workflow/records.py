@@ -18,16 +18,16 @@ from ilforge.workflow.store import ResultStore
 
 def collect_records(plan: Plan, store: ResultStore) -> list[Record]:
     """Records of all finished validations and analyses; what is not there yet is left out."""
-    liquid = liquid_of(plan.study).name
-    return [*_validation_records(plan, store, liquid), *_property_records(plan, store, liquid)]
+    liquids = {part.composition: liquid_of(part).name for part in plan.study.parts}
+    return [*_validation_records(plan, store, liquids), *_property_records(plan, store, liquids)]
 
 
-def _validation_records(plan: Plan, store: ResultStore, liquid: str) -> Iterator[Record]:
-    for (iteration, potential), stage in plan.validations.items():
+def _validation_records(plan: Plan, store: ResultStore, liquids: dict[str, str]) -> Iterator[Record]:
+    for (iteration, potential, composition), stage in plan.validations.items():
         for row in _stored(store, stage, ERRORS) or []:
             yield _record(
                 row,
-                liquid=liquid,
+                liquid=liquids[composition],
                 temperature_K=plan.study.settings.liquid.temperature_K,
                 potential=potential,
                 iteration=iteration,
@@ -35,7 +35,7 @@ def _validation_records(plan: Plan, store: ResultStore, liquid: str) -> Iterator
             )
 
 
-def _property_records(plan: Plan, store: ResultStore, liquid: str) -> Iterator[Record]:
+def _property_records(plan: Plan, store: ResultStore, liquids: dict[str, str]) -> Iterator[Record]:
     protocols = {protocol.name: protocol for protocol in plan.study.settings.md}
     for (protocol, potential, _), stage in plan.analyses.items():
         temperature = protocols[protocol].temperature_K or plan.study.settings.liquid.temperature_K
@@ -43,7 +43,7 @@ def _property_records(plan: Plan, store: ResultStore, liquid: str) -> Iterator[R
         for row in measurement["estimates"]:
             yield _record(
                 row,
-                liquid=liquid,
+                liquid=liquids[plan.study.part(protocols[protocol].composition).composition],
                 temperature_K=temperature,
                 potential=potential,
                 dataset=None,

@@ -11,25 +11,42 @@ from ilforge import frames, potentials
 from ilforge.labelling.gate import judge, tally
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.store import LabelStore
+from ilforge.sampling.coverage import coverage
+from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.structures import FRAMES, liquid_of, spec_of
+from ilforge.workflow.steps.aimd import aimd_plan, single_points
+from ilforge.workflow.steps.structures import FRAMES, liquid_of, of_composition, spec_of
 from ilforge.workflow.store import write_json
 
 ACCEPTED, REJECTED, CENSUS = "accepted.xyz", "rejected.xyz", "census.json"
 
 
-def label_stage(study: Study, name: str, source: Stage, expected: int) -> Stage:
-    """``accepted.xyz`` with labels, ``rejected.xyz`` with reasons, ``census.json`` with counts and cost."""
+def label_stage(
+    study: Study, name: str, source: Stage, expected: int, counts: FrameCounts | None = None, computed: bool = False
+) -> Stage:
+    """``accepted.xyz`` with labels, ``rejected.xyz`` with reasons, ``census.json`` with counts and cost.
+
+    Parameters
+    ----------
+    expected
+        Number of frames, for planning.
+    counts
+        Where AIMD begins from some of the frames, which: those are not labelled here.
+    computed
+        Whether the labels are there already, from AIMD: for planning.
+    """
     spec = spec_of(study, study.settings.reference)
     gate = study.settings.gate
     liquid = liquid_of(study)
     method = potentials.create(spec)
     method_digest = potentials.digest(method)
+    without = {"without_starts_of": aimd_plan(counts)} if counts is not None and counts.aimd else {}
 
     def work(job: Job) -> None:
-        wanted = {frames.digest(frame): frame for frame in frames.read(job.input("frames") / FRAMES)}
+        found = frames.read(job.input("frames") / FRAMES)
+        wanted = {frames.digest(frame): frame for frame in (single_points(found, counts) if without else found)}
         with LabelStore(job.store.labels) as store:
             store.absorb_inbox()
             missing = store.missing(wanted, method_digest)
@@ -47,18 +64,20 @@ def label_stage(study: Study, name: str, source: Stage, expected: int) -> Stage:
         frames.write(job.directory / ACCEPTED, accepted)
         frames.write(job.directory / REJECTED, rejected)
         cost_s = sum(label.cost_s for label in labels.values())
-        write_json(job.directory / CENSUS, _census(wanted.values(), reasons, cost_s))
+        census = _census(wanted.values(), reasons, cost_s)
+        census["coverage"] = coverage(_by_recipe(accepted), liquid.topology)
+        write_json(job.directory / CENSUS, census)
         job.facts.update(labelled_now=len(missing), reused=len(wanted) - len(missing))
 
     return Stage(
-        name=name,
+        name=of_composition(study, name),
         kind="labels",
         version=1,
-        settings={"reference": method.describe(), "gate": gate.model_dump()},
+        settings={"reference": method.describe(), "gate": gate.model_dump(), **without},
         inputs={"frames": source},
         work=work,
-        tasks=expected,
-        task_seconds=method.seconds_per_frame(liquid.topology.n_atoms),
+        tasks=1 if computed else expected,
+        task_seconds=1.0 + 0.002 * expected if computed else method.seconds_per_frame(liquid.topology.n_atoms),
     )
 
 
@@ -74,3 +93,10 @@ def _census(wanted: Iterable[Atoms], reasons: Mapping[str, str | None], cost_s: 
     for row in rows.values():
         row["rejected"] = tally(row.pop("reasons"))
     return {"rows": rows, "cost_s": round(cost_s, 2)}
+
+
+def _by_recipe(labelled: Iterable[Atoms]) -> dict[str, list[Atoms]]:
+    groups: dict[str, list[Atoms]] = {}
+    for frame in labelled:
+        groups.setdefault(f"{frame.info['kind']}/{frame.info['recipe']}", []).append(frame)
+    return groups

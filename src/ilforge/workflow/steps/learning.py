@@ -16,7 +16,7 @@ from ilforge.study.settings import LearningSettings
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.models import inference_seconds, model_spec
-from ilforge.workflow.steps.structures import FRAMES, liquid_of
+from ilforge.workflow.steps.structures import FRAMES, liquid_of, of_composition
 from ilforge.workflow.store import write_json
 
 SELECTION = "selection.json"
@@ -67,7 +67,7 @@ def exploration_stage(study: Study, iteration: int, committee: Sequence[Stage], 
 
     steps = learning.length_ps * 1000 / learning.timestep_fs
     return Stage(
-        name=f"explore, iteration {iteration}",
+        name=of_composition(study, f"explore, iteration {iteration}"),
         kind="explore",
         version=1,
         settings={

@@ -10,8 +10,9 @@ from ilforge.dynamics import run_md
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.dynamics.trajectory import Trajectory
 from ilforge.properties import measure
+from ilforge.study.analysis_settings import AnalysisSettings
 from ilforge.study.load import Study
-from ilforge.study.settings import AnalysisSettings, MdSettings
+from ilforge.study.settings import MdSettings
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.models import inference_seconds, model_spec

@@ -17,20 +17,21 @@ from ilforge.training.validation import errors, predict
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.labels import ACCEPTED
-from ilforge.workflow.steps.structures import liquid_of
+from ilforge.workflow.steps.structures import liquid_of, of_composition
 from ilforge.workflow.store import read_manifest, write_json
 
 MACE_FILE, DEEPMD_FILE = "model.model", "model.pb"
 PREDICTIONS, ERRORS = "predictions.npz", "errors.json"
 
 
-def dataset_stage(study: Study, iteration: int, labels: Stage, before: Stage | None) -> Stage:
+def dataset_stage(study: Study, iteration: int, labels: Sequence[Stage], before: Stage | None) -> Stage:
     """The frozen split that all models of an iteration train on; frames seen before keep their side."""
+    sources = {f"labels{i or ''}": stage for i, stage in enumerate(labels)}
     seed = study.seed("split", iteration)
     fraction = study.settings.training.early_stopping_fraction
 
     def work(job: Job) -> None:
-        new = frames.read(job.input("labels") / ACCEPTED)
+        new = [frame for name in sources for frame in frames.read(job.input(name) / ACCEPTED)]
         if before is None:
             dataset = split(new, fraction, seed)
         else:
@@ -42,14 +43,14 @@ def dataset_stage(study: Study, iteration: int, labels: Stage, before: Stage | N
         kind="dataset",
         version=1,
         settings={"fraction": fraction, "seed": seed},
-        inputs={"labels": labels, **({"before": before} if before else {})},
+        inputs={**sources, **({"before": before} if before else {})},
         work=work,
         task_seconds=0.5,
     )
 
 
 def mace_stage(study: Study, iteration: int, dataset: Stage, frames_expected: int, before: Stage | None) -> Stage:
-    """A trained MACE: ``model.model``."""
+    """A trained MACE: ``model.model``; ``frames_expected`` of each composition."""
     settings = study.settings.training.mace
     seed = study.seed("mace", iteration)
 
@@ -57,7 +58,7 @@ def mace_stage(study: Study, iteration: int, dataset: Stage, frames_expected: in
         start = job.input("before") / MACE_FILE if before else None
         job.run(_train_mace, job.input("dataset"), settings, seed, job.directory, job.threads, start)
 
-    atoms = frames_expected * liquid_of(study).topology.n_atoms
+    atoms = frames_expected * sum(liquid_of(part).topology.n_atoms for part in study.parts)
     return Stage(
         name=f"train MACE, iteration {iteration}",
         kind="mace",
@@ -83,7 +84,8 @@ def deepmd_stages(study: Study, iteration: int, dataset: Stage, before: Sequence
 def _deepmd_stage(study: Study, iteration: int, member: int, dataset: Stage, before: Stage | None) -> Stage:
     settings = study.settings.training.deepmd
     seed = study.seed("deepmd", iteration, member)
-    expected = deepmd_training.seconds(settings, liquid_of(study).topology.n_atoms)
+    largest = max(liquid_of(part).topology.n_atoms for part in study.parts)
+    expected = deepmd_training.seconds(settings, largest)
 
     def work(job: Job) -> None:
         start = job.input("before") if before else None
@@ -131,7 +133,7 @@ def validation_stage(
         job.run(_validate, chosen, job.input("labels") / ACCEPTED, liquid, seed, job.directory, job.threads)
 
     return Stage(
-        name=f"validate {name}",
+        name=of_composition(study, f"validate {name}"),
         kind="validation",
         version=1,
         settings={"spec": spec, "seed": seed},

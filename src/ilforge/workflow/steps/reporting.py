@@ -17,6 +17,7 @@ from ilforge.properties import Measurement
 from ilforge.report import write_report
 from ilforge.report.content import (
     Cost,
+    Coverage,
     FrameRow,
     LearningRound,
     NamedCurve,
@@ -61,12 +62,13 @@ def report_stage(plan: Plan) -> Stage:
 
 def report_content(plan: Plan, store: ResultStore) -> ReportContent:
     """Everything that is finished, as the report wants it."""
-    study, liquid = plan.study, liquid_of(plan.study)
+    study = plan.study
+    liquids = {part.composition: liquid_of(part).name for part in study.parts}
     reference = study.settings.reference
     return ReportContent(
         study=study.settings.name,
-        liquid=liquid.name,
-        liquid_label=liquid.label,
+        liquid=", ".join(liquids.values()),
+        liquid_label="; ".join(liquid_of(part).label for part in study.parts),
         temperature_K=study.settings.liquid.temperature_K,
         reference=reference.title,
         banner=f"Reference: {reference.title}{'' if reference.is_dft else ', not DFT'}",
@@ -74,10 +76,11 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         date=time.strftime("%Y-%m-%d"),
         seed=study.settings.seed,
         records=tuple(collect_records(plan, store)),
-        parity=tuple(_parity(key, store.path(stage)) for key, stage in plan.validations.items() if store.holds(stage)),
+        parity=tuple(_parity(key, store.path(stage), liquids) for key, stage in _held(plan.validations, store)),
         curves=tuple(_curves(plan, store)),
         verdicts=tuple(_verdicts(plan, store)),
         frames=tuple(_frame_rows(plan, store)),
+        coverage=tuple(_coverage(plan, store)),
         learning=tuple(_learning_rounds(plan, store)),
         training=tuple(_training_curves(plan, store)),
         stages=tuple(_stage_rows(plan, store)),
@@ -87,10 +90,11 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
     )
 
 
-def _parity(key: tuple[int | None, str], directory: Path) -> Parity:
+def _parity(key: tuple[int | None, str, str], directory: Path, liquids: Mapping[str, str]) -> Parity:
     predictions = Predictions.load(directory / PREDICTIONS)
-    iteration, potential = key
+    iteration, potential, composition = key
     return Parity(
+        liquid=liquids[composition] if len(liquids) > 1 else "",
         potential=potential,
         iteration=iteration,
         datasets=tuple(predictions.kinds),
@@ -140,19 +144,40 @@ def _frame_rows(plan: Plan, store: ResultStore):
             yield FrameRow(dataset, kind, recipe, row["made"], row["accepted"], row["rejected"])
 
 
+def _coverage(plan: Plan, store: ResultStore):
+    """Of the sets for training: those for validation are made alike."""
+    for dataset, stage in _held(plan.labels, store):
+        census = json.loads((store.path(stage) / CENSUS).read_text())
+        for recipe, kinds in census.get("coverage", {}).items() if dataset.startswith("training") else ():
+            for coordinate, found in kinds.items():
+                yield Coverage(
+                    dataset,
+                    recipe,
+                    coordinate,
+                    tuple(found["spread"]),
+                    tuple(found["reached"]),
+                    tuple(found["beyond"]),
+                    found["parents"],
+                    np.array(found["histogram"]["centres"]),
+                    np.array(found["histogram"]["density"]),
+                )
+
+
 def _learning_rounds(plan: Plan, store: ResultStore):
     settings = plan.study.settings.learning
-    for i, stage in _held(dict(enumerate(plan.explorations)), store):
-        selection = json.loads((store.path(stage) / SELECTION).read_text())
+    rounds: dict[int, list[dict[str, Any]]] = {}
+    for (iteration, _), stage in _held(plan.explorations, store):
+        rounds.setdefault(iteration, []).append(json.loads((store.path(stage) / SELECTION).read_text()))
+    for iteration, selections in rounds.items():
         yield LearningRound(
-            iteration=i + 1,
-            deviations=np.array(selection["deviations"], dtype=float),
-            accurate=selection["accurate"],
-            candidate=selection["candidate"],
-            failed=selection["failed"],
+            iteration=iteration,
+            deviations=np.concatenate([np.array(found["deviations"], dtype=float) for found in selections]),
+            accurate=sum(found["accurate"] for found in selections),
+            candidate=sum(found["candidate"] for found in selections),
+            failed=sum(found["failed"] for found in selections),
             low_eV_A=settings.deviation_low_eV_A,
             high_eV_A=settings.deviation_high_eV_A,
-            labelled=selection["chosen"],
+            labelled=sum(found["chosen"] for found in selections),
         )
 
 
@@ -201,9 +226,10 @@ def _costs(plan: Plan, store: ResultStore):
 
 
 def _structure(plan: Plan, store: ResultStore) -> Structure | None:
-    if not store.holds(plan.frames["training"]):
+    sampled = next(iter(plan.frames.values()))
+    if not store.holds(sampled):
         return None
-    frame = frames.read(store.path(plan.frames["training"]) / FRAMES)[0]
+    frame = frames.read(store.path(sampled) / FRAMES)[0]
     topology = liquid_of(plan.study).topology
     return Structure(
         f"{frame.info['ions']}, {frame.info['recipe']}, first training frame",

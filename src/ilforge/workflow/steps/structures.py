@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,18 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
 from ilforge.potentials import exp6_file
 from ilforge.potentials.clp_files import ion_parameters
+from ilforge.sampling.distorted import sample_distorted
 from ilforge.sampling.equilibrated import sample_equilibrated
-from ilforge.sampling.nonequilibrated import relax_packed, sample_hot
+from ilforge.sampling.nonequilibrated import hottest_bearable, relax_packed, sample_hot
+from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
-from ilforge.study.settings import FrameCounts, PotentialSettings
+from ilforge.study.potential_settings import PotentialSettings
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
+from ilforge.workflow.store import write_json
 
-FRAMES = "frames.xyz"
+FRAMES, HOT = "frames.xyz", "hot.json"
+_HOT_KEYS = {"hot_temperature_K", "hot_timestep_fs", "hot_interval_ps"}
 
 
 def liquid_of(study: Study) -> Liquid:
@@ -34,6 +40,11 @@ def liquid_of(study: Study) -> Liquid:
     """
     liquid = study.settings.liquid
     return Liquid.of(liquid.ions, liquid.define, study.folder)
+
+
+def of_composition(study: Study, name: str) -> str:
+    """The name of a stage or set of frames, with that of the composition where there are several."""
+    return f"{name}, {study.composition}" if study.composition else name
 
 
 def identity(liquid: Liquid) -> dict[str, Any]:
@@ -99,25 +110,26 @@ def frames_stage(study: Study, purpose: str) -> Stage:
     sampling = study.settings.sampling
     counts: FrameCounts = getattr(sampling, purpose)
     liquid = liquid_of(study)
-    boxes = {
-        name: {**box, "seed": study.seed(purpose, name)}
-        for name, box in _boxes(counts, sampling.density_ratios, purpose).items()
-    }
+    ratios = counts.density_ratios or sampling.density_ratios
+    named = of_each_box(study, counts, ratios, purpose)
+    boxes = {name: {**box, "seed": study.seed(purpose, name)} for name, box in named.items()}
     settings = {
         "liquid": identity(liquid),
         "temperature_K": study.settings.liquid.temperature_K,
         "density_g_cm3": study.settings.liquid.density_g_cm3,
         "boxes": boxes,
         "potential": potentials.create(sampling_potential(study)).describe(),
-        "sampling": sampling.model_dump(exclude={"training", "validation", "potential", "density_ratios"}),
+        "sampling": sampling.model_dump(include=_sampling_keys(counts)),
         "bond_factor": study.settings.gate.bond_factor,
     }
+    hot = {"hot": hot_stage(study)} if counts.hot_boxes and counts.hot_frames_per_box else {}
 
     def work(job: Job) -> None:
         spec = sampling_potential(study)
+        found = json.loads((job.input("hot") / HOT).read_text()) if hot else {}
         parts = job.parts(
             _sample_box,
-            {name: (liquid, spec, box, settings, name, job.threads) for name, box in boxes.items()},
+            {name: (liquid, spec, box, {**settings, "hot": found}, name, job.threads) for name, box in boxes.items()},
         )
         frames.write(job.directory / FRAMES, [frame for path in parts.values() for frame in frames.read(path / FRAMES)])
 
@@ -125,11 +137,11 @@ def frames_stage(study: Study, purpose: str) -> Stage:
     steps = (sampling.equilibration_ps + counts.eq_frames_per_box * sampling.interval_ps) * 1000
     share = counts.eq_boxes / max(1, len(boxes))
     return Stage(
-        name=f"sample {purpose} frames",
+        name=of_composition(study, f"sample {purpose} frames"),
         kind="frames",
-        version=1,
+        version=2,
         settings=settings,
-        inputs={},
+        inputs=hot,
         work=work,
         tasks=len(boxes),
         task_seconds=2.0 + share * cost * steps / sampling.timestep_fs,
@@ -137,9 +149,52 @@ def frames_stage(study: Study, purpose: str) -> Stage:
     )
 
 
-def frame_count(counts: FrameCounts) -> int:
-    """Number of frames that a set of boxes gives."""
-    return counts.eq_boxes * counts.eq_frames_per_box + counts.packed + counts.hot_boxes * counts.hot_frames_per_box
+def hot_stage(study: Study) -> Stage:
+    """How hot and with how long a step the molecules can be shaken before they come apart: ``hot.json``.
+
+    Found once for each composition, in a box of its own, for training and validation alike.
+    """
+    sampling, liquid = study.settings.sampling, liquid_of(study)
+    counts = (sampling.training, sampling.validation)
+    settings = {
+        "liquid": identity(liquid),
+        "density_g_cm3": study.settings.liquid.density_g_cm3,
+        "potential": potentials.create(sampling_potential(study)).describe(),
+        "sampling": sampling.model_dump(include=_HOT_KEYS),
+        "frames": max(count.hot_frames_per_box for count in counts),
+        "bond_factor": study.settings.gate.bond_factor,
+        "seed": study.seed("hot", study.composition),
+    }
+
+    def work(job: Job) -> None:
+        job.run(_find_heat, job.directory, liquid, sampling_potential(study), settings, job.threads)
+
+    cost = potentials.create(sampling_potential(study)).seconds_per_frame(liquid.topology.n_atoms)
+    steps = settings["frames"] * sampling.hot_interval_ps * 1000 / sampling.hot_timestep_fs
+    return Stage(
+        name=of_composition(study, "find the heat that molecules bear"),
+        kind="hot",
+        version=1,
+        settings=settings,
+        inputs={},
+        work=work,
+        task_seconds=2.0 + 6 * steps * cost,
+        programs=("packmol",),
+    )
+
+
+def _sampling_keys(counts: FrameCounts) -> set[str]:
+    """Those keys of the sampling that decide what the frames of a set are."""
+    keys = set()
+    if counts.eq_boxes:
+        keys |= {"timestep_fs", "equilibration_ps", "interval_ps"}
+    if counts.packed or counts.distorted:
+        keys |= {"packed_steps"}
+    if counts.distorted:
+        keys |= {"distorted_bond_strain", "distorted_angle_deg", "distorted_torsion_deg"}
+    if counts.hot_boxes:
+        keys |= _HOT_KEYS
+    return keys
 
 
 def start_stage(study: Study) -> Stage:
@@ -159,7 +214,7 @@ def start_stage(study: Study) -> Stage:
         job.run(_sample_box, job.directory, liquid, sampling_potential(study), box, settings, "md-start", job.threads)
 
     return Stage(
-        name="equilibrate the box that MD starts from",
+        name=of_composition(study, "equilibrate the box that MD starts from"),
         kind="start",
         version=1,
         settings=settings,
@@ -170,15 +225,17 @@ def start_stage(study: Study) -> Stage:
     )
 
 
-def _boxes(counts: FrameCounts, ratios: list[float], purpose: str) -> dict[str, dict[str, Any]]:
+def of_each_box(study: Study, counts: FrameCounts, ratios: list[float], purpose: str) -> dict[str, dict[str, Any]]:
     """Recipe, density ratio and number of frames of every box, by name; ratios are taken in turn."""
+    first = f"{study.composition}-{purpose}" if study.composition else purpose
     kinds = {
         "nvt": (counts.eq_boxes, counts.eq_frames_per_box),
         "packed": (counts.packed, 1),
         "hot": (counts.hot_boxes, counts.hot_frames_per_box),
+        "distorted": (counts.distorted, 1),
     }
     return {
-        f"{purpose}-{recipe}-{i:03d}": {
+        f"{first}-{recipe}-{i:03d}": {
             "recipe": recipe,
             "density_ratio": ratios[i % len(ratios)],
             "frames": per_box,
@@ -209,13 +266,26 @@ def _sample_box(
             packed,
             liquid,
             potential,
-            temperature_K=sampling["hot_temperature_K"],
-            timestep_fs=sampling["hot_timestep_fs"],
+            temperature_K=settings["hot"]["temperature_K"],
+            timestep_fs=settings["hot"]["timestep_fs"],
             interval_ps=sampling["hot_interval_ps"],
             n_frames=box["frames"],
             seed=box["seed"],
             bond_factor=settings["bond_factor"],
         )
+    elif box["recipe"] == "distorted":
+        relaxed = relax_packed(packed, liquid, potential, sampling["packed_steps"])
+        sampled = [
+            sample_distorted(
+                relaxed,
+                liquid,
+                bond_strain=sampling["distorted_bond_strain"],
+                angle_deg=sampling["distorted_angle_deg"],
+                torsion_deg=sampling["distorted_torsion_deg"],
+                seed=box["seed"],
+                bond_factor=settings["bond_factor"],
+            )
+        ]
     else:
         sampled = sample_equilibrated(
             packed,
@@ -230,3 +300,25 @@ def _sample_box(
             threads=threads,
         )
     frames.write(directory / FRAMES, sampled)
+
+
+def _find_heat(
+    directory: Path, liquid: Liquid, spec: Mapping[str, Any], settings: Mapping[str, Any], threads: int
+) -> None:
+    """Search for the hottest bearable run in a packed box at the density of the liquid: a task for a worker."""
+    sampling, seed = settings["sampling"], settings["seed"]
+    packed = pack(liquid, settings["density_g_cm3"], seed, directory=directory)
+    packed.info.update(parent="hot", seed=seed)
+    found = hottest_bearable(
+        packed,
+        liquid,
+        potentials.create(spec),
+        temperature_K=sampling["hot_temperature_K"],
+        timestep_fs=sampling["hot_timestep_fs"],
+        interval_ps=sampling["hot_interval_ps"],
+        n_frames=settings["frames"],
+        seed=seed,
+        bond_factor=settings["bond_factor"],
+        threads=threads,
+    )
+    write_json(directory / HOT, asdict(found))

@@ -1,0 +1,188 @@
+"""AIMD with the reference method: short NVT runs whose every step is a labelled frame.
+
+The forces that move the atoms *are* those of labels: at every step the frame, at the resolution at which frames are
+stored, is labelled like any other and handed over at once. So no frame of a run is ever computed again, and a run that
+was killed needs no checkpoint: it is moved through the same steps by the labels it has kept, digit by digit, and goes
+on where they end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from ilforge import dynamics
+from ilforge.dynamics.motion import Exploded
+from ilforge.dynamics.protocol import MdProtocol
+from ilforge.dynamics.simulation import Job
+from ilforge.errors import DidNotConverge, SettingsError
+from ilforge.labelling.inbox import SUFFIX, decode, deliver, encode
+from ilforge.labelling.label import evaluate
+from ilforge.labelling.labels import Label
+from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.topology import Topology
+from ilforge.sampling.frame import make_frame
+
+_SAME_A = 2e-6  # two roundings to 1e-6 Å of what another machine's last digit may have moved
+
+
+@dataclass(frozen=True)
+class AimdRun:
+    """What a run gave.
+
+    Attributes
+    ----------
+    labels
+        In order of time, the start first; the last may be a failure.
+    computed
+        How many of them this call computed; the others were kept from an earlier, killed one.
+    fault
+        Why the run ended early, or None.
+    """
+
+    labels: tuple[Label, ...]
+    computed: int
+    fault: str | None = None
+
+
+def run_aimd(
+    start: Atoms,
+    spec: Mapping[str, Any],
+    liquid: Liquid,
+    *,
+    n_frames: int,
+    temperature_K: float,
+    timestep_fs: float,
+    seed: int,
+    directory: Path,
+    threads: int = 1,
+    inbox: Path | None = None,
+) -> AimdRun:
+    """Move a frame by the reference method at constant volume and temperature, and keep every step as a label.
+
+    The ASE engine moves the atoms (Langevin BAOAB, 1/ps); the first velocities are drawn by the seed at the set
+    temperature. A step that the method cannot compute, or motion that explodes, ends the run: what came before counts.
+
+    Parameters
+    ----------
+    start
+        The first frame of the run.
+    spec
+        The reference potential, for :func:`ilforge.potentials.create`.
+    n_frames
+        Labels to make, that of the start included: ``n_frames - 1`` steps.
+    timestep_fs
+        Time between them, fs.
+    directory
+        Where the run's labels are kept while it runs; a killed run goes on when called again with the same arguments.
+    inbox
+        Folder that every label is delivered to as soon as it is computed; None delivers none.
+    """
+    if n_frames < 2:
+        raise SettingsError(f"An AIMD run has at least 2 frames, the start among them; {n_frames} were asked for.")
+    source = _Labelled(start, spec, liquid, timestep_fs, seed, Path(directory), threads, inbox)
+    protocol = MdProtocol(
+        ensemble="NVT",
+        temperature_K=temperature_K,
+        timestep_fs=timestep_fs,
+        length_ps=(n_frames - 1) * timestep_fs / 1000,
+        interval_ps=timestep_fs / 1000,
+        seed=seed,
+        constrain_hydrogens=False,
+        checkpoint_steps=n_frames,  # none on the way: the labels are the checkpoint
+    )
+    fault = None
+    try:
+        for _ in dynamics.samples(Job(source, start, liquid.topology, protocol, threads)):
+            pass
+    except Exploded as error:
+        fault = f"after {len(source.labels) - 1} steps of {timestep_fs:g} fs: {error.what}"
+    return AimdRun(tuple(source.labels), source.computed, fault)
+
+
+@dataclass
+class _Labelled:
+    """The reference method as a potential that labels every frame it is asked about."""
+
+    start: Atoms
+    spec: Mapping[str, Any]
+    liquid: Liquid
+    timestep_fs: float
+    seed: int
+    directory: Path
+    threads: int
+    inbox: Path | None
+    labels: list[Label] = field(default_factory=list)
+    computed: int = 0
+
+    kind: ClassVar[str] = "reference"
+    has_stress: ClassVar[bool] = False
+
+    def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
+        return _LabelCalculator(self)
+
+    def label(self, positions: np.ndarray, cell: np.ndarray) -> Label:
+        """The next label of the run: a kept one of this very frame, or a new one."""
+        frame = make_frame(
+            positions, cell, self.start, self.liquid, self.start.info.get("kind", "EQ"), "aimd", self.seed,
+            time_fs=round(len(self.labels) * self.timestep_fs, 6),
+        )  # fmt: skip
+        path = self.directory / f"{len(self.labels):06d}{SUFFIX}"
+        label = _kept(path, frame)
+        if label is None:
+            label = evaluate(frame, self.spec, self.threads, liquid=self.liquid)
+            self.computed += 1
+            _keep(path, label)
+        if self.inbox is not None:  # a kept one too: the process may have died before it was handed over
+            deliver(label, self.inbox)
+        self.labels.append(label)
+        return label
+
+
+class _LabelCalculator(Calculator):
+    """What the engine asks for forces."""
+
+    implemented_properties = ["energy", "forces"]  # ASE's own way
+
+    def __init__(self, source: _Labelled):
+        super().__init__()
+        self._source = source
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties or ["energy"], system_changes)
+        label = self._source.label(self.atoms.positions, self.atoms.cell.array)
+        if label.error is not None or not label.converged:
+            raise DidNotConverge(label.error or "the method ended before its energy settled")
+        self.results = {"energy": label.energy, "forces": label.forces.copy()}
+
+
+def _kept(path: Path, frame: Atoms) -> Label | None:
+    """The label in a file, when it is whole and that of this frame."""
+    try:
+        label = decode(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    same = np.abs(label.frame.positions - frame.positions).max() <= _SAME_A
+    return label if same else None
+
+
+def _keep(path: Path, label: Label) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        file.write(encode(label))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

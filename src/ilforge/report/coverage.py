@@ -1,0 +1,71 @@
+"""What the frames cover inside the molecules: a table beside equilibrium, and the distributions it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ilforge.report.blocks import Cell, Figure, Table
+from ilforge.report.content import Coverage
+from ilforge.report.palette import Palette
+from ilforge.report.plot import axis, layout, line, log_axis
+from ilforge.report.wording import with_error
+
+_AXES = {
+    "bonds": ("deviation from the mean bond length at equilibrium", "Å"),
+    "angles": ("deviation from the mean angle at equilibrium", "degrees"),
+    "torsions": ("torsion", "degrees"),
+}
+
+
+def coverage_table(rows: Sequence[Coverage]) -> Table:
+    """Spread and reach of bonds, angles and torsions of every recipe, relative to EQ frames of the same set."""
+    head = (
+        *map(Cell, ("Set", "Frames", "Coordinates")),
+        Cell("Spread", note="Standard deviation of each coordinate over that of EQ frames, root mean square."),
+        Cell("Bins reached", note="Histogram bins that occur, over those of equally many EQ frames."),
+        Cell("Beyond EQ", unit="%", note="Share of the samples in bins where EQ frames have none."),
+    )
+    body = [
+        (
+            *map(Cell, (row.dataset, row.recipe, row.coordinate)),
+            _number(row.spread),
+            _number(row.reached),
+            _number(row.beyond, 100.0),
+        )
+        for row in rows
+    ]
+    return Table("What the frames cover, beside equilibrium", head, tuple(body), frozenset({3, 4, 5}))
+
+
+def coverage_figures(rows: Sequence[Coverage]) -> list[Figure]:
+    """For each set and kind of coordinate, the distribution over the frames of every recipe."""
+    groups: dict[tuple[str, str], list[Coverage]] = {}
+    for row in rows:
+        groups.setdefault((row.dataset, row.coordinate), []).append(row)
+    return [_figure(dataset, coordinate, members) for (dataset, coordinate), members in groups.items()]
+
+
+def _figure(dataset: str, coordinate: str, members: Sequence[Coverage]) -> Figure:
+    colours = Palette.of([row.recipe for row in members]).colours
+    traces = []
+    for row in members:
+        seen = np.asarray(row.density) > 0
+        x, y = np.asarray(row.centres)[seen], np.asarray(row.density)[seen]
+        traces.append(line(x, y, row.recipe, colours[row.recipe], line={"width": 1.5}))
+    label, unit = _AXES[coordinate]
+    return Figure(
+        f"coverage/{dataset}/{coordinate}",
+        f"{coordinate.capitalize()}, {dataset}",
+        f"Distribution over all {coordinate} of all molecules in the accepted frames; the scale is logarithmic.",
+        traces,
+        layout(axis(label, unit), log_axis("density", f"1/{unit}", [trace["y"] for trace in traces])),
+    )
+
+
+def _number(pair: tuple[float | None, float | None], factor: float = 1.0) -> Cell:
+    value, error = pair
+    if value is None:
+        return Cell("–", "muted")
+    return Cell(with_error(factor * value, float("nan") if error is None else factor * error))

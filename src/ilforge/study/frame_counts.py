@@ -1,0 +1,93 @@
+"""How many frames a study makes, of which kind, from how many starts: the plan of its dataset."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from ilforge.study.base import Count, DensityRatios, Settings
+
+
+class FrameCounts(Settings):
+    """How many frames of each kind, and from how many independent starts, for each composition.
+
+    Every sampled frame is a start: of a short AIMD run with the reference method, each of whose frames is a label, or
+    else of a single point.
+    """
+
+    eq_boxes: Count
+    """Packed boxes that EQ runs start from, spread evenly over the density ratios."""
+    eq_frames_per_box: Count
+    """EQ starts taken from each of these runs."""
+    packed: Count
+    """nEQ structures straight from PACKMOL, after `packed_steps` steps of minimisation."""
+    hot_boxes: Count
+    """Packed boxes that hot, large-step runs start from."""
+    hot_frames_per_box: Count
+    """nEQ-molecule frames taken from each hot run."""
+    distorted: Count = 0
+    """nEQ-molecule frames with noise on bonds, angles and torsions, from a packed box each."""
+    density_ratios: DensityRatios | None = None
+    """Box densities of this set relative to `liquid.density_g_cm3`; without it `sampling.density_ratios`."""
+    eq_aimd_runs: Count = 0
+    """EQ starts, spread evenly over the boxes, that AIMD begins from; the others are single points."""
+    eq_aimd_frames: Annotated[int, Field(ge=2)] = 100
+    """Labelled frames of each of these runs, the start included."""
+    neq_aimd_runs: Count = 0
+    """nEQ starts that AIMD begins from; the others are single points."""
+    neq_aimd_frames: Annotated[int, Field(ge=2)] = 2
+    """Labelled frames of each of these runs, the start included."""
+
+    @property
+    def eq_starts(self) -> int:
+        """Sampled EQ frames."""
+        return self.eq_boxes * self.eq_frames_per_box
+
+    @property
+    def neq_starts(self) -> int:
+        """Sampled nEQ frames."""
+        return self.packed + self.hot_boxes * self.hot_frames_per_box + self.distorted
+
+    @property
+    def eq_aimd(self) -> int:
+        """EQ frames labelled by AIMD."""
+        return self.eq_aimd_runs * self.eq_aimd_frames
+
+    @property
+    def neq_aimd(self) -> int:
+        """nEQ frames labelled by AIMD."""
+        return self.neq_aimd_runs * self.neq_aimd_frames
+
+    @property
+    def eq_single_points(self) -> int:
+        """EQ starts labelled as they are."""
+        return self.eq_starts - self.eq_aimd_runs
+
+    @property
+    def neq_single_points(self) -> int:
+        """nEQ starts labelled as they are."""
+        return self.neq_starts - self.neq_aimd_runs
+
+    @property
+    def single_points(self) -> int:
+        """Starts labelled as they are, of both kinds."""
+        return self.eq_single_points + self.neq_single_points
+
+    @property
+    def aimd(self) -> int:
+        """Frames labelled by AIMD, of both kinds."""
+        return self.eq_aimd + self.neq_aimd
+
+    @property
+    def labels(self) -> int:
+        """Frames that are labelled altogether."""
+        return self.single_points + self.aimd
+
+    @model_validator(mode="after")
+    def _enough_starts(self) -> FrameCounts:
+        for kind in ("eq", "neq"):
+            runs, starts = getattr(self, f"{kind}_aimd_runs"), getattr(self, f"{kind}_starts")
+            if runs > starts:
+                raise ValueError(f"{kind}_aimd_runs is {runs}, but there are only {starts} starts of this kind")
+        return self

@@ -1,0 +1,94 @@
+"""The part of the study file that says what the liquid is: ions, compositions, state."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from ilforge.study.base import Density, Name, Settings, Temperature
+
+
+class IonSettings(Settings):
+    """An ion of the user's own, for one that is not in the catalogue."""
+
+    smiles: str | None = None
+    """SMILES with explicit charge, such as `CC[NH3+]`; or give `structure`."""
+    structure: str | None = None
+    """Path of a structure file (xyz, mol, sdf, pdb, zmat), relative to the study file; or give `smiles`. A zmat, and
+    an xyz with `force_field`, has types of CL&P for its atoms: then CL&P takes this ion's parameters from there."""
+    force_field: str | None = None
+    """Path of the force-field file (ff) that says what the types in `structure` mean, relative to the study file.
+    Without it the file that a zmat names, beside it."""
+    charge: int | None = None
+    """Net charge in e. Needed with a structure file that does not carry it."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> IonSettings:
+        if (self.smiles is None) == (self.structure is None):
+            raise ValueError("give either smiles or structure")
+        if self.force_field is not None and not str(self.structure).lower().endswith((".zmat", ".xyz")):
+            raise ValueError("force_field needs a structure whose atoms are its types: a zmat or xyz file")
+        return self
+
+
+class CompositionSettings(Settings):
+    """One of several compositions of a liquid, whose frames train the same models."""
+
+    name: Name
+    """Name of the composition in boxes, stages and results: letters, digits, `_`, `.`, `-`."""
+    ions: dict[str, Annotated[int, Field(ge=1)]]
+    """Number of each ion in the training box of this composition."""
+    density_g_cm3: Density
+    """Density close to equilibrium, g/cm^3."""
+
+
+def _filled_from_first(schema: dict[str, Any]) -> None:
+    """In editors too, `ions` and the density may be left out where compositions are given."""
+    schema["required"] = [key for key in schema.get("required", []) if key not in ("ions", "density_g_cm3")]
+
+
+class LiquidSettings(Settings):
+    """What the liquid is, and the state it is studied in."""
+
+    model_config = ConfigDict(json_schema_extra=_filled_from_first)
+
+    ions: dict[str, Annotated[int, Field(ge=1)]]
+    """Number of each ion in the training box, such as `{ PYR14 = 2, BF4 = 2 }`. The sum of charges must be zero."""
+    temperature_K: Temperature = 423.0
+    """Temperature of sampling and MD, K."""
+    pressure_bar: float = 1.01325
+    """Pressure of NPT runs, bar."""
+    density_g_cm3: Density
+    """Density close to equilibrium, g/cm^3. All density ratios refer to it."""
+    define: dict[str, IonSettings] = {}
+    """Ions of your own, by name: `[liquid.define.MYION]` with `smiles` or `structure`."""
+    compositions: list[CompositionSettings] = []
+    """Several compositions in place of `ions` and `density_g_cm3`, as `[[liquid.compositions]]` tables. Each is
+    sampled, labelled and validated on its own; all train the same models."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_composition(cls, data: Any) -> Any:
+        """What is said of one composition is said of the first of several."""
+        given = data.get("compositions") if isinstance(data, dict) else None
+        if not given or not isinstance(given, list) or not isinstance(given[0], dict):
+            return data
+        twice = [key for key in ("ions", "density_g_cm3") if key in data]
+        if twice:
+            raise ValueError(f"give {twice[0]} in [liquid] or in each of [[liquid.compositions]], not in both")
+        return {**data, **{key: given[0][key] for key in ("ions", "density_g_cm3") if key in given[0]}}
+
+    @model_validator(mode="after")
+    def _own_names(self) -> LiquidSettings:
+        names = [composition.name for composition in self.compositions]
+        if len(set(names)) != len(names):
+            raise ValueError(f"compositions: every composition needs a name of its own, found {names}")
+        return self
+
+    @field_validator("ions")
+    @classmethod
+    def _some_ions(cls, ions: dict[str, int]) -> dict[str, int]:
+        if not ions:
+            raise ValueError("name at least one ion")
+        return ions

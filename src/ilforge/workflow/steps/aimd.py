@@ -1,0 +1,103 @@
+"""AIMD: some of the sampled frames moved by the reference method, every step a label."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from ilforge import frames, potentials
+from ilforge.labelling.aimd import run_aimd
+from ilforge.labelling.store import LabelStore
+from ilforge.liquid.liquid import Liquid
+from ilforge.study.frame_counts import FrameCounts
+from ilforge.study.load import Study
+from ilforge.workflow.job import Job
+from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.structures import FRAMES, liquid_of, of_composition, spec_of
+from ilforge.workflow.store import write_json
+
+RUNS = "runs.json"
+
+
+def single_points(sampled: list[Atoms], counts: FrameCounts) -> list[Atoms]:
+    """The sampled frames that no AIMD run begins from."""
+    chosen = {id(frame) for frame, _ in aimd_starts(sampled, counts)}
+    return [frame for frame in sampled if id(frame) not in chosen]
+
+
+def aimd_starts(sampled: list[Atoms], counts: FrameCounts) -> list[tuple[Atoms, int]]:
+    """The sampled frames that AIMD runs begin from, spread evenly over each kind, and the frames of each run."""
+    chosen: list[tuple[Atoms, int]] = []
+    for kind, runs, length in (
+        ("EQ", counts.eq_aimd_runs, counts.eq_aimd_frames),
+        ("nEQ", counts.neq_aimd_runs, counts.neq_aimd_frames),
+    ):
+        of_kind = [frame for frame in sampled if frame.info["kind"] == kind]
+        chosen += [(of_kind[int((i + 0.5) * len(of_kind) / runs)], length) for i in range(runs)]
+    return chosen
+
+
+def aimd_plan(counts: FrameCounts) -> dict[str, int]:
+    """The keys that decide which frames AIMD begins from, and how long it is."""
+    return counts.model_dump(include={"eq_aimd_runs", "eq_aimd_frames", "neq_aimd_runs", "neq_aimd_frames"})
+
+
+def aimd_stage(study: Study, purpose: str, sampled: Stage) -> Stage:
+    """``frames.xyz`` with all frames of all runs, whose labels are in the label store, and ``runs.json``."""
+    counts: FrameCounts = getattr(study.settings.sampling, purpose)
+    spec, liquid = spec_of(study, study.settings.reference), liquid_of(study)
+    method = potentials.create(spec)
+    state = {
+        "temperature_K": study.settings.liquid.temperature_K,
+        "timestep_fs": study.settings.sampling.aimd_timestep_fs,
+    }
+    seed = study.seed("aimd", study.composition, purpose)
+
+    def seed_of(run: int) -> int:
+        return study.seed("aimd", study.composition, purpose, run)
+
+    def work(job: Job) -> None:
+        starts = aimd_starts(frames.read(job.input("frames") / FRAMES), counts)
+        with LabelStore(job.store.labels) as store:
+            tasks = {
+                f"run-{i:04d}": (start, spec, liquid, {**state, "n_frames": n}, seed_of(i), job.threads, store.inbox)
+                for i, (start, n) in enumerate(starts)
+            }
+            parts = job.parts(_run, tasks)
+            store.absorb_inbox()
+        frames.write(job.directory / FRAMES, [frame for path in parts.values() for frame in frames.read(path / FRAMES)])
+        told = [json.loads((path / RUNS).read_text()) for path in parts.values()]
+        write_json(job.directory / RUNS, told)
+        job.facts.update(runs=len(told), ended_early=sum(run["fault"] is not None for run in told))
+
+    runs = counts.eq_aimd_runs + counts.neq_aimd_runs
+    return Stage(
+        name=of_composition(study, f"AIMD from {purpose} frames"),
+        kind="aimd",
+        version=1,
+        settings={"reference": method.describe(), "runs": aimd_plan(counts), **state, "seed": seed},
+        inputs={"frames": sampled},
+        work=work,
+        tasks=runs,
+        task_seconds=counts.aimd / max(1, runs) * method.seconds_per_frame(liquid.topology.n_atoms),
+    )
+
+
+def _run(
+    directory: Path,
+    start: Atoms,
+    spec: Mapping[str, Any],
+    liquid: Liquid,
+    how: Mapping[str, Any],
+    seed: int,
+    threads: int,
+    inbox: Path,
+) -> None:
+    """One run: a task for a worker."""
+    run = run_aimd(start, spec, liquid, **how, seed=seed, directory=directory / "labels", threads=threads, inbox=inbox)
+    frames.write(directory / FRAMES, [label.frame for label in run.labels])
+    write_json(directory / RUNS, {"parent": start.info["parent"], "frames": len(run.labels), "fault": run.fault})
