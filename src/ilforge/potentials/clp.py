@@ -29,12 +29,12 @@ from ilforge.liquid.topology import Topology
 from ilforge.potentials import gromacs_topology, lammps_molecules
 from ilforge.potentials.clp_parameters import Terms, assign, parameters
 from ilforge.potentials.force_field import (
-    DOUBLE_PRECISION_BELOW,
     EWALD_TOLERANCE,
     SWITCH,
     bonded_system,
     box_vectors,
     check_cutoff,
+    platform_for,
 )
 from ilforge.potentials.openmm_calculator import OpenMMCalculator
 from ilforge.units import ANGSTROM_PER_NM
@@ -91,12 +91,10 @@ class Clp:
         if topology is None:
             raise SettingsError("CL&P needs to know which atoms make which ion: give it a topology.")
         terms = assign(topology, self.ions)
-        small = topology.n_atoms < DOUBLE_PRECISION_BELOW
         return OpenMMCalculator(
             build=lambda cell: self._system(topology, terms, cell, constrain_hydrogens=False),
             symbols=topology.symbols,
-            platform="Reference" if small else "CPU",
-            properties={} if small else {"Threads": str(threads), "DeterministicForces": "true"},
+            **platform_for(topology.n_atoms, threads),
         )
 
     def openmm_system(
@@ -106,18 +104,7 @@ class Clp:
         constrain_hydrogens: bool = False,
         threads: int = 1,
     ) -> Any:
-        """An ``openmm.System`` with every term, for dynamics.
-
-        Parameters
-        ----------
-        cell
-            ``(3, 3)`` in Å, first vector along x and second in the xy plane; None for ions in a vacuum. In NPT
-            runs no side may ever shrink below twice the cutoff.
-        constrain_hydrogens
-            Fix the length of bonds to H instead of letting them vibrate.
-        threads
-            Makes no difference: OpenMM's platform decides.
-        """
+        """An ``openmm.System`` with every term, for dynamics (:class:`~ilforge.potentials.potential.Potential`)."""
         cell = None if cell is None else box_vectors(cell)
         return self._system(topology, assign(topology, self.ions), cell, constrain_hydrogens)
 

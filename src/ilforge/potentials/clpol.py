@@ -39,12 +39,12 @@ from ilforge.potentials import clp_parameters, clpol_parameters, drude
 from ilforge.potentials.clpol_forces import add_forces
 from ilforge.potentials.clpol_parameters import PolarTerms, assign
 from ilforge.potentials.force_field import (
-    DOUBLE_PRECISION_BELOW,
     EWALD_TOLERANCE,
     SWITCH,
     bonded_system,
     box_vectors,
     check_cutoff,
+    platform_for,
 )
 from ilforge.potentials.openmm_calculator import OpenMMCalculator
 from ilforge.units import ANGSTROM_PER_NM
@@ -104,13 +104,11 @@ class Clpol:
         if topology is None:
             raise SettingsError("CL&Pol needs to know which atoms make which ion: give it a topology.")
         terms = assign(topology)
-        platform = "Reference" if topology.n_atoms < DOUBLE_PRECISION_BELOW else "CPU"
         return _RelaxedCalculator(
             terms.hosts,
             build=lambda cell: self._system(topology, terms, cell, constrain_hydrogens=False),
             symbols=topology.symbols,
-            platform=platform,
-            properties={} if platform == "Reference" else {"Threads": str(threads), "DeterministicForces": "true"},
+            **platform_for(topology.n_atoms, threads),
         )
 
     def openmm_system(
@@ -120,18 +118,7 @@ class Clpol:
         constrain_hydrogens: bool = False,
         threads: int = 1,
     ) -> Any:
-        """An ``openmm.System``: the atoms, then the Drude particles.
-
-        Parameters
-        ----------
-        cell
-            ``(3, 3)`` in Å, first vector along x and second in the xy plane; None for ions in a vacuum. In NPT
-            runs no side may ever shrink below twice the cutoff.
-        constrain_hydrogens
-            Fix the length of bonds to H instead of letting them vibrate.
-        threads
-            Makes no difference: OpenMM's platform decides.
-        """
+        """An ``openmm.System``: the atoms, then Drude particles (:class:`~ilforge.potentials.potential.Potential`)."""
         cell = None if cell is None else box_vectors(cell)
         return self._system(topology, assign(topology), cell, constrain_hydrogens)
 

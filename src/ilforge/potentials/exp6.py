@@ -112,17 +112,10 @@ class Exp6:
         constrain_hydrogens: bool = False,
         threads: int = 1,
     ) -> Any:
-        """An ``openmm.System`` of the atoms with every term, in the force groups of :mod:`.exp6_forces`.
+        """An ``openmm.System`` with every term, in the force groups of :mod:`.exp6_forces`.
 
-        Parameters
-        ----------
-        cell
-            ``(3, 3)`` in Å, first vector along x and second in the xy plane; None for ions in a vacuum. In NPT
-            runs no side may ever shrink below twice the cutoff.
-        constrain_hydrogens
-            Refused: bonds have a time step of their own.
-        threads
-            Of linear algebra and of the search for neighbours.
+        It does not hold bonds to H, which have a time step of their own. ``threads`` are those of linear algebra and of
+        the search for neighbours (:class:`~ilforge.potentials.potential.Potential`).
         """
         if constrain_hydrogens:
             raise SettingsError(

@@ -22,6 +22,13 @@ DOUBLE_PRECISION_BELOW = 500
 """Below this number of atoms calculators run in double precision: labels then carry no rounding noise."""
 
 
+def platform_for(n_atoms: int, threads: int) -> dict[str, Any]:
+    """``platform`` and ``properties`` of a calculator that gives the same numbers whatever the threads."""
+    if n_atoms < DOUBLE_PRECISION_BELOW:
+        return {"platform": "Reference", "properties": {}}
+    return {"platform": "CPU", "properties": {"Threads": str(threads), "DeterministicForces": "true"}}
+
+
 def box_vectors(cell: np.ndarray) -> np.ndarray:
     """The cell as OpenMM takes it, ``(3, 3)`` Å, without turning it."""
     reduced, rotation = reduced_form(np.asarray(cell, dtype=float))

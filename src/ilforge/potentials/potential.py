@@ -17,8 +17,11 @@ class Potential(Protocol):
     calculator. An engine that can do better with some potentials asks for one of the optional methods:
 
     ``openmm_system(topology, cell, constrain_hydrogens, threads) -> openmm.System``
-        For OpenMM. ``cell`` is ``(3, 3)`` in Å. Raises SettingsError when it cannot hold bonds to H.
-        Particles beside the atoms come after them in the system, and need the three below.
+        For OpenMM. ``cell`` is ``(3, 3)`` in Å, the first vector along x and the second in the xy plane, or None for
+        ions in a vacuum; in NPT runs no side may ever shrink below twice the cutoff. ``constrain_hydrogens`` fixes the
+        length of bonds to H instead of letting them vibrate, or raises SettingsError where that cannot be. ``threads``
+        counts only where the potential itself computes. Particles beside the atoms come after them in the system, and
+        need the three below.
     ``openmm_hosts(topology) -> (m,) int array``
         The atom that each of these particles rides on.
     ``openmm_settle(context, hosts) -> None``
