@@ -20,7 +20,7 @@ def test_create_makes_the_class_of_the_kind():
 @pytest.mark.parametrize(
     "spec,message",
     [
-        ({}, "kind is None; it may be one of clp, clpol, exp6, xtb, mace, deepmd, committee"),
+        ({}, "kind is None; it may be one of clp, clpol, exp6, xtb, gpaw, cp2k, vasp, pyscf, mace, deepmd, committee"),
         ({"kind": "dft"}, "kind is 'dft'"),
         ({"kind": "clp", "cutoff": 4.0}, "'clp' has no cutoff; it has cutoff_A"),
         ({"kind": "mace"}, "'mace' needs path"),

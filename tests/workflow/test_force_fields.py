@@ -56,7 +56,7 @@ def test_a_force_field_of_the_users_own_numbers(study, tmp_path):
     words = f'potential = {{ kind = "exp6", parameters = "{file.name}"'
     path.write_text(text.replace('potential = { kind = "clp"', words))
     plan = make_plan(load_study(path))
-    assert (None, "exp6") in plan.validations
+    assert (None, "exp6", "") in plan.validations
     file.write_text(file.read_text().replace("thole_a = 0.2", "thole_a = 0.3"))
     assert make_plan(load_study(path)).frames["training"].key != plan.frames["training"].key
     file.write_text(file.read_text().replace("0.96, -0.39", "0.90, -0.39"))
