@@ -6,7 +6,7 @@ of epsilon, so that they are products of one number of each atom:
 .. math:: U_{ij} = a_i a_j / r^{12} - b_i b_j / r^6, \\quad a = 2\\sqrt{\\epsilon}\\,\\sigma^6,
           \\quad b = 2\\sqrt{\\epsilon}\\,\\sigma^3
 
-OpenMM's NonbondedForce mixes sigmas by their arithmetic mean, a CustomNonbondedForce costs 2.4 times as much a pair. So there
+OpenMM's NonbondedForce mixes sigmas by their arithmetic mean, a CustomNonbondedForce costs 2.4 times as much. So there
 are two of the former, in each of which all atoms have one sigma and the rule no longer matters: a very small one, whose
 :math:`r^{-12}` vanishes, for the dispersion, and a very large one, whose :math:`r^{-6}` vanishes, for the repulsion.
 Both are switched off over the last tenth of the cutoff, so that energy and forces are continuous, and the part beyond
