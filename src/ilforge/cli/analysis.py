@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ilforge.cli import ilforge
 from ilforge.errors import SettingsError
-from ilforge.properties.property import Measurement
-from ilforge.results import Record
+
+if TYPE_CHECKING:
+    from ilforge.properties.property import Measurement
+    from ilforge.results import Record
 
 
 @ilforge.command()
@@ -53,6 +56,7 @@ def analyse(
     from ilforge.properties import PROPERTIES, measure
     from ilforge.properties.pressure_table import read_pressure
     from ilforge.properties.reader import open_trajectory
+    from ilforge.results import Record
     from ilforge.study.analysis_settings import AnalysisSettings
     from ilforge.study.load import load_study
 
@@ -136,6 +140,8 @@ def temperatures(files: tuple[str, ...], as_json: bool) -> None:
 
 def read_records(path: Path) -> list[Record]:
     """The records of a JSON file."""
+    from ilforge.results import Record
+
     try:
         return [Record.from_json(item) for item in json.loads(path.read_text())]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -26,8 +26,6 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.units import ASE_TIME_IN_FS
 
-_DEVIATION = "force_deviation_eV_A"
-
 
 class Recorder:
     """The files of one run, open for the frames to come.

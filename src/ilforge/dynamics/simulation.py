@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -141,9 +142,10 @@ def record(make: Maker, job: Job, state: State | None) -> Iterator[tuple[Sample 
         When the motion has left the region where it means anything.
     """
     protocol = job.protocol
+    made = lru_cache(maxsize=1)(partial(make, job))  # stages in one ensemble share what is costly to build
     if state is None or state.step < 0:
-        state = yield from _equilibrate(make, job, state)
-    simulation = make(job, protocol.ensemble)
+        state = yield from _equilibrate(made, job, state)
+    simulation = made(protocol.ensemble)
     simulation.restore(state)
     first = state.step // protocol.interval_steps + 1
     for frame in range(first, protocol.n_frames + 1):
@@ -165,11 +167,14 @@ def minimised(simulation: Simulation, job: Job, max_steps: int) -> State:
     return simulation.state()
 
 
-def _equilibrate(make: Maker, job: Job, state: State | None) -> Iterator[tuple[Sample | None, State | None]]:
+def _equilibrate(
+    made: Callable[[str], Simulation], job: Job, state: State | None
+) -> Iterator[tuple[Sample | None, State | None]]:
     """The unrecorded start, stage by stage; counts steps up to zero."""
     protocol = job.protocol
     if state is None:
-        at_rest = minimised(make(job, "NVT"), job, protocol.minimise_steps)
+        ensemble = protocol.unrecorded[0].ensemble if protocol.unrecorded else protocol.ensemble
+        at_rest = minimised(made(ensemble), job, protocol.minimise_steps)
         none = np.empty((0, 3))  # what rides on an atom begins with the atom's velocity
         first = -protocol.unrecorded_steps
         state = replace(at_rest, velocities=job.start_velocities, step=first, rider_velocities=none)
@@ -178,7 +183,7 @@ def _equilibrate(make: Maker, job: Job, state: State | None) -> Iterator[tuple[S
         end += stage.steps
         if state.step >= end:
             continue
-        simulation = make(job, stage.ensemble)
+        simulation = made(stage.ensemble)
         while state.step < end:
             simulation.restore(state)
             _advance(simulation, job, state.step, min(end - state.step, protocol.checkpoint_steps))

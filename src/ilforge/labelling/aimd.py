@@ -8,7 +8,6 @@ on where they end.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from ilforge import dynamics
+from ilforge import dynamics, files
 from ilforge.dynamics.motion import Exploded
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.dynamics.simulation import Job
@@ -180,9 +179,4 @@ def _kept(path: Path, frame: Atoms) -> Label | None:
 
 def _keep(path: Path, label: Label) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        file.write(encode(label))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    files.write_bytes(path, encode(label))

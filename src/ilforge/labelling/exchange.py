@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 
+from ilforge import files
 from ilforge import frames as _frames
 from ilforge.errors import SettingsError
 from ilforge.frames import ENERGY, FORCES, STRESS
@@ -76,7 +77,8 @@ def export_plain_extxyz(path: Path, labelled: Iterable[Atoms]) -> None:
         results = {"energy": copy.info.pop(ENERGY), "forces": copy.arrays.pop(FORCES)}
         copy.calc = SinglePointCalculator(copy, **results, **({} if stress is None else {"stress": stress}))
         plain.append(copy)
-    ase.io.write(path, plain, format="extxyz")
+    with files.replacing(path) as partial:
+        ase.io.write(partial, plain, format="extxyz")
 
 
 def export_deepmd(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ilforge import files
 from ilforge.errors import SettingsError
 from ilforge.properties.property import Measurement
 from ilforge.results import Curve, Table
@@ -37,7 +38,7 @@ def write_measurements(folder: Path, found: Mapping[str, Measurement], labels: M
     folder.mkdir(parents=True, exist_ok=True)
     everything = {name: measurement.to_json() for name, measurement in found.items()}
     written = [folder / MEASUREMENTS]
-    written[0].write_text(json.dumps(everything, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    files.write_text(written[0], json.dumps(everything, indent=1, allow_nan=False) + "\n")
     for name, measurement in found.items():
         own = folder / name
         tables = {**measurement.tables, **{key: _as_table(curve) for key, curve in measurement.curves.items()}}
@@ -47,7 +48,7 @@ def write_measurements(folder: Path, found: Mapping[str, Measurement], labels: M
             written.append(_write_csv(own / f"{_file_name(title)}.csv", table, labels))
         for title, text in measurement.structures.items():
             written.append(own / f"{_file_name(title)}.xyz")
-            written[-1].write_text(text, encoding="utf-8")
+            files.write_text(written[-1], text)
     return written
 
 
@@ -80,7 +81,7 @@ def _column(label: str, unit: str) -> str:
 
 
 def _write_csv(path: Path, table: Table, labels: Mapping[str, str]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with files.replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*labels, *table.columns])
         writer.writerows([*labels.values(), *_plain(row)] for row in table.rows)
