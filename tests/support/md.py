@@ -130,7 +130,7 @@ def _run_until_killed(
         checkpoint = directory / "checkpoint"
         while not checkpoint.is_file() or f'"n_frames": {at_frame},'.encode() not in checkpoint.read_bytes():
             time.sleep(0.001)
-        time.sleep(0.02)  # into the segment that comes after it
+        time.sleep(0.002)  # into the segment that comes after it, which takes 20 ms in a vacuum
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
