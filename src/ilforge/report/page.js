@@ -59,7 +59,8 @@
       for (const entry of entries) if (entry.isIntersecting) { near.unobserve(entry.target); draw(entry.target); }
     }, { rootMargin: "400px" });
     places.forEach((place) => near.observe(place));
-    const idle = window.requestIdleCallback || ((work) => setTimeout(work, 50));
+    /* A busy machine may never be idle: after 0.2 s the next figure is drawn all the same. */
+    const idle = (work) => (window.requestIdleCallback ? requestIdleCallback(work, { timeout: 200 }) : setTimeout(work, 50));
     const next = () => {
       const place = places.find((candidate) => !drawn.has(candidate) && !folded(candidate));
       if (!place) return;
