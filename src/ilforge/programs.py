@@ -129,15 +129,25 @@ class Conversation:
         Where it runs; what it says beside its answers goes to ``directory/log``.
     threads
         Number of threads the usual numerical libraries in the child may use.
+    environment
+        Variables of the child beside those it inherits.
     """
 
-    def __init__(self, command: Sequence[str], directory: Path, *, log: str, threads: int = 1):
+    def __init__(
+        self,
+        command: Sequence[str],
+        directory: Path,
+        *,
+        log: str,
+        threads: int = 1,
+        environment: Mapping[str, str] | None = None,
+    ):
         self._name, self._directory, self._log = command[0], Path(directory), Path(directory) / log
         with open(self._log, "wb") as output:
             self._child = subprocess.Popen(
                 [str(find(command[0])), *map(str, command[1:])],
                 cwd=directory,
-                env=_variables(threads, None),
+                env=_variables(threads, environment),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
