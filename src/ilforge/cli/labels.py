@@ -28,14 +28,15 @@ def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool,
     """
     from ilforge import frames
     from ilforge.labelling.dataset import census
-    from ilforge.labelling.gate import judge, tally
+    from ilforge.labelling.gate import judge_batch, tally
     from ilforge.labelling.outputs import import_labels
     from ilforge.labelling.store import LabelStore
     from ilforge.study.settings import GateSettings
 
     found = import_labels([Path(file) for file in files], ions=ions, method=method, one_method=not mixed_methods)
     # what is wrong with a frame of a file is a verdict of its own, not a failure of a calculation
-    reasons = [label.error or judge(label, topology_of(label.frame), GateSettings()) for label in found.labels]
+    judged = judge_batch({str(i): label for i, label in enumerate(found.labels)}, topology_of, GateSettings())
+    reasons = [label.error or reason for label, reason in zip(found.labels, judged.values(), strict=True)]
     pairs = list(zip(found.labels, reasons, strict=True))
     accepted = [label.on(label.frame) for label, reason in pairs if reason is None]
     if store is not None:
@@ -61,17 +62,24 @@ def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool,
 
 @ilforge.command("export-labels")
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--format", "program", type=click.Choice(["deepmd", "extxyz"]), required=True)
+@click.option("--format", "program", type=click.Choice(["deepmd", "extxyz", "dataset"]), required=True)
 @click.option("--no-virials", is_flag=True, help="Leave virials out (deepmd).")
-@click.option("--out", type=click.Path(), required=True, help="Folder of DeePMD systems, or the extended XYZ file.")
-def export_labels(file: str, program: str, no_virials: bool, out: str) -> None:
-    """Write labelled frames as other programs train on them.
+@click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use (dataset).")
+@click.option("--store", type=click.Path(file_okay=False), help="Folder of results and labels (dataset).")
+@click.option("--out", type=click.Path(), required=True, help="Folder to write, or with extxyz the file.")
+def export_labels(file: str, program: str, no_virials: bool, machine: str | None, store: str | None, out: str) -> None:
+    """Write labelled frames as other programs train on them, or those of a study as a dataset to share.
 
-    deepmd writes npy systems; extxyz the names that ASE and other trainers expect (energy, forces, stress).
+    FILE holds labelled frames; deepmd writes npy systems, extxyz the names that ASE and other trainers expect (energy,
+    forces, stress). With dataset, FILE is a study file, whose labels so far go into a folder with all that says how
+    they were made: other studies name it as their `dataset`.
     """
     from ilforge import frames
     from ilforge.labelling.exchange import export_deepmd, export_plain_extxyz
 
+    if program == "dataset":
+        _export_dataset(file, machine, store, out)
+        return
     labelled = frames.read(Path(file))
     lacking = sum(frames.ENERGY not in frame.info or frames.FORCES not in frame.arrays for frame in labelled)
     if lacking or not labelled:
@@ -83,6 +91,21 @@ def export_labels(file: str, program: str, no_virials: bool, out: str) -> None:
     elements = sorted({symbol for frame in labelled for symbol in frame.get_chemical_symbols()})
     folders = export_deepmd(Path(out), labelled, elements, virials=not no_virials)
     click.echo(f"Wrote {len(labelled)} frames in {len(folders)} systems to {out}; types: {' '.join(elements)}")
+
+
+def _export_dataset(file: str, machine: str | None, store: str | None, out: str) -> None:
+    from ilforge.cli.study import opened
+    from ilforge.workflow.publish import publish_study
+
+    dataset, missing = publish_study(*opened(file, machine, store, None), Path(out))
+    for purpose in dataset.manifest["sets"]:
+        listed = ", ".join(f"{n} {what}" for what, n in dataset.counts(purpose).items())
+        rejected = dataset.manifest["rejected"][purpose]
+        refused = "; rejected: " + ", ".join(f"{n} {why}" for why, n in rejected.items()) if rejected else ""
+        click.echo(f"{purpose}: {listed}, from {dataset.manifest['parents'][purpose]} boxes{refused}")
+    if missing:
+        click.echo(f"LOOK {missing} sampled frames have no label yet: run the study on and export again.")
+    click.echo(f"Wrote {dataset.directory}, labelled by {dataset.manifest['title']}")
 
 
 @ilforge.command("atoms")

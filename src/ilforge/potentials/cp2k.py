@@ -91,6 +91,12 @@ class Cp2k:
     def has_stress(self) -> bool:
         return self.stress
 
+    def settings(self) -> dict[str, Any]:
+        """What the study file decides."""
+        settings = {key: value for key, value in asdict(self).items() if key != "command"}
+        settings |= {"cutoff_Ry": float(self.cutoff_Ry), "scf_tolerance": float(self.scf_tolerance)}
+        return {"kind": self.kind, "functional": "PBE", **settings}
+
     def describe(self) -> dict[str, Any]:
         """Settings, CP2K's version, and the digests of its files of basis sets and pseudopotentials.
 
@@ -99,10 +105,8 @@ class Cp2k:
         MissingProgram
             Where CP2K is not installed.
         """
-        settings = {key: value for key, value in asdict(self).items() if key != "command"}
-        settings |= {"cutoff_Ry": float(self.cutoff_Ry), "scf_tolerance": float(self.scf_tolerance)}
         program = str(programs.find(shlex.split(self.command)[-1]))
-        return {"kind": self.kind, "functional": "PBE", **settings, "cp2k": installed(program), "data": _data()}
+        return {**self.settings(), "cp2k": installed(program), "data": _data()}
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator. The topology gives only the total charge; without one it is zero.

@@ -100,6 +100,11 @@ class Gpaw:
     def has_stress(self) -> bool:
         return self.stress
 
+    def settings(self) -> dict[str, Any]:
+        """What the study file decides."""
+        settings = {key: float(value) if key.endswith("_eV") else value for key, value in asdict(self).items()}
+        return {"kind": self.kind, **settings}
+
     def describe(self) -> dict[str, Any]:
         """Settings, and the version of GPAW up to where its numbers may change.
 
@@ -109,8 +114,7 @@ class Gpaw:
             Where GPAW is not installed.
         """
         found = installed(str(programs.find("gpaw")))
-        settings = {key: float(value) if key.endswith("_eV") else value for key, value in asdict(self).items()}
-        return {"kind": self.kind, **settings, "gpaw": _minor(found["gpaw"]), "setups": found["gpaw-data"]}
+        return {**self.settings(), "gpaw": _minor(found["gpaw"]), "setups": found["gpaw-data"]}
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator. The topology gives only the total charge; without one it is zero.

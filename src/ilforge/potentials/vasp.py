@@ -90,13 +90,17 @@ class Vasp:
     def has_stress(self) -> bool:
         return self.stress
 
-    def describe(self) -> dict[str, Any]:
-        """Settings, and name and digest of every PAW potential that a calculation would take from the user's folder."""
+    def settings(self) -> dict[str, Any]:
+        """What the study file decides."""
         settings = {k: v for k, v in asdict(self).items() if k not in ("command", "potentials_dir", "potential_names")}
         settings = {key: float(value) if key.endswith("_eV") else value for key, value in settings.items()}
+        return {"kind": self.kind, **settings}
+
+    def describe(self) -> dict[str, Any]:
+        """Settings, and name and digest of every PAW potential that a calculation would take from the user's folder."""
         names = dict(self.potential_names)
         found = _library(self.potentials_dir, tuple(sorted(names.items()))) if self.potentials_dir else names
-        return {"kind": self.kind, **settings, "paw": found}
+        return {**self.settings(), "paw": found}
 
     def incar(self) -> dict[str, Any]:
         """The keys of INCAR."""

@@ -45,16 +45,19 @@ class Xtb:
         if self.method not in METHODS:
             raise SettingsError(f"method is {self.method!r}; it may be {' or '.join(map(repr, METHODS))}.")
 
-    def describe(self) -> dict[str, Any]:
-        """Method and convergence, and the version of tblite up to where its numbers may change."""
+    def settings(self) -> dict[str, Any]:
+        """Method and convergence."""
         return {
             "kind": self.kind,
             "method": self.method,
             "accuracy": float(self.accuracy),
             "electronic_temperature_K": float(self.electronic_temperature_K),
             "max_iterations": self.max_iterations,
-            "tblite": ".".join(version("tblite").split(".")[:2]),
         }
+
+    def describe(self) -> dict[str, Any]:
+        """Method and convergence, and the version of tblite up to where its numbers may change."""
+        return {**self.settings(), "tblite": ".".join(version("tblite").split(".")[:2])}
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator. The topology gives only the total charge; without one it is zero."""

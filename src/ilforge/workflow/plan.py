@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ilforge.errors import SettingsError
+from ilforge.labelling.published import Published
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.study.potential_settings import PotentialSettings
 from ilforge.workflow.stage import Stage, in_order
-from ilforge.workflow.steps import aimd, labels, learning, md, models, structures
+from ilforge.workflow.steps import aimd, labels, learning, md, models, published, structures
 
 FORCE_FIELDS = {"clp": "CL&P", "clpol": "CL&Pol", "exp6": "exp-6, polarizable"}
 """Potentials that are given by their parameters, and their names."""
@@ -25,6 +26,8 @@ class Plan:
 
     Attributes
     ----------
+    dataset
+        The dataset that takes the place of sampling and labelling, where the study names one.
     frames, labels
         By set.
     explorations
@@ -42,6 +45,7 @@ class Plan:
     """
 
     study: Study
+    dataset: Published | None = None
     frames: dict[str, Stage] = field(default_factory=dict)
     labels: dict[str, Stage] = field(default_factory=dict)
     datasets: list[Stage] = field(default_factory=list)
@@ -80,7 +84,8 @@ def make_plan(study: Study) -> Plan:
     SettingsError
         For an unknown ion, a charged box, or a force field that does not know the ions.
     """
-    plan = Plan(study)
+    plan = Plan(study, published.dataset_of(study))
+    published.require_reference(study)
     for part in study.parts:
         _refuse_unfit_potentials(part)
         _plan_labels(plan, part)
@@ -97,6 +102,10 @@ def _plan_labels(plan: Plan, part: Study) -> None:
     for purpose in ("training", "validation"):
         counts: FrameCounts = getattr(part.settings.sampling, purpose)
         name = structures.of_composition(part, purpose)
+        if plan.dataset is not None:
+            taken = published.published_stage(part, purpose, plan.dataset)
+            plan.frames[name] = plan.labels[name] = taken
+            continue
         sampled = plan.frames[name] = structures.frames_stage(part, purpose)
         plan.labels[name] = labels.label_stage(
             part, f"label {purpose} frames", sampled, counts.single_points, counts=counts
@@ -120,7 +129,7 @@ def _plan_iteration(plan: Plan, iteration: int) -> None:
     before = plan.datasets[-1] if plan.datasets else None
     dataset = models.dataset_stage(study, iteration, sources, before)
     plan.datasets.append(dataset)
-    expected = settings.sampling.training.labels + iteration * settings.learning.max_candidates
+    expected = _expected(plan, "training") + iteration * settings.learning.max_candidates
     if "mace" in settings.training.models:
         earlier = plan.trained.get((iteration - 1, "mace"), [None])[0]
         plan.trained[iteration, "mace"] = [models.mace_stage(study, iteration, dataset, expected, earlier)]
@@ -157,10 +166,17 @@ def _plan_validation(
         part,
         FORCE_FIELDS.get(kind, kind) if iteration is None else f"{kind}, iteration {iteration}",
         plan.labels[structures.of_composition(part, "validation")],
-        part.settings.sampling.validation.labels,
+        _expected(plan, "validation"),
         model,
         spec,
     )
+
+
+def _expected(plan: Plan, purpose: str) -> int:
+    """Labels of each composition, for planning."""
+    if plan.dataset is not None:
+        return sum(plan.dataset.counts(purpose).values()) // len(plan.study.parts)
+    return getattr(plan.study.settings.sampling, purpose).labels
 
 
 def _plan_force_field_validations(plan: Plan, part: Study) -> None:
@@ -186,11 +202,14 @@ def _plan_md(plan: Plan) -> None:
 
 def _refuse_unfit_potentials(part: Study) -> None:
     sampling = part.settings.sampling
-    ratios = [1.0, *sampling.density_ratios]
-    for counts in (sampling.training, sampling.validation):
-        ratios += counts.density_ratios or []
+    ratios = [1.0]
+    if part.settings.dataset is None:
+        ratios += sampling.density_ratios
+        for counts in (sampling.training, sampling.validation):
+            ratios += counts.density_ratios or []
     structures.refuse_unfit(part, structures.sampling_potential(part), max(ratios))
-    structures.refuse_unfit(part, structures.spec_of(part, part.settings.reference), max(ratios))
+    if part.settings.dataset is None:
+        structures.refuse_unfit(part, structures.spec_of(part, part.settings.reference), max(ratios))
     given = given_potentials(part)
     for kind in FORCE_FIELDS:
         if any(kind in protocol.potentials for protocol in part.settings.md):

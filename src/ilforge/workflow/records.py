@@ -12,6 +12,7 @@ from ilforge.workflow.plan import Plan
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.md import MEASUREMENT
 from ilforge.workflow.steps.models import ERRORS
+from ilforge.workflow.steps.published import labelled_by
 from ilforge.workflow.steps.structures import liquid_of
 from ilforge.workflow.store import ResultStore
 
@@ -23,6 +24,7 @@ def collect_records(plan: Plan, store: ResultStore) -> list[Record]:
 
 
 def _validation_records(plan: Plan, store: ResultStore, liquids: dict[str, str]) -> Iterator[Record]:
+    reference = labelled_by(plan.study, plan.dataset)
     for (iteration, potential, composition), stage in plan.validations.items():
         for row in _stored(store, stage, ERRORS) or []:
             yield _record(
@@ -31,7 +33,7 @@ def _validation_records(plan: Plan, store: ResultStore, liquids: dict[str, str])
                 temperature_K=plan.study.settings.liquid.temperature_K,
                 potential=potential,
                 iteration=iteration,
-                provenance={"stage": stage.key},
+                provenance={"stage": stage.key, "reference": reference},
             )
 
 

@@ -38,6 +38,7 @@ from ilforge.workflow.steps.labels import CENSUS
 from ilforge.workflow.steps.learning import SELECTION
 from ilforge.workflow.steps.md import MEASUREMENT
 from ilforge.workflow.steps.models import PREDICTIONS
+from ilforge.workflow.steps.published import labelled_by
 from ilforge.workflow.steps.structures import FRAMES, liquid_of
 from ilforge.workflow.store import ResultStore, read_manifest
 
@@ -71,7 +72,7 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         liquid_label="; ".join(liquid_of(part).label for part in study.parts),
         temperature_K=study.settings.liquid.temperature_K,
         reference=reference.title,
-        banner=f"Reference: {reference.title}{'' if reference.is_dft else ', not DFT'}",
+        banner=f"Reference: {labelled_by(study, plan.dataset)}{'' if reference.is_dft else ', not DFT'}",
         ilforge_version=ilforge.__version__,
         date=time.strftime("%Y-%m-%d"),
         seed=study.settings.seed,
