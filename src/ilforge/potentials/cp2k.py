@@ -19,6 +19,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ilforge import programs
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials import costs
 from ilforge.potentials.cp2k_input import BASES, WAVEFUNCTION, input_text
 from ilforge.potentials.cp2k_output import read_cp2k
 
@@ -121,8 +122,7 @@ class Cp2k:
         return Cp2kCalculator(self, int(sum(topology.charges)) if topology is not None else 0, threads)
 
     def seconds_per_frame(self, n_atoms: int) -> float:
-        # one core, 400 Ry smoothed, warm: 29 s for 35 atoms, 250 s for 350; cold starts cost three times as much
-        return 35.0 * n_atoms / 35 * (self.cutoff_Ry / 400)
+        return costs.core_seconds(costs.CP2K, n_atoms) * (self.cutoff_Ry / 400)
 
 
 class Cp2kCalculator(Calculator):

@@ -20,6 +20,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ilforge import programs
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials import costs
 from ilforge.potentials.dispersion import d3bj
 
 FUNCTIONALS = ("PBE", "revPBE")
@@ -142,8 +143,7 @@ class Gpaw:
             calculator.close()
 
     def seconds_per_frame(self, n_atoms: int) -> float:
-        # one core, 600 eV, warm: 14 s for 35 atoms, 63 s for 70, some 1200 s for 350
-        return 63.0 * (n_atoms / 70) ** 1.9 * (self.cutoff_eV / 600) ** 1.5
+        return costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
 
 
 class GpawCalculator(Calculator):

@@ -22,6 +22,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ilforge import programs
 from ilforge.errors import DidNotConverge, DidNotFinish, MissingProgram, SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials import costs
 from ilforge.potentials.vasp_output import read_vasprun
 
 FUNCTIONALS = {"PBE": {"GGA": "PE"}, "SCAN": {"METAGGA": "SCAN", "LASPH": ".TRUE.", "ALGO": "All"}}
@@ -179,7 +180,7 @@ class Vasp:
 
     def seconds_per_frame(self, n_atoms: int) -> float:
         # not measured here (no licence): taken from GPAW's plane waves at their cutoff
-        return 63.0 * (n_atoms / 70) ** 1.9 * (self.cutoff_eV / 600) ** 1.5
+        return costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
 
 
 class VaspCalculator(Calculator):

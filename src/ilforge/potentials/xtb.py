@@ -11,6 +11,7 @@ from ase.calculators.calculator import CalculationFailed, Calculator, InputError
 
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials import costs
 
 METHODS = ("GFN1-xTB", "GFN2-xTB")
 
@@ -92,8 +93,7 @@ class Xtb:
         )
 
     def seconds_per_frame(self, n_atoms: int) -> float:
-        # GFN1, two cores: 0.17 s for 35 atoms, 0.45 s for 70, 12 s for 350, and GFN2 some four times as long
-        return (1.0 if self.method == "GFN1-xTB" else 4.0) * 2 * 0.45 * (n_atoms / 70) ** 2
+        return costs.core_seconds(self.method, n_atoms)
 
 
 def _plain(error: Exception) -> str:

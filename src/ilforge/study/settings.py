@@ -276,8 +276,8 @@ class StudySettings(Settings):
     sampling: SamplingSettings = SamplingSettings()
     """Structures."""
     dataset: str | None = None
-    """Folder of frames that are labelled already (`ilforge export-labels --format dataset` writes such folders), relative
-    to the study file. It takes the place of sampling and labelling; its method must be that of `[reference]`, whose
+    """Folder of frames that are labelled already, relative to the study file (`ilforge export-labels --format dataset`
+    writes such folders). It takes the place of sampling and labelling; its method must be that of `[reference]`, whose
     program is not needed then."""
     reference: ReferenceSettings = ReferenceSettings()
     """The potential that labels frames: the truth the models learn."""

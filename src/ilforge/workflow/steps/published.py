@@ -7,6 +7,7 @@ from typing import Any
 
 from ilforge import frames, potentials
 from ilforge.errors import MissingProgram, SettingsError
+from ilforge.labelling.labels import method_digest
 from ilforge.labelling.published import PURPOSES, Published, open_published
 from ilforge.labelling.store import LabelStore
 from ilforge.study.load import Study
@@ -103,11 +104,11 @@ def require_reference(study: Study) -> None:
         else:
             instead = "or set learning.iterations = 0: the dataset has all other labels"
         raise MissingProgram(error.program, f"{error.package}; {instead}", needed) from None
-    if dataset is not None and here != dataset.method:
+    if dataset is not None and method_digest(here) != method_digest(dataset.method):
+        found = in_words({key: here.get(key) for key in dataset.versions})
         raise SettingsError(
-            f"The labels of {dataset.directory} are of {in_words(dataset.versions)}, and here is "
-            f"{in_words({key: here.get(key) for key in dataset.versions})}: labels of concurrent learning would be by another method. Install the same, or set "
-            "learning.iterations = 0."
+            f"The labels of {dataset.directory} are of {in_words(dataset.versions)}, and here is {found}: labels of "
+            "concurrent learning would be by another method. Install the same, or set learning.iterations = 0."
         )
 
 
