@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -77,6 +78,9 @@ def export_labels(file: str, program: str, no_virials: bool, machine: str | None
     from ilforge import frames
     from ilforge.labelling.exchange import export_deepmd, export_plain_extxyz
 
+    if (program == "dataset") != (Path(file).suffix == ".toml"):
+        expected = "a study file (.toml)" if program == "dataset" else "a file of labelled frames, not a study"
+        raise SettingsError(f"--format {program} takes {expected}; found {file}.")
     if program == "dataset":
         _export_dataset(file, machine, store, out)
         return
@@ -111,19 +115,31 @@ def _export_dataset(file: str, machine: str | None, store: str | None, out: str)
 @ilforge.command("atoms")
 @click.argument("elements", nargs=-1, required=True)
 @click.option("--potential", required=True, help="gpaw or pyscf, with their default settings.")
-def atoms(elements: tuple[str, ...], potential: str) -> None:
+@click.option("--store", type=click.Path(file_okay=False), metavar="STORE", help="Keep them, and take those it has.")
+def atoms(elements: tuple[str, ...], potential: str, store: str | None) -> None:
     """Energies of isolated atoms, spin-polarised, in eV: what a model counts energies from."""
     from ase.data import atomic_numbers
 
-    from ilforge.labelling.atoms import atom_energies
+    from ilforge import potentials
+    from ilforge.labelling.atoms import atom_label, held_atoms, require_atoms
+    from ilforge.labelling.store import LabelStore
 
     unknown = [element for element in elements if element not in atomic_numbers]
     if unknown:
         raise SettingsError(f"{unknown[0]} is no element.")
-    found = atom_energies(parse_potential(potential, None), elements)
-    for element, energy in found.items():
-        click.echo(f"{element:2s} {energy:16.6f} eV" if isinstance(energy, float) else f"{element:2s} none: {energy}")
-    if not all(isinstance(energy, float) for energy in found.values()):
+    spec, failed = parse_potential(potential, None), 0
+    method = potentials.create(spec)
+    require_atoms(method)
+    with contextlib.ExitStack() as stack:
+        labels = stack.enter_context(LabelStore(Path(store) / "labels")) if store else None
+        held = held_atoms(labels, method.describe(), elements) if labels else {}
+        for element in sorted(set(elements)):
+            label = held[element] if element in held and not held[element].failed else atom_label(spec, element)
+            if labels:
+                labels.add(label)
+            failed += label.failed
+            click.echo(f"{element:2s} none: {label.error}" if label.failed else f"{element:2s} {label.energy:16.6f} eV")
+    if failed:
         raise DidNotFinish("Some atoms have no energy")
 
 
@@ -138,8 +154,13 @@ def store() -> None:
 def merge(target: str, source: str) -> None:
     """Copy the labels of the store SOURCE into TARGET: results, and failures with their reasons."""
     from ilforge.labelling.merge import merge as merge_stores
+    from ilforge.labelling.published import is_published
     from ilforge.labelling.store import FILE, LabelStore
 
+    if is_published(Path(source)):
+        raise SettingsError(
+            f"{source} is a dataset, no store. Take it in with: ilforge import {source} --store {target}"
+        )
     if not (Path(source) / "labels" / FILE).is_file():
         raise SettingsError(f"{source} holds no labels: expected {Path(source) / 'labels' / FILE}.")
     with LabelStore(Path(target) / "labels") as into, LabelStore(Path(source) / "labels") as of:

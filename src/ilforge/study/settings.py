@@ -118,6 +118,9 @@ class MaceSettings(Settings):
     """Adam's learning rate in the first stage of such a training."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of training and of MD with the model."""
+    atom_energies: Literal["fit", "isolated atoms"] = "fit"
+    """What energies are counted from: a least-squares `fit` to the labels, or the energies of `isolated atoms` by the
+    reference method (`gpaw`, or a dataset that has them)."""
 
     @model_validator(mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.study.potential_settings import PotentialSettings
 from ilforge.workflow.stage import Stage, in_order
-from ilforge.workflow.steps import aimd, labels, learning, md, models, published, structures
+from ilforge.workflow.steps import aimd, atoms, labels, learning, md, models, published, structures
 
 FORCE_FIELDS = {"clp": "CL&P", "clpol": "CL&Pol", "exp6": "exp-6, polarizable"}
 """Potentials that are given by their parameters, and their names."""
@@ -28,6 +28,8 @@ class Plan:
     ----------
     dataset
         The dataset that takes the place of sampling and labelling, where the study names one.
+    atoms
+        Energies of isolated atoms, where models count energies from them.
     frames, labels
         By set.
     explorations
@@ -46,6 +48,7 @@ class Plan:
 
     study: Study
     dataset: Published | None = None
+    atoms: Stage | None = None
     frames: dict[str, Stage] = field(default_factory=dict)
     labels: dict[str, Stage] = field(default_factory=dict)
     datasets: list[Stage] = field(default_factory=list)
@@ -86,6 +89,8 @@ def make_plan(study: Study) -> Plan:
     """
     plan = Plan(study, published.dataset_of(study))
     published.require_reference(study)
+    if "mace" in study.settings.training.models and study.settings.training.mace.atom_energies == "isolated atoms":
+        plan.atoms = atoms.atoms_stage(study, plan.dataset)
     for part in study.parts:
         _refuse_unfit_potentials(part)
         _plan_labels(plan, part)
@@ -132,7 +137,7 @@ def _plan_iteration(plan: Plan, iteration: int) -> None:
     expected = _expected(plan, "training") + iteration * settings.learning.max_candidates
     if "mace" in settings.training.models:
         earlier = plan.trained.get((iteration - 1, "mace"), [None])[0]
-        plan.trained[iteration, "mace"] = [models.mace_stage(study, iteration, dataset, expected, earlier)]
+        plan.trained[iteration, "mace"] = [models.mace_stage(study, iteration, dataset, expected, earlier, plan.atoms)]
     if "deepmd" in settings.training.models:
         earlier = plan.trained.get((iteration - 1, "deepmd"))
         plan.trained[iteration, "deepmd"] = models.deepmd_stages(study, iteration, dataset, earlier)

@@ -9,6 +9,7 @@ from ase import Atoms
 
 from ilforge import frames, potentials
 from ilforge.errors import SettingsError
+from ilforge.labelling.atoms import held_atoms
 from ilforge.labelling.gate import judge_batch
 from ilforge.labelling.published import PURPOSES, Entry, Published, publish
 from ilforge.labelling.store import LabelStore
@@ -48,6 +49,8 @@ def publish_study(study: Study, machine: Machine, directory: Path) -> tuple[Publ
     with LabelStore(store.labels) as labels:
         labels.absorb_inbox()
         held = labels.get_many(list(sampled), potentials.digest(reference))
+        elements = {symbol for part in study.parts for symbol in liquid_of(part).topology.symbols}
+        isolated = held_atoms(labels, reference.describe(), elements)
     gate, entries = study.settings.gate, []
     for purpose in PURPOSES:
         of = {digest: label.of(sampled[digest][0]) for digest, label in held.items() if sampled[digest][1] == purpose}
@@ -62,7 +65,7 @@ def publish_study(study: Study, machine: Machine, directory: Path) -> tuple[Publ
         settings=potentials.settings(reference),
         study=study.text,
         gate=gate,
-        isolated_atoms={},
+        isolated_atoms={element: label.energy for element, label in isolated.items() if not label.failed},
         programs=installed_versions(),
     )
     return dataset, len(sampled) - len(held)

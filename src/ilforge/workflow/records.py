@@ -33,8 +33,15 @@ def _validation_records(plan: Plan, store: ResultStore, liquids: dict[str, str])
                 temperature_K=plan.study.settings.liquid.temperature_K,
                 potential=potential,
                 iteration=iteration,
-                provenance={"stage": stage.key, "reference": reference},
+                provenance={"stage": stage.key, "reference": reference, **_counted_from(plan, potential, iteration)},
             )
+
+
+def _counted_from(plan: Plan, potential: str, iteration: int | None) -> dict[str, str]:
+    """What a trained MACE counts energies from."""
+    if potential != "mace" or iteration is None:
+        return {}
+    return {"atom_energies": "fit to the labels" if plan.atoms is None else "isolated atoms by the reference method"}
 
 
 def _property_records(plan: Plan, store: ResultStore, liquids: dict[str, str]) -> Iterator[Record]:

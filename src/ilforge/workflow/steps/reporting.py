@@ -34,6 +34,7 @@ from ilforge.workflow.job import Job
 from ilforge.workflow.plan import Plan
 from ilforge.workflow.records import collect_records
 from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.atoms import read_atoms
 from ilforge.workflow.steps.labels import CENSUS
 from ilforge.workflow.steps.learning import SELECTION
 from ilforge.workflow.steps.md import MEASUREMENT
@@ -84,6 +85,7 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         coverage=tuple(_coverage(plan, store)),
         learning=tuple(_learning_rounds(plan, store)),
         training=tuple(_training_curves(plan, store)),
+        atom_energies=_atom_energies(plan, store),
         stages=tuple(_stage_rows(plan, store)),
         costs=tuple(_costs(plan, store)),
         structure=_structure(plan, store),
@@ -194,6 +196,21 @@ def _training_curves(plan: Plan, store: ResultStore):
                 "epoch" if kind == "mace" else "step",
                 rmse,
             )
+
+
+def _atom_energies(plan: Plan, store: ResultStore) -> str:
+    """What MACE counts energies from, in a sentence; nothing without MACE."""
+    if "mace" not in plan.study.settings.training.models:
+        return ""
+    if plan.atoms is None:
+        return (
+            "MACE counts energies from a least-squares fit of one number for each element to the labels; energies of "
+            "single ions or other compositions by it mean nothing."
+        )
+    if not store.holds(plan.atoms):
+        return ""
+    listed = ", ".join(f"{element} {energy:.4f}" for element, energy in read_atoms(store.path(plan.atoms)).items())
+    return f"MACE counts energies from isolated atoms by the reference method, spin-polarised (eV): {listed}."
 
 
 def _stage_rows(plan: Plan, store: ResultStore):
