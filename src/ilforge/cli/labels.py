@@ -158,9 +158,8 @@ def merge(target: str, source: str) -> None:
     from ilforge.labelling.store import FILE, LabelStore
 
     if is_published(Path(source)):
-        raise SettingsError(
-            f"{source} is a dataset, no store. Take it in with: ilforge import {source} --store {target}"
-        )
+        instead = f"ilforge import {source} --store {target}"
+        raise SettingsError(f"{source} is a dataset, no store. Take it in with: {instead}")
     if not (Path(source) / "labels" / FILE).is_file():
         raise SettingsError(f"{source} holds no labels: expected {Path(source) / 'labels' / FILE}.")
     with LabelStore(Path(target) / "labels") as into, LabelStore(Path(source) / "labels") as of:
