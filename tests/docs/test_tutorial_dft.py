@@ -5,7 +5,6 @@ GPAW would take hours; that its labels go the same way is tested in tests/potent
 
 from __future__ import annotations
 
-import re
 import shlex
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ilforge import frames
+from support.pages import blocks
 
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial-dft.md"
 FEWER = {
@@ -39,24 +39,19 @@ FEWER = {
 }
 
 
-def blocks(language: str) -> list[str]:
-    text = PAGE.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-
-
 @pytest.mark.slow
 @pytest.mark.program("packmol")
 @pytest.mark.program("mace_run_train")
 def test_every_command_of_the_tutorial_runs_in_its_order(tmp_path):
     used = set()
-    for name, text in zip(("dft.toml", "train.toml"), blocks("toml"), strict=True):
+    for name, text in zip(("dft.toml", "train.toml"), blocks(PAGE, "toml"), strict=True):
         for old, new in FEWER.items():
             used |= {old} if old in text else set()
             text = text.replace(old, new)
         (tmp_path / name).write_text(text)
     assert used == set(FEWER), "a key of the tutorial has changed"
     (tmp_path / "machine.toml").write_text("workers = 2\nthreads = 1\n")
-    for line in "".join(blocks("")).splitlines():
+    for line in "".join(blocks(PAGE, "")).splitlines():
         if not line.startswith("ilforge "):
             continue
         done = subprocess.run(

@@ -126,8 +126,8 @@ def _print_labels_at_hand(study: Study) -> None:
         counts = dataset.counts(purpose)
         listed = ", ".join(f"{n:,} {what}" for what, n in counts.items())
         click.echo(f"{purpose} frames: {sum(counts.values()):,} ({listed})")
-    spent = dataset.manifest["cost_core_h"]
-    click.echo(f"All are labelled: {labelled_by(study, dataset)}. They took {spent:,.1f} core hours.")
+    spent = dataset.manifest["wall_h"]
+    click.echo(f"All are labelled: {labelled_by(study, dataset)}. They took {spent:,.1f} h.")
 
 
 def _print_label_costs(study: Study) -> None:

@@ -257,7 +257,7 @@ def publish(
         "rejected": {purpose: _reasons(rejected, purpose) for purpose in PURPOSES},
         "gate": gate.model_dump(),
         "isolated_atoms_eV": {element: float(energy) for element, energy in sorted(isolated_atoms.items())},
-        "cost_core_h": round(sum(entry.label.cost_s for entry in entries) / 3600, 3),
+        "wall_h": round(sum(entry.label.cost_s for entry in entries) / 3600, 3),
         "finished": max(entry.label.time for entry in entries),
         "finished_date": time.strftime("%Y-%m-%d", time.gmtime(max(entry.label.time for entry in entries))),
         "programs": dict(programs),

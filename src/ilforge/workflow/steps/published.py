@@ -113,7 +113,7 @@ def require_reference(study: Study) -> None:
 
 
 def in_words(versions: Mapping[str, Any]) -> str:
-    """Programs and data that made labels: ``"gpaw 26.7, setups 24.11.0"``."""
+    """Programs and data that made labels: ``"gpaw 26.7, setups 1.2.1"``."""
     return ", ".join(f"{key} {value}" for key, value in versions.items()) or "a version that is not stated"
 
 
