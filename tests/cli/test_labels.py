@@ -67,7 +67,7 @@ def test_import_of_a_good_and_a_bad_file_takes_the_good_frames(ilforge, tmp_path
     torn = tmp_path / "torn.txt"
     text = GPAW.read_text()
     torn.write_text(text[: text.rindex("\nForces") + 60])
-    code, out, _ = ilforge("import", torn, "--ions", "1 Li, 1 Cl")
+    code, out, _ = ilforge("import", torn, "--ions", "1 Li, 1 BF4")
     assert code == 0 and "1 accepted, 1 truncated" in out
     assert f"LOOK {torn}: truncated: the file ends in the middle of frame 1" in out
     assert len(frames.read(tmp_path / "labelled.xyz")) == 1

@@ -50,7 +50,8 @@ def publish_study(study: Study, machine: Machine, directory: Path) -> tuple[Publ
         labels.absorb_inbox()
         held = labels.get_many(list(sampled), potentials.digest(reference))
         elements = {symbol for part in study.parts for symbol in liquid_of(part).topology.symbols}
-        isolated = held_atoms(labels, reference.describe(), elements)
+        atoms = held_atoms(labels, reference.describe(), elements)
+    isolated = {element: label.energy for element, label in atoms.items() if not label.failed}
     gate, entries = study.settings.gate, []
     for purpose in PURPOSES:
         of = {digest: label.of(sampled[digest][0]) for digest, label in held.items() if sampled[digest][1] == purpose}
@@ -65,7 +66,7 @@ def publish_study(study: Study, machine: Machine, directory: Path) -> tuple[Publ
         settings=potentials.settings(reference),
         study=study.text,
         gate=gate,
-        isolated_atoms={element: label.energy for element, label in isolated.items() if not label.failed},
+        isolated_atoms=isolated if set(isolated) == elements else {},  # of some elements they are of no use
         programs=installed_versions(),
     )
     return dataset, len(sampled) - len(held)
