@@ -31,7 +31,7 @@ dataset = "DATASET"
 ions = { PYR14 = 1, BF4 = 1 }
 density_g_cm3 = 0.6
 [sampling]
-potential = { kind = "clp", cutoff_A = 4.0 }
+potential = { kind = "clp", cutoff_A = 3.9 }
 [reference]
 kind = "gpaw"
 [training]

@@ -159,6 +159,13 @@ def test_what_does_not_fit_the_dataset_is_refused_in_words(made, tmp_path, refer
         make_plan(load_study(user(tmp_path, dataset.directory, reference, **changes)))
 
 
+def test_a_cutoff_that_does_not_fit_the_boxes_of_the_dataset_is_said_before_the_start(tmp_path):
+    short = {"cutoff": ("cutoff_A = 4.0", "cutoff_A = 3.9")}
+    assert make_plan(load_study(user(tmp_path, GPAW, 'kind = "gpaw"', **short))).stages
+    with pytest.raises(SettingsError, match="needs a box of at least 8 Å, but its smallest side is 7.97 Å"):
+        make_plan(load_study(user(tmp_path, GPAW, 'kind = "gpaw"')))
+
+
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="There is no dataset in .*export-labels STUDY --format dataset"):
         make_plan(load_study(user(tmp_path, tmp_path, CLP)))
@@ -191,7 +198,7 @@ def no_gpaw(monkeypatch):
 
 
 def test_labels_of_gpaw_are_used_without_gpaw(no_gpaw, tmp_path):
-    plan = make_plan(load_study(user(tmp_path, GPAW, 'kind = "gpaw"')))
+    plan = make_plan(load_study(user(tmp_path, GPAW, 'kind = "gpaw"', cutoff=("cutoff_A = 4.0", "cutoff_A = 3.9"))))
     store = make([plan.datasets[0], plan.labels["validation"]], tmp_path / "store")
     dataset = Dataset.read(store.path(plan.datasets[0]))
     assert len(dataset.frames) == 3

@@ -109,6 +109,10 @@ class Published:
             total.update(rows if ions in (None, label) else {})
         return dict(sorted(total.items()))
 
+    def smallest_side_A(self, ions: str) -> float:
+        """Shortest side of any box of a composition, Å: force fields with a cutoff ask for it."""
+        return self.manifest["smallest_side_A"][ions]
+
     @property
     def compositions(self) -> tuple[str, ...]:
         """What the frames are made of, such as ``"2 PYR14, 2 BF4"``."""
@@ -254,6 +258,7 @@ def publish(
         "units": UNITS,
         "sets": {purpose: _counts(members) for purpose, members in accepted.items()},
         "parents": {purpose: len({_parent(e) for e in members}) for purpose, members in accepted.items()},
+        "smallest_side_A": _smallest_sides(accepted[purpose] for purpose in PURPOSES),
         "rejected": {purpose: _reasons(rejected, purpose) for purpose in PURPOSES},
         "gate": gate.model_dump(),
         "isolated_atoms_eV": {element: float(energy) for element, energy in sorted(isolated_atoms.items())},
@@ -323,6 +328,15 @@ def _counts(entries: Iterable[Entry]) -> dict[str, dict[str, int]]:
         key = f"{info.get('kind', 'unknown')}/{info.get('recipe', 'unknown')}"
         rows.setdefault(str(info.get("ions", "unknown")), Counter())[key] += 1
     return {ions: dict(sorted(counts.items())) for ions, counts in sorted(rows.items())}
+
+
+def _smallest_sides(sets: Iterable[Iterable[Entry]]) -> dict[str, float]:
+    """Shortest side of any box, Å, by composition."""
+    sides: dict[str, float] = {}
+    for entry in (entry for members in sets for entry in members):
+        ions, side = str(entry.label.frame.info.get("ions", "unknown")), entry.label.frame.cell.lengths().min()
+        sides[ions] = min(sides.get(ions, np.inf), round(float(side), 6))
+    return dict(sorted(sides.items()))
 
 
 def _reasons(rejected: Iterable[Entry], purpose: str) -> dict[str, int]:

@@ -92,7 +92,7 @@ def make_plan(study: Study) -> Plan:
     if "mace" in study.settings.training.models and study.settings.training.mace.atom_energies == "isolated atoms":
         plan.atoms = atoms.atoms_stage(study, plan.dataset)
     for part in study.parts:
-        _refuse_unfit_potentials(part)
+        _refuse_unfit_potentials(part, plan.dataset)
         _plan_labels(plan, part)
     for iteration in range(study.settings.learning.iterations + 1):
         _plan_iteration(plan, iteration)
@@ -205,10 +205,13 @@ def _plan_md(plan: Plan) -> None:
                 plan.analyses[protocol.name, name, property_name] = md.analysis_stage(part, trajectory, property_name)
 
 
-def _refuse_unfit_potentials(part: Study) -> None:
-    sampling = part.settings.sampling
+def _refuse_unfit_potentials(part: Study, dataset: Published | None) -> None:
+    sampling, liquid = part.settings.sampling, structures.liquid_of(part)
     ratios = [1.0]
-    if part.settings.dataset is None:
+    if dataset is not None and liquid.label in dataset.compositions:  # CL&P is held against its frames
+        volume = liquid.volume(part.settings.liquid.density_g_cm3)
+        ratios.append(volume / dataset.smallest_side_A(liquid.label) ** 3)
+    elif dataset is None:
         ratios += sampling.density_ratios
         for counts in (sampling.training, sampling.validation):
             ratios += counts.density_ratios or []
