@@ -26,12 +26,13 @@ class MissingProgram(IlforgeError):
 
     exit_code = 3
 
-    def __init__(self, program: str, package: str):
-        self.program, self.package = program, package
-        super().__init__(f"{program} was not found. Install it with: {package}")
+    def __init__(self, program: str, package: str, needed_for: str = ""):
+        self.program, self.package, self.needed_for = program, package, needed_for
+        why = f" It is needed for {needed_for}." if needed_for else ""
+        super().__init__(f"{program} was not found.{why} Install it with: {package}")
 
     def __reduce__(self):  # an exception crosses process boundaries by its constructor's arguments
-        return type(self), (self.program, self.package)
+        return type(self), (self.program, self.package, self.needed_for)
 
 
 class DidNotFinish(IlforgeError):

@@ -10,26 +10,9 @@ from pathlib import Path
 import pytest
 
 from ilforge import frames
-from ilforge.cli import main
 from support.studies import smallest
 
 CLANDP = Path(__file__).parents[1] / "data" / "clandp"
-
-
-@pytest.fixture
-def ilforge(monkeypatch, tmp_path, capfd):
-    """Run the command in an empty folder; gives exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ilforge", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capfd.readouterr()
-        return left.value.code, out, err
-
-    return call
 
 
 def test_init_writes_a_study_that_check_accepts(ilforge, tmp_path):

@@ -12,16 +12,13 @@ import pytest
 
 from ilforge.potentials import exp6_file
 from ilforge.study.load import load_study
+from support.pages import blocks
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 EXAMPLES = sorted((ROOT / "examples").rglob("*.toml"))
 STUDIES = [path for path in EXAMPLES if "[types]" not in path.read_text(encoding="utf-8")]  # the others: parameters
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def test_generated_pages_are_up_to_date():

@@ -158,3 +158,14 @@ def test_half_a_line_at_the_end_of_the_curve_is_left_out():
 
 def test_no_progress_before_a_start(tmp_path):
     assert progress(tmp_path) == (0, 0)
+
+
+def test_isolated_atoms_are_what_the_energies_of_the_model_count_from(dataset, tmp_path):
+    import torch
+
+    known = {"Li": -1.5, "B": -0.5, "F": -0.75}
+    model = train_mace(dataset, ONE_STAGE, seed=1, directory=tmp_path, isolated_atoms=known)
+    network = torch.load(model, map_location="cpu", weights_only=False)
+    found = network.atomic_energies_fn.atomic_energies.flatten().tolist()
+    assert network.atomic_numbers.tolist() == [3, 5, 9]
+    assert found == pytest.approx([-1.5, -0.5, -0.75])

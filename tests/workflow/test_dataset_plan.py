@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from ase import Atoms
 
@@ -177,11 +176,3 @@ def test_aimd_starts_are_spread_over_the_boxes_and_are_no_single_points(two):
     starts = aimd_starts(sampled, counts)
     assert [(frame.info["i"], length) for frame, length in starts] == [(2, 7), (7, 7)]
     assert [frame.info["i"] for frame in single_points(sampled, counts)] == [0, 1, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13]
-
-
-def test_costs_of_measured_methods_follow_their_measurements():
-    for method, sizes in dataset_plan.MEASURED.items():
-        for n_atoms, seconds in sizes.items():
-            assert dataset_plan.core_seconds(method, n_atoms) == pytest.approx(seconds)
-        sampled = [dataset_plan.core_seconds(method, n) for n in (20, 50, 100, 200, 400)]
-        assert np.all(np.diff(sampled) > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -28,14 +29,15 @@ def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool,
     """
     from ilforge import frames
     from ilforge.labelling.dataset import census
-    from ilforge.labelling.gate import judge, tally
+    from ilforge.labelling.gate import judge_batch, tally
     from ilforge.labelling.outputs import import_labels
     from ilforge.labelling.store import LabelStore
     from ilforge.study.settings import GateSettings
 
     found = import_labels([Path(file) for file in files], ions=ions, method=method, one_method=not mixed_methods)
     # what is wrong with a frame of a file is a verdict of its own, not a failure of a calculation
-    reasons = [label.error or judge(label, topology_of(label.frame), GateSettings()) for label in found.labels]
+    judged = judge_batch({str(i): label for i, label in enumerate(found.labels)}, topology_of, GateSettings())
+    reasons = [label.error or reason for label, reason in zip(found.labels, judged.values(), strict=True)]
     pairs = list(zip(found.labels, reasons, strict=True))
     accepted = [label.on(label.frame) for label, reason in pairs if reason is None]
     if store is not None:
@@ -61,17 +63,27 @@ def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool,
 
 @ilforge.command("export-labels")
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--format", "program", type=click.Choice(["deepmd", "extxyz"]), required=True)
+@click.option("--format", "program", type=click.Choice(["deepmd", "extxyz", "dataset"]), required=True)
 @click.option("--no-virials", is_flag=True, help="Leave virials out (deepmd).")
-@click.option("--out", type=click.Path(), required=True, help="Folder of DeePMD systems, or the extended XYZ file.")
-def export_labels(file: str, program: str, no_virials: bool, out: str) -> None:
-    """Write labelled frames as other programs train on them.
+@click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use (dataset).")
+@click.option("--store", type=click.Path(file_okay=False), help="Folder of results and labels (dataset).")
+@click.option("--out", type=click.Path(), required=True, help="Folder to write, or with extxyz the file.")
+def export_labels(file: str, program: str, no_virials: bool, machine: str | None, store: str | None, out: str) -> None:
+    """Write labelled frames as other programs train on them, or those of a study as a dataset to share.
 
-    deepmd writes npy systems; extxyz the names that ASE and other trainers expect (energy, forces, stress).
+    FILE holds labelled frames; deepmd writes npy systems, extxyz the names that ASE and other trainers expect (energy,
+    forces, stress). With dataset, FILE is a study file, whose labels so far go into a folder with all that says how
+    they were made: other studies name it as their `dataset`.
     """
     from ilforge import frames
     from ilforge.labelling.exchange import export_deepmd, export_plain_extxyz
 
+    if (program == "dataset") != (Path(file).suffix == ".toml"):
+        expected = "a study file (.toml)" if program == "dataset" else "a file of labelled frames, not a study"
+        raise SettingsError(f"--format {program} takes {expected}; found {file}.")
+    if program == "dataset":
+        _export_dataset(file, machine, store, out)
+        return
     labelled = frames.read(Path(file))
     lacking = sum(frames.ENERGY not in frame.info or frames.FORCES not in frame.arrays for frame in labelled)
     if lacking or not labelled:
@@ -85,22 +97,49 @@ def export_labels(file: str, program: str, no_virials: bool, out: str) -> None:
     click.echo(f"Wrote {len(labelled)} frames in {len(folders)} systems to {out}; types: {' '.join(elements)}")
 
 
+def _export_dataset(file: str, machine: str | None, store: str | None, out: str) -> None:
+    from ilforge.cli.study import opened
+    from ilforge.workflow.publish import publish_study
+
+    dataset, missing = publish_study(*opened(file, machine, store, None), Path(out))
+    for purpose in dataset.manifest["sets"]:
+        listed = ", ".join(f"{n} {what}" for what, n in dataset.counts(purpose).items())
+        rejected = dataset.manifest["rejected"][purpose]
+        refused = "; rejected: " + ", ".join(f"{n} {why}" for why, n in rejected.items()) if rejected else ""
+        click.echo(f"{purpose}: {listed}, from {dataset.manifest['parents'][purpose]} boxes{refused}")
+    if missing:
+        click.echo(f"LOOK {missing} sampled frames have no label yet: run the study on and export again.")
+    click.echo(f"Wrote {dataset.directory}, labelled by {dataset.manifest['title']}")
+
+
 @ilforge.command("atoms")
 @click.argument("elements", nargs=-1, required=True)
 @click.option("--potential", required=True, help="gpaw or pyscf, with their default settings.")
-def atoms(elements: tuple[str, ...], potential: str) -> None:
+@click.option("--store", type=click.Path(file_okay=False), metavar="STORE", help="Keep them, and take those it has.")
+def atoms(elements: tuple[str, ...], potential: str, store: str | None) -> None:
     """Energies of isolated atoms, spin-polarised, in eV: what a model counts energies from."""
     from ase.data import atomic_numbers
 
-    from ilforge.labelling.atoms import atom_energies
+    from ilforge import potentials
+    from ilforge.labelling.atoms import atom_label, held_atoms, require_atoms
+    from ilforge.labelling.store import LabelStore
 
     unknown = [element for element in elements if element not in atomic_numbers]
     if unknown:
         raise SettingsError(f"{unknown[0]} is no element.")
-    found = atom_energies(parse_potential(potential, None), elements)
-    for element, energy in found.items():
-        click.echo(f"{element:2s} {energy:16.6f} eV" if isinstance(energy, float) else f"{element:2s} none: {energy}")
-    if not all(isinstance(energy, float) for energy in found.values()):
+    spec, failed = parse_potential(potential, None), 0
+    method = potentials.create(spec)
+    require_atoms(method)
+    with contextlib.ExitStack() as stack:
+        labels = stack.enter_context(LabelStore(Path(store) / "labels")) if store else None
+        held = held_atoms(labels, method.describe(), elements) if labels else {}
+        for element in sorted(set(elements)):
+            label = held[element] if element in held and not held[element].failed else atom_label(spec, element)
+            if labels:
+                labels.add(label)
+            failed += label.failed
+            click.echo(f"{element:2s} none: {label.error}" if label.failed else f"{element:2s} {label.energy:16.6f} eV")
+    if failed:
         raise DidNotFinish("Some atoms have no energy")
 
 
@@ -115,8 +154,12 @@ def store() -> None:
 def merge(target: str, source: str) -> None:
     """Copy the labels of the store SOURCE into TARGET: results, and failures with their reasons."""
     from ilforge.labelling.merge import merge as merge_stores
+    from ilforge.labelling.published import is_published
     from ilforge.labelling.store import FILE, LabelStore
 
+    if is_published(Path(source)):
+        instead = f"ilforge import {source} --store {target}"
+        raise SettingsError(f"{source} is a dataset, no store. Take it in with: {instead}")
     if not (Path(source) / "labels" / FILE).is_file():
         raise SettingsError(f"{source} holds no labels: expected {Path(source) / 'labels' / FILE}.")
     with LabelStore(Path(target) / "labels") as into, LabelStore(Path(source) / "labels") as of:

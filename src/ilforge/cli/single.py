@@ -67,7 +67,7 @@ def pack(
 def label(file: str, potential: str, trust: str | None, store: str, out: str) -> None:
     """Label frames, each once: what the store holds already is not computed again."""
     from ilforge import frames, potentials
-    from ilforge.labelling.gate import judge, tally
+    from ilforge.labelling.gate import judge_batch, tally
     from ilforge.labelling.label import evaluate
     from ilforge.labelling.store import LabelStore
     from ilforge.study.settings import GateSettings
@@ -81,7 +81,8 @@ def label(file: str, potential: str, trust: str | None, store: str, out: str) ->
             if labels.get(digest, method) is None:
                 labels.add(evaluate(frame, spec))
         found = labels.get_many(list(wanted), method)
-    reasons = {digest: judge(found[digest], topology_of(frame), GateSettings()) for digest, frame in wanted.items()}
+    mine = {digest: found[digest].of(frame) for digest, frame in wanted.items()}
+    reasons = judge_batch(mine, topology_of, GateSettings())
     frames.write(Path(out), [found[digest].on(frame) for digest, frame in wanted.items() if reasons[digest] is None])
     counts = ", ".join(f"{n} {verdict}" for verdict, n in tally(reasons.values()).items())
     click.echo(f"{counts}. Wrote the accepted ones to {out}")

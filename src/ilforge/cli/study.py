@@ -88,6 +88,9 @@ def _print_dataset(study: Study) -> None:
     """Frames of every composition and their sums, and what their labels cost."""
     from ilforge.workflow.dataset_plan import core_hours, planned_sets
 
+    if study.settings.dataset is not None:
+        _print_labels_at_hand(study)
+        return
     columns = ("eq_starts", "eq_aimd", "eq_single_points", "eq", "neq_starts", "neq_aimd", "neq_single_points", "neq")
     names = ("EQ starts", "AIMD", "single", "EQ", "nEQ starts", "AIMD", "single", "nEQ", "labels", "core hours")
     table = Table("frames", "atoms", box=None, pad_edge=False)
@@ -110,6 +113,21 @@ def _print_dataset(study: Study) -> None:
         most = learning.iterations * learning.max_candidates * len(study.parts)
         click.echo(f"and at most {most:,} labels in {learning.iterations} rounds of concurrent learning.")
     _print_label_costs(study)
+
+
+def _print_labels_at_hand(study: Study) -> None:
+    """Frames of the dataset that a study takes, and that they cost nothing more."""
+    from ilforge.labelling.published import PURPOSES
+    from ilforge.workflow.steps.published import dataset_of, labelled_by
+
+    click.echo("")
+    dataset = dataset_of(study)
+    for purpose in PURPOSES:
+        counts = dataset.counts(purpose)
+        listed = ", ".join(f"{n:,} {what}" for what, n in counts.items())
+        click.echo(f"{purpose} frames: {sum(counts.values()):,} ({listed})")
+    spent = dataset.manifest["wall_h"]
+    click.echo(f"All are labelled: {labelled_by(study, dataset)}. They took {spent:,.1f} h.")
 
 
 def _print_label_costs(study: Study) -> None:

@@ -1,22 +1,29 @@
-"""Energies of isolated atoms by the same method as the labels: what a model's energies are counted from."""
+"""Energies of isolated atoms by the same method as the labels: what a model's energies are counted from.
+
+They are kept in the label store like any label: of a frame with one atom, by the method with one more word.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ilforge import potentials
+import numpy as np
+from ase import Atoms
+
+from ilforge import frames, potentials
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
+from ilforge.labelling.labels import Label, checked, method_digest
+from ilforge.labelling.store import LabelStore
+
+_STATE = "neutral, spin-polarised, ground state by Hund's rules"
 
 
-def atom_energies(spec: Mapping[str, Any], elements: Iterable[str]) -> dict[str, float | str]:
-    """Energy of one neutral atom of each element in its ground state after Hund's rules, eV.
+def atom_label(spec: Mapping[str, Any], element: str) -> Label:
+    """Energy of one neutral atom in its ground state after Hund's rules, as a label.
 
-    Returns
-    -------
-    dict
-        By element, its energy, or a sentence that says why there is none: degenerate atoms do not converge in
-        every method, and that of one element stops no other.
+    That an atom does not converge, as degenerate ones do not in every method, is a failed label and stops no other.
 
     Raises
     ------
@@ -24,17 +31,38 @@ def atom_energies(spec: Mapping[str, Any], elements: Iterable[str]) -> dict[str,
         When the method has no isolated atoms at all, or its program is missing.
     """
     potential = potentials.create(spec)
+    require_atoms(potential)
+    started, found = time.perf_counter(), {}
+    try:
+        found = {"energy": float(potential.atom_energy(element)), "forces": np.zeros((1, 3)), "converged": True}
+    except (SettingsError, MissingProgram):
+        raise
+    except IlforgeError as error:
+        found = {"error": f"{type(error).__name__}: {error}"}
+    cost_s = time.perf_counter() - started
+    return checked(Label(_atom(element), _method(potential.describe()), cost_s=cost_s, **found))
+
+
+def held_atoms(store: LabelStore, description: Mapping[str, Any], elements: Iterable[str]) -> dict[str, Label]:
+    """The labels of isolated atoms that a store has by a method, by element; failures too."""
+    wanted = {frames.digest(_atom(element)): element for element in sorted(set(elements))}
+    found = store.get_many(list(wanted), method_digest(_method(description)))
+    return {wanted[digest]: label for digest, label in found.items()}
+
+
+def require_atoms(potential: potentials.Potential) -> None:
+    """Refuse a method that gives no energies of isolated atoms."""
     if not hasattr(potential, "atom_energy"):
         raise SettingsError(
             f"A potential of kind {potential.kind!r} gives no energies of isolated atoms; gpaw and pyscf do, "
             "spin-polarised. Without them a model's energies per element come from a fit to the labels."
         )
-    found: dict[str, float | str] = {}
-    for element in sorted(set(elements)):
-        try:
-            found[element] = potential.atom_energy(element)
-        except (SettingsError, MissingProgram):
-            raise
-        except IlforgeError as error:
-            found[element] = f"{type(error).__name__}: {error}"
-    return found
+
+
+def _atom(element: str) -> Atoms:
+    """The frame that the label of an isolated atom is stored under."""
+    return Atoms(element, positions=[[0.0, 0.0, 0.0]], info={"recipe": "isolated atom"})
+
+
+def _method(description: Mapping[str, Any]) -> dict[str, Any]:
+    return {**description, "isolated_atom": _STATE}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -12,6 +13,9 @@ from ilforge.labelling.labels import Label
 from ilforge.liquid.connectivity import fragmentation
 from ilforge.liquid.topology import Topology
 from ilforge.study.settings import GateSettings
+
+_FEWEST_ALIKE = 5  # frames of one recipe that a median says something about
+_SIGMAS = 10.0  # of sampled frames of PYR14BF4 none is further than 5 from the median, by GFN1-xTB
 
 
 def judge(label: Label, topology: Topology | None, gate: GateSettings) -> str | None:
@@ -37,6 +41,55 @@ def judge(label: Label, topology: Topology | None, gate: GateSettings) -> str | 
     if not label.converged:
         return "not converged: the method ended before its energy settled"
     return _judge_forces(label.energy, label.forces, gate) or _judge_bonds(label.frame, topology, gate)
+
+
+def judge_batch(
+    labels: Mapping[str, Label], topology_of: Callable[[Atoms], Topology | None], gate: GateSettings
+) -> dict[str, str | None]:
+    """Judge labels one by one, then hold the energies of those that pass against each other.
+
+    A self-consistent calculation may end in a false state that is converged, finite and without a net force, tens of
+    eV off. Frames of the same atoms made by the same recipe do not differ by so much: a label is refused as an
+    ``energy jump`` when it is further from their median than ``gate.max_energy_jump_eV_atom`` and than ten standard
+    deviations (1.4826 times the median absolute deviation). Fewer than five such frames are not judged.
+
+    Parameters
+    ----------
+    labels
+        By digest of the frame, all by one method.
+    topology_of
+        The molecules a frame must still consist of, or None.
+
+    Returns
+    -------
+    dict
+        By digest, what :func:`judge` returns.
+    """
+    reasons = {digest: judge(label, topology_of(label.frame), gate) for digest, label in labels.items()}
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for digest, label in labels.items():
+        if reasons[digest] is None:
+            info = label.frame.info
+            alike = (label.frame.get_chemical_formula(), info.get("ions"), info.get("kind"), info.get("recipe"))
+            groups.setdefault(alike, []).append(digest)
+    for members in groups.values():
+        if len(members) >= _FEWEST_ALIKE:
+            reasons |= _energy_jumps({digest: labels[digest] for digest in members}, gate)
+    return reasons
+
+
+def _energy_jumps(alike: Mapping[str, Label], gate: GateSettings) -> dict[str, str]:
+    energies = np.array([label.energy for label in alike.values()])
+    n_atoms = len(next(iter(alike.values())).frame)
+    away = energies - np.median(energies)
+    spread = 1.4826 * float(np.median(np.abs(away)))
+    limit = max(_SIGMAS * spread, gate.max_energy_jump_eV_atom * n_atoms)
+    return {
+        digest: f"energy jump: {off:+.2f} eV from the median of {len(alike)} frames of its recipe, whose spread is "
+        f"{spread:.2f} eV, allowed {limit:.2f} (gate.max_energy_jump_eV_atom)"
+        for digest, off in zip(alike, away, strict=True)
+        if abs(off) > limit
+    }
 
 
 def tally(reasons: Iterable[str | None]) -> dict[str, int]:

@@ -7,7 +7,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -79,6 +79,12 @@ class Label:
     def failed(self) -> bool:
         """True when there is no result at all, as against a result that the gate may refuse."""
         return self.error is not None
+
+    def of(self, frame: Atoms) -> Label:
+        """This label of the same structure with another history, as another study has it."""
+        if frames.digest(frame) != self.frame_digest:
+            raise SettingsError("A label can only be put on the structure it was computed for.")
+        return replace(self, frame=frame)
 
     def on(self, frame: Atoms) -> Atoms:
         """A copy of ``frame`` (the same structure, perhaps of another study) that carries this label.

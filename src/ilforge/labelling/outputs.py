@@ -21,6 +21,7 @@ from ilforge.errors import SettingsError
 from ilforge.frames import ENERGY, FORCES, STRESS
 from ilforge.labelling.exchange import import_deepmd
 from ilforge.labelling.labels import SAME_ENERGY_EV, Label, checked, method_digest
+from ilforge.labelling.published import Entry, is_published, open_published
 from ilforge.labelling.units_check import require_consistent_units
 from ilforge.potentials.cp2k_output import read_cp2k
 from ilforge.potentials.gpaw_output import read_gpaw
@@ -55,7 +56,8 @@ def import_labels(paths: Sequence[Path], *, ions: str = "", method: str = "", on
     Parameters
     ----------
     paths
-        Files, or folders of VASP or DeePMD. What each is, is seen from its content.
+        Files, or folders of VASP, of DeePMD or of a dataset (:mod:`ilforge.labelling.published`). What each is, is seen
+        from its content.
     ions
         What frames that do not say so are made of, in the order of their atoms: ``"2 PYR14, 2 BF4"``.
     method
@@ -71,6 +73,11 @@ def import_labels(paths: Sequence[Path], *, ions: str = "", method: str = "", on
     labels: list[Label] = []
     endings, unstated, methods = {}, 0, {}
     for path in map(Path, paths):
+        if is_published(path):
+            dataset = open_published(path)
+            labels += [_of_dataset(entry, path, index) for index, entry in enumerate(dataset.entries())]
+            methods[str(path)] = dataset.method
+            continue
         output = read_output(path, method)
         require_consistent_units(path, output.readings)
         methods[str(path)] = output.method
@@ -191,6 +198,13 @@ def _label(reading: Reading, method: Any, path: Path, index: int, ions: str, sta
         converged=reading.converged is not False,
     )
     return checked(label)
+
+
+def _of_dataset(entry: Entry, path: Path, index: int) -> Label:
+    """A label of a dataset as it is there; what was refused once is judged again by whoever reads it."""
+    frame = entry.label.frame.copy()
+    frame.info["source"] = f"{path}#{index}"
+    return entry.label.of(frame)
 
 
 def _without_repeats(labels: Iterable[Label]) -> Iterable[Label]:

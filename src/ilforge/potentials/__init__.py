@@ -27,7 +27,7 @@ POTENTIALS: dict[str, str] = {
 }
 """Kind of potential, and the class that is it. Classes are loaded when first asked for: many are slow to load."""
 
-__all__ = ["POTENTIALS", "Potential", "create", "digest"]
+__all__ = ["POTENTIALS", "Potential", "create", "digest", "settings"]
 
 
 def create(spec: Mapping[str, Any]) -> Potential:
@@ -60,6 +60,11 @@ def create(spec: Mapping[str, Any]) -> Potential:
     if missing:
         raise SettingsError(f"A potential of kind {kind!r} needs {' and '.join(missing)}.")
     return potential(**parameters)
+
+
+def settings(potential: Potential) -> dict[str, Any]:
+    """That part of a potential's description which needs no program: all of it but versions of programs and data."""
+    return potential.settings() if hasattr(potential, "settings") else potential.describe()
 
 
 def digest(potential: Potential) -> str:

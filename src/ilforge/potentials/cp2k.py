@@ -19,6 +19,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ilforge import programs
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials import costs
 from ilforge.potentials.cp2k_input import BASES, WAVEFUNCTION, input_text
 from ilforge.potentials.cp2k_output import read_cp2k
 
@@ -91,6 +92,12 @@ class Cp2k:
     def has_stress(self) -> bool:
         return self.stress
 
+    def settings(self) -> dict[str, Any]:
+        """What the study file decides."""
+        settings = {key: value for key, value in asdict(self).items() if key != "command"}
+        settings |= {"cutoff_Ry": float(self.cutoff_Ry), "scf_tolerance": float(self.scf_tolerance)}
+        return {"kind": self.kind, "functional": "PBE", **settings}
+
     def describe(self) -> dict[str, Any]:
         """Settings, CP2K's version, and the digests of its files of basis sets and pseudopotentials.
 
@@ -99,10 +106,8 @@ class Cp2k:
         MissingProgram
             Where CP2K is not installed.
         """
-        settings = {key: value for key, value in asdict(self).items() if key != "command"}
-        settings |= {"cutoff_Ry": float(self.cutoff_Ry), "scf_tolerance": float(self.scf_tolerance)}
         program = str(programs.find(shlex.split(self.command)[-1]))
-        return {"kind": self.kind, "functional": "PBE", **settings, "cp2k": installed(program), "data": _data()}
+        return {**self.settings(), "cp2k": installed(program), "data": _data()}
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator. The topology gives only the total charge; without one it is zero.
@@ -117,8 +122,7 @@ class Cp2k:
         return Cp2kCalculator(self, int(sum(topology.charges)) if topology is not None else 0, threads)
 
     def seconds_per_frame(self, n_atoms: int) -> float:
-        # one core, 400 Ry smoothed, warm: 29 s for 35 atoms, 250 s for 350; cold starts cost three times as much
-        return 35.0 * n_atoms / 35 * (self.cutoff_Ry / 400)
+        return costs.core_seconds(costs.CP2K, n_atoms) * (self.cutoff_Ry / 400)
 
 
 class Cp2kCalculator(Calculator):

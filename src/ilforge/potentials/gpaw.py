@@ -20,6 +20,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ilforge import programs
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials import costs
 from ilforge.potentials.dispersion import d3bj
 
 FUNCTIONALS = ("PBE", "revPBE")
@@ -103,6 +104,11 @@ class Gpaw:
     def has_stress(self) -> bool:
         return self.stress
 
+    def settings(self) -> dict[str, Any]:
+        """What the study file decides."""
+        settings = {key: float(value) if key.endswith("_eV") else value for key, value in asdict(self).items()}
+        return {"kind": self.kind, **settings}
+
     def describe(self) -> dict[str, Any]:
         """Settings, and the version of GPAW up to where its numbers may change.
 
@@ -112,8 +118,7 @@ class Gpaw:
             Where GPAW is not installed.
         """
         found = installed(str(programs.find("gpaw")))
-        settings = {key: float(value) if key.endswith("_eV") else value for key, value in asdict(self).items()}
-        return {"kind": self.kind, **settings, "gpaw": _minor(found["gpaw"]), "setups": found["gpaw-data"]}
+        return {**self.settings(), "gpaw": _minor(found["gpaw"]), "setups": found["gpaw-data"]}
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator. The topology gives only the total charge; without one it is zero.
@@ -141,8 +146,7 @@ class Gpaw:
             calculator.close()
 
     def seconds_per_frame(self, n_atoms: int) -> float:
-        # one core, 600 eV, warm: 14 s for 35 atoms, 63 s for 70, some 1200 s for 350
-        return 63.0 * (n_atoms / 70) ** 1.9 * (self.cutoff_eV / 600) ** 1.5
+        return costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
 
 
 class GpawCalculator(Calculator):

@@ -52,7 +52,10 @@ class Potential(Protocol):
     has_stress: bool
 
     def describe(self) -> dict[str, Any]:
-        """Everything that determines its numbers, as JSON can hold it. Labels are keyed by its digest."""
+        """Everything that determines its numbers, as JSON can hold it. Labels are keyed by its digest.
+
+        A potential that depends on a program has ``settings()`` too: the same without versions of programs and data.
+        """
         ...
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:

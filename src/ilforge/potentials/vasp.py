@@ -22,6 +22,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ilforge import programs
 from ilforge.errors import DidNotConverge, DidNotFinish, MissingProgram, SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials import costs
 from ilforge.potentials.vasp_output import read_vasprun
 
 FUNCTIONALS = {"PBE": {"GGA": "PE"}, "SCAN": {"METAGGA": "SCAN", "LASPH": ".TRUE.", "ALGO": "All"}}
@@ -90,13 +91,17 @@ class Vasp:
     def has_stress(self) -> bool:
         return self.stress
 
-    def describe(self) -> dict[str, Any]:
-        """Settings, and name and digest of every PAW potential that a calculation would take from the user's folder."""
+    def settings(self) -> dict[str, Any]:
+        """What the study file decides."""
         settings = {k: v for k, v in asdict(self).items() if k not in ("command", "potentials_dir", "potential_names")}
         settings = {key: float(value) if key.endswith("_eV") else value for key, value in settings.items()}
+        return {"kind": self.kind, **settings}
+
+    def describe(self) -> dict[str, Any]:
+        """Settings, and name and digest of every PAW potential that a calculation would take from the user's folder."""
         names = dict(self.potential_names)
         found = _library(self.potentials_dir, tuple(sorted(names.items()))) if self.potentials_dir else names
-        return {"kind": self.kind, **settings, "paw": found}
+        return {**self.settings(), "paw": found}
 
     def incar(self) -> dict[str, Any]:
         """The keys of INCAR."""
@@ -175,7 +180,7 @@ class Vasp:
 
     def seconds_per_frame(self, n_atoms: int) -> float:
         # not measured here (no licence): taken from GPAW's plane waves at their cutoff
-        return 63.0 * (n_atoms / 70) ** 1.9 * (self.cutoff_eV / 600) ** 1.5
+        return costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
 
 
 class VaspCalculator(Calculator):

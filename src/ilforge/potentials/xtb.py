@@ -11,6 +11,7 @@ from ase.calculators.calculator import CalculationFailed, Calculator, InputError
 
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials import costs
 
 METHODS = ("GFN1-xTB", "GFN2-xTB")
 
@@ -45,16 +46,19 @@ class Xtb:
         if self.method not in METHODS:
             raise SettingsError(f"method is {self.method!r}; it may be {' or '.join(map(repr, METHODS))}.")
 
-    def describe(self) -> dict[str, Any]:
-        """Method and convergence, and the version of tblite up to where its numbers may change."""
+    def settings(self) -> dict[str, Any]:
+        """Method and convergence."""
         return {
             "kind": self.kind,
             "method": self.method,
             "accuracy": float(self.accuracy),
             "electronic_temperature_K": float(self.electronic_temperature_K),
             "max_iterations": self.max_iterations,
-            "tblite": ".".join(version("tblite").split(".")[:2]),
         }
+
+    def describe(self) -> dict[str, Any]:
+        """Method and convergence, and the version of tblite up to where its numbers may change."""
+        return {**self.settings(), "tblite": ".".join(version("tblite").split(".")[:2])}
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator. The topology gives only the total charge; without one it is zero."""
@@ -89,8 +93,7 @@ class Xtb:
         )
 
     def seconds_per_frame(self, n_atoms: int) -> float:
-        # GFN1, two cores: 0.17 s for 35 atoms, 0.45 s for 70, 12 s for 350, and GFN2 some four times as long
-        return (1.0 if self.method == "GFN1-xTB" else 4.0) * 2 * 0.45 * (n_atoms / 70) ** 2
+        return costs.core_seconds(self.method, n_atoms)
 
 
 def _plain(error: Exception) -> str:

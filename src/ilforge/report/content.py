@@ -207,6 +207,8 @@ class ReportContent:
         When the report was made, as it is to be printed.
     study_file
         Text of the study file.
+    atom_energies
+        What the energies of MACE are counted from, in a sentence.
     potential_labels
         Names to print for potentials, where the built-in ones do not do.
     citations
@@ -234,5 +236,6 @@ class ReportContent:
     costs: tuple[Cost, ...] = ()
     structure: Structure | None = None
     study_file: str = ""
+    atom_energies: str = ""
     potential_labels: Mapping[str, str] = field(default_factory=dict)
     citations: tuple[str, ...] = ()

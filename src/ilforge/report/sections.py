@@ -76,7 +76,8 @@ def _labels(content: ReportContent, palette: Palette) -> Section:
         blocks.append(table or Paragraph("No label was rejected."))
     lead = (
         f"Energies, forces and stress by {content.reference}. A label is accepted when it converged, the forces "
-        "add up to nothing, none is beyond the cap, and no molecule fell apart."
+        "add up to nothing, none is beyond the cap, no molecule fell apart, and its energy is not far from "
+        "those of all other frames of its recipe."
     )
     return Section("labels", "Labels", lead, tuple(blocks))
 
@@ -103,6 +104,8 @@ def _models(content: ReportContent, palette: Palette) -> Section:
         units = dict.fromkeys(curve.progress_unit for curve in content.training)
         figures = [training_figure([c for c in content.training if c.progress_unit == u], palette) for u in units]
         blocks += [Heading("Training"), FigureRow(tuple(figures))]
+    if content.atom_energies:
+        blocks.append(Paragraph(content.atom_energies))
     if earlier:
         old = [r for r in errors if r not in latest]
         rows = [_parity_row(parity, palette) for parity in earlier]

@@ -66,6 +66,9 @@ class GateSettings(Settings):
     """Largest component of the sum of forces, eV/Å."""
     max_force_eV_A: Positive = 30.0
     """Largest force on any atom, eV/Å."""
+    max_energy_jump_eV_atom: Positive = 0.1
+    """Largest distance of an energy from the median of the frames of its recipe, eV per atom, where that is more than
+    ten standard deviations: beyond it the method ended in a false state."""
     bond_factor: Annotated[float, Field(ge=1.0, le=1.6)] = 1.25
     """Two atoms count as bonded below this factor times the sum of their covalent radii."""
 
@@ -115,6 +118,9 @@ class MaceSettings(Settings):
     """Adam's learning rate in the first stage of such a training."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of training and of MD with the model."""
+    atom_energies: Literal["fit", "isolated atoms"] = "fit"
+    """What energies are counted from: a least-squares `fit` to the labels, or the energies of `isolated atoms` by the
+    reference method (`gpaw`, or a dataset that has them)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -272,6 +278,10 @@ class StudySettings(Settings):
     """The liquid."""
     sampling: SamplingSettings = SamplingSettings()
     """Structures."""
+    dataset: str | None = None
+    """Folder of frames that are labelled already, relative to the study file (`ilforge export-labels --format dataset`
+    writes such folders). It takes the place of sampling and labelling; its method must be that of `[reference]`, whose
+    program is not needed then."""
     reference: ReferenceSettings = ReferenceSettings()
     """The potential that labels frames: the truth the models learn."""
     gate: GateSettings = GateSettings()
@@ -300,6 +310,13 @@ class StudySettings(Settings):
                     raise ValueError(
                         f"md {protocol.name!r} runs {potential}, but training.models is {self.training.models}"
                     )
+        if self.dataset is not None:
+            given = [key for key in ("training", "validation") if key in self.sampling.model_fields_set]
+            if given:
+                raise ValueError(
+                    f"sampling.{given[0]} says what to sample, but dataset = {self.dataset!r} brings its own frames: "
+                    "leave one of the two out"
+                )
         if self.learning.iterations > 0:
             if "deepmd" not in self.training.models:
                 raise ValueError("learning.iterations > 0 needs deepmd in training.models: its committee explores")

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ilforge import potentials
+from ilforge.potentials.costs import MEASURED, core_seconds
 from ilforge.study.load import Study
 from ilforge.workflow.steps.structures import liquid_of, spec_of
-
-MEASURED: dict[str, dict[int, float]] = {
-    "GFN1-xTB (tblite)": {35: 0.34, 70: 0.9, 350: 25.0},
-    "GFN2-xTB (tblite)": {35: 2.5, 70: 5.0, 350: 44.0},
-    "GPAW, plane waves to 600 eV, PBE": {35: 14.4, 70: 62.6, 350: 1200.0},
-    "CP2K, 400 Ry, DZVP, PBE-D3": {35: 29.0, 350: 248.0},
-}
-"""Core seconds of one label by number of atoms, on two cores of AMD Zen 5; CP2K starts from the last wavefunction."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +93,3 @@ def core_hours_elsewhere(sets: Sequence[PlannedSet]) -> dict[str, float]:
         method: sum(planned.labels * core_seconds(method, planned.n_atoms) for planned in sets) / 3600
         for method in MEASURED
     }
-
-
-def core_seconds(method: str, n_atoms: int) -> float:
-    """Core seconds of one label by a method of :data:`MEASURED`: a power law between two sizes, and beyond the last."""
-    sizes = sorted(MEASURED[method])
-    k = min(max(1, next((i for i, size in enumerate(sizes) if size >= n_atoms), len(sizes) - 1)), len(sizes) - 1)
-    small, large = sizes[k - 1], sizes[k]
-    cost = MEASURED[method]
-    power = math.log(cost[large] / cost[small]) / math.log(large / small)
-    return cost[small] * (n_atoms / small) ** power

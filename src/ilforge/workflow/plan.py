@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ilforge.errors import SettingsError
+from ilforge.labelling.published import Published
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.study.potential_settings import PotentialSettings
 from ilforge.workflow.stage import Stage, in_order
-from ilforge.workflow.steps import aimd, labels, learning, md, models, structures
+from ilforge.workflow.steps import aimd, atoms, labels, learning, md, models, published, structures
 
 FORCE_FIELDS = {"clp": "CL&P", "clpol": "CL&Pol", "exp6": "exp-6, polarizable"}
 """Potentials that are given by their parameters, and their names."""
@@ -25,6 +26,10 @@ class Plan:
 
     Attributes
     ----------
+    dataset
+        The dataset that takes the place of sampling and labelling, where the study names one.
+    atoms
+        Energies of isolated atoms, where models count energies from them.
     frames, labels
         By set.
     explorations
@@ -42,6 +47,8 @@ class Plan:
     """
 
     study: Study
+    dataset: Published | None = None
+    atoms: Stage | None = None
     frames: dict[str, Stage] = field(default_factory=dict)
     labels: dict[str, Stage] = field(default_factory=dict)
     datasets: list[Stage] = field(default_factory=list)
@@ -80,9 +87,12 @@ def make_plan(study: Study) -> Plan:
     SettingsError
         For an unknown ion, a charged box, or a force field that does not know the ions.
     """
-    plan = Plan(study)
+    plan = Plan(study, published.dataset_of(study))
+    published.require_reference(study)
+    if "mace" in study.settings.training.models and study.settings.training.mace.atom_energies == "isolated atoms":
+        plan.atoms = atoms.atoms_stage(study, plan.dataset)
     for part in study.parts:
-        _refuse_unfit_potentials(part)
+        _refuse_unfit_potentials(part, plan.dataset)
         _plan_labels(plan, part)
     for iteration in range(study.settings.learning.iterations + 1):
         _plan_iteration(plan, iteration)
@@ -97,6 +107,10 @@ def _plan_labels(plan: Plan, part: Study) -> None:
     for purpose in ("training", "validation"):
         counts: FrameCounts = getattr(part.settings.sampling, purpose)
         name = structures.of_composition(part, purpose)
+        if plan.dataset is not None:
+            taken = published.published_stage(part, purpose, plan.dataset)
+            plan.frames[name] = plan.labels[name] = taken
+            continue
         sampled = plan.frames[name] = structures.frames_stage(part, purpose)
         plan.labels[name] = labels.label_stage(
             part, f"label {purpose} frames", sampled, counts.single_points, counts=counts
@@ -120,10 +134,10 @@ def _plan_iteration(plan: Plan, iteration: int) -> None:
     before = plan.datasets[-1] if plan.datasets else None
     dataset = models.dataset_stage(study, iteration, sources, before)
     plan.datasets.append(dataset)
-    expected = settings.sampling.training.labels + iteration * settings.learning.max_candidates
+    expected = _expected(plan, "training") + iteration * settings.learning.max_candidates
     if "mace" in settings.training.models:
         earlier = plan.trained.get((iteration - 1, "mace"), [None])[0]
-        plan.trained[iteration, "mace"] = [models.mace_stage(study, iteration, dataset, expected, earlier)]
+        plan.trained[iteration, "mace"] = [models.mace_stage(study, iteration, dataset, expected, earlier, plan.atoms)]
     if "deepmd" in settings.training.models:
         earlier = plan.trained.get((iteration - 1, "deepmd"))
         plan.trained[iteration, "deepmd"] = models.deepmd_stages(study, iteration, dataset, earlier)
@@ -157,10 +171,17 @@ def _plan_validation(
         part,
         FORCE_FIELDS.get(kind, kind) if iteration is None else f"{kind}, iteration {iteration}",
         plan.labels[structures.of_composition(part, "validation")],
-        part.settings.sampling.validation.labels,
+        _expected(plan, "validation"),
         model,
         spec,
     )
+
+
+def _expected(plan: Plan, purpose: str) -> int:
+    """Labels of each composition, for planning."""
+    if plan.dataset is not None:
+        return sum(plan.dataset.counts(purpose).values()) // len(plan.study.parts)
+    return getattr(plan.study.settings.sampling, purpose).labels
 
 
 def _plan_force_field_validations(plan: Plan, part: Study) -> None:
@@ -184,13 +205,19 @@ def _plan_md(plan: Plan) -> None:
                 plan.analyses[protocol.name, name, property_name] = md.analysis_stage(part, trajectory, property_name)
 
 
-def _refuse_unfit_potentials(part: Study) -> None:
-    sampling = part.settings.sampling
-    ratios = [1.0, *sampling.density_ratios]
-    for counts in (sampling.training, sampling.validation):
-        ratios += counts.density_ratios or []
+def _refuse_unfit_potentials(part: Study, dataset: Published | None) -> None:
+    sampling, liquid = part.settings.sampling, structures.liquid_of(part)
+    ratios = [1.0]
+    if dataset is not None and liquid.label in dataset.compositions:  # CL&P is held against its frames
+        volume = liquid.volume(part.settings.liquid.density_g_cm3)
+        ratios.append(volume / dataset.smallest_side_A(liquid.label) ** 3)
+    elif dataset is None:
+        ratios += sampling.density_ratios
+        for counts in (sampling.training, sampling.validation):
+            ratios += counts.density_ratios or []
     structures.refuse_unfit(part, structures.sampling_potential(part), max(ratios))
-    structures.refuse_unfit(part, structures.spec_of(part, part.settings.reference), max(ratios))
+    if part.settings.dataset is None:
+        structures.refuse_unfit(part, structures.spec_of(part, part.settings.reference), max(ratios))
     given = given_potentials(part)
     for kind in FORCE_FIELDS:
         if any(kind in protocol.potentials for protocol in part.settings.md):

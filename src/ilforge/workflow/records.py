@@ -12,6 +12,7 @@ from ilforge.workflow.plan import Plan
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.md import MEASUREMENT
 from ilforge.workflow.steps.models import ERRORS
+from ilforge.workflow.steps.published import labelled_by
 from ilforge.workflow.steps.structures import liquid_of
 from ilforge.workflow.store import ResultStore
 
@@ -23,6 +24,7 @@ def collect_records(plan: Plan, store: ResultStore) -> list[Record]:
 
 
 def _validation_records(plan: Plan, store: ResultStore, liquids: dict[str, str]) -> Iterator[Record]:
+    reference = labelled_by(plan.study, plan.dataset)
     for (iteration, potential, composition), stage in plan.validations.items():
         for row in _stored(store, stage, ERRORS) or []:
             yield _record(
@@ -31,8 +33,15 @@ def _validation_records(plan: Plan, store: ResultStore, liquids: dict[str, str])
                 temperature_K=plan.study.settings.liquid.temperature_K,
                 potential=potential,
                 iteration=iteration,
-                provenance={"stage": stage.key},
+                provenance={"stage": stage.key, "reference": reference, **_counted_from(plan, potential, iteration)},
             )
+
+
+def _counted_from(plan: Plan, potential: str, iteration: int | None) -> dict[str, str]:
+    """What a trained MACE counts energies from."""
+    if potential != "mace" or iteration is None:
+        return {}
+    return {"atom_energies": "fit to the labels" if plan.atoms is None else "isolated atoms by the reference method"}
 
 
 def _property_records(plan: Plan, store: ResultStore, liquids: dict[str, str]) -> Iterator[Record]:

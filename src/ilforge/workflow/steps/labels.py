@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
 from ilforge import frames, potentials
-from ilforge.labelling.gate import judge, tally
+from ilforge.labelling.gate import judge_batch, tally
 from ilforge.labelling.label import evaluate
+from ilforge.labelling.labels import Label
 from ilforge.labelling.store import LabelStore
+from ilforge.liquid.liquid import Liquid
 from ilforge.sampling.coverage import coverage
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
+from ilforge.study.settings import GateSettings
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.aimd import aimd_plan, single_points
@@ -55,30 +59,38 @@ def label_stage(
             for _ in job.each(evaluate, tasks):
                 store.absorb_inbox()
             labels = store.get_many(list(wanted), method_digest)
-        reasons = {digest: judge(labels[digest], liquid.topology, gate) for digest in wanted}
-        accepted = [labels[digest].on(frame) for digest, frame in wanted.items() if reasons[digest] is None]
-        rejected = [frame for digest, frame in wanted.items() if reasons[digest] is not None]
-        for digest, frame in wanted.items():
-            if reasons[digest] is not None:
-                frame.info["rejected"] = reasons[digest]
-        frames.write(job.directory / ACCEPTED, accepted)
-        frames.write(job.directory / REJECTED, rejected)
-        cost_s = sum(label.cost_s for label in labels.values())
-        census = _census(wanted.values(), reasons, cost_s)
-        census["coverage"] = coverage(_by_recipe(accepted), liquid.topology)
-        write_json(job.directory / CENSUS, census)
+        write_judged(job.directory, wanted, labels, liquid, gate)
         job.facts.update(labelled_now=len(missing), reused=len(wanted) - len(missing))
 
     return Stage(
         name=of_composition(study, name),
         kind="labels",
-        version=1,
+        version=2,
         settings={"reference": method.describe(), "gate": gate.model_dump(), **without},
         inputs={"frames": source},
         work=work,
         tasks=1 if computed else expected,
         task_seconds=1.0 + 0.002 * expected if computed else method.seconds_per_frame(liquid.topology.n_atoms),
     )
+
+
+def write_judged(
+    directory: Path, wanted: Mapping[str, Atoms], labels: Mapping[str, Label], liquid: Liquid, gate: GateSettings
+) -> None:
+    """Judge the labels of frames and write what a stage of labels consists of; frames and labels are by digest."""
+    # under the frames' own kind and recipe: the label may have been made for another study
+    mine = {digest: labels[digest].of(frame) for digest, frame in wanted.items()}
+    reasons = judge_batch(mine, lambda frame: liquid.topology, gate)
+    accepted = [labels[digest].on(frame) for digest, frame in wanted.items() if reasons[digest] is None]
+    rejected = [frame for digest, frame in wanted.items() if reasons[digest] is not None]
+    for digest, frame in wanted.items():
+        if reasons[digest] is not None:
+            frame.info["rejected"] = reasons[digest]
+    frames.write(directory / ACCEPTED, accepted)
+    frames.write(directory / REJECTED, rejected)
+    census = _census(wanted.values(), reasons, sum(label.cost_s for label in labels.values()))
+    census["coverage"] = coverage(_by_recipe(accepted), liquid.topology)
+    write_json(directory / CENSUS, census)
 
 
 def _census(wanted: Iterable[Atoms], reasons: Mapping[str, str | None], cost_s: float) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ilforge.training import mace as mace_training
 from ilforge.training.validation import errors, predict
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.atoms import read_atoms
 from ilforge.workflow.steps.labels import ACCEPTED
 from ilforge.workflow.steps.structures import liquid_of, of_composition
 from ilforge.workflow.store import read_manifest, write_json
@@ -49,24 +50,27 @@ def dataset_stage(study: Study, iteration: int, labels: Sequence[Stage], before:
     )
 
 
-def mace_stage(study: Study, iteration: int, dataset: Stage, frames_expected: int, before: Stage | None) -> Stage:
-    """A trained MACE: ``model.model``; ``frames_expected`` of each composition."""
+def mace_stage(
+    study: Study, iteration: int, dataset: Stage, frames_expected: int, before: Stage | None, atoms: Stage | None
+) -> Stage:
+    """A trained MACE: ``model.model``; ``frames_expected`` of each composition, ``atoms`` what energies count from."""
     settings = study.settings.training.mace
     seed = study.seed("mace", iteration)
 
     def work(job: Job) -> None:
         start = job.input("before") / MACE_FILE if before else None
-        job.run(_train_mace, job.input("dataset"), settings, seed, job.directory, job.threads, start)
+        energies = read_atoms(job.input("atoms")) if atoms else None
+        job.run(_train_mace, job.input("dataset"), settings, seed, job.directory, job.threads, start, energies)
 
-    atoms = frames_expected * sum(liquid_of(part).topology.n_atoms for part in study.parts)
+    n_atoms = frames_expected * sum(liquid_of(part).topology.n_atoms for part in study.parts)
     return Stage(
         name=f"train MACE, iteration {iteration}",
         kind="mace",
         version=1,
-        settings={"training": settings.model_dump(), "seed": seed},
-        inputs={"dataset": dataset, **({"before": before} if before else {})},
+        settings={"training": settings.model_dump(exclude={"atom_energies"}), "seed": seed},  # that is an input
+        inputs={"dataset": dataset, **({"before": before} if before else {}), **({"atoms": atoms} if atoms else {})},
         work=work,
-        task_seconds=mace_training.seconds(settings, atoms) * (settings.retrain_fraction if before else 1.0),
+        task_seconds=mace_training.seconds(settings, n_atoms) * (settings.retrain_fraction if before else 1.0),
         memory_GB=2.0,
         programs=("mace_run_train",),
         progress=mace_training.progress,
@@ -144,8 +148,18 @@ def validation_stage(
     )
 
 
-def _train_mace(dataset: Path, settings: Any, seed: int, directory: Path, threads: int, start: Path | None) -> None:
-    mace_training.train_mace(Dataset.read(dataset), settings, seed, directory, threads, start_from=start)
+def _train_mace(
+    dataset: Path,
+    settings: Any,
+    seed: int,
+    directory: Path,
+    threads: int,
+    start: Path | None,
+    energies: dict[str, float] | None,
+) -> None:
+    mace_training.train_mace(
+        Dataset.read(dataset), settings, seed, directory, threads, start_from=start, isolated_atoms=energies
+    )
 
 
 def _train_deepmd(dataset: Path, settings: Any, seed: int, directory: Path, threads: int, start: Path | None) -> None:

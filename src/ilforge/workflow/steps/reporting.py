@@ -34,10 +34,12 @@ from ilforge.workflow.job import Job
 from ilforge.workflow.plan import Plan
 from ilforge.workflow.records import collect_records
 from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.atoms import read_atoms
 from ilforge.workflow.steps.labels import CENSUS
 from ilforge.workflow.steps.learning import SELECTION
 from ilforge.workflow.steps.md import MEASUREMENT
 from ilforge.workflow.steps.models import PREDICTIONS
+from ilforge.workflow.steps.published import labelled_by
 from ilforge.workflow.steps.structures import FRAMES, liquid_of
 from ilforge.workflow.store import ResultStore, read_manifest
 
@@ -71,7 +73,7 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         liquid_label="; ".join(liquid_of(part).label for part in study.parts),
         temperature_K=study.settings.liquid.temperature_K,
         reference=reference.title,
-        banner=f"Reference: {reference.title}{'' if reference.is_dft else ', not DFT'}",
+        banner=f"Reference: {labelled_by(study, plan.dataset)}{'' if reference.is_dft else ', not DFT'}",
         ilforge_version=ilforge.__version__,
         date=time.strftime("%Y-%m-%d"),
         seed=study.settings.seed,
@@ -83,6 +85,7 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         coverage=tuple(_coverage(plan, store)),
         learning=tuple(_learning_rounds(plan, store)),
         training=tuple(_training_curves(plan, store)),
+        atom_energies=_atom_energies(plan, store),
         stages=tuple(_stage_rows(plan, store)),
         costs=tuple(_costs(plan, store)),
         structure=_structure(plan, store),
@@ -193,6 +196,21 @@ def _training_curves(plan: Plan, store: ResultStore):
                 "epoch" if kind == "mace" else "step",
                 rmse,
             )
+
+
+def _atom_energies(plan: Plan, store: ResultStore) -> str:
+    """What MACE counts energies from, in a sentence; nothing without MACE."""
+    if "mace" not in plan.study.settings.training.models:
+        return ""
+    if plan.atoms is None:
+        return (
+            "MACE counts energies from a least-squares fit of one number for each element to the labels; energies of "
+            "single ions or other compositions by it mean nothing."
+        )
+    if not store.holds(plan.atoms):
+        return ""
+    listed = ", ".join(f"{element} {energy:.4f}" for element, energy in read_atoms(store.path(plan.atoms)).items())
+    return f"MACE counts energies from isolated atoms by the reference method, spin-polarised (eV): {listed}."
 
 
 def _stage_rows(plan: Plan, store: ResultStore):

@@ -1,0 +1,85 @@
+"""The labels of a study as a dataset to share, finished or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ase import Atoms
+
+from ilforge import frames, potentials
+from ilforge.errors import SettingsError
+from ilforge.labelling.atoms import held_atoms
+from ilforge.labelling.gate import judge_batch
+from ilforge.labelling.published import PURPOSES, Entry, Published, publish
+from ilforge.labelling.store import LabelStore
+from ilforge.liquid.liquid import Liquid
+from ilforge.programs import installed_versions
+from ilforge.study.load import Study
+from ilforge.study.machine import Machine
+from ilforge.workflow.plan import Plan, make_plan
+from ilforge.workflow.steps.structures import FRAMES, liquid_of, spec_of
+from ilforge.workflow.store import ResultStore
+
+
+def publish_study(study: Study, machine: Machine, directory: Path) -> tuple[Published, int]:
+    """Write the labels that a study has so far as a dataset.
+
+    Frames of concurrent learning are for training.
+
+    Returns
+    -------
+    dataset, missing
+        The dataset, and how many frames that were sampled have no label yet.
+
+    Raises
+    ------
+    SettingsError
+        When nothing is labelled yet, or the study takes its labels from a dataset itself.
+    """
+    if study.settings.dataset is not None:
+        raise SettingsError(
+            f"The labels of {study.settings.name} come from {study.settings.dataset}: share that folder."
+        )
+    plan, store = make_plan(study), ResultStore(Path(machine.store))
+    reference = potentials.create(spec_of(study, study.settings.reference))
+    sampled = {frames.digest(frame): (frame, purpose, liquid) for frame, purpose, liquid in _sampled(plan, store)}
+    if not sampled:
+        raise SettingsError(f"{study.settings.name} has no frames in {store.root} yet: run it first.")
+    with LabelStore(store.labels) as labels:
+        labels.absorb_inbox()
+        held = labels.get_many(list(sampled), potentials.digest(reference))
+        elements = {symbol for part in study.parts for symbol in liquid_of(part).topology.symbols}
+        atoms = held_atoms(labels, reference.describe(), elements)
+    isolated = {element: label.energy for element, label in atoms.items() if not label.failed}
+    gate, entries = study.settings.gate, []
+    for purpose in PURPOSES:
+        of = {digest: label.of(sampled[digest][0]) for digest, label in held.items() if sampled[digest][1] == purpose}
+        topologies = {sampled[digest][2].label: sampled[digest][2].topology for digest in of}
+        reasons = judge_batch(of, lambda frame, known=topologies: known[frame.info["ions"]], gate)
+        entries += [Entry(label, purpose, reasons[digest]) for digest, label in of.items()]
+    dataset = publish(
+        directory,
+        Path(directory).absolute().name,
+        entries,
+        title=study.settings.reference.title,
+        settings=potentials.settings(reference),
+        study=study.text,
+        gate=gate,
+        isolated_atoms=isolated if set(isolated) == elements else {},  # of some elements they are of no use
+        programs=installed_versions(),
+    )
+    return dataset, len(sampled) - len(held)
+
+
+def _sampled(plan: Plan, store: ResultStore) -> Iterator[tuple[Atoms, str, Liquid]]:
+    """Every frame that was made to be labelled, what it is for, and what it is of."""
+    for name, stage in plan.labels.items():
+        source = stage.inputs["frames"]
+        if not store.holds(source):
+            continue
+        _, _, composition = name.partition(", ")
+        liquid = liquid_of(plan.study.part(composition or None))
+        purpose = "validation" if name.startswith("validation") else "training"
+        for frame in frames.read(store.path(source) / FRAMES):
+            yield frame, purpose, liquid

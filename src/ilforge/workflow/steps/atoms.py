@@ -1,0 +1,100 @@
+"""Energies of isolated atoms by the reference method, for models whose energies are counted from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ilforge import potentials
+from ilforge.errors import DidNotConverge, SettingsError
+from ilforge.labelling.atoms import atom_label, held_atoms, require_atoms
+from ilforge.labelling.inbox import deliver
+from ilforge.labelling.published import Published
+from ilforge.labelling.store import LabelStore
+from ilforge.study.load import Study
+from ilforge.workflow.job import Job
+from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.structures import liquid_of, spec_of
+from ilforge.workflow.store import write_json
+
+ATOMS = "atoms.json"
+
+
+def atoms_stage(study: Study, dataset: Published | None) -> Stage:
+    """``atoms.json``: the energy of each element's isolated atom, eV, computed once or taken from a dataset.
+
+    Raises
+    ------
+    SettingsError
+        When the method gives none, or the dataset lacks an element.
+    """
+    elements = sorted({symbol for part in study.parts for symbol in liquid_of(part).topology.symbols})
+    return _computed(study, elements) if dataset is None else _taken(elements, dataset)
+
+
+def read_atoms(directory: Path) -> dict[str, float]:
+    """Energy by element, eV."""
+    return json.loads((directory / ATOMS).read_text())
+
+
+def _computed(study: Study, elements: list[str]) -> Stage:
+    spec = spec_of(study, study.settings.reference)
+    method = potentials.create(spec)
+    require_atoms(method)
+    description = method.describe()
+
+    def work(job: Job) -> None:
+        with LabelStore(job.store.labels) as store:
+            held = held_atoms(store, description, elements)
+            missing = [element for element in elements if element not in held or held[element].failed]
+            job.expect(len(missing))
+            for _ in job.each(_label_atom, [(spec, element, store.inbox) for element in missing]):
+                store.absorb_inbox()
+            labels = held_atoms(store, description, elements)
+        failed = [f"{element}: {label.error}" for element, label in labels.items() if label.failed]
+        if failed:
+            raise DidNotConverge(
+                f'Isolated atoms without an energy: {"; ".join(failed)}. Set training.mace.atom_energies = "fit".'
+            )
+        write_json(job.directory / ATOMS, {element: label.energy for element, label in labels.items()})
+
+    return Stage(
+        name="energies of isolated atoms",
+        kind="atoms",
+        version=1,
+        settings={"reference": description, "elements": elements},
+        inputs={},
+        work=work,
+        tasks=len(elements),
+        task_seconds=method.seconds_per_frame(70),
+    )
+
+
+def _taken(elements: list[str], dataset: Published) -> Stage:
+    energies = dataset.isolated_atoms
+    lacking = [element for element in elements if element not in energies]
+    if lacking:
+        raise SettingsError(
+            f'training.mace.atom_energies = "isolated atoms", but {dataset.directory} has no energies of isolated '
+            f'{", ".join(lacking)}. Set it to "fit".'
+        )
+    chosen = {element: energies[element] for element in elements}
+
+    def work(job: Job) -> None:
+        write_json(job.directory / ATOMS, chosen)
+
+    return Stage(
+        name=f"energies of isolated atoms from {dataset.name}",
+        kind="atoms",
+        version=1,
+        settings={"reference": dataset.method, "energies": chosen},
+        inputs={},
+        work=work,
+        task_seconds=0.1,
+    )
+
+
+def _label_atom(spec: Mapping[str, Any], element: str, inbox: Path) -> None:
+    deliver(atom_label(spec, element), inbox)

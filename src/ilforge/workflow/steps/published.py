@@ -1,0 +1,143 @@
+"""A dataset that is there already: it takes the place of sampling and labelling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ilforge import frames, potentials
+from ilforge.errors import MissingProgram, SettingsError
+from ilforge.labelling.labels import method_digest
+from ilforge.labelling.published import PURPOSES, Published, open_published
+from ilforge.labelling.store import LabelStore
+from ilforge.study.load import Study
+from ilforge.workflow.job import Job
+from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.labels import write_judged
+from ilforge.workflow.steps.structures import FRAMES, identity, liquid_of, of_composition, spec_of
+
+
+def dataset_of(study: Study) -> Published | None:
+    """The dataset that the study names, or None where it makes its own.
+
+    Raises
+    ------
+    SettingsError
+        When there is none, or it is no dataset of this study: another method, or other liquids.
+    """
+    folder = study.settings.dataset
+    if folder is None:
+        return None
+    dataset = open_published(study.folder / folder)
+    _require_method(study, dataset)
+    known = {liquid_of(part).label for part in study.parts}
+    if not known & set(dataset.compositions):
+        raise SettingsError(
+            f"dataset = {folder!r} holds frames of {' and '.join(dataset.compositions)}, but the study is of "
+            f"{' and '.join(sorted(known))}."
+        )
+    return dataset
+
+
+def published_stage(study: Study, purpose: str, dataset: Published) -> Stage:
+    """Frames and labels of one composition out of a dataset: what :func:`label_stage` gives, and ``frames.xyz``.
+
+    Every label is judged again by the gate of the study, and kept in the label store.
+    """
+    gate, liquid = study.settings.gate, liquid_of(study)
+    expected = sum(dataset.counts(purpose, liquid.label).values())
+    if not expected:
+        raise SettingsError(f"{dataset.directory} holds no {purpose} frames of {liquid.label}.")
+
+    def work(job: Job) -> None:
+        chosen = [entry.label for entry in dataset.entries() if entry.purpose == purpose]
+        labels = {label.frame_digest: label for label in chosen if label.frame.info.get("ions") == liquid.label}
+        with LabelStore(job.store.labels) as store:
+            store.add_many(labels.values())
+        wanted = {digest: label.frame for digest, label in labels.items()}
+        frames.write(job.directory / FRAMES, wanted.values())
+        write_judged(job.directory, wanted, labels, liquid, gate)
+        job.facts.update(dataset=dataset.name, reused=len(wanted), labelled_now=0)
+
+    return Stage(
+        name=of_composition(study, f"take {purpose} frames from {dataset.name}"),
+        kind="labels",
+        version=1,
+        settings={
+            "dataset": dataset.digest,
+            "purpose": purpose,
+            "liquid": identity(liquid),
+            "reference": dataset.method,
+            "gate": gate.model_dump(),
+        },
+        inputs={},
+        work=work,
+        task_seconds=1.0 + 0.01 * expected,
+    )
+
+
+def require_reference(study: Study) -> None:
+    """Ask for the program of the reference where labels are still to be made.
+
+    Raises
+    ------
+    MissingProgram
+        Says for how many labels it is needed.
+    SettingsError
+        When the program here is of another version than that of the labels in the study's dataset.
+    """
+    dataset, settings = dataset_of(study), study.settings
+    rounds = settings.learning.iterations
+    sampled = sum(getattr(settings.sampling, purpose).labels for purpose in PURPOSES) * len(study.parts)
+    explored = rounds * settings.learning.max_candidates * len(study.parts)
+    if dataset is not None and not rounds:
+        return
+    reference = potentials.create(spec_of(study, settings.reference))
+    try:
+        reference.calculator(liquid_of(study).topology)
+        here = reference.describe()
+    except MissingProgram as error:
+        needed = f"up to {explored:,} labels in {rounds} round{'s' * (rounds > 1)} of concurrent learning"
+        if dataset is None:
+            needed = f"{sampled:,} labels" + (f" and {needed}" if rounds else "")
+            instead = "or name a folder of labels in `dataset`"
+        else:
+            instead = "or set learning.iterations = 0: the dataset has all other labels"
+        raise MissingProgram(error.program, f"{error.package}; {instead}", needed) from None
+    if dataset is not None and method_digest(here) != method_digest(dataset.method):
+        found = in_words({key: here.get(key) for key in dataset.versions})
+        raise SettingsError(
+            f"The labels of {dataset.directory} are of {in_words(dataset.versions)}, and here is {found}: labels of "
+            "concurrent learning would be by another method. Install the same, or set learning.iterations = 0."
+        )
+
+
+def in_words(versions: Mapping[str, Any]) -> str:
+    """Programs and data that made labels: ``"gpaw 26.7, setups 1.2.1"``."""
+    return ", ".join(f"{key} {value}" for key, value in versions.items()) or "a version that is not stated"
+
+
+def labelled_by(study: Study, dataset: Published | None) -> str:
+    """The reference of a study in a few words; with a dataset, whose labels these are."""
+    title = study.settings.reference.title
+    if dataset is None:
+        return title
+    return f"{title}, labels of dataset {dataset.name} ({in_words(dataset.versions)})"
+
+
+def _require_method(study: Study, dataset: Published) -> None:
+    """Every setting of the study's reference must be that of the labels."""
+    asked = potentials.settings(potentials.create(spec_of(study, study.settings.reference)))
+    has = dataset.method
+    if asked["kind"] != has.get("kind"):
+        raise SettingsError(
+            f"[reference] is of kind {asked['kind']!r}, but the labels of dataset = {study.settings.dataset!r} are of "
+            f"kind {has.get('kind')!r}."
+        )
+    differ = [key for key in asked if key not in has or asked[key] != has[key]]
+    if differ:
+        what = "; ".join(f"{key} is {asked[key]!r}, there {has.get(key, 'not stated')!r}" for key in differ)
+        raise SettingsError(
+            f"[reference] is not the method that labelled dataset = {study.settings.dataset!r}: {what}. Set it as it "
+            "is there, or make a dataset of your own."
+        )

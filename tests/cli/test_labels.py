@@ -1,0 +1,229 @@
+"""import, export-labels, store merge and atoms: real files, and errors in the user's words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+
+from ilforge import frames
+from ilforge.labelling.exchange import import_deepmd
+from ilforge.labelling.label import evaluate
+from ilforge.labelling.store import LabelStore
+
+DATA = Path(__file__).parents[1] / "data"
+OUTPUTS = DATA / "outputs"
+GPAW, UNCONVERGED = OUTPUTS / "gpaw_two_frames.txt", OUTPUTS / "gpaw_unconverged.txt"
+CP2K, CP2K_UNCONVERGED = OUTPUTS / "cp2k_lithium_pair.out", OUTPUTS / "cp2k_unconverged.out"
+CLP = {"kind": "clp", "cutoff_A": 4.0}
+
+
+@pytest.fixture
+def labelled(tmp_path, two_pairs):
+    """Three frames with labels by CL&P."""
+    members = []
+    for number in range(3):
+        frame = two_pairs.copy()
+        frame.rattle(0.01, seed=number)
+        frames.quantize(frame)
+        members.append(evaluate(frame, CLP).on(frame))
+    frames.write(tmp_path / "labelled.xyz", members)
+    return members
+
+
+def held(root: Path) -> dict[str, int]:
+    with LabelStore(root / "labels") as store:
+        return store.census()
+
+
+def test_import_of_a_real_output_of_gpaw(ilforge, tmp_path):
+    code, out, _ = ilforge("import", GPAW, "--store", "store")
+    assert code == 0 and "2 accepted. Wrote the accepted ones to labelled.xyz" in out
+    assert "energy  2 present, 0 missing, 0 zero" in out and "stress  0 present, 2 missing" in out
+    assert "LOOK bonds were not checked: say what the frames are made of with --ions" in out
+    first, second = frames.read(tmp_path / "labelled.xyz")
+    assert first.info[frames.ENERGY] != second.info[frames.ENERGY]
+    assert np.abs(first.arrays[frames.FORCES].sum(axis=0)).max() < 0.05
+    assert held(tmp_path / "store")["results"] == 2
+    assert ilforge("import", GPAW, "--store", "store")[0] == 0
+    assert held(tmp_path / "store")["results"] == 2, "the same labels are there once"
+
+
+def test_import_of_what_did_not_converge_accepts_nothing_and_says_why(ilforge, tmp_path):
+    for output in (UNCONVERGED, CP2K_UNCONVERGED):
+        code, out, _ = ilforge("import", output, "--store", "store", "--out", "none.xyz")
+        assert code == 0 and f"rejected {output}#0: not converged" in out
+        assert "accepted" not in out.splitlines()[-1].partition(".")[0]
+        assert frames.read(tmp_path / "none.xyz") == []
+    with LabelStore(tmp_path / "store" / "labels") as store:
+        assert not any(label.converged for label in store), "kept as what it is"
+
+
+def test_import_of_a_good_and_a_bad_file_takes_the_good_frames(ilforge, tmp_path):
+    torn = tmp_path / "torn.txt"
+    text = GPAW.read_text()
+    torn.write_text(text[: text.rindex("\nForces") + 60])
+    code, out, _ = ilforge("import", torn, "--ions", "1 Li, 1 BF4")
+    assert code == 0 and "1 accepted, 1 truncated" in out
+    assert f"LOOK {torn}: truncated: the file ends in the middle of frame 1" in out
+    assert len(frames.read(tmp_path / "labelled.xyz")) == 1
+
+
+def test_import_checks_bonds_by_the_ions(ilforge):
+    code, out, _ = ilforge("import", CP2K, "--ions", "1 Li, 1 BF4")
+    assert code == 0 and "1 accepted" in out and "bonds were not checked" not in out
+    code, out, _ = ilforge("import", CP2K, "--ions", "2 PYR14, 2 BF4")
+    assert code == 0 and "fragmented: the frame has 6 atoms, the liquid 70" in out and "1 fragmented" in out
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["no.txt"], "There is no file no.txt"),
+        (["diary.txt"], "Known are vasprun.xml, OUTCAR, CP2K's output"),
+        (["."], "neither vasprun.xml nor OUTCAR nor a DeePMD system"),
+        ([GPAW, CP2K], "were not made by the same method; they differ in"),
+        ([CP2K, "--ions", "Li BF4"], 'does not look like "2 PYR14, 2 BF4"'),
+        ([CP2K, "--ions", "1 Li, 1 BF5"], "Did you mean BF4"),
+    ],
+)
+def test_import_refuses_in_words(ilforge, tmp_path, files, words):
+    (tmp_path / "diary.txt").write_text("Dear diary,\n")
+    code, _, err = ilforge("import", *files)
+    assert code == 2 and words in " ".join(err.split())
+
+
+def test_import_of_different_methods_when_asked_for(ilforge, tmp_path):
+    code, out, _ = ilforge("import", GPAW, CP2K, "--mixed-methods")
+    assert code == 0 and "3 accepted" in out
+
+
+def test_import_finds_wrong_units(ilforge, tmp_path, two_pairs):
+    from ilforge.potentials import create
+
+    calculator = create(CLP).calculator(frames_topology(two_pairs))
+    step = np.random.default_rng(1).normal(size=(70, 3)) * 0.004
+    trajectory = []
+    for number in range(6):
+        frame = two_pairs.copy()
+        frame.positions += number * step
+        calculator.calculate(frame, ["energy", "forces"])
+        frame.info["energy"] = float(calculator.results["energy"]) / 27.211386
+        frame.arrays["forces"] = calculator.results["forces"].copy()
+        trajectory.append(frame)
+    ase.io.write(tmp_path / "hartree.xyz", trajectory, format="extxyz")
+    code, _, err = ilforge("import", "hartree.xyz")
+    assert code == 2 and "It looks like energies in Hartree with forces in eV/Å" in " ".join(err.split())
+    assert not (tmp_path / "labelled.xyz").exists()
+
+
+def frames_topology(frame):
+    from ilforge.liquid.liquid import Liquid
+
+    return Liquid.of_frame(frame).topology
+
+
+def test_export_to_extxyz_has_the_names_that_ase_knows(ilforge, tmp_path, labelled):
+    code, out, _ = ilforge("export-labels", "labelled.xyz", "--format", "extxyz", "--out", "plain.xyz")
+    assert code == 0 and "Wrote 3 frames to plain.xyz" in out
+    for read, frame in zip(ase.io.read(tmp_path / "plain.xyz", ":"), labelled, strict=True):
+        assert read.get_potential_energy() == pytest.approx(frame.info[frames.ENERGY], abs=1e-6)
+        np.testing.assert_allclose(read.get_forces(), frame.arrays[frames.FORCES], atol=1e-6)
+        np.testing.assert_allclose(read.get_stress(), frame.info[frames.STRESS], atol=1e-8)
+
+
+@pytest.mark.parametrize("virials", [True, False])
+def test_export_to_deepmd_and_import_again(ilforge, tmp_path, labelled, virials):
+    options = () if virials else ("--no-virials",)
+    code, out, _ = ilforge("export-labels", "labelled.xyz", "--format", "deepmd", *options, "--out", "deepmd")
+    assert code == 0 and "Wrote 3 frames in 1 systems to deepmd; types: B C F H N" in out
+    back = import_deepmd(tmp_path / "deepmd")
+    for read, frame in zip(back, labelled, strict=True):
+        assert read.info[frames.ENERGY] == pytest.approx(frame.info[frames.ENERGY])
+        assert (frames.STRESS in read.info) == virials
+    code, out, _ = ilforge("import", "deepmd", "--ions", "2 PYR14, 2 BF4", "--method", "CL&P", "--out", "again.xyz")
+    assert code == 0 and "3 accepted" in out and "LOOK 3 labels come from files that do not say whether" in out
+
+
+def test_export_refuses_in_words(ilforge, tmp_path, two_pairs):
+    frames.write(tmp_path / "bare.xyz", [two_pairs])
+    (tmp_path / "empty.xyz").write_text("")
+    (tmp_path / "study.toml").write_text('name = "x"\n')
+
+    def said(*arguments):
+        code, _, err = ilforge("export-labels", *arguments, "--out", "out")
+        assert code == 2 and not (tmp_path / "out").exists()
+        return " ".join(err.split())
+
+    assert "1 of 1 frames of bare.xyz carry no labels: label them first" in said("bare.xyz", "--format", "extxyz")
+    assert "0 of 0 frames" in said("empty.xyz", "--format", "deepmd")
+    assert "There is no file no.xyz" in said("no.xyz", "--format", "deepmd")
+    assert "--format dataset takes a study file (.toml); found bare.xyz" in said("bare.xyz", "--format", "dataset")
+    assert "takes a file of labelled frames, not a study" in said("study.toml", "--format", "extxyz")
+
+
+def test_stores_are_merged_with_failures_and_methods(ilforge, tmp_path, two_pairs, one_pair):
+    with LabelStore(tmp_path / "theirs" / "labels") as store:
+        store.add(evaluate(two_pairs, CLP))
+        store.add(evaluate(one_pair, {"kind": "xtb", "max_iterations": 2}))
+    code, out, _ = ilforge("store", "merge", "ours", "theirs")
+    assert code == 0 and "Added 2 labels (1 failures with their reasons); 0 were there." in out
+    assert re.search(r"1 results +0 failures +clp", out) and re.search(r"0 results +1 failures +xtb GFN1-xTB", out)
+    code, out, _ = ilforge("store", "merge", "ours", "theirs")
+    assert code == 0 and "Added 0 labels (0 failures with their reasons); 2 were there." in out
+    assert held(tmp_path / "ours")["labels"] == 2
+
+
+def test_a_method_that_changed_under_its_name_is_found_when_stores_are_merged(ilforge, tmp_path, two_pairs):
+    label = evaluate(two_pairs, CLP)
+    for name, energy in (("ours", label.energy), ("theirs", label.energy + 0.25)):
+        with LabelStore(tmp_path / name / "labels") as store:
+            store.add(replace(label, energy=energy))
+    code, _, err = ilforge("store", "merge", "ours", "theirs")
+    assert code == 4 and "A method has changed under its name" in err and "those of ours were" in " ".join(err.split())
+    with LabelStore(tmp_path / "ours" / "labels") as store:
+        assert store.get(label.frame_digest, label.method_digest).energy == label.energy
+
+
+def test_merge_refuses_in_words(ilforge, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, _, err = ilforge("store", "merge", "ours", "empty")
+    assert code == 2 and "empty holds no labels: expected empty/labels/labels.sqlite" in err
+    dataset = DATA / "datasets" / "gpaw-pair"
+    code, _, err = ilforge("store", "merge", "ours", dataset)
+    assert code == 2 and f"is a dataset, no store. Take it in with: ilforge import {dataset} --store ours" in err
+    (tmp_path / "broken" / "labels").mkdir(parents=True)
+    (tmp_path / "broken" / "labels" / "labels.sqlite").write_bytes(b"SQLite format 3\0" + bytes(5000))
+    code, _, err = ilforge("store", "merge", "ours", "broken")
+    assert code == 2 and "broken" in err
+    assert not (tmp_path / "ours" / "labels" / "labels.sqlite").exists() or held(tmp_path / "ours")["labels"] == 0
+
+
+def test_a_dataset_is_taken_into_a_store(ilforge, tmp_path):
+    code, out, _ = ilforge("import", DATA / "datasets" / "gpaw-pair", "--store", "store")
+    assert code == 0 and "5 accepted" in out and "LOOK" not in out
+    assert held(tmp_path / "store")["results"] == 5
+
+
+def test_atoms_are_kept_and_not_paid_for_twice(ilforge, tmp_path):
+    code, out, _ = ilforge("atoms", "H", "--potential", "pyscf", "--store", "store")
+    assert code == 0 and re.search(r"H +-1[23]\.\d+ eV", out), "about half a Hartree"
+    with LabelStore(tmp_path / "store" / "labels") as store:
+        (label,) = store
+        assert label.method["isolated_atom"] and label.method["kind"] == "pyscf"
+    made = label.time
+    code, again, _ = ilforge("atoms", "H", "--potential", "pyscf", "--store", "store")
+    assert (code, again) == (0, out)
+    with LabelStore(tmp_path / "store" / "labels") as store:
+        assert [label.time for label in store] == [made]
+
+
+def test_atoms_refuse_in_words(ilforge):
+    code, _, err = ilforge("atoms", "Xy", "--potential", "pyscf")
+    assert code == 2 and "Xy is no element" in err
+    code, _, err = ilforge("atoms", "H", "--potential", "GFN1-xTB")
+    assert code == 2 and "gives no energies of isolated atoms; gpaw and pyscf do" in err
