@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 
-from ilforge.results import Curve, Record
+from ilforge.results import Curve, Estimate, Record, Table
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,30 @@ class NamedCurve:
     potential: str
     key: str
     curve: Curve
+
+
+@dataclass(frozen=True)
+class NamedTable:
+    """A table of one run: ``kind`` is such as ``"map"`` and ``key`` whose it is, such as ``"TFSI"``."""
+
+    kind: str
+    protocol: str
+    potential: str
+    key: str
+    table: Table
+
+
+@dataclass(frozen=True)
+class ClusterPicture:
+    """One example of a kind of cluster, cut out of a run: ``contacts`` are pairs of atoms to join by dashes."""
+
+    protocol: str
+    potential: str
+    cluster: str
+    atoms: Atoms
+    bonds: np.ndarray
+    contacts: np.ndarray
+    population: Estimate
 
 
 @dataclass(frozen=True)
@@ -225,6 +249,8 @@ class ReportContent:
     records: tuple[Record, ...] = ()
     parity: tuple[Parity, ...] = ()
     curves: tuple[NamedCurve, ...] = ()
+    tables: tuple[NamedTable, ...] = ()
+    clusters: tuple[ClusterPicture, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     frames: tuple[FrameRow, ...] = ()
     coverage: tuple[Coverage, ...] = ()
