@@ -218,7 +218,7 @@ def compare(a: Measurement, b: Measurement, rng: np.random.Generator | None = No
     ``("shape_divergence", ion, estimate)`` for each ion with a map in both.
     """
     rng = rng or np.random.default_rng(0)
-    shared = [name for name in a.tables if name.startswith("map blocks ") and name in b.tables]
+    shared = _common_maps(a, b)
     if not shared:
         raise SettingsError("The two measurements of shapes have no map in common.")
     found = []
@@ -235,6 +235,15 @@ def compare(a: Measurement, b: Measurement, rng: np.random.Generator | None = No
         note = f"{apart.bias:.3g} bit of chance taken off; p = {apart.p_value:.2g} that the two are equal"
         found.append(("shape_divergence", ion, Estimate(apart.value, apart.error, n, "bit", True, note)))
     return found
+
+
+def have_common_map(a: Measurement, b: Measurement) -> bool:
+    """Whether two measurements of shapes have an ion in common, so that they can be compared."""
+    return bool(_common_maps(a, b))
+
+
+def _common_maps(a: Measurement, b: Measurement) -> list[str]:
+    return [name for name in a.tables if name.startswith("map blocks ") and name in b.tables]
 
 
 def _check_bins(a: Measurement, b: Measurement, ion: str) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 
+from ilforge.properties.folder import Run
 from ilforge.results import Curve, Estimate, Record, Table
 
 
@@ -85,19 +86,6 @@ class NamedTable:
     potential: str
     key: str
     table: Table
-
-
-@dataclass(frozen=True)
-class ClusterPicture:
-    """One example of a kind of cluster, cut out of a run: ``contacts`` are pairs of atoms to join by dashes."""
-
-    protocol: str
-    potential: str
-    cluster: str
-    atoms: Atoms
-    bonds: np.ndarray
-    contacts: np.ndarray
-    population: Estimate
 
 
 @dataclass(frozen=True)
@@ -207,12 +195,33 @@ class Cost:
 
 @dataclass(frozen=True)
 class Structure:
-    """A box to look at: atoms with whole molecules, ``(n_bonds, 2)`` bonds, and the ion of each atom."""
+    """Atoms to look at, molecules whole.
+
+    Attributes
+    ----------
+    bonds
+        ``(n_bonds, 2)``.
+    species
+        The ion of each atom.
+    contacts
+        ``(n_contacts, 2)``: atoms joined by dashes, such as Li and the O that coordinate it.
+    """
 
     title: str
     atoms: Atoms
     bonds: np.ndarray
     species: tuple[str, ...] = ()
+    contacts: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=int))
+
+
+@dataclass(frozen=True)
+class ClusterPicture:
+    """One example of a kind of cluster, cut out of a run, and the share of clusters that are of this kind."""
+
+    protocol: str
+    potential: str
+    structure: Structure
+    population: Estimate
 
 
 @dataclass(frozen=True)
@@ -231,6 +240,8 @@ class ReportContent:
         When the report was made, as it is to be printed.
     study_file
         Text of the study file.
+    runs
+        All that was measured, for the folder of tables beside the page.
     potential_labels
         Names to print for potentials, where the built-in ones do not do.
     citations
@@ -260,5 +271,6 @@ class ReportContent:
     costs: tuple[Cost, ...] = ()
     structure: Structure | None = None
     study_file: str = ""
+    runs: tuple[Run, ...] = ()
     potential_labels: Mapping[str, str] = field(default_factory=dict)
     citations: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ _COLOURS = np.array(
 _STEP_KJ_MOL, _STEP_KT = 2.0, 0.5
 _MOST_STEPS = 15
 _PIXELS = 12  # a side of a bin, so that a browser's smoothing stays on its edge
-_LABEL = (0.3, 0.1)  # width and height of a label, as a share of the map
+_LABEL = (0.37, 0.12)  # width and height of a label, as a share of the map
 _UNITS = {"degrees": "°", "A": "Å"}
 
 
@@ -59,16 +59,14 @@ class ShapeMap:
 
 
 def map_rows(content: ReportContent, palette: Palette) -> list[FigureRow]:
-    """One row of maps for each ion and protocol; all maps of an ion share their axes and their colours."""
-    rows = []
+    """One row of maps for each ion, protocol by protocol; all maps of an ion share their axes and their colours."""
+    rows, order = [], list(palette)
     every = [named for named in content.tables if named.kind == "map" and named.table.rows]
+    protocols = list(dict.fromkeys(named.protocol for named in every))
+    every.sort(key=lambda named: (protocols.index(named.protocol), order.index(named.potential)))
     for key in dict.fromkeys(named.key for named in every):
         of_ion = [_shape_map(named, content) for named in every if named.key == key]
-        for protocol in dict.fromkeys(one.name.protocol for one in of_ion):
-            members = [one for one in of_ion if one.name.protocol == protocol]
-            members.sort(key=lambda one: list(palette).index(one.name.potential))
-            figures = [_figure(one, of_ion, content, palette) for one in members]
-            rows.append(FigureRow(tuple(figures), f"{key}, {protocol}", columns=3))
+        rows.append(FigureRow(tuple(_figure(one, of_ion, content, palette) for one in of_ion), columns=0))
     return rows
 
 
@@ -119,7 +117,13 @@ def _figure(one: ShapeMap, of_ion: Sequence[ShapeMap], content: ReportContent, p
     label = palette.label(named.potential)
     limits = _limits(of_ion)
     axes = [
-        axis(name, unit, range=list(limit), showgrid=False, nticks=7, constrain="domain")
+        axis(
+            name,
+            unit,
+            range=list(limit),
+            showgrid=False,
+            **({"dtick": 90, "tick0": 0} if unit == "°" else {"nticks": 7}),
+        )
         for (name, unit), limit in zip(one.coordinates, limits, strict=True)
     ]
     unphysical = any(
@@ -168,7 +172,9 @@ def _levels(of_ion: Sequence[ShapeMap]) -> np.ndarray:
 def _colour_of(step: np.ndarray, n: int) -> np.ndarray:
     """Red, green and blue, ``(..., 3)`` bytes, of the steps of a scale of ``n``."""
     place = np.clip(step / max(n - 1, 1), 0, 1) * (len(_COLOURS) - 1)
-    return np.stack([np.interp(place, np.arange(len(_COLOURS)), channel) for channel in _COLOURS.T], -1).astype(np.uint8)
+    return np.stack([np.interp(place, np.arange(len(_COLOURS)), channel) for channel in _COLOURS.T], -1).astype(
+        np.uint8
+    )
 
 
 def _steps(free: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -203,8 +209,9 @@ def _image(one: ShapeMap, levels: np.ndarray) -> dict[str, Any]:
     pixels = np.zeros((row.max() + 1, column.max() + 1, 4), dtype=np.uint8)
     pixels[row, column, :3] = _colour_of(_steps(one.free, levels), len(levels) - 1)
     pixels[row, column, 3] = 255
+    picture = png(pixels.repeat(_PIXELS, 0).repeat(_PIXELS, 1))
     return {
-        "source": "data:image/png;base64," + base64.b64encode(png(pixels.repeat(_PIXELS, 0).repeat(_PIXELS, 1))).decode(),
+        "source": "data:image/png;base64," + base64.b64encode(picture).decode(),
         "xref": "x", "yref": "y", "layer": "below", "sizing": "stretch",
         "x": one.x.min() - width / 2, "y": one.y.max() + height / 2,
         "sizex": width * pixels.shape[1], "sizey": height * pixels.shape[0],
@@ -274,7 +281,8 @@ def _scan(one: ShapeMap, content: ReportContent, levels: np.ndarray) -> list[dic
     return [
         {
             "type": "scatter", "mode": "markers", "name": "scan", "x": x, "y": y, "marker": marker,
-            "text": [f"scan: {number(energy)} kJ/mol" for energy in energies], "hovertemplate": "%{text}<extra></extra>",
+            "text": [f"scan: {number(energy)} kJ/mol" for energy in energies],
+            "hovertemplate": "%{text}<extra></extra>",
         }
     ]  # fmt: skip
 
@@ -305,7 +313,7 @@ def _labels(one: ShapeMap, limits: Sequence[tuple[float, float]]) -> list[dict[s
 def _place(one: ShapeMap, index: int, limits: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
     """The place within a region for a label: the least probability under it, and as far inside as may be."""
     low, high = np.array(limits).T
-    centres = np.stack(np.meshgrid(*[np.linspace(0.17, 0.83, 34), np.linspace(0.07, 0.93, 40)]), -1).reshape(-1, 2)
+    centres = np.stack(np.meshgrid(*[np.linspace(0.2, 0.8, 21), np.linspace(0.07, 0.93, 27)]), -1).reshape(-1, 2)
     box = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 7)] * 2), -1).reshape(-1, 2) * _LABEL
     covered = low + (centres[:, None] + box) * (high - low)
     inside = (one.regions.classify(covered.reshape(-1, 2)) == index).reshape(covered.shape[:2]).mean(axis=1)

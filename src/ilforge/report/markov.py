@@ -10,15 +10,14 @@ import numpy as np
 
 from ilforge.report import tables
 from ilforge.report.blocks import Figure, FigureRow, Paragraph
-from ilforge.report.content import NamedTable, ReportContent
+from ilforge.report.content import ReportContent
 from ilforge.report.palette import NEUTRAL, Palette
-from ilforge.report.plot import axis, band, escaped, layout, line, log_axis
+from ilforge.report.plot import axis, band, escaped, layout, line, log_axis, translucent
 from ilforge.report.wording import number, with_error
 from ilforge.results import Record
 
-_LARGEST_STATE, _SMALLEST_STATE = 92.0, 16.0  # diameters in pixels
-_THICKEST_ARROW, _THINNEST_ARROW = 9.0, 0.8
-
+_LARGEST_STATE, _SMALLEST_STATE = 78.0, 14.0  # diameters in pixels
+_THICKEST_ARROW, _THINNEST_ARROW = 7.0, 0.8
 _STATE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8F6B3E", "#4B4FA6")
 
 
@@ -36,9 +35,6 @@ class _Model:
     def place(self) -> str:
         return f"{self.pair}/{self.protocol}/{self.potential}"
 
-    def title(self, what: str, palette: Palette) -> str:
-        return f"{what} of {self.pair}, {palette.label(self.potential)}, {self.protocol}"
-
 
 def exchange_blocks(content: ReportContent, palette: Palette) -> list[Any]:
     """For each run: network, implied time scales and Chapman-Kolmogorov test, or why there is no model."""
@@ -48,11 +44,11 @@ def exchange_blocks(content: ReportContent, palette: Palette) -> list[Any]:
         if "transition matrix" not in model.tables or refusal:
             name = f"{palette.label(model.potential)}, {model.protocol}"
             blocks.append(Paragraph(f"{name}: no Markov state model of {model.pair} is drawn: {refusal}."))
-        figures = [] if refusal else [_network(model, palette)] if "transition matrix" in model.tables else []
+        figures = [] if refusal else [_network(model)] if "transition matrix" in model.tables else []
         if model.tables.get("time scales") and model.tables["time scales"].rows:
-            figures.append(_time_scales(model, palette))
+            figures.append(_time_scales(model))
         if "Chapman-Kolmogorov" in model.tables:
-            figures.append(_chapman_kolmogorov(model, palette))
+            figures.append(_chapman_kolmogorov(model))
         if figures:
             title = palette.label(model.potential) + f", {model.protocol}"
             blocks.append(FigureRow(tuple(figures), title, palette.colour(model.potential), columns=3))
@@ -82,7 +78,7 @@ def _refusal(model: _Model, content: ReportContent) -> str:
     return cell.note if cell and cell.tone == "refused" else ""
 
 
-def _network(model: _Model, palette: Palette) -> Figure:
+def _network(model: _Model) -> Figure:
     """States as circles on an ellipse, exchange between two of them as one arrow with two heads."""
     rows = [dict(zip(model.tables["transition matrix"].columns, row, strict=True))
             for row in model.tables["transition matrix"].rows]  # fmt: skip
@@ -100,13 +96,13 @@ def _network(model: _Model, palette: Palette) -> Figure:
     hidden = {"visible": False, "range": [-1.75, 1.75], "fixedrange": True}
     return Figure(
         f"markov/{model.place}",
-        model.title("Exchange", palette),
+        f"Exchange of {model.pair}",
         "Areas are populations of the states, widths of arrows the flux between two of them, the same both ways. "
         f"{'; '.join(sentences)}. Lag {number(lag)} ps.",
         [_midpoints(fluxes, places), _circles(states, places, sizes, share, model)],
         layout(
             hidden,
-            {**hidden, "range": [-1.6, 1.6]},
+            {**hidden, "range": [-1.95, 1.85]},
             annotations=[*_arrows(fluxes, places, sizes), *_state_labels(states, places, sizes, share, model)],
             showlegend=False,
         ),
@@ -126,11 +122,12 @@ def _arrows(fluxes: list[dict[str, Any]], places, sizes) -> list[dict[str, Any]]
     for row in sorted(fluxes, key=lambda row: row["flux_per_ns"]):
         (x0, y0), (x1, y1) = places[row["from"]], places[row["to"]]
         width = max(_THINNEST_ARROW, _THICKEST_ARROW * row["flux_per_ns"] / most)
+        head = max(0.45, 1.1 - 0.25 * np.sqrt(width))  # heads grow with the width by themselves
         found.append(
             {
                 "x": x1, "y": y1, "ax": x0, "ay": y0, "xref": "x", "yref": "y", "axref": "x", "ayref": "y",
                 "showarrow": True, "text": "", "arrowside": "end+start", "arrowhead": 2, "startarrowhead": 2,
-                "arrowsize": 0.3 + 0.7 / np.sqrt(width), "startarrowsize": 0.3 + 0.7 / np.sqrt(width),
+                "arrowsize": head, "startarrowsize": head,
                 "arrowwidth": width, "arrowcolor": NEUTRAL,
                 "standoff": sizes[row["to"]] / 2 + 3, "startstandoff": sizes[row["from"]] / 2 + 3,
             }
@@ -200,7 +197,7 @@ def _life_numbers(model: _Model, state: str) -> tuple[float | None, float | None
     return (record.value, record.error) if record else (None, None)
 
 
-def _time_scales(model: _Model, palette: Palette) -> Figure:
+def _time_scales(model: _Model) -> Figure:
     """Implied time scales of all processes against the lag; below the grey line nothing can be told."""
     table = model.tables["time scales"]
     lag, process, value, error = (np.array(table.column(name), dtype=float)
@@ -212,13 +209,13 @@ def _time_scales(model: _Model, palette: Palette) -> Figure:
         x, y, spread = lag[mine], value[mine], np.nan_to_num(error[mine])
         if x.size:
             low = np.maximum(y - spread, 0.05 * y)
-            traces.append(band(x, low, y + spread, _shade(colour)))
+            traces.append(band(x, low, y + spread, translucent(colour)))
             traces.append(line(x, y, f"process {k:.0f}", colour, mode="lines+markers", marker={"size": 4}))
     ends = [float(lag.min()), float(lag.max())]
     traces.append(line(ends, ends, "time scale = lag", NEUTRAL, line={"dash": "dash", "width": 1.5}))
     return Figure(
         f"time-scales/{model.place}",
-        model.title("Implied time scales", palette),
+        "Implied time scales",
         "-τ / ln λ of each process against the lag τ: level where the model is Markovian. What lies below the dashed "
         "line is faster than the lag. Bands are standard errors.",
         traces,
@@ -226,7 +223,7 @@ def _time_scales(model: _Model, palette: Palette) -> Figure:
     )
 
 
-def _chapman_kolmogorov(model: _Model, palette: Palette) -> Figure:
+def _chapman_kolmogorov(model: _Model) -> Figure:
     """Probability to be still, or again, in the state one began in: predicted, and as counted."""
     table = model.tables["Chapman-Kolmogorov"]
     states = list(dict.fromkeys(table.column("state")))
@@ -236,7 +233,7 @@ def _chapman_kolmogorov(model: _Model, palette: Palette) -> Figure:
         rows = [row[1:] for row in table.rows if row[0] == state]
         time, predicted, error, counted, counted_error = np.array(rows, dtype=float).T
         label = escaped(str(state))
-        traces.append(band(time, predicted - error, predicted + error, _shade(colour), legendgroup=label))
+        traces.append(band(time, predicted - error, predicted + error, translucent(colour), legendgroup=label))
         traces.append(line(time, predicted, str(state), colour, legendgroup=label))
         traces.append(
             line(time, counted, f"{state}, counted", colour, mode="markers", legendgroup=label, showlegend=False,
@@ -244,7 +241,7 @@ def _chapman_kolmogorov(model: _Model, palette: Palette) -> Figure:
         )  # fmt: skip
     return Figure(
         f"chapman-kolmogorov/{model.place}",
-        model.title("Chapman-Kolmogorov test", palette),
+        "Chapman-Kolmogorov test",
         "Probability to be in the state one began in, after a time: lines as the model predicts, with the band of its "
         "standard error, points as counted in the run.",
         traces,
@@ -254,8 +251,3 @@ def _chapman_kolmogorov(model: _Model, palette: Palette) -> Figure:
 
 def _bars(error: np.ndarray, colour: str) -> dict[str, Any]:
     return {"type": "data", "array": np.nan_to_num(error), "thickness": 1.2, "width": 3, "color": colour}
-
-
-def _shade(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.2)"

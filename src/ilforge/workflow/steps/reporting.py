@@ -14,25 +14,25 @@ import ilforge
 from ilforge import frames
 from ilforge.labelling.dataset import Dataset
 from ilforge.properties import Measurement
-from ilforge.report import write_report
+from ilforge.properties.folder import Run
+from ilforge.report import measured, write_report
 from ilforge.report.content import (
     Cost,
     Coverage,
     FrameRow,
     LearningRound,
-    NamedCurve,
     Parity,
     ReportContent,
     StageRow,
     Structure,
     TrainingCurve,
-    Verdict,
 )
+from ilforge.results import Estimate, Record
 from ilforge.training import learning_curve
 from ilforge.training.validation import Predictions
 from ilforge.workflow.job import Job
 from ilforge.workflow.plan import Plan
-from ilforge.workflow.records import collect_records
+from ilforge.workflow.records import collect_records, run_labels
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.labels import CENSUS
 from ilforge.workflow.steps.learning import SELECTION
@@ -52,7 +52,7 @@ def report_stage(plan: Plan) -> Stage:
     return Stage(
         name="write the report",
         kind="report",
-        version=1,
+        version=2,
         settings={"study": study.text, "ilforge": ilforge.__version__},
         inputs={stage.key: stage for stage in plan.stages},
         work=work,
@@ -65,6 +65,8 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
     study = plan.study
     liquids = {part.composition: liquid_of(part).name for part in study.parts}
     reference = study.settings.reference
+    every, records = list(_measurements(plan, store)), collect_records(plan, store)
+    names, found = [name for *_, name, _ in every], [(*run, one) for *run, _, one in every]
     return ReportContent(
         study=study.settings.name,
         liquid=", ".join(liquids.values()),
@@ -75,10 +77,12 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         ilforge_version=ilforge.__version__,
         date=time.strftime("%Y-%m-%d"),
         seed=study.settings.seed,
-        records=tuple(collect_records(plan, store)),
+        records=tuple(records),
         parity=tuple(_parity(key, store.path(stage), liquids) for key, stage in _held(plan.validations, store)),
-        curves=tuple(_curves(plan, store)),
-        verdicts=tuple(_verdicts(plan, store)),
+        curves=tuple(one for run in found for one in measured.curves(*run)),
+        tables=tuple(one for run in found for one in measured.named_tables(*run)),
+        clusters=tuple(one for run in found for one in measured.cluster_pictures(*run)),
+        verdicts=tuple(measured.verdict(*run) for run, name in zip(found, names, strict=True) if name == "health"),
         frames=tuple(_frame_rows(plan, store)),
         coverage=tuple(_coverage(plan, store)),
         learning=tuple(_learning_rounds(plan, store)),
@@ -87,6 +91,7 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         costs=tuple(_costs(plan, store)),
         structure=_structure(plan, store),
         study_file=study.text,
+        runs=tuple(_runs(plan, store, records)),
     )
 
 
@@ -119,21 +124,22 @@ def _measurements(plan: Plan, store: ResultStore):
         yield protocol, potential, name, Measurement.from_json(data)
 
 
-def _curves(plan: Plan, store: ResultStore):
-    for protocol, potential, _, measurement in _measurements(plan, store):
-        for title, curve in measurement.curves.items():
-            kind, _, key = title.partition(" ")
-            yield NamedCurve(kind, protocol, potential, key, curve)
-
-
-def _verdicts(plan: Plan, store: ResultStore):
+def _runs(plan: Plan, store: ResultStore, records: list[Record]):
+    """What was measured on each trajectory, labelled as its numbers are, and how much shapes differ between two."""
+    labels = run_labels(plan)
+    runs: dict[tuple[str, str], dict[str, Measurement]] = {}
     for protocol, potential, name, measurement in _measurements(plan, store):
-        if name == "health":
-            lines = tuple(verdict.what for verdict in measurement.verdicts if verdict.ok)
-            faults = [verdict for verdict in measurement.verdicts if not verdict.ok]
-            grave = any(verdict.grave for verdict in faults)
-            state = "unphysical" if grave else "doubtful" if faults else "sound"
-            yield Verdict(protocol, potential, state, lines, tuple(verdict.what for verdict in faults))
+        runs.setdefault((protocol, potential), {})[name] = measurement
+    for (protocol, potential), found in runs.items():
+        yield Run({**labels[protocol], "protocol": protocol, "potential": potential}, found)
+    for record in records:
+        if record.quantity != "shape_divergence":
+            continue
+        against = {f"against_{key}": value for key, value in record.provenance["against"].items()}
+        of_run = {**labels[record.provenance["protocol"]], "protocol": record.provenance["protocol"]}
+        estimate = Estimate(record.value, record.error, record.n_eff, record.unit, record.converged, record.note)
+        found = {"shapes": Measurement([(record.quantity, record.species, estimate)])}
+        yield Run({**of_run, "potential": record.potential, **against}, found)
 
 
 def _frame_rows(plan: Plan, store: ResultStore):
