@@ -48,7 +48,9 @@ def test_runs_share_a_file_and_curves_say_whether_they_converged(tmp_path):
         curve = Curve(np.arange(2.0), np.arange(2.0), error, "time", "ps", "msd", "Å^2", np.array([4.0, 5.0]))
         plain = Curve(np.arange(2.0), np.arange(2.0), None, "r", "Å", "g(r)", "1", 7, True)
         picture = {"Li(F)1": "1\n\nLi 0 0 0\n"}
-        return Measurement([("self_diffusion", "Li", estimate)], {"msd Li": curve, "rdf Li-F": plain}, structures=picture)
+        return Measurement(
+            [("self_diffusion", "Li", estimate)], {"msd Li": curve, "rdf Li-F": plain}, structures=picture
+        )
 
     runs = [
         Run({"liquid": "LiF", "protocol": "nvt", "potential": "clp"}, {"diffusion": measured(True, np.ones(2))}),
@@ -61,7 +63,8 @@ def test_runs_share_a_file_and_curves_say_whether_they_converged(tmp_path):
     ]  # fmt: skip
     rows = list(csv.DictReader((tmp_path / "diffusion" / "msd-Li.csv").open()))
     assert [(row["potential"], row["time_ps"], row["msd_A2"], row["error_A2"]) for row in rows] == [
-        ("clp", "0.0", "0.0", "1.0"), ("clp", "1.0", "1.0", "1.0"), ("mace", "0.0", "0.0", ""), ("mace", "1.0", "1.0", "")
+        ("clp", "0.0", "0.0", "1.0"), ("clp", "1.0", "1.0", "1.0"),
+        ("mace", "0.0", "0.0", ""), ("mace", "1.0", "1.0", ""),
     ]  # fmt: skip
     assert [row["n_independent"] for row in rows] == ["4.0", "5.0"] * 2
     assert [row["converged"] for row in rows] == ["True"] * 2 + ["False"] * 2

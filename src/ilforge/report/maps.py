@@ -122,7 +122,7 @@ def _figure(one: ShapeMap, of_ion: Sequence[ShapeMap], content: ReportContent, p
             unit,
             range=list(limit),
             showgrid=False,
-            **({"dtick": 90, "tick0": 0} if unit == "°" else {"nticks": 7}),
+            **({"dtick": 90} if unit == "°" else {"nticks": 7}),
         )
         for (name, unit), limit in zip(one.coordinates, limits, strict=True)
     ]
