@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ilforge.properties.conformations import MAP_REGIONS
+from ilforge.report import NamedTable
 from ilforge.report.maps import divergence_table, map_rows, png
 from ilforge.report.sections import palette_of
 from ilforge.results import Table
@@ -114,6 +115,18 @@ def test_without_a_temperature_maps_are_in_kT(content):
     cold = dataclasses.replace(content, tables=(dataclasses.replace(named, table=Table(table.columns, rows)),))
     ((figure,),) = [row.figures for row in map_rows(cold, palette_of(cold))]
     assert figure.data[-1]["marker"]["colorbar"]["title"]["text"] == "F (kT)"
+
+
+def test_a_scan_lies_on_the_map_in_its_colours(content, figures):
+    table = Table(("phi_degrees", "psi_degrees", "energy_kJ_mol"), [(170.0, 90.0, 0.0), (60.0, 20.0, 11.0)])
+    with_scan = dataclasses.replace(content, tables=(*content.tables, NamedTable("scan", "", "", "TFSI", table)))
+    (row,) = map_rows(with_scan, palette_of(with_scan))
+    for figure in row.figures:
+        scan, bar = next(one for one in figure.data if one.get("name") == "scan"), figure.data[-1]
+        assert (scan["x"], scan["y"]) == ([170.0, 60.0], [90.0, 20.0]) and "11.0 kJ/mol" in scan["text"][1]
+        assert list(scan["marker"]["color"]) == [0.0, 11.0] and "scan" in figure.caption
+        assert all(scan["marker"][key] == bar["marker"][key] for key in ("cmin", "cmax", "colorscale"))
+    assert not any(one.get("name") == "scan" for figure in figures.values() for one in figure.data)
 
 
 def test_divergence_stands_beside_both_runs_and_not_with_an_unphysical_one(content):

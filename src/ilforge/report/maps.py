@@ -133,7 +133,7 @@ def _figure(one: ShapeMap, of_ion: Sequence[ShapeMap], content: ReportContent, p
     return Figure(
         f"map/{named.key}/{named.protocol}/{named.potential}",
         f"{named.key}, {label}, {named.protocol}",
-        _caption(one, unphysical),
+        _caption(one, content, unphysical),
         [_hover(one), *_scan(one, content, levels), _colour_bar(levels, one.unit)],
         layout(
             *axes,
@@ -146,7 +146,7 @@ def _figure(one: ShapeMap, of_ion: Sequence[ShapeMap], content: ReportContent, p
     )
 
 
-def _caption(one: ShapeMap, unphysical: bool) -> str:
+def _caption(one: ShapeMap, content: ReportContent, unphysical: bool) -> str:
     parts = [f"{label} {share}" for label, share in one.populations if share]
     unknown = [label for label, share in one.populations if not share]
     said = f"F = −kT ln(p / max p) of {one.name.key}; blank where it never was. "
@@ -156,6 +156,8 @@ def _caption(one: ShapeMap, unphysical: bool) -> str:
         said += f"Populations: {'; '.join(parts)}. "
     if unknown and one.populations:
         said += f"The population of {joined(unknown)} has not converged. "
+    if any(table.kind == "scan" and table.key == one.name.key for table in content.tables):
+        said += "Circles: energies of a scan above its lowest, on the same scale. "
     typical = one.error[np.isfinite(one.error) & (one.free < 4.0 * one.free.max() / 5.0)]
     if typical.size:
         said += f"Standard error of F: {number(float(np.median(typical)), 2)} {one.unit} (median)."

@@ -15,6 +15,7 @@ from ilforge import frames
 from ilforge.labelling.dataset import Dataset
 from ilforge.properties import Measurement
 from ilforge.properties.folder import Run
+from ilforge.properties.scans import scan_tables
 from ilforge.report import measured, write_report
 from ilforge.report.content import (
     Cost,
@@ -27,7 +28,7 @@ from ilforge.report.content import (
     Structure,
     TrainingCurve,
 )
-from ilforge.results import Estimate, Record
+from ilforge.results import Estimate, Record, Table
 from ilforge.training import learning_curve
 from ilforge.training.validation import Predictions
 from ilforge.workflow.job import Job
@@ -45,6 +46,7 @@ from ilforge.workflow.store import ResultStore, read_manifest
 def report_stage(plan: Plan) -> Stage:
     """``report.html``, ``results.json`` and ``results.csv`` of a whole study."""
     study = plan.study
+    scans = {title: table.rows for title, table in _scans(plan).items()}
 
     def work(job: Job) -> None:
         write_report(job.directory, report_content(plan, job.store))
@@ -53,7 +55,7 @@ def report_stage(plan: Plan) -> Stage:
         name="write the report",
         kind="report",
         version=2,
-        settings={"study": study.text, "ilforge": ilforge.__version__},
+        settings={"study": study.text, "ilforge": ilforge.__version__, **({"scans": scans} if scans else {})},
         inputs={stage.key: stage for stage in plan.stages},
         work=work,
         task_seconds=3.0,
@@ -65,6 +67,7 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
     study = plan.study
     liquids = {part.composition: liquid_of(part).name for part in study.parts}
     reference = study.settings.reference
+    scanned = measured.named_tables("", "", Measurement(tables=_scans(plan)))
     every, records = list(_measurements(plan, store)), collect_records(plan, store)
     names, found = [name for *_, name, _ in every], [(*run, one) for *run, _, one in every]
     return ReportContent(
@@ -80,7 +83,7 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         records=tuple(records),
         parity=tuple(_parity(key, store.path(stage), liquids) for key, stage in _held(plan.validations, store)),
         curves=tuple(one for run in found for one in measured.curves(*run)),
-        tables=tuple(one for run in found for one in measured.named_tables(*run)),
+        tables=(*scanned, *(one for run in found for one in measured.named_tables(*run))),
         clusters=tuple(one for run in found for one in measured.cluster_pictures(*run)),
         verdicts=tuple(measured.verdict(*run) for run, name in zip(found, names, strict=True) if name == "health"),
         frames=tuple(_frame_rows(plan, store)),
@@ -124,6 +127,15 @@ def _measurements(plan: Plan, store: ResultStore):
         yield protocol, potential, name, Measurement.from_json(data)
 
 
+def _scans(plan: Plan) -> dict[str, Table]:
+    """Scans of single ions by a reference, from the files that the study names."""
+    study, found = plan.study, {}
+    for name in study.settings.analysis.shapes.scans:
+        define, own = study.settings.analysis.shapes.define, study.settings.liquid.define
+        found |= scan_tables(frames.read(study.folder / name), name, define, own)
+    return found
+
+
 def _runs(plan: Plan, store: ResultStore, records: list[Record]):
     """What was measured on each trajectory, labelled as its numbers are, and how much shapes differ between two."""
     labels = run_labels(plan)
@@ -132,6 +144,8 @@ def _runs(plan: Plan, store: ResultStore, records: list[Record]):
         runs.setdefault((protocol, potential), {})[name] = measurement
     for (protocol, potential), found in runs.items():
         yield Run({**labels[protocol], "protocol": protocol, "potential": potential}, found)
+    if scans := _scans(plan):
+        yield Run({}, {"shapes": Measurement(tables=scans)})
     for record in records:
         if record.quantity != "shape_divergence":
             continue
