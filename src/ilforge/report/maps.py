@@ -150,14 +150,14 @@ def _caption(one: ShapeMap, content: ReportContent, unphysical: bool) -> str:
     parts = [f"{label} {share}" for label, share in one.populations if share]
     unknown = [label for label, share in one.populations if not share]
     said = f"F = −kT ln(p / max p) of {one.name.key}; blank where it never was. "
+    if any(table.kind == "scan" and table.key == one.name.key for table in content.tables):
+        said += "Circles: energies of a scan above its lowest, on the same scale. "
     if unphysical:
         return said + "The run is unphysical: its populations are not quoted."
     if parts:
         said += f"Populations: {'; '.join(parts)}. "
     if unknown and one.populations:
         said += f"The population of {joined(unknown)} has not converged. "
-    if any(table.kind == "scan" and table.key == one.name.key for table in content.tables):
-        said += "Circles: energies of a scan above its lowest, on the same scale. "
     typical = one.error[np.isfinite(one.error) & (one.free < 4.0 * one.free.max() / 5.0)]
     if typical.size:
         said += f"Standard error of F: {number(float(np.median(typical)), 2)} {one.unit} (median)."
