@@ -306,14 +306,16 @@ def _labels(one: ShapeMap, limits: Sequence[tuple[float, float]]) -> list[dict[s
     texts = {label: f"<b>{label}</b>" + (f"<br>{share}" if share else "") for label, share in one.populations}
     found = []
     for index, label in enumerate(one.regions.labels):
-        place = _place(one, index, limits) if label in texts else None
+        place = _place(one, index, limits, [(label["x"], label["y"]) for label in found]) if label in texts else None
         if place is not None:
             found.append({**style, "x": place[0], "y": place[1], "text": texts[label]})
     return found
 
 
-def _place(one: ShapeMap, index: int, limits: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
-    """The place within a region for a label: the least probability under it, and as far inside as may be."""
+def _place(
+    one: ShapeMap, index: int, limits: Sequence[tuple[float, float]], taken: Sequence[tuple[float, float]]
+) -> tuple[float, float] | None:
+    """The place within a region for a label: free, the least probability under it, and as far inside as may be."""
     low, high = np.array(limits).T
     centres = np.stack(np.meshgrid(*[np.linspace(0.2, 0.8, 21), np.linspace(0.07, 0.93, 27)]), -1).reshape(-1, 2)
     box = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 7)] * 2), -1).reshape(-1, 2) * _LABEL
@@ -325,5 +327,7 @@ def _place(one: ShapeMap, index: int, limits: Sequence[tuple[float, float]]) -> 
     points = (np.stack([one.x, one.y], 1) - low) / (high - low)
     apart = np.abs(points[None] - centres[:, None])
     hidden = (np.all(apart < np.array(_LABEL) / 2, axis=2) * weight).sum(axis=1) / weight.sum()
-    best = int(np.argmax(2.0 * inside - 4.0 * hidden))
+    others = (np.array(taken).reshape(-1, 2) - low) / (high - low)
+    crowded = np.all(np.abs(others[None] - centres[:, None]) < np.array(_LABEL) * 1.05, axis=2).any(axis=1)
+    best = int(np.argmax(2.0 * inside - 4.0 * hidden - 10.0 * crowded))
     return tuple((low + centres[best] * (high - low)).tolist())
