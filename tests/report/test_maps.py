@@ -94,7 +94,7 @@ def test_labels_stand_in_the_region_of_their_shape(figures):
             assert f"<b>{regions.labels[kind]}</b>" in label["text"]
         places = np.array([(label["x"], label["y"]) for label in figure.layout["annotations"]])
         apart = np.abs(places[:, None] - places[None]) / 360.0
-        assert np.all((apart[..., 0] > 0.35) | (apart[..., 1] > 0.11) | np.eye(len(places), dtype=bool))
+        assert np.all((apart[..., 0] > 0.3) | (apart[..., 1] > 0.11) | np.eye(len(places), dtype=bool))
 
 
 @pytest.mark.parametrize("coordinates", MAP_REGIONS)
