@@ -40,18 +40,18 @@ def exchange_blocks(content: ReportContent, palette: Palette) -> list[Any]:
     """For each run: network, implied time scales and Chapman-Kolmogorov test, or why there is no model."""
     blocks: list[Any] = []
     for model in _models(content):
-        refusal = _refusal(model, content)
-        if "transition matrix" not in model.tables or refusal:
-            name = f"{palette.label(model.potential)}, {model.protocol}"
+        name, refusal = f"{palette.label(model.potential)}, {model.protocol}", _refusal(model, content)
+        figures = []
+        if refusal:
             blocks.append(Paragraph(f"{name}: no Markov state model of {model.pair} is drawn: {refusal}."))
-        figures = [] if refusal else [_network(model)] if "transition matrix" in model.tables else []
-        if model.tables.get("time scales") and model.tables["time scales"].rows:
+        elif "transition matrix" in model.tables:
+            figures.append(_network(model))
+        if "time scales" in model.tables and model.tables["time scales"].rows:
             figures.append(_time_scales(model))
         if "Chapman-Kolmogorov" in model.tables:
             figures.append(_chapman_kolmogorov(model))
         if figures:
-            title = palette.label(model.potential) + f", {model.protocol}"
-            blocks.append(FigureRow(tuple(figures), title, palette.colour(model.potential), columns=3))
+            blocks.append(FigureRow(tuple(figures), name, palette.colour(model.potential), columns=3))
     return blocks
 
 
