@@ -49,7 +49,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Curve:
-    """A function measured at points, with errors where they are known. Arrays are of shape ``(n,)``."""
+    """A function measured at points, with errors where they are known. Arrays are of shape ``(n,)``.
+
+    Attributes
+    ----------
+    n_eff
+        Independent samples behind the values, one number for all or one for each point, where known.
+    converged
+        False where the values must not be quoted; None where nothing was said.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -58,6 +66,8 @@ class Curve:
     x_unit: str
     y_label: str
     y_unit: str
+    n_eff: np.ndarray | float | None = None
+    converged: bool | None = None
 
 
 @dataclass(frozen=True)

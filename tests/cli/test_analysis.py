@@ -55,3 +55,21 @@ def test_every_number_and_table_is_written(trajectory, tmp_path):
     assert same.exit_code == 0 and "shape_divergence" in same.output and "TFSI" in same.output
     with pytest.raises(SettingsError, match="holds no measurements.json"):
         call("compare", out, tmp_path)
+
+
+@pytest.mark.parametrize(("potential", "length"), [("clp", 1.0), ("GFN1-xTB", 0.03)])
+def test_shapes_of_one_ion_in_a_vacuum_from_packing_to_tables(tmp_path, potential, length):
+    ion, run, out = tmp_path / "tfsi.xyz", tmp_path / "md", tmp_path / "out"
+    assert call("pack", "--ion", "TFSI=1", "--vacuum", "--out", ion).exit_code == 0
+    short = ("--timestep", 0.5, "--minimise", 20, "--length", length, "--interval", length / 30, "--out", run)
+    assert call("md", ion, "--potential", potential, *short).exit_code == 0
+    done = call("analyse", run, "--property", "shapes", "--out", out)
+    assert done.exit_code == 0 and "TFSI aTrans" in done.output
+    with (out / "numbers" / "shape_population.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sum(float(row["shape_population_percent"]) for row in rows) == pytest.approx(100.0)
+    with (out / "shapes" / "map-TFSI.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    area = 10.0 * 10.0  # degrees^2 of a bin
+    assert sum(float(row["density"]) * area for row in rows) == pytest.approx(1.0)
+    assert all(float(row["F_kJ_mol"]) >= 0.0 for row in rows) and {row["liquid"] for row in rows} == {"1 TFSI"}

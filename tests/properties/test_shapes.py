@@ -157,7 +157,7 @@ def test_populations_map_and_transitions_of_ions_that_swing():
     weight = {(row[0], row[1]): row[2] for row in table.rows}
     assert all(weight.get((-x, -y)) == pytest.approx(p) for (x, y), p in weight.items())
     free = np.array(table.column("F_kT"))
-    assert free.min() == 0 and np.allclose(table.column("F_eV"), free * 8.617333e-5 * 400)
+    assert free.min() == 0 and np.allclose(table.column("F_kJ_mol"), free * 8.314463e-3 * 400)
     density = np.array(table.column("density"))
     assert np.allclose(free, -np.log(density / density.max()))
     curve = result.curves["distribution TFSI phi"]

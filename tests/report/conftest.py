@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from ilforge.properties.folder import Run
 from ilforge.report import (
     Cost,
     Coverage,
@@ -18,8 +19,10 @@ from ilforge.report import (
     Structure,
     TrainingCurve,
     Verdict,
+    measured,
 )
-from ilforge.results import Curve, Record
+from ilforge.results import Curve, Estimate, Record
+from support.measured import clusters, exchange, refused_exchange, tfsi_map
 
 PION = ["N", *["C"] * 9, *["H"] * 20]
 ELEMENTS = (*PION, *PION, "B", *["F"] * 4, "B", *["F"] * 4)
@@ -186,6 +189,34 @@ def make_stages():
     return tuple(rows)
 
 
+def local_structure():
+    """Shapes, exchange and clusters of three potentials, as parts of a content; the last run is unphysical."""
+    found = {
+        ("nvt", "clp"): {"shapes": tfsi_map(160.0), "transitions": exchange(), "clusters": clusters()},
+        ("nvt", "mace"): {"shapes": tfsi_map(60.0, converged=False), "transitions": refused_exchange()},
+        ("npt", "deepmd"): {"shapes": tfsi_map(-40.0)},
+    }
+    parts = {"records": [], "tables": [], "clusters": [], "curves": [], "runs": []}
+    labels = {"liquid": "LiTFSI", "temperature_K": 423.0}
+    for run, measurements in found.items():
+        protocol, potential = run
+        parts["runs"].append(Run({**labels, "protocol": protocol, "potential": potential}, measurements))
+        for one in measurements.values():
+            parts["records"] += [
+                Record.of(e, quantity=q, species=s, potential=potential, provenance={"protocol": protocol}, **labels)
+                for q, s, e in one.estimates
+            ]
+            parts["tables"] += measured.named_tables(*run, one)
+            parts["clusters"] += measured.cluster_pictures(*run, one)
+            parts["curves"] += measured.curves(*run, one)
+    against = {"protocol": "nvt", "against": {"protocol": "nvt", "potential": "mace"}}
+    apart = Estimate(0.31, 0.02, 10, "bit", True, "p = 0.0025 that the two are equal")
+    parts["records"].append(
+        Record.of(apart, quantity="shape_divergence", species="TFSI", potential="clp", provenance=against, **labels)
+    )
+    return {name: tuple(items) for name, items in parts.items()}
+
+
 @pytest.fixture(scope="session")
 def content():
     rng = np.random.default_rng(7)
@@ -207,7 +238,9 @@ def content():
     for i in (0, 1):
         deviations = np.exp(rng.normal(np.log(0.2 - 0.11 * i), 0.8, 200))
         rounds.append(LearningRound(i, deviations, 60 + 70 * i, 138 - 68 * i, 2, 0.05, 1.5, 40))
-    records = [record for one in parity for record in error_records(one)] + property_records()
+    local = local_structure()
+    records = [record for one in parity for record in error_records(one)]
+    records += [*local["records"], *property_records()]
     return ReportContent(
         study="pyr14bf4-quick",
         liquid="PYR14BF4",
@@ -219,8 +252,11 @@ def content():
         date="2026-11-20 08:20",
         seed=1,
         records=tuple(records),
+        tables=local["tables"],
+        clusters=local["clusters"],
+        runs=local["runs"],
         parity=parity,
-        curves=make_curves(rng),
+        curves=(*make_curves(rng), *local["curves"]),
         verdicts=(
             Verdict("npt", "clp", "sound"),
             Verdict(

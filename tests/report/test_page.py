@@ -46,11 +46,22 @@ def page(content, tmp_path_factory):
 
 def test_results_are_written_beside_the_page(page, content):
     records = [Record.from_json(one) for one in json.loads((page.parent / "results.json").read_text())]
-    assert [r.value for r in records] == [r.value for r in content.records]
+    np.testing.assert_array_equal([r.value for r in records], [r.value for r in content.records])
     rows = list(csv.DictReader((page.parent / "results.csv").open()))
-    assert [float(row["value"]) for row in rows] == [r.value for r in content.records]
+    np.testing.assert_array_equal([float(row["value"] or "nan") for row in rows], [r.value for r in content.records])
     assert json.loads(rows[-1]["provenance"]) == {"protocol": "nvt"}
     assert not list(page.parent.glob("*.partial"))
+
+
+def test_tidy_tables_lie_beside_the_page(page):
+    data = page.parent / "data"
+    rows = list(csv.DictReader((data / "numbers" / "shape_population.csv").open()))
+    assert {row["potential"] for row in rows} == {"clp", "mace", "deepmd"}
+    assert {row["converged"] for row in rows if row["potential"] == "mace"} == {"False"}
+    maps = list(csv.DictReader((data / "shapes" / "map-TFSI.csv").open()))
+    assert {"F_kJ_mol", "F_error_kJ_mol", "n_independent", "converged", "protocol"} <= set(maps[0])
+    assert (data / "transitions" / "transition-matrix-Li-TFSI.csv").is_file()
+    assert len(list((data / "clusters").glob("*.xyz"))) == 2
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
@@ -153,6 +164,27 @@ def test_without_webgl_the_drawing_stays_and_says_so(page, tmp_path):
     dom, console = browse(copy, tmp_path / "profile", "--disable-3d-apis")
     assert console == []
     assert "This browser has no WebGL" in dom and "<circle" in dom
+
+
+@pytest.mark.program("chromium")
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_a_map_and_a_network_are_saved_as_csv_with_columns_of_their_own(page, tmp_path):
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
+    script = """<script>
+    HTMLAnchorElement.prototype.click = function () { document.body.append(decodeURIComponent(this.href)); };
+    for (const name of ["map/TFSI/nvt/clp", "markov/Li-TFSI/nvt/clp"]) {
+      const figure = document.querySelector(`[data-figure="${name}"]`).closest("figure");
+      figure.querySelector("[data-save=csv]").dispatchEvent(new Event("click"));
+    }</script></body>"""
+    copy = tmp_path / "copy.html"
+    copy.write_text(text.replace("</body>", script))
+    dom, console = browse(copy, tmp_path / "profile")
+    assert console == []
+    assert "series,phi (°),psi (°),F (kJ/mol),error (kJ/mol)\nF," in dom
+    assert (
+        "series,state,population (%),error (%),lifetime (ps),lifetime error (ps)\nstates,Li(TFSI)2,20,2,40,3\n" in dom
+    )
+    assert "series,from,to,flux (1/ns),error (1/ns)\nflux,Li(TFSI)2,Li(TFSI)3,5,0.3\n" in dom
 
 
 @pytest.mark.program("chromium")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
@@ -78,6 +79,15 @@ def test_it_ends_with_report_results_and_numbers(finished):
     assert {record["iteration"] for record in records if record["potential"] == "mace"} == {0, 1}
     for record in records:
         assert record["unit"] is not None and set(record) >= {"value", "error", "n_eff", "converged", "provenance"}
+
+
+def test_tables_of_all_runs_lie_beside_the_report(finished):
+    folder, _, _ = finished
+    data = folder / "ilforge-results" / "smallest" / "data"
+    with (data / "numbers" / "self_diffusion.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["potential"], row["protocol"]) for row in rows} >= {("clp", "nvt"), ("mace", "nvt"), ("deepmd", "nvt")}
+    assert {row["converged"] for row in rows} == {"False"} and {row["temperature_K"] for row in rows} == {"423.0"}
 
 
 def test_what_cannot_be_converged_is_not_called_converged(finished):

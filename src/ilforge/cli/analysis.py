@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -74,7 +74,7 @@ def analyse(
     rows = [row for measurement in found.values() for row in measurement.estimates]
     records = [Record.of(e, quantity=q, species=s, **labels) for q, s, e in rows]
     if out is not None:
-        _write(Path(out), found, records, {"liquid": source.liquid, "method": source.potential})
+        _write(Path(out), found, records, labels)
     if as_json:
         click.echo(json.dumps([record.as_json() for record in records], indent=1))
         return
@@ -150,7 +150,7 @@ def read_records(path: Path) -> list[Record]:
         ) from None
 
 
-def _write(folder: Path, found: Mapping[str, Measurement], records: list[Record], labels: dict[str, str]) -> None:
+def _write(folder: Path, found: Mapping[str, Measurement], records: list[Record], labels: dict[str, Any]) -> None:
     from ilforge import files
     from ilforge.properties.folder import write_measurements
     from ilforge.report.export import results_csv

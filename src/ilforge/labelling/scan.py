@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from ilforge import frames
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.units import KJ_PER_MOL
 
@@ -97,6 +98,17 @@ def write_scan(path: Path, points: Sequence[ScanPoint]) -> None:
             usable = point.energy is not None
             above = f"{(point.energy - lowest) / KJ_PER_MOL:.4f}" if usable else ""
             table.writerow([*point.angles, above, f"{point.energy:.8f}" if usable else "", point.fault or ""])
+
+
+def write_scan_frames(path: Path, points: Sequence[ScanPoint], ion: str) -> None:
+    """Write the structures of a scan as extended XYZ with ``REF_energy`` in eV; points with a fault are left out."""
+    kept = []
+    for point in points:
+        if point.energy is not None and point.fault is None:
+            frame = point.frame.copy()
+            frame.info.update({"ions": f"1 {ion}", frames.ENERGY: point.energy})
+            kept.append(frame)
+    frames.write(path, kept)
 
 
 def _point(

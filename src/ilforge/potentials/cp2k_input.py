@@ -34,21 +34,7 @@ def input_text(potential: Cp2k, atoms: Atoms, charge: int, *, stress: bool = Fal
     SettingsError
         For an element the basis set does not have.
     """
-    basis, elements = BASES[potential.basis]
-    lacking = sorted(set(atoms.get_chemical_symbols()) - set(elements))
-    if lacking:
-        raise SettingsError(
-            f"basis = {potential.basis!r} ({basis}) has no {', '.join(lacking)}; DZVP has {', '.join(_SHORT_RANGE)}."
-        )
-    rows = [" ".join(f"{x:20.12f}" for x in row) for row in atoms.cell.array]
-    places = [
-        f"      {symbol:2s} " + " ".join(f"{x:20.12f}" for x in position)
-        for symbol, position in zip(atoms.get_chemical_symbols(), atoms.positions, strict=True)
-    ]
-    kinds = "".join(
-        f"    &KIND {symbol}\n      BASIS_SET {basis}\n      POTENTIAL GTH-PBE\n    &END KIND\n"
-        for symbol in sorted(set(atoms.get_chemical_symbols()))
-    )
+    basis = _basis(potential, set(atoms.get_chemical_symbols()))
     return f"""\
 &GLOBAL
   PROJECT frame
@@ -57,6 +43,23 @@ def input_text(potential: Cp2k, atoms: Atoms, charge: int, *, stress: bool = Fal
 &FORCE_EVAL
   METHOD Quickstep
 {"  STRESS_TENSOR ANALYTICAL" if stress else ""}
+{_method(potential, charge, restart)}{_subsystem(atoms, basis)}{_printed(stress)}&END FORCE_EVAL
+"""
+
+
+def _basis(potential: Cp2k, symbols: set[str]) -> str:
+    """Name of the basis set in CP2K's file, which has to have all elements."""
+    basis, elements = BASES[potential.basis]
+    lacking = sorted(symbols - set(elements))
+    if lacking:
+        raise SettingsError(
+            f"basis = {potential.basis!r} ({basis}) has no {', '.join(lacking)}; DZVP has {', '.join(_SHORT_RANGE)}."
+        )
+    return basis
+
+
+def _method(potential: Cp2k, charge: int, restart: bool) -> str:
+    return f"""\
   &DFT
     BASIS_SET_FILE_NAME BASIS_MOLOPT
     POTENTIAL_FILE_NAME GTH_POTENTIALS
@@ -69,6 +72,16 @@ def input_text(potential: Cp2k, atoms: Atoms, charge: int, *, stress: bool = Fal
     &QS
       EPS_DEFAULT 1.0E-12
     &END QS
+{_scf(potential, restart)}    &XC
+      &XC_FUNCTIONAL PBE
+      &END XC_FUNCTIONAL
+{_grid(potential)}{_dispersion(potential)}    &END XC
+  &END DFT
+"""
+
+
+def _scf(potential: Cp2k, restart: bool) -> str:
+    return f"""\
     &SCF
       SCF_GUESS {"RESTART" if restart else "ATOMIC"}
       EPS_SCF {potential.scf_tolerance:.1E}
@@ -88,28 +101,6 @@ def input_text(potential: Cp2k, atoms: Atoms, charge: int, *, stress: bool = Fal
         &END RESTART
       &END PRINT
     &END SCF
-    &XC
-      &XC_FUNCTIONAL PBE
-      &END XC_FUNCTIONAL
-{_grid(potential)}{_dispersion(potential)}    &END XC
-  &END DFT
-  &SUBSYS
-    &CELL
-      A {rows[0]}
-      B {rows[1]}
-      C {rows[2]}
-    &END CELL
-    &COORD
-{chr(10).join(places)}
-    &END COORD
-{kinds}  &END SUBSYS
-  &PRINT
-    &FORCES ON
-      NDIGITS 12
-    &END FORCES
-{"    &STRESS_TENSOR ON" + chr(10) + "    &END STRESS_TENSOR" if stress else ""}
-  &END PRINT
-&END FORCE_EVAL
 """
 
 
@@ -132,4 +123,40 @@ def _dispersion(potential: Cp2k) -> str:
           R_CUTOFF [angstrom] {DISPERSION_REACH_A:g}
         &END PAIR_POTENTIAL
       &END VDW_POTENTIAL
+"""
+
+
+def _subsystem(atoms: Atoms, basis: str) -> str:
+    """Cell and positions in Å, and the basis set and pseudopotential of each element."""
+    a, b, c = (" ".join(f"{x:20.12f}" for x in row) for row in atoms.cell.array)
+    symbols = atoms.get_chemical_symbols()
+    places = "".join(
+        f"      {symbol:2s} " + " ".join(f"{x:20.12f}" for x in position) + "\n"
+        for symbol, position in zip(symbols, atoms.positions, strict=True)
+    )
+    kinds = "".join(
+        f"    &KIND {symbol}\n      BASIS_SET {basis}\n      POTENTIAL GTH-PBE\n    &END KIND\n"
+        for symbol in sorted(set(symbols))
+    )
+    return f"""\
+  &SUBSYS
+    &CELL
+      A {a}
+      B {b}
+      C {c}
+    &END CELL
+    &COORD
+{places}    &END COORD
+{kinds}  &END SUBSYS
+"""
+
+
+def _printed(stress: bool) -> str:
+    return f"""\
+  &PRINT
+    &FORCES ON
+      NDIGITS 12
+    &END FORCES
+{"    &STRESS_TENSOR ON" + chr(10) + "    &END STRESS_TENSOR" if stress else ""}
+  &END PRINT
 """

@@ -64,7 +64,10 @@ class Pictures:
         return self._cut(frame, cation, sites, title)
 
     def _cut(self, frame: int, cation: int, sites: np.ndarray, title: str) -> str:
-        """The cation at the origin with its ligands, each whole and in the image that touches it."""
+        """The cation at the origin with its ligands, each whole and in the image that touches it.
+
+        The array ``coordinating`` says which of their atoms do.
+        """
         from ase import Atoms
         from ase.io import write
 
@@ -75,6 +78,7 @@ class Pictures:
         own = topology.atoms_of(molecule)
         centre = self._centre(whole, own)
         symbols, parts = [topology.symbols[atom] for atom in own], [whole[own] - centre]
+        joined: list[int] = []  # atoms of the picture
         inverse = np.linalg.inv(cell)
         for ligand in np.unique(self._solvation.ligand_of_site[sites]):
             atoms = topology.atoms_of(int(self._solvation.ligands[ligand]))
@@ -82,10 +86,12 @@ class Pictures:
             apart = whole[touching] - centre
             images = np.rint(apart @ inverse)
             nearest = int(np.argmin(np.linalg.norm(apart - images @ cell, axis=1)))
+            joined += [len(symbols) + int(atom) - int(atoms[0]) for atom in touching]
             parts.append(whole[atoms] - centre - images[nearest] @ cell)
             symbols += [topology.symbols[atom] for atom in atoms]
         cut = Atoms(symbols, np.concatenate(parts))
         where = {"title": title, "frame": frame, "time_ps": time, "cation": topology.describe(int(own[0]))}
+        cut.set_array("coordinating", np.isin(np.arange(len(cut)), joined))
         cut.info.update(where)
         text = io.StringIO()
         write(text, cut, format="extxyz")

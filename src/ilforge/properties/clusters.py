@@ -161,7 +161,7 @@ class Clusters:
         r, g = self._solvation.pair_function()
         error = block_error(g, len(g)) if len(g) >= _MIN_FRAMES else None
         name = f"{self._settings.cation}-{self._settings.ligand_atoms}:{self._settings.ligand}"
-        result.curves[f"pair_function {name}"] = Curve(r, g.mean(axis=0), error, "r", "Å", "g(r)", "1")
+        result.curves[f"pair_function {name}"] = Curve(r, g.mean(axis=0), error, "r", "Å", "g(r)", "1", len(g))
 
     def _add_shell(self, result: Measurement, shell: Shell, cutoff: float) -> None:
         """Means over cations, sizes of aggregates, and the cutoff they rest on."""
@@ -304,7 +304,7 @@ class Residence:
             error = np.nan_to_num(self.function(kind, self._resamples())[:, lags].std(axis=0, ddof=1))
         letter = "S(t)" if kind == "continuous" else "C(t)"
         values = np.nan_to_num(self.function(kind)[lags])
-        return Curve(lags * self._interval, values, error, "time", "ps", letter, "1")
+        return Curve(lags * self._interval, values, error, "time", "ps", letter, "1", float(self._departures))
 
     def _resamples(self) -> np.ndarray:
         rng = np.random.default_rng(0)

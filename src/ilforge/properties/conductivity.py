@@ -305,6 +305,6 @@ def _curves(together: MsdAnalysis) -> dict[str, Curve]:
     msd, slope = together.msd_curve(), together.slope_curve()
     label = "mean squared displacement of all charge, per squared charge"
     return {
-        "charge_msd": Curve(msd.x, msd.y, msd.error, msd.x_label, msd.x_unit, label, "Å^2"),
+        "charge_msd": Curve(msd.x, msd.y, msd.error, msd.x_label, msd.x_unit, label, "Å^2", msd.n_eff),
         "charge_msd_slope": slope,
     }

@@ -51,6 +51,25 @@ class Coordinate:
 
 
 @dataclass(frozen=True)
+class Regions:
+    """Where the built-in shapes of an ion lie on its map.
+
+    Attributes
+    ----------
+    labels
+        Names of the shapes.
+    classify
+        Function of ``(n, 2)`` values: index of the shape, ``(n,)``.
+    borders
+        Lines ``(x0, y0, x1, y1)`` between shapes, in degrees or Å.
+    """
+
+    labels: tuple[str, ...]
+    classify: Classify
+    borders: tuple[tuple[float, float, float, float], ...]
+
+
+@dataclass(frozen=True)
 class Shape:
     """The shapes of one ion.
 
@@ -115,6 +134,20 @@ def classify_pyr14(values: np.ndarray) -> np.ndarray:
     return np.where(r2 > ANTI_A, 0, np.where(r1 < SCORPION_A, 2, 1))
 
 
+_FAR_A = 100.0  # no ion is as long
+_PHI_90, _PSI_0, _PSI_PHI = (-90.0, -180.0, -90.0, 180.0), (-180.0, 0.0, 180.0, 0.0), (-180.0, -180.0, 180.0, 180.0)
+_ANTI, _SCORPION = (0.0, ANTI_A, _FAR_A, ANTI_A), (SCORPION_A, 0.0, SCORPION_A, ANTI_A)
+MAP_REGIONS = {
+    ("phi", "psi"): Regions(
+        ("Cis", "aCis", "Trans", "aTrans"),
+        classify_tfsi,
+        (_PHI_90, (90.0, -180.0, 90.0, 180.0), _PSI_0, _PSI_PHI),
+    ),
+    ("r1", "r2"): Regions(("anti", "gauche", "scorpion"), classify_pyr14, (_ANTI, _SCORPION)),
+}
+"""By the coordinates of the map."""
+
+
 def _classify_butyl(values: np.ndarray) -> np.ndarray:
     """ttt 0, ttg 1, ... ggg 7 from the three torsions from the ring on; t is beyond 120 degrees."""
     return (np.abs(values) < 120.0) @ np.array([4, 2, 1])
@@ -160,8 +193,8 @@ def shapes_of(topology: Topology, defined: list[ShapeSettings]) -> list[Shape]:
 def _tfsi(topology: Topology, ion: str) -> list[Shape]:
     ((c1, s1, n, s2, c2),) = matches(topology, ion, _TFSI, [0, 1, 2, 3, 4])[:1]
     phi, psi = Coordinate("phi", np.array([[c1, s1, s2, c2]])), Coordinate("psi", np.array([[c1, s1, s2, n]]))
-    labels = ("Cis", "aCis", "Trans", "aTrans")
-    return [Shape(ion, ion, (phi, psi), labels, classify_tfsi, ("phi", "psi"), _tfsi_images)]
+    regions = MAP_REGIONS["phi", "psi"]
+    return [Shape(ion, ion, (phi, psi), regions.labels, classify_tfsi, ("phi", "psi"), _tfsi_images)]
 
 
 def _pyr14(topology: Topology, ion: str) -> list[Shape]:
@@ -174,7 +207,7 @@ def _pyr14(topology: Topology, ion: str) -> list[Shape]:
     )
     patterns = tuple(a + b + c for a in "tg" for b in "tg" for c in "tg")
     return [
-        Shape(ion, ion, (r1, r2), ("anti", "gauche", "scorpion"), classify_pyr14, ("r1", "r2")),
+        Shape(ion, ion, (r1, r2), MAP_REGIONS["r1", "r2"].labels, classify_pyr14, ("r1", "r2")),
         Shape(f"{ion} butyl", ion, torsions, patterns, _classify_butyl),
     ]
 

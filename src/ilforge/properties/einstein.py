@@ -116,8 +116,9 @@ class MsdAnalysis:
     def msd_curve(self) -> Curve:
         """MSD with its standard error."""
         error = np.sqrt(np.diag(self._covariance))
-        time = self._lags * self._interval
-        return Curve(time, self._mean[self._lags], error, "time", "ps", "mean squared displacement", "Å^2")
+        time, msd = self._lags * self._interval, self._mean[self._lags]
+        n_eff = 2.0 / 3.0 * (msd / np.maximum(error, 1e-300)) ** 2  # as for D
+        return Curve(time, msd, error, "time", "ps", "mean squared displacement", "Å^2", n_eff)
 
     def slope_curve(self) -> Curve:
         """d ln MSD / d ln t with its standard error; 1 where ions diffuse."""

@@ -1,4 +1,4 @@
-"""Measurements as files: CSV of every table and curve, XYZ of every structure, JSON of everything."""
+"""Measurements as files: tidy CSV of every number, table and curve, XYZ of every structure, JSON of everything."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +16,68 @@ import numpy as np
 from ilforge import files
 from ilforge.errors import SettingsError
 from ilforge.properties.property import Measurement
-from ilforge.results import Curve, Table
+from ilforge.results import Curve, Estimate, Table
 
 MEASUREMENTS = "measurements.json"
+_NAMING = ("liquid", "protocol", "potential")
 
 
-def write_measurements(folder: Path, found: Mapping[str, Measurement], labels: Mapping[str, str]) -> list[Path]:
-    """Write measurements into a folder, one subfolder a property.
+@dataclass(frozen=True)
+class Run:
+    """What was measured on one trajectory.
 
-    ``measurements.json`` holds all of them for :func:`read_measurements`; tables and curves are tidy CSV, structures
-    extended XYZ.
+    Attributes
+    ----------
+    labels
+        Columns that stand before those of every table, such as ``{"liquid": ..., "potential": ...}``.
+    found
+        By property.
+    """
+
+    labels: Mapping[str, Any]
+    found: Mapping[str, Measurement]
+
+
+def write_measurements(folder: Path, found: Mapping[str, Measurement], labels: Mapping[str, Any]) -> list[Path]:
+    """Write what was measured on one trajectory into a folder.
+
+    ``measurements.json`` holds all of it for :func:`read_measurements`; for the rest see :func:`write_tidy`.
 
     Parameters
     ----------
     folder
         Made where it is missing; files of the same names are replaced.
-    found
-        By property.
-    labels
-        Columns that stand before those of every table, the same in each row: ``{"liquid": ..., "method": ...}``.
+    found, labels
+        As in :class:`Run`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     everything = {name: measurement.to_json() for name, measurement in found.items()}
-    written = [folder / MEASUREMENTS]
-    files.write_text(written[0], json.dumps(everything, indent=1, allow_nan=False) + "\n")
-    for name, measurement in found.items():
-        own = folder / name
-        tables = {**measurement.tables, **{key: _as_table(curve) for key, curve in measurement.curves.items()}}
-        if tables or measurement.structures:
-            own.mkdir(exist_ok=True)
-        for title, table in tables.items():
-            written.append(_write_csv(own / f"{_file_name(title)}.csv", table, labels))
-        for title, text in measurement.structures.items():
-            written.append(own / f"{_file_name(title)}.xyz")
-            files.write_text(written[-1], text)
-    return written
+    files.write_text(folder / MEASUREMENTS, json.dumps(everything, indent=1, allow_nan=False) + "\n")
+    return [folder / MEASUREMENTS, *write_tidy(folder, [Run(labels, found)])]
+
+
+def write_tidy(folder: Path, runs: Sequence[Run]) -> list[Path]:
+    """Write what was measured on one or several trajectories as tidy CSV: one observation a row, all runs in one file.
+
+    ``numbers/QUANTITY.csv`` holds each number with its error, ``PROPERTY/TITLE.csv`` each table and curve,
+    ``PROPERTY/TITLE.xyz`` (extended XYZ) each structure, with the run before its title where there are several.
+    """
+    tables: dict[str, list[tuple[Mapping[str, Any], Table]]] = {}
+    texts: dict[str, str] = {}
+    for run in runs:
+        for name, measurement in run.found.items():
+            for title, table in _tables(name, measurement).items():
+                tables.setdefault(f"{title}.csv", []).append((run.labels, table))
+            which = "-".join(str(run.labels[key]) for key in _NAMING if run.labels.get(key)) if len(runs) > 1 else ""
+            for title, text in measurement.structures.items():
+                texts[f"{name}/{_file_name(f'{which} {title}')}.xyz"] = text
+    for path, parts in tables.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        _write_csv(folder / path, parts)
+    for path, text in texts.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(folder / path, text)
+    return [folder / path for path in (*tables, *texts)]
 
 
 def read_measurements(folder: Path) -> dict[str, Measurement]:
@@ -66,26 +94,75 @@ def read_measurements(folder: Path) -> dict[str, Measurement]:
         raise SettingsError(f"{path} is damaged ({error}): write it again with ilforge analyse --out") from error
 
 
-def _as_table(curve: Curve) -> Table:
-    """A curve as rows of x, y and error, units in the names."""
-    columns = [_column(curve.x_label, curve.x_unit), _column(curve.y_label, curve.y_unit)]
-    parts = [curve.x, curve.y]
-    if curve.error is not None:
-        columns.append("error")
-        parts.append(curve.error)
-    return Table(tuple(columns), [tuple(row) for row in np.stack(parts, axis=1).tolist()])
+def _tables(name: str, measurement: Measurement) -> dict[str, Table]:
+    """Everything of one property that goes into CSV, by path without suffix."""
+    found = {f"numbers/{_file_name(quantity)}": table for quantity, table in _numbers(measurement).items()}
+    for title, table in measurement.tables.items():
+        found[f"{name}/{_file_name(title)}"] = table
+    for title, curve in measurement.curves.items():
+        found[f"{name}/{_file_name(title)}"] = _as_table(title, curve, measurement)
+    return found
+
+
+def _numbers(measurement: Measurement) -> dict[str, Table]:
+    """Estimates by quantity; what has not converged keeps its value, and says so."""
+    rows: dict[str, list[tuple]] = {}
+    units: dict[str, str] = {}
+    for quantity, species, estimate in measurement.estimates:
+        units[quantity] = estimate.unit
+        rows.setdefault(quantity, []).append((species, *_beside(estimate), estimate.note))
+    return {
+        quantity: Table(("species", *_beside_columns(quantity, units[quantity]), "note"), of_quantity)
+        for quantity, of_quantity in rows.items()
+    }
+
+
+def _beside(estimate: Estimate) -> tuple[float, float, float, bool]:
+    return estimate.value, estimate.error, estimate.n_eff, estimate.converged
+
+
+def _beside_columns(name: str, unit: str) -> tuple[str, str, str, str]:
+    return _column(name, unit), _column("error", unit), "n_independent", "converged"
+
+
+def _as_table(title: str, curve: Curve, measurement: Measurement) -> Table:
+    """A curve as rows: whose it is, x, y, error, independent samples, and whether it has converged.
+
+    Where the curve does not say so itself, it has converged when all numbers of the same species and property have.
+    """
+    key = title.partition(" ")[2]
+    same = [estimate.converged for _, species, estimate in measurement.estimates if (species or "") == key]
+    converged = curve.converged if curve.converged is not None or not same else all(same)
+    n = len(curve.x)
+    error = np.full(n, np.nan) if curve.error is None else curve.error
+    n_eff = np.full(n, np.nan) if curve.n_eff is None else np.broadcast_to(np.asarray(curve.n_eff, dtype=float), n)
+    columns = ("species", _column(curve.x_label, curve.x_unit), *_beside_columns(curve.y_label, curve.y_unit))
+    points = np.stack([curve.x, curve.y, error, n_eff], axis=1).tolist()
+    return Table(columns, [(key or None, *point, converged) for point in points])
+
+
+_UNIT_WORDS = {"Å": "A", "Å^2": "A2", "1/Å": "per_A", "g/cm^3": "g_cm3", "%": "percent", "m^2/s": "m2_s", "1/degrees":
+               "per_degree", "1": "", "1/ps": "per_ps"}  # fmt: skip
 
 
 def _column(label: str, unit: str) -> str:
-    return label if unit == "1" else f"{label} [{unit}]"
+    """``"mean squared displacement"`` and ``"Å^2"`` as ``"mean_squared_displacement_A2"``."""
+    words = f"{label}_{_UNIT_WORDS.get(unit, unit.replace('^', '').replace('1/', 'per_'))}"
+    return re.sub(r"[^A-Za-z0-9]+", "_", words).strip("_")
 
 
-def _write_csv(path: Path, table: Table, labels: Mapping[str, str]) -> Path:
+def _write_csv(path: Path, parts: Sequence[tuple[Mapping[str, Any], Table]]) -> None:
+    """Tables of several runs under each other; a column that one of them lacks is empty there."""
+    names = list(dict.fromkeys(name for labels, _ in parts for name in labels))
+    columns = list(dict.fromkeys(column for _, table in parts for column in table.columns))
     with files.replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*labels, *table.columns])
-        writer.writerows([*labels.values(), *_plain(row)] for row in table.rows)
-    return path
+        writer.writerow([*names, *columns])
+        for labels, table in parts:
+            of_run = _plain([labels.get(name) for name in names])
+            where = [table.columns.index(column) if column in table.columns else None for column in columns]
+            for row in table.rows:
+                writer.writerow([*of_run, *_plain([None if k is None else row[k] for k in where])])
 
 
 def _plain(row: Sequence[Any]) -> list[Any]:

@@ -274,4 +274,7 @@ def _number(value: float | None) -> float:
 def _curve(values: Mapping[str, Any]) -> Curve:
     arrays = {k: np.array([_number(v) for v in values[k]], dtype=float) for k in ("x", "y")}
     error = None if values["error"] is None else np.array([_number(v) for v in values["error"]], dtype=float)
-    return Curve(**{**values, **arrays, "error": error})
+    n_eff = values.get("n_eff")
+    if isinstance(n_eff, list):
+        n_eff = np.array([_number(v) for v in n_eff], dtype=float)
+    return Curve(**{**values, **arrays, "error": error, "n_eff": n_eff})

@@ -186,4 +186,4 @@ def find_site(name: str, topology: Topology) -> Site:
 
 def _curve(r: np.ndarray, blocks: np.ndarray, label: str) -> Curve:
     error = block_error(blocks, len(blocks)) if len(blocks) >= MIN_BLOCKS else None
-    return Curve(r, blocks.mean(axis=0), error, "r", "Å", label, "1")
+    return Curve(r, blocks.mean(axis=0), error, "r", "Å", label, "1", len(blocks))

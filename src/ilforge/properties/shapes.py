@@ -15,7 +15,7 @@ from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
 from ilforge.study.local_structure import ShapesSettings
-from ilforge.units import KB
+from ilforge.units import KB, KJ_PER_MOL
 
 _BLOCKS = 10
 _MIN_GROUPED_IONS = 10  # from this many on, groups of ions are the independent blocks; below, parts of the run
@@ -39,7 +39,7 @@ class Shapes:
     Other ions by SMARTS in ``define``. Populations are of the plain definition at every frame. Transitions and
     lifetimes ask a shape to be entered by a margin before it counts, so that flicker on a border is none. Maps
     are densities p and F = -kT ln(p / max p), errors from ten blocks: groups of ions, or parts of the run when
-    there are fewer than ten ions.
+    there are fewer than ten ions. A map has converged when the populations have.
     """
 
     needs_cell: ClassVar[str] = ""
@@ -133,6 +133,7 @@ class _Series:
             estimate = population(visits, relaxed, minimum, interval)
             result.estimates.append(("shape_population", f"{shape.name} {label}", estimate))
             rows.append((shape.name, label, estimate.value, _none(estimate.error), estimate.n_eff, estimate.converged))
+        self._relaxed = all(row[-1] for row in rows if row[2] > 0)
         columns = ("ion", "shape", "population_percent", "error_percent", "n_independent", "converged")
         result.tables[f"populations {shape.name}"] = Table(columns, rows)
 
@@ -168,7 +169,8 @@ class _Series:
             last = int(np.flatnonzero(values)[-1]) + 2
             centres, values, error = centres[:last], values[:last], None if error is None else error[:last]
         unit = coordinate.unit
-        return Curve(centres, values, error, coordinate.name, unit, "density", f"1/{unit}")
+        n = len(density)
+        return Curve(centres, values, error, coordinate.name, unit, "density", f"1/{unit}", n, self._relaxed)
 
     def _add_map(self, result: Measurement) -> None:
         shape, blocks = self._shape, self._map
@@ -178,18 +180,19 @@ class _Series:
         parts = _densities(blocks, area)
         error = block_error(parts, len(parts)) if len(parts) > 1 else np.full(density.shape, np.nan)
         temperature = self._system.temperature_K
-        energy = None if temperature is None else KB * temperature
+        energy = None if temperature is None else KB * temperature / KJ_PER_MOL
         rows = []
         for i, j in np.argwhere(density > 0):
             free, free_error = -np.log(density[i, j] / density.max()), error[i, j] / density[i, j]
-            in_eV = (None, None) if energy is None else (free * energy, _none(free_error * energy))
+            in_kJ = (None, None) if energy is None else (free * energy, _none(free_error * energy))
             rows.append(
                 (float(x[i]), float(y[j]), float(density[i, j]), _none(error[i, j]), float(free), _none(free_error),
-                 *in_eV)
+                 *in_kJ, len(parts), self._relaxed)
             )  # fmt: skip
         names = [f"{c.name}_{'degrees' if c.is_angle else 'A'}" for n in shape.map_of for c in shape.coordinates
                  if c.name == n]  # fmt: skip
-        columns = (*names, "density", "density_error", "F_kT", "F_error_kT", "F_eV", "F_error_eV")
+        columns = (*names, "density", "density_error", "F_kT", "F_error_kT", "F_kJ_mol", "F_error_kJ_mol",
+                   "n_independent", "converged")  # fmt: skip
         result.tables[f"map {shape.name}"] = Table(columns, rows)
         used = np.argwhere(blocks > 0)
         counts = [(int(b), float(x[i]), float(y[j]), int(blocks[b, i, j])) for b, i, j in used]
@@ -215,7 +218,7 @@ def compare(a: Measurement, b: Measurement, rng: np.random.Generator | None = No
     ``("shape_divergence", ion, estimate)`` for each ion with a map in both.
     """
     rng = rng or np.random.default_rng(0)
-    shared = [name for name in a.tables if name.startswith("map blocks ") and name in b.tables]
+    shared = _common_maps(a, b)
     if not shared:
         raise SettingsError("The two measurements of shapes have no map in common.")
     found = []
@@ -232,6 +235,15 @@ def compare(a: Measurement, b: Measurement, rng: np.random.Generator | None = No
         note = f"{apart.bias:.3g} bit of chance taken off; p = {apart.p_value:.2g} that the two are equal"
         found.append(("shape_divergence", ion, Estimate(apart.value, apart.error, n, "bit", True, note)))
     return found
+
+
+def have_common_map(a: Measurement, b: Measurement) -> bool:
+    """Whether two measurements of shapes have an ion in common, so that they can be compared."""
+    return bool(_common_maps(a, b))
+
+
+def _common_maps(a: Measurement, b: Measurement) -> list[str]:
+    return [name for name in a.tables if name.startswith("map blocks ") and name in b.tables]
 
 
 def _check_bins(a: Measurement, b: Measurement, ion: str) -> None:

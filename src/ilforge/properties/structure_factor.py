@@ -195,4 +195,4 @@ def _vertex(q: np.ndarray, values: np.ndarray, near: int) -> float:
 
 def _curve(q: np.ndarray, blocks: np.ndarray, label: str) -> Curve:
     error = block_error(blocks, len(blocks)) if len(blocks) >= _MIN_BLOCKS else None
-    return Curve(q, blocks.mean(axis=0), error, "q", "1/Å", label, "1")
+    return Curve(q, blocks.mean(axis=0), error, "q", "1/Å", label, "1", len(blocks))

@@ -20,6 +20,7 @@ from ilforge.properties.kernels.markov import (
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
 from ilforge.properties.solvation import Contacts, Solvation
 from ilforge.results import Curve, Estimate, Table
+from ilforge.statistics import block_error
 from ilforge.study.local_structure import TransitionsSettings
 
 _NONE = -1
@@ -27,6 +28,7 @@ _BASE = 32  # more ligands, atoms or ligands of one shape than this around one c
 _SHAPE_MARGINS = (10.0, 0.15)  # degrees, Å
 _POINTS = 500
 _MIN_FRAMES = 20
+_MIN_BLOCKS = 5
 
 
 class Transitions:
@@ -80,7 +82,8 @@ class Transitions:
         cutoff = self._solvation.cutoff()
         r, g = self._solvation.pair_function()
         name = f"{self._settings.cation}-{self._settings.ligand_atoms}:{self._settings.ligand}"
-        result.curves[f"exchange_pair_function {name}"] = Curve(r, g.mean(axis=0), None, "r", "Å", "g(r)", "1")
+        error = block_error(g, len(g)) if len(g) >= _MIN_BLOCKS else None
+        result.curves[f"exchange_pair_function {name}"] = Curve(r, g.mean(axis=0), error, "r", "Å", "g(r)", "1", len(g))
         n = self._solvation.n_frames
         if cutoff is None or n < _MIN_FRAMES:
             note = self._solvation.no_cutoff() if cutoff is None else f"{n} frames are too few for transitions"
@@ -257,20 +260,24 @@ class Transitions:
             lifetime = Estimate(life[k] * interval, life_error[k] * interval, n, "ps", passed, why)
             share = Estimate(100 * model.stationary[k], 100 * share_error[k], n, "%", passed, why)
             result.estimates.extend([("cluster_lifetime", label, lifetime), ("markov_population", label, share)])
-        self._add_matrix(result, model, labels)
+        self._add_matrix(result, model, labels, exits, passed)
         if test is not None:
             self._add_test(result, test, lag, labels)
 
-    def _add_matrix(self, result: Measurement, model: MarkovModel, labels: list[str]) -> None:
+    def _add_matrix(
+        self, result: Measurement, model: MarkovModel, labels: list[str], exits: np.ndarray, passed: bool
+    ) -> None:
         interval_ns = self._system.frame_interval_ps / 1000.0
         flux, flux_error = model.fluxes()
         spread = model.samples.std(axis=0, ddof=1)
         rows = [
             (labels[i], labels[j], model.lag * self._system.frame_interval_ps, float(p), float(spread[i, j]),
-             *((None, None) if i == j else (float(flux[i, j] / interval_ns), float(flux_error[i, j] / interval_ns))))
+             *((None, None) if i == j else (float(flux[i, j] / interval_ns), float(flux_error[i, j] / interval_ns))),
+             int(exits[i]), passed)
             for (i, j), p in np.ndenumerate(model.matrix)
         ]  # fmt: skip
-        columns = ("from", "to", "lag_ps", "probability", "error", "flux_per_ns", "flux_error_per_ns")
+        columns = ("from", "to", "lag_ps", "probability", "error", "flux_per_ns", "flux_error_per_ns", "n_independent",
+                   "converged")  # fmt: skip
         result.tables[f"transition matrix {self._pair}"] = Table(columns, rows)
 
     def _add_test(self, result: Measurement, test: ChapmanKolmogorov, lag: float, labels: list[str]) -> None:

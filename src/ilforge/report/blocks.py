@@ -60,7 +60,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class FigureRow:
-    """Figures side by side, as many as the width takes; ``title`` and ``swatch`` say whose they are."""
+    """Figures side by side, as many as the width takes; ``title`` and ``swatch`` say whose they are.
+
+    With ``columns`` zero all have the same size, however few there are.
+    """
 
     kind: ClassVar[str] = "row"
     figures: tuple[Figure, ...]
@@ -104,6 +107,22 @@ class Viewer:
     caption: str
     svg: str
     model: dict[str, Any]
+    name: str = ""
+
+    @property
+    def anchor(self) -> str:
+        """What tells it from all others of the page."""
+        return self.name or self.title
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Structures side by side; ``title`` and ``swatch`` say whose they are."""
+
+    kind: ClassVar[str] = "gallery"
+    viewers: tuple[Viewer, ...]
+    title: str = ""
+    swatch: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 
-from ilforge.results import Curve, Record
+from ilforge.properties.folder import Run
+from ilforge.results import Curve, Estimate, Record, Table
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,17 @@ class NamedCurve:
     potential: str
     key: str
     curve: Curve
+
+
+@dataclass(frozen=True)
+class NamedTable:
+    """A table of one run: ``kind`` is such as ``"map"`` and ``key`` whose it is, such as ``"TFSI"``."""
+
+    kind: str
+    protocol: str
+    potential: str
+    key: str
+    table: Table
 
 
 @dataclass(frozen=True)
@@ -183,12 +195,33 @@ class Cost:
 
 @dataclass(frozen=True)
 class Structure:
-    """A box to look at: atoms with whole molecules, ``(n_bonds, 2)`` bonds, and the ion of each atom."""
+    """Atoms to look at, molecules whole.
+
+    Attributes
+    ----------
+    bonds
+        ``(n_bonds, 2)``.
+    species
+        The ion of each atom.
+    contacts
+        ``(n_contacts, 2)``: atoms joined by dashes, such as Li and the O that coordinate it.
+    """
 
     title: str
     atoms: Atoms
     bonds: np.ndarray
     species: tuple[str, ...] = ()
+    contacts: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=int))
+
+
+@dataclass(frozen=True)
+class ClusterPicture:
+    """One example of a kind of cluster, cut out of a run, and the share of clusters that are of this kind."""
+
+    protocol: str
+    potential: str
+    structure: Structure
+    population: Estimate
 
 
 @dataclass(frozen=True)
@@ -209,6 +242,8 @@ class ReportContent:
         Text of the study file.
     atom_energies
         What the energies of MACE are counted from, in a sentence.
+    runs
+        All that was measured, for the folder of tables beside the page.
     potential_labels
         Names to print for potentials, where the built-in ones do not do.
     citations
@@ -227,6 +262,8 @@ class ReportContent:
     records: tuple[Record, ...] = ()
     parity: tuple[Parity, ...] = ()
     curves: tuple[NamedCurve, ...] = ()
+    tables: tuple[NamedTable, ...] = ()
+    clusters: tuple[ClusterPicture, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     frames: tuple[FrameRow, ...] = ()
     coverage: tuple[Coverage, ...] = ()
@@ -237,5 +274,6 @@ class ReportContent:
     structure: Structure | None = None
     study_file: str = ""
     atom_energies: str = ""
+    runs: tuple[Run, ...] = ()
     potential_labels: Mapping[str, str] = field(default_factory=dict)
     citations: tuple[str, ...] = ()

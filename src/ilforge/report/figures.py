@@ -9,7 +9,7 @@ import numpy as np
 from ilforge.report.blocks import Figure
 from ilforge.report.content import LearningRound, NamedCurve, TrainingCurve
 from ilforge.report.palette import NEUTRAL, Palette
-from ilforge.report.plot import axis, band, escaped, guide, layout, line, log_axis, thinned
+from ilforge.report.plot import axis, band, escaped, guide, layout, line, log_axis, thinned, translucent
 from ilforge.report.wording import counted, joined, number, quantity_name, unit_name
 from ilforge.results import Curve, Record
 
@@ -58,7 +58,7 @@ def deviation_figure(rounds: Sequence[LearningRound], palette: Palette) -> Figur
     for learning, values, colour in zip(rounds, finite, colours, strict=True):
         counts, _ = np.histogram(values, bins=edges)
         steps_x, steps_y = np.repeat(edges, 2), np.concatenate([[0], np.repeat(counts, 2), [0]])
-        fill = {"fill": "tozeroy", "fillcolor": _translucent(colour)}
+        fill = {"fill": "tozeroy", "fillcolor": translucent(colour)}
         traces.append(line(steps_x, steps_y, f"iteration {learning.iteration}", colour, line={"width": 1.5}, **fill))
     return Figure(
         "deviations",
@@ -304,11 +304,6 @@ def _window(low: float, high: float) -> dict:
         "fillcolor": "rgba(127,135,145,0.14)",
         "label": {"text": "candidates", "textposition": "top left", "font": {"size": 11, "color": NEUTRAL}},
     }  # fmt: skip
-
-
-def _translucent(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.2)"
 
 
 def _round_sentence(learning: LearningRound) -> str:

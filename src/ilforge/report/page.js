@@ -75,11 +75,20 @@
   window.addEventListener("afterprint", () => redraw(false));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw(false));
 
-  /* What a figure shows, as CSV: bars with a base are bins, given by their centre and count. */
+  /* What a figure shows, as CSV: bars with a base are bins, given by their centre and count. Traces that name their
+     columns come first, each under a head of its own: x, y and what else each point carries. */
   function csv(figure) {
     const quote = (value) => (/[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : value ?? "");
-    const lines = [["series", "x", "y", "y_error", "note"].join(",")];
-    for (const trace of figure.data.filter((one) => one.hoverinfo !== "skip")) {
+    const shown = figure.data.filter((one) => one.hoverinfo !== "skip"), plain = shown.filter((one) => !one.meta);
+    const lines = [];
+    for (const trace of shown.filter((one) => one.meta)) {
+      const kept = ([name]) => name !== "", columns = ["series", ...trace.meta.columns];
+      const row = (values) => columns.map((name, i) => [name, values[i]]).filter(kept).map(([, value]) => quote(value)).join(",");
+      lines.push(row(columns));
+      trace.x.forEach((x, i) => lines.push(row([trace.name, x, trace.y[i], ...trace.customdata[i]])));
+    }
+    if (plain.length) lines.push(["series", "x", "y", "y_error", "note"].join(","));
+    for (const trace of plain) {
       trace.x.forEach((x, i) => {
         const y = trace.base ? trace.base[i] + trace.y[i] / 2 : trace.customdata ? trace.customdata[i] : trace.y[i];
         const note = trace.base ? `${trace.customdata[i]} points` : trace.text ? trace.text[i] : "";
@@ -97,7 +106,8 @@
       away.href = "data:text/csv;charset=utf-8," + encodeURIComponent(csv(figure));
     } else {
       const layout = { ...theme(figure.layout, true), paper_bgcolor: "#fff", autosize: false };
-      const size = { width: 700, height: layout.yaxis.scaleanchor ? 700 : 480 };
+      const square = link.closest("figure").querySelector(".square");
+      const size = { width: 700, height: square ? 640 : 480 };
       away.href = await Plotly.toImage({ data: figure.data, layout, config }, { format: kind, scale: kind === "png" ? 3 : 1, ...size });
     }
     away.download = name.replace(/[^\w.-]+/g, "-") + "." + kind;
@@ -131,6 +141,8 @@
       return { elem, x, y, z, serial: i, bonds: neighbours[i], bondOrder: neighbours[i].map(() => 1), properties: { ion: model.ion[i] } };
     }));
     addCell(viewer, model.cell);
+    const at = (i) => { const [x, y, z] = model.positions[i]; return { x, y, z }; };
+    for (const [a, b] of model.contacts) viewer.addLine({ start: at(a), end: at(b), color: "#7f8791", dashed: true });
     colour(viewer, model, false);
     viewer.rotate(-24, "y");
     viewer.rotate(14, "x");

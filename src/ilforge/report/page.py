@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shutil
 from importlib import resources
 from pathlib import Path
 
 from ilforge import files
-from ilforge.report.blocks import Beside, Details, Figure, FigureRow, Section, Viewer
+from ilforge.properties.folder import write_tidy
+from ilforge.report.blocks import Beside, Details, Figure, FigureRow, Gallery, Section, Viewer
 from ilforge.report.content import ReportContent
 from ilforge.report.export import results_csv, results_json, script_json
 from ilforge.report.sections import sections
 from ilforge.report.wording import sentence, unbroken
 
+DATA = "data"
 _VENDORED = (("plotly.js (basic bundle)", "LICENSE.plotly"), ("3Dmol.js", "LICENSE.3Dmol"))
 
 
 def write_report(directory: Path, content: ReportContent) -> Path:
-    """Write ``report.html``, ``results.json`` and ``results.csv`` into a directory; return the page's path."""
+    """Write ``report.html``, ``results.json``, ``results.csv`` and ``data/`` into a directory; return the page's path.
+
+    ``data/`` holds every number, table and curve as tidy CSV: see :func:`~ilforge.properties.folder.write_tidy`.
+    """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     files.write_text(directory / "results.json", results_json(content.records))
     files.write_text(directory / "results.csv", results_csv(content.records))
+    shutil.rmtree(directory / DATA, ignore_errors=True)
+    (directory / DATA).mkdir()
+    write_tidy(directory / DATA, content.runs)
     files.write_text(directory / "report.html", render(content))
     return directory / "report.html"
 
@@ -34,7 +43,7 @@ def render(content: ReportContent) -> str:
 
     chapters = sections(content)
     figures = {figure.name: {"data": figure.data, "layout": figure.layout} for figure in _figures(chapters)}
-    models = {block.title: block.model for block in _blocks(chapters) if isinstance(block, Viewer)}
+    models = {block.anchor: block.model for block in _blocks(chapters) if isinstance(block, Viewer)}
     scripts = [_resource("vendor", "plotly-basic.min.js"), _resource("page.js")]
     viewer_script = _resource("vendor", "3Dmol-min.js") if models else ""
     environment = Environment(
@@ -84,6 +93,8 @@ def _blocks(chapters: list[Section]):
         yield block
         if isinstance(block, Details | Beside):
             waiting += block.blocks
+        elif isinstance(block, Gallery):
+            waiting += block.viewers
 
 
 def _resource(*path: str) -> str:

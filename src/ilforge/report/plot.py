@@ -102,6 +102,12 @@ def band(x, low, high, colour: str, **more: Any) -> dict[str, Any]:
     }
 
 
+def translucent(colour: str) -> str:
+    """The colour of a band around a line of that colour."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.2)"
+
+
 def guide(x0: float, y0: float, x1: float, y1: float) -> dict[str, Any]:
     """A thin dashed line between grid and data, as a layout shape."""
     return {

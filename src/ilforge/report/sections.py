@@ -17,9 +17,11 @@ from ilforge.report.figures import (
     slope_figure,
     training_figure,
 )
+from ilforge.report.maps import divergence_table, map_rows
+from ilforge.report.markov import exchange_blocks
 from ilforge.report.palette import Palette
 from ilforge.report.parity import OUTLIER, energy_parity, error_distribution, force_parity
-from ilforge.report.structure import viewer
+from ilforge.report.structure import galleries, viewer
 from ilforge.report.wording import counted, duration, joined, number, quantity_name
 
 
@@ -129,14 +131,21 @@ def _learning(content: ReportContent, palette: Palette) -> Section | None:
 
 
 def _properties(content: ReportContent, palette: Palette) -> Section:
-    named = {name for _, quantities, drawn in _PROPERTIES for name in (*quantities, *drawn)} | set(_HEALTH)
+    named = (
+        {name for _, quantities, drawn in _PROPERTIES for name in (*quantities, *drawn)}
+        | set(_HEALTH)
+        | set(_ELSEWHERE)
+    )
     further = dict.fromkeys(r.quantity for r in content.records if r.quantity not in tables.ERROR_QUANTITIES)
     further |= dict.fromkeys(curve.property for curve in content.curves)
     others = tuple(name for name in further if name not in named)
     blocks: list = []
     for title, quantities, drawn in (*_PROPERTIES, ("Other properties", others, others)):
         found = _measured(content, f"{title} with each potential", quantities, palette)
+        if found and len(found[0].rows) > _LONG:
+            found = [Details(f"All {len(found[0].rows)} numbers", tuple(found))]
         found += [row for name in drawn for row in _curve_rows(content, (name,), palette)]
+        found = [*(_FURTHER[title](content, palette) if title in _FURTHER else []), *found]
         blocks += [Heading(title), *found] if found else []
     lead = (
         "The same protocol with every potential from the same start. A number is printed only when it converged; "
@@ -186,10 +195,30 @@ _PROPERTIES = (
     (
         "Exchange of ligands",
         ("exchange_time_scale", "cluster_lifetime", "markov_population"),
-        ("exchange_pair_function", "implied_time_scale"),
+        ("exchange_pair_function",),
     ),
 )
 """Headings, the quantities in their tables, and the curves in their figures."""
+
+
+def _shape_blocks(content: ReportContent, palette: Palette) -> list:
+    return [
+        block for block in (*map_rows(content, palette), divergence_table(content.records, content, palette)) if block
+    ]
+
+
+_FURTHER: dict[str, Callable[[ReportContent, Palette], list]] = {
+    "Solvation clusters": galleries,
+    "Shapes of ions": _shape_blocks,
+    "Exchange of ligands": exchange_blocks,
+}
+"""What comes first under a heading."""
+
+_ELSEWHERE = ("shape_divergence", "implied_time_scale")
+"""What these show, and no table or figure of its own has to."""
+
+_LONG = 16
+"""A table of more rows is folded away."""
 
 _HEALTH = (*tables.HEALTH_QUANTITIES, "cavity", "density_profile")
 

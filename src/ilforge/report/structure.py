@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from ase.data import covalent_radii
 from ase.data.colors import jmol_colors
 
-from ilforge.report.blocks import Viewer
-from ilforge.report.content import Structure
-from ilforge.report.wording import counted, joined, number
+from ilforge.report.blocks import Gallery, Viewer
+from ilforge.report.content import ClusterPicture, ReportContent, Structure
+from ilforge.report.palette import Palette
+from ilforge.report.wording import counted, joined, number, with_error
 
 _TILT, _TURN = np.radians(14.0), np.radians(-24.0)
 _MANY = 700  # beyond this many atoms the drawing leaves out hydrogen
@@ -27,6 +29,42 @@ def viewer(structure: Structure) -> Viewer:
     return Viewer(structure.title, caption, drawing(structure), model(structure))
 
 
+def galleries(content: ReportContent, palette: Palette) -> list[Gallery]:
+    """One example of each kind of cluster, most common first, with its population; one gallery for each run."""
+    found: dict[tuple[str, str], list[ClusterPicture]] = {}
+    for picture in content.clusters:
+        found.setdefault((picture.protocol, picture.potential), []).append(picture)
+    unphysical = {(v.protocol, v.potential) for v in content.verdicts if v.state == "unphysical"}
+    result = []
+    for run, pictures in found.items():
+        protocol, potential = run
+        viewers = tuple(_cluster(picture, quoted=run not in unphysical) for picture in pictures)
+        result.append(Gallery(viewers, f"{palette.label(potential)}, {protocol}", palette.colour(potential)))
+    return result
+
+
+def _cluster(picture: ClusterPicture, quoted: bool) -> Viewer:
+    share, structure = picture.population, _laid_flat(picture.structure)
+    if not quoted:
+        caption = "The run is unphysical: its populations are not quoted."
+    elif share.converged:
+        caption = f"{with_error(share.value, share.error)} % of clusters."
+    else:
+        caption = f"Population not converged: {number(share.n_eff, 2)} independent samples."
+    name = f"{structure.title}/{picture.protocol}/{picture.potential}"
+    return Viewer(structure.title, caption, drawing(structure), model(structure), name)
+
+
+def _laid_flat(structure: Structure) -> Structure:
+    """The same, turned so that it is widest from left to right and thinnest in depth."""
+    atoms = structure.atoms.copy()
+    centred = atoms.positions - atoms.positions.mean(axis=0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2] if len(atoms) > 2 else np.eye(3)
+    axes[2] = np.cross(axes[0], axes[1])  # no mirror image
+    atoms.positions = centred @ axes.T @ _view().T
+    return replace(structure, atoms=atoms)
+
+
 def model(structure: Structure) -> dict[str, Any]:
     """Atoms (element, x, y, z), bonds, cell vectors and the ion of each atom, as JSON can hold them."""
     atoms = structure.atoms
@@ -35,6 +73,7 @@ def model(structure: Structure) -> dict[str, Any]:
         "elements": list(atoms.get_chemical_symbols()),
         "positions": np.round(atoms.positions, 3).tolist(),
         "bonds": np.asarray(structure.bonds, dtype=int).reshape(-1, 2).tolist(),
+        "contacts": np.asarray(structure.contacts, dtype=int).reshape(-1, 2).tolist(),
         "cell": np.round(atoms.cell.array, 3).tolist(),
         "ions": ions,
         "ion": [ions.index(name) for name in structure.species],
@@ -59,16 +98,30 @@ def drawing(structure: Structure) -> str:
     parts = [
         f'<line class="cell" x1="{a[0]:.1f}" y1="{a[1]:.1f}" x2="{b[0]:.1f}" y2="{b[1]:.1f}"/>' for a, b in corners
     ]
-    parts += _sticks_and_balls(structure, positions, nearness, shown, scale)
+    near = nearness[: len(atoms)]
+    items = [*_dashes(structure, positions, near, scale), *_sticks_and_balls(structure, positions, near, shown, scale)]
+    parts += [text for _, text in sorted(items, key=lambda item: item[0])]
+    what = "the box" if atoms.cell.array.any() else "the cluster"
     return (
-        f'<svg viewBox="0 0 {_WIDTH:.0f} {height:.0f}" role="img" aria-label="Drawing of the box">'
+        f'<svg viewBox="0 0 {_WIDTH:.0f} {height:.0f}" role="img" aria-label="Drawing of {what}">'
         + "".join(parts)
         + "</svg>"
     )
 
 
-def _sticks_and_balls(structure: Structure, screen, nearness, shown, scale: float) -> list[str]:
-    """SVG of bonds (half and half in the colours of their atoms) and atoms, far ones first."""
+def _dashes(structure: Structure, screen, nearness, scale: float) -> list[tuple[float, str]]:
+    """SVG of contacts, behind their nearer atom, and how near each is."""
+    items = []
+    for a, b in np.asarray(structure.contacts, dtype=int).reshape(-1, 2):
+        (x1, y1), (x2, y2) = screen[a, :2], screen[b, :2]
+        dash = f'stroke-width="{0.1 * scale:.1f}" stroke-dasharray="{0.22 * scale:.1f} {0.16 * scale:.1f}"'
+        text = f'<line class="contact" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" {dash}/>'
+        items.append((min(nearness[a], nearness[b]), text))
+    return items
+
+
+def _sticks_and_balls(structure: Structure, screen, nearness, shown, scale: float) -> list[tuple[float, str]]:
+    """SVG of bonds (half and half in the colours of their atoms) and atoms, and how near each is."""
     numbers = structure.atoms.numbers
     items: list[tuple[float, str]] = []
     for a, b in np.asarray(structure.bonds, dtype=int).reshape(-1, 2):
@@ -86,7 +139,7 @@ def _sticks_and_balls(structure: Structure, screen, nearness, shown, scale: floa
         x, y = screen[atom, :2]
         fill = _colour(numbers[atom], nearness[atom])
         items.append((nearness[atom], f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{fill}"/>'))
-    return [text for _, text in sorted(items, key=lambda item: item[0])]
+    return items
 
 
 def _ions(structure: Structure) -> dict[str, int]:

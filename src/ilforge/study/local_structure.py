@@ -103,6 +103,9 @@ class ShapesSettings(Settings):
     """A new shape counts only once every distance is this far within it, Å."""
     min_independent_samples: Annotated[float, Field(ge=2)] = 20.0
     """Fewer independent samples than this, and a population is not reported as converged."""
+    scans: list[str] = []
+    """Extended XYZ files of single ions with reference energies (`REF_energy`, eV), such as a torsion scan by DFT: the
+    report puts them on the maps of these ions."""
 
 
 class TransitionsSettings(SolvationSettings):

@@ -225,6 +225,9 @@ class MdSettings(Settings):
     """Which ensemble."""
     composition: str | None = None
     """Which of `[[liquid.compositions]]` it is run for; without it the first."""
+    vacuum: dict[str, Annotated[int, Field(ge=1)]] | None = None
+    """Ions without a box that it is run for instead of the liquid, charged or not: `{ TFSI = 1 }`. What is measured on
+    them is `shapes` and `health`, where `analysis.properties` names these. NVT or NVE."""
     potentials: Annotated[list[Literal["clp", "clpol", "exp6", "deepmd", "mace", "reference"]], Field(min_length=1)]
     """Which potentials run it: a force field, the trained `deepmd` and `mace`, or the `reference` method itself."""
     parameters: str | None = None
@@ -256,6 +259,10 @@ class MdSettings(Settings):
         unable = [name for name in self.potentials if able is not None and name not in able]
         if unable:
             raise ValueError(f"engine {self.engine} cannot run {unable[0]}: give it a protocol of its own")
+        if self.vacuum is not None and (not self.vacuum or self.ensemble == "NPT" or self.composition is not None):
+            raise ValueError(
+                "vacuum names ions without a box, such as { TFSI = 1 }: ensemble is NVT or NVE, composition left out"
+            )
         if self.parameters and "exp6" not in self.potentials:
             raise ValueError("parameters is the file of exp6, which potentials does not name")
         if self.pressure_interval_ps is not None:
@@ -300,6 +307,11 @@ class StudySettings(Settings):
         names = [protocol.name for protocol in self.md]
         if len(set(names)) != len(names):
             raise ValueError(f"md: every protocol needs a name of its own, found {names}")
+        for protocol in self.md:
+            if protocol.vacuum and "reference" in protocol.potentials and self.reference.is_dft:
+                raise ValueError(
+                    f"md {protocol.name!r} runs the reference in a vacuum, but {self.reference.kind} needs a box"
+                )
         compositions = [composition.name for composition in self.liquid.compositions]
         for protocol in self.md:
             if protocol.composition is not None and protocol.composition not in compositions:

@@ -75,25 +75,41 @@ def train_deepmd(
     directory = Path(directory)
     _clear(directory)
     before = None if start_from is None else _folder(start_from)
+    script = _script_for(dataset, settings, seed, before)
+    _write_inputs(directory, dataset, script, virials)
+    warm = [] if before is None else ["--init-frz-model", str(before / FROZEN)]
+    _run_session(directory, dataset, settings.dtype, warm, threads)
+    _keep_curve(directory)
+    _check_parity(directory, _TOLERANCE_EV_A[settings.dtype])
+    _tidy(directory)
+    return directory / MODEL
+
+
+def _script_for(dataset: Dataset, settings: DeepmdSettings, seed: int, before: Path | None) -> dict[str, Any]:
+    """Input of ``dp train`` but for its data, with room for all neighbours; that of an earlier model is kept."""
     script = input_script(settings, dataset.elements, seed, warm=before is not None)
     crowd = neighbour_counts(dataset.frames, dataset.elements, settings.r_cut_A)
     sel = selection(crowd) if before is None else _selection_of(before, script)
     refuse_overflow(crowd, sel, dataset.elements, settings.r_cut_A)
     script["model"]["descriptor"]["sel"] = sel
+    return script
+
+
+def _write_inputs(directory: Path, dataset: Dataset, script: dict[str, Any], virials: bool) -> None:
+    """Write frames in DeePMD's form, and the input that names them."""
     for part, members in (("training_data", dataset.train), ("validation_data", dataset.stop)):
         systems = export_deepmd(directory / _DATA / part, members, dataset.elements, virials)
         script["training"][part]["systems"] = [str(system.relative_to(directory)) for system in systems]
     script["training"]["validation_data"]["numb_btch"] = min(len(dataset.stop), 10)
     (directory / _INPUT).write_text(json.dumps(script, indent=1))
-    warm = [] if before is None else ["--init-frz-model", str(before / FROZEN)]
-    _run_session(directory, dataset, settings.dtype, warm, threads)
+
+
+def _keep_curve(directory: Path) -> None:
+    """Write the learning curve; refuse a training that ended in NaN."""
     points = parse_curve((directory / _CURVE).read_text())
     if not points or not math.isfinite(points[-1].force_rmse_eV_A):
         raise Unphysical(f"DeePMD training in {directory} ended without finite errors: lower the learning rate.")
     curve.write(directory, points)
-    _check_parity(directory, _TOLERANCE_EV_A[settings.dtype])
-    _tidy(directory)
-    return directory / MODEL
 
 
 def progress(directory: Path) -> tuple[int, int]:

@@ -72,27 +72,41 @@ def train_mace(
     Unphysical
         When training ended in NaN.
     """
+    _refuse_unfit(dataset, settings)
+    directory = Path(directory)
+    _clear(directory)
+    epochs, second_stage = schedule(settings, warm=start_from is not None)
+    _write_inputs(directory, dataset, epochs, settings.batch_size)
+    energies = dict(isolated_atoms or atom_energies(dataset.train, dataset.elements))
+    command = command_line(settings, seed, epochs, second_stage, energies, device, start_from)
+    programs.run(command, directory, log=_LOG, threads=threads)
+    _keep_curve(directory)
+    return _keep_model(directory, second_stage < epochs)
+
+
+def _refuse_unfit(dataset: Dataset, settings: MaceSettings) -> None:
     require_labels(dataset, "energy", "forces")  # MACE takes what is missing for a true zero
     if len(dataset.train) < settings.batch_size:
         raise SettingsError(
             f"training.mace.batch_size is {settings.batch_size}, but there are only {len(dataset.train)} training "
             "frames: MACE would train on none. Choose a smaller batch or sample more frames."
         )
-    directory = Path(directory)
-    _clear(directory)
+
+
+def _write_inputs(directory: Path, dataset: Dataset, epochs: int, batch_size: int) -> None:
+    """Write the frames in MACE's form, and how many steps there will be."""
     for part in ("train", "stop"):
         frames.write(directory / f"{part}.xyz", [_for_mace(frame) for frame in getattr(dataset, part)])
-    epochs, second_stage = schedule(settings, warm=start_from is not None)
-    batches = len(dataset.train) // settings.batch_size
-    (directory / _PLAN).write_text(json.dumps({"epochs": epochs, "batches": batches}))
-    energies = dict(isolated_atoms or atom_energies(dataset.train, dataset.elements))
-    command = command_line(settings, seed, epochs, second_stage, energies, device, start_from)
-    programs.run(command, directory, log=_LOG, threads=threads)
+    plan = {"epochs": epochs, "batches": len(dataset.train) // batch_size}
+    (directory / _PLAN).write_text(json.dumps(plan))
+
+
+def _keep_curve(directory: Path) -> None:
+    """Write the learning curve; refuse a training that ended in NaN."""
     points = parse_curve(_curve_text(directory))
     if not points or not math.isfinite(points[-1].force_rmse_eV_A):
         raise Unphysical(f"MACE training in {directory} ended without finite errors: lower the learning rate.")
     curve.write(directory, points)
-    return _keep_model(directory, second_stage < epochs)
 
 
 def progress(directory: Path) -> tuple[int, int]:

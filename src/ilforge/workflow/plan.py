@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ilforge import potentials
 from ilforge.errors import SettingsError
 from ilforge.labelling.published import Published
 from ilforge.study.frame_counts import FrameCounts
@@ -195,14 +196,18 @@ def _plan_md(plan: Plan) -> None:
     settings = plan.study.settings
     for protocol in settings.md:
         part = plan.study.part(protocol.composition)
-        start, given = structures.start_stage(part), given_potentials(part)
+        given = given_potentials(part)
+        start = structures.start_stage(part) if protocol.vacuum is None else structures.vacuum_stage(part, protocol)
         for name in protocol.potentials:
             model = None if name in given else plan.trained[plan.last_iteration, name][0]
             spec = given[name] if model is None else None
+            if protocol.vacuum is not None and spec is not None:  # it may not know these ions
+                potentials.create(spec).calculator(structures.ions_of(part, protocol).topology)
             trajectory = md.md_stage(part, protocol, name, start, model, spec)
             plan.trajectories[protocol.name, name] = trajectory
-            for property_name in settings.analysis.properties:
-                plan.analyses[protocol.name, name, property_name] = md.analysis_stage(part, trajectory, property_name)
+            for property_name in md.measured_in(protocol, settings.analysis):
+                analysis = md.analysis_stage(part, protocol, trajectory, property_name)
+                plan.analyses[protocol.name, name, property_name] = analysis
 
 
 def _refuse_unfit_potentials(part: Study, dataset: Published | None) -> None:

@@ -5,22 +5,64 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Any
 
+from ilforge.properties import Measurement
+from ilforge.properties.shapes import compare, have_common_map
 from ilforge.results import Record
 from ilforge.workflow.plan import Plan
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.md import MEASUREMENT
 from ilforge.workflow.steps.models import ERRORS
 from ilforge.workflow.steps.published import labelled_by
-from ilforge.workflow.steps.structures import liquid_of
+from ilforge.workflow.steps.structures import ions_of, liquid_of
 from ilforge.workflow.store import ResultStore
 
 
 def collect_records(plan: Plan, store: ResultStore) -> list[Record]:
     """Records of all finished validations and analyses; what is not there yet is left out."""
     liquids = {part.composition: liquid_of(part).name for part in plan.study.parts}
-    return [*_validation_records(plan, store, liquids), *_property_records(plan, store, liquids)]
+    return [*_validation_records(plan, store, liquids), *_property_records(plan, store), *divergences(plan, store)]
+
+
+def run_labels(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Liquid, ions and temperature of each MD protocol, by its name."""
+    study, found = plan.study, {}
+    for protocol in study.settings.md:
+        ions = ions_of(study.part(protocol.composition), protocol)
+        temperature = protocol.temperature_K or study.settings.liquid.temperature_K
+        phase = "" if protocol.vacuum is None else " in vacuum"
+        found[protocol.name] = {"liquid": ions.name + phase, "ions": ions.label, "temperature_K": temperature}
+    return found
+
+
+def divergences(plan: Plan, store: ResultStore) -> Iterator[Record]:
+    """How much the shapes of ions differ between two potentials of a protocol, or two protocols of a potential."""
+    labels = run_labels(plan)
+    shapes = {
+        (protocol, potential): Measurement.from_json(_stored(store, stage, MEASUREMENT))
+        for (protocol, potential, name), stage in plan.analyses.items()
+        if name == "shapes" and store.holds(stage)
+    }
+    for (one, a), (other, b) in combinations(shapes.items(), 2):
+        if (one[0] == other[0]) == (one[1] == other[1]) or not have_common_map(a, b):
+            continue
+        for quantity, ion, estimate in compare(a, b):
+            yield Record.of(
+                estimate,
+                quantity=quantity,
+                species=ion,
+                potential=one[1],
+                iteration=_iteration(plan, one[1]),
+                liquid=labels[one[0]]["liquid"],
+                temperature_K=labels[one[0]]["temperature_K"],
+                provenance={"protocol": one[0], "against": {"protocol": other[0], "potential": other[1]}},
+            )
+
+
+def _iteration(plan: Plan, potential: str) -> int | None:
+    return None if potential in ("clp", "clpol", "exp6", "reference") else plan.last_iteration
 
 
 def _validation_records(plan: Plan, store: ResultStore, liquids: dict[str, str]) -> Iterator[Record]:
@@ -44,19 +86,18 @@ def _counted_from(plan: Plan, potential: str, iteration: int | None) -> dict[str
     return {"atom_energies": "fit to the labels" if plan.atoms is None else "isolated atoms by the reference method"}
 
 
-def _property_records(plan: Plan, store: ResultStore, liquids: dict[str, str]) -> Iterator[Record]:
-    protocols = {protocol.name: protocol for protocol in plan.study.settings.md}
+def _property_records(plan: Plan, store: ResultStore) -> Iterator[Record]:
+    labels = run_labels(plan)
     for (protocol, potential, _), stage in plan.analyses.items():
-        temperature = protocols[protocol].temperature_K or plan.study.settings.liquid.temperature_K
         measurement = _stored(store, stage, MEASUREMENT) or {"estimates": []}
         for row in measurement["estimates"]:
             yield _record(
                 row,
-                liquid=liquids[plan.study.part(protocols[protocol].composition).composition],
-                temperature_K=temperature,
+                liquid=labels[protocol]["liquid"],
+                temperature_K=labels[protocol]["temperature_K"],
                 potential=potential,
                 dataset=None,
-                iteration=None if potential in ("clp", "clpol", "exp6", "reference") else plan.last_iteration,
+                iteration=_iteration(plan, potential),
                 provenance={"stage": stage.key, "protocol": protocol},
             )
 

@@ -12,6 +12,7 @@ from ilforge import files
 from ilforge.errors import MissingProgram
 from ilforge.programs import find
 from ilforge.report import write_report
+from ilforge.report.page import DATA
 from ilforge.study.load import Study
 from ilforge.study.machine import Machine
 from ilforge.workflow.executors import Workers
@@ -23,6 +24,7 @@ from ilforge.workflow.steps.reporting import report_content, report_stage
 from ilforge.workflow.store import ResultStore, read_manifest, require_writable, study_lock
 
 PUBLISHED = ("report.html", "results.json", "results.csv")
+"""Beside the folder of tables, :data:`ilforge.report.page.DATA`."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ def _publish(report: Path, folder: Path) -> None:
     for name in PUBLISHED:
         with files.replacing(folder / name) as partial:
             shutil.copyfile(report / name, partial)
+    shutil.rmtree(folder / DATA, ignore_errors=True)
+    shutil.copytree(report / DATA, folder / DATA)
 
 
 @dataclass(frozen=True)

@@ -9,24 +9,26 @@ from ilforge import frames, potentials
 from ilforge.dynamics import run_md
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.dynamics.trajectory import Trajectory
-from ilforge.properties import measure
+from ilforge.properties import create, measure
 from ilforge.study.analysis_settings import AnalysisSettings
 from ilforge.study.load import Study
 from ilforge.study.settings import MdSettings
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.models import inference_seconds, model_spec
-from ilforge.workflow.steps.structures import FRAMES, liquid_of
+from ilforge.workflow.steps.structures import FRAMES, ions_of
 from ilforge.workflow.store import write_json
 
 MEASUREMENT = "measurement.json"
+_VERSIONS = {"clusters": 2, "shapes": 2, "transitions": 2}  # of what a measurement holds
+_VACUUM_MINIMISATION = 200  # steps: a conformer comes from no run at a temperature, unlike a box
 
 
 def md_stage(
     study: Study, settings: MdSettings, name: str, start: Stage, model: Stage | None, spec: dict[str, Any] | None
 ) -> Stage:
     """A trajectory (see :class:`~ilforge.dynamics.trajectory.Trajectory`) of a trained model or a given potential."""
-    liquid = liquid_of(study)
+    liquid = ions_of(study, settings)
     protocol = MdProtocol(
         ensemble=settings.ensemble,
         temperature_K=settings.temperature_K or study.settings.liquid.temperature_K,
@@ -36,6 +38,7 @@ def md_stage(
         equilibration_ps=settings.equilibration_ps,
         interval_ps=settings.interval_ps,
         pressure_interval_ps=settings.pressure_interval_ps,
+        minimise_steps=0 if settings.vacuum is None else _VACUUM_MINIMISATION,
         seed=study.seed("md", settings.name),
     )
 
@@ -68,9 +71,17 @@ def md_stage(
     )
 
 
-def analysis_stage(study: Study, trajectory: Stage, property_name: str) -> Stage:
+def measured_in(protocol: MdSettings, analysis: AnalysisSettings) -> list[str]:
+    """Properties that mean something for what a protocol is run for."""
+    return [name for name in analysis.properties if not (protocol.vacuum and create(name, analysis).needs_cell)]
+
+
+def analysis_stage(study: Study, protocol: MdSettings, trajectory: Stage, property_name: str) -> Stage:
     """One property of one trajectory: ``measurement.json``."""
     settings = getattr(study.settings.analysis, property_name)
+    if protocol.vacuum is not None and property_name == "shapes":  # definitions may be of the liquid's other ions
+        present = ions_of(study, protocol).counts
+        settings = settings.model_copy(update={"define": [one for one in settings.define if one.ion in present]})
 
     def work(job: Job) -> None:
         job.run(_measure, job.input("trajectory"), property_name, settings, job.directory)
@@ -78,7 +89,7 @@ def analysis_stage(study: Study, trajectory: Stage, property_name: str) -> Stage
     return Stage(
         name=f"{property_name} of {trajectory.name}",
         kind=property_name,
-        version=1,
+        version=_VERSIONS.get(property_name, 1),
         settings=settings.model_dump(),
         inputs={"trajectory": trajectory},
         work=work,

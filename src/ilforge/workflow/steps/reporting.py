@@ -14,25 +14,26 @@ import ilforge
 from ilforge import frames
 from ilforge.labelling.dataset import Dataset
 from ilforge.properties import Measurement
-from ilforge.report import write_report
+from ilforge.properties.folder import Run
+from ilforge.properties.scans import scan_tables
+from ilforge.report import measured, write_report
 from ilforge.report.content import (
     Cost,
     Coverage,
     FrameRow,
     LearningRound,
-    NamedCurve,
     Parity,
     ReportContent,
     StageRow,
     Structure,
     TrainingCurve,
-    Verdict,
 )
+from ilforge.results import Estimate, Record, Table
 from ilforge.training import learning_curve
 from ilforge.training.validation import Predictions
 from ilforge.workflow.job import Job
 from ilforge.workflow.plan import Plan
-from ilforge.workflow.records import collect_records
+from ilforge.workflow.records import collect_records, run_labels
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.atoms import read_atoms
 from ilforge.workflow.steps.labels import CENSUS
@@ -47,6 +48,7 @@ from ilforge.workflow.store import ResultStore, read_manifest
 def report_stage(plan: Plan) -> Stage:
     """``report.html``, ``results.json`` and ``results.csv`` of a whole study."""
     study = plan.study
+    scans = {title: table.rows for title, table in _scans(plan).items()}
 
     def work(job: Job) -> None:
         write_report(job.directory, report_content(plan, job.store))
@@ -54,8 +56,8 @@ def report_stage(plan: Plan) -> Stage:
     return Stage(
         name="write the report",
         kind="report",
-        version=1,
-        settings={"study": study.text, "ilforge": ilforge.__version__},
+        version=2,
+        settings={"study": study.text, "ilforge": ilforge.__version__, **({"scans": scans} if scans else {})},
         inputs={stage.key: stage for stage in plan.stages},
         work=work,
         task_seconds=3.0,
@@ -67,6 +69,9 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
     study = plan.study
     liquids = {part.composition: liquid_of(part).name for part in study.parts}
     reference = study.settings.reference
+    scanned = measured.named_tables("", "", Measurement(tables=_scans(plan)))
+    every, records = list(_measurements(plan, store)), collect_records(plan, store)
+    names, found = [name for *_, name, _ in every], [(*run, one) for *run, _, one in every]
     return ReportContent(
         study=study.settings.name,
         liquid=", ".join(liquids.values()),
@@ -77,10 +82,12 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         ilforge_version=ilforge.__version__,
         date=time.strftime("%Y-%m-%d"),
         seed=study.settings.seed,
-        records=tuple(collect_records(plan, store)),
+        records=tuple(records),
         parity=tuple(_parity(key, store.path(stage), liquids) for key, stage in _held(plan.validations, store)),
-        curves=tuple(_curves(plan, store)),
-        verdicts=tuple(_verdicts(plan, store)),
+        curves=tuple(one for run in found for one in measured.curves(*run)),
+        tables=(*scanned, *(one for run in found for one in measured.named_tables(*run))),
+        clusters=tuple(one for run in found for one in measured.cluster_pictures(*run)),
+        verdicts=tuple(measured.verdict(*run) for run, name in zip(found, names, strict=True) if name == "health"),
         frames=tuple(_frame_rows(plan, store)),
         coverage=tuple(_coverage(plan, store)),
         learning=tuple(_learning_rounds(plan, store)),
@@ -90,6 +97,7 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         costs=tuple(_costs(plan, store)),
         structure=_structure(plan, store),
         study_file=study.text,
+        runs=tuple(_runs(plan, store, records)),
     )
 
 
@@ -122,21 +130,33 @@ def _measurements(plan: Plan, store: ResultStore):
         yield protocol, potential, name, Measurement.from_json(data)
 
 
-def _curves(plan: Plan, store: ResultStore):
-    for protocol, potential, _, measurement in _measurements(plan, store):
-        for title, curve in measurement.curves.items():
-            kind, _, key = title.partition(" ")
-            yield NamedCurve(kind, protocol, potential, key, curve)
+def _scans(plan: Plan) -> dict[str, Table]:
+    """Scans of single ions by a reference, from the files that the study names."""
+    study, found = plan.study, {}
+    for name in study.settings.analysis.shapes.scans:
+        define, own = study.settings.analysis.shapes.define, study.settings.liquid.define
+        found |= scan_tables(frames.read(study.folder / name), name, define, own)
+    return found
 
 
-def _verdicts(plan: Plan, store: ResultStore):
+def _runs(plan: Plan, store: ResultStore, records: list[Record]):
+    """What was measured on each trajectory, labelled as its numbers are, and how much shapes differ between two."""
+    labels = run_labels(plan)
+    runs: dict[tuple[str, str], dict[str, Measurement]] = {}
     for protocol, potential, name, measurement in _measurements(plan, store):
-        if name == "health":
-            lines = tuple(verdict.what for verdict in measurement.verdicts if verdict.ok)
-            faults = [verdict for verdict in measurement.verdicts if not verdict.ok]
-            grave = any(verdict.grave for verdict in faults)
-            state = "unphysical" if grave else "doubtful" if faults else "sound"
-            yield Verdict(protocol, potential, state, lines, tuple(verdict.what for verdict in faults))
+        runs.setdefault((protocol, potential), {})[name] = measurement
+    for (protocol, potential), found in runs.items():
+        yield Run({**labels[protocol], "protocol": protocol, "potential": potential}, found)
+    if scans := _scans(plan):
+        yield Run({}, {"shapes": Measurement(tables=scans)})
+    for record in records:
+        if record.quantity != "shape_divergence":
+            continue
+        against = {f"against_{key}": value for key, value in record.provenance["against"].items()}
+        of_run = {**labels[record.provenance["protocol"]], "protocol": record.provenance["protocol"]}
+        estimate = Estimate(record.value, record.error, record.n_eff, record.unit, record.converged, record.note)
+        found = {"shapes": Measurement([(record.quantity, record.species, estimate)])}
+        yield Run({**of_run, "potential": record.potential, **against}, found)
 
 
 def _frame_rows(plan: Plan, store: ResultStore):

@@ -14,6 +14,7 @@ from ilforge import frames, potentials
 from ilforge.liquid.ions import typed_files
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
+from ilforge.liquid.vacuum import in_vacuum
 from ilforge.potentials import exp6_file
 from ilforge.potentials.clp_files import ion_parameters
 from ilforge.sampling.distorted import sample_distorted
@@ -22,6 +23,7 @@ from ilforge.sampling.nonequilibrated import hottest_bearable, relax_packed, sam
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.study.potential_settings import PotentialSettings
+from ilforge.study.settings import MdSettings
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.store import write_json
@@ -40,6 +42,13 @@ def liquid_of(study: Study) -> Liquid:
     """
     liquid = study.settings.liquid
     return Liquid.of(liquid.ions, liquid.define, study.folder)
+
+
+def ions_of(study: Study, protocol: MdSettings) -> Liquid:
+    """What an MD protocol is run for: the study's liquid, or the ions in a vacuum that it names."""
+    if protocol.vacuum is None:
+        return liquid_of(study)
+    return Liquid.of(protocol.vacuum, study.settings.liquid.define, study.folder, vacuum=True)
 
 
 def of_composition(study: Study, name: str) -> str:
@@ -222,6 +231,24 @@ def start_stage(study: Study) -> Stage:
         work=work,
         task_seconds=10.0,
         programs=("packmol",),
+    )
+
+
+def vacuum_stage(study: Study, protocol: MdSettings) -> Stage:
+    """The ions without a box that every run of one protocol starts from: ``frames.xyz`` of one frame."""
+    ions, seed = ions_of(study, protocol), study.seed("vacuum", protocol.name)
+
+    def work(job: Job) -> None:
+        frames.write(job.directory / FRAMES, [in_vacuum(ions, seed)])
+
+    return Stage(
+        name=f"place {ions.label} in a vacuum, {protocol.name}",
+        kind="vacuum",
+        version=1,
+        settings={"ions": identity(ions), "seed": seed},
+        inputs={},
+        work=work,
+        task_seconds=1.0,
     )
 
 

@@ -1,0 +1,67 @@
+"""From what was measured on one run to what a report shows of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+from ase import Atoms
+
+from ilforge.liquid.connectivity import bond_graph
+from ilforge.properties import Measurement
+from ilforge.report.content import ClusterPicture, NamedCurve, NamedTable, Structure, Verdict
+from ilforge.results import Estimate
+
+_DRAWN = ("map", "scan", "time scales", "transition matrix", "Chapman-Kolmogorov")
+_BOND_FACTOR = 1.25
+
+
+def curves(protocol: str, potential: str, found: Measurement) -> Iterator[NamedCurve]:
+    """Every curve, by kind and key."""
+    for title, curve in found.curves.items():
+        kind, _, key = title.partition(" ")
+        yield NamedCurve(kind, protocol, potential, key, curve)
+
+
+def named_tables(protocol: str, potential: str, found: Measurement) -> Iterator[NamedTable]:
+    """The tables that are drawn."""
+    for title, table in found.tables.items():
+        kind = next((kind for kind in _DRAWN if title.startswith(f"{kind} ") and "blocks" not in title), None)
+        if kind is not None:
+            yield NamedTable(kind, protocol, potential, title.removeprefix(f"{kind} "), table)
+
+
+def verdict(protocol: str, potential: str, found: Measurement) -> Verdict:
+    """Whether a run is sound, from what its health checks found."""
+    lines = tuple(one.what for one in found.verdicts if one.ok)
+    faults = [one for one in found.verdicts if not one.ok]
+    state = "unphysical" if any(one.grave for one in faults) else "doubtful" if faults else "sound"
+    return Verdict(protocol, potential, state, lines, tuple(one.what for one in faults))
+
+
+def cluster_pictures(protocol: str, potential: str, found: Measurement) -> Iterator[ClusterPicture]:
+    """One example of each kind of cluster that has one, most common first."""
+    from ase.io import read
+
+    shares = {}
+    for title, table in found.tables.items():
+        if title.startswith("kinds "):
+            rows = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
+            shares |= {row["kind"]: row for row in rows}
+    for kind, text in found.structures.items():
+        if kind not in shares:
+            continue
+        row, atoms = shares[kind], read(io.StringIO(text), format="extxyz")
+        error = np.nan if row["error_percent"] is None else row["error_percent"]
+        share = Estimate(row["population_percent"], error, row["n_independent"], "%", row["converged"])
+        structure = Structure(kind, atoms, bond_graph(atoms, _BOND_FACTOR), contacts=_contacts(atoms))
+        yield ClusterPicture(protocol, potential, structure, share)
+
+
+def _contacts(atoms: Atoms) -> np.ndarray:
+    """The cation, which comes first, and each atom that coordinates it, ``(n, 2)``."""
+    if "coordinating" not in atoms.arrays:
+        return np.empty((0, 2), dtype=int)
+    around = np.flatnonzero(atoms.arrays["coordinating"])
+    return np.stack([np.zeros(len(around), dtype=int), around], axis=1)

@@ -1,0 +1,120 @@
+"""A study that runs one ion in a vacuum with several potentials: from its keys to shapes, divergence and tables."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from rich.console import Console
+
+from ilforge.errors import SettingsError
+from ilforge.report import write_report
+from ilforge.study.load import load_study
+from ilforge.workflow.executors import Workers
+from ilforge.workflow.plan import make_plan
+from ilforge.workflow.progress import Watch
+from ilforge.workflow.records import collect_records
+from ilforge.workflow.scheduler import run_stages
+from ilforge.workflow.stage import in_order
+from ilforge.workflow.steps.reporting import report_content
+from ilforge.workflow.store import ResultStore
+
+STUDY = """
+name = "lone"
+[liquid]
+ions = { PYR14 = 1, BF4 = 1 }
+density_g_cm3 = 0.6
+[sampling]
+density_ratios = [0.9, 1.0]
+[reference]
+kind = "REFERENCE"
+[learning]
+iterations = 0
+[analysis]
+properties = ["density", "shapes", "health"]
+[[analysis.shapes.define]]
+ion = "BF4"
+coordinates = [{ name = "bf", smarts = "[#5]-[#9]", atoms = [0, 1] }]
+states = [{ name = "bound", ranges = { bf = [0, 2] } }]
+[[md]]
+name = "lone-tfsi"
+ensemble = "NVT"
+vacuum = { TFSI = 1 }
+potentials = ["clp", "reference"]
+length_ps = 0.04
+equilibration_ps = 0.0
+interval_ps = 0.002
+"""
+
+
+def write(folder, reference="xtb", **change):
+    path = folder / "lone.toml"
+    text = STUDY.replace("REFERENCE", reference)
+    for old, new in change.items():
+        text = text.replace(old, new)
+    path.write_text(text)
+    return load_study(path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Plan and store with everything of the vacuum in it, by CL&P and GFN1-xTB."""
+    folder = tmp_path_factory.mktemp("lone")
+    plan, store = make_plan(write(folder)), ResultStore(folder / "store")
+    store.prepare()
+    watch = Watch(Console(quiet=True), store, 1, quiet=True)
+    with Workers(1, 1) as workers:
+        outcome = run_stages(in_order(list(plan.analyses.values())), store, workers, watch)
+    watch.stop()
+    assert outcome.complete
+    return plan, store, folder
+
+
+def test_shapes_of_one_ion_come_out_for_each_potential(finished):
+    plan, store, _ = finished
+    assert {name for _, _, name in plan.analyses} == {"shapes", "health"}
+    starts = {stage.inputs["start"].key for stage in plan.trajectories.values()}
+    assert len(starts) == 1
+    records = collect_records(plan, store)
+    for potential in ("clp", "reference"):
+        shares = [r for r in records if (r.quantity, r.potential) == ("shape_population", potential)]
+        assert [r.species for r in shares] == ["TFSI Cis", "TFSI aCis", "TFSI Trans", "TFSI aTrans"]
+        assert sum(r.value for r in shares) == pytest.approx(100.0)
+        assert not any(r.converged for r in shares if r.value > 0)  # a twentieth of a picosecond
+        assert {r.liquid for r in shares} == {"TFSI in vacuum"}
+    (apart,) = (r for r in records if r.quantity == "shape_divergence")
+    assert (apart.potential, apart.provenance["against"]["potential"]) == ("clp", "reference")
+    assert apart.error > 0 and apart.unit == "bit"
+
+
+def test_the_report_shows_both_maps_and_writes_them_as_one_table(finished):
+    plan, store, folder = finished
+    page = write_report(folder / "report", report_content(plan, store)).read_text()
+    for potential in ("clp", "reference"):
+        assert f"map/TFSI/lone-tfsi/{potential}" in page
+    rows = list(csv.DictReader((folder / "report" / "data" / "shapes" / "map-TFSI.csv").open()))
+    assert {(row["potential"], row["ions"], row["protocol"]) for row in rows} == {
+        ("clp", "1 TFSI", "lone-tfsi"), ("reference", "1 TFSI", "lone-tfsi")
+    }  # fmt: skip
+    (row,) = csv.DictReader((folder / "report" / "data" / "numbers" / "shape_divergence.csv").open())
+    assert row["against_potential"] == "reference" and row["species"] == "TFSI" and row["error_bit"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({'"NVT"': '"NPT"'}, "ensemble is NVT or NVE"),
+        ({"vacuum = { TFSI = 1 }": "vacuum = {}"}, "such as { TFSI = 1 }"),
+        ({"vacuum = { TFSI = 1 }": "vacuum = { TFSI = 0 }"}, "vacuum"),
+        ({'"xtb"': '"gpaw"'}, "gpaw needs a box"),
+    ],
+)
+def test_what_cannot_be_in_a_vacuum_is_refused(tmp_path, change, words):
+    with pytest.raises(SettingsError, match=words):
+        write(tmp_path, **change)
+
+
+def test_an_ion_that_nothing_knows_is_refused_before_anything_runs(tmp_path):
+    study = write(tmp_path, **{"vacuum = { TFSI = 1 }": "vacuum = { NO3 = 1 }"})
+    with pytest.raises(SettingsError, match="NO3"):
+        make_plan(study)
