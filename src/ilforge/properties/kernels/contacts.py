@@ -6,7 +6,7 @@ import numpy as np
 
 from ilforge.properties.kernels.pairs import wrap
 
-_MANY = 300_000  # pairs looked at one by one; beyond, a neighbour list is faster
+_MANY = 3_000_000  # pairs looked at one by one; beyond, a neighbour list is faster
 _CHUNK_ELEMENTS = 4_000_000
 
 
@@ -30,28 +30,10 @@ def close_pairs(a: np.ndarray, b: np.ndarray, cell: np.ndarray, cutoff: float) -
     heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     if 2.0 * cutoff > heights.min() or len(a) * len(b) > _MANY:
         return _from_list(a, b, cell, cutoff)
-    squares = _squared_distances(a, b, cell)
-    i, j = np.nonzero(squares < cutoff * cutoff)
-    return i, j, np.sqrt(squares[i, j])
+    from ilforge.properties.kernels.pair_loops import near_pairs
 
-
-def _squared_distances(a: np.ndarray, b: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Nearest-image squared distances ``(n_a, n_b)``, right below half the lowest height of the cell."""
     inverse = np.linalg.inv(cell)
-    fractional_a, fractional_b = a @ inverse, b @ inverse
-    steps = []
-    for axis in range(3):
-        step = fractional_a[:, axis, None] - fractional_b[None, :, axis]
-        step -= np.rint(step)
-        steps.append(step)
-    metric = cell @ cell.T
-    total = np.zeros_like(steps[0])
-    for k in range(3):
-        total += metric[k, k] * steps[k] * steps[k]
-        for m in range(k):
-            if metric[k, m]:
-                total += 2.0 * metric[k, m] * steps[k] * steps[m]
-    return total
+    return near_pairs(*(np.ascontiguousarray((points @ inverse).T) for points in (a, b)), np.array(cell), float(cutoff))
 
 
 def _from_list(a: np.ndarray, b: np.ndarray, cell: np.ndarray, cutoff: float) -> tuple[np.ndarray, ...]:
