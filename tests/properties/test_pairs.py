@@ -72,7 +72,9 @@ def test_histogram_of_few_points_and_of_classes_without_any():
         assert total in (0, 2)
     together = np.zeros((30, 3))
     assert class_histogram(together, cell, np.zeros(30, int), np.zeros(30, int), 1, 4.0, 10).sum() == 0
-    assert class_histogram(together, cell, np.zeros(30, int), np.arange(30), 1, 4.0, 10)[0, 0].tolist() == [435] + 9 * [0]
+    assert class_histogram(together, cell, np.zeros(30, int), np.arange(30), 1, 4.0, 10)[0, 0].tolist() == [435] + 9 * [
+        0
+    ]
 
 
 def test_histogram_of_points_in_one_corner():
