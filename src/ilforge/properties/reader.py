@@ -260,12 +260,8 @@ def _snapshot(
     """One frame, checked: a cell with a volume, finite positions, and bonds that are bonds."""
     if not system.periodic:
         cell = np.zeros((3, 3))
-    elif cell is None or abs(np.linalg.det(cell)) < 1.0:
-        raise SettingsError(
-            f"Frame {index} has no periodic cell. Give a trajectory that carries it (xtc, trr, dcd, extended XYZ), "
-            "or set it: universe.trajectory.add_transformations(MDAnalysis.transformations.boxdimensions."
-            "set_dimensions([a, b, c, alpha, beta, gamma]))."
-        )
+    elif cell is None:
+        raise _no_cell(index)
     if not np.isfinite(positions).all():
         raise Unphysical(f"Frame {index}: positions are not finite numbers. Measure the frames before it.")
     snapshot = Snapshot(
@@ -279,9 +275,19 @@ def _snapshot(
         velocities,
         recorded_ps,
     )
+    if system.periodic and snapshot.volume < 1.0:
+        raise _no_cell(index)
     if index == 0:
         _check_bonds(snapshot)
     return snapshot
+
+
+def _no_cell(index: int) -> SettingsError:
+    return SettingsError(
+        f"Frame {index} has no periodic cell. Give a trajectory that carries it (xtc, trr, dcd, extended XYZ), "
+        "or set it: universe.trajectory.add_transformations(MDAnalysis.transformations.boxdimensions."
+        "set_dimensions([a, b, c, alpha, beta, gamma]))."
+    )
 
 
 def _check_bonds(first: Snapshot) -> None:
@@ -315,8 +321,8 @@ class Clock:
     def _check(self, step: float, index: int) -> None:
         if abs(step - self._interval) > _UNEVEN * self._interval:
             raise SettingsError(
-                f"Frames {index - 1} and {index} are {step:g} ps apart, the first two {self._interval:g} ps: frames are "
-                "missing or doubled. Give an evenly spaced trajectory, or say the time between frames "
+                f"Frames {index - 1} and {index} are {step:g} ps apart, the first two {self._interval:g} ps: frames "
+                "are missing or doubled. Give an evenly spaced trajectory, or say the time between frames "
                 "(--frame-interval) if the file's times are wrong."
             )
 

@@ -18,7 +18,7 @@ from ilforge.properties.kernels.markov import (
     level_lag,
 )
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
-from ilforge.properties.solvation import FrameContacts, Contacts, Solvation
+from ilforge.properties.solvation import Contacts, FrameContacts, Solvation
 from ilforge.results import Curve, Estimate, Table
 from ilforge.study.local_structure import TransitionsSettings
 

@@ -27,13 +27,12 @@ def close_pairs(a: np.ndarray, b: np.ndarray, cell: np.ndarray, cutoff: float) -
     i, j, distance
         ``(n_pairs,)`` each, ordered by i, then j; Å.
     """
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    if 2.0 * cutoff > heights.min() or len(a) * len(b) > _MANY:
-        return _from_list(a, b, cell, cutoff)
-    from ilforge.properties.kernels.pair_loops import near_pairs
+    from ilforge.properties.kernels.pair_loops import lowest_height, near_pairs
 
-    inverse = np.linalg.inv(cell)
-    return near_pairs(*(np.ascontiguousarray((points @ inverse).T) for points in (a, b)), np.array(cell), float(cutoff))
+    a, b, cell = (np.array(array, dtype=float) for array in (a, b, cell))  # writeable: compiled once
+    if 2.0 * cutoff > lowest_height(cell) or len(a) * len(b) > _MANY:
+        return _from_list(a, b, cell, cutoff)
+    return near_pairs(a, b, cell, float(cutoff))
 
 
 def _from_list(a: np.ndarray, b: np.ndarray, cell: np.ndarray, cutoff: float) -> tuple[np.ndarray, ...]:

@@ -58,7 +58,7 @@ def count_pairs(
     ``(n_classes * n_classes * n_bins,)`` int64.
     """
     nx, ny, nz = grid
-    height = 1.0 / np.sqrt((np.linalg.inv(cell) ** 2).sum(axis=0))
+    height = 1.0 / np.sqrt((_inverse(cell) ** 2).sum(axis=0))
     size = n_classes * n_classes * n_bins
     histogram = np.zeros(size + WIDTH, dtype=np.int64)
     buffer = np.empty(points.shape[1], dtype=np.int32)
@@ -132,7 +132,7 @@ def near_pairs(
     Parameters
     ----------
     a, b
-        ``(3, n_a)`` and ``(3, n_b)`` fractional coordinates, in any image.
+        ``(n_a, 3)`` and ``(n_b, 3)`` in Å, in any image.
     cell
         ``(3, 3)`` in Å.
     cutoff
@@ -143,14 +143,22 @@ def near_pairs(
     i, j, distance
         ``(n_pairs,)`` each, ordered by i, then j; Å.
     """
-    n_a, n_b = a.shape[1], b.shape[1]
-    metric = cell @ cell.T
+    n_b = len(b)
+    inverse, metric = _inverse(cell), np.empty((3, 3))
+    for k in range(3):
+        for m in range(3):
+            metric[k, m] = cell[k, 0] * cell[m, 0] + cell[k, 1] * cell[m, 1] + cell[k, 2] * cell[m, 2]
+    fractional = np.empty((3, n_b))
+    for k in range(n_b):
+        for axis in range(3):
+            fractional[axis, k] = _component(b[k], inverse, axis)
     squares = np.empty(n_b)
     i, j, distance = np.empty(64, dtype=np.int64), np.empty(64, dtype=np.int64), np.empty(64)
     found = 0
-    for one in range(n_a):
+    for one in range(len(a)):
+        ax, ay, az = (_component(a[one], inverse, 0), _component(a[one], inverse, 1), _component(a[one], inverse, 2))
         for k in range(n_b):
-            x, y, z = a[0, one] - b[0, k], a[1, one] - b[1, k], a[2, one] - b[2, k]
+            x, y, z = ax - fractional[0, k], ay - fractional[1, k], az - fractional[2, k]
             x, y, z = x - np.rint(x), y - np.rint(y), z - np.rint(z)
             plain = metric[0, 0] * x * x + metric[1, 1] * y * y + metric[2, 2] * z * z
             squares[k] = plain + 2.0 * (metric[0, 1] * x * y + metric[0, 2] * x * z + metric[1, 2] * y * z)
@@ -162,3 +170,31 @@ def near_pairs(
                 i[found], j[found], distance[found] = one, k, np.sqrt(squares[k])
                 found += 1
     return i[:found], j[:found], distance[:found]
+
+
+@njit(cache=True, nogil=True)
+def lowest_height(cell: np.ndarray) -> float:
+    """The smallest distance between opposite faces of a cell ``(3, 3)``, Å."""
+    inverse = _inverse(cell)
+    largest = 0.0
+    for k in range(3):
+        largest = max(largest, inverse[0, k] ** 2 + inverse[1, k] ** 2 + inverse[2, k] ** 2)
+    return 1.0 / np.sqrt(largest)
+
+
+@njit(cache=True, nogil=True)
+def _inverse(cell: np.ndarray) -> np.ndarray:
+    """Of ``(3, 3)``, by cross products: for a matrix this small a library call takes longer than its work."""
+    inverse = np.empty((3, 3))
+    for k in range(3):
+        u, v = cell[(k + 1) % 3], cell[(k + 2) % 3]
+        inverse[0, k] = u[1] * v[2] - u[2] * v[1]
+        inverse[1, k] = u[2] * v[0] - u[0] * v[2]
+        inverse[2, k] = u[0] * v[1] - u[1] * v[0]
+    volume = cell[0, 0] * inverse[0, 0] + cell[0, 1] * inverse[1, 0] + cell[0, 2] * inverse[2, 0]
+    return inverse / volume
+
+
+@njit(cache=True, nogil=True)
+def _component(point: np.ndarray, inverse: np.ndarray, axis: int) -> float:
+    return point[0] * inverse[0, axis] + point[1] * inverse[1, axis] + point[2] * inverse[2, axis]
