@@ -55,3 +55,9 @@ def test_every_number_and_table_is_written(trajectory, tmp_path):
     assert same.exit_code == 0 and "shape_divergence" in same.output and "TFSI" in same.output
     with pytest.raises(SettingsError, match="holds no measurements.json"):
         call("compare", out, tmp_path)
+
+
+def test_cores_share_the_frames(trajectory):
+    asked = ("analyse", trajectory, "--frame-interval", 1, "--property", "rdf", "--json", "--cores")
+    done = [call(*asked, cores) for cores in (1, 2)]
+    assert done[0].output == done[1].output and "rdf_first_peak" in done[0].output
