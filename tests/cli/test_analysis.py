@@ -73,3 +73,9 @@ def test_shapes_of_one_ion_in_a_vacuum_from_packing_to_tables(tmp_path, potentia
     area = 10.0 * 10.0  # degrees^2 of a bin
     assert sum(float(row["density"]) * area for row in rows) == pytest.approx(1.0)
     assert all(float(row["F_kJ_mol"]) >= 0.0 for row in rows) and {row["liquid"] for row in rows} == {"1 TFSI"}
+
+
+def test_cores_share_the_frames(trajectory):
+    asked = ("analyse", trajectory, "--frame-interval", 1, "--property", "rdf", "--json", "--cores")
+    done = [call(*asked, cores) for cores in (1, 2)]
+    assert done[0].output == done[1].output and "rdf_first_peak" in done[0].output

@@ -155,7 +155,7 @@ def test_it_can_be_used_twice(name, trajectory, expected):
     for _ in range(2):
         observer.begin(system)
         for snapshot in snapshots(system, positions, cells, **thermo()):
-            observer.observe(snapshot)
+            observer.add(observer.look(snapshot))
         again = observer.measurement()
     assert again.to_json() == expected.to_json()
 

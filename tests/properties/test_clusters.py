@@ -182,7 +182,7 @@ def test_same_as_a_loop_written_in_mdanalysis(cutoff):
     solvation = Solvation(ClustersSettings(cutoff_A=cutoff), "analysis.clusters")
     assert solvation.begin(system) == ""
     for snapshot in snapshots(system, positions, cell):
-        solvation.observe(snapshot)
+        solvation.add(solvation.look(snapshot))
     assert np.array_equal(first_shell(solvation.contacts(cutoff), (25, 4)).ligands, expected)
     settings = AnalysisSettings(clusters=ClustersSettings(cutoff_A=cutoff))
     result = measured("clusters", system, snapshots(system, positions, cell), settings.clusters)

@@ -31,7 +31,7 @@ def measured(name: str, system: System, frames, settings=None) -> Measurement:
     observer = create(name, chosen)
     observer.begin(system)
     for snapshot in frames:
-        observer.observe(snapshot)
+        observer.add(observer.look(snapshot))
     return observer.measurement()
 
 

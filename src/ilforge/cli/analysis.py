@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     metavar="PA_S ERROR",
     help="Of the same model: diffusion of an infinite system too.",
 )
+@click.option(
+    "--cores", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the frames."
+)
 @click.option("--json", "as_json", is_flag=True, help="As a list of records, as `ilforge results --json`.")
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for all numbers, tables and curves as CSV.")
 def analyse(
@@ -49,6 +52,7 @@ def analyse(
     temperature: float | None,
     pressure: str | None,
     viscosity: tuple[float, float] | None,
+    cores: int,
     as_json: bool,
     out: str | None,
 ) -> None:
@@ -69,7 +73,8 @@ def analyse(
     if viscosity:
         eta = {"viscosity_Pa_s": viscosity[0], "viscosity_error_Pa_s": viscosity[1]}
         settings = settings.model_copy(update={"diffusion": settings.diffusion.model_copy(update=eta)})
-    found = measure(source, chosen, settings, pressure=read_pressure(Path(pressure)) if pressure else None)
+    tensor = read_pressure(Path(pressure)) if pressure else None
+    found = measure(source, chosen, settings, pressure=tensor, workers=cores)
     labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
     rows = [row for measurement in found.values() for row in measurement.estimates]
     records = [Record.of(e, quantity=q, species=s, **labels) for q, s, e in rows]

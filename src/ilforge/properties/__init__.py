@@ -67,6 +67,7 @@ def measure(
     frame_interval_ps: float | None = None,
     temperature_K: float | None = None,
     pressure: PressureSeries | None = None,
+    workers: int = 1,
 ) -> dict[str, Measurement]:
     """Measure properties of a trajectory in one pass over its frames.
 
@@ -86,6 +87,8 @@ def measure(
     pressure
         The pressure tensor of the run, for its viscosity, where no table lies beside the trajectory: what
         :func:`~ilforge.properties.pressure_table.read_pressure` gives.
+    workers
+        Processes that share the frames. The result does not depend on it; starting them takes some seconds.
 
     Raises
     ------
@@ -93,7 +96,10 @@ def measure(
         When the trajectory lacks what is needed; says what to supply.
     """
     from ilforge.properties.reader import source_of
+    from ilforge.properties.sharing import observe
 
+    if workers < 1:
+        raise SettingsError(f"workers is {workers}: it takes one process at least.")
     settings = settings or AnalysisSettings()
     chosen = {name: create(name, settings) for name in dict.fromkeys(names or settings.properties)}
     source = source_of(trajectory, topology, frame_interval_ps, temperature_K)
@@ -101,9 +107,7 @@ def measure(
     asked = {name: one for name, one in chosen.items() if system.periodic or not one.needs_cell}
     for observer in asked.values():
         observer.begin(system)
-    for snapshot in source.snapshots() if asked else ():
-        for observer in asked.values():
-            observer.observe(snapshot)
+    observe(source, system, asked, settings, workers)
     return {name: one.measurement() if name in asked else _not_in_vacuum(name, one) for name, one in chosen.items()}
 
 

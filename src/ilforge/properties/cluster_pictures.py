@@ -29,10 +29,15 @@ class Pictures:
         self._wanted = set(np.rint(np.linspace(0, max(system.n_frames - 1, 0), n)).astype(int).tolist())
         self._frames: dict[int, tuple[np.ndarray, np.ndarray, float]] = {}
 
-    def observe(self, snapshot: Snapshot, seen: int) -> None:
-        """Keep this frame if it is one of those."""
-        if seen in self._wanted:
-            self._frames[seen] = snapshot.positions.astype(np.float32), snapshot.cell.copy(), snapshot.time_ps
+    def look(self, snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray, float] | None:
+        """What is kept of this frame if it is one of those."""
+        if snapshot.index not in self._wanted:
+            return None
+        return snapshot.positions.astype(np.float32), snapshot.cell.copy(), snapshot.time_ps
+
+    def add(self, frame: int, seen: tuple[np.ndarray, np.ndarray, float]) -> None:
+        """Keep it."""
+        self._frames[frame] = seen
 
     def example(self, visits: np.ndarray, contacts: Contacts, title: str) -> str | None:
         """Extended XYZ of the cluster among ``visits`` whose contact distances are nearest to the median.

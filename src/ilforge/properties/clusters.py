@@ -11,7 +11,7 @@ from ilforge.properties.cluster_pictures import Pictures
 from ilforge.properties.kernels.contacts import aggregate_sizes, close_pairs, contact_correlations, departures
 from ilforge.properties.kernels.populations import decay_time, mean_of_ions, population, relaxation
 from ilforge.properties.property import Measurement, Snapshot, System
-from ilforge.properties.solvation import Contacts, Solvation, atoms_in
+from ilforge.properties.solvation import Contacts, FrameContacts, Solvation, atoms_in
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
 from ilforge.study.local_structure import ClustersSettings
@@ -88,17 +88,26 @@ class Clusters:
         self._near = np.zeros((system.n_frames, len(self._solvation.cations)), dtype=np.uint8)
         self._pictures = Pictures(system, wanted, self._solvation)
 
-    def observe(self, snapshot: Snapshot) -> None:
+    def look(self, snapshot: Snapshot) -> tuple[FrameContacts, np.ndarray, tuple | None] | None:
+        """Contacts, the plain count of ligands around each cation, and the frame where a picture may need it."""
         if self._missing:
-            return
-        seen = self._solvation.n_frames
-        self._solvation.observe(snapshot)
+            return None
         centres, counted = self._solvation.centre_points(snapshot), snapshot.positions[self._count_atoms]
         i, j, _ = close_pairs(centres, counted, snapshot.cell, self._settings.count_within_A)
         n_ligands = len(self._solvation.ligands)
         once = np.unique(i * n_ligands + self._count_ligands[j]) // n_ligands
-        self._near[seen] = np.bincount(once, minlength=len(centres))
-        self._pictures.observe(snapshot, seen)
+        near = np.bincount(once, minlength=len(centres))
+        return self._solvation.look(snapshot), near, self._pictures.look(snapshot)
+
+    def add(self, seen: tuple[FrameContacts, np.ndarray, tuple | None] | None) -> None:
+        if seen is None:
+            return
+        contacts, near, picture = seen
+        frame = self._solvation.n_frames
+        self._solvation.add(contacts)
+        self._near[frame] = near
+        if picture is not None:
+            self._pictures.add(frame, picture)
 
     def measurement(self) -> Measurement:
         if self._missing:

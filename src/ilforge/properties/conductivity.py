@@ -75,14 +75,17 @@ class Conductivity:
         self._current_weights = topology.masses * of_ions[topology.molecules]
         self._charged = bool(np.any(charges)) and len(share) > 1
 
-    def observe(self, snapshot: Snapshot) -> None:
-        self._centres[self._seen] = snapshot.centres
-        self._cells[self._seen] = snapshot.cell
+    def look(self, snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray, float | None, np.ndarray | None]:
+        current = None if snapshot.velocities is None else self._current_weights @ snapshot.velocities
+        return snapshot.centres, snapshot.cell, snapshot.temperature_K, current
+
+    def add(self, seen: tuple[np.ndarray, np.ndarray, float | None, np.ndarray | None]) -> None:
+        self._centres[self._seen], self._cells[self._seen], temperature, current = seen
         self._seen += 1
-        if snapshot.temperature_K is not None:
-            self._temperatures.append(snapshot.temperature_K)
-        if snapshot.velocities is not None:
-            self._currents.append(self._current_weights @ snapshot.velocities)
+        if temperature is not None:
+            self._temperatures.append(temperature)
+        if current is not None:
+            self._currents.append(current)
 
     def measurement(self) -> Measurement:
         reason = self._unable()

@@ -39,8 +39,11 @@ class Density:
         self._mass = float(system.topology.masses.sum()) * AMU_PER_A3_IN_G_CM3
         self._densities: list[float] = []
 
-    def observe(self, snapshot: Snapshot) -> None:
-        self._densities.append(self._mass / snapshot.volume)
+    def look(self, snapshot: Snapshot) -> float:
+        return self._mass / snapshot.volume
+
+    def add(self, seen: float) -> None:
+        self._densities.append(seen)
 
     def measurement(self) -> Measurement:
         density = np.array(self._densities)

@@ -57,9 +57,11 @@ class Diffusion:
         self._centres = np.empty((system.n_frames, system.topology.n_molecules, 3))
         self._cells = np.empty((system.n_frames, 3, 3))
 
-    def observe(self, snapshot: Snapshot) -> None:
-        self._centres[self._seen] = snapshot.centres
-        self._cells[self._seen] = snapshot.cell
+    def look(self, snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray]:
+        return snapshot.centres, snapshot.cell
+
+    def add(self, seen: tuple[np.ndarray, np.ndarray]) -> None:
+        self._centres[self._seen], self._cells[self._seen] = seen
         self._seen += 1
 
     def measurement(self) -> Measurement:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,27 @@ _RESOLUTION_A = 0.05
 _PROFILE_BIN_A = 2.0
 _SIGNIFICANT = 3.0  # standard errors
 _MIN_VALUES = 6
+
+
+class _Space(NamedTuple):
+    """Empty space in one frame: the largest void and the atoms around it, the share that is empty, the profile."""
+
+    frame: int
+    time_ps: float
+    radius: float
+    around: tuple[int, ...]
+    empty: float
+    profile: Curve
+
+
+class _Signs(NamedTuple):
+    """What one frame shows."""
+
+    temperature_K: float | None
+    potential_energy_eV: float | None
+    broken: bool
+    fragments: Verdict | None
+    space: _Space | None
 
 
 class Health:
@@ -70,18 +91,32 @@ class Health:
         self._energies: list[float] = []
         self._n_broken = 0
         self._fragments: Verdict | None = None
+        self._fell_apart = False
 
-    def observe(self, snapshot: Snapshot) -> None:
-        if snapshot.temperature_K is not None:
-            self._temperatures.append(snapshot.temperature_K)
-        if snapshot.potential_energy_eV is not None:
-            self._energies.append(snapshot.potential_energy_eV)
+    def look(self, snapshot: Snapshot) -> _Signs:
         broken = self._broken_bonds(snapshot)
-        self._n_broken += bool(len(broken))
-        if self._fragments is None and (len(broken) or snapshot.index in self._sampled):
-            self._compare_bonds(snapshot, broken)
-        if snapshot.index in self._sampled and self._system.periodic:
-            self._look_for_space(snapshot)
+        sampled = snapshot.index in self._sampled
+        fragments = None
+        if (len(broken) or sampled) and not self._fell_apart:  # the first time counts, and frames come in order
+            fragments = self._compare_bonds(snapshot, broken)
+            self._fell_apart = fragments is not None
+        return _Signs(
+            snapshot.temperature_K,
+            snapshot.potential_energy_eV,
+            len(broken) > 0,
+            fragments,
+            self._space(snapshot) if sampled and self._system.periodic else None,
+        )
+
+    def add(self, seen: _Signs) -> None:
+        if seen.temperature_K is not None:
+            self._temperatures.append(seen.temperature_K)
+        if seen.potential_energy_eV is not None:
+            self._energies.append(seen.potential_energy_eV)
+        self._n_broken += seen.broken
+        self._fragments = self._fragments or seen.fragments
+        if seen.space is not None:
+            self._add_space(seen.space)
 
     def measurement(self) -> Measurement:
         if not self._voids:
@@ -106,7 +141,7 @@ class Health:
         apart = nearest_images(snapshot.positions[bonds[:, 1]] - snapshot.positions[bonds[:, 0]], snapshot.cell)
         return bonds[np.einsum("ij,ij->i", apart, apart) > self._longest_bonds**2]
 
-    def _compare_bonds(self, snapshot: Snapshot, broken: np.ndarray) -> None:
+    def _compare_bonds(self, snapshot: Snapshot, broken: np.ndarray) -> Verdict | None:
         from ase import Atoms
 
         from ilforge.liquid.connectivity import fragmentation
@@ -114,20 +149,30 @@ class Health:
         topology = self._system.topology
         atoms = Atoms(topology.symbols, snapshot.positions, cell=snapshot.cell, pbc=self._system.periodic)
         found = fragmentation(atoms, topology, self._settings.bond_factor)
-        if found is not None:
-            concerned = tuple(int(atom) for atom in np.unique(broken))
-            what = f"at {snapshot.time_ps:.4g} ps the ions were no longer what they were: {found}"
-            self._fragments = Verdict(False, what, snapshot.index, concerned)
+        if found is None:
+            return None
+        concerned = tuple(int(atom) for atom in np.unique(broken))
+        what = f"at {snapshot.time_ps:.4g} ps the ions were no longer what they were: {found}"
+        return Verdict(False, what, snapshot.index, concerned)
 
-    def _look_for_space(self, snapshot: Snapshot) -> None:
+    def _space(self, snapshot: Snapshot) -> _Space:
         clearance = clearance_function(snapshot.positions, self._surface_radii, snapshot.cell)
         radius, centre = largest_void(clearance, snapshot.cell, _RESOLUTION_A)
-        self._times.append(snapshot.time_ps)
-        self._voids.append((radius, snapshot.index, self._around(snapshot, centre)))
-        fraction = empty_fraction(clearance, snapshot.cell, _EMPTY_A)
-        if not self._empty or fraction > max(self._empty)[0]:
-            self._profile = density_profile(snapshot.positions, self._system.topology.masses, snapshot.cell)
-        self._empty.append((fraction, snapshot.index))
+        return _Space(
+            snapshot.index,
+            snapshot.time_ps,
+            radius,
+            self._around(snapshot, centre),
+            empty_fraction(clearance, snapshot.cell, _EMPTY_A),
+            density_profile(snapshot.positions, self._system.topology.masses, snapshot.cell),
+        )
+
+    def _add_space(self, space: _Space) -> None:
+        self._times.append(space.time_ps)
+        self._voids.append((space.radius, space.frame, space.around))
+        if not self._empty or space.empty > max(self._empty)[0]:
+            self._profile = space.profile
+        self._empty.append((space.empty, space.frame))
 
     def _around(self, snapshot: Snapshot, centre: np.ndarray) -> tuple[int, ...]:
         """The four atoms whose surfaces hold the void."""

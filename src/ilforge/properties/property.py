@@ -92,6 +92,8 @@ class Snapshot:
         Instantaneous values, where known.
     velocities
         ``(n_atoms, 3)`` in Å/ps, where the trajectory holds them.
+    recorded_ps
+        Time that the file gives, ps, where it is to be checked.
     """
 
     system: System
@@ -102,6 +104,7 @@ class Snapshot:
     temperature_K: float | None = None
     potential_energy_eV: float | None = None
     velocities: np.ndarray | None = None
+    recorded_ps: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("positions", "cell", "velocities"):
@@ -221,9 +224,13 @@ class Measurement:
 class Property(Protocol):
     """A quantity measured on a trajectory in one pass.
 
-    It is made from its own part of the analysis settings, and then called in this order: ``begin`` once,
-    ``observe`` for each frame in time order, ``measurement`` once. It changes no snapshot, holds no reference
-    to one, and does not care how molecules were wrapped or where the origin is.
+    It is made from its own part of the analysis settings, and then called in this order: ``begin`` once, ``look``
+    at a frame and ``add`` of what it returned for each frame in time order, ``measurement`` once. It changes no
+    snapshot, holds no reference to one, and does not care how molecules were wrapped or where the origin is.
+
+    Looking is the work, and may be shared among processes: each has a property of its own, made and begun alike,
+    that looks at the first frame and then at some of the others in time order. What ``look`` returns depends on the
+    frame, and on the first frame, alone; it is small, and can be pickled. ``add`` is quick.
 
     Attributes
     ----------
@@ -237,8 +244,12 @@ class Property(Protocol):
         """Get ready for the frames of one trajectory."""
         ...
 
-    def observe(self, snapshot: Snapshot) -> None:
-        """Take what is needed from one frame."""
+    def look(self, snapshot: Snapshot) -> Any:
+        """What is needed of one frame."""
+        ...
+
+    def add(self, seen: Any) -> None:
+        """Take what ``look`` saw in the next frame."""
         ...
 
     def measurement(self) -> Measurement:

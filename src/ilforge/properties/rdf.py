@@ -59,31 +59,39 @@ class Rdf:
         self._n_blocks = min(_BLOCKS, system.n_frames)
         self._frames = np.zeros(self._n_blocks)
         self._shortest = np.inf
+        self._seen = 0
         self._bins = 0
 
-    def observe(self, snapshot: Snapshot) -> None:
+    def look(self, snapshot: Snapshot) -> tuple[float, float, np.ndarray]:
+        """Shortest height and volume of the box, and the ordered pairs of each g(r), ``(n_pairs, n_bins)``."""
         if self._bins == 0:
             self._set_range(snapshot)
-        self._shortest = min(self._shortest, float(snapshot.heights.min()))
         classes = self._classes
-        points = np.concatenate([snapshot.positions, snapshot.centres])[classes.points]
         counts = class_histogram(
-            points, snapshot.cell, classes.of_point, classes.molecules, classes.n, self._r_max, self._bins
-        )
-        block = snapshot.index * self._n_blocks // self._system.n_frames
+            classes.points(snapshot), snapshot.cell, classes.of_point, classes.molecules, classes.n, self._r_max,
+            self._bins,
+        )  # fmt: skip
+        ordered = np.stack([classes.ordered(counts, a, b) for a, b in self._pairs])
+        return float(snapshot.heights.min()), snapshot.volume, ordered
+
+    def add(self, seen: tuple[float, float, np.ndarray]) -> None:
+        shortest, volume, counts = seen
+        self._shortest = min(self._shortest, shortest)
+        block = self._seen * self._n_blocks // self._system.n_frames
+        self._seen += 1
         self._frames[block] += 1
         self._counts[block] += counts
-        self._volume_counts[block] += snapshot.volume * counts
+        self._volume_counts[block] += volume * counts
 
     def measurement(self) -> Measurement:
         result = Measurement()
-        for a, b in self._pairs:
+        for row, (a, b) in enumerate(self._pairs):
             name = f"{a.label}-{b.label}"
             possible = self._classes.ordered_pairs(a, b)
             if possible == 0:
                 result.notes.append(f"{name}: the box holds no two different molecules with these sites")
                 continue
-            r, g, n = self._functions(a, b, possible)
+            r, g, n = self._functions(row, len(a.points), possible)
             result.curves[f"rdf {name}"] = _curve(r, g, "g(r)")
             result.curves[f"coordination {name}"] = _curve(r + 0.5 * self._width, n, "n(r)")
             result.estimates.extend((quantity, name, found) for quantity, found in first_shell(r, g, n))
@@ -105,19 +113,18 @@ class Rdf:
             )
         self._width = self._settings.bin_A
         self._r_max = self._bins * self._width
-        shape = (self._n_blocks, self._classes.n, self._classes.n, self._bins)
+        shape = (self._n_blocks, len(self._pairs), self._bins)
         self._counts, self._volume_counts = np.zeros(shape), np.zeros(shape)
 
-    def _functions(self, a: Site, b: Site, possible: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Distances ``(n_bins,)``; g and n of each block, ``(n_blocks, n_bins)``."""
+    def _functions(self, row: int, n_first: int, possible: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distances ``(n_bins,)``; g and n of each block, ``(n_blocks, n_bins)``, around ``n_first`` points."""
         used = int(min(self._bins, 0.5 * self._shortest / self._width))  # the box may have shrunk
         edges = self._width * np.arange(used + 1)
         shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
         frames = self._frames[:, None]
-        ordered = self._classes.ordered(self._volume_counts, a, b)[:, :used]
-        pairs = self._classes.ordered(self._counts, a, b)[:, :used]
-        g = ordered / frames / (possible * shells)
-        return edges[:-1] + 0.5 * self._width, g, np.cumsum(pairs / frames, axis=1) / len(a.points)
+        g = self._volume_counts[:, row, :used] / frames / (possible * shells)
+        n = np.cumsum(self._counts[:, row, :used] / frames, axis=1) / n_first
+        return edges[:-1] + 0.5 * self._width, g, n
 
 
 class _Classes:
@@ -129,18 +136,27 @@ class _Classes:
         member = np.zeros((len(self._sites), len(owners)), dtype=bool)
         for row, site in enumerate(self._sites.values()):
             member[row, site.points] = True
-        self.points = np.flatnonzero(member.any(axis=0))
-        self.molecules = owners[self.points]
-        kinds, self.of_point = np.unique(member[:, self.points], axis=1, return_inverse=True)
+        chosen = np.flatnonzero(member.any(axis=0))
+        self._atoms = chosen[chosen < topology.n_atoms]
+        self._centres = chosen[chosen >= topology.n_atoms] - topology.n_atoms
+        self.molecules = owners[chosen]
+        kinds, self.of_point = np.unique(member[:, chosen], axis=1, return_inverse=True)
         self.of_point = self.of_point.reshape(-1)
         self._member = dict(zip(self._sites, kinds, strict=True))
         self._owners = owners
         self.n = kinds.shape[1]
 
+    def points(self, snapshot: Snapshot) -> np.ndarray:
+        """Where they are in a frame, ``(n_points, 3)`` in Å."""
+        atoms = snapshot.positions[self._atoms]
+        if len(self._centres) == 0:  # ions need not be made whole
+            return atoms
+        return np.concatenate([atoms, snapshot.centres[self._centres]])
+
     def ordered(self, counts: np.ndarray, a: Site, b: Site) -> np.ndarray:
-        """Pairs (a, b) from ``(n_blocks, n_classes, n_classes, n_bins)`` counts of unordered ones."""
-        both = counts + counts.transpose(0, 2, 1, 3)
-        return both[:, self._member[a.label]][:, :, self._member[b.label]].sum(axis=(1, 2))
+        """Pairs (a, b) from ``(n_classes, n_classes, n_bins)`` counts of unordered ones, ``(n_bins,)``."""
+        of_a, of_b = (np.flatnonzero(self._member[site.label]) for site in (a, b))
+        return counts[np.ix_(of_a, of_b)].sum(axis=(0, 1)) + counts[np.ix_(of_b, of_a)].sum(axis=(0, 1))
 
     def ordered_pairs(self, a: Site, b: Site) -> int:
         """Number of pairs (a, b) of points of different molecules in the box."""

@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,8 @@ class Source:
     ----------
     system
         What all frames have in common.
-    snapshots
-        Makes a new iterator over the frames, in time order.
+    frame
+        Reads one frame, any, and checks it.
     liquid
         What it is made of: ``"2 PYR14, 2 BF4"``.
     potential
@@ -42,13 +43,21 @@ class Source:
     """
 
     system: System
-    snapshots: Callable[[], Iterator[Snapshot]]
+    frame: Callable[[int], Snapshot]
     liquid: str
     potential: str = "unknown"
 
     @property
     def temperature_K(self) -> float | None:
         return self.system.temperature_K
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """All frames in time order."""
+        clock = Clock(self.system.frame_interval_ps)
+        for index in range(self.system.n_frames):
+            snapshot = self.frame(index)
+            clock.tick(index, snapshot.recorded_ps)
+            yield snapshot
 
 
 def open_trajectory(
@@ -140,7 +149,7 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
     thermo = trajectory.thermo() if info["n_frames"] else {}
     return Source(
         system,
-        lambda: _snapshots_of_universe(universe, system, order, False, thermo),
+        partial(_frame_of_universe, universe, system, order, False, thermo),
         info["ions"],
         info["potential"]["kind"],
     )
@@ -151,7 +160,7 @@ def _from_universe(universe: Universe, given: _Given) -> Source:
     interval = given.frame_interval_ps or _frame_interval(universe)
     system = System(topology, len(universe.trajectory), interval, given.temperature_K)
     trust_times = given.frame_interval_ps is None and len(universe.trajectory) > 1
-    return Source(system, lambda: _snapshots_of_universe(universe, system, order, trust_times, {}), _label(topology))
+    return Source(system, partial(_frame_of_universe, universe, system, order, trust_times, {}), _label(topology))
 
 
 def _from_frames(frames: list[Atoms], given: _Given) -> Source:
@@ -163,13 +172,13 @@ def _from_frames(frames: list[Atoms], given: _Given) -> Source:
         raise SettingsError("Frames carry no times: give the time between them (--frame-interval, in ps).")
     interval = given.frame_interval_ps or 1.0
     system = System(topology, len(frames), interval, given.temperature_K, periodic=periodic)
+    return Source(system, partial(_frame_of_list, frames, system), _label(topology))
 
-    def snapshots() -> Iterator[Snapshot]:
-        for index, frame in enumerate(frames):
-            check_elements(frame.get_chemical_symbols(), topology, f"frame {index}")
-            yield _snapshot(system, index, frame.positions, frame.cell.array if frame.pbc.all() else None)
 
-    return Source(system, snapshots, _label(topology))
+def _frame_of_list(frames: list[Atoms], system: System, index: int) -> Snapshot:
+    frame = frames[index]
+    check_elements(frame.get_chemical_symbols(), system.topology, f"frame {index}")
+    return _snapshot(system, index, frame.positions, frame.cell.array if frame.pbc.all() else None)
 
 
 def _topology_of_frame(frame: Atoms) -> Topology:
@@ -192,32 +201,27 @@ def _topology_for(universe: Universe, given: _Given) -> tuple[Topology, np.ndarr
     return given.topology, None
 
 
-def _snapshots_of_universe(
+def _frame_of_universe(
     universe: Universe,
     system: System,
     order: np.ndarray | None,
     trust_times: bool,
     thermo: dict[str, np.ndarray],
-) -> Iterator[Snapshot]:
-    """Frames one by one, atoms reordered where molecules were not listed one after the other."""
+    index: int,
+) -> Snapshot:
+    """One frame, atoms reordered where molecules were not listed one after the other."""
     temperatures, energies = thermo.get("temperature_K"), thermo.get("potential_energy_eV")
-    times: list[float] = []
-    for index in range(system.n_frames):
-        frame = _read(universe, index, system)
-        if trust_times:
-            times.append(frame.time)
-            if frame.time > times[0]:  # files read one after the other may each begin at zero
-                _check_step(times[-1] - times[-2], index, system.frame_interval_ps)
-        positions = frame.positions if order is None else frame.positions[order]
-        yield _snapshot(
-            system,
-            index,
-            positions,
-            None if frame.dimensions is None else frame.triclinic_dimensions,
-            None if temperatures is None else float(temperatures[index]),
-            None if energies is None else float(energies[index]),
-            _velocities(frame, order),
-        )
+    frame = _read(universe, index, system)
+    return _snapshot(
+        system,
+        index,
+        frame.positions if order is None else frame.positions[order],
+        None if frame.dimensions is None else frame.triclinic_dimensions,
+        None if temperatures is None else float(temperatures[index]),
+        None if energies is None else float(energies[index]),
+        _velocities(frame, order),
+        float(frame.time) if trust_times else None,
+    )
 
 
 def _velocities(frame: Any, order: np.ndarray | None) -> np.ndarray | None:
@@ -251,16 +255,13 @@ def _snapshot(
     temperature_K: float | None = None,
     potential_energy_eV: float | None = None,
     velocities: np.ndarray | None = None,
+    recorded_ps: float | None = None,
 ) -> Snapshot:
     """One frame, checked: a cell with a volume, finite positions, and bonds that are bonds."""
     if not system.periodic:
         cell = np.zeros((3, 3))
-    elif cell is None or abs(np.linalg.det(cell)) < 1.0:
-        raise SettingsError(
-            f"Frame {index} has no periodic cell. Give a trajectory that carries it (xtc, trr, dcd, extended XYZ), "
-            "or set it: universe.trajectory.add_transformations(MDAnalysis.transformations.boxdimensions."
-            "set_dimensions([a, b, c, alpha, beta, gamma]))."
-        )
+    elif cell is None:
+        raise _no_cell(index)
     if not np.isfinite(positions).all():
         raise Unphysical(f"Frame {index}: positions are not finite numbers. Measure the frames before it.")
     snapshot = Snapshot(
@@ -272,10 +273,21 @@ def _snapshot(
         temperature_K,
         potential_energy_eV,
         velocities,
+        recorded_ps,
     )
+    if system.periodic and snapshot.volume < 1.0:
+        raise _no_cell(index)
     if index == 0:
         _check_bonds(snapshot)
     return snapshot
+
+
+def _no_cell(index: int) -> SettingsError:
+    return SettingsError(
+        f"Frame {index} has no periodic cell. Give a trajectory that carries it (xtc, trr, dcd, extended XYZ), "
+        "or set it: universe.trajectory.add_transformations(MDAnalysis.transformations.boxdimensions."
+        "set_dimensions([a, b, c, alpha, beta, gamma]))."
+    )
 
 
 def _check_bonds(first: Snapshot) -> None:
@@ -289,13 +301,30 @@ def _check_bonds(first: Snapshot) -> None:
         )
 
 
-def _check_step(step: float, index: int, interval: float) -> None:
-    if abs(step - interval) > _UNEVEN * interval:
-        raise SettingsError(
-            f"Frames {index - 1} and {index} are {step:g} ps apart, the first two {interval:g} ps: frames are "
-            "missing or doubled. Give an evenly spaced trajectory, or say the time between frames "
-            "(--frame-interval) if the file's times are wrong."
-        )
+class Clock:
+    """Holds the times that frames carry, one after the other, against the time that should lie between them."""
+
+    def __init__(self, interval_ps: float):
+        self._interval = interval_ps
+        self._first = self._last = np.nan
+
+    def tick(self, index: int, time_ps: float | None) -> None:
+        """The time of the next frame, ps; None where it does not matter."""
+        if time_ps is None:
+            return
+        if index == 0:
+            self._first = time_ps
+        elif time_ps > self._first:  # files read one after the other may each begin at zero
+            self._check(time_ps - self._last, index)
+        self._last = time_ps
+
+    def _check(self, step: float, index: int) -> None:
+        if abs(step - self._interval) > _UNEVEN * self._interval:
+            raise SettingsError(
+                f"Frames {index - 1} and {index} are {step:g} ps apart, the first two {self._interval:g} ps: frames "
+                "are missing or doubled. Give an evenly spaced trajectory, or say the time between frames "
+                "(--frame-interval) if the file's times are wrong."
+            )
 
 
 def _frame_interval(universe: Universe) -> float:

@@ -52,9 +52,12 @@ class Shapes:
         shapes = shapes_of(system.topology, self._settings.define)
         self._series = [_Series(shape, system, self._settings) for shape in shapes]
 
-    def observe(self, snapshot: Snapshot) -> None:
-        for series in self._series:
-            series.observe(snapshot)
+    def look(self, snapshot: Snapshot) -> list[tuple[np.ndarray, ...]]:
+        return [series.look(snapshot) for series in self._series]
+
+    def add(self, seen: list[tuple[np.ndarray, ...]]) -> None:
+        for series, values in zip(self._series, seen, strict=True):
+            series.add(*values)
 
     def measurement(self) -> Measurement:
         result = Measurement()
@@ -82,15 +85,18 @@ class _Series:
         self._histograms = {c.name: np.zeros((_BLOCKS, len(self._edges[c.name]) - 1)) for c in shape.coordinates}
         self._map = np.zeros((_BLOCKS, *(len(self._edges[name]) - 1 for name in shape.map_of)))
 
-    def observe(self, snapshot: Snapshot) -> None:
+    def look(self, snapshot: Snapshot) -> tuple[np.ndarray, ...]:
+        """Coordinates of every ion, its shape, and whether it is well inside."""
+        values = self._shape.values(snapshot.whole, self._first_atoms)
+        return values, *self._shape.settled(values, self._settings.margin_degrees, self._settings.margin_A)
+
+    def add(self, values: np.ndarray, found: np.ndarray, inside: np.ndarray) -> None:
+        """Take what the next frame showed."""
         shape = self._shape
-        values = shape.values(snapshot.whole, self._first_atoms)
-        settings = self._settings
-        found, inside = shape.settled(values, settings.margin_degrees, settings.margin_A)
         before = self._settled[self._seen - 1] if self._seen else np.full(len(found), _NONE, dtype=np.uint8)
         self._plain[self._seen] = found
         self._settled[self._seen] = np.where(inside, found, before)
-        block = self._groups if self._by_ion else np.full(len(found), self._time_block(snapshot.index))
+        block = self._groups if self._by_ion else np.full(len(found), self._time_block(self._seen))
         for column, coordinate in enumerate(shape.coordinates):
             _count(self._histograms[coordinate.name], block, [self._bin(coordinate, values[:, column])])
         if shape.map_of:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,6 +40,14 @@ class Contacts:
     def where(self, keep: np.ndarray) -> Contacts:
         """Those of them that are kept."""
         return Contacts(*(getattr(self, name)[keep] for name in ("frame", "cation", "ligand", "site", "distance")))
+
+
+class FrameContacts(NamedTuple):
+    """Contacts of one frame: pair of cation and site as one number, Å, and their histogram times the volume."""
+
+    codes: np.ndarray
+    distances: np.ndarray
+    histogram: np.ndarray
 
 
 class Solvation:
@@ -91,19 +100,24 @@ class Solvation:
         """Where the cations are, ``(n_cations, 3)`` in Å, in any image."""
         return snapshot.centres[self.cations] if self._centres is None else snapshot.positions[self._centres]
 
-    def observe(self, snapshot: Snapshot) -> None:
-        """Take the contacts of one frame."""
+    def look(self, snapshot: Snapshot) -> FrameContacts:
+        """The contacts of one frame."""
         points = self.centre_points(snapshot)
         i, j, distance = close_pairs(points, snapshot.positions[self.sites], snapshot.cell, self.reach)
         if self._settings.cation == self._settings.ligand:
             other = i != self.ligand_of_site[j]
             i, j, distance = i[other], j[other], distance[other]
-        self._codes.frombytes((i * len(self.sites) + j).astype(np.uintc).tobytes())
-        self._distances.frombytes(distance.astype(np.float32).tobytes())
-        self._counts.append(len(i))
-        block = snapshot.index * self._n_blocks // max(self._system.n_frames, 1)
         counted = np.bincount((distance / self.reach * self._bins).astype(int), minlength=self._bins)
-        self._histogram[block] += counted[: self._bins] * snapshot.volume
+        codes = (i * len(self.sites) + j).astype(np.uintc)
+        return FrameContacts(codes, distance.astype(np.float32), counted[: self._bins] * snapshot.volume)
+
+    def add(self, seen: FrameContacts) -> None:
+        """Take those of the next frame."""
+        block = self.n_frames * self._n_blocks // max(self._system.n_frames, 1)
+        self._codes.frombytes(seen.codes.tobytes())
+        self._distances.frombytes(seen.distances.tobytes())
+        self._counts.append(len(seen.codes))
+        self._histogram[block] += seen.histogram
         self._weights[block] += 1
 
     def pair_function(self) -> tuple[np.ndarray, np.ndarray]:

@@ -60,11 +60,16 @@ class StructureFactor:
         wanted = min(self._settings.max_frames, system.n_frames)
         self._frames = np.unique(np.linspace(0, system.n_frames - 1, wanted).round().astype(int))
         self._n_blocks = min(_BLOCKS, len(self._frames))
+        self._n_bins = int(np.ceil(self._settings.q_max_per_A / self._settings.bin_per_A))
+        n = len(self._kinds)
+        self._products = np.zeros((self._n_blocks, n, n, self._n_bins))
+        self._weights, self._q = np.zeros((2, self._n_blocks, self._n_bins))
 
-    def observe(self, snapshot: Snapshot) -> None:
+    def look(self, snapshot: Snapshot) -> tuple[int, np.ndarray, np.ndarray, np.ndarray] | None:
+        """Block of the run, and sums over the bins of q: of products of modes, of 1 and of q."""
         place = int(np.searchsorted(self._frames, snapshot.index))
         if place == len(self._frames) or self._frames[place] != snapshot.index:
-            return
+            return None
         if self._vectors is None:
             self._choose_vectors(snapshot.cell)
         fractional = snapshot.positions[self._order] @ np.linalg.inv(snapshot.cell)
@@ -73,13 +78,21 @@ class StructureFactor:
         bins = (q / self._settings.bin_per_A).astype(int)
         kept = bins < self._n_bins
         block = place * self._n_blocks // len(self._frames)
+        products = np.zeros(self._products.shape[1:])
         for i in range(len(self._kinds)):
             for j in range(i, len(self._kinds)):
                 product = (modes[i] * modes[j].conj()).real / self._counts.sum()
-                sums = np.bincount(bins[kept], product[kept], self._n_bins)
-                self._products[block, i, j] += sums
-        self._weights[block] += np.bincount(bins[kept], minlength=self._n_bins)
-        self._q[block] += np.bincount(bins[kept], q[kept], self._n_bins)
+                products[i, j] = np.bincount(bins[kept], product[kept], self._n_bins)
+        weights = np.bincount(bins[kept], minlength=self._n_bins)
+        return block, products, weights, np.bincount(bins[kept], q[kept], self._n_bins)
+
+    def add(self, seen: tuple[int, np.ndarray, np.ndarray, np.ndarray] | None) -> None:
+        if seen is None:
+            return
+        block, products, weights, q = seen
+        self._products[block] += products
+        self._weights[block] += weights
+        self._q[block] += q
 
     def measurement(self) -> Measurement:
         seen = self._weights.min(axis=0) > 0
@@ -106,13 +119,9 @@ class StructureFactor:
                 f"analysis.structure_factor.q_max_per_A is {self._settings.q_max_per_A:g}: no wave vector of this box "
                 f"is shorter. It must be above {2 * np.pi / np.linalg.norm(cell, axis=1).max():.2f}."
             )
-        self._n_bins = int(np.ceil(self._settings.q_max_per_A / self._settings.bin_per_A))
         bins = (lengths(vectors, cell) / self._settings.bin_per_A).astype(int)
         chosen = spread_over_bins(bins, self._settings.max_vectors, np.random.default_rng(_SEED))
         self._vectors = vectors[chosen]
-        n = len(self._kinds)
-        self._products = np.zeros((self._n_blocks, n, n, self._n_bins))
-        self._weights, self._q = np.zeros((2, self._n_blocks, self._n_bins))
 
     @property
     def _fractions(self) -> np.ndarray:

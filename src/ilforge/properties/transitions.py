@@ -18,7 +18,7 @@ from ilforge.properties.kernels.markov import (
     level_lag,
 )
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
-from ilforge.properties.solvation import Contacts, Solvation
+from ilforge.properties.solvation import Contacts, FrameContacts, Solvation
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
 from ilforge.study.local_structure import TransitionsSettings
@@ -64,16 +64,26 @@ class Transitions:
         if not self._missing and self._settings.states == "shapes":
             self._begin_shapes(system)
 
-    def observe(self, snapshot: Snapshot) -> None:
+    def look(self, snapshot: Snapshot) -> tuple[FrameContacts, tuple[np.ndarray, np.ndarray] | None] | None:
+        """Contacts, and where shapes are asked for those of the ligands and whether they are well inside."""
         if self._missing:
-            return
-        seen = self._solvation.n_frames
-        self._solvation.observe(snapshot)
+            return None
+        shapes = None
         if self._shape is not None:
             first = self._system.topology.first_atoms[self._solvation.ligands]
-            found, inside = self._shape.settled(self._shape.values(snapshot.whole, first), *_SHAPE_MARGINS)
-            before = self._shapes[seen - 1] if seen else found
-            self._shapes[seen] = np.where(inside, found, before)
+            shapes = self._shape.settled(self._shape.values(snapshot.whole, first), *_SHAPE_MARGINS)
+        return self._solvation.look(snapshot), shapes
+
+    def add(self, seen: tuple[FrameContacts, tuple[np.ndarray, np.ndarray] | None] | None) -> None:
+        if seen is None:
+            return
+        contacts, shapes = seen
+        frame = self._solvation.n_frames
+        self._solvation.add(contacts)
+        if shapes is not None:
+            found, inside = shapes
+            before = self._shapes[frame - 1] if frame else found
+            self._shapes[frame] = np.where(inside, found, before)
 
     def measurement(self) -> Measurement:
         if self._missing:

@@ -48,10 +48,14 @@ class Viscosity:
         self._volumes: list[float] = []
         self._temperatures: list[float] = []
 
-    def observe(self, snapshot: Snapshot) -> None:
-        self._volumes.append(snapshot.volume)
-        if snapshot.temperature_K is not None:
-            self._temperatures.append(snapshot.temperature_K)
+    def look(self, snapshot: Snapshot) -> tuple[float, float | None]:
+        return snapshot.volume, snapshot.temperature_K
+
+    def add(self, seen: tuple[float, float | None]) -> None:
+        volume, temperature = seen
+        self._volumes.append(volume)
+        if temperature is not None:
+            self._temperatures.append(temperature)
 
     def measurement(self) -> Measurement:
         pressure = self._system.pressure

@@ -6,7 +6,7 @@ import numpy as np
 
 from ilforge.properties.kernels.pairs import wrap
 
-_MANY = 300_000  # pairs looked at one by one; beyond, a neighbour list is faster
+_MANY = 3_000_000  # pairs looked at one by one; beyond, a neighbour list is faster
 _CHUNK_ELEMENTS = 4_000_000
 
 
@@ -27,31 +27,12 @@ def close_pairs(a: np.ndarray, b: np.ndarray, cell: np.ndarray, cutoff: float) -
     i, j, distance
         ``(n_pairs,)`` each, ordered by i, then j; Å.
     """
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    if 2.0 * cutoff > heights.min() or len(a) * len(b) > _MANY:
+    from ilforge.properties.kernels.pair_loops import lowest_height, near_pairs
+
+    a, b, cell = (np.array(array, dtype=float) for array in (a, b, cell))  # writeable: compiled once
+    if 2.0 * cutoff > lowest_height(cell) or len(a) * len(b) > _MANY:
         return _from_list(a, b, cell, cutoff)
-    squares = _squared_distances(a, b, cell)
-    i, j = np.nonzero(squares < cutoff * cutoff)
-    return i, j, np.sqrt(squares[i, j])
-
-
-def _squared_distances(a: np.ndarray, b: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Nearest-image squared distances ``(n_a, n_b)``, right below half the lowest height of the cell."""
-    inverse = np.linalg.inv(cell)
-    fractional_a, fractional_b = a @ inverse, b @ inverse
-    steps = []
-    for axis in range(3):
-        step = fractional_a[:, axis, None] - fractional_b[None, :, axis]
-        step -= np.rint(step)
-        steps.append(step)
-    metric = cell @ cell.T
-    total = np.zeros_like(steps[0])
-    for k in range(3):
-        total += metric[k, k] * steps[k] * steps[k]
-        for m in range(k):
-            if metric[k, m]:
-                total += 2.0 * metric[k, m] * steps[k] * steps[m]
-    return total
+    return near_pairs(a, b, cell, float(cutoff))
 
 
 def _from_list(a: np.ndarray, b: np.ndarray, cell: np.ndarray, cutoff: float) -> tuple[np.ndarray, ...]:

@@ -1,10 +1,11 @@
-"""Counting pairs by distance: one neighbour list for any number of kinds of site."""
+"""Counting pairs by distance: one search for any number of kinds of site."""
 
 from __future__ import annotations
 
 import numpy as np
 
-_BELOW_ONE = 1.0 - 1e-12  # a distance of just r_max belongs to the last bin
+_POINTS_PER_CUBE = 12.0  # as wide as columns are: narrower ones miss fewer pairs, but make short stretches
+_SLICES = 4  # of such a cube along the columns
 
 
 def class_histogram(
@@ -27,26 +28,53 @@ def class_histogram(
     classes, molecules
         ``(n,)`` integers: class of each point, and the molecule it belongs to.
     r_max, n_bins
-        Largest distance in Å, and number of equal bins up to it.
+        Distance in Å up to which pairs count, and number of equal bins up to it.
 
     Returns
     -------
     ``(n_classes, n_classes, n_bins)`` integers; each pair counts once, under [class, class of the other] in
     either order.
     """
-    from vesin import NeighborList
+    from ilforge.properties.kernels.pair_loops import WIDTH, count_pairs
 
-    neighbours = NeighborList(cutoff=r_max, full_list=False, n_threads=1)
-    i, j, distance = neighbours.compute(wrap(points, cell), cell, True, "ijd", copy=False)
-    i, j = i.view(np.int64), j.view(np.int64)
-    # 32-bit integers and take, because millions of pairs pass through here
-    row = (classes * (n_classes * n_bins)).astype(np.int32).take(i)
-    row += (classes * n_bins).astype(np.int32).take(j)
-    row += (distance * (n_bins / r_max * _BELOW_ONE)).astype(np.int32)
-    size = n_classes * n_classes * n_bins
-    molecules = molecules.astype(np.int32)
-    np.putmask(row, molecules.take(i) == molecules.take(j), size)  # one more bin, thrown away
-    return np.bincount(row, minlength=size + 1)[:size].reshape(n_classes, n_classes, n_bins)
+    inverse = np.linalg.inv(cell)
+    wrapped = wrap(points, cell)
+    fractional = wrapped @ inverse
+    grid, place = _grid_cells(fractional, cell)
+    order = np.argsort(place, kind="stable")
+    starts = np.zeros(int(np.prod(grid)) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(place, minlength=len(starts) - 1), out=starts[1:])
+    counts = count_pairs(
+        _padded(wrapped[order].T, WIDTH),
+        np.ascontiguousarray(fractional[order].T),
+        _padded((classes[order] * n_bins).astype(np.int32), WIDTH),
+        _padded(molecules[order].astype(np.int32), WIDTH),
+        starts,
+        grid,
+        np.array(cell, dtype=float),
+        not np.any(cell - np.diag(np.diag(cell))),
+        float(r_max),
+        n_bins,
+        n_classes,
+    )
+    return counts.reshape(n_classes, n_classes, n_bins)
+
+
+def _grid_cells(fractional: np.ndarray, cell: np.ndarray) -> tuple[tuple[int, int, int], np.ndarray]:
+    """Numbers of grid cells along the axes, and the grid cell that each point is in, the third axis fastest."""
+    volume = abs(np.linalg.det(cell))
+    edge = np.cbrt(volume * _POINTS_PER_CUBE / max(len(fractional), 1)) / np.array([1.0, 1.0, _SLICES])
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    grid = np.maximum(heights / edge, 1.0).astype(np.int64)
+    x, y, z = np.clip((fractional * grid).astype(np.int64), 0, grid - 1).T
+    return (int(grid[0]), int(grid[1]), int(grid[2])), (x * grid[1] + y) * grid[2] + z
+
+
+def _padded(array: np.ndarray, width: int) -> np.ndarray:
+    """A contiguous copy with zeros after the last entries of each row."""
+    padded = np.zeros((*array.shape[:-1], array.shape[-1] + width), dtype=array.dtype)
+    padded[..., :-width] = array
+    return padded
 
 
 def wrap(points: np.ndarray, cell: np.ndarray) -> np.ndarray:
