@@ -9,7 +9,7 @@ from scipy.constants import Boltzmann, elementary_charge
 from ilforge.properties import System
 from ilforge.study.analysis_settings import RdfSettings
 from support.motion import atomic_ions, breathing_cells, brownian, measured, scaled_and_wrapped, snapshots
-from support.peers import Gromacs, Points, freud_rdf, mdanalysis_rdf
+from support.peers import Gromacs, Points, freud_rdf, mdanalysis_rdf, merged_bins
 
 INTERVAL, T, SIDE = 2.0, 423.0, 30.0
 SKEWED = np.array([[30.0, 0, 0], [8.0, 28.0, 0], [-5.0, 6.0, 27.0]])
@@ -31,15 +31,6 @@ def points_in(cells, n_frames, rng):
 
 def ours(name, system, points, settings=None):
     return measured(name, system, snapshots(system, points.positions, points.cells), settings)
-
-
-def merged(fine, width):
-    """g in bins of ``width`` about k ``width``, k = 1, 2, ..., from bins half as wide that begin at 0."""
-    edges = 0.5 * width * np.arange(len(fine) + 1)
-    counts = fine * np.diff(edges**3)
-    n = (len(fine) - 1) // 2
-    inside = counts[1 : 2 * n + 1].reshape(n, 2).sum(axis=1)
-    return width * np.arange(1, n + 1), inside / (edges[3 : 2 * n + 2 : 2] ** 3 - edges[1 : 2 * n : 2] ** 3)
 
 
 @pytest.mark.program("gmx")
@@ -70,7 +61,7 @@ def test_gromacs_has_the_same_distribution(cell, tmp_path):
     gromacs = Gromacs(points, tmp_path)
     found = ours("rdf", system, points, RdfSettings(bin_A=0.25, r_max_A=11.0)).curves
     for pair, factor in ((("Cs", "F"), 1.0), (("Cs", "Cs"), 11 / 12), (("F", "F"), 17 / 18)):
-        r, g = merged(found[f"rdf {pair[0]}-{pair[1]}"].y, 0.5)
+        r, g = merged_bins(found[f"rdf {pair[0]}-{pair[1]}"].y, 0.5)
         theirs = gromacs.rdf(*pair, 0.5)[1][1 : len(r) + 1]
         np.testing.assert_allclose(theirs, factor * g, atol=2e-3)
 

@@ -44,6 +44,7 @@ class Points:
         n = len(self.species)
         universe = MDAnalysis.Universe.empty(n, n_residues=n, atom_resindex=range(n), trajectory=True)
         universe.add_TopologyAttr("names", self.species)
+        universe.add_TopologyAttr("types", self.species)
         universe.add_TopologyAttr("resnames", self.species)
         universe.add_TopologyAttr("resids", list(range(1, n + 1)))
         universe.add_TopologyAttr("masses", self.masses)
@@ -159,6 +160,15 @@ def mdanalysis_rdf(points: Points, first: str, second: str, r_max: float, n_bins
     groups = [universe.select_atoms(f"resname {name}") for name in (first, second)]
     block = (1, 1) if first == second else None
     return InterRDF(*groups, nbins=n_bins, range=(0.0, r_max), exclusion_block=block).run().results.rdf
+
+
+def merged_bins(fine: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """g in bins of ``width`` about k ``width``, k = 1, 2, ..., as GROMACS has it, from bins half as wide from 0 on."""
+    edges = 0.5 * width * np.arange(len(fine) + 1)
+    counts = fine * np.diff(edges**3)
+    n = (len(fine) - 1) // 2
+    inside = counts[1 : 2 * n + 1].reshape(n, 2).sum(axis=1)
+    return width * np.arange(1, n + 1), inside / (edges[3 : 2 * n + 2 : 2] ** 3 - edges[1 : 2 * n : 2] ** 3)
 
 
 def upright(cell: np.ndarray) -> np.ndarray:

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 @click.option("--frame-interval", type=float, metavar="PS", help="Time between frames, where the file does not say.")
 @click.option("--temperature", type=float, metavar="K")
 @click.option(
-    "--pressure", type=click.Path(), metavar="CSV", help="Table of the pressure tensor, bar; see docs on viscosity."
+    "--pressure",
+    type=click.Path(),
+    metavar="FILE",
+    help="The pressure tensor: a LAMMPS log, or a CSV table in bar; see docs on viscosity.",
+)
+@click.option(
+    "--pressure-units",
+    type=click.Choice(["real", "metal", "electron", "si"]),
+    help="Units of LAMMPS, where its file does not say.",
 )
 @click.option(
     "--viscosity",
@@ -48,6 +56,7 @@ def analyse(
     frame_interval: float | None,
     temperature: float | None,
     pressure: str | None,
+    pressure_units: str | None,
     viscosity: tuple[float, float] | None,
     as_json: bool,
     out: str | None,
@@ -69,7 +78,8 @@ def analyse(
     if viscosity:
         eta = {"viscosity_Pa_s": viscosity[0], "viscosity_error_Pa_s": viscosity[1]}
         settings = settings.model_copy(update={"diffusion": settings.diffusion.model_copy(update=eta)})
-    found = measure(source, chosen, settings, pressure=read_pressure(Path(pressure)) if pressure else None)
+    tensor = read_pressure(Path(pressure), pressure_units) if pressure else None
+    found = measure(source, chosen, settings, pressure=tensor)
     labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
     rows = [row for measurement in found.values() for row in measurement.estimates]
     records = [Record.of(e, quantity=q, species=s, **labels) for q, s, e in rows]
