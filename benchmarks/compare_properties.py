@@ -56,7 +56,7 @@ def of_files(topology: str, trajectory: str, temperature: float, last: int) -> t
 
 
 def brownian_motion(temperature: float) -> tuple[Source, Points]:
-    """Thirty cations with D = 0.05 Å^2/ps and thirty anions with 0.12, of the mass of caesium and iodine, 1,000 frames."""
+    """Thirty cations with D = 0.05 Å^2/ps and thirty anions with 0.12, of the masses of Cs and I, 1,000 frames."""
     rng, side, interval = np.random.default_rng(1), 35.0, 2.0
     topology = atomic_ions(Cs=30, I=30)
     topology = replace(topology, charges=(1,) * 30 + (-1,) * 30)
@@ -123,9 +123,7 @@ def kinisi_diffusion(points: Points, paths: np.ndarray, name: str, first_ps: flo
 
 def rows(source: Source, points: Points, folder: Path) -> Iterator[tuple[str, str, str, str]]:
     """What is compared, with what, ilforge's number, and the difference of the other."""
-    settings = AnalysisSettings(
-        rdf={"bin_A": WIDTH_A / 2}, diffusion=LOOSE, conductivity=LOOSE, properties=["rdf"]
-    )
+    settings = AnalysisSettings(rdf={"bin_A": WIDTH_A / 2}, diffusion=LOOSE, conductivity=LOOSE, properties=["rdf"])
     found = measure(source, ["density", "rdf", "diffusion", "conductivity"], settings)
     yield from _centres(source, points)
     yield from _density(found["density"], points)

@@ -40,7 +40,8 @@ def run_lammps(folder, units="real", form="one", columns=COLUMNS):
     """An argon crystal whose atoms are moved, at rest: 20 steps, and 52 that are recorded every 5 fs."""
     folder.mkdir(exist_ok=True)
     values = " ".join(f"$({name}:%.10g)" for name in columns.split())
-    script = SCRIPT.format(units=units, step=TIME[units], energy=ENERGY[units], form=form, columns=columns, values=values)
+    physics = {"units": units, "step": TIME[units], "energy": ENERGY[units]}
+    script = SCRIPT.format(form=form, columns=columns, values=values, **physics)
     (folder / "in.lammps").write_text(script)
     programs.run(["lmp", "-in", "in.lammps", "-log", "log.lammps", "-nocite"], folder, log="screen")
     return folder
@@ -67,7 +68,8 @@ def test_log_screen_and_fix_print_say_the_same(real):
 @pytest.mark.program("lmp")
 def test_units_real_and_metal_are_the_same_pressure(real, tmp_path):
     """The same motion in fs and atm and in ps and bar; the second as YAML."""
-    expected, found = read_pressure(real / "log.lammps"), read_pressure(run_lammps(tmp_path, "metal", "yaml") / "screen")
+    expected = read_pressure(real / "log.lammps")
+    found = read_pressure(run_lammps(tmp_path, "metal", "yaml") / "screen")
     assert found.interval_ps == pytest.approx(0.005)
     np.testing.assert_allclose(found.off_diagonal, expected.off_diagonal, rtol=1e-4, atol=0.01)
     np.testing.assert_allclose(found.diagonal, expected.diagonal, rtol=1e-4, atol=0.01)

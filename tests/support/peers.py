@@ -117,7 +117,8 @@ class Gromacs:
             lines += ["[ moleculetype ]", f"{kind} 1", "[ atoms ]"]
             lines += [f"1 X 1 {kind} {kind} 1 {points.charges[one]:g} {points.masses[one]:.6f}"]
         lines += ["[ moleculetype ]", "END 1", "[ atoms ]", "1 X 1 END END 1 0 1", "2 X 1 END END 2 0 1"]
-        lines += ["[ system ]", "points", "[ molecules ]", *(f"{kind} {len(points.of(kind))}" for kind in kinds), "END 1"]
+        lines += ["[ system ]", "points", "[ molecules ]"]
+        lines += [*(f"{kind} {len(points.of(kind))}" for kind in kinds), "END 1"]
         return "\n".join(lines) + "\n"
 
     def _run(self, *arguments: str, stdin: str | None = None) -> None:

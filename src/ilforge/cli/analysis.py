@@ -14,6 +14,7 @@ from ilforge.errors import SettingsError
 
 if TYPE_CHECKING:
     from ilforge.properties.property import Measurement
+    from ilforge.properties.reader import Source
     from ilforge.results import Record
 
 
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     multiple=True,
     help="density, diffusion, rdf, health, conductivity, viscosity, structure_factor, clusters, shapes, transitions; "
     "repeat. All without it.",
+)
+@click.option(
+    "--replicas",
+    is_flag=True,
+    help="TRAJECTORY... are independent runs of one system, measured as one; without it they are consecutive pieces of "
+    "one run.",
 )
 @click.option("--study", type=click.Path(dir_okay=False), help="Study file whose [analysis] settings to use.")
 @click.option("--frame-interval", type=float, metavar="PS", help="Time between frames, where the file does not say.")
@@ -52,6 +59,7 @@ if TYPE_CHECKING:
 def analyse(
     trajectory: tuple[str, ...],
     names: tuple[str, ...],
+    replicas: bool,
     study: str | None,
     frame_interval: float | None,
     temperature: float | None,
@@ -61,10 +69,14 @@ def analyse(
     as_json: bool,
     out: str | None,
 ) -> None:
-    """Measure properties of a trajectory: a folder that ilforge wrote, or TOPOLOGY TRAJECTORY... of your own."""
+    """Measure properties of a trajectory: a folder that ilforge wrote, or TOPOLOGY TRAJECTORY... of your own.
+
+    Several trajectory files are consecutive pieces of one run, in time order; with --replicas (several folders, or
+    TOPOLOGY and a file of each run) independent runs of one system, which give one estimate together.
+    """
     from ilforge.properties import PROPERTIES, measure
     from ilforge.properties.pressure_table import read_pressure
-    from ilforge.properties.reader import open_trajectory
+    from ilforge.properties.replicas import measure_replicas, open_replicas
     from ilforge.results import Record
     from ilforge.study.analysis_settings import AnalysisSettings
     from ilforge.study.load import load_study
@@ -74,12 +86,19 @@ def analyse(
         raise SettingsError(f"--property {unknown[0]}: not a known property. Known: {', '.join(PROPERTIES)}")
     settings = load_study(Path(study)).settings.analysis if study else AnalysisSettings()
     chosen = list(names) or (settings.properties if study else list(PROPERTIES))
-    source = open_trajectory([Path(path) for path in trajectory], frame_interval, temperature)
+    if replicas and pressure:
+        raise SettingsError("--pressure is of one run: measure the viscosity of each run without --replicas.")
+    paths = [Path(path) for path in trajectory]
+    sources = (open_replicas if replicas else _open_one)(paths, frame_interval, temperature)
+    source = sources[0]
     if viscosity:
         eta = {"viscosity_Pa_s": viscosity[0], "viscosity_error_Pa_s": viscosity[1]}
         settings = settings.model_copy(update={"diffusion": settings.diffusion.model_copy(update=eta)})
     tensor = read_pressure(Path(pressure), pressure_units) if pressure else None
-    found = measure(source, chosen, settings, pressure=tensor)
+    if replicas:
+        found = measure_replicas(sources, chosen, settings)
+    else:
+        found = measure(source, chosen, settings, pressure=tensor)
     labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
     rows = [row for measurement in found.values() for row in measurement.estimates]
     records = [Record.of(e, quantity=q, species=s, **labels) for q, s, e in rows]
@@ -158,6 +177,12 @@ def read_records(path: Path) -> list[Record]:
         raise SettingsError(
             f"{path} holds no records ({error}): give what `ilforge analyse --json` or `ilforge results --json` prints."
         ) from None
+
+
+def _open_one(paths: list[Path], frame_interval: float | None, temperature: float | None) -> list[Source]:
+    from ilforge.properties.reader import open_trajectory
+
+    return [open_trajectory(paths, frame_interval, temperature)]
 
 
 def _write(folder: Path, found: Mapping[str, Measurement], records: list[Record], labels: dict[str, str]) -> None:

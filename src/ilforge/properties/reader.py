@@ -72,7 +72,10 @@ def open_trajectory(
             raise SettingsError(f"There is no file or directory {path}.")
     if paths[0].is_dir():
         if len(paths) > 1:
-            raise SettingsError(f"{paths[0]} is a directory: give it alone, or a topology and trajectory files.")
+            raise SettingsError(
+                f"{paths[0]} is a directory: give it alone, or a topology and trajectory files, or with --replicas the "
+                "directories of independent runs of one system."
+            )
         return source_of(Trajectory(paths[0]), None, frame_interval_ps, temperature_K)
     if len(paths) == 1 and paths[0].suffix in (".xyz", ".extxyz"):
         from ilforge import frames
