@@ -50,7 +50,7 @@ def of_files(topology: str, trajectory: str, temperature: float, last: int) -> t
     of_ion = np.array([ions.masses[ions.molecules == k].sum() for k in range(ions.n_molecules)])
     points = Points(
         np.array(centres), np.array(cells, float), ions.species, of_ion, np.array(ions.charges),
-        source.system.frame_interval_ps,
+        float(f"{source.system.frame_interval_ps:.6g}"),  # gmx msd dies of the rounding in a DCD file's time step
     )  # fmt: skip
     return source, points
 
@@ -208,6 +208,8 @@ def _diffusion(found: Measurement, points: Points, gromacs: Gromacs) -> Iterator
 def _charge(
     found: Measurement, points: Points, gromacs: Gromacs, temperature: float
 ) -> Iterator[tuple[str, str, str, str]]:
+    if "charge_msd" not in found.curves:
+        return
     curve = found.curves["charge_msd"]
     volume = np.abs(np.linalg.det(points.cells)).mean() * 1e-30
     scale = np.sum(points.charges**2) * elementary_charge**2 * 1e-20 / (6 * volume * Boltzmann * temperature) * 1e12

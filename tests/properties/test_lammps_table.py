@@ -6,6 +6,7 @@ from click.testing import CliRunner
 
 from ilforge import programs
 from ilforge.cli import ilforge, load_commands
+from ilforge.dynamics.lammps import _program
 from ilforge.errors import SettingsError
 from ilforge.properties.pressure_table import read_pressure
 
@@ -43,7 +44,10 @@ def run_lammps(folder, units="real", form="one", columns=COLUMNS):
     physics = {"units": units, "step": TIME[units], "energy": ENERGY[units]}
     script = SCRIPT.format(form=form, columns=columns, values=values, **physics)
     (folder / "in.lammps").write_text(script)
-    programs.run(["lmp", "-in", "in.lammps", "-log", "log.lammps", "-nocite"], folder, log="screen")
+    program, environment = _program()
+    environment = {**environment, "LAMMPS_PLUGIN_PATH": ""}  # the DeePMD plugin takes seconds to load
+    command = [program, "-in", "in.lammps", "-log", "log.lammps", "-nocite"]
+    programs.run(command, folder, log="screen", environment=environment)
     return folder
 
 

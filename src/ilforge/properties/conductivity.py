@@ -116,6 +116,13 @@ class Conductivity:
     def _unable(self) -> str:
         if not self._charged:
             return "the box holds no ions with a charge that could move against each other"
+        net = sum(self._system.topology.charges)
+        if net:
+            of_ions = ", ".join(f"{name} {z:+g}" for name, z in zip(self._system.ions, self._charges, strict=True))
+            return (
+                f"the charges of all ions add up to {net:+g} e ({of_ions}): the topology does not say them and the "
+                "catalogue does not know the ions; give a topology with charges (tpr, psf, prmtop, LAMMPS data)"
+            )
         if int(self._settings.max_lag_fraction * self._n_frames) < MIN_LAGS:
             return f"{self._n_frames} frames are too few to follow ions: give more frames or a longer run"
         if self._temperature is None:

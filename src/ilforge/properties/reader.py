@@ -278,6 +278,8 @@ def _snapshot(
     )
     if index == 0:
         _check_bonds(snapshot)
+    elif index & (index - 1) == 0 or index == system.n_frames - 1:  # some frames tell; all would cost too much
+        _check_order(snapshot)
     return snapshot
 
 
@@ -289,6 +291,16 @@ def _check_bonds(first: Snapshot) -> None:
         raise SettingsError(
             f"The topology does not fit the trajectory: in the first frame {found}. Give the topology this trajectory "
             "was made with, atoms in the same order."
+        )
+
+
+def _check_order(later: Snapshot) -> None:
+    from ilforge.liquid.connectivity import reordered
+
+    if reordered(later.positions, later.cell, later.system.topology):
+        raise SettingsError(
+            f"In frame {later.index} atoms are listed in another order than in the first. Write them all in one order "
+            "(LAMMPS: dump_modify ID sort id)."
         )
 
 
@@ -305,6 +317,13 @@ def _frame_interval(universe: Universe) -> float:
     """Time between frames in ps, refused where the file does not say."""
     if len(universe.trajectory) < 2:
         return 1.0
+    reader = getattr(universe.trajectory, "readers", [universe.trajectory])[0]
+    remarks = getattr(getattr(reader, "_file", None), "header", None)
+    if isinstance(remarks, dict) and "LAMMPS" in str(remarks.get("remarks", "")):
+        raise SettingsError(
+            "The trajectory is a DCD file of LAMMPS, whose times are in LAMMPS's own unit, which it does not say: give "
+            "the time between its frames (--frame-interval, in ps)."
+        )
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         interval = float(universe.trajectory[0].dt)
