@@ -108,7 +108,7 @@ def test_what_is_missing_is_asked_for(real, tmp_path):
     text = (real / "log.lammps").read_text()
     for old, new, said in (
         ("Pxy", "Pfoo", "no table with the columns.*has thermo output of step.*pfoo.*thermo_style custom step time"),
-        ("Unit style    : real", "Unit style    : lj", "is in units lj.*follow from units real, metal"),
+        ("\nunits real", "\nunits lj", "is in units lj.*follow from units real, metal"),
     ):
         (tmp_path / "log").write_text(text.replace(old, new))
         with pytest.raises(SettingsError, match=said):

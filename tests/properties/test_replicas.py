@@ -67,16 +67,16 @@ def test_copies_of_one_run_say_what_it_says():
     for name, quantity, species in (("diffusion", "self_diffusion", "A"), ("conductivity", "conductivity", None)):
         alone, together = estimate(one[name], quantity, species), estimate(four[name], quantity, species)
         assert together.value == pytest.approx(alone.value, rel=0.1)
-        assert together.error == pytest.approx(alone.error / 2, rel=0.3)
+        assert 0.35 * alone.error < together.error < 0.75 * alone.error
     np.testing.assert_allclose(four["rdf"].curves["rdf C-A"].y, one["rdf"].curves["rdf C-A"].y, rtol=1e-9)
 
 
 def test_runs_too_short_alone_are_enough_together():
     rng = np.random.default_rng(2)
-    runs = [charges(0.1, 60, rng, (3, 3)) for _ in range(12)]
+    runs = [charges(0.2, 45, rng, (2, 2)) for _ in range(16)]
     found = estimate(measure_replicas(runs, ["diffusion"])["diffusion"], "self_diffusion", "C")
     assert not estimate(measure(runs[0], ["diffusion"])["diffusion"], "self_diffusion", "C").converged
-    assert found.converged and abs(found.value / UNIT - 0.1 * 5 / 6) < 3 * found.error / UNIT
+    assert found.converged and abs(found.value / UNIT - 0.2 * 3 / 4) < 3 * found.error / UNIT
 
 
 def test_runs_that_disagree_are_refused():
@@ -96,16 +96,16 @@ def density_run(n_frames, rng):
 
 
 def test_density_of_runs_is_honest_and_needs_fewer_frames_of_each():
-    """g = 19 frames: 120 of them hold six independent samples, four runs 25."""
+    """g = 19 frames: 300 of them hold 16 independent samples, four runs 63."""
     true = 10 * 132.905 / SIDE**3 * 1.66053907
     inside = []
-    for seed in range(60):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         found = estimate(measure_replicas([density_run(300, rng) for _ in range(4)], ["density"])["density"], "density")
         inside.append(found.converged and abs(found.value - true) < 1.96 * found.error)
     assert np.mean(inside) >= 0.88, np.mean(inside)
     rng = np.random.default_rng(1)
-    short = [density_run(150, rng) for _ in range(6)]
+    short = [density_run(60, rng) for _ in range(10)]
     assert not estimate(measure(short[0], ["density"])["density"], "density").converged
     assert estimate(measure_replicas(short, ["density"])["density"], "density").converged
 
@@ -179,7 +179,7 @@ def test_the_command_takes_runs_or_pieces(files, tmp_path):
     arguments = ["--property", "rdf", "--property", "diffusion", "--out", tmp_path / "out"]
     done = call("analyse", "--replicas", *files, *arguments)
     assert done.exit_code == 0 and "12 frames are too few to follow ions" in done.output
-    assert (tmp_path / "out" / "rdf" / "rdf-PYR14-BF4.csv").is_file()
+    assert (tmp_path / "out" / "rdf" / "rdf-PYR1-BF4.csv").is_file()  # a PDB file cuts names
     assert "24 frames are too few" in call("analyse", *files, *arguments).output  # as pieces of one run
     for words, said in (
         ([*files[:2]], "two runs or more, here 1"),
