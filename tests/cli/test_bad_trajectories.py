@@ -16,10 +16,15 @@ N_FRAMES, SIDE = 12, 19.0
 
 
 @pytest.fixture(scope="module")
-def ions():
-    """Six pairs of PYR14 and BF4 that float about: system, positions, cells, and a Universe to write them with."""
-    system, positions, cells = tumbling_ions(N_FRAMES, np.random.default_rng(1), side=SIDE)
-    return system, positions, cells, universe_of(system.topology)
+def floating():
+    """Six pairs of PYR14 and BF4 that float about."""
+    return tumbling_ions(N_FRAMES, np.random.default_rng(1), side=SIDE)
+
+
+@pytest.fixture
+def ions(floating):
+    """The same, and a Universe to write them with."""
+    return *floating, universe_of(floating[0].topology)
 
 
 def universe_of(topology):
@@ -75,7 +80,7 @@ def test_plain_xyz_alone(ions, tmp_path):
         analyse(write(tmp_path / "run.xyz", universe, positions, None)[1])
 
 
-@pytest.mark.parametrize("counts", [{"PYR14": 5, "BF4": 5}, {"BF4": 6, "PYR14": 6}], ids=["fewer", "another order"])
+@pytest.mark.parametrize("counts", [{"EMIM": 6, "BF4": 6}, {"BF4": 6, "PYR14": 6}], ids=["others", "another order"])
 def test_topology_of_another_box(ions, tmp_path, counts):
     _, positions, cells, universe = ions
     trajectory = write(tmp_path / "run.xtc", universe, positions, cells)[1]
@@ -140,6 +145,7 @@ def test_times_of_a_dcd_file_of_lammps(tmp_path):
     environment = {**environment, "LAMMPS_PLUGIN_PATH": ""}  # the DeePMD plugin takes seconds to load
     programs.run([program, "-in", "in.lammps"], tmp_path, log="log", environment=environment)
     files = [tmp_path / "pair.data", tmp_path / "run.dcd"]
+    assert MDAnalysis.Universe(*map(str, files)).trajectory.dt == pytest.approx(48.89 * 0.01, rel=1e-3)
     with pytest.raises(SettingsError, match="DCD file of LAMMPS.*--frame-interval, in ps"):
         open_trajectory(files)
     assert open_trajectory(files, frame_interval_ps=0.01).system.n_frames == 5

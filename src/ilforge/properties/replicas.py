@@ -15,6 +15,9 @@ from ilforge.results import Estimate
 from ilforge.statistics import DISAGREEMENT, disagree, error_between
 
 if TYPE_CHECKING:
+    from MDAnalysis import Universe
+
+    from ilforge.dynamics.trajectory import Trajectory
     from ilforge.properties.reader import Source
     from ilforge.study.analysis_settings import AnalysisSettings
 
@@ -49,7 +52,9 @@ def open_replicas(
 
 
 def measure_replicas(
-    sources: Sequence[Source], names: Sequence[str] | None = None, settings: AnalysisSettings | None = None
+    runs: Sequence[Trajectory | Universe | Source],
+    names: Sequence[str] | None = None,
+    settings: AnalysisSettings | None = None,
 ) -> dict[str, Measurement]:
     """Measure properties of several independent runs of one system, as one estimate each.
 
@@ -61,8 +66,9 @@ def measure_replicas(
 
     Parameters
     ----------
-    sources
-        What :func:`~ilforge.properties.reader.open_trajectory` gave for each run.
+    runs
+        Runs of ilforge, MDAnalysis Universes with bonds, or what
+        :func:`~ilforge.properties.reader.open_trajectory` gave for each.
     names, settings
         As for :func:`ilforge.measure`.
 
@@ -72,10 +78,11 @@ def measure_replicas(
         When the runs are not of the same ions, times between frames or temperature.
     """
     from ilforge.properties import create, measure
+    from ilforge.properties.reader import source_of
     from ilforge.study.analysis_settings import AnalysisSettings
 
     settings = settings or AnalysisSettings()
-    sources, names = list(sources), list(dict.fromkeys(names or settings.properties))
+    sources, names = [source_of(run) for run in runs], list(dict.fromkeys(names or settings.properties))
     _check_alike([source.system for source in sources])
     if not sources[0].system.periodic:
         parts = [measure(source, names, settings) for source in sources]
