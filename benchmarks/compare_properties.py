@@ -1,6 +1,6 @@
 """Properties of one trajectory as ilforge and other programs measure them, as a table.
 
-    PYTHONPATH=tests python benchmarks/compare_properties.py [TOPOLOGY TRAJECTORY] [--temperature K] [--last N]
+    PYTHONPATH=tests python benchmarks/compare_properties.py [TOPOLOGY TRAJECTORY] [--property NAME]... [--last N]
 
 Without files it is Brownian motion whose diffusion coefficients are known. The centres of mass of the ions are taken
 by MDAnalysis, so that theirs are compared as well, and the others measure those. It needs, beside the tests' own
@@ -27,6 +27,7 @@ from ilforge.study.analysis_settings import AnalysisSettings
 from support.motion import atomic_ions, brownian, snapshots
 from support.peers import Gromacs, Points, freud_rdf, gromacs_version, mdanalysis_rdf, merged_bins
 
+PROPERTIES = ["density", "rdf", "diffusion", "conductivity"]
 WIDTH_A = 0.05
 LOOSE = {"min_displacement_A": 1.0}
 """Short runs are compared as well, where ilforge would give no number as a result."""
@@ -121,16 +122,18 @@ def kinisi_diffusion(points: Points, paths: np.ndarray, name: str, first_ps: flo
     return np.array([samples.mean(), samples.std()])
 
 
-def rows(source: Source, points: Points, folder: Path) -> Iterator[tuple[str, str, str, str]]:
+def rows(source: Source, points: Points, folder: Path, names: list[str]) -> Iterator[tuple[str, str, str, str]]:
     """What is compared, with what, ilforge's number, and the difference of the other."""
     settings = AnalysisSettings(rdf={"bin_A": WIDTH_A / 2}, diffusion=LOOSE, conductivity=LOOSE, properties=["rdf"])
-    found = measure(source, ["density", "rdf", "diffusion", "conductivity"], settings)
+    found = measure(source, names, settings)
     yield from _centres(source, points)
-    yield from _density(found["density"], points)
     gromacs = Gromacs(points, folder)
-    yield from _distributions(found["rdf"], points, gromacs)
-    yield from _diffusion(found["diffusion"], points, gromacs)
-    yield from _charge(found["conductivity"], points, gromacs, source.temperature_K)
+    compared = {"density": _density, "rdf": _distributions, "diffusion": _diffusion}
+    for name in names:
+        if name == "conductivity":
+            yield from _charge(found[name], points, gromacs, source.temperature_K)
+        else:
+            yield from compared[name](found[name], points, gromacs)
 
 
 def _centres(source: Source, points: Points) -> Iterator[tuple[str, str, str, str]]:
@@ -141,7 +144,7 @@ def _centres(source: Source, points: Points) -> Iterator[tuple[str, str, str, st
     yield "centres of mass", "MDAnalysis `center_of_mass`", f"{len(points.cells)} frames", f"at most {worst:.0e} Å"
 
 
-def _density(found: Measurement, points: Points) -> Iterator[tuple[str, str, str, str]]:
+def _density(found: Measurement, points: Points, _: Gromacs) -> Iterator[tuple[str, str, str, str]]:
     if "density" not in found.curves:
         return
     mean = found.curves["density"].y.mean()
@@ -229,6 +232,7 @@ def main() -> int:
     warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", metavar="FILE")
+    parser.add_argument("--property", action="append", choices=PROPERTIES, help="repeat; all without it")
     parser.add_argument("--temperature", type=float, default=423.0)
     parser.add_argument("--last", type=int, default=0, help="so many frames from the end; all without it")
     options = parser.parse_args()
@@ -242,7 +246,7 @@ def main() -> int:
     print(f"{source.liquid}: {len(points.cells)} frames of {points.interval_ps:g} ps\n")
     print("| quantity | against | ilforge | difference |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for row in rows(source, points, Path(folder)):
+        for row in rows(source, points, Path(folder), options.property or PROPERTIES):
             print("| " + " | ".join(row) + " |", flush=True)
         peers = [f"{name} {version(name)}" for name in ("MDAnalysis", "freud-analysis", "tidynamics", "kinisi")]
         print(f"\nGROMACS {gromacs_version(Path(folder))}, {', '.join(peers)}")

@@ -39,7 +39,7 @@ def universe_of(topology):
 
 def write(path, universe, positions, cells, times=None):
     """A trajectory, and a PDB file of its first frame with bonds beside it; its cell only where there are ``cells``."""
-    with MDAnalysis.Writer(str(path), len(universe.atoms), dt=1.0) as writer:
+    with MDAnalysis.Writer(str(path), len(universe.atoms)) as writer:
         for index, frame in enumerate(positions):
             universe.atoms.positions = frame
             universe.dimensions = None if cells is None else [*np.diag(cells[index]), 90, 90, 90]

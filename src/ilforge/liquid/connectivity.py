@@ -168,7 +168,7 @@ def reordered(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> bo
     if len(topology.bonds) == 0 or len(_stretched(positions, cell, topology)[1]) < _MOST * len(topology.bonds):
         return False
     atoms = Atoms(np.ones(len(positions), dtype=int), positions, cell=cell, pbc=bool(np.any(cell)))
-    close = len(_neighbours(atoms, "i", _BOND_A)[0]) / 2
+    close = len(_neighbours(atoms, "ij", _BOND_A)[0]) / 2
     return bool(close > _AS_MANY * len(topology.bonds))
 
 
