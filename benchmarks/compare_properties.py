@@ -185,7 +185,7 @@ def _diffusion(found: Measurement, points: Points, gromacs: Gromacs) -> Iterator
         curve = found.curves[f"msd {name}"]
         lags = np.rint(curve.x / points.interval_ps).astype(int)
         own = paths[:, points.of(name)]
-        time, msd = gromacs.msd(name, curve.x[-1])
+        time, msd = gromacs.msd(name)
         said = f"{curve.y[-1]:.3f} ± {curve.error[-1]:.3f} Å^2 at {curve.x[-1]:g} ps"
         for peer, theirs in (
             ("MDAnalysis `NoJump`, `EinsteinMSD`", einstein_msd(own)[lags]),
@@ -220,7 +220,7 @@ def _charge(
     theirs, ours = np.interp(curve.x, time, moved), scale * curve.y
     said = f"{ours[-1]:.2f} S ps/m at {curve.x[-1]:g} ps"
     yield (
-        "charge displacement <|ΔM|²>/(6 V k T)",
+        "charge displacement <ΔM²>/(6 V k T)",
         "`gmx current`",
         said,
         f"at most {np.abs(theirs / ours - 1).max():.0e}; {(theirs[-1] / ours[-1] - 1):+.1e} there",

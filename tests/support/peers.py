@@ -82,10 +82,10 @@ class Gromacs:
         (folder / "run.mdp").write_text("cutoff-scheme = Verlet\nrcoulomb = 0.5\nrvdw = 0.5\n")
         self._run("grompp", "-f", "run.mdp", "-c", "start.gro", "-p", "topol.top", "-o", "run.tpr", "-maxwarn", "9")
 
-    def msd(self, name: str, longest_ps: float) -> tuple[np.ndarray, np.ndarray]:
+    def msd(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """``gmx msd`` from every frame on: times in ps, mean squared displacement of one species in Å^2."""
         step = f"{self._points.interval_ps:.10g}"
-        chosen = ["-sel", f"resname {name}", "-trestart", step, "-maxtau", f"{longest_ps:.10g}"]
+        chosen = ["-sel", f"resname {name}", "-trestart", step]
         self._run("msd", *self._files, *chosen, "-o", "msd.xvg")
         time, msd = self._table("msd.xvg")
         return time, 100.0 * msd

@@ -154,7 +154,11 @@ def _from_universe(universe: Universe, given: _Given) -> Source:
     interval = given.frame_interval_ps or _frame_interval(universe)
     system = System(topology, len(universe.trajectory), interval, given.temperature_K)
     trust_times = given.frame_interval_ps is None and len(universe.trajectory) > 1
-    return Source(system, lambda: _snapshots_of_universe(universe, system, order, trust_times, {}), _label(topology))
+    return Source(
+        system,
+        lambda: _in_order(_snapshots_of_universe(universe, system, order, trust_times, {})),
+        _label(topology),
+    )
 
 
 def _from_frames(frames: list[Atoms], given: _Given) -> Source:
@@ -172,7 +176,7 @@ def _from_frames(frames: list[Atoms], given: _Given) -> Source:
             check_elements(frame.get_chemical_symbols(), topology, f"frame {index}")
             yield _snapshot(system, index, frame.positions, frame.cell.array if frame.pbc.all() else None)
 
-    return Source(system, snapshots, _label(topology))
+    return Source(system, lambda: _in_order(snapshots()), _label(topology))
 
 
 def _topology_of_frame(frame: Atoms) -> Topology:
@@ -278,8 +282,6 @@ def _snapshot(
     )
     if index == 0:
         _check_bonds(snapshot)
-    elif index & (index - 1) == 0 or index == system.n_frames - 1:  # some frames tell; all would cost too much
-        _check_order(snapshot)
     return snapshot
 
 
@@ -292,6 +294,15 @@ def _check_bonds(first: Snapshot) -> None:
             f"The topology does not fit the trajectory: in the first frame {found}. Give the topology this trajectory "
             "was made with, atoms in the same order."
         )
+
+
+def _in_order(snapshots: Iterator[Snapshot]) -> Iterator[Snapshot]:
+    """The same frames, of which some are looked at: all would cost too much."""
+    for snapshot in snapshots:
+        index = snapshot.index
+        if index and (index & (index - 1) == 0 or index == snapshot.system.n_frames - 1):
+            _check_order(snapshot)
+        yield snapshot
 
 
 def _check_order(later: Snapshot) -> None:
