@@ -51,7 +51,7 @@ def of_files(topology: str, trajectory: str, temperature: float, last: int) -> t
     of_ion = np.array([ions.masses[ions.molecules == k].sum() for k in range(ions.n_molecules)])
     points = Points(
         np.array(centres), np.array(cells, float), ions.species, of_ion, np.array(ions.charges),
-        float(f"{source.system.frame_interval_ps:.6g}"),  # gmx msd dies of the rounding in a DCD file's time step
+        source.system.frame_interval_ps,
     )  # fmt: skip
     return source, points
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from ilforge import programs
 
+_WRITTEN_PS = 10.0
+
 
 @dataclass(frozen=True)
 class Points:
@@ -58,6 +60,7 @@ class Gromacs:
 
     An uncharged molecule of two atoms that rests comes last: ``gmx current`` (2022) looks for the end of the last
     molecule behind the list of molecules, which is memory it never set unless there are more atoms than molecules.
+    Files say that frames are 10 ps apart, because ``gmx msd`` (2022) dies of less than 1 ps; times are put right here.
     """
 
     def __init__(self, points: Points, folder: Path):
@@ -71,7 +74,7 @@ class Gromacs:
             (*points.species, "END", "END"),
             np.append(points.masses, [1.0, 1.0]),
             np.append(points.charges, [0.0, 0.0]),
-            points.interval_ps,
+            _WRITTEN_PS,
         )
         universe = rest.universe()
         universe.atoms.write(str(folder / "start.gro"))
@@ -84,11 +87,10 @@ class Gromacs:
 
     def msd(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """``gmx msd`` from every frame on: times in ps, mean squared displacement of one species in Å^2."""
-        step = f"{self._points.interval_ps:.10g}"
-        chosen = ["-sel", f"resname {name}", "-trestart", step]
+        chosen = ["-sel", f"resname {name}", "-trestart", f"{_WRITTEN_PS:g}"]
         self._run("msd", *self._files, *chosen, "-o", "msd.xvg")
         time, msd = self._table("msd.xvg")
-        return time, 100.0 * msd
+        return time * self._points.interval_ps / _WRITTEN_PS, 100.0 * msd
 
     def rdf(self, first: str, second: str, width_A: float) -> tuple[np.ndarray, np.ndarray]:
         """``gmx rdf``: centres of bins of this width in Å, and g."""
@@ -103,7 +105,7 @@ class Gromacs:
         options = ["-temp", f"{temperature_K:g}", "-sh", "1"]
         self._run("current", *self._files, *options, stdin="groups")
         time, moved = self._table("dsp.xvg")
-        return time, 1e12 * moved
+        return time * self._points.interval_ps / _WRITTEN_PS, 1e12 * moved
 
     @property
     def _files(self) -> list[str]:
