@@ -25,6 +25,7 @@ _PUBLIC = {
     "LabelStore": "ilforge.labelling.store",
     "Dataset": "ilforge.labelling.dataset",
     "measure": "ilforge.properties",
+    "measure_replicas": "ilforge.properties.replicas",
     "load_study": "ilforge.study.load",
     "Estimate": "ilforge.results",
     "Curve": "ilforge.results",

@@ -13,6 +13,9 @@ import numpy as np
 _FIRST_LAGS = 3  # lags that always count, however the noise falls (Chodera 2016)
 _START_CANDIDATES = 40
 _DISTINCT = 4.0  # standard errors
+_MIN_RUNS = 3  # of which the spread says something
+_SAME_STATE = 1e-3  # runs of one state disagree as much in one of so many cases
+DISAGREEMENT = "{} runs of the same state disagree beyond their errors"
 
 
 def autocorrelation(series: np.ndarray) -> np.ndarray:
@@ -150,6 +153,23 @@ def block_error(samples: np.ndarray, n_blocks: int = 10) -> np.ndarray | float:
         means = np.array([block.mean(axis=0) for block in np.array_split(samples, n_blocks)])
         error = means.std(axis=0, ddof=1) / np.sqrt(n_blocks)
     return float(error) if error.ndim == 0 else error
+
+
+def error_between(values: np.ndarray) -> float:
+    """Standard error of the mean of independent runs ``(n,)`` from their spread; 0 with fewer than three of them."""
+    n = len(values)
+    return float(np.std(values, ddof=1) / np.sqrt(n)) if n >= _MIN_RUNS else 0.0
+
+
+def disagree(values: np.ndarray, errors: np.ndarray | float) -> bool:
+    """Whether values ``(n,)`` of one quantity differ beyond their standard errors (χ², p < 0.001)."""
+    from scipy.special import chdtrc
+
+    if len(values) < 2:
+        return False
+    weights = np.broadcast_to(errors, np.shape(values)).astype(float) ** -2.0
+    chi2 = float(np.sum(weights * (values - weights @ values / weights.sum()) ** 2))
+    return bool(chdtrc(len(values) - 1, chi2) < _SAME_STATE)
 
 
 def bootstrap(

@@ -88,6 +88,15 @@ def test_ions_without_residue_names_go_by_formula(trajectory, tmp_path):
     assert source.liquid == "6 C9H20N, 6 BF4"
 
 
+def test_ions_whose_names_a_pdb_file_cuts_keep_their_charges(universe, trajectory, tmp_path):
+    """PYR1 for PYR14: its atoms say which ion it is. Otherwise σ would be that of half the ions."""
+    universe.trajectory[0]
+    universe.atoms.write(str(tmp_path / "top.pdb"), bonds="all")
+    source = open_trajectory([tmp_path / "top.pdb", tmp_path / "t.xtc"])
+    assert source.liquid == "6 PYR1, 6 BF4"
+    assert source.system.topology.charges == trajectory[0].topology.charges
+
+
 def test_topology_can_be_given(universe, trajectory):
     universe.del_TopologyAttr("bonds")
     source = source_of(universe, topology=trajectory[0].topology)

@@ -50,6 +50,22 @@ def test_a_known_chain_is_recovered_within_errors(lag):
         assert np.mean(hits) >= 0.9, (name, np.mean(hits))
 
 
+def test_the_matrix_is_that_of_a_plain_iteration():
+    """Counts by a loop over windows; detailed balance by the fixed point x_ij = (c_ij + c_ji)/(c_i/x_i + c_j/x_j)."""
+    paths, lag = walk(CHAIN, SHARES, 4, 300, np.random.default_rng(9)), 3
+    counts = np.zeros((3, 3))
+    for path in paths:
+        np.add.at(counts, (path[:-lag], path[lag:]), 1.0 / lag)
+    model = estimate(paths, lag, 3)
+    np.testing.assert_allclose(model.counts, counts)
+    x = counts + counts.T
+    for _ in range(20_000):
+        ratio = counts.sum(axis=1) / x.sum(axis=1)
+        x = (counts + counts.T) / (ratio[:, None] + ratio[None, :])
+    np.testing.assert_allclose(model.matrix, x / x.sum(axis=1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(model.stationary, x.sum(axis=1) / x.sum(), atol=1e-4)
+
+
 def test_same_seed_same_posterior():
     paths = walk(CHAIN, SHARES, 5, 300, np.random.default_rng(1))
     assert np.array_equal(estimate(paths, 2, 3).samples, estimate(paths, 2, 3).samples)

@@ -14,6 +14,7 @@ from ilforge.errors import SettingsError
 
 if TYPE_CHECKING:
     from ilforge.properties.property import Measurement
+    from ilforge.properties.reader import Source
     from ilforge.results import Record
 
 
@@ -26,11 +27,25 @@ if TYPE_CHECKING:
     help="density, diffusion, rdf, health, conductivity, viscosity, structure_factor, clusters, shapes, transitions; "
     "repeat. All without it.",
 )
+@click.option(
+    "--replicas",
+    is_flag=True,
+    help="TRAJECTORY... are independent runs of one system, measured as one; without it they are consecutive pieces of "
+    "one run.",
+)
 @click.option("--study", type=click.Path(dir_okay=False), help="Study file whose [analysis] settings to use.")
 @click.option("--frame-interval", type=float, metavar="PS", help="Time between frames, where the file does not say.")
 @click.option("--temperature", type=float, metavar="K")
 @click.option(
-    "--pressure", type=click.Path(), metavar="CSV", help="Table of the pressure tensor, bar; see docs on viscosity."
+    "--pressure",
+    type=click.Path(),
+    metavar="FILE",
+    help="The pressure tensor: a LAMMPS log, or a CSV table in bar; see docs on viscosity.",
+)
+@click.option(
+    "--pressure-units",
+    type=click.Choice(["real", "metal", "electron", "si"]),
+    help="Units of LAMMPS, where its file does not say.",
 )
 @click.option(
     "--viscosity",
@@ -47,19 +62,25 @@ if TYPE_CHECKING:
 def analyse(
     trajectory: tuple[str, ...],
     names: tuple[str, ...],
+    replicas: bool,
     study: str | None,
     frame_interval: float | None,
     temperature: float | None,
     pressure: str | None,
+    pressure_units: str | None,
     viscosity: tuple[float, float] | None,
     cores: int,
     as_json: bool,
     out: str | None,
 ) -> None:
-    """Measure properties of a trajectory: a folder that ilforge wrote, or TOPOLOGY TRAJECTORY... of your own."""
+    """Measure properties of a trajectory: a folder that ilforge wrote, or TOPOLOGY TRAJECTORY... of your own.
+
+    Several trajectory files are consecutive pieces of one run, in time order; with --replicas (several folders, or
+    TOPOLOGY and a file of each run) independent runs of one system, which give one estimate together.
+    """
     from ilforge.properties import PROPERTIES, measure
     from ilforge.properties.pressure_table import read_pressure
-    from ilforge.properties.reader import open_trajectory
+    from ilforge.properties.replicas import measure_replicas, open_replicas
     from ilforge.results import Record
     from ilforge.study.analysis_settings import AnalysisSettings
     from ilforge.study.load import load_study
@@ -69,12 +90,21 @@ def analyse(
         raise SettingsError(f"--property {unknown[0]}: not a known property. Known: {', '.join(PROPERTIES)}")
     settings = load_study(Path(study)).settings.analysis if study else AnalysisSettings()
     chosen = list(names) or (settings.properties if study else list(PROPERTIES))
-    source = open_trajectory([Path(path) for path in trajectory], frame_interval, temperature)
+    if replicas and pressure:
+        raise SettingsError("--pressure is of one run: measure the viscosity of each run without --replicas.")
+    if replicas and cores > 1:
+        raise SettingsError("--cores shares the frames of one run: leave it out with --replicas.")
+    paths = [Path(path) for path in trajectory]
+    sources = (open_replicas if replicas else _open_one)(paths, frame_interval, temperature)
+    source = sources[0]
     if viscosity:
         eta = {"viscosity_Pa_s": viscosity[0], "viscosity_error_Pa_s": viscosity[1]}
         settings = settings.model_copy(update={"diffusion": settings.diffusion.model_copy(update=eta)})
-    tensor = read_pressure(Path(pressure)) if pressure else None
-    found = measure(source, chosen, settings, pressure=tensor, workers=cores)
+    tensor = read_pressure(Path(pressure), pressure_units) if pressure else None
+    if replicas:
+        found = measure_replicas(sources, chosen, settings)
+    else:
+        found = measure(source, chosen, settings, pressure=tensor, workers=cores)
     labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
     rows = [row for measurement in found.values() for row in measurement.estimates]
     records = [Record.of(e, quantity=q, species=s, **labels) for q, s, e in rows]
@@ -153,6 +183,12 @@ def read_records(path: Path) -> list[Record]:
         raise SettingsError(
             f"{path} holds no records ({error}): give what `ilforge analyse --json` or `ilforge results --json` prints."
         ) from None
+
+
+def _open_one(paths: list[Path], frame_interval: float | None, temperature: float | None) -> list[Source]:
+    from ilforge.properties.reader import open_trajectory
+
+    return [open_trajectory(paths, frame_interval, temperature)]
 
 
 def _write(folder: Path, found: Mapping[str, Measurement], records: list[Record], labels: dict[str, Any]) -> None:

@@ -11,6 +11,9 @@ NEVER_BONDED = ("Li", "Na", "K", "Rb", "Cs", "Be", "Mg", "Ca", "Sr", "Ba")
 """Elements that occur only as monatomic cations here: close to their anions, but not bonded to them."""
 _STRETCHED = 2.0  # times the covalent bond length: not these bonds
 _FEW = 0.1  # of all bonds
+_MOST = 0.5  # of all bonds
+_AS_MANY = 0.75  # of all bonds; those of S to C are longer than the next
+_BOND_A = 1.7
 _NAMED = 2  # bonds of each sort named in a message; a box that fell apart would fill pages
 
 
@@ -143,14 +146,10 @@ def misfit(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> str |
     Bonds may be stretched or cut by the boundary; it takes a tenth of them longer than twice the sum of covalent
     radii: then atoms are listed in another order, or these are other molecules.
     """
-    from ase.data import atomic_numbers, covalent_radii
-
     if len(topology.bonds) == 0:
         return None
     i, j = topology.bonds.T
-    length = np.linalg.norm(nearest_images(positions[j] - positions[i], cell), axis=1)
-    radii = covalent_radii[[atomic_numbers[symbol] for symbol in topology.symbols]]
-    wrong = np.flatnonzero(length > _STRETCHED * (radii[i] + radii[j]))
+    length, wrong = _stretched(positions, cell, topology)
     if len(wrong) <= _FEW * len(length):
         return None
     worst = wrong[np.argmax(length[wrong])]
@@ -158,6 +157,29 @@ def misfit(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> str |
         f"{len(wrong)} of {len(length)} bonds are no bonds, such as {topology.describe(int(i[worst]))} to "
         f"{topology.describe(int(j[worst]))} with {length[worst]:.1f} Å"
     )
+
+
+def reordered(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> bool:
+    """Whether these are the atoms of the topology, but listed in another order.
+
+    Most bonds are then no bonds, and still there are as many pairs of atoms at the distance of a bond; molecules that
+    flew apart have none.
+    """
+    if len(topology.bonds) == 0 or len(_stretched(positions, cell, topology)[1]) < _MOST * len(topology.bonds):
+        return False
+    atoms = Atoms(np.ones(len(positions), dtype=int), positions, cell=cell, pbc=bool(np.any(cell)))
+    close = len(_neighbours(atoms, "ij", _BOND_A)[0]) / 2
+    return bool(close > _AS_MANY * len(topology.bonds))
+
+
+def _stretched(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> tuple[np.ndarray, np.ndarray]:
+    """Length of every bond in Å, and which are too long to be one."""
+    from ase.data import atomic_numbers, covalent_radii
+
+    i, j = topology.bonds.T
+    length = np.linalg.norm(nearest_images(positions[j] - positions[i], cell), axis=1)
+    radii = covalent_radii[[atomic_numbers[symbol] for symbol in topology.symbols]]
+    return length, np.flatnonzero(length > _STRETCHED * (radii[i] + radii[j]))
 
 
 def centres_of_mass(whole: np.ndarray, topology: Topology) -> np.ndarray:

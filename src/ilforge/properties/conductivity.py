@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ from ilforge.properties.kernels.displacement import (
 )
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve, Estimate
-from ilforge.statistics import LinearFit
+from ilforge.statistics import DISAGREEMENT, LinearFit, disagree, error_between
 from ilforge.study.analysis_settings import ConductivitySettings
 from ilforge.units import A2_PER_PS_IN_M2_S
 
@@ -48,6 +48,9 @@ class Conductivity:
        displacements (see :func:`~ilforge.properties.kernels.displacement.displacement_covariance`); those of σ and
        t_i follow from them. H adds the errors of σ and σ_NE as if independent.
 
+    Of several runs of one system (:meth:`pooled`) all displacements are averaged over the runs; errors are at least
+    what the spread of σ between three runs or more says, and runs that disagree (χ², p < 0.001) are refused.
+
     σ within two standard errors of zero is refused, with the length of run that would do. Where the trajectory
     holds velocities, often enough, σ also comes from the Green-Kubo relation σ = 1/(3 V k T) ∫<J(0)·J(t)> dt.
 
@@ -64,6 +67,7 @@ class Conductivity:
         topology = system.topology
         self._system = system
         self._seen = 0
+        self._runs: list[Conductivity] = [self]
         self._centres = np.empty((system.n_frames, topology.n_molecules, 3))
         self._cells = np.empty((system.n_frames, 3, 3))
         self._temperatures: list[float] = []
@@ -88,17 +92,21 @@ class Conductivity:
             self._currents.append(current)
 
     def measurement(self) -> Measurement:
+        return self.pooled([self])
+
+    def pooled(self, runs: Sequence[Conductivity]) -> Measurement:
+        """Of several independent runs of one system, this among them; the shortest says how much of each is used."""
+        self._runs = list(runs)
         reason = self._unable()
         if reason:
             return self._refused(reason)
-        centres, cells = self._centres[: self._seen], self._cells[: self._seen]
-        unwrapped, longest = unwrap(centres, cells)
-        positions = remove_drift(unwrapped, self._system.topology.molecule_masses)
-        max_lag = int(self._settings.max_lag_fraction * len(centres))
-        own = {name: self._self_diffusion(positions, members, max_lag) for name, members in self._system.ions.items()}
-        collective = np.stack([positions[:, members].sum(axis=1) for members in self._system.ions.values()], axis=1)
-        products = cross_displacements(collective, max_lag)
-        together = self._charge_motion(products)
+        followed = [run._followed(self._n_frames) for run in runs]
+        paths = [positions for positions, _ in followed]
+        max_lag = int(self._settings.max_lag_fraction * self._n_frames)
+        own = {name: self._self_diffusion(paths, members, max_lag) for name, members in self._system.ions.items()}
+        products = np.array([self._products(positions, max_lag) for positions in paths])
+        together = self._charge_motion(products.mean(axis=0))
+        longest = max(step for _, step in followed)
         if longest > AMBIGUOUS:
             result = self._refused(sparse_frames(longest))
         else:
@@ -111,22 +119,36 @@ class Conductivity:
     def _unable(self) -> str:
         if not self._charged:
             return "the box holds no ions with a charge that could move against each other"
-        if int(self._settings.max_lag_fraction * self._seen) < MIN_LAGS:
-            return f"{self._seen} frames are too few to follow ions: give more frames or a longer run"
+        net = sum(self._system.topology.charges)
+        if net:
+            of_ions = ", ".join(f"{name} {z:+g}" for name, z in zip(self._system.ions, self._charges, strict=True))
+            return (
+                f"the charges of all ions add up to {net:+g} e ({of_ions}): the topology does not say them and the "
+                "catalogue does not know the ions; give a topology with charges (tpr, psf, prmtop, LAMMPS data)"
+            )
+        if int(self._settings.max_lag_fraction * self._n_frames) < MIN_LAGS:
+            return f"{self._n_frames} frames are too few to follow ions: give more frames or a longer run"
         if self._temperature is None:
             return "the temperature is not known: give it (--temperature, in K)"
         return ""
 
     @property
+    def _n_frames(self) -> int:
+        """Frames used of each run."""
+        return min(run._seen for run in self._runs)
+
+    @property
     def _temperature(self) -> float | None:
         if self._system.temperature_K is not None:
             return self._system.temperature_K
-        return float(np.mean(self._temperatures)) if self._temperatures else None
+        known = [kelvin for run in self._runs for kelvin in run._temperatures]
+        return float(np.mean(known)) if known else None
 
     @property
     def _scale(self) -> float:
         """e²/(V k T) times Å²/ps in S/m."""
-        volume = float(np.mean(np.abs(np.linalg.det(self._cells[: self._seen])))) * 1e-30
+        cells = np.concatenate([run._cells[: self._n_frames] for run in self._runs])
+        volume = float(np.mean(np.abs(np.linalg.det(cells)))) * 1e-30
         return elementary_charge**2 * A2_PER_PS_IN_M2_S / (volume * Boltzmann * self._temperature)
 
     @property
@@ -134,15 +156,27 @@ class Conductivity:
         """Charge of the ions of each species, e."""
         return np.array([self._system.topology.charges[members[0]] for members in self._system.ions.values()], float)
 
-    def _self_diffusion(self, positions: np.ndarray, members: np.ndarray, max_lag: int) -> MsdAnalysis:
-        independent = independent_ions(self._system.topology.molecule_masses, members)
-        msd = mean_squared_displacement(positions[:, members], max_lag)
-        return MsdAnalysis(msd, self._seen, self._system.frame_interval_ps, self._settings, independent)
+    def _followed(self, n_frames: int) -> tuple[np.ndarray, float]:
+        """Unwrapped positions relative to the centre of mass of all, and the longest step as a share of the cell."""
+        unwrapped, longest = unwrap(self._centres[:n_frames], self._cells[:n_frames])
+        return remove_drift(unwrapped, self._system.topology.molecule_masses), longest
+
+    def _products(self, positions: np.ndarray, max_lag: int) -> np.ndarray:
+        collective = np.stack([positions[:, members].sum(axis=1) for members in self._system.ions.values()], axis=1)
+        return cross_displacements(collective, max_lag)
+
+    def _self_diffusion(self, paths: list[np.ndarray], members: np.ndarray, max_lag: int) -> MsdAnalysis:
+        n_runs = len(paths)
+        independent = n_runs * independent_ions(self._system.topology.molecule_masses, members)
+        msd = np.concatenate([mean_squared_displacement(positions[:, members], max_lag) for positions in paths])
+        interval = self._system.frame_interval_ps
+        return MsdAnalysis(msd, self._n_frames, interval, self._settings, independent, n_runs)
 
     def _charge_motion(self, products: np.ndarray) -> MsdAnalysis:
         """Of the charge as a whole, per squared charge: what the mean squared displacement is for free ions."""
         msd = np.einsum("i,j,ijk->k", self._charges, self._charges, products) / self._squared_charges.sum()
-        return MsdAnalysis(msd[None], self._seen, self._system.frame_interval_ps, self._settings, 1.0)
+        interval, n_runs = self._system.frame_interval_ps, len(self._runs)
+        return MsdAnalysis(msd[None], self._n_frames, interval, self._settings, float(n_runs))
 
     @property
     def _squared_charges(self) -> np.ndarray:
@@ -161,15 +195,29 @@ class Conductivity:
         start = max(analysis.diffusive_regime().start for analysis in own.values())
         found = together.coarse_line_from(start)
         if found is None:
-            run = self._seen * self._system.frame_interval_ps
+            run = self._n_frames * self._system.frame_interval_ps
             reason = (
                 f"beyond {duration(start * self._system.frame_interval_ps)}, where ions diffuse, the displacement of "
                 f"the charge is not yet a straight line; would need at least about {duration(3 * run)}"
             )
             yield from self._with_free(self._refused(reason).estimates, free)
             return
-        motion = _collective(products, *found, self._seen)
+        motion = self._motion(products, *found)
+        if motion is None:
+            yield from self._with_free(self._refused(DISAGREEMENT.format(len(self._runs))).estimates, free)
+            return
         yield from self._collective_estimates(motion, free, found[0])
+
+    def _motion(self, products: np.ndarray, lags: np.ndarray, fit: LinearFit) -> _Collective | None:
+        """Of all runs, with a covariance wide enough for the spread of σ between them; None if they disagree."""
+        whole, n_runs = np.outer(self._charges, self._charges), len(products)
+        mean = _collective(products.mean(axis=0), lags, fit, self._n_frames)
+        error = mean.combined(whole)[1] / np.sqrt(n_runs)
+        of_runs = np.einsum("ij,rijk,k->r", whole, products[..., lags], fit.weights[0])
+        if disagree(of_runs, error * np.sqrt(n_runs)):
+            return None
+        wider = max(1.0, error_between(of_runs) / error)
+        return _Collective(mean.slopes, mean.covariance * wider**2 / n_runs)
 
     def _collective_estimates(
         self, motion: _Collective, free: Estimate, lags: np.ndarray
@@ -177,7 +225,7 @@ class Conductivity:
         names, z = list(self._system.ions), self._charges
         slope, error = motion.combined(np.outer(z, z))
         if slope < 2.0 * error:
-            run = self._seen * self._system.frame_interval_ps
+            run = self._n_frames * self._system.frame_interval_ps
             needed = max(4.0 * (error / slope) ** 2 if slope > 0 else 10.0, 2.0)
             reason = (
                 f"σ = {slope * self._scale / 6:.2g} ± {error * self._scale / 6:.2g} S/m is zero within its error; "
@@ -231,8 +279,8 @@ class Conductivity:
         return [(name, species, free if name == quantity else found) for name, species, found in estimates]
 
     def _from_velocities(self) -> Iterator[tuple[str, None, Estimate]]:
-        if self._currents and len(self._currents) == self._seen:
-            series = np.transpose(self._currents)
+        if all(run._currents and len(run._currents) == run._seen for run in self._runs):
+            series = np.concatenate([np.transpose(run._currents[: self._n_frames]) for run in self._runs])
             interval = self._system.frame_interval_ps
             found, _ = transport_coefficient(series, interval, self._scale, _SIGMA, "the current of charge")
             yield "conductivity_green_kubo", None, found

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve, Estimate
-from ilforge.statistics import Equilibration, correlated_mean, detect_equilibration
+from ilforge.statistics import (
+    DISAGREEMENT,
+    Equilibration,
+    correlated_mean,
+    detect_equilibration,
+    disagree,
+    error_between,
+)
 from ilforge.study.analysis_settings import DensitySettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
@@ -23,7 +31,7 @@ class Density:
     The start of the run is left out where it differs from the rest (see
     :func:`~ilforge.statistics.detect_equilibration`); the error is that of the mean of correlated samples. Fewer
     independent samples than ``min_independent_samples``, and the value is given as not converged. At constant
-    volume the density was chosen, not measured, and is not reported.
+    volume the density was chosen, not measured, and is not reported. Several runs: see :func:`pooled_density`.
 
     J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (2016); J. D. Chodera et al., J. Chem. Theory Comput. 3, 26
     (2007).
@@ -46,6 +54,18 @@ class Density:
         self._densities.append(seen)
 
     def measurement(self) -> Measurement:
+        return self._measured("density")
+
+    def pooled(self, runs: Sequence[Density]) -> Measurement:
+        """Of several independent runs of one system, this among them."""
+        parts = [run._measured(f"density, run {number}") for number, run in enumerate(runs, 1)]
+        found = [estimate for part in parts for _, _, estimate in part.estimates]
+        if len(found) < len(parts):
+            return Measurement(notes=list(dict.fromkeys(note for part in parts for note in part.notes)))
+        curves = {name: curve for part in parts for name, curve in part.curves.items()}
+        return Measurement([("density", None, pooled_density(found, self._settings))], curves)
+
+    def _measured(self, title: str) -> Measurement:
         density = np.array(self._densities)
         still = len(density) >= _MIN_FRAMES and np.ptp(density) <= _FIXED * density.mean()
         if self._system.ensemble in ("NVT", "NVE") or (self._system.ensemble is None and still):
@@ -54,7 +74,7 @@ class Density:
         time = self._system.frame_interval_ps * np.arange(len(density))
         curve = Curve(time, density, None, "time", "ps", "density", _UNIT)
         estimate = mean_density(density, self._system.frame_interval_ps, self._settings)
-        return Measurement([("density", None, estimate)], {"density": curve})
+        return Measurement([("density", None, estimate)], {title: curve})
 
 
 def mean_density(density: np.ndarray, frame_interval_ps: float, settings: DensitySettings) -> Estimate:
@@ -66,6 +86,26 @@ def mean_density(density: np.ndarray, frame_interval_ps: float, settings: Densit
     converged = found.n_eff >= settings.min_independent_samples
     note = "" if converged else _too_short(found, len(density), frame_interval_ps, settings)
     return Estimate(mean.value, mean.error, mean.n_eff, _UNIT, converged, note)
+
+
+def pooled_density(found: Sequence[Estimate], settings: DensitySettings) -> Estimate:
+    """Of several independent runs: the mean weighted by their numbers of independent samples.
+
+    The error is that of the runs or, with three runs or more, that of their spread if larger. Runs that are too short
+    alone count; together they need ``min_independent_samples``. Runs that disagree (χ², p < 0.001) are refused.
+    """
+    found = [one for one in found if np.isfinite(one.error)]
+    if not found:
+        return Estimate.refused(_UNIT, "a few frames of each run say nothing about fluctuations")
+    values, errors, n_eff = np.array([(one.value, one.error, one.n_eff) for one in found]).T
+    if disagree(values, errors):
+        return Estimate.refused(_UNIT, DISAGREEMENT.format(len(found)), n_eff.sum())
+    weights = n_eff / n_eff.sum()
+    error = max(float(np.linalg.norm(weights * errors)), error_between(values))
+    enough = bool(n_eff.sum() >= settings.min_independent_samples)
+    needed = f"{n_eff.sum():.1f} independent samples in {len(found)} runs, {settings.min_independent_samples:g} needed"
+    note = f"from {len(found)} runs" if enough else needed
+    return Estimate(float(weights @ values), error, float(n_eff.sum()), _UNIT, enough, note)
 
 
 def _too_short(found: Equilibration, n: int, frame_interval_ps: float, settings: DensitySettings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -38,6 +39,9 @@ class Diffusion:
        that of the fit or, if larger, that from the spread between ions.
 
     Without a diffusive regime there is no number, but the reason and the length of run it would take.
+    Of several runs of one system (:meth:`pooled`) the MSD is averaged over all, the spread between three runs or more
+    counts as well, and runs that disagree (χ², p < 0.001) are refused.
+
     D belongs to this box; with ``viscosity_Pa_s`` of the same model, that of an infinite system follows as
     ``self_diffusion_infinite`` (see :func:`yeh_hummer`).
 
@@ -65,30 +69,42 @@ class Diffusion:
         self._seen += 1
 
     def measurement(self) -> Measurement:
-        centres, cells = self._centres[: self._seen], self._cells[: self._seen]
-        max_lag = int(self._settings.max_lag_fraction * len(centres))
+        return self.pooled([self])
+
+    def pooled(self, runs: Sequence[Diffusion]) -> Measurement:
+        """Of several independent runs of one system, this among them; the shortest says how much of each is used."""
+        n_frames = min(run._seen for run in runs)
+        max_lag = int(self._settings.max_lag_fraction * n_frames)
         if max_lag < MIN_LAGS:
-            note = f"{len(centres)} frames are too few to follow ions: give more frames or a longer run"
+            note = f"{n_frames} frames are too few to follow ions: give more frames or a longer run"
             refused = Estimate.refused(_UNIT, note)
             return Measurement([("self_diffusion", name, refused) for name in self._system.ions])
-        unwrapped, longest = unwrap(centres, cells)
-        positions = remove_drift(unwrapped, self._system.topology.molecule_masses)
+        followed = [run._followed(n_frames) for run in runs]
+        longest = max(step for _, step in followed)
+        masses = self._system.topology.molecule_masses
         estimates, curves = [], {}
         for name, members in self._system.ions.items():
-            msd = mean_squared_displacement(positions[:, members], max_lag)
+            msd = [mean_squared_displacement(positions[:, members], max_lag) for positions, _ in followed]
             analysis = MsdAnalysis(
-                msd,
-                len(centres),
+                np.concatenate(msd),
+                n_frames,
                 self._system.frame_interval_ps,
                 self._settings,
-                independent_ions(self._system.topology.molecule_masses, members),
+                len(runs) * independent_ions(masses, members),
+                len(runs),
             )
             estimate = analysis.estimate()
             if longest > AMBIGUOUS:
                 estimate = Estimate.refused(_UNIT, sparse_frames(longest))
             estimates.append(("self_diffusion", name, estimate))
             curves |= {f"msd {name}": analysis.msd_curve(), f"msd_slope {name}": analysis.slope_curve()}
+        cells = np.concatenate([run._cells[:n_frames] for run in runs])
         return Measurement(estimates + self._infinite(estimates, cells), curves)
+
+    def _followed(self, n_frames: int) -> tuple[np.ndarray, float]:
+        """Unwrapped positions relative to the centre of mass of all, and the longest step as a share of the cell."""
+        unwrapped, longest = unwrap(self._centres[:n_frames], self._cells[:n_frames])
+        return remove_drift(unwrapped, self._system.topology.molecule_masses), longest
 
     def _infinite(
         self, estimates: list[tuple[str, str | None, Estimate]], cells: np.ndarray

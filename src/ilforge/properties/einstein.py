@@ -9,7 +9,7 @@ import numpy as np
 
 from ilforge.properties.kernels.displacement import msd_covariance
 from ilforge.results import Curve, Estimate
-from ilforge.statistics import LinearFit, generalised_least_squares
+from ilforge.statistics import DISAGREEMENT, LinearFit, disagree, error_between, generalised_least_squares
 from ilforge.units import A2_PER_PS_IN_M2_S
 
 MIN_LAGS = 8
@@ -46,11 +46,20 @@ class MsdAnalysis:
         Time of one lag, ps.
     independent
         Number of independent ions these ions are worth.
+    n_runs
+        Number of independent runs: the first ``n_ions / n_runs`` rows of ``msd`` are of the first, and so on.
     """
 
     def __init__(
-        self, msd: np.ndarray, n_frames: int, interval_ps: float, settings: EinsteinSettings, independent: float
+        self,
+        msd: np.ndarray,
+        n_frames: int,
+        interval_ps: float,
+        settings: EinsteinSettings,
+        independent: float,
+        n_runs: int = 1,
     ):
+        self._n_runs = n_runs
         self._of_ions, self._mean = msd, msd.mean(axis=0)
         self._n_frames, self._interval, self._settings = n_frames, interval_ps, settings
         self._independent = independent
@@ -74,6 +83,9 @@ class MsdAnalysis:
             return self._refused(self._why_not_diffusive())
         slope, model_error, spread = regime.slope, regime.slope_error, regime.spread_error
         error = max(model_error, spread if np.isfinite(spread) else 0.0)
+        if disagree(regime.of_runs, error * np.sqrt(self._n_runs)):
+            return Estimate.refused(_UNIT, DISAGREEMENT.format(self._n_runs))
+        error = max(error, error_between(regime.of_runs))
         n_eff = 2.0 / 3.0 * (slope / error) ** 2  # a squared displacement varies by sqrt(2/3) of its mean
         scale = A2_PER_PS_IN_M2_S / 6.0
         if slope < 2.0 * error:
@@ -157,7 +169,8 @@ class MsdAnalysis:
         of_ions = self._of_ions[:, lags] @ fit.weights[0]
         n = len(of_ions)
         spread = of_ions.std(ddof=1) / np.sqrt(n) if n >= _SPREAD_IONS else np.nan
-        return DiffusiveRegime(int(lags[0]), fit.coefficients[0], np.sqrt(fit.covariance[0, 0]), float(spread))
+        of_runs = of_ions.reshape(self._n_runs, -1).mean(axis=1)
+        return DiffusiveRegime(int(lags[0]), fit.coefficients[0], np.sqrt(fit.covariance[0, 0]), float(spread), of_runs)
 
     def _covariance_for(self, model: np.ndarray, lags: np.ndarray) -> np.ndarray:
         return msd_covariance(model, lags, self._n_frames, self._independent)
@@ -192,12 +205,13 @@ class MsdAnalysis:
 
 @dataclass(frozen=True)
 class DiffusiveRegime:
-    """First lag of the regime in frames; slope of the MSD and its errors in Å^2/ps."""
+    """First lag of the regime in frames; slope of the MSD, its errors, and that of each run, in Å^2/ps."""
 
     start: int
     slope: float
     slope_error: float
     spread_error: float
+    of_runs: np.ndarray
 
 
 def _smooth(mean: np.ndarray, lags: np.ndarray) -> np.ndarray:

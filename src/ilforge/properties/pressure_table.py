@@ -1,4 +1,4 @@
-"""Pressure tensors from a table, CSV: of GROMACS's ``gmx energy``, of LAMMPS's thermo output, or of a run here."""
+"""Pressure tensors from a table: CSV, as of GROMACS's ``gmx energy`` or of a run here, or what LAMMPS writes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ilforge.errors import SettingsError
+from ilforge.properties.lammps_table import read_lammps_pressure
 from ilforge.properties.property import PressureSeries
 
 _OFF_DIAGONAL = ("pxy_bar", "pxz_bar", "pyz_bar")
@@ -14,11 +15,17 @@ _DIAGONAL = ("pxx_bar", "pyy_bar", "pzz_bar")
 _UNEVEN = 0.01
 
 
-def read_pressure(path: Path) -> PressureSeries:
-    """The pressure tensor from a CSV file with a line of column names.
+def read_pressure(path: Path, units: str | None = None) -> PressureSeries:
+    """The pressure tensor from a CSV file with a line of column names, or from LAMMPS's own output.
 
-    ``time_ps, pxy_bar, pxz_bar, pyz_bar``, and if known ``pxx_bar, pyy_bar, pzz_bar``, in any order; other columns
-    are not looked at. Times are evenly spaced.
+    CSV: ``time_ps, pxy_bar, pxz_bar, pyz_bar``, and if known ``pxx_bar, pyy_bar, pzz_bar``, in any order; other columns
+    are not looked at. Times are evenly spaced. LAMMPS: see
+    :func:`~ilforge.properties.lammps_table.read_lammps_pressure`.
+
+    Parameters
+    ----------
+    units
+        Unit style of LAMMPS (``"real"``, ``"metal"``), where its file does not say.
 
     Raises
     ------
@@ -27,7 +34,30 @@ def read_pressure(path: Path) -> PressureSeries:
     """
     path = Path(path)
     if not path.is_file():
-        raise SettingsError(f"There is no file {path}: expected a table of the pressure tensor (CSV).")
+        raise SettingsError(f"There is no file {path}: expected a table of the pressure tensor (CSV, or LAMMPS's log).")
+    with path.open(errors="replace") as file:
+        separated = "," in file.readline()
+    table = _read_csv(path) if separated else read_lammps_pressure(path, units)
+    if len(table["time_ps"]) < 2:
+        raise SettingsError(f"{path} holds {len(table['time_ps'])} samples: a time series has more.")
+    steps = np.diff(table["time_ps"])
+    interval = float(np.median(steps))
+    uneven = np.flatnonzero(np.abs(steps - interval) > _UNEVEN * interval)
+    if interval <= 0 or len(uneven):
+        sample = int(uneven[0]) + 2 if len(uneven) else 2
+        where = f"line {sample + 1}" if separated else f"sample {sample}"
+        raise SettingsError(f"{path}, {where}: times must be evenly spaced and ascending, here by {interval:g} ps.")
+    if not all(np.isfinite(values).all() for values in table.values()):
+        raise SettingsError(f"{path}: a value is not a finite number.")
+    whole = all(name in table for name in _DIAGONAL)
+    return PressureSeries(
+        interval,
+        np.stack([table[name] for name in _OFF_DIAGONAL], axis=1),
+        np.stack([table[name] for name in _DIAGONAL], axis=1) if whole else None,
+    )
+
+
+def _read_csv(path: Path) -> dict[str, np.ndarray]:
     lines = path.read_text().splitlines()
     names = [name.strip() for name in lines[0].split(",")] if lines else []
     missing = [name for name in ("time_ps", *_OFF_DIAGONAL) if name not in names]
@@ -36,21 +66,7 @@ def read_pressure(path: Path) -> PressureSeries:
             f"{path}: the first line has no column {missing[0]!r}, it has {', '.join(names) or 'nothing'}. Needed: "
             f"time_ps, {', '.join(_OFF_DIAGONAL)}; {', '.join(_DIAGONAL)} are used where they are there."
         )
-    table = _numbers(path, lines[1:], names)
-    if len(table["time_ps"]) < 2:
-        raise SettingsError(f"{path} holds {len(table['time_ps'])} samples: a time series has more.")
-    steps = np.diff(table["time_ps"])
-    interval = float(np.median(steps))
-    uneven = np.flatnonzero(np.abs(steps - interval) > _UNEVEN * interval)
-    if interval <= 0 or len(uneven):
-        line = int(uneven[0]) + 3 if len(uneven) else 3
-        raise SettingsError(f"{path}, line {line}: times must be evenly spaced and ascending, here by {interval:g} ps.")
-    whole = all(name in table for name in _DIAGONAL)
-    return PressureSeries(
-        interval,
-        np.stack([table[name] for name in _OFF_DIAGONAL], axis=1),
-        np.stack([table[name] for name in _DIAGONAL], axis=1) if whole else None,
-    )
+    return _numbers(path, lines[1:], names)
 
 
 def _numbers(path: Path, lines: list[str], names: list[str]) -> dict[str, np.ndarray]:

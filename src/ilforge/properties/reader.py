@@ -81,7 +81,10 @@ def open_trajectory(
             raise SettingsError(f"There is no file or directory {path}.")
     if paths[0].is_dir():
         if len(paths) > 1:
-            raise SettingsError(f"{paths[0]} is a directory: give it alone, or a topology and trajectory files.")
+            raise SettingsError(
+                f"{paths[0]} is a directory: give it alone, or a topology and trajectory files, or with --replicas the "
+                "directories of independent runs of one system."
+            )
         return source_of(Trajectory(paths[0]), None, frame_interval_ps, temperature_K)
     if len(paths) == 1 and paths[0].suffix in (".xyz", ".extxyz"):
         from ilforge import frames
@@ -160,7 +163,8 @@ def _from_universe(universe: Universe, given: _Given) -> Source:
     interval = given.frame_interval_ps or _frame_interval(universe)
     system = System(topology, len(universe.trajectory), interval, given.temperature_K)
     trust_times = given.frame_interval_ps is None and len(universe.trajectory) > 1
-    return Source(system, partial(_frame_of_universe, universe, system, order, trust_times, {}), _label(topology))
+    frame = partial(_frame_of_universe, universe, system, order, trust_times, {})
+    return Source(system, partial(_in_order, frame), _label(topology))
 
 
 def _from_frames(frames: list[Atoms], given: _Given) -> Source:
@@ -172,7 +176,7 @@ def _from_frames(frames: list[Atoms], given: _Given) -> Source:
         raise SettingsError("Frames carry no times: give the time between them (--frame-interval, in ps).")
     interval = given.frame_interval_ps or 1.0
     system = System(topology, len(frames), interval, given.temperature_K, periodic=periodic)
-    return Source(system, partial(_frame_of_list, frames, system), _label(topology))
+    return Source(system, partial(_in_order, partial(_frame_of_list, frames, system)), _label(topology))
 
 
 def _frame_of_list(frames: list[Atoms], system: System, index: int) -> Snapshot:
@@ -327,10 +331,35 @@ class Clock:
             )
 
 
+def _in_order(frame: Callable[[int], Snapshot], index: int) -> Snapshot:
+    """One frame; in some the order of the atoms is looked at, which would cost too much in all."""
+    snapshot = frame(index)
+    if index and (index & (index - 1) == 0 or index == snapshot.system.n_frames - 1):
+        _check_order(snapshot)
+    return snapshot
+
+
+def _check_order(later: Snapshot) -> None:
+    from ilforge.liquid.connectivity import reordered
+
+    if reordered(later.positions, later.cell, later.system.topology):
+        raise SettingsError(
+            f"In frame {later.index} atoms are listed in another order than in the first. Write them all in one order "
+            "(LAMMPS: dump_modify ID sort id)."
+        )
+
+
 def _frame_interval(universe: Universe) -> float:
     """Time between frames in ps, refused where the file does not say."""
     if len(universe.trajectory) < 2:
         return 1.0
+    reader = getattr(universe.trajectory, "readers", [universe.trajectory])[0]
+    remarks = getattr(getattr(reader, "_file", None), "header", None)
+    if isinstance(remarks, dict) and "LAMMPS" in str(remarks.get("remarks", "")):
+        raise SettingsError(
+            "The trajectory is a DCD file of LAMMPS, whose times are in LAMMPS's own unit, which it does not say: give "
+            "the time between its frames (--frame-interval, in ps)."
+        )
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         interval = float(universe.trajectory[0].dt)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ilforge.errors import SettingsError
+from ilforge.properties.replicas import combined
 from ilforge.results import Estimate, Record
 
 GAS_CONSTANT = 8.31446261815324e-3
@@ -19,7 +20,6 @@ _SAMPLES = 400
 _GRID = 600  # of T0
 _MIN_P_VALUE = 0.01
 _MAX_RELATIVE_ERROR = 0.5
-_MIN_REPLICAS_FOR_SPREAD = 3
 
 
 @dataclass(frozen=True)
@@ -117,31 +117,6 @@ def vft(
         "vft_B": Estimate(float(abs(slope)), float(error_slope), n, "K"),
         "vft_T0": Estimate(float(start), float(error_start), n, "K"),
     }
-
-
-def combined(estimates: Sequence[Estimate]) -> Estimate:
-    """Several independent runs of the same state as one: the mean weighted by 1/error².
-
-    Its error is that of the weights or, with three runs or more, that of their spread if larger. Runs that did not
-    converge are left out. Runs that disagree (χ², p < 0.001) are refused: they are not of the same state, or their
-    errors are too small.
-    """
-    good = [found for found in estimates if found.converged and found.error > 0]
-    if not good:
-        return estimates[0]
-    if len(good) == 1:
-        return good[0]
-    values, errors = np.array([(found.value, found.error) for found in good]).T
-    weights = errors**-2 / np.sum(errors**-2)
-    mean, error = float(weights @ values), float(np.sum(errors**-2) ** -0.5)
-    chi2 = float(np.sum(((values - mean) / errors) ** 2))
-    n_eff = float(sum(found.n_eff for found in good))
-    if _p_value(chi2, len(good) - 1) < 1e-3:
-        note = f"{len(good)} runs of the same state disagree beyond their errors"
-        return Estimate.refused(good[0].unit, note, n_eff)
-    if len(good) >= _MIN_REPLICAS_FOR_SPREAD:
-        error = max(error, error * float(np.sqrt(chi2 / (len(good) - 1))))
-    return Estimate(mean, error, n_eff, good[0].unit, True, f"from {len(good)} of {len(estimates)} runs")
 
 
 def temperature_series(records: Sequence[Record]) -> list[TemperatureSeries]:

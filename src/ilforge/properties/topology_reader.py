@@ -20,7 +20,8 @@ def topology_of_universe(universe: Universe) -> tuple[Topology, np.ndarray | Non
     """Molecules by bonds, elements, and names of ions from the names of residues.
 
     A residue name that only one kind of molecule has is the ion's name; otherwise it is the sum formula. Charges
-    are those of the file, or of the catalogue's ion with the same name and atoms, else 0.
+    are those of the file, or of the catalogue's ion with the same atoms (a PDB file cuts names to four letters),
+    else 0.
 
     Returns
     -------
@@ -156,14 +157,18 @@ def _charges(
 ) -> list[int]:
     if hasattr(universe.atoms, "charges"):
         return np.rint(np.add.reduceat(universe.atoms.charges[order], starts)).astype(int).tolist()
-    from ilforge.liquid.ions import get_ion
+    pairs = list(zip(species, formulas, strict=True))
+    known = {pair: _charge_in_catalogue(*pair) for pair in set(pairs)}
+    return [known[pair] for pair in pairs]
 
-    known: dict[tuple[str, str], int] = {}
-    for name, formula in set(zip(species, formulas, strict=True)):
-        try:
-            ion = get_ion(name)
-        except SettingsError:
-            continue
-        if _formula(ion.symbols) == formula:
-            known[name, formula] = ion.charge
-    return [known.get(pair, 0) for pair in zip(species, formulas, strict=True)]
+
+def _charge_in_catalogue(name: str, formula: str) -> int:
+    """Charge of the catalogue's ion with these atoms and, if one has it, this name; 0 where there is none."""
+    from ilforge.liquid.ions import CATALOGUE, get_ion
+
+    symbols = {
+        entry.name: [line.split()[0] for line in entry.geometry.strip().splitlines()] for entry in CATALOGUE.values()
+    }
+    alike = [get_ion(found) for found, of_ion in symbols.items() if _formula(of_ion) == formula]
+    named = [ion for ion in alike if name.lower() in (known.lower() for known in (ion.name, *ion.aliases))]
+    return (named or alike)[0].charge if alike else 0

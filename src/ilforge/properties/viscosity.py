@@ -16,8 +16,9 @@ _UNIT = "Pa s"
 _BAR2_A3_PS_PER_J = 1e10 * 1e-30 * 1e-12
 """One bar² Å³ ps in Pa² m³ s."""
 _NOT_RECORDED = (
-    "the pressure tensor was not recorded: give a table with --pressure FILE.csv (columns time_ps, pxy_bar, pxz_bar, "
-    "pyz_bar and, if known, pxx_bar, pyy_bar, pzz_bar), or run the MD with engine gromacs and pressure_interval_ps"
+    "the pressure tensor was not recorded: give it with --pressure FILE, a LAMMPS log or a CSV table (columns time_ps, "
+    "pxy_bar, pxz_bar, pyz_bar and, if known, pxx_bar, pyy_bar, pzz_bar), or run the MD with engine gromacs and "
+    "pressure_interval_ps"
 )
 
 

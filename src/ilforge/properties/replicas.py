@@ -1,0 +1,199 @@
+"""Several independent runs of one system, measured as one: what they say together, with errors within and between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ilforge.errors import SettingsError
+from ilforge.properties.property import Measurement, Property, Snapshot, System
+from ilforge.results import Estimate
+from ilforge.statistics import DISAGREEMENT, disagree, error_between
+
+if TYPE_CHECKING:
+    from MDAnalysis import Universe
+
+    from ilforge.dynamics.trajectory import Trajectory
+    from ilforge.properties.reader import Source
+    from ilforge.study.analysis_settings import AnalysisSettings
+
+ANY_ORDER = ("rdf", "structure_factor")
+"""Properties that are averages over frames whatever their order: they see all runs as one."""
+_SAME_INTERVAL = 0.01
+_CACHED = ("volume", "heights", "whole", "centres")
+
+
+def open_replicas(
+    paths: Sequence[Path], frame_interval_ps: float | None = None, temperature_K: float | None = None
+) -> list[Source]:
+    """Runs of one system: folders that ilforge wrote, extended XYZ files, or one topology and a trajectory of each run.
+
+    Raises
+    ------
+    SettingsError
+        When there are fewer than two runs, or they cannot be of one system.
+    """
+    from ilforge.properties.reader import open_trajectory
+
+    paths = [Path(path) for path in paths]
+    alone = [path.is_dir() or path.suffix in (".xyz", ".extxyz") for path in paths]
+    if any(alone) and not all(alone):
+        raise SettingsError(
+            "--replicas takes folders or extended XYZ files, or else TOPOLOGY TRAJECTORY TRAJECTORY..., not a mixture."
+        )
+    runs = [[path] for path in paths] if all(alone) else [[paths[0], path] for path in paths[1:]]
+    if len(runs) < 2:
+        raise SettingsError(f"--replicas takes two runs or more, here {len(runs)}. Leave it out for one run.")
+    return [open_trajectory(run, frame_interval_ps, temperature_K) for run in runs]
+
+
+def measure_replicas(
+    runs: Sequence[Trajectory | Universe | Source],
+    names: Sequence[str] | None = None,
+    settings: AnalysisSettings | None = None,
+) -> dict[str, Measurement]:
+    """Measure properties of several independent runs of one system, as one estimate each.
+
+    - Density, diffusion and conductivity pool the runs before anything is fitted or judged, so that runs too short
+      alone can be enough together: see their ``pooled``.
+    - g(r) and S(q) see all runs as one, in ten blocks.
+    - Of anything else, converged estimates of each run are averaged (:func:`combined`); curves, tables and verdicts
+      are those of each run.
+
+    Parameters
+    ----------
+    runs
+        Runs of ilforge, MDAnalysis Universes with bonds, or what
+        :func:`~ilforge.properties.reader.open_trajectory` gave for each.
+    names, settings
+        As for :func:`ilforge.measure`.
+
+    Raises
+    ------
+    SettingsError
+        When the runs are not of the same ions, times between frames or temperature.
+    """
+    from ilforge.properties import create, measure
+    from ilforge.properties.reader import source_of
+    from ilforge.study.analysis_settings import AnalysisSettings
+
+    settings = settings or AnalysisSettings()
+    sources, names = [source_of(run) for run in runs], list(dict.fromkeys(names or settings.properties))
+    _check_alike([source.system for source in sources])
+    if not sources[0].system.periodic:
+        parts = [measure(source, names, settings) for source in sources]
+        return {name: _combined_parts([part[name] for part in parts]) for name in names}
+    joint = replace(sources[0].system, n_frames=sum(source.system.n_frames for source in sources))
+    shared = {name: create(name, settings) for name in names if name in ANY_ORDER}
+    for observer in shared.values():
+        observer.begin(joint)
+    observers: list[dict[str, Property]] = []
+    done = 0
+    for source in sources:
+        observers.append({name: create(name, settings) for name in names if name not in ANY_ORDER})
+        for observer in observers[-1].values():
+            observer.begin(source.system)
+        for snapshot in source.snapshots():
+            for observer in observers[-1].values():
+                observer.add(observer.look(snapshot))
+            renumbered = _renumbered(snapshot, joint, done + snapshot.index)
+            for observer in shared.values():
+                observer.add(observer.look(renumbered))
+        done += source.system.n_frames
+    found = {name: observer.measurement() for name, observer in shared.items()}
+    found |= {name: _pooled([of_run[name] for of_run in observers]) for name in observers[0]}
+    note = _cut(sources)
+    return {name: _noted(found[name], note if name in ("diffusion", "conductivity") else None) for name in names}
+
+
+def combined(estimates: Sequence[Estimate]) -> Estimate:
+    """Several independent runs of the same state as one: the mean weighted by 1/error².
+
+    Its error is that of the weights or, with three runs or more, that of their spread if larger. Runs that did not
+    converge are left out. Runs that disagree (χ², p < 0.001) are refused: they are not of the same state, or their
+    errors are too small.
+    """
+    good = [found for found in estimates if found.converged and found.error > 0]
+    if not good:
+        return estimates[0]
+    if len(good) == 1:
+        return good[0]
+    values, errors = np.array([(found.value, found.error) for found in good]).T
+    weights = errors**-2 / np.sum(errors**-2)
+    mean, error = float(weights @ values), float(np.sum(errors**-2) ** -0.5)
+    n_eff = float(sum(found.n_eff for found in good))
+    if disagree(values, errors):
+        return Estimate.refused(good[0].unit, DISAGREEMENT.format(len(good)), n_eff)
+    if error_between(values) > 0:
+        chi2 = float(np.sum(((values - mean) / errors) ** 2))
+        error = max(error, error * float(np.sqrt(chi2 / (len(good) - 1))))
+    return Estimate(mean, error, n_eff, good[0].unit, True, f"from {len(good)} of {len(estimates)} runs")
+
+
+def _check_alike(systems: Sequence[System]) -> None:
+    first = systems[0]
+    for number, system in enumerate(systems[1:], 2):
+        for what, same in (
+            ("ions", system.topology.species == first.topology.species),
+            ("atoms", system.topology.symbols == first.topology.symbols),
+            ("temperature", system.temperature_K == first.temperature_K),
+            ("ensemble", system.ensemble == first.ensemble),
+            ("time between frames", _close(system.frame_interval_ps, first.frame_interval_ps)),
+        ):
+            if not same:
+                raise SettingsError(
+                    f"Runs 1 and {number} do not have the same {what}: replicas are independent runs of one system. "
+                    "Measure others one by one (temperatures: `ilforge temperatures`)."
+                )
+
+
+def _close(a: float, b: float) -> bool:
+    return abs(a - b) <= _SAME_INTERVAL * a
+
+
+def _renumbered(snapshot: Snapshot, joint: System, index: int) -> Snapshot:
+    """The same frame as one of all runs, without computing again what is known of it."""
+    other = replace(snapshot, system=joint, index=index, time_ps=index * joint.frame_interval_ps)
+    vars(other).update({name: vars(snapshot)[name] for name in _CACHED if name in vars(snapshot)})
+    return other
+
+
+def _pooled(runs: Sequence[Property]) -> Measurement:
+    pooled = getattr(runs[0], "pooled", None)
+    return pooled(runs) if pooled else _combined_parts([run.measurement() for run in runs])
+
+
+def _combined_parts(parts: Sequence[Measurement]) -> Measurement:
+    """Estimates averaged, everything else of each run under its number."""
+    result = Measurement()
+    groups: dict[tuple[str, str | None], list[Estimate]] = {}
+    for part in parts:
+        for quantity, species, estimate in part.estimates:
+            groups.setdefault((quantity, species), []).append(estimate)
+    result.estimates.extend((*key, combined(found)) for key, found in groups.items())
+    for number, part in enumerate(parts, 1):
+        for kind in ("curves", "tables", "structures"):
+            getattr(result, kind).update(_titled(getattr(part, kind), number))
+        result.verdicts.extend(replace(verdict, what=f"run {number}: {verdict.what}") for verdict in part.verdicts)
+        result.notes.extend(f"run {number}: {note}" for note in part.notes)
+    return result
+
+
+def _titled(things: dict, number: int) -> Iterator[tuple[str, object]]:
+    yield from ((f"{name}, run {number}", thing) for name, thing in things.items())
+
+
+def _cut(sources: Sequence[Source]) -> str | None:
+    """What of the runs is not used where ions are followed."""
+    counts = [source.system.n_frames for source in sources]
+    if min(counts) == max(counts):
+        return None
+    return f"Runs have {min(counts)} to {max(counts)} frames: of each the first {min(counts)} were followed."
+
+
+def _noted(found: Measurement, note: str | None) -> Measurement:
+    return found if note is None else replace(found, notes=[*found.notes, note])

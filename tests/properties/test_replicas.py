@@ -1,0 +1,192 @@
+"""Independent runs of one system measured as one: honest errors, what too short runs say together, refusals."""
+
+from dataclasses import replace
+
+import MDAnalysis
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scipy.constants import Boltzmann, elementary_charge
+
+from ilforge.cli import ilforge, load_commands
+from ilforge.errors import SettingsError
+from ilforge.properties import System, measure
+from ilforge.properties.density import pooled_density
+from ilforge.properties.reader import Source
+from ilforge.properties.replicas import measure_replicas
+from ilforge.results import Estimate
+from ilforge.study.analysis_settings import AnalysisSettings, DensitySettings
+from support.motion import atomic_ions, breathing_cells, brownian, estimate, snapshots, tumbling_ions
+
+INTERVAL, SIDE, T = 2.0, 30.0, 423.0
+UNIT = 1e-8
+SIGMA = elementary_charge**2 * 1e-8 / (SIDE**3 * 1e-30 * Boltzmann * T)
+
+
+def source_of(system, positions, cells):
+    return Source(system, lambda: snapshots(system, positions, cells), "ions")
+
+
+def charges(free, n_frames, rng, counts=(8, 8)):
+    """One run of Brownian ions of the same mass, at fixed volume."""
+    topology = atomic_ions(Cs=sum(counts))
+    topology = replace(
+        topology, species=("C",) * counts[0] + ("A",) * counts[1], charges=(1,) * counts[0] + (-1,) * counts[1]
+    )
+    system = System(topology, n_frames, INTERVAL, T, ensemble="NVT")
+    return source_of(system, brownian(np.full(sum(counts), free), n_frames, INTERVAL, rng) % SIDE, SIDE * np.eye(3))
+
+
+def test_errors_of_diffusion_and_conductivity_are_honest():
+    """Three runs of 150 frames each: inside the 95 % interval in nine of ten of 40 seeds, and narrower than one run."""
+    true_d, true_sigma = 0.1 * (1 - 1 / 16), SIGMA * 16 * 0.1
+    inside, wide = {"self_diffusion": [], "conductivity": []}, []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        runs = [charges(0.1, 150, rng) for _ in range(3)]
+        found = measure_replicas(runs, ["diffusion", "conductivity"])
+        d, sigma = estimate(found["diffusion"], "self_diffusion", "C"), estimate(found["conductivity"], "conductivity")
+        assert d.converged
+        inside["self_diffusion"].append(abs(d.value / UNIT - true_d) < 1.96 * d.error / UNIT)
+        if sigma.converged:
+            inside["conductivity"].append(abs(sigma.value - true_sigma) < 1.96 * sigma.error)
+        if seed < 10:
+            one = estimate(measure(runs[0], ["diffusion"])["diffusion"], "self_diffusion", "C")
+            wide.append(d.error / one.error if one.converged else np.nan)
+    assert len(inside["conductivity"]) >= 32
+    for name, hits in inside.items():
+        assert np.mean(hits) >= 0.9, (name, np.mean(hits))
+    assert np.nanmedian(wide) < 0.8
+
+
+def test_copies_of_one_run_say_what_it_says():
+    """The mean is the same; the error of D is that of as many independent runs, which the copies pretend to be."""
+    run = charges(0.1, 300, np.random.default_rng(1))
+    names = ["diffusion", "conductivity", "rdf"]
+    one, four = measure(run, names), measure_replicas([run] * 4, names)
+    for name, quantity, species in (("diffusion", "self_diffusion", "A"), ("conductivity", "conductivity", None)):
+        alone, together = estimate(one[name], quantity, species), estimate(four[name], quantity, species)
+        assert together.value == pytest.approx(alone.value, rel=0.1)
+        assert species is None or 0.35 * alone.error < together.error < 0.75 * alone.error
+    np.testing.assert_allclose(four["rdf"].curves["rdf C-A"].y, one["rdf"].curves["rdf C-A"].y, rtol=1e-9)
+
+
+def test_runs_too_short_alone_are_enough_together():
+    rng = np.random.default_rng(2)
+    runs = [charges(0.2, 45, rng, (2, 2)) for _ in range(16)]
+    found = estimate(measure_replicas(runs, ["diffusion"])["diffusion"], "self_diffusion", "C")
+    assert not estimate(measure(runs[0], ["diffusion"])["diffusion"], "self_diffusion", "C").converged
+    assert found.converged and abs(found.value / UNIT - 0.2 * 3 / 4) < 3 * found.error / UNIT
+
+
+def test_runs_that_disagree_are_refused():
+    rng = np.random.default_rng(3)
+    runs = [charges(d, 300, rng) for d in (0.1, 0.1, 0.3)]
+    found = measure_replicas(runs, ["diffusion", "conductivity"])
+    assert "3 runs of the same state disagree" in estimate(found["diffusion"], "self_diffusion", "C").note
+    assert "disagree" in estimate(found["conductivity"], "conductivity").note
+    densities = [Estimate(1.0, 0.001, 50, "g/cm^3"), Estimate(1.02, 0.001, 50, "g/cm^3")]
+    assert "disagree" in pooled_density(densities, DensitySettings()).note
+
+
+def density_run(n_frames, rng):
+    topology = atomic_ions(Cs=10)
+    system = System(topology, n_frames, INTERVAL, T, ensemble="NPT")
+    return source_of(system, np.zeros((n_frames, 10, 3)), breathing_cells(SIDE, n_frames, rng, size=0.005))
+
+
+def test_density_of_runs_is_honest_and_needs_fewer_frames_of_each():
+    """g = 19 frames: 300 of them hold 16 independent samples, four runs 63."""
+    true = 10 * 132.905 / SIDE**3 * 1.66053907
+    inside = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        found = estimate(measure_replicas([density_run(300, rng) for _ in range(4)], ["density"])["density"], "density")
+        inside.append(found.converged and abs(found.value - true) < 1.96 * found.error)
+    assert np.mean(inside) >= 0.88, np.mean(inside)
+    rng = np.random.default_rng(1)
+    short = [density_run(60, rng) for _ in range(10)]
+    assert not estimate(measure(short[0], ["density"])["density"], "density").converged
+    assert estimate(measure_replicas(short, ["density"])["density"], "density").converged
+
+
+def test_distribution_of_runs_is_that_of_all_frames():
+    rng = np.random.default_rng(4)
+    runs = [tumbling_ions(n, rng) for n in (20, 30)]
+    system = replace(runs[0][0], n_frames=50)
+    whole = source_of(system, *(np.concatenate([run[k] for run in runs]) for k in (1, 2)))
+    expected = measure(whole, ["rdf", "structure_factor"])
+    found = measure_replicas([source_of(*run) for run in runs], ["rdf", "structure_factor"])
+    for name in expected:
+        for title, curve in expected[name].curves.items():
+            np.testing.assert_allclose(found[name].curves[title].y, curve.y, rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(found[name].curves[title].error, curve.error, rtol=1e-6, atol=1e-12)
+
+
+def test_runs_of_unequal_length_are_followed_as_far_as_the_shortest():
+    rng = np.random.default_rng(5)
+    found = measure_replicas([charges(0.1, n, rng) for n in (200, 300)], ["diffusion"])["diffusion"]
+    assert estimate(found, "self_diffusion", "C").converged
+    assert found.notes == ["Runs have 200 to 300 frames: of each the first 200 were followed."]
+    assert found.curves["msd C"].x.max() <= 0.2 * 200 * INTERVAL
+
+
+def test_other_properties_are_those_of_each_run():
+    rng = np.random.default_rng(6)
+    settings = AnalysisSettings(properties=["health", "shapes"])
+    found = measure_replicas([source_of(*tumbling_ions(12, rng)) for _ in range(2)], settings=settings)
+    assert {verdict.what[:6] for verdict in found["health"].verdicts} == {"run 1:", "run 2:"}
+    assert {title[-5:] for title in found["shapes"].tables} == {"run 1", "run 2"}
+
+
+def test_runs_of_different_systems_are_refused():
+    rng = np.random.default_rng(7)
+    run = charges(0.1, 60, rng)
+    for other, said in (
+        (charges(0.1, 60, rng, (7, 9)), "ions"),
+        (replace(run, system=replace(run.system, temperature_K=353.0)), "temperature"),
+        (replace(run, system=replace(run.system, frame_interval_ps=1.0)), "time between frames"),
+    ):
+        with pytest.raises(SettingsError, match=f"Runs 1 and 3 do not have the same {said}"):
+            measure_replicas([run, run, other], ["density"])
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A topology, and two runs of it as a user has them."""
+    system, positions, cells = tumbling_ions(24, np.random.default_rng(8))
+    topology = system.topology
+    universe = MDAnalysis.Universe.empty(
+        topology.n_atoms, n_residues=topology.n_molecules, atom_resindex=topology.molecules, trajectory=True
+    )
+    for name, values in (("elements", topology.symbols), ("names", topology.names), ("resnames", topology.species)):
+        universe.add_TopologyAttr(name, list(values))
+    universe.add_TopologyAttr("bonds", [tuple(bond) for bond in topology.bonds.tolist()])
+    for number in range(2):
+        with MDAnalysis.Writer(str(tmp_path / f"{number}.dcd"), topology.n_atoms, dt=1.0) as writer:
+            for frame, cell in zip(positions[number::2], cells[number::2], strict=True):
+                universe.atoms.positions, universe.dimensions = frame, [*np.diag(cell), 90, 90, 90]
+                writer.write(universe.atoms)
+    universe.atoms.write(str(tmp_path / "top.pdb"), bonds="all")
+    return [tmp_path / name for name in ("top.pdb", "0.dcd", "1.dcd")]
+
+
+def test_the_command_takes_runs_or_pieces(files, tmp_path):
+    def call(*words):
+        load_commands()
+        return CliRunner().invoke(ilforge, [str(word) for word in words], catch_exceptions=False)
+
+    arguments = ["--property", "rdf", "--property", "diffusion", "--out", tmp_path / "out"]
+    done = call("analyse", "--replicas", *files, *arguments)
+    assert done.exit_code == 0 and "12 frames are too few to follow ions" in done.output
+    assert (tmp_path / "out" / "rdf" / "rdf-PYR1-BF4.csv").is_file()  # a PDB file cuts names
+    assert "24 frames are too few" in call("analyse", *files, *arguments).output  # as pieces of one run
+    for words, said in (
+        ([*files[:2]], "two runs or more, here 1"),
+        ([tmp_path, files[1]], "not a mixture"),
+        ([*files, "--pressure", files[0]], "--pressure is of one run"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            call("analyse", "--replicas", *words)
+    with pytest.raises(SettingsError, match="with --replicas the directories"):
+        call("analyse", tmp_path, tmp_path)
