@@ -113,7 +113,7 @@ FOLLOWS_IONS = ("diffusion", "conductivity", "clusters", "shapes", "transitions"
 
 @pytest.fixture(scope="module")
 def long_run(tmp_path_factory):
-    return source_of(written(tmp_path_factory.mktemp("long"), 2000), temperature_K=423.0)
+    return source_of(written(tmp_path_factory.mktemp("long"), 800), temperature_K=423.0)
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
@@ -124,13 +124,13 @@ def test_memory_grows_by_no_more_than_what_follows_each_ion(name, long_run):
     while displacements are worked out.
     """
     peaks = []
-    for n_frames in (200, 200, 2000):  # first for imports and compiled code
+    for n_frames in (800, 200, 800):  # first for imports and compiled code
         part = replace(long_run, system=replace(long_run.system, n_frames=n_frames))
         tracemalloc.start()
         measure(part, [name], SETTINGS)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    a_frame = (peaks[2] - peaks[1]) / 1800
+    a_frame = (peaks[2] - peaks[1]) / 600
     print(name, peaks, f"{a_frame:.0f} bytes a frame")
     n_ions = long_run.system.topology.n_molecules
     assert a_frame < (250 * n_ions if name in FOLLOWS_IONS else 200)
