@@ -21,7 +21,7 @@ from ilforge.workflow.scheduler import run_stages
 from ilforge.workflow.stage import in_order
 from ilforge.workflow.steps.reporting import report_content
 from ilforge.workflow.store import ResultStore
-from ilforge.workflow.study_run import all_stages
+from ilforge.workflow.study_run import all_stages, publish
 
 STUDY = """
 name = "lone"
@@ -134,3 +134,16 @@ def test_an_ion_that_nothing_knows_is_refused_before_anything_runs(tmp_path):
     study = write(tmp_path, **{"vacuum = { TFSI = 1 }": "vacuum = { NO3 = 1 }"})
     with pytest.raises(SettingsError, match="NO3"):
         make_plan(study)
+
+
+def test_the_tables_are_put_beside_the_report_and_older_ones_go(finished, tmp_path):
+    plan, store, folder = finished
+    made, output = folder / "to-publish", tmp_path / "output"
+    write_report(made, report_content(plan, store))
+    (output / "data").mkdir(parents=True)
+    (output / "data" / "of-an-earlier-run.csv").write_text("x\n")
+    publish(made, output)
+    names = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
+    assert {"report.html", "results.json", "results.csv", "data/shapes/map-TFSI.csv"} <= names
+    assert "data/of-an-earlier-run.csv" not in names
+    assert names == {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
