@@ -7,7 +7,10 @@ import csv
 import pytest
 from rich.console import Console
 
+from ilforge import frames
 from ilforge.errors import SettingsError
+from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.vacuum import in_vacuum
 from ilforge.report import write_report
 from ilforge.study.load import load_study
 from ilforge.workflow.executors import Workers
@@ -18,6 +21,7 @@ from ilforge.workflow.scheduler import run_stages
 from ilforge.workflow.stage import in_order
 from ilforge.workflow.steps.reporting import report_content
 from ilforge.workflow.store import ResultStore
+from ilforge.workflow.study_run import all_stages, publish
 
 STUDY = """
 name = "lone"
@@ -32,6 +36,8 @@ kind = "REFERENCE"
 iterations = 0
 [analysis]
 properties = ["density", "shapes", "health"]
+[analysis.shapes]
+scans = ["scan.xyz"]
 [[analysis.shapes.define]]
 ion = "BF4"
 coordinates = [{ name = "bf", smarts = "[#5]-[#9]", atoms = [0, 1] }]
@@ -60,6 +66,9 @@ def write(folder, reference="xtb", **change):
 def finished(tmp_path_factory):
     """Plan and store with everything of the vacuum in it, by CL&P and GFN1-xTB."""
     folder = tmp_path_factory.mktemp("lone")
+    point = in_vacuum(Liquid.of({"TFSI": 1}, vacuum=True), 1)
+    point.info["REF_energy"] = -1.0
+    frames.write(folder / "scan.xyz", [point])
     plan, store = make_plan(write(folder)), ResultStore(folder / "store")
     store.prepare()
     watch = Watch(Console(quiet=True), store, 1, quiet=True)
@@ -96,6 +105,8 @@ def test_the_report_shows_both_maps_and_writes_them_as_one_table(finished):
     assert {(row["potential"], row["ions"], row["protocol"]) for row in rows} == {
         ("clp", "1 TFSI", "lone-tfsi"), ("reference", "1 TFSI", "lone-tfsi")
     }  # fmt: skip
+    (row,) = csv.DictReader((folder / "report" / "data" / "shapes" / "scan-TFSI.csv").open())
+    assert float(row["energy_kJ_mol"]) == 0.0 and "Circles: energies of a scan" in page
     (row,) = csv.DictReader((folder / "report" / "data" / "numbers" / "shape_divergence.csv").open())
     assert row["against_potential"] == "reference" and row["species"] == "TFSI" and row["error_bit"]
 
@@ -114,7 +125,25 @@ def test_what_cannot_be_in_a_vacuum_is_refused(tmp_path, change, words):
         write(tmp_path, **change)
 
 
+def test_a_scan_that_is_not_there_is_missed_before_anything_runs(tmp_path):
+    with pytest.raises(SettingsError, match="scan.xyz"):
+        all_stages(write(tmp_path))
+
+
 def test_an_ion_that_nothing_knows_is_refused_before_anything_runs(tmp_path):
     study = write(tmp_path, **{"vacuum = { TFSI = 1 }": "vacuum = { NO3 = 1 }"})
     with pytest.raises(SettingsError, match="NO3"):
         make_plan(study)
+
+
+def test_the_tables_are_put_beside_the_report_and_older_ones_go(finished, tmp_path):
+    plan, store, folder = finished
+    made, output = folder / "to-publish", tmp_path / "output"
+    write_report(made, report_content(plan, store))
+    (output / "data").mkdir(parents=True)
+    (output / "data" / "of-an-earlier-run.csv").write_text("x\n")
+    publish(made, output)
+    names = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
+    assert {"report.html", "results.json", "results.csv", "data/shapes/map-TFSI.csv"} <= names
+    assert "data/of-an-earlier-run.csv" not in names
+    assert names == {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}

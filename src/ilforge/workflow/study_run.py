@@ -98,7 +98,7 @@ def run_study(study: Study, machine: Machine, console: Console, quiet: bool = Fa
         finally:
             watch.stop()
         if outcome.complete:
-            _publish(store.path(stages[-1]), folder)
+            publish(store.path(stages[-1]), folder)
     return outcome, folder
 
 
@@ -107,13 +107,16 @@ def output_folder(study: Study, machine: Machine) -> Path:
     return Path(machine.output).absolute() / study.settings.name
 
 
-def _publish(report: Path, folder: Path) -> None:
-    """Copy the report out of the store, each file whole or not at all."""
+def publish(report: Path, folder: Path) -> None:
+    """Copy the report out of the store, each file whole or not at all, and the tables in place of earlier ones."""
     for name in PUBLISHED:
         with files.replacing(folder / name) as partial:
             shutil.copyfile(report / name, partial)
+    partial = folder / f"{DATA}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(report / DATA, partial)
     shutil.rmtree(folder / DATA, ignore_errors=True)
-    shutil.copytree(report / DATA, folder / DATA)
+    partial.rename(folder / DATA)
 
 
 @dataclass(frozen=True)
