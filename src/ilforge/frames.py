@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -56,12 +57,20 @@ def write(path: Path, frames: Iterable[Atoms]) -> None:
     bare = []
     for frame in frames:
         copy = frame.copy()  # drops the calculator: labels live under their own keys, not a calculator's
+        copy.info = {key: _in_one_line(value) for key, value in copy.info.items()}
         bare.append(copy)
     with files.replacing(path) as partial:
         if bare:
             ase.io.write(partial, bare, format="extxyz", write_results=False)
         else:
             partial.write_text("")
+
+
+def _in_one_line(value: Any) -> Any:
+    """Text of several lines, such as what a program last said, would tear the file, and a backslash would be lost."""
+    if not isinstance(value, str) or not ("\n" in value or "\\" in value):
+        return value
+    return " ".join(value.replace("\\", "/").split())
 
 
 def read(path: Path) -> list[Atoms]:

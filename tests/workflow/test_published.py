@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ilforge import frames
+from ilforge import frames, potentials
 from ilforge.errors import MissingProgram, SettingsError
 from ilforge.labelling.dataset import Dataset
 from ilforge.labelling.published import faults, open_published
@@ -205,6 +205,20 @@ def test_labels_of_gpaw_are_used_without_gpaw(no_gpaw, tmp_path):
     with LabelStore(store.labels) as labels:
         ((_, method),) = labels.methods().items()
     assert method["kind"] == "gpaw" and method["gpaw"], "the version is that of the labels"
+
+
+@pytest.mark.parametrize("kind", ["gpaw", "cp2k", "vasp"])
+def test_no_density_functional_program_is_asked_for(kind, tmp_path, monkeypatch):
+    """A dataset of each of them, made out of that of GPAW, on a machine with an empty PATH."""
+    shutil.copytree(GPAW, tmp_path / kind)
+    manifest = json.loads((GPAW / "manifest.json").read_text())
+    manifest["versions"] = {kind: "1.0"}
+    manifest["method"] = {**potentials.settings(potentials.create({"kind": kind})), kind: "1.0"}
+    (tmp_path / kind / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    short = ("cutoff_A = 4.0", "cutoff_A = 3.9")
+    plan = make_plan(load_study(user(tmp_path, tmp_path / kind, f'kind = "{kind}"', cutoff=short)))
+    assert len(plan.labels) == 2 and plan.labels["training"].settings["reference"][kind] == "1.0"
 
 
 @pytest.mark.parametrize(
