@@ -174,6 +174,7 @@ def test_a_program_killed_by_the_queue_is_a_failed_label(tmp_path, how, said):
     assert label.failed and re.search(said, label.error), label.error
 
 
+@pytest.mark.slow
 def test_a_study_killed_in_the_middle_of_a_label_has_no_half_of_it(tmp_path):
     """SIGKILL while labels are being made: those that are there are whole, the others are not there."""
     frame = frames.read(DATA / "two_pairs.xyz")[0]
