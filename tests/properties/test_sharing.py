@@ -108,8 +108,7 @@ def test_a_trajectory_that_cannot_be_handed_over(universe):
         measure(universe, ["density"], workers=0)
 
 
-FOLLOWS_IONS = ("diffusion", "conductivity", "clusters", "shapes")
-STREAMED = [name for name in PROPERTIES if name != "transitions"]  # its Markov model takes memory of its own
+FOLLOWS_IONS = ("diffusion", "conductivity", "clusters", "shapes", "transitions")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +116,7 @@ def long_run(tmp_path_factory):
     return source_of(written(tmp_path_factory.mktemp("long"), 800), temperature_K=423.0)
 
 
-@pytest.mark.parametrize("name", STREAMED)
+@pytest.mark.parametrize("name", PROPERTIES)
 def test_memory_grows_by_no_more_than_what_follows_each_ion(name, long_run):
     """Of a frame nothing stays but some numbers, and where ions are followed those of each ion.
 
