@@ -81,7 +81,8 @@ def test_same_seed_same_error_bars():
 def test_one_parent_has_no_error_bar():
     estimate = table(made_up(n_parents=1, frames_per_parent=6))["force_rmse", None, "all"]
     assert np.isfinite(estimate.value)
-    assert np.isnan(estimate.error)
+    assert np.isnan(estimate.error) and not estimate.converged
+    assert "one packed box" in str(estimate) and f"{estimate.value:.3f}" not in str(estimate)
 
 
 def test_failed_predictions_are_left_out_and_said():

@@ -126,10 +126,12 @@ def errors(predictions: Predictions, rng: np.random.Generator) -> list[tuple[str
         good = members[np.isfinite(sums.energy_errors[members]) & np.isfinite(sums.squares[members]).all(axis=1)]
         note = "" if len(good) == len(members) else f"{len(members) - len(good)} of {len(members)} predictions failed"
         names = _quantities(sums.elements)
+        groups = [good[predictions.parents[good] == parent] for parent in np.unique(predictions.parents[good])]
         if not len(good):
             found += [(name, species, dataset, Estimate.refused(unit, note)) for name, species, unit in names]
             continue
-        groups = [good[predictions.parents[good] == parent] for parent in np.unique(predictions.parents[good])]
+        if len(groups) == 1:
+            note = note or "all frames descend from one packed box: it takes two to know the error"
         values = sums.measure(good)
         spreads = np.broadcast_to(bootstrap(sums.measure, groups, rng, n=_RESAMPLES), values.shape)
         for (name, species, unit), value, spread in zip(names, values, spreads, strict=True):
