@@ -24,7 +24,8 @@ SIGMA = elementary_charge**2 * 1e-8 / (SIDE**3 * 1e-30 * Boltzmann * T)
 
 
 def source_of(system, positions, cells):
-    return Source(system, lambda: snapshots(system, positions, cells), "ions")
+    frames = list(snapshots(system, positions, cells))
+    return Source(system, frames.__getitem__, "ions")
 
 
 def charges(free, n_frames, rng, counts=(8, 8)):
