@@ -1,18 +1,19 @@
 """Compiled loops over pairs of points: what NumPy cannot do without writing every pair to memory.
 
-Compiled by numba at the first call and kept in its cache. Without fast-math: the same numbers on every processor.
+Without fast-math: the same numbers on every processor.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ilforge.properties.kernels.compiled import compiled
 
 WIDTH = 16
 """Points are looked at this many at a time, which become vector instructions; arrays are longer by as many."""
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_pairs(
     points: np.ndarray,
     fractional: np.ndarray,
@@ -100,7 +101,7 @@ def count_pairs(
     return histogram[:size]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_stretch(
     x: float, y: float, z: float, row: int, molecule: int, points: np.ndarray, rows: np.ndarray, molecules: np.ndarray,
     begin: int, end: int, per_A: float, n_bins: int, nowhere: int, buffer: np.ndarray, histogram: np.ndarray,
@@ -123,7 +124,7 @@ def _count_stretch(
         histogram[np.uint32(buffer[k])] += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def near_pairs(
     a: np.ndarray, b: np.ndarray, cell: np.ndarray, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -172,7 +173,7 @@ def near_pairs(
     return i[:found], j[:found], distance[:found]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def lowest_height(cell: np.ndarray) -> float:
     """The smallest distance between opposite faces of a cell ``(3, 3)``, Å."""
     inverse = _inverse(cell)
@@ -182,7 +183,7 @@ def lowest_height(cell: np.ndarray) -> float:
     return 1.0 / np.sqrt(largest)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _inverse(cell: np.ndarray) -> np.ndarray:
     """Of ``(3, 3)``, by cross products: for a matrix this small a library call takes longer than its work."""
     inverse = np.empty((3, 3))
@@ -195,6 +196,6 @@ def _inverse(cell: np.ndarray) -> np.ndarray:
     return inverse / volume
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _component(point: np.ndarray, inverse: np.ndarray, axis: int) -> float:
     return point[0] * inverse[0, axis] + point[1] * inverse[1, axis] + point[2] * inverse[2, axis]
