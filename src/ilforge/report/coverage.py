@@ -13,8 +13,8 @@ from ilforge.report.plot import axis, layout, line, log_axis
 from ilforge.report.wording import with_error
 
 _AXES = {
-    "bonds": ("deviation from the mean bond length at equilibrium", "Å"),
-    "angles": ("deviation from the mean angle at equilibrium", "degrees"),
+    "bonds": ("bond length minus EQ mean", "Å"),
+    "angles": ("angle minus EQ mean", "degrees"),
     "torsions": ("torsion", "degrees"),
 }
 
