@@ -75,10 +75,13 @@ def main() -> int:
         Row("CL&P", {"kind": "clp"}, "gromacs", 2.0, 1000),
         Row("CL&Pol", {"kind": "clpol"}, "openmm", 1.0, 100),
     ]
-    for kind, engine, file in (("mace", "openmm", arguments.mace), ("deepmd", "lammps", arguments.deepmd)):
+    for kind, engine, file, steps in (
+        ("mace", "openmm", arguments.mace, 30),
+        ("deepmd", "lammps", arguments.deepmd, 100),
+    ):
         if file:
             spec = {"kind": kind, "path": str(file), "sha256": file_digest(file)}
-            rows.append(Row(kind, spec, engine, 0.5, 10))
+            rows.append(Row(kind, spec, engine, 0.5, steps))
         else:
             print(f"{kind}: not measured, give --{kind} FILE")
     boxes = {pairs: settled(pairs) for pairs in PAIRS}
