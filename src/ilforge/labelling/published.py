@@ -118,8 +118,8 @@ class Published:
         """What the frames are made of, such as ``"2 PYR14, 2 BF4"``."""
         return tuple(sorted({label for rows in self.manifest["sets"].values() for label in rows}))
 
-    def entries(self) -> list[Entry]:
-        """Every label, the rejected ones too.
+    def entries(self, purposes: Sequence[str] = PURPOSES) -> list[Entry]:
+        """Every label of these purposes, the rejected ones too.
 
         Raises
         ------
@@ -128,12 +128,13 @@ class Published:
         """
         self.require_whole()
         found = []
-        for stem in (*PURPOSES, _REJECTED):
+        for stem in (*purposes, _REJECTED):
             if f"{stem}{_FRAMES}" not in self.manifest["files"]:
                 continue
             for frame in frames.read(self.directory / f"{stem}{_FRAMES}"):
                 purpose = frame.info.get("purpose", stem)
-                found.append(Entry(self._label(frame), purpose, frame.info.get("rejected")))
+                if purpose in purposes:
+                    found.append(Entry(self._label(frame), purpose, frame.info.get("rejected")))
         return found
 
     def require_whole(self) -> None:

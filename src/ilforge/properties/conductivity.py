@@ -14,10 +14,9 @@ from ilforge.properties.green_kubo import transport_coefficient
 from ilforge.properties.kernels.displacement import (
     cross_displacements,
     displacement_covariance,
+    follow,
     independent_ions,
     mean_squared_displacement,
-    remove_drift,
-    unwrap,
 )
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve, Estimate
@@ -100,7 +99,8 @@ class Conductivity:
         reason = self._unable()
         if reason:
             return self._refused(reason)
-        followed = [run._followed(self._n_frames) for run in runs]
+        masses, n_frames = self._system.topology.molecule_masses, self._n_frames
+        followed = [follow(run._centres[:n_frames], run._cells[:n_frames], masses) for run in runs]
         paths = [positions for positions, _ in followed]
         max_lag = int(self._settings.max_lag_fraction * self._n_frames)
         own = {name: self._self_diffusion(paths, members, max_lag) for name, members in self._system.ions.items()}
@@ -155,11 +155,6 @@ class Conductivity:
     def _charges(self) -> np.ndarray:
         """Charge of the ions of each species, e."""
         return np.array([self._system.topology.charges[members[0]] for members in self._system.ions.values()], float)
-
-    def _followed(self, n_frames: int) -> tuple[np.ndarray, float]:
-        """Unwrapped positions relative to the centre of mass of all, and the longest step as a share of the cell."""
-        unwrapped, longest = unwrap(self._centres[:n_frames], self._cells[:n_frames])
-        return remove_drift(unwrapped, self._system.topology.molecule_masses), longest
 
     def _products(self, positions: np.ndarray, max_lag: int) -> np.ndarray:
         collective = np.stack([positions[:, members].sum(axis=1) for members in self._system.ions.values()], axis=1)

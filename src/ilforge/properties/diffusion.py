@@ -8,12 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ilforge.properties.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, sparse_frames
-from ilforge.properties.kernels.displacement import (
-    independent_ions,
-    mean_squared_displacement,
-    remove_drift,
-    unwrap,
-)
+from ilforge.properties.kernels.displacement import follow, independent_ions, mean_squared_displacement
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Estimate
 from ilforge.study.analysis_settings import DiffusionSettings
@@ -79,9 +74,9 @@ class Diffusion:
             note = f"{n_frames} frames are too few to follow ions: give more frames or a longer run"
             refused = Estimate.refused(_UNIT, note)
             return Measurement([("self_diffusion", name, refused) for name in self._system.ions])
-        followed = [run._followed(n_frames) for run in runs]
-        longest = max(step for _, step in followed)
         masses = self._system.topology.molecule_masses
+        followed = [follow(run._centres[:n_frames], run._cells[:n_frames], masses) for run in runs]
+        longest = max(step for _, step in followed)
         estimates, curves = [], {}
         for name, members in self._system.ions.items():
             msd = [mean_squared_displacement(positions[:, members], max_lag) for positions, _ in followed]
@@ -100,11 +95,6 @@ class Diffusion:
             curves |= {f"msd {name}": analysis.msd_curve(), f"msd_slope {name}": analysis.slope_curve()}
         cells = np.concatenate([run._cells[:n_frames] for run in runs])
         return Measurement(estimates + self._infinite(estimates, cells), curves)
-
-    def _followed(self, n_frames: int) -> tuple[np.ndarray, float]:
-        """Unwrapped positions relative to the centre of mass of all, and the longest step as a share of the cell."""
-        unwrapped, longest = unwrap(self._centres[:n_frames], self._cells[:n_frames])
-        return remove_drift(unwrapped, self._system.topology.molecule_masses), longest
 
     def _infinite(
         self, estimates: list[tuple[str, str | None, Estimate]], cells: np.ndarray

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -79,6 +79,7 @@ def measure_replicas(
     """
     from ilforge.properties import create, measure
     from ilforge.properties.reader import source_of
+    from ilforge.properties.sharing import observe
     from ilforge.study.analysis_settings import AnalysisSettings
 
     settings = settings or AnalysisSettings()
@@ -97,12 +98,8 @@ def measure_replicas(
         observers.append({name: create(name, settings) for name in names if name not in ANY_ORDER})
         for observer in observers[-1].values():
             observer.begin(source.system)
-        for snapshot in source.snapshots():
-            for observer in observers[-1].values():
-                observer.add(observer.look(snapshot))
-            renumbered = _renumbered(snapshot, joint, done + snapshot.index)
-            for observer in shared.values():
-                observer.add(observer.look(renumbered))
+        within = {name: _Within(observer, joint, done) for name, observer in shared.items()}
+        observe(source, source.system, {**observers[-1], **within}, settings, workers=1)
         done += source.system.n_frames
     found = {name: observer.measurement() for name, observer in shared.items()}
     found |= {name: _pooled([of_run[name] for of_run in observers]) for name in observers[0]}
@@ -155,11 +152,18 @@ def _close(a: float, b: float) -> bool:
     return abs(a - b) <= _SAME_INTERVAL * a
 
 
-def _renumbered(snapshot: Snapshot, joint: System, index: int) -> Snapshot:
-    """The same frame as one of all runs, without computing again what is known of it."""
-    other = replace(snapshot, system=joint, index=index, time_ps=index * joint.frame_interval_ps)
-    vars(other).update({name: vars(snapshot)[name] for name in _CACHED if name in vars(snapshot)})
-    return other
+class _Within:
+    """A property of all runs together, which is shown the frames of one of them under their number among all."""
+
+    def __init__(self, observer: Property, joint: System, before: int):
+        self._observer, self._joint, self._before = observer, joint, before
+        self.add = observer.add
+
+    def look(self, snapshot: Snapshot) -> Any:
+        index = self._before + snapshot.index
+        other = replace(snapshot, system=self._joint, index=index, time_ps=index * self._joint.frame_interval_ps)
+        vars(other).update({name: vars(snapshot)[name] for name in _CACHED if name in vars(snapshot)})  # known already
+        return self._observer.look(other)
 
 
 def _pooled(runs: Sequence[Property]) -> Measurement:

@@ -171,7 +171,7 @@ def _state_labels(states: list[str], places, sizes, share, model: _Model) -> lis
     found = []
     for state in states:
         x, y = places[state]
-        below = y < -0.05 or abs(y) <= 0.05
+        below = y <= 0.05
         text = f"<b>{escaped(state)}</b><br>{escaped(_quoted(share[state]))}<br>{escaped(_life(model, state))}"
         shift = sizes[state] / 2 + 4
         found.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ilforge import files
+from ilforge.errors import Unphysical
 
 FILE = "learning_curve.csv"
 
@@ -43,6 +45,19 @@ def write(directory: Path, points: Iterable[Point]) -> Path:
         table.writerow([column.name for column in fields(Point)])
         table.writerows(astuple(point) for point in points)
     return path
+
+
+def keep(directory: Path, points: list[Point], program: str) -> None:
+    """Write the curve of a training that is over.
+
+    Raises
+    ------
+    Unphysical
+        When it ended in NaN.
+    """
+    if not points or not math.isfinite(points[-1].force_rmse_eV_A):
+        raise Unphysical(f"{program} training in {directory} ended without finite errors: lower the learning rate.")
+    write(directory, points)
 
 
 def read(directory: Path) -> list[Point]:

@@ -79,7 +79,7 @@ def train_deepmd(
     _write_inputs(directory, dataset, script, virials)
     warm = [] if before is None else ["--init-frz-model", str(before / FROZEN)]
     _run_session(directory, dataset, settings.dtype, warm, threads)
-    _keep_curve(directory)
+    curve.keep(directory, parse_curve((directory / _CURVE).read_text()), "DeePMD")
     _check_parity(directory, _TOLERANCE_EV_A[settings.dtype])
     _tidy(directory)
     return directory / MODEL
@@ -102,14 +102,6 @@ def _write_inputs(directory: Path, dataset: Dataset, script: dict[str, Any], vir
         script["training"][part]["systems"] = [str(system.relative_to(directory)) for system in systems]
     script["training"]["validation_data"]["numb_btch"] = min(len(dataset.stop), 10)
     (directory / _INPUT).write_text(json.dumps(script, indent=1))
-
-
-def _keep_curve(directory: Path) -> None:
-    """Write the learning curve; refuse a training that ended in NaN."""
-    points = parse_curve((directory / _CURVE).read_text())
-    if not points or not math.isfinite(points[-1].force_rmse_eV_A):
-        raise Unphysical(f"DeePMD training in {directory} ended without finite errors: lower the learning rate.")
-    curve.write(directory, points)
 
 
 def progress(directory: Path) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from ilforge import frames, programs
-from ilforge.errors import DidNotFinish, SettingsError, Unphysical
+from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.labelling.dataset import Dataset, require_labels
 from ilforge.study.settings import MaceSettings
 from ilforge.training import curve
@@ -80,7 +80,7 @@ def train_mace(
     energies = dict(isolated_atoms or atom_energies(dataset.train, dataset.elements))
     command = command_line(settings, seed, epochs, second_stage, energies, device, start_from)
     programs.run(command, directory, log=_LOG, threads=threads)
-    _keep_curve(directory)
+    curve.keep(directory, parse_curve(_curve_text(directory)), "MACE")
     return _keep_model(directory, second_stage < epochs)
 
 
@@ -99,14 +99,6 @@ def _write_inputs(directory: Path, dataset: Dataset, epochs: int, batch_size: in
         frames.write(directory / f"{part}.xyz", [_for_mace(frame) for frame in getattr(dataset, part)])
     plan = {"epochs": epochs, "batches": len(dataset.train) // batch_size}
     (directory / _PLAN).write_text(json.dumps(plan))
-
-
-def _keep_curve(directory: Path) -> None:
-    """Write the learning curve; refuse a training that ended in NaN."""
-    points = parse_curve(_curve_text(directory))
-    if not points or not math.isfinite(points[-1].force_rmse_eV_A):
-        raise Unphysical(f"MACE training in {directory} ended without finite errors: lower the learning rate.")
-    curve.write(directory, points)
 
 
 def progress(directory: Path) -> tuple[int, int]:

@@ -89,7 +89,7 @@ def make_plan(study: Study) -> Plan:
         For an unknown ion, a charged box, or a force field that does not know the ions.
     """
     plan = Plan(study, published.dataset_of(study))
-    published.require_reference(study)
+    published.require_reference(study, plan.dataset)
     if "mace" in study.settings.training.models and study.settings.training.mace.atom_energies == "isolated atoms":
         plan.atoms = atoms.atoms_stage(study, plan.dataset)
     for part in study.parts:

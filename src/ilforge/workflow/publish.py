@@ -18,7 +18,7 @@ from ilforge.programs import installed_versions
 from ilforge.study.load import Study
 from ilforge.study.machine import Machine
 from ilforge.workflow.plan import Plan, make_plan
-from ilforge.workflow.steps.structures import FRAMES, liquid_of, spec_of
+from ilforge.workflow.steps.structures import FRAMES, elements_of, liquid_of, spec_of
 from ilforge.workflow.store import ResultStore
 
 
@@ -49,7 +49,7 @@ def publish_study(study: Study, machine: Machine, directory: Path) -> tuple[Publ
     with LabelStore(store.labels) as labels:
         labels.absorb_inbox()
         held = labels.get_many(list(sampled), potentials.digest(reference))
-        elements = {symbol for part in study.parts for symbol in liquid_of(part).topology.symbols}
+        elements = elements_of(study)
         atoms = held_atoms(labels, reference.describe(), elements)
     isolated = {element: label.energy for element, label in atoms.items() if not label.failed}
     gate, entries = study.settings.gate, []
@@ -66,7 +66,7 @@ def publish_study(study: Study, machine: Machine, directory: Path) -> tuple[Publ
         settings=potentials.settings(reference),
         study=study.text,
         gate=gate,
-        isolated_atoms=isolated if set(isolated) == elements else {},  # of some elements they are of no use
+        isolated_atoms=isolated if set(isolated) == set(elements) else {},  # of some elements they are of no use
         programs=installed_versions(),
     )
     return dataset, len(sampled) - len(held)

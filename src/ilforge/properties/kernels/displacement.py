@@ -54,6 +54,15 @@ def remove_drift(unwrapped: np.ndarray, masses: np.ndarray) -> np.ndarray:
     return unwrapped - np.einsum("tix,i->tx", unwrapped, masses / masses.sum())[:, None, :]
 
 
+def follow(centres: np.ndarray, cells: np.ndarray, masses: np.ndarray) -> tuple[np.ndarray, float]:
+    """Unwrapped positions relative to the centre of mass of all, and the longest step as a share of the cell.
+
+    Arguments and the share are those of :func:`unwrap` and :func:`remove_drift`.
+    """
+    unwrapped, longest = unwrap(centres, cells)
+    return remove_drift(unwrapped, masses), longest
+
+
 def mean_squared_displacement(positions: np.ndarray, max_lag: int) -> np.ndarray:
     """Squared displacement of each particle over every lag, averaged over all time origins.
 

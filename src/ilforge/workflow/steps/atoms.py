@@ -16,7 +16,7 @@ from ilforge.labelling.store import LabelStore
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.structures import liquid_of, spec_of
+from ilforge.workflow.steps.structures import elements_of, spec_of
 from ilforge.workflow.store import write_json
 
 ATOMS = "atoms.json"
@@ -30,7 +30,7 @@ def atoms_stage(study: Study, dataset: Published | None) -> Stage:
     SettingsError
         When the method gives none, or the dataset lacks an element.
     """
-    elements = sorted({symbol for part in study.parts for symbol in liquid_of(part).topology.symbols})
+    elements = elements_of(study)
     return _computed(study, elements) if dataset is None else _taken(elements, dataset)
 
 

@@ -50,7 +50,7 @@ def published_stage(study: Study, purpose: str, dataset: Published) -> Stage:
         raise SettingsError(f"{dataset.directory} holds no {purpose} frames of {liquid.label}.")
 
     def work(job: Job) -> None:
-        chosen = [entry.label for entry in dataset.entries() if entry.purpose == purpose]
+        chosen = [entry.label for entry in dataset.entries([purpose])]
         labels = {label.frame_digest: label for label in chosen if label.frame.info.get("ions") == liquid.label}
         with LabelStore(job.store.labels) as store:
             store.add_many(labels.values())
@@ -76,7 +76,7 @@ def published_stage(study: Study, purpose: str, dataset: Published) -> Stage:
     )
 
 
-def require_reference(study: Study) -> None:
+def require_reference(study: Study, dataset: Published | None) -> None:
     """Ask for the program of the reference where labels are still to be made.
 
     Raises
@@ -86,7 +86,7 @@ def require_reference(study: Study) -> None:
     SettingsError
         When the program here is of another version than that of the labels in the study's dataset.
     """
-    dataset, settings = dataset_of(study), study.settings
+    settings = study.settings
     rounds = settings.learning.iterations
     sampled = sum(getattr(settings.sampling, purpose).labels for purpose in PURPOSES) * len(study.parts)
     explored = rounds * settings.learning.max_candidates * len(study.parts)

@@ -44,6 +44,11 @@ def liquid_of(study: Study) -> Liquid:
     return Liquid.of(liquid.ions, liquid.define, study.folder)
 
 
+def elements_of(study: Study) -> list[str]:
+    """Elements of all compositions, in alphabetical order."""
+    return sorted({symbol for part in study.parts for symbol in liquid_of(part).topology.symbols})
+
+
 def ions_of(study: Study, protocol: MdSettings) -> Liquid:
     """What an MD protocol is run for: the study's liquid, or the ions in a vacuum that it names."""
     if protocol.vacuum is None:
