@@ -25,10 +25,10 @@ from ilforge import potentials
 from ilforge.dynamics import minimise, run_md
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.dynamics.simulation import Job
+from ilforge.files import file_digest
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
 from ilforge.potentials.clp import Clp
-from ilforge.workflow.store import file_digest
 
 PAIRS = (40, 100)
 COPIES = (2, 3)

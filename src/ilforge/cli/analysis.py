@@ -106,20 +106,14 @@ def analyse(
     else:
         found = measure(source, chosen, settings, pressure=tensor, workers=cores)
     labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
-    rows = [row for measurement in found.values() for row in measurement.estimates]
+    rows = (row for measurement in found.values() for row in measurement.estimates)
     records = [Record.of(e, quantity=q, species=s, **labels) for q, s, e in rows]
     if out is not None:
         _write(Path(out), found, records, labels)
     if as_json:
         click.echo(json.dumps([record.as_json() for record in records], indent=1))
         return
-    for quantity, species, estimate in rows:
-        click.echo(f"{quantity:28s} {species or '':16s} {estimate}")
-    for measurement in found.values():
-        for verdict in measurement.verdicts:
-            click.echo(f"{'ok  ' if verdict.ok else 'LOOK'} {verdict.what}")
-        for note in measurement.notes:
-            click.echo(f"note {note}")
+    _print(found)
 
 
 @ilforge.command()
@@ -183,6 +177,18 @@ def read_records(path: Path) -> list[Record]:
         raise SettingsError(
             f"{path} holds no records ({error}): give what `ilforge analyse --json` or `ilforge results --json` prints."
         ) from None
+
+
+def _print(found: Mapping[str, Measurement]) -> None:
+    """Numbers first, then verdicts and notes."""
+    for measurement in found.values():
+        for quantity, species, estimate in measurement.estimates:
+            click.echo(f"{quantity:28s} {species or '':16s} {estimate}")
+    for measurement in found.values():
+        for verdict in measurement.verdicts:
+            click.echo(f"{'ok  ' if verdict.ok else 'LOOK'} {verdict.what}")
+        for note in measurement.notes:
+            click.echo(f"note {note}")
 
 
 def _open_one(paths: list[Path], frame_interval: float | None, temperature: float | None) -> list[Source]:

@@ -243,6 +243,6 @@ def topology_of(frame: Any) -> Any:
 
 def digest_of(path: Path) -> str:
     """SHA-256 of a file."""
-    from ilforge.workflow.store import file_digest
+    from ilforge.files import file_digest
 
     return file_digest(path)

@@ -100,7 +100,7 @@ class Published:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the manifest, which holds those of all other files."""
-        return hashlib.sha256((self.directory / MANIFEST).read_bytes()).hexdigest()
+        return files.file_digest(self.directory / MANIFEST)
 
     def counts(self, purpose: str, ions: str | None = None) -> dict[str, int]:
         """Numbers of accepted labels by ``"kind/recipe"``, of one composition or of all."""
@@ -147,7 +147,7 @@ class Published:
         """
         for name, expected in self.manifest["files"].items():
             try:
-                found = hashlib.sha256((self.directory / name).read_bytes()).hexdigest()
+                found = files.file_digest(self.directory / name)
             except OSError as error:
                 raise SettingsError(f"{self.directory / name} cannot be read: {error.strerror}.") from error
             if found != expected:
@@ -250,6 +250,7 @@ def publish(
         written[f"{stem}{_FRAMES}"] = _packed([_frame(entry) for entry in members])
     for file, content in written.items():
         files.write_bytes(directory / file, content)
+    finished = max(entry.label.time for entry in entries)
     manifest = {
         "format": f"{_FORMAT} {_VERSION}",
         "name": name,
@@ -264,8 +265,8 @@ def publish(
         "gate": gate.model_dump(),
         "isolated_atoms_eV": {element: float(energy) for element, energy in sorted(isolated_atoms.items())},
         "wall_h": round(sum(entry.label.cost_s for entry in entries) / 3600, 3),
-        "finished": max(entry.label.time for entry in entries),
-        "finished_date": time.strftime("%Y-%m-%d", time.gmtime(max(entry.label.time for entry in entries))),
+        "finished": finished,
+        "finished_date": time.strftime("%Y-%m-%d", time.gmtime(finished)),
         "programs": dict(programs),
         "files": {file: hashlib.sha256(content).hexdigest() for file, content in written.items()},
     }

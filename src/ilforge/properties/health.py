@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from ilforge.liquid.connectivity import nearest_images
-from ilforge.properties.kernels.pairs import wrap
+from ilforge.properties.kernels.pairs import heights, wrap
 from ilforge.properties.kernels.voids import clearance_function, empty_fraction, largest_void
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
 from ilforge.results import Curve, Estimate
@@ -234,14 +234,13 @@ class Health:
 def density_profile(positions: np.ndarray, masses: np.ndarray, cell: np.ndarray) -> Curve:
     """Mass density in slices of about 2 Å along the cell vector where it varies most, g/cm^3."""
     fractional = wrap(positions, cell) @ np.linalg.inv(cell)
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    profiles = []
-    for axis, height in enumerate(heights):
+    sides, profiles = heights(cell), []
+    for axis, height in enumerate(sides):
         n = max(1, round(height / _PROFILE_BIN_A))
         slices = np.minimum((fractional[:, axis] * n).astype(int), n - 1)
         slice_volume = abs(np.linalg.det(cell)) / n
         profiles.append(np.bincount(slices, masses, n) / slice_volume * AMU_PER_A3_IN_G_CM3)
     axis = int(np.argmax([profile.std() for profile in profiles]))
     profile = profiles[axis]
-    centres = (np.arange(len(profile)) + 0.5) * heights[axis] / len(profile)
+    centres = (np.arange(len(profile)) + 0.5) * sides[axis] / len(profile)
     return Curve(centres, profile, None, f"height along {'abc'[axis]}", "Å", "density", "g/cm^3")

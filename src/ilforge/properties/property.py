@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from ilforge.liquid.topology import Topology
+from ilforge.properties.kernels.pairs import heights
 from ilforge.results import Curve, Estimate, Table
 
 
@@ -122,7 +123,7 @@ class Snapshot:
     @cached_property
     def heights(self) -> np.ndarray:
         """Distances between opposite faces of the cell, Å, ``(3,)``."""
-        return 1.0 / np.linalg.norm(np.linalg.inv(self.cell), axis=0)
+        return heights(self.cell)
 
     @cached_property
     def whole(self) -> np.ndarray:

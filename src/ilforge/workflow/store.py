@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import platform
@@ -27,6 +26,7 @@ from typing import Any
 
 from ilforge import files
 from ilforge.errors import IlforgeError, SettingsError
+from ilforge.files import file_digest
 from ilforge.workflow.stage import Stage
 
 MANIFEST = "manifest.json"
@@ -173,9 +173,3 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 def write_json(path: Path, data: Any) -> None:
     """Write JSON: the whole file or none of it."""
     files.write_text(path, json.dumps(data, indent=1, sort_keys=True) + "\n")
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

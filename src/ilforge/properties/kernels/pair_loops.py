@@ -59,7 +59,7 @@ def count_pairs(
     ``(n_classes * n_classes * n_bins,)`` int64.
     """
     nx, ny, nz = grid
-    height = 1.0 / np.sqrt((_inverse(cell) ** 2).sum(axis=0))
+    height = _heights(cell)
     size = n_classes * n_classes * n_bins
     histogram = np.zeros(size + WIDTH, dtype=np.int64)
     buffer = np.empty(points.shape[1], dtype=np.int32)
@@ -176,11 +176,12 @@ def near_pairs(
 @compiled
 def lowest_height(cell: np.ndarray) -> float:
     """The smallest distance between opposite faces of a cell ``(3, 3)``, Å."""
-    inverse = _inverse(cell)
-    largest = 0.0
-    for k in range(3):
-        largest = max(largest, inverse[0, k] ** 2 + inverse[1, k] ** 2 + inverse[2, k] ** 2)
-    return 1.0 / np.sqrt(largest)
+    return _heights(cell).min()
+
+
+@compiled
+def _heights(cell: np.ndarray) -> np.ndarray:
+    return 1.0 / np.sqrt((_inverse(cell) ** 2).sum(axis=0))
 
 
 @compiled

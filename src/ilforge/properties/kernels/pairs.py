@@ -64,8 +64,7 @@ def _grid_cells(fractional: np.ndarray, cell: np.ndarray) -> tuple[tuple[int, in
     """Numbers of grid cells along the axes, and the grid cell that each point is in, the third axis fastest."""
     volume = abs(np.linalg.det(cell))
     edge = np.cbrt(volume * _POINTS_PER_CUBE / max(len(fractional), 1)) / np.array([1.0, 1.0, _SLICES])
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    grid = np.maximum(heights / edge, 1.0).astype(np.int64)
+    grid = np.maximum(heights(cell) / edge, 1.0).astype(np.int64)
     x, y, z = np.clip((fractional * grid).astype(np.int64), 0, grid - 1).T
     return (int(grid[0]), int(grid[1]), int(grid[2])), (x * grid[1] + y) * grid[2] + z
 
@@ -80,3 +79,8 @@ def _padded(array: np.ndarray, width: int) -> np.ndarray:
 def wrap(points: np.ndarray, cell: np.ndarray) -> np.ndarray:
     """Points moved into the cell, ``(n, 3)`` in Å."""
     return points - np.floor(points @ np.linalg.inv(cell)) @ cell
+
+
+def heights(cell: np.ndarray) -> np.ndarray:
+    """Distances between opposite faces of a cell ``(3, 3)``, ``(3,)`` in its unit."""
+    return 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ilforge.properties.kernels.pairs import wrap
+from ilforge.properties.kernels.pairs import heights, wrap
 
 _GRID_A = 2.0
 _FIRST_MARGIN_A = 8.0
@@ -99,8 +99,7 @@ def clearance_function(positions: np.ndarray, radii: np.ndarray, cell: np.ndarra
 
 def grid(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fractional centres ``(n, 3)`` of pieces no higher than 2 Å that fill the cell, and their size ``(3,)``."""
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    counts = np.maximum(np.ceil(heights / _GRID_A).astype(int), 1)
+    counts = np.maximum(np.ceil(heights(cell) / _GRID_A).astype(int), 1)
     axes = [(np.arange(count) + 0.5) / count for count in counts]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3), 1.0 / counts
 
