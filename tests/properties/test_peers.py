@@ -1,4 +1,4 @@
-"""The same points measured by GROMACS, freud and MDAnalysis: equal to rounding."""
+"""The same points measured by GROMACS, freud, MDAnalysis and dynasor: equal to rounding."""
 
 from dataclasses import replace
 
@@ -7,9 +7,9 @@ import pytest
 from scipy.constants import Boltzmann, elementary_charge
 
 from ilforge.properties import System
-from ilforge.study.analysis_settings import RdfSettings
+from ilforge.study.analysis_settings import RdfSettings, StructureFactorSettings
 from support.motion import atomic_ions, breathing_cells, brownian, measured, scaled_and_wrapped, snapshots
-from support.peers import Gromacs, Points, freud_rdf, mdanalysis_rdf, merged_bins
+from support.peers import Gromacs, Points, dynasor_structure_factors, freud_rdf, mdanalysis_rdf, merged_bins
 
 INTERVAL, T, SIDE = 2.0, 423.0, 30.0
 SKEWED = np.array([[30.0, 0, 0], [8.0, 28.0, 0], [-5.0, 6.0, 27.0]])
@@ -81,3 +81,17 @@ def test_freud_and_mdanalysis_have_the_same_distribution(cell):
         np.testing.assert_allclose(freud_rdf(points, *pair, 0.5 * n, n), curve.y, rtol=1e-4, atol=1e-4)
         curve = found_still[f"rdf {pair[0]}-{pair[1]}"]
         np.testing.assert_allclose(mdanalysis_rdf(still, *pair, 0.5 * n, n), curve.y, rtol=1e-4, atol=2e-3)
+
+
+@pytest.mark.parametrize("cell", [SIDE * np.eye(3), SKEWED], ids=["cubic", "skewed"])
+def test_dynasor_has_the_same_structure_factor(cell, tmp_path):
+    """Partial ones, whose norm is Faber and Ziman's here; dynasor finds the wave vectors of the cell itself."""
+    system, points = points_in(cell, 10, np.random.default_rng(4))
+    settings = StructureFactorSettings(q_max_per_A=2.0, bin_per_A=0.1, max_vectors=100_000)
+    curves = ours("structure_factor", system, points, settings).curves
+    q, theirs = dynasor_structure_factors(points, tmp_path, 2.0)
+    bins = (q[q > 0] / 0.1).astype(int)
+    for pair, same, fractions in (("Cs-F", 0.0, 12 / 30 * 18 / 30), ("Cs-Cs", 12 / 30, 0.16), ("F-F", 18 / 30, 0.36)):
+        mean = np.bincount(bins, theirs[pair][q > 0]) / np.maximum(np.bincount(bins), 1)
+        expected = 1.0 + (mean[np.bincount(bins) > 0] - same) / fractions
+        np.testing.assert_allclose(curves[f"structure_factor {pair}"].y, expected, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Other programs that measure the same: GROMACS, freud, MDAnalysis, on points that stand for ions."""
+"""Other programs that measure the same: GROMACS, freud, MDAnalysis, dynasor, on points that stand for ions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
+from ase.io import write
 
 from ilforge import programs
 
@@ -153,6 +155,23 @@ def freud_rdf(points: Points, first: str, second: str, r_max: float, n_bins: int
         found.compute((box, inside[a]), query_points=query)  # of several frames it would know the last volume only
         total += found.rdf
     return total / len(points.cells)
+
+
+def dynasor_structure_factors(points: Points, folder: Path, q_max: float) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """dynasor's S(q) on all wave vectors of a fixed cell up to ``q_max`` in 1/Å.
+
+    Lengths of the wave vectors ``(n,)`` and, by pair of species ``"A-B"``, <ρ_A(q) ρ_B(-q)>/N, ``(n,)``.
+    """
+    from dynasor import Trajectory, compute_static_structure_factors, get_spherical_qpoints
+
+    frames = [Atoms(points.species, frame, cell=points.cells[0], pbc=True) for frame in points.positions]
+    write(folder / "points.xyz", frames, format="extxyz")
+    groups = {name: points.of(name).tolist() for name in dict.fromkeys(points.species)}
+    trajectory = Trajectory(str(folder / "points.xyz"), trajectory_format="extxyz", atomic_indices=groups)
+    vectors = get_spherical_qpoints(points.cells[0], q_max)
+    sample = compute_static_structure_factors(trajectory, vectors, logging_interval=0)
+    found = {f"{a}-{b}": sample[f"Sq_{a}_{b}"].ravel() / (1.0 if a == b else 2.0) for a, b in sample.pairs}
+    return np.linalg.norm(sample.q_points, axis=1), found
 
 
 def mdanalysis_rdf(points: Points, first: str, second: str, r_max: float, n_bins: int) -> np.ndarray:
