@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import MDAnalysis
 import pytest
 from click.testing import CliRunner
 
@@ -14,6 +17,7 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
 from ilforge.potentials.clp import Clp
+from ilforge.potentials.clpol import Clpol
 from ilforge.potentials.lammps_molecules import KJ_PER_KCAL
 from ilforge.potentials.xtb import Xtb
 from ilforge.units import KJ_PER_MOL
@@ -83,11 +87,14 @@ def test_gromacs_runs_what_is_written(job, tmp_path):
     assert (tmp_path / "run.gro").is_file() and (tmp_path / "run.trr").stat().st_size > 5 * 24 * job.topology.n_atoms
 
 
-def test_openmm_runs_what_is_written(job, tmp_path):
-    export(job, "openmm", tmp_path)
+@pytest.mark.parametrize("potential", [Clp(4.6), Clpol(4.6)], ids=["clp", "clpol"])
+def test_openmm_runs_what_is_written(potential, job, tmp_path):
+    export(replace(job, potential=potential), "openmm", tmp_path)
     programs.run(["python", "run.py"], tmp_path, log="log", environment={"OPENMM_CPU_THREADS": "1"})
     assert len((tmp_path / "thermo.csv").read_text().splitlines()) == 6
-    assert (tmp_path / "trajectory.dcd").is_file() and (tmp_path / "end.xml").is_file()
+    universe = MDAnalysis.Universe(tmp_path / "start.pdb", tmp_path / "trajectory.dcd")
+    assert len(universe.trajectory) == 5 and universe.atoms.n_atoms == job.topology.n_atoms
+    assert (tmp_path / "end.xml").is_file()
 
 
 def test_a_potential_without_terms_is_refused(job, tmp_path):

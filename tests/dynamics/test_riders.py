@@ -39,8 +39,9 @@ def watched(simulation, steps, every=20):
     return np.array(rows)
 
 
-def test_drude_particles_stay_cold_and_close():
-    rows = watched(simulation_of(md.short(timestep_fs=1.0)), 600)[10:]
+@pytest.mark.parametrize("timestep_fs", [1.0, 1.5], ids=["bonds to H free", "bonds to H held"])
+def test_drude_particles_stay_cold_and_close(timestep_fs):
+    rows = watched(simulation_of(md.short(timestep_fs=timestep_fs)), 600)[10:]
     temperature, drude, longest = rows.T
     assert temperature.mean() == pytest.approx(423, rel=0.25)
     assert drude.mean() < 3.0
@@ -58,11 +59,14 @@ def test_no_polarization_catastrophe_with_lithium_at_423_k():
     assert rows[:, 2].max() < 0.19
 
 
-def test_long_steps_are_divided_and_count_as_one():
-    simulation = simulation_of(md.short(timestep_fs=1.5))
+@pytest.mark.parametrize(
+    ("held", "timestep_fs", "divided_fs"), [(False, 1.5, 0.75), (True, 1.5, 1.5), (True, 2.0, 1.0)]
+)
+def test_long_steps_are_divided_and_count_as_one(held, timestep_fs, divided_fs):
+    simulation = simulation_of(md.short(timestep_fs=timestep_fs, constrain_hydrogens=held))
     simulation.step(10)
-    assert simulation._context.getIntegrator().getStepSize()._value == pytest.approx(0.00075)
-    assert simulation._context.getTime()._value == pytest.approx(0.015)
+    assert simulation._context.getIntegrator().getStepSize()._value == pytest.approx(divided_fs / 1000)
+    assert simulation._context.getTime()._value == pytest.approx(10 * timestep_fs / 1000)
     assert simulation.state().step == 10
 
 

@@ -158,6 +158,26 @@ def test_gpaw_that_does_not_converge_or_is_killed_is_a_failed_label_and_the_next
     calculator.close()
 
 
+@pytest.mark.program("gpaw")
+def test_gpaw_goes_on_from_a_step_and_starts_anew_from_another_frame(salt):
+    """Wavefunctions of another frame cost three times the iterations: an energy as if nothing had been before."""
+
+    def energies(*frames):
+        calculator = create({"kind": "gpaw"}).calculator(SALT.topology)
+        for frame in frames:
+            calculator.calculate(frame, ["energy"])
+            yield calculator.results["energy"]
+        calculator.close()
+
+    step, other = salt.copy(), salt.copy()
+    step.positions[0, 0] += 0.05
+    other.positions[0] += 0.4
+    _, after_step, after_jump = energies(salt, step, other)
+    (first_step,), (first_other,) = energies(step), energies(other)
+    assert abs(after_jump - first_other) < 1e-10
+    assert 1e-10 < abs(after_step - first_step) < 1e-3
+
+
 @pytest.mark.program("cp2k.psmp")
 @pytest.mark.slow
 def test_a_real_label_by_cp2k(pair):

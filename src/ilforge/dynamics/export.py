@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ilforge.dynamics.gromacs_files import gro_text, mdp_text
 from ilforge.dynamics.gromacs_options import nonbonded_options, record_options, stage_options
+from ilforge.dynamics.openmm import integrator_for, system_for
 from ilforge.dynamics.recording import pdb_text
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
@@ -19,18 +20,33 @@ _RUN_PY = '''"""Written by ilforge. Needs only OpenMM: python run.py"""
 import openmm
 from openmm import app, unit
 
+
+def read(name):
+    with open(name) as file:
+        return openmm.XmlSerializer.deserialize(file.read())
+
+
+system = read("system.xml")
 pdb = app.PDBFile("start.pdb")
-with open("system.xml") as file:
-    system = openmm.XmlSerializer.deserialize(file.read())
-{barostat}integrator = {integrator}
-integrator.setConstraintTolerance(1e-6)
-simulation = app.Simulation(pdb.topology, system, integrator)
-simulation.context.setPositions(pdb.positions)
+# Drude particles come after the atoms, and start on theirs
+drude = [force for force in system.getForces() if isinstance(force, openmm.DrudeForce)]
+hosts = [force.getParticleParameters(k)[1] for force in drude for k in range(force.getNumParticles())]
+atoms = list(range(pdb.topology.getNumAtoms()))
+
+
+def with_drude(values):
+    return [values[i] for i in (*atoms, *hosts)]
+
+
+simulation = app.Simulation(pdb.topology, system, read("integrator.xml"))
+simulation.context.setPositions(with_drude(pdb.positions))
 simulation.minimizeEnergy(maxIterations=1000)
 simulation.context.setVelocitiesToTemperature({temperature!r} * unit.kelvin, {seed})
+velocities = simulation.context.getState(velocities=True).getVelocities()
+simulation.context.setVelocities(with_drude(velocities))
 simulation.step({equilibration})
 columns = {{"potentialEnergy": True, "temperature": True, "volume": True, "density": True, "step": True}}
-simulation.reporters.append(app.DCDReporter("trajectory.dcd", {interval}))
+simulation.reporters.append(app.DCDReporter("trajectory.dcd", {interval}, atomSubset=atoms))
 simulation.reporters.append(app.StateDataReporter("thermo.csv", {interval}, **columns))
 simulation.step({steps})
 simulation.saveState("end.xml")
@@ -83,28 +99,27 @@ def export(job: Job, program: str, directory: Path) -> list[Path]:
 def _openmm(job: Job) -> dict[str, str]:
     import openmm
 
-    protocol, cell = job.protocol, job.atoms.cell.array
-    system = job.potential.openmm_system(job.topology, cell, constrain_hydrogens=protocol.hydrogens_held)
-    system.addForce(openmm.CMMotionRemover(100))
+    protocol = job.protocol
+    system = system_for(job, protocol.ensemble)
+    integrator = integrator_for(job, protocol.ensemble, system, protocol.seed)
+    substeps = round(protocol.timestep_fs / integrator.getStepSize().value_in_unit(openmm.unit.femtosecond))
     try:
         xml = openmm.XmlSerializer.serialize(system)
     except openmm.OpenMMException as error:
         raise SettingsError(f"OpenMM cannot write the potential {job.potential.kind} down: {error}") from None
-    step_ps = protocol.timestep_fs / 1000
-    barostat = (
-        f"system.addForce(openmm.MonteCarloBarostat({protocol.pressure_bar!r}, {protocol.temperature_K!r}, 25))\n"
-    )
-    langevin = f"openmm.LangevinMiddleIntegrator({protocol.temperature_K!r}, 1.0, {step_ps!r})"
     script = _RUN_PY.format(
-        barostat=barostat if protocol.ensemble == "NPT" else "",
-        integrator=f"openmm.VerletIntegrator({step_ps!r})" if protocol.ensemble == "NVE" else langevin,
         temperature=protocol.temperature_K,
         seed=protocol.seed,
-        equilibration=protocol.unrecorded_steps,
-        interval=protocol.interval_steps,
-        steps=protocol.n_frames * protocol.interval_steps,
+        equilibration=protocol.unrecorded_steps * substeps,
+        interval=protocol.interval_steps * substeps,
+        steps=protocol.n_frames * protocol.interval_steps * substeps,
     )
-    return {"system.xml": xml, "start.pdb": pdb_text(job.topology, job.start_positions, cell), "run.py": script}
+    return {
+        "system.xml": xml,
+        "integrator.xml": openmm.XmlSerializer.serialize(integrator),
+        "start.pdb": pdb_text(job.topology, job.start_positions, job.atoms.cell.array),
+        "run.py": script,
+    }
 
 
 def _gromacs(job: Job) -> dict[str, str]:

@@ -69,9 +69,8 @@ class Simulation:
 
     def __init__(self, job: Job, ensemble: str):
         self._job, self._ensemble = job, ensemble
-        self._system = _system(job)
+        self._system = system_for(job, ensemble)
         self.riders = Riders(job.potential, job.topology, self._system)
-        _complete(self._system, job, ensemble)
         n_constraints = self._system.getNumConstraints()
         self.degrees_of_freedom = 3 * job.topology.n_atoms - n_constraints - 3
         self._context: Any = None
@@ -79,6 +78,7 @@ class Simulation:
 
     def restore(self, state: State) -> None:
         import openmm
+        from openmm import unit
 
         seeds = self._job.random_seed(state.step).generate_state(2) % (2**31 - 1) + 1  # 0 would be "any"
         for force in self._system.getForces():
@@ -86,7 +86,9 @@ class Simulation:
                 force.setRandomNumberSeed(int(seeds[1]))
         platform = openmm.Platform.getPlatformByName("CPU")
         properties = {"Threads": str(self._job.threads), "DeterministicForces": "true"}
-        integrator = self._integrator(int(seeds[0]))
+        integrator = integrator_for(self._job, self._ensemble, self._system, int(seeds[0]))
+        step_fs = integrator.getStepSize().value_in_unit(unit.femtosecond)
+        self._substeps = round(self._job.protocol.timestep_fs / step_fs)
         self._context = openmm.Context(self._system, integrator, platform, properties)
         if self._job.periodic:
             self._context.setPeriodicBoxVectors(*(state.cell / ANGSTROM_PER_NM))
@@ -99,25 +101,6 @@ class Simulation:
         if held:
             self._context.applyVelocityConstraints(1e-6)
         self._step = state.step
-
-    def _integrator(self, seed: int) -> Any:
-        import openmm
-        from openmm import unit
-
-        protocol = self._job.protocol
-        kelvin = None if self._ensemble == "NVE" else protocol.temperature_K
-        step_ps = protocol.timestep_fs / 1000
-        own = getattr(self._job.potential, "openmm_integrator", None)
-        if own is not None:
-            integrator = own(kelvin, protocol.timestep_fs, seed)
-            self._substeps = round(step_ps / integrator.getStepSize().value_in_unit(unit.picosecond))
-        elif kelvin is None:
-            integrator = openmm.VerletIntegrator(step_ps)
-        else:
-            integrator = openmm.LangevinMiddleIntegrator(kelvin, FRICTION_PER_PS, step_ps)
-            integrator.setRandomNumberSeed(seed)
-        integrator.setConstraintTolerance(1e-6)
-        return integrator
 
     def state(self) -> State:
         now = self._context.getState(positions=True, velocities=True)
@@ -169,6 +152,34 @@ class Simulation:
             kinetic_energy=kinetic,
             temperature=temperature(kinetic, self.degrees_of_freedom),
         )
+
+
+def integrator_for(job: Job, ensemble: str, system: Any, seed: int) -> Any:
+    """What moves the particles of a system in an ensemble: an ``openmm.Integrator``, the potential's own if it has one.
+
+    Its step may be a whole fraction of the protocol's.
+    """
+    import openmm
+
+    protocol = job.protocol
+    kelvin = None if ensemble == "NVE" else protocol.temperature_K
+    own = getattr(job.potential, "openmm_integrator", None)
+    if own is not None:
+        integrator = own(system, kelvin, protocol.timestep_fs, seed)
+    elif kelvin is None:
+        integrator = openmm.VerletIntegrator(protocol.timestep_fs / 1000)
+    else:
+        integrator = openmm.LangevinMiddleIntegrator(kelvin, FRICTION_PER_PS, protocol.timestep_fs / 1000)
+        integrator.setRandomNumberSeed(seed)
+    integrator.setConstraintTolerance(1e-6)
+    return integrator
+
+
+def system_for(job: Job, ensemble: str) -> Any:
+    """The potential as an ``openmm.System`` with what the ensemble needs: no drift, and for NPT a barostat."""
+    system = _system(job)
+    _complete(system, job, ensemble)
+    return system
 
 
 def _system(job: Job) -> Any:

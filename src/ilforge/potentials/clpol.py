@@ -12,8 +12,9 @@ symmetry-adapted perturbation theory finds (SAPT values of the database, not the
 is). Numbers and papers are in ``clpol.toml``.
 
 *Seats.* ``calculator`` gives the energy with all dipoles relaxed in each frame, and its gradient: that is what labels
-and validation need. Dynamics move the particles as light ones (0.4 u) with a thermostat of their own at 1 K, which
-follows the relaxed surface at the price of one evaluation a step (Lamoureux, Roux, J. Chem. Phys. 2003, 119, 3025).
+and validation need. Dynamics move the particles as light ones (0.4 u; 0.8 u where bonds to H, the fastest to swing with
+them, are held) with a thermostat of their own at 1 K, which follows the relaxed surface at the price of one evaluation
+a step (Lamoureux, Roux, J. Chem. Phys. 2003, 119, 3025).
 
 *Lithium.* No k is published for Li with TFSI or BF4. The regression of the database gives 0.015: it takes all that
 Li's small polarizability cannot disperse for induction, and with epsilon it takes away the repulsion that holds the
@@ -50,8 +51,9 @@ from ilforge.potentials.openmm_calculator import OpenMMCalculator
 from ilforge.units import ANGSTROM_PER_NM
 
 DRUDE_TEMPERATURE_K = 1.0
-LONGEST_STEP_FS = 1.0
-"""A Drude particle swings once in 6 fs."""
+LONGEST_STEP_FS, LONGEST_STEP_HELD_FS = 1.0, 1.5
+"""With bonds to H free, and held. A Drude particle swings once in 6 fs; where bonds to H are held it is heavier and
+takes 9 fs."""
 
 _WALL_NM = 0.02
 _FRICTION_PER_PS, _DRUDE_FRICTION_PER_PS = 5.0, 50.0
@@ -137,17 +139,18 @@ class Clpol:
         except DidNotConverge:
             context.setPositions(np.concatenate([atoms, atoms[hosts]]) / ANGSTROM_PER_NM)
 
-    def openmm_integrator(self, temperature_K: float | None, timestep_fs: float, seed: int) -> Any:
+    def openmm_integrator(self, system: Any, temperature_K: float | None, timestep_fs: float, seed: int) -> Any:
         """Langevin dynamics of molecules and, at 1 K, of Drude particles; without a temperature, velocity Verlet.
 
         Not Nosé-Hoover chains: Drude particles take heat from the fast vibrations that drive them, and chains return
         it to all motions alike, so that in boxes with free bonds to H these stay 35 K colder than the other atoms.
-        Steps longer than 1 fs are divided.
+        Steps longer than 1 fs, or 1.5 fs where bonds to H are held, are divided.
         A wall at 0.2 Å, twice as far as dipoles reach in these liquids, turns Drude particles back.
         """
         import openmm
 
-        step_ps = timestep_fs / math.ceil(timestep_fs / LONGEST_STEP_FS - 1e-9) / 1000
+        longest = LONGEST_STEP_HELD_FS if system.getNumConstraints() else LONGEST_STEP_FS
+        step_ps = timestep_fs / math.ceil(timestep_fs / longest - 1e-9) / 1000
         if temperature_K is None:
             return openmm.VerletIntegrator(step_ps)
         integrator = openmm.DrudeLangevinIntegrator(

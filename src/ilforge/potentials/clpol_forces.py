@@ -36,10 +36,11 @@ def add_forces(system: Any, terms: PolarTerms, cutoff_nm: float, periodic: bool)
     """Add the Drude particles to a system of the atoms, and every force that is not bonded."""
     from openmm import unit
 
+    mass = terms.mass_held if system.getNumConstraints() else terms.mass
     for host in terms.hosts.tolist():
         whole = system.getParticleMass(host).value_in_unit(unit.dalton)
-        system.setParticleMass(host, whole - terms.mass)
-        system.addParticle(terms.mass)
+        system.setParticleMass(host, whole - mass)
+        system.addParticle(mass)
     forces = [
         _coulomb_force(terms, cutoff_nm, periodic),
         _drude_force(terms, periodic),

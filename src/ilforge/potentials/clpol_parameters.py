@@ -35,6 +35,7 @@ class PolarTerms:
     ``bare``             (n,)        whether the interaction of the atom's charge with dipoles is damped
     ``thole``            -           Thole's damping parameter
     ``mass``             -           of a Drude particle, amu
+    ``mass_held``        -           the same where bonds to H are held
     ===================  ==========  =================================================================
     """
 
@@ -47,6 +48,7 @@ class PolarTerms:
     bare: np.ndarray
     thole: float
     mass: float
+    mass_held: float
 
 
 @cache
@@ -89,6 +91,7 @@ def assign(topology: Topology) -> PolarTerms:
         bare=np.isin(types, parameters()["damping"]["types"]),
         thole=drude["thole"],
         mass=drude["mass_amu"],
+        mass_held=drude["mass_held_amu"],
     )
 
 

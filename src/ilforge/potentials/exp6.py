@@ -124,7 +124,7 @@ class Exp6:
         cell = None if cell is None else box_vectors(cell)
         return self._system(topology, self.terms(topology), cell, threads)
 
-    def openmm_integrator(self, temperature_K: float | None, timestep_fs: float, seed: int) -> Any:
+    def openmm_integrator(self, system: Any, temperature_K: float | None, timestep_fs: float, seed: int) -> Any:
         """Multiple time steps, with Langevin friction of 1/ps; without a temperature, none.
 
         Integrators: Tuckerman, Berne, Martyna, J. Chem. Phys. 1992, 97, 1990, and for constant temperature Lagardère

@@ -26,9 +26,9 @@ class Potential(Protocol):
         The atom that each of these particles rides on.
     ``openmm_settle(context, hosts) -> None``
         Moves them to where they belong, for atoms at rest.
-    ``openmm_integrator(temperature_K, timestep_fs, seed) -> openmm.Integrator``
-        What moves them all; None as temperature for constant energy. Its step may be a whole fraction of the time
-        step. The attribute ``openmm_thermostat`` says in words what it does.
+    ``openmm_integrator(system, temperature_K, timestep_fs, seed) -> openmm.Integrator``
+        What moves all of ``openmm_system``; None as temperature for constant energy. Its step may be a whole fraction
+        of the time step. The attribute ``openmm_thermostat`` says in words what it does.
     ``fits_openmm(cell) -> bool``
         Whether ``openmm_system`` is right for a box of this size; without it, for any.
     ``lammps_pair(elements) -> list[str]``
