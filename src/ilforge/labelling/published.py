@@ -175,10 +175,15 @@ class Published:
 
 def is_published(directory: Path) -> bool:
     """Whether a folder is a dataset of this form."""
+    return _manifest_in(Path(directory)) is not None
+
+
+def _manifest_in(directory: Path) -> dict[str, Any] | None:
     try:
-        return json.loads((Path(directory) / MANIFEST).read_text())["format"].startswith(_FORMAT)
+        manifest = json.loads((directory / MANIFEST).read_text())
+        return manifest if manifest["format"].startswith(_FORMAT) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+        return None
 
 
 def open_published(directory: Path) -> Published:
@@ -190,12 +195,12 @@ def open_published(directory: Path) -> Published:
         When there is none, or one that this version cannot read.
     """
     directory = Path(directory)
-    if not is_published(directory):
+    manifest = _manifest_in(directory)
+    if manifest is None:
         raise SettingsError(
             f"There is no dataset in {directory}: expected {MANIFEST} and the files beside it, as "
             "`ilforge export-labels STUDY --format dataset` writes them."
         )
-    manifest = json.loads((directory / MANIFEST).read_text())
     if manifest["format"] != f"{_FORMAT} {_VERSION}":
         raise SettingsError(f"{directory} is of another format, {manifest['format']}: upgrade ilforge.")
     return Published(directory, manifest)
@@ -241,16 +246,11 @@ def publish(
     faults = [*_duplicates(entries), *_shared_parents(entries)]
     if faults:
         raise SettingsError(f"{name} is no dataset: {faults[0]}")
-    accepted = {purpose: [e for e in entries if e.purpose == purpose and e.rejected is None] for purpose in PURPOSES}
-    rejected = [entry for entry in entries if entry.rejected is not None]
     directory.mkdir(parents=True, exist_ok=True)
     (directory / MANIFEST).unlink(missing_ok=True)
-    written = {STUDY: study.encode()}
-    for stem, members in {**accepted, **({_REJECTED: rejected} if rejected else {})}.items():
-        written[f"{stem}{_FRAMES}"] = _packed([_frame(entry) for entry in members])
+    written = {STUDY: study.encode(), **_frame_files(entries)}
     for file, content in written.items():
         files.write_bytes(directory / file, content)
-    finished = max(entry.label.time for entry in entries)
     manifest = {
         "format": f"{_FORMAT} {_VERSION}",
         "name": name,
@@ -258,20 +258,43 @@ def publish(
         "method": dict(method),
         "versions": {key: value for key, value in method.items() if key not in settings},
         "units": UNITS,
+        "gate": gate.model_dump(),
+        "isolated_atoms_eV": {element: float(energy) for element, energy in sorted(isolated_atoms.items())},
+        "programs": dict(programs),
+        "files": {file: hashlib.sha256(content).hexdigest() for file, content in written.items()},
+        **_summary(entries),
+    }
+    files.write_text(directory / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return Published(directory, manifest)
+
+
+def _accepted(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+    """Accepted labels by purpose."""
+    good = [entry for entry in entries if entry.rejected is None]
+    return {purpose: [entry for entry in good if entry.purpose == purpose] for purpose in PURPOSES}
+
+
+def _frame_files(entries: Sequence[Entry]) -> dict[str, bytes]:
+    """Contents of the files of frames by name."""
+    rejected = [entry for entry in entries if entry.rejected is not None]
+    sets = {**_accepted(entries), **({_REJECTED: rejected} if rejected else {})}
+    return {f"{stem}{_FRAMES}": _packed([_frame(entry) for entry in members]) for stem, members in sets.items()}
+
+
+def _summary(entries: Sequence[Entry]) -> dict[str, Any]:
+    """What the manifest says of the labels: how many of what, from how many boxes, at what cost and when."""
+    accepted = _accepted(entries)
+    rejected = [entry for entry in entries if entry.rejected is not None]
+    finished = max(entry.label.time for entry in entries)
+    return {
         "sets": {purpose: _counts(members) for purpose, members in accepted.items()},
         "parents": {purpose: len({_parent(e) for e in members}) for purpose, members in accepted.items()},
         "smallest_side_A": _smallest_sides(accepted[purpose] for purpose in PURPOSES),
         "rejected": {purpose: _reasons(rejected, purpose) for purpose in PURPOSES},
-        "gate": gate.model_dump(),
-        "isolated_atoms_eV": {element: float(energy) for element, energy in sorted(isolated_atoms.items())},
         "wall_h": round(sum(entry.label.cost_s for entry in entries) / 3600, 3),
         "finished": finished,
         "finished_date": time.strftime("%Y-%m-%d", time.gmtime(finished)),
-        "programs": dict(programs),
-        "files": {file: hashlib.sha256(content).hexdigest() for file, content in written.items()},
     }
-    files.write_text(directory / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    return Published(directory, manifest)
 
 
 def faults(dataset: Published, gate: GateSettings, topology_of: Callable[[Atoms], Topology | None]) -> tuple[str, ...]:
@@ -281,17 +304,14 @@ def faults(dataset: Published, gate: GateSettings, topology_of: Callable[[Atoms]
     nothing but zeros, and the counts of the manifest.
     """
     entries = dataset.entries()
-    accepted = [entry for entry in entries if entry.rejected is None]
     found = [*_duplicates(entries), *_shared_parents(entries)]
-    for purpose in PURPOSES:
-        labels = {entry.label.frame_digest: entry.label for entry in accepted if entry.purpose == purpose}
+    for purpose, members in _accepted(entries).items():
+        labels = {entry.label.frame_digest: entry.label for entry in members}
         reasons = judge_batch(labels, topology_of, gate)
         found += [f"{purpose} frame {digest[:12]} is refused, {why}" for digest, why in reasons.items() if why]
         zeros = [digest for digest, label in labels.items() if label.forces is not None and not np.any(label.forces)]
         found += [f"{purpose} frame {digest[:12]} has nothing but zeros for forces" for digest in zeros]
-    for purpose in PURPOSES:
-        counted = _counts([entry for entry in accepted if entry.purpose == purpose])
-        if counted != dataset.manifest["sets"][purpose]:
+        if _counts(members) != dataset.manifest["sets"][purpose]:
             found.append(f"{MANIFEST} counts other {purpose} frames than there are")
     return tuple(found)
 
