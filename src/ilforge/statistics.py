@@ -13,7 +13,8 @@ import numpy as np
 _FIRST_LAGS = 3  # lags that always count, however the noise falls (Chodera 2016)
 _START_CANDIDATES = 40
 _DISTINCT = 4.0  # standard errors
-_MIN_RUNS = 3  # of which the spread says something
+MIN_RUNS = 3
+"""So many runs have a spread that says something."""
 _SAME_STATE = 1e-3  # runs of one state disagree as much in one of so many cases
 DISAGREEMENT = "{} runs of the same state disagree beyond their errors"
 
@@ -158,7 +159,7 @@ def block_error(samples: np.ndarray, n_blocks: int = 10) -> np.ndarray | float:
 def error_between(values: np.ndarray) -> float:
     """Standard error of the mean of independent runs ``(n,)`` from their spread; 0 with fewer than three of them."""
     n = len(values)
-    return float(np.std(values, ddof=1) / np.sqrt(n)) if n >= _MIN_RUNS else 0.0
+    return float(np.std(values, ddof=1) / np.sqrt(n)) if n >= MIN_RUNS else 0.0
 
 
 def disagree(values: np.ndarray, errors: np.ndarray | float) -> bool:

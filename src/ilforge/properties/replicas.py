@@ -12,7 +12,7 @@ import numpy as np
 from ilforge.errors import SettingsError
 from ilforge.properties.property import Measurement, Property, Snapshot, System
 from ilforge.results import Estimate
-from ilforge.statistics import DISAGREEMENT, disagree, error_between
+from ilforge.statistics import DISAGREEMENT, MIN_RUNS, disagree
 
 if TYPE_CHECKING:
     from MDAnalysis import Universe
@@ -125,7 +125,7 @@ def combined(estimates: Sequence[Estimate]) -> Estimate:
     n_eff = float(sum(found.n_eff for found in good))
     if disagree(values, errors):
         return Estimate.refused(good[0].unit, DISAGREEMENT.format(len(good)), n_eff)
-    if error_between(values) > 0:
+    if len(good) >= MIN_RUNS:
         chi2 = float(np.sum(((values - mean) / errors) ** 2))
         error = max(error, error * float(np.sqrt(chi2 / (len(good) - 1))))
     return Estimate(mean, error, n_eff, good[0].unit, True, f"from {len(good)} of {len(estimates)} runs")
