@@ -25,6 +25,7 @@ from ilforge.workflow.progress import Watch
 from ilforge.workflow.publish import publish_study
 from ilforge.workflow.scheduler import run_stages
 from ilforge.workflow.store import ResultStore
+from ilforge.workflow.study_run import check_study
 from support.studies import smallest
 
 GPAW = Path(__file__).parents[1] / "data" / "datasets" / "gpaw-pair"
@@ -104,6 +105,17 @@ def test_what_a_study_labelled_is_in_the_dataset_and_bears_a_second_look(made):
     topology = Liquid.of({"PYR14": 1, "BF4": 1}).topology
     assert faults(again, GateSettings(), lambda frame: topology) == ()
     assert len(frames.ase.io.read(dataset.directory / "training.xyz.gz", index=":")) == 9, "ASE reads it as it is"
+
+
+def test_check_counts_the_labels_that_a_store_has(made, tmp_path):
+    """Another gate judges all labels anew, and none is paid for."""
+    folder, *_ = made
+    path = tmp_path / "stricter.toml"
+    path.write_text((folder / "smallest.toml").read_text() + "\n[gate]\nmax_force_eV_A = 25.0\n")
+    for store, at_hand in ((folder / "store", [8, 3]), (tmp_path / "empty", [0, 0])):
+        found = check_study(load_study(path), Machine(store=str(store)))
+        assert [n for stage, done, n in found.rows if stage.kind == "labels" and not done] == at_hand
+    assert not (tmp_path / "empty").exists()
 
 
 def test_a_study_that_takes_the_dataset_trains_on_the_very_same_split(made, tmp_path):

@@ -65,12 +65,13 @@ def check(**arguments: Any) -> None:
     study, machine = opened(**arguments)
     found = check_study(study, machine)
     table = Table("stage", "tasks", "core time", "", box=None, pad_edge=False)
-    for stage, done in found.rows:
-        cost = "" if done else duration(stage.seconds)
-        table.add_row(stage.name, str(stage.tasks), cost, "done" if done else "to do")
+    for stage, done, at_hand in found.rows:
+        cost = "" if done else duration((stage.tasks - at_hand) * stage.task_seconds)
+        state = f"{stage.tasks - at_hand} to do, {at_hand} at hand" if at_hand else "to do"
+        table.add_row(stage.name, str(stage.tasks), cost, "done" if done else state)
     console().print(table)
     _print_dataset(study)
-    todo = sum(not done for _, done in found.rows)
+    todo = sum(not done for _, done, _ in found.rows)
     if todo:
         click.echo(
             f"\n{todo} of {len(found.rows)} stages to do: about {duration(found.seconds)} "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ilforge.workflow.job import Job
+    from ilforge.workflow.store import ResultStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,8 @@ class Stage:
         Programs that it will start.
     progress
         For a stage of one long task: reads ``(steps done, steps in all)`` from its scratch directory.
+    at_hand
+        For a stage of many tasks: how many of them a store has the results of, without computing anything.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Stage:
     memory_GB: float = 0.5
     programs: tuple[str, ...] = ()
     progress: Callable[[Path], tuple[int, int]] | None = None
+    at_hand: Callable[[ResultStore], int] | None = None
 
     @cached_property
     def key(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -34,7 +34,7 @@ class Check:
     Attributes
     ----------
     rows
-        ``(stage, whether it is done)`` in order.
+        ``(stage, whether it is done, tasks that it has the results of)`` in order.
     seconds
         Expected time of what is missing, s, on this machine's workers.
     memory_GB
@@ -43,7 +43,7 @@ class Check:
         Programs that are needed and not installed.
     """
 
-    rows: list[tuple[Stage, bool]]
+    rows: list[tuple[Stage, bool, int]]
     seconds: float
     memory_GB: float
     missing: list[MissingProgram]
@@ -58,8 +58,8 @@ def all_stages(study: Study) -> list[Stage]:
 def check_study(study: Study, machine: Machine) -> Check:
     """Plan a study and look up what is done; compute nothing, write nothing."""
     store = ResultStore(Path(machine.store))
-    rows = [(stage, store.holds(stage)) for stage in all_stages(study)]
-    todo = [stage for stage, done in rows if not done]
+    rows = [(stage, store.holds(stage), _tasks_at_hand(stage, store)) for stage in all_stages(study)]
+    todo = [replace(stage, tasks=stage.tasks - at_hand) for stage, done, at_hand in rows if not done]
     missing = []
     for program in sorted({program for stage in todo for program in stage.programs}):
         try:
@@ -70,6 +70,13 @@ def check_study(study: Study, machine: Machine) -> Check:
     spread = sum(stage.seconds for stage in todo) / machine.worker_count
     largest = sorted((stage.memory_GB for stage in todo), reverse=True)[: machine.worker_count]
     return Check(rows, max(longest, spread), sum(largest) + 0.5 if todo else 0.0, missing)
+
+
+def _tasks_at_hand(stage: Stage, store: ResultStore) -> int:
+    """At least one is left, be it to judge the results."""
+    if stage.at_hand is None or store.holds(stage):
+        return 0
+    return min(stage.at_hand(store), stage.tasks - 1)
 
 
 def run_study(study: Study, machine: Machine, console: Console, quiet: bool = False) -> tuple[Outcome, Path]:

@@ -12,7 +12,7 @@ from ilforge import frames, potentials
 from ilforge.labelling.gate import judge_batch, tally
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.store import FILE, LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.sampling.coverage import coverage
 from ilforge.study.frame_counts import FrameCounts
@@ -22,7 +22,7 @@ from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.aimd import aimd_plan, single_points
 from ilforge.workflow.steps.structures import FRAMES, liquid_of, of_composition, spec_of
-from ilforge.workflow.store import write_json
+from ilforge.workflow.store import ResultStore, write_json
 
 ACCEPTED, REJECTED, CENSUS = "accepted.xyz", "rejected.xyz", "census.json"
 
@@ -48,9 +48,19 @@ def label_stage(
     method_digest = potentials.digest(method)
     without = {"without_starts_of": aimd_plan(counts)} if counts is not None and counts.aimd else {}
 
+    def frames_in(sampled: Path) -> dict[str, Atoms]:
+        found = frames.read(sampled / FRAMES)
+        return {frames.digest(frame): frame for frame in (single_points(found, counts) if without else found)}
+
+    def at_hand(store: ResultStore) -> int:
+        if not store.holds(source) or not (store.labels / FILE).is_file():
+            return 0
+        wanted = frames_in(store.path(source))
+        with LabelStore(store.labels) as labels:
+            return len(wanted) - len(labels.missing(wanted, method_digest))
+
     def work(job: Job) -> None:
-        found = frames.read(job.input("frames") / FRAMES)
-        wanted = {frames.digest(frame): frame for frame in (single_points(found, counts) if without else found)}
+        wanted = frames_in(job.input("frames"))
         with LabelStore(job.store.labels) as store:
             store.absorb_inbox()
             missing = store.missing(wanted, method_digest)
@@ -71,6 +81,7 @@ def label_stage(
         work=work,
         tasks=1 if computed else expected,
         task_seconds=1.0 + 0.002 * expected if computed else method.seconds_per_frame(liquid.topology.n_atoms),
+        at_hand=None if computed else at_hand,
     )
 
 
