@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import MDAnalysis
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -16,14 +17,16 @@ from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
+from ilforge.potentials import clpol_forces
 from ilforge.potentials.clp import Clp
 from ilforge.potentials.clpol import Clpol
+from ilforge.potentials.clpol_parameters import assign
 from ilforge.potentials.lammps_molecules import KJ_PER_KCAL
 from ilforge.potentials.xtb import Xtb
 from ilforge.units import KJ_PER_MOL
 from support import md
 from support.boxes import large_box
-from support.clp_terms import EWALD_PER_NM, MESH, openmm_terms
+from support.clp_terms import EWALD_PER_NM, MESH, openmm_clpol_terms, openmm_terms
 
 POINT = f"""kspace_modify gewald {EWALD_PER_NM / 10} mesh {MESH} {MESH} {MESH} order 6
 thermo_style custom step ebond eangle edihed evdwl etail ecoul elong
@@ -47,33 +50,73 @@ def lammps(script, directory):
     programs.run([program, "-in", script, "-log", "none"], directory, log="log", environment=environment)
 
 
+def lammps_terms(directory):
+    """Energies of what was exported at its first positions, eV; LAMMPS counts springs among the bonds."""
+    (directory / "in.point").write_text((directory / "in.lammps").read_text().split("thermo_style")[0] + POINT)
+    lammps("in.point", directory)
+    lines = [line.split() for line in (directory / "log").read_text().splitlines()]
+    head = next(index for index, words in enumerate(lines) if "E_bond" in words)
+    kcal = KJ_PER_KCAL * KJ_PER_MOL
+    found = {key: float(value) * kcal for key, value in zip(lines[head], lines[head + 1], strict=True)}
+    return {
+        "bond": found["E_bond"],
+        "angle": found["E_angle"],
+        "torsion": found["E_dihed"],
+        "lj": found["E_vdwl"] - found["E_tail"],
+        "tail": found["E_tail"],
+        "coulomb": found["E_coul"] + found["E_long"],
+    }
+
+
+def move_drude_particles(path, n_atoms, off):
+    """Move the Drude particles of a data file ``(m, 3)`` Å off their atoms."""
+    lines = path.read_text().splitlines()
+    first = lines.index("Atoms # full") + 2 + n_atoms
+    for k, shift in enumerate(off, first):
+        words = lines[k].split()
+        place = [f"{float(word) + step:.12g}" for word, step in zip(words[4:], shift, strict=True)]
+        lines[k] = " ".join([*words[:4], *place])
+    path.write_text("\n".join(lines) + "\n")
+
+
 @pytest.mark.program("lmp")
 @pytest.mark.parametrize("name", ["PYR14BF4", "Li2PYR14_18TFSI20"])
 def test_lammps_and_openmm_agree_term_by_term(name, tmp_path):
     liquid, atoms = large_box(name)
     job = Job(Clp(10.0), atoms, liquid.topology, md.short())
     export(job, "lammps", tmp_path)
-    (tmp_path / "in.point").write_text((tmp_path / "in.lammps").read_text().split("thermo_style")[0] + POINT)
-    lammps("in.point", tmp_path)
-    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
-    head = next(index for index, words in enumerate(lines) if "E_bond" in words)
-    kcal = KJ_PER_KCAL * KJ_PER_MOL
-    found = {key: float(value) * kcal for key, value in zip(lines[head], lines[head + 1], strict=True)}
+    found = lammps_terms(tmp_path)
     expected = openmm_terms(job.potential, job.topology, atoms.cell.array, job.start_positions, switched=False)
     # measured: 5e-11, Coulomb 7e-7
-    assert found["E_bond"] == pytest.approx(expected["bond"], rel=1e-8)
-    assert found["E_angle"] == pytest.approx(expected["angle"], rel=1e-8)
-    assert found["E_dihed"] == pytest.approx(expected["torsion"], rel=1e-8)
-    assert found["E_vdwl"] - found["E_tail"] == pytest.approx(expected["lj"] + expected["lj_1_4"], rel=1e-8)
-    assert found["E_coul"] + found["E_long"] == pytest.approx(expected["coulomb"], rel=2e-5)
-    assert found["E_tail"] == pytest.approx(expected["tail"], rel=0.01)
+    for term, tolerance in (("bond", 1e-8), ("angle", 1e-8), ("torsion", 1e-8), ("coulomb", 2e-5), ("tail", 0.01)):
+        assert found[term] == pytest.approx(expected[term], rel=tolerance), term
+    assert found["lj"] == pytest.approx(expected["lj"] + expected["lj_1_4"], rel=1e-8)
 
 
 @pytest.mark.program("lmp")
-def test_lammps_runs_what_is_written(job, tmp_path):
+@pytest.mark.parametrize("name", ["PYR14BF4", "PYR14TFSI"])
+def test_lammps_and_openmm_agree_on_drude_particles_off_their_atoms(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(clpol_forces, "SWITCH", 1.0 - 1e-9)  # LAMMPS has no switch
+    liquid, atoms = large_box(name)
+    job = Job(Clpol(10.0), atoms, liquid.topology, md.short())
     export(job, "lammps", tmp_path)
+    off = np.random.default_rng(5).normal(scale=0.05, size=(len(assign(liquid.topology).hosts), 3))
+    move_drude_particles(tmp_path / "start.data", liquid.topology.n_atoms, off)
+    found = lammps_terms(tmp_path)
+    expected = openmm_clpol_terms(job.potential, liquid.topology, atoms.cell.array, job.start_positions, off)
+    # measured: 1e-10; LAMMPS's erfc is a polynomial, multiplied here by the charges of a spring that is 0.1 Å long
+    assert found.pop("coulomb") == pytest.approx(expected.pop("coulomb"), rel=5e-4)
+    for term, energy in found.items():
+        assert energy == pytest.approx(expected[term], rel=1e-8), term
+
+
+@pytest.mark.program("lmp")
+@pytest.mark.parametrize("potential", [Clp(4.6), Clpol(4.6)], ids=["clp", "clpol"])
+def test_lammps_runs_what_is_written(potential, job, tmp_path):
+    export(replace(job, potential=potential), "lammps", tmp_path)
     lammps("in.lammps", tmp_path)
-    assert (tmp_path / "trajectory.dump").read_text().count("ITEM: TIMESTEP") == 6
+    dump = (tmp_path / "trajectory.dump").read_text()
+    assert dump.count("ITEM: TIMESTEP") == 6 and f"ITEM: NUMBER OF ATOMS\n{job.topology.n_atoms}\n" in dump
     assert (tmp_path / "end.data").is_file()
     assert "shake 1e-5" in (tmp_path / "in.lammps").read_text()
 

@@ -1,4 +1,4 @@
-"""CL&P's energy in OpenMM, term by term: each by itself, by leaving all others out of the force field."""
+"""Energies of CL&P and CL&Pol in OpenMM, term by term: each by leaving all others out of the force field."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ilforge.potentials import clpol_parameters
 from ilforge.potentials.clp import Clp
 from ilforge.potentials.clp_parameters import Terms, assign
+from ilforge.potentials.clpol import Clpol
 from ilforge.units import KJ_PER_MOL
 
 EWALD_PER_NM = 3.12341
@@ -55,15 +57,45 @@ def openmm_terms(potential: Clp, topology, cell, positions, switched: bool = Tru
     }
 
 
+def openmm_clpol_terms(potential: Clpol, topology, cell, positions, off) -> dict[str, float]:
+    """CL&Pol's terms in eV, with its Drude particles ``(m, 3)`` Å off their atoms; Lennard-Jones terms end at once.
+
+    Springs count among the bonds. ``tail`` is what lies beyond the cutoff.
+    """
+    terms = clpol_parameters.assign(topology)
+    places = np.concatenate([positions, positions[terms.hosts] + off])
+    clp = terms.clp
+    still = {"bond_k": clp.bond_k * 0, "angle_k": clp.angle_k * 0, "torsion_v": clp.torsion_v * 0}
+    nothing = {**still, "epsilons": clp.epsilons * 0}
+
+    def energy(tail: bool = False, **changed) -> float:
+        kept = {**nothing, **changed}
+        return _energy(potential, topology, replace(terms, clp=replace(clp, **kept)), cell, places, tail, False)
+
+    springs = 0.5 * clpol_parameters.parameters()["drude"]["k_kJ_mol_A2"] * np.sum(off**2) * KJ_PER_MOL
+    rest = energy()
+    return {
+        "bond": energy(bond_k=clp.bond_k) - rest + springs,
+        "angle": energy(angle_k=clp.angle_k) - rest,
+        "torsion": energy(torsion_v=clp.torsion_v) - rest,
+        "lj": energy(epsilons=clp.epsilons) - rest,
+        "coulomb": rest - springs,
+        "tail": energy(tail=True, epsilons=clp.epsilons) - energy(epsilons=clp.epsilons),
+    }
+
+
 def _energy(potential, topology, terms, cell, positions, tail, switched) -> float:
     import openmm
     from openmm import unit
 
     system = potential._system(topology, terms, None if cell is None else np.asarray(cell), constrain_hydrogens=False)
-    for force in system.getForces():
-        if isinstance(force, openmm.NonbondedForce) and cell is not None:
+    for index, force in reversed(list(enumerate(system.getForces() if cell is not None else []))):
+        if isinstance(force, openmm.CustomVolumeForce) and not tail:
+            system.removeForce(index)
+        if isinstance(force, openmm.NonbondedForce):
             force.setPMEParameters(EWALD_PER_NM, MESH, MESH, MESH)
             force.setUseDispersionCorrection(tail)
+        if isinstance(force, openmm.NonbondedForce | openmm.CustomNonbondedForce):
             force.setUseSwitchingFunction(switched)
     platform = openmm.Platform.getPlatformByName("Reference")
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)

@@ -5,6 +5,7 @@ Every format is a folder that runs as it is: minimisation, an unrecorded start, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ilforge.dynamics.openmm import integrator_for, system_for
 from ilforge.dynamics.recording import pdb_text
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
+from ilforge.potentials.lammps_molecules import LammpsInput
 
 _RUN_PY = '''"""Written by ilforge. Needs only OpenMM: python run.py"""
 
@@ -142,48 +144,47 @@ def _gromacs(job: Job) -> dict[str, str]:
 
 
 def _lammps(job: Job) -> dict[str, str]:
-    protocol, interval = job.protocol, job.protocol.interval_steps
-    before, after = job.potential.lammps_styles(job.topology, hold="hold" if protocol.hydrogens_held else None)
+    protocol = job.protocol
+    words = job.potential.lammps_input(job.topology, job.start_positions, job.atoms.cell.array, protocol.hydrogens_held)
+    substeps = math.ceil(protocol.timestep_fs / words.longest_step_fs - 1e-9) or 1
+    interval = protocol.interval_steps * substeps
     lines = [
         "# written by ilforge: lmp -in in.lammps",
-        *before,
-        "read_data start.data",
+        "units real",
+        "atom_style full",
+        *words.before,
+        f"read_data start.data {words.reading}".rstrip(),
+        *words.after,
         "neighbor 2.0 bin",
-        "thermo_style custom step temp pe ke ebond eangle edihed evdwl ecoul elong press density",
+        f"thermo_style custom step {words.temperatures} pe ke ebond eangle edihed evdwl ecoul elong press density",
         f"thermo {interval}",
         "minimize 0.0 1.0 1000 10000",
         "reset_timestep 0",
-        f"timestep {protocol.timestep_fs:g}",
-        f"velocity all create {protocol.temperature_K:g} {protocol.seed} mom yes dist gaussian",
-        *after,
+        f"timestep {protocol.timestep_fs / substeps:.10g}",
+        f"velocity {words.atoms} create {protocol.temperature_K:g} {protocol.seed} mom yes dist gaussian",
+        *words.held,
     ]
     for stage in protocol.unrecorded:
-        lines += [_lammps_move(job, stage.ensemble), f"run {stage.steps}", "unfix move"]
+        lines += [_lammps_move(job, words, stage.ensemble), f"run {stage.steps * substeps}", "unfix move"]
     lines += [
-        _lammps_move(job, protocol.ensemble),
-        f"dump frames all custom {interval} trajectory.dump id type xu yu zu",
+        _lammps_move(job, words, protocol.ensemble),
+        f"dump frames {words.atoms} custom {interval} trajectory.dump id type xu yu zu",
         "dump_modify frames sort id",
         f"run {protocol.n_frames * interval}",
         "write_data end.data",
     ]
-    data = job.potential.lammps_data(job.topology, job.start_positions, job.atoms.cell.array)
-    return {"start.data": data, "in.lammps": "\n".join(lines) + "\n"}
+    return {"start.data": words.data, "in.lammps": "\n".join(lines) + "\n"}
 
 
-def _lammps_move(job: Job, ensemble: str) -> str:
-    kelvin, bar = job.protocol.temperature_K, job.protocol.pressure_bar
-    if ensemble == "NVE":
-        return "fix move all nve"
-    thermostat = f"temp {kelvin:g} {kelvin:g} 100"
-    if ensemble == "NVT":
-        return f"fix move all nvt {thermostat}"
-    atmospheres = f"{bar / 1.01325:.8g}"
-    return f"fix move all npt {thermostat} iso {atmospheres} {atmospheres} 1000"
+def _lammps_move(job: Job, words: LammpsInput, ensemble: str) -> str:
+    moves = {"NVE": "nve", "NVT": words.nvt, "NPT": words.npt}
+    atmospheres = f"{job.protocol.pressure_bar / 1.01325:.8g}"
+    return f"fix move all {moves[ensemble].format(T=f'{job.protocol.temperature_K:g}', P=atmospheres)}"
 
 
 FORMATS: dict[str, tuple[str, Callable[[Job], dict[str, str]]]] = {
     "openmm": ("openmm_system", _openmm),
     "gromacs": ("gromacs_topology", _gromacs),
-    "lammps": ("lammps_data", _lammps),
+    "lammps": ("lammps_input", _lammps),
 }
 """Program, the method of a potential that it needs, and what writes its files."""

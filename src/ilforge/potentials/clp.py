@@ -36,6 +36,7 @@ from ilforge.potentials.force_field import (
     check_cutoff,
     platform_for,
 )
+from ilforge.potentials.lammps_molecules import LammpsInput
 from ilforge.potentials.openmm_calculator import OpenMMCalculator
 from ilforge.units import ANGSTROM_PER_NM
 
@@ -129,16 +130,10 @@ class Clp:
         check_cutoff("CL&P", self.cutoff_A, np.asarray(cell, dtype=float))
         return gromacs_topology.nonbonded_options(self.cutoff_A, SWITCH, self.ewald_tolerance)
 
-    def lammps_data(self, topology: Topology, positions: np.ndarray, cell: np.ndarray) -> str:
-        """LAMMPS's data file with every term, in ``units real``; positions and cell in Å."""
-        return lammps_molecules.data_text(topology, assign(topology, self.ions), positions, cell)
-
-    def lammps_styles(self, topology: Topology, hold: str | None = None) -> tuple[list[str], list[str]]:
-        """LAMMPS's commands before ``read_data``, and those after it: ``fix shake`` of bonds to H, called ``hold``."""
+    def lammps_input(self, topology: Topology, positions: np.ndarray, cell: np.ndarray, hold: bool) -> LammpsInput:
+        """LAMMPS's data file with every term, in ``units real``, and its commands; positions and cell in Å."""
         terms = assign(topology, self.ions)
-        before = lammps_molecules.style_lines(terms, self.cutoff_A, self.ewald_tolerance)
-        kinds = lammps_molecules.hydrogen_bond_types(topology, terms) if hold else []
-        return before, [f"fix {hold} all shake 1e-5 50 0 b {' '.join(map(str, kinds))}"] if kinds else []
+        return lammps_molecules.input_for(topology, terms, positions, cell, self.cutoff_A, self.ewald_tolerance, hold)
 
     def seconds_per_frame(self, n_atoms: int) -> float:
         return 2e-5 * n_atoms

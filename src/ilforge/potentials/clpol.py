@@ -36,7 +36,7 @@ from ase.calculators.calculator import Calculator
 
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
-from ilforge.potentials import clp_parameters, clpol_parameters, drude
+from ilforge.potentials import clp_parameters, clpol_parameters, drude, lammps_drude
 from ilforge.potentials.clpol_forces import add_forces
 from ilforge.potentials.clpol_parameters import PolarTerms, assign
 from ilforge.potentials.force_field import (
@@ -47,6 +47,7 @@ from ilforge.potentials.force_field import (
     check_cutoff,
     platform_for,
 )
+from ilforge.potentials.lammps_molecules import LammpsInput
 from ilforge.potentials.openmm_calculator import OpenMMCalculator
 from ilforge.units import ANGSTROM_PER_NM
 
@@ -159,6 +160,19 @@ class Clpol:
         integrator.setRandomNumberSeed(seed)
         integrator.setMaxDrudeDistance(_WALL_NM)
         return integrator
+
+    def lammps_input(self, topology: Topology, positions: np.ndarray, cell: np.ndarray, hold: bool) -> LammpsInput:
+        """LAMMPS's data file and commands for its DRUDE package, in ``units real``; positions and cell in Å."""
+        terms = assign(topology)
+        if terms.bare.any():
+            raise SettingsError(
+                "CL&Pol with bare cations such as Li cannot be exported to LAMMPS, whose coul/tt damps more than the "
+                "charge of Li (docs/clpol.md). Use --format openmm."
+            )
+        longest_fs = LONGEST_STEP_HELD_FS if hold else LONGEST_STEP_FS
+        return lammps_drude.input_for(
+            topology, terms, positions, cell, self.cutoff_A, EWALD_TOLERANCE, DRUDE_TEMPERATURE_K, longest_fs, hold
+        )
 
     def seconds_per_frame(self, n_atoms: int) -> float:
         return 2e-3 * n_atoms

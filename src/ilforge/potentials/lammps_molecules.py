@@ -1,4 +1,4 @@
-"""A classical force field in LAMMPS's words: the data file with every term, and the styles that read it.
+"""A classical force field in LAMMPS's words: the data file with every term, and the commands that read it.
 
 In ``units real`` (kcal/mol, Å). LAMMPS has no pair style with the quintic switch of OpenMM and GROMACS: here
 Lennard-Jones terms end at the cutoff at once, and the part beyond is added for a uniform liquid (``tail yes``).
@@ -7,7 +7,9 @@ Everything else is the same to the last digit that matters.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +21,7 @@ KJ_PER_KCAL = 4.184
 
 
 @dataclass(frozen=True)
-class _Section:
+class Section:
     """Terms of one sort: ``Bonds`` with ``Bond Coeffs``."""
 
     name: str
@@ -41,53 +43,112 @@ class _Section:
         return lines
 
 
-def data_text(topology: Topology, terms: Terms, positions: np.ndarray, cell: np.ndarray) -> str:
-    """The data file (``atom_style full``): ``(n_atoms, 3)`` positions and ``(3, 3)`` cell with right angles, Å."""
-    types = atom_types(topology, terms)
-    names = list(dict.fromkeys(types))
-    sections = _sections(terms)
-    lines = ["written by ilforge, units real", "", f"{topology.n_atoms} atoms", f"{len(names)} atom types"]
-    lines += [count for section in sections for count in section.counts()]
+@dataclass(frozen=True)
+class LammpsInput:
+    """A box and its force field in LAMMPS's words.
+
+    Attributes
+    ----------
+    data
+        The data file (``atom_style full``).
+    before, after
+        Commands before and after ``read_data``.
+    reading
+        What ``read_data`` is told beside the name of the file.
+    held
+        Commands that hold bonds to H; none where they are free.
+    atoms
+        The group of the atoms.
+    temperatures
+        Columns of ``thermo_style``.
+    nvt, npt
+        What moves everything, with ``{T}`` in K and ``{P}`` in atm.
+    longest_step_fs
+        Longer time steps are to be divided, fs.
+    """
+
+    data: str
+    before: list[str]
+    after: list[str]
+    held: list[str]
+    reading: str = ""
+    atoms: str = "all"
+    temperatures: str = "temp"
+    nvt: str = "nvt temp {T} {T} 100"
+    npt: str = "npt temp {T} {T} 100 iso {P} {P} 1000"
+    longest_step_fs: float = math.inf
+
+
+class Particles(NamedTuple):
+    """What a data file lists: of ``n`` particles name of type, molecule, mass in u, charge in e and position in Å."""
+
+    types: list[str]
+    molecules: np.ndarray
+    masses: np.ndarray
+    charges: np.ndarray
+    positions: np.ndarray
+
+
+def input_for(
+    topology: Topology, terms: Terms, positions: np.ndarray, cell: np.ndarray, cutoff_A: float, ewald_tolerance: float,
+    hold: bool,
+) -> LammpsInput:  # fmt: skip
+    """All of it, for ``(n_atoms, 3)`` positions and a ``(3, 3)`` cell with right angles, Å."""
+    types, parts = atom_types(topology, terms), sections(terms)
+    particles = Particles(types, topology.molecules, topology.masses, terms.charges, positions)
+    first = [types.index(name) for name in dict.fromkeys(types)]
+    before = [
+        f"pair_style lj/cut/coul/long {cutoff_A:g}",
+        "pair_modify mix geometric tail yes",
+        *style_lines(parts, terms.scale_1_4, ewald_tolerance),
+    ]
+    pairs = [
+        f"pair_coeff {i} {i} {number(terms.epsilons[atom] / KJ_PER_KCAL)} {number(terms.sigmas[atom])}"
+        for i, atom in enumerate(first, 1)
+    ]
+    held = shake_lines(topology, terms, parts, "all") if hold else []
+    return LammpsInput(data_text(particles, parts, cell), before, pairs, held)
+
+
+def data_text(particles: Particles, parts: list[Section], cell: np.ndarray) -> str:
+    """The data file; the cell has right angles."""
+    names = list(dict.fromkeys(particles.types))
+    lines = ["written by ilforge, units real", "", f"{len(particles.types)} atoms", f"{len(names)} atom types"]
+    lines += [count for part in parts for count in part.counts()]
     lines.append("")
     lines += [f"0.0 {side:.16g} {axis}lo {axis}hi" for side, axis in zip(np.diag(cell), "xyz", strict=True)]
-    first = [types.index(name) for name in names]
     lines += ["", "Masses", ""]
-    lines += [f"{i} {number(topology.masses[atom])}  # {types[atom]}" for i, atom in enumerate(first, 1)]
-    lines += ["", "Pair Coeffs", ""]
-    for i, atom in enumerate(first, 1):
-        lines.append(f"{i} {number(terms.epsilons[atom] / KJ_PER_KCAL)} {number(terms.sigmas[atom])}")
+    for i, name in enumerate(names, 1):
+        lines.append(f"{i} {number(particles.masses[particles.types.index(name)])}  # {name}")
     lines += ["", "Atoms # full", ""]
-    for atom, (x, y, z) in enumerate(np.asarray(positions).tolist()):
-        molecule, kind = topology.molecules[atom] + 1, names.index(types[atom]) + 1
-        lines.append(f"{atom + 1} {molecule} {kind} {number(terms.charges[atom])} {x:.12g} {y:.12g} {z:.12g}")
-    for section in sections:
-        lines += section.lines()
+    number_of = {name: i for i, name in enumerate(names, 1)}
+    for k, (x, y, z) in enumerate(np.asarray(particles.positions).tolist()):
+        place = f"{particles.molecules[k] + 1} {number_of[particles.types[k]]} {number(particles.charges[k])}"
+        lines.append(f"{k + 1} {place} {x:.12g} {y:.12g} {z:.12g}")
+    for part in parts:
+        lines += part.lines()
     return "\n".join(lines) + "\n"
 
 
-def style_lines(terms: Terms, cutoff_A: float, ewald_tolerance: float) -> list[str]:
-    """The commands before ``read_data`` that say how to read it."""
+def style_lines(parts: list[Section], scale_1_4: float, ewald_tolerance: float) -> list[str]:
+    """Commands before ``read_data``, but for the pair style."""
     styles = {"Bond": "bond_style harmonic", "Angle": "angle_style harmonic", "Dihedral": "dihedral_style opls"}
     return [
-        "units real",
-        "atom_style full",
-        f"pair_style lj/cut/coul/long {cutoff_A:g}",
-        "pair_modify mix geometric tail yes",
-        *(styles[section.name] for section in _sections(terms) if len(section.members)),
-        f"special_bonds lj/coul 0 0 {terms.scale_1_4:g}",
+        *(styles[part.name] for part in parts if len(part.members)),
+        f"special_bonds lj/coul 0 0 {scale_1_4:g}",
         f"kspace_style pppm {ewald_tolerance:g}",
     ]
 
 
-def hydrogen_bond_types(topology: Topology, terms: Terms) -> list[int]:
-    """Types of bonds to H, for ``fix shake``."""
-    bonds = _sections(terms)[0]
+def shake_lines(topology: Topology, terms: Terms, parts: list[Section], group: str) -> list[str]:
+    """``fix shake`` of all types of bonds to H."""
     to_hydrogen = (np.array(topology.symbols) == "H")[terms.bonds].any(axis=1)
-    return sorted({int(kind) + 1 for kind in bonds.kinds[to_hydrogen]})
+    kinds = sorted({int(kind) + 1 for kind in parts[0].kinds[: len(terms.bonds)][to_hydrogen]})
+    return [f"fix hold {group} shake 1e-5 50 0 b {' '.join(map(str, kinds))}"] if kinds else []
 
 
-def _sections(terms: Terms) -> list[_Section]:
-    """LAMMPS's harmonic terms are k x^2: half of the k here."""
+def sections(terms: Terms) -> list[Section]:
+    """Bonds, angles and torsions. LAMMPS's harmonic terms are k x^2: half of the k here."""
     twisted = terms.torsion_v.any(axis=1)
     values = {
         "Bond": (terms.bonds, np.stack([terms.bond_k / 2 / KJ_PER_KCAL, terms.bond_r0], axis=1)),
@@ -97,5 +158,5 @@ def _sections(terms: Terms) -> list[_Section]:
     found = []
     for name, (members, numbers) in values.items():
         coefficients, kinds = distinct(numbers)
-        found.append(_Section(name, members, kinds, coefficients))
+        found.append(Section(name, members, kinds, coefficients))
     return found

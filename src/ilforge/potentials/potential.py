@@ -37,8 +37,9 @@ class Potential(Protocol):
     ``gromacs_topology(topology) -> str`` and ``gromacs_options(cell, all_pairs_within_A=None) -> dict[str, str]``
         For GROMACS: the ``.top`` file, and the options of the ``.mdp`` file that say how pairs interact: in a box, or
         in a vacuum in full up to a distance that no two atoms exceed.
-    ``lammps_data(topology, positions, cell) -> str`` and ``lammps_styles(topology, hold) -> (list, list)``
-        For export to LAMMPS with bonds, in ``units real``: the data file, and the commands before and after it.
+    ``lammps_input(topology, positions, cell, hold) -> LammpsInput``
+        For export to LAMMPS with bonds, in ``units real``: the data file, and the commands around it; ``hold`` fixes
+        the length of bonds to H.
 
     Attributes
     ----------
