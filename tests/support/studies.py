@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
+
+from rich.console import Console
+
+from ilforge.workflow.executors import Workers
+from ilforge.workflow.progress import Watch
+from ilforge.workflow.scheduler import Outcome, run_stages
+from ilforge.workflow.stage import Stage
+from ilforge.workflow.store import ResultStore
 
 SMALLEST = """
 # One ion pair, a handful of frames, trainings of a few steps: every step of a study, nothing to learn from.
@@ -146,3 +156,15 @@ def smallest(folder: Path, reference: str = "xtb") -> Path:
     path = folder / "smallest.toml"
     path.write_text(text)
     return path
+
+
+def run(stages: Sequence[Stage], root: Path) -> tuple[ResultStore, Outcome]:
+    """Make some stages in a store, by one worker."""
+    store = ResultStore(root)
+    store.prepare()
+    watch = Watch(Console(file=io.StringIO()), store)
+    try:
+        with Workers(1) as workers:
+            return store, run_stages(stages, store, workers, watch)
+    finally:
+        watch.stop()

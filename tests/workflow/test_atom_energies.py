@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from ilforge.errors import SettingsError
 from ilforge.labelling.label import evaluate
@@ -16,12 +14,9 @@ from ilforge.labelling.published import Entry, open_published, publish
 from ilforge.potentials import create, settings
 from ilforge.study.load import load_study
 from ilforge.study.settings import GateSettings
-from ilforge.workflow.executors import Workers
 from ilforge.workflow.plan import make_plan
-from ilforge.workflow.progress import Watch
-from ilforge.workflow.scheduler import run_stages
 from ilforge.workflow.steps.atoms import read_atoms
-from ilforge.workflow.store import ResultStore
+from support import studies
 
 GPAW = Path(__file__).parents[1] / "data" / "datasets" / "gpaw-pair"
 STUDY = """
@@ -56,14 +51,8 @@ def test_a_dataset_brings_its_isolated_atoms(tmp_path):
     plan = plan_of(tmp_path)
     (model,) = plan.trained[0, "mace"]
     assert model.inputs["atoms"] is plan.atoms
-    store = ResultStore(tmp_path / "store")
-    store.prepare()
-    watch = Watch(Console(file=io.StringIO()), store)
-    try:
-        with Workers(1) as workers:
-            assert run_stages([plan.atoms], store, workers, watch).complete
-    finally:
-        watch.stop()
+    store, outcome = studies.run([plan.atoms], tmp_path / "store")
+    assert outcome.complete
     energies = read_atoms(store.path(plan.atoms))
     assert energies == open_published(GPAW).isolated_atoms and set(energies) == {"H", "B", "C", "N", "F"}
     fitted = plan_of(tmp_path, GPAW, ('atom_energies = "isolated atoms"', ""))

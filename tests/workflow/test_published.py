@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from ilforge import frames, potentials
 from ilforge.errors import MissingProgram, SettingsError
@@ -19,13 +17,11 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.study.load import load_study
 from ilforge.study.machine import Machine
 from ilforge.study.settings import GateSettings
-from ilforge.workflow.executors import Workers
 from ilforge.workflow.plan import make_plan
-from ilforge.workflow.progress import Watch
 from ilforge.workflow.publish import publish_study
-from ilforge.workflow.scheduler import run_stages
 from ilforge.workflow.store import ResultStore
 from ilforge.workflow.study_run import check_study
+from support import studies
 from support.studies import smallest
 
 GPAW = Path(__file__).parents[1] / "data" / "datasets" / "gpaw-pair"
@@ -49,14 +45,7 @@ iterations = 0
 
 def make(stages, root: Path) -> ResultStore:
     """Make some stages in a store."""
-    store = ResultStore(root)
-    store.prepare()
-    watch = Watch(Console(file=io.StringIO()), store)
-    try:
-        with Workers(1) as workers:
-            outcome = run_stages(stages, store, workers, watch)
-    finally:
-        watch.stop()
+    store, outcome = studies.run(stages, root)
     assert outcome.complete, outcome.failed
     return store
 

@@ -19,7 +19,7 @@ from ilforge.errors import SettingsError
 @define_option
 @click.option("--density", type=float, help="Density to pack at, g/cm^3.")
 @click.option("--box", type=click.Path(dir_okay=False), metavar="FILE", help="Last frame of a file instead of packing.")
-@click.option("--potential", default="clp", show_default=True, help="clp, or clp:CUTOFF_A.")
+@click.option("--potential", default="clp", show_default=True, help="clp or clpol, or clp:CUTOFF_A.")
 @click.option("--format", "program", type=click.Choice(["openmm", "gromacs", "lammps"]), required=True)
 @click.option("--ensemble", type=click.Choice(["NVE", "NVT", "NPT"]), default="NPT", show_default=True)
 @click.option("--temperature", type=float, default=423.0, show_default=True, help="K")

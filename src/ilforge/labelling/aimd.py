@@ -168,13 +168,13 @@ class _LabelCalculator(Calculator):
 
 
 def _kept(path: Path, frame: Atoms) -> Label | None:
-    """The label in a file, when it is whole and that of this frame."""
+    """The label in a file, when it is whole, was not cut short, and is that of this frame."""
     try:
         label = decode(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
     same = np.abs(label.frame.positions - frame.positions).max() <= _SAME_A
-    return label if same else None
+    return label if same and not label.cut_short else None
 
 
 def _keep(path: Path, label: Label) -> None:

@@ -74,6 +74,13 @@ def evaluate(
     return label
 
 
+def failed(frame: Atoms, spec: Mapping[str, Any], why: str, inbox: Path) -> Label:
+    """A label that says why there is none, handed over through the inbox."""
+    label = Label(frame=_bare(frame), method=potentials.create(spec).describe(), error=why)
+    deliver(label, inbox)
+    return label
+
+
 def forget() -> None:
     """Drop the calculators this process keeps warm."""
     _warm.clear()

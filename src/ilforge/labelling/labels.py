@@ -15,7 +15,9 @@ import numpy as np
 from ase import Atoms
 
 from ilforge import frames
-from ilforge.errors import SettingsError
+from ilforge.errors import DidNotFinish, SettingsError
+
+_CUT_SHORT = (DidNotFinish, MemoryError, OSError, *OSError.__subclasses__(), *ConnectionError.__subclasses__())
 
 SAME_ENERGY_EV = 1e-4
 """Two energies of one frame by one method that differ by more than this, in eV, contradict each other."""
@@ -79,6 +81,11 @@ class Label:
     def failed(self) -> bool:
         """True when there is no result at all, as against a result that the gate may refuse."""
         return self.error is not None
+
+    @property
+    def cut_short(self) -> bool:
+        """True when the calculation was killed, or lacked memory or disk: another attempt may have a result."""
+        return self.error is not None and self.error.partition(":")[0] in {kind.__name__ for kind in _CUT_SHORT}
 
     def of(self, frame: Atoms) -> Label:
         """This label of the same structure with another history, as another study has it."""

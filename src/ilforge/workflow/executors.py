@@ -28,6 +28,10 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 """TensorFlow: no start-up chatter, and one fixed order of summation."""
 
 
+class WorkerDied(DidNotFinish):
+    """A worker process died under a task, :data:`ATTEMPTS` times."""
+
+
 @dataclass(order=True)
 class _Task:
     order: tuple[float, int]
@@ -43,7 +47,7 @@ class Workers:
 
     A task goes to a process only when one is free, so the most urgent waiting task always goes next. When a
     process dies (out of memory, a crash in a library), the pool is made anew and the tasks that were running are
-    tried once more, alone at fault or not; a task that fails like that twice raises :class:`DidNotFinish`.
+    tried once more, alone at fault or not; a task that fails like that twice raises :class:`WorkerDied`.
 
     Parameters
     ----------
@@ -173,8 +177,8 @@ def _cancel(future: Future) -> None:
         future.set_running_or_notify_cancel()
 
 
-def _died(task: _Task) -> DidNotFinish:
-    return DidNotFinish(
+def _died(task: _Task) -> WorkerDied:
+    return WorkerDied(
         f"A worker process died twice while it ran {task.function.__module__}.{task.function.__name__}: it was "
         "killed, ran out of memory, or a library crashed. Fewer workers (machine.toml) need less memory."
     )

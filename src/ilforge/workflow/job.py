@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
-from ilforge.workflow.executors import Workers
+from ilforge.workflow.executors import WorkerDied, Workers
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.store import ResultStore
 
@@ -61,17 +61,28 @@ class Job:
         future = self._submit(function, *arguments)
         return future.result()
 
-    def each(self, function: Callable[..., Any], arguments: Sequence[tuple]) -> Iterator[Any]:
+    def each(
+        self,
+        function: Callable[..., Any],
+        arguments: Sequence[tuple],
+        lost: Callable[..., Any] | None = None,
+    ) -> Iterator[Any]:
         """Run ``function(*arguments[i])`` for every i in workers; yield the results as they come.
 
-        On the first failure the rest is cancelled and the failure raised; finished tasks keep what they stored.
+        On the first failure the rest is cancelled and the failure raised; finished tasks keep what they stored. A task
+        that its worker did not survive yields ``lost(error, *arguments[i])`` instead, where there is such a function.
         """
-        waiting = {self._submit(function, *args) for args in arguments}
+        submitted = {self._submit(function, *args): args for args in arguments}
+        waiting = set(submitted)
         try:
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
-                    yield future.result()
+                    error = future.exception()
+                    if lost is not None and isinstance(error, WorkerDied):
+                        yield lost(error, *submitted[future])
+                    else:
+                        yield future.result()
         finally:
             for future in waiting:
                 future.cancel()

@@ -9,8 +9,9 @@ from typing import Any
 from ase import Atoms
 
 from ilforge import frames, potentials
+from ilforge.errors import DidNotFinish
 from ilforge.labelling.gate import judge_batch, tally
-from ilforge.labelling.label import evaluate
+from ilforge.labelling.label import evaluate, failed
 from ilforge.labelling.labels import Label
 from ilforge.labelling.store import FILE, LabelStore
 from ilforge.liquid.liquid import Liquid
@@ -18,11 +19,18 @@ from ilforge.sampling.coverage import coverage
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.study.settings import GateSettings
+from ilforge.workflow.executors import WorkerDied
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.aimd import aimd_plan, single_points
 from ilforge.workflow.steps.structures import FRAMES, liquid_of, of_composition, spec_of
 from ilforge.workflow.store import ResultStore, write_json
+
+ATTEMPTS = 2
+"""So often a calculation is tried that is cut short."""
+
+IN_A_ROW = 5
+"""So many calculations cut short one after the other are no frame's fault."""
 
 ACCEPTED, REJECTED, CENSUS = "accepted.xyz", "rejected.xyz", "census.json"
 
@@ -63,12 +71,15 @@ def label_stage(
         wanted = frames_in(job.input("frames"))
         with LabelStore(job.store.labels) as store:
             store.absorb_inbox()
-            missing = store.missing(wanted, method_digest)
+            missing = _to_do(store, wanted, method_digest)
             job.expect(len(missing))
-            tasks = [(wanted[digest], spec, job.threads, store.inbox, liquid) for digest in missing]
-            for _ in job.each(evaluate, tasks):
-                store.absorb_inbox()
+            again = missing
+            for _ in range(ATTEMPTS):
+                _label(job, store, [(wanted[digest], spec, job.threads, store.inbox, liquid) for digest in again])
+                again = _to_do(store, missing, method_digest)
             labels = store.get_many(list(wanted), method_digest)
+        if missing and len(again) == len(missing):
+            raise _stopped(len(again), labels[again[-1]])
         write_judged(job.directory, wanted, labels, liquid, gate)
         job.facts.update(labelled_now=len(missing), reused=len(wanted) - len(missing))
 
@@ -82,6 +93,41 @@ def label_stage(
         tasks=1 if computed else expected,
         task_seconds=1.0 + 0.002 * expected if computed else method.seconds_per_frame(liquid.topology.n_atoms),
         at_hand=None if computed else at_hand,
+    )
+
+
+def _to_do(store: LabelStore, digests: Iterable[str], method_digest: str) -> list[str]:
+    """Frames without a label, and those whose calculation was cut short: another attempt may have a result."""
+    digests = list(digests)
+    there = store.get_many(digests, method_digest)
+    return [digest for digest in digests if digest not in there or there[digest].cut_short]
+
+
+def _label(job: Job, store: LabelStore, tasks: list[tuple]) -> None:
+    """Label frames in workers.
+
+    Raises
+    ------
+    DidNotFinish
+        When several in a row were cut short: then it is the program or the machine, and no frame's fault.
+    """
+    in_a_row = 0
+    for label in job.each(evaluate, tasks, lost=_lost):
+        store.absorb_inbox()
+        in_a_row = in_a_row + 1 if label.cut_short else 0
+        if in_a_row >= IN_A_ROW:
+            raise _stopped(in_a_row, label)
+
+
+def _lost(error: WorkerDied, frame: Atoms, spec: Mapping[str, Any], threads: int, inbox: Path, liquid: Liquid) -> Label:
+    """The label of a frame that no worker survived."""
+    return failed(frame, spec, f"DidNotFinish: {error}", inbox)
+
+
+def _stopped(count: int, label: Label) -> DidNotFinish:
+    return DidNotFinish(
+        f"{count} calculations in a row were cut short, so labelling stopped. What was labelled is kept, and the same "
+        f"command tries these again. The last one: {label.error}"
     )
 
 

@@ -1,0 +1,87 @@
+"""Calculations that are no frame's fault: tried again, or the run stops; never a rejected frame for good."""
+
+from __future__ import annotations
+
+import pytest
+
+from ilforge import frames, potentials
+from ilforge.labelling.label import evaluate
+from ilforge.labelling.labels import Label
+from ilforge.labelling.store import LabelStore
+from ilforge.liquid.liquid import Liquid
+from ilforge.study.load import load_study
+from ilforge.workflow.executors import WorkerDied
+from ilforge.workflow.plan import make_plan
+from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.labels import _lost
+from ilforge.workflow.steps.structures import FRAMES
+from support import studies, tasks
+
+XTB = {"kind": "xtb", "method": "GFN1-xTB"}
+
+
+def test_what_was_cut_short_is_told_from_what_has_no_answer(one_pair):
+    method = potentials.create(XTB).describe()
+    for error, expected in (
+        ("DidNotFinish: gpaw was killed by signal 9", True),
+        ("OSError: [Errno 28] No space left on device", True),
+        ("BrokenPipeError: [Errno 32]", True),
+        ("MemoryError: ", True),
+        ("DidNotConverge: CP2K: self-consistency was not reached", False),
+        ("not finite: the method gave NaN or infinity in energy", False),
+    ):
+        assert Label(frame=one_pair, method=method, error=error).cut_short is expected, error
+    assert not evaluate(one_pair, XTB).cut_short
+
+
+@pytest.mark.slow
+@pytest.mark.program("packmol")
+def test_a_frame_that_was_cut_short_is_labelled_by_the_next_run_and_one_without_an_answer_is_not(tmp_path):
+    plan = make_plan(load_study(studies.smallest(tmp_path)))
+    stage = plan.labels["validation"]
+    source = stage.inputs["frames"]
+    store, outcome = studies.run([source], tmp_path / "store")
+    found = frames.read(store.path(source) / FRAMES)
+    method = potentials.create(XTB).describe()
+    with LabelStore(store.labels) as labels:
+        labels.add(Label(frame=found[0], method=method, error="DidNotFinish: killed by signal 9"))
+        labels.add(Label(frame=found[1], method=method, error="DidNotConverge: never"))
+    store, outcome = studies.run([stage], tmp_path / "store")
+    assert outcome.complete, outcome.failed
+    assert len(frames.read(store.path(stage) / "accepted.xyz")) == len(found) - 1
+    (rejected,) = frames.read(store.path(stage) / "rejected.xyz")
+    assert frames.digest(rejected) == frames.digest(found[1])
+
+
+@pytest.mark.slow
+@pytest.mark.program("packmol")
+def test_a_program_that_always_dies_stops_the_run_and_a_mended_one_goes_on(tmp_path):
+    """``command`` is the machine's: it is in no digest, so that the mended study is the same one."""
+    text = studies.smallest(tmp_path).read_text()
+    for name in ("H", "B", "C", "N", "F"):
+        (tmp_path / "paw" / name).mkdir(parents=True)
+        (tmp_path / "paw" / name / "POTCAR").write_text(f"  PAW_PBE {name} 01Jan2000\nof {name}\n End of Dataset\n")
+    vasp = f'kind = "vasp"\nvasp = {{ command = "false", potentials_dir = "{tmp_path / "paw"}" }}'
+    broken = tmp_path / "broken.toml"
+    broken.write_text(text.replace('kind = "xtb"', vasp))
+    plan = make_plan(load_study(broken))
+    store, outcome = studies.run([plan.labels["training"]], tmp_path / "store")
+    ((stage, error),) = outcome.failed
+    assert "calculations in a row were cut short" in str(error) and "the same command tries these again" in str(error)
+    with LabelStore(store.labels) as labels:
+        (digest,) = labels.methods()
+        assert labels.census(digest)["failures"] >= 5 and not store.holds(stage)
+
+
+def test_a_frame_that_no_worker_survives_is_a_failed_label_and_the_others_go_on(tmp_path, one_pair):
+    found = []
+
+    def work(job):
+        found.extend(job.each(tasks.die_for, [(1,), (13,), (2,)], lost=lambda error, number: (number, type(error))))
+
+    outcome = studies.run([Stage("all", "all", 1, {}, {}, work)], tmp_path / "store")[1]
+    assert outcome.complete and sorted(map(str, found)) == sorted(map(str, [1, 2, (13, WorkerDied)]))
+    liquid = Liquid.from_label("1 PYR14, 1 BF4")
+    with LabelStore(tmp_path / "labels") as store:
+        label = _lost(WorkerDied("a worker process died twice"), one_pair, XTB, 1, store.inbox, liquid)
+        assert label.cut_short and store.absorb_inbox() == 1
