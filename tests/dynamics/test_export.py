@@ -115,7 +115,7 @@ def test_lammps_and_openmm_agree_on_drude_particles_off_their_atoms(name, tmp_pa
 def test_lammps_runs_what_is_written(potential, job, tmp_path):
     export(replace(job, potential=potential), "lammps", tmp_path)
     lammps("in.lammps", tmp_path)
-    dump = (tmp_path / "trajectory.dump").read_text()
+    dump = (tmp_path / "trajectory.lammpsdump").read_text()
     assert dump.count("ITEM: TIMESTEP") == 6 and f"ITEM: NUMBER OF ATOMS\n{job.topology.n_atoms}\n" in dump
     assert (tmp_path / "end.data").is_file()
     assert "shake 1e-5" in (tmp_path / "in.lammps").read_text()

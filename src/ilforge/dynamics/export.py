@@ -162,24 +162,35 @@ def _lammps(job: Job) -> dict[str, str]:
         "reset_timestep 0",
         f"timestep {protocol.timestep_fs / substeps:.10g}",
         f"velocity {words.atoms} create {protocol.temperature_K:g} {protocol.seed} mom yes dist gaussian",
-        *words.held,
     ]
     for stage in protocol.unrecorded:
-        lines += [_lammps_move(job, words, stage.ensemble), f"run {stage.steps * substeps}", "unfix move"]
+        moving = _lammps_fixes(job, words, stage.ensemble)
+        lines += [*moving, f"run {stage.steps * substeps}", *(f"unfix {fix.split()[1]}" for fix in moving)]
     lines += [
-        _lammps_move(job, words, protocol.ensemble),
-        f"dump frames {words.atoms} custom {interval} trajectory.dump id type xu yu zu",
+        *_lammps_fixes(job, words, protocol.ensemble),
+        f"dump frames {words.atoms} custom {interval} trajectory.lammpsdump id type xu yu zu",
         "dump_modify frames sort id",
         f"run {protocol.n_frames * interval}",
         "write_data end.data",
     ]
-    return {"start.data": words.data, "in.lammps": "\n".join(lines) + "\n"}
+    return {
+        "start.data": words.data,
+        "start.pdb": pdb_text(job.topology, job.start_positions, job.atoms.cell.array),
+        "in.lammps": "\n".join(lines) + "\n",
+    }
 
 
-def _lammps_move(job: Job, words: LammpsInput, ensemble: str) -> str:
-    moves = {"NVE": "nve", "NVT": words.nvt, "NPT": words.npt}
-    atmospheres = f"{job.protocol.pressure_bar / 1.01325:.8g}"
-    return f"fix move all {moves[ensemble].format(T=f'{job.protocol.temperature_K:g}', P=atmospheres)}"
+def _lammps_fixes(job: Job, words: LammpsInput, ensemble: str) -> list[str]:
+    """What moves the particles; the constraint of bonds comes after all forces, or it would not know of them."""
+    protocol, moves = job.protocol, {"NVE": "nve", "NVT": words.nvt, "NPT": words.npt}
+    values = {
+        "T": f"{protocol.temperature_K:g}",
+        "P": f"{protocol.pressure_bar / 1.01325:.8g}",
+        "seed": protocol.seed + 1,
+    }
+    lines = [f"fix heat all {words.heat.format(**values)}"] if words.heat and ensemble != "NVE" else []
+    lines += [f"fix hold {words.hold}"] if words.hold else []
+    return [*lines, f"fix move all {moves[ensemble].format(**values)}"]
 
 
 FORMATS: dict[str, tuple[str, Callable[[Job], dict[str, str]]]] = {

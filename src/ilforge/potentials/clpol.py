@@ -170,8 +170,10 @@ class Clpol:
                 "charge of Li (docs/clpol.md). Use --format openmm."
             )
         longest_fs = LONGEST_STEP_HELD_FS if hold else LONGEST_STEP_FS
+        damping_fs, drude_damping_fs = 1000 / _FRICTION_PER_PS, 1000 / _DRUDE_FRICTION_PER_PS
+        heat = f"langevin/drude {{T}} {damping_fs:g} {{seed}} {DRUDE_TEMPERATURE_K:g} {drude_damping_fs:g} {{seed}}1"
         return lammps_drude.input_for(
-            topology, terms, positions, cell, self.cutoff_A, EWALD_TOLERANCE, DRUDE_TEMPERATURE_K, longest_fs, hold
+            topology, terms, positions, cell, self.cutoff_A, EWALD_TOLERANCE, heat, longest_fs, hold
         )
 
     def seconds_per_frame(self, n_atoms: int) -> float:

@@ -55,12 +55,16 @@ class LammpsInput:
         Commands before and after ``read_data``.
     reading
         What ``read_data`` is told beside the name of the file.
-    held
-        Commands that hold bonds to H; none where they are free.
+    hold
+        What holds bonds to H, as ``fix`` wants it; empty where they are free.
+    reading
+        What ``read_data`` is told beside the name of the file.
     atoms
         The group of the atoms.
     temperatures
         Columns of ``thermo_style``.
+    heat
+        A thermostat that acts by forces, with ``{T}`` in K and ``{seed}``; empty where ``nvt`` and ``npt`` have one.
     nvt, npt
         What moves everything, with ``{T}`` in K and ``{P}`` in atm.
     longest_step_fs
@@ -70,10 +74,11 @@ class LammpsInput:
     data: str
     before: list[str]
     after: list[str]
-    held: list[str]
+    hold: str = ""
     reading: str = ""
     atoms: str = "all"
     temperatures: str = "temp"
+    heat: str = ""
     nvt: str = "nvt temp {T} {T} 100"
     npt: str = "npt temp {T} {T} 100 iso {P} {P} 1000"
     longest_step_fs: float = math.inf
@@ -106,7 +111,7 @@ def input_for(
         f"pair_coeff {i} {i} {number(terms.epsilons[atom] / KJ_PER_KCAL)} {number(terms.sigmas[atom])}"
         for i, atom in enumerate(first, 1)
     ]
-    held = shake_lines(topology, terms, parts, "all") if hold else []
+    held = shake(topology, terms, parts, "all") if hold else ""
     return LammpsInput(data_text(particles, parts, cell), before, pairs, held)
 
 
@@ -140,11 +145,11 @@ def style_lines(parts: list[Section], scale_1_4: float, ewald_tolerance: float) 
     ]
 
 
-def shake_lines(topology: Topology, terms: Terms, parts: list[Section], group: str) -> list[str]:
-    """``fix shake`` of all types of bonds to H."""
+def shake(topology: Topology, terms: Terms, parts: list[Section], group: str) -> str:
+    """``fix shake`` of all types of bonds to H; empty where there are none."""
     to_hydrogen = (np.array(topology.symbols) == "H")[terms.bonds].any(axis=1)
     kinds = sorted({int(kind) + 1 for kind in parts[0].kinds[: len(terms.bonds)][to_hydrogen]})
-    return [f"fix hold {group} shake 1e-5 50 0 b {' '.join(map(str, kinds))}"] if kinds else []
+    return f"{group} shake 1e-5 50 0 b {' '.join(map(str, kinds))}" if kinds else ""
 
 
 def sections(terms: Terms) -> list[Section]:
