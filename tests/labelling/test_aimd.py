@@ -76,6 +76,20 @@ def test_a_killed_run_goes_on_where_it_was_and_computes_nothing_twice(whole, tmp
         assert not store.missing([label.frame_digest for label in run.labels], method)
 
 
+def test_a_longer_run_computes_only_what_no_store_has(whole, tmp_path):
+    with LabelStore(tmp_path / "store") as store:
+        store.add_many(whole.labels[:4])
+    run = aimd.run(tmp_path / "run", None, n_frames=6, known=tmp_path / "store")
+    assert run.computed == 2
+    assert [label.energy for label in run.labels] == [label.energy for label in whole.labels[:6]]
+
+
+def test_labels_of_another_method_in_the_folder_are_not_taken(tmp_path):
+    aimd.run(tmp_path, None, n_frames=2)
+    other = aimd.run(tmp_path, None, n_frames=2, spec={"kind": "clp", "cutoff_A": 3.4})
+    assert other.computed == 2
+
+
 def test_a_damaged_file_of_a_run_is_computed_again(tmp_path):
     aimd.run(tmp_path, None, n_frames=3)
     (tmp_path / "000001.label").write_bytes(b"half of a label")

@@ -26,10 +26,10 @@ def start() -> Atoms:
     return Atoms(ions.topology.symbols, positions=positions, cell=[7.0] * 3, pbc=True, info=info)
 
 
-def run(directory: Path, inbox: Path | None, n_frames: int = N_FRAMES) -> AimdRun:
+def run(directory: Path, inbox: Path | None, n_frames: int = N_FRAMES, **others) -> AimdRun:
     return run_aimd(
-        start(), SPEC, liquid(), n_frames=n_frames, temperature_K=423.0, timestep_fs=0.5, seed=4,
-        directory=directory, inbox=inbox,
+        start(), others.pop("spec", SPEC), liquid(), n_frames=n_frames, temperature_K=423.0, timestep_fs=0.5, seed=4,
+        directory=directory, inbox=inbox, **others,
     )  # fmt: skip
 
 

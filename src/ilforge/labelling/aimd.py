@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from ilforge import dynamics, files
+from ilforge import dynamics, files, frames, potentials
 from ilforge.dynamics.motion import Exploded
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.dynamics.simulation import Job
@@ -25,6 +26,7 @@ from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.labelling.inbox import SUFFIX, decode, deliver, encode
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label
+from ilforge.labelling.store import FILE, LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.topology import Topology
 from ilforge.sampling.frame import make_frame
@@ -41,7 +43,7 @@ class AimdRun:
     labels
         In order of time, the start first; the last may be a failure.
     computed
-        How many of them this call computed; the others were kept from an earlier, killed one.
+        How many of them this call computed; the others were there.
     fault
         Why the run ended early, or None.
     """
@@ -63,6 +65,7 @@ def run_aimd(
     directory: Path,
     threads: int = 1,
     inbox: Path | None = None,
+    known: Path | None = None,
 ) -> AimdRun:
     """Move a frame by the reference method at constant volume and temperature, and keep every step as a label.
 
@@ -83,10 +86,12 @@ def run_aimd(
         Where the run's labels are kept while it runs; a killed run goes on when called again with the same arguments.
     inbox
         Folder that every label is delivered to as soon as it is computed; None delivers none.
+    known
+        Folder of a label store: what it has of this run, or of a shorter one, is not computed again.
     """
     if n_frames < 2:
         raise SettingsError(f"An AIMD run has at least 2 frames, the start among them; {n_frames} were asked for.")
-    source = _Labelled(start, spec, liquid, timestep_fs, seed, Path(directory), threads, inbox)
+    source = _Labelled(start, spec, liquid, timestep_fs, seed, Path(directory), threads, inbox, known)
     protocol = MdProtocol(
         ensemble="NVT",
         temperature_K=temperature_K,
@@ -118,6 +123,7 @@ class _Labelled:
     directory: Path
     threads: int
     inbox: Path | None
+    known: Path | None
     labels: list[Label] = field(default_factory=list)
     computed: int = 0
 
@@ -128,21 +134,35 @@ class _Labelled:
         return _LabelCalculator(self)
 
     def label(self, positions: np.ndarray, cell: np.ndarray) -> Label:
-        """The next label of the run: a kept one of this very frame, or a new one."""
+        """The next label of the run: one of this very frame that is there, or a new one."""
         frame = make_frame(
             positions, cell, self.start, self.liquid, self.start.info.get("kind", "EQ"), "aimd", self.seed,
             time_fs=round(len(self.labels) * self.timestep_fs, 6),
         )  # fmt: skip
         path = self.directory / f"{len(self.labels):06d}{SUFFIX}"
-        label = _kept(path, frame)
+        label = _kept(path, frame, self.method_digest)
         if label is None:
-            label = evaluate(frame, self.spec, self.threads, liquid=self.liquid)
-            self.computed += 1
+            label = self._known(frame)
+            if label is None:
+                label = evaluate(frame, self.spec, self.threads, liquid=self.liquid)
+                self.computed += 1
             _keep(path, label)
         if self.inbox is not None:  # a kept one too: the process may have died before it was handed over
             deliver(label, self.inbox)
         self.labels.append(label)
         return label
+
+    @cached_property
+    def method_digest(self) -> str:
+        return potentials.digest(potentials.create(self.spec))
+
+    def _known(self, frame: Atoms) -> Label | None:
+        """The label of this frame in the store."""
+        if self.known is None or not (self.known / FILE).is_file():
+            return None
+        with LabelStore(self.known) as store:
+            label = store.get(frames.digest(frame), self.method_digest)
+        return None if label is None or label.cut_short else label.of(frame)
 
 
 class _LabelCalculator(Calculator):
@@ -167,14 +187,15 @@ class _LabelCalculator(Calculator):
         self.results = {"energy": label.energy, "forces": label.forces.copy()}
 
 
-def _kept(path: Path, frame: Atoms) -> Label | None:
-    """The label in a file, when it is whole, was not cut short, and is that of this frame."""
+def _kept(path: Path, frame: Atoms, method_digest: str) -> Label | None:
+    """The label in a file, when it is whole, was not cut short, and is that of this frame by this method."""
     try:
         label = decode(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    same = np.abs(label.frame.positions - frame.positions).max() <= _SAME_A
-    return label if same and not label.cut_short else None
+    if label.method_digest != method_digest or label.cut_short:
+        return None
+    return label if np.abs(label.frame.positions - frame.positions).max() <= _SAME_A else None
 
 
 def _keep(path: Path, label: Label) -> None:

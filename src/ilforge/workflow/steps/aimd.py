@@ -63,8 +63,9 @@ def aimd_stage(study: Study, purpose: str, sampled: Stage) -> Stage:
     def work(job: Job) -> None:
         starts = aimd_starts(frames.read(job.input("frames") / FRAMES), counts)
         with LabelStore(job.store.labels) as store:
+            places = (job.threads, store.inbox, job.store.labels)
             tasks = {
-                f"run-{i:04d}": (start, spec, liquid, {**state, "n_frames": n}, seed_of(i), job.threads, store.inbox)
+                f"run-{i:04d}": (start, spec, liquid, {**state, "n_frames": n}, seed_of(i), *places)
                 for i, (start, n) in enumerate(starts)
             }
             parts = job.parts(_run, tasks)
@@ -96,8 +97,12 @@ def _run(
     seed: int,
     threads: int,
     inbox: Path,
+    known: Path,
 ) -> None:
     """One run: a task for a worker."""
-    run = run_aimd(start, spec, liquid, **how, seed=seed, directory=directory / "labels", threads=threads, inbox=inbox)
+    run = run_aimd(
+        start, spec, liquid, **how, seed=seed, directory=directory / "labels", threads=threads,
+        inbox=inbox, known=known,
+    )  # fmt: skip
     frames.write(directory / FRAMES, [label.frame for label in run.labels])
     write_json(directory / RUNS, {"parent": start.info["parent"], "frames": len(run.labels), "fault": run.fault})
