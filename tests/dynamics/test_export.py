@@ -140,6 +140,23 @@ def test_openmm_runs_what_is_written(potential, job, tmp_path):
     assert (tmp_path / "end.xml").is_file()
 
 
+def test_openmm_comes_to_its_temperature_before_it_keeps_its_energy(job, tmp_path):
+    """After a minimisation half of the heat of the first velocities goes into vibrations."""
+    protocol = replace(job.protocol, ensemble="NVE", timestep_fs=1.0, equilibration_ps=2.0, length_ps=0.2)
+    export(replace(job, protocol=protocol), "openmm", tmp_path)
+    programs.run(["python", "run.py"], tmp_path, log="log", environment={"OPENMM_CPU_THREADS": "1"})
+    table = np.genfromtxt(tmp_path / "thermo.csv", delimiter=",", names=True, deletechars="")
+    temperature = table[next(name for name in table.dtype.names if name.startswith("Temperature"))]
+    assert temperature.mean() == pytest.approx(423.0, rel=0.15)
+    assert (tmp_path / "integrator-nve.xml").is_file()
+
+
+def test_gromacs_needs_a_box_that_has_its_density(job, tmp_path):
+    protocol = replace(job.protocol, equilibration_ps=0.0)
+    with pytest.raises(SettingsError, match="such as --equilibration 100"):
+        export(replace(job, protocol=protocol), "gromacs", tmp_path)
+
+
 def test_a_potential_without_terms_is_refused(job, tmp_path):
     other = Job(Xtb(), job.atoms, job.topology, job.protocol)
     with pytest.raises(SettingsError, match="xtb cannot be exported to gromacs"):

@@ -19,12 +19,18 @@ from ilforge.errors import SettingsError
 @define_option
 @click.option("--density", type=float, help="Density to pack at, g/cm^3.")
 @click.option("--box", type=click.Path(dir_okay=False), metavar="FILE", help="Last frame of a file instead of packing.")
-@click.option("--potential", default="clp", show_default=True, help="clp or clpol, or clp:CUTOFF_A.")
+@click.option("--potential", default="clp", show_default=True, help="clp, clp:CUTOFF_A, or clpol (openmm, lammps).")
 @click.option("--format", "program", type=click.Choice(["openmm", "gromacs", "lammps"]), required=True)
 @click.option("--ensemble", type=click.Choice(["NVE", "NVT", "NPT"]), default="NPT", show_default=True)
 @click.option("--temperature", type=float, default=423.0, show_default=True, help="K")
 @click.option("--pressure", type=float, default=1.01325, show_default=True, help="bar")
-@click.option("--timestep", type=float, default=2.0, show_default=True, help="fs; above 1 fs bonds to H are held")
+@click.option(
+    "--timestep",
+    type=float,
+    default=2.0,
+    show_default=True,
+    help="fs; above 1 fs bonds to H are held. For clpol 1.5 fs: a longer one is divided.",
+)
 @click.option("--equilibration", type=float, default=100.0, show_default=True, help="ps before recording")
 @click.option("--length", type=float, default=1000.0, show_default=True, help="ps")
 @click.option("--interval", type=float, default=1.0, show_default=True, help="ps between recorded frames")

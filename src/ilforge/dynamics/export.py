@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ilforge.dynamics.gromacs_files import gro_text, mdp_text
 from ilforge.dynamics.gromacs_options import nonbonded_options, record_options, stage_options
-from ilforge.dynamics.openmm import integrator_for, system_for
+from ilforge.dynamics.openmm import BAROSTAT_STEPS, integrator_for, system_for
 from ilforge.dynamics.recording import pdb_text
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
@@ -28,10 +28,23 @@ def read(name):
         return openmm.XmlSerializer.deserialize(file.read())
 
 
-system = read("system.xml")
+def simulation_of(ensemble, before=None):
+    system = read("system.xml")
+    if ensemble == "NPT":
+        system.addForce(openmm.MonteCarloBarostat({pressure!r}, {temperature!r}, {barostat}))
+    moved_by = "integrator-nve.xml" if ensemble == "NVE" else "integrator.xml"
+    simulation = app.Simulation(pdb.topology, system, read(moved_by))
+    if before is not None:
+        state = before.context.getState(positions=True, velocities=True)
+        simulation.context.setPeriodicBoxVectors(*state.getPeriodicBoxVectors())
+        simulation.context.setPositions(state.getPositions())
+        simulation.context.setVelocities(state.getVelocities())
+    return simulation
+
+
 pdb = app.PDBFile("start.pdb")
 # Drude particles come after the atoms, and start on theirs
-drude = [force for force in system.getForces() if isinstance(force, openmm.DrudeForce)]
+drude = [force for force in read("system.xml").getForces() if isinstance(force, openmm.DrudeForce)]
 hosts = [force.getParticleParameters(k)[1] for force in drude for k in range(force.getNumParticles())]
 atoms = list(range(pdb.topology.getNumAtoms()))
 
@@ -40,17 +53,20 @@ def with_drude(values):
     return [values[i] for i in (*atoms, *hosts)]
 
 
-simulation = app.Simulation(pdb.topology, system, read("integrator.xml"))
+stages = {stages!r}  # unrecorded ones first, with their steps
+simulation = simulation_of(stages[0][0])
 simulation.context.setPositions(with_drude(pdb.positions))
 simulation.minimizeEnergy(maxIterations=1000)
 simulation.context.setVelocitiesToTemperature({temperature!r} * unit.kelvin, {seed})
 velocities = simulation.context.getState(velocities=True).getVelocities()
 simulation.context.setVelocities(with_drude(velocities))
-simulation.step({equilibration})
+for (_, steps), (following, _) in zip(stages, stages[1:]):
+    simulation.step(steps)
+    simulation = simulation_of(following, simulation)
 columns = {{"potentialEnergy": True, "temperature": True, "volume": True, "density": True, "step": True}}
 simulation.reporters.append(app.DCDReporter("trajectory.dcd", {interval}, atomSubset=atoms))
 simulation.reporters.append(app.StateDataReporter("thermo.csv", {interval}, **columns))
-simulation.step({steps})
+simulation.step(stages[-1][1])
 simulation.saveState("end.xml")
 '''
 _RUN_SH = """#!/bin/sh
@@ -102,23 +118,32 @@ def _openmm(job: Job) -> dict[str, str]:
     import openmm
 
     protocol = job.protocol
-    system = system_for(job, protocol.ensemble)
-    integrator = integrator_for(job, protocol.ensemble, system, protocol.seed)
+    system = system_for(job, "NVT")
+    integrator = integrator_for(job, "NVT", system, protocol.seed)
     substeps = round(protocol.timestep_fs / integrator.getStepSize().value_in_unit(openmm.unit.femtosecond))
     try:
         xml = openmm.XmlSerializer.serialize(system)
     except openmm.OpenMMException as error:
-        raise SettingsError(f"OpenMM cannot write the potential {job.potential.kind} down: {error}") from None
+        raise SettingsError(
+            f"The potential {job.potential.kind} cannot be exported to openmm: ilforge computes a part of it, and "
+            f"OpenMM cannot write that down ({error}). Use clp or clpol."
+        ) from None
+    stages = [(stage.ensemble, stage.steps * substeps) for stage in protocol.unrecorded]
+    stages.append((protocol.ensemble, protocol.n_frames * protocol.interval_steps * substeps))
+    files = {"system.xml": xml, "integrator.xml": openmm.XmlSerializer.serialize(integrator)}
+    if protocol.ensemble == "NVE":
+        nve = integrator_for(job, "NVE", system, protocol.seed)
+        files["integrator-nve.xml"] = openmm.XmlSerializer.serialize(nve)
     script = _RUN_PY.format(
         temperature=protocol.temperature_K,
+        pressure=protocol.pressure_bar,
+        barostat=BAROSTAT_STEPS,
         seed=protocol.seed,
-        equilibration=protocol.unrecorded_steps * substeps,
+        stages=stages,
         interval=protocol.interval_steps * substeps,
-        steps=protocol.n_frames * protocol.interval_steps * substeps,
     )
     return {
-        "system.xml": xml,
-        "integrator.xml": openmm.XmlSerializer.serialize(integrator),
+        **files,
         "start.pdb": pdb_text(job.topology, job.start_positions, job.atoms.cell.array),
         "run.py": script,
     }
@@ -126,6 +151,11 @@ def _openmm(job: Job) -> dict[str, str]:
 
 def _gromacs(job: Job) -> dict[str, str]:
     protocol = job.protocol
+    if protocol.ensemble == "NPT" and not protocol.unrecorded:
+        raise SettingsError(
+            "equilibration is 0 ps: GROMACS's barostat of the recorded run (Parrinello-Rahman) needs a box that has "
+            "its density already. Give it some time, such as --equilibration 100."
+        )
     minimise = {"integrator": "steep", "emtol": "100", "nsteps": "1000", **nonbonded_options(job)}
     drawn = {"gen-vel": "yes", "gen-temp": f"{protocol.temperature_K:g}", "gen-seed": str(protocol.seed)}
     parts = {f"equilibrate-{i + 1}": stage_options(job, i) for i in range(len(protocol.unrecorded))}
