@@ -20,7 +20,14 @@ from ilforge.workflow.steps.structures import FRAMES, ions_of
 from ilforge.workflow.store import write_json
 
 MEASUREMENT = "measurement.json"
-_VERSIONS = {"clusters": 2, "shapes": 2, "transitions": 2}  # of what a measurement holds
+_VERSIONS = {
+    "clusters": 2,
+    "health": 2,
+    "rdf": 2,
+    "shapes": 3,
+    "structure_factor": 2,
+    "transitions": 3,
+}  # of what a measurement holds
 _VACUUM_MINIMISATION = 200  # steps: a conformer comes from no run at a temperature, unlike a box
 
 
