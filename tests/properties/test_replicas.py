@@ -136,6 +136,9 @@ def test_other_properties_are_those_of_each_run():
     rng = np.random.default_rng(6)
     settings = AnalysisSettings(properties=["health", "shapes"])
     found = measure_replicas([source_of(*tumbling_ions(12, rng)) for _ in range(2)], settings=settings)
+    cavity = estimate(found["health"], "largest_cavity_radius")
+    assert cavity.value == max(curve.y.max() for name, curve in found["health"].curves.items() if "cavity" in name)
+    assert cavity.note.startswith("of 2 runs, in run ")
     assert {verdict.what[:6] for verdict in found["health"].verdicts} == {"run 1:", "run 2:"}
     assert {title[-5:] for title in found["shapes"].tables} == {"run 1", "run 2"}
 

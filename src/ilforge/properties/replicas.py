@@ -214,7 +214,9 @@ def _combined_parts(parts: Sequence[Measurement], lengths: Sequence[int], settin
         for quantity, species, estimate in part.estimates:
             groups.setdefault((quantity, species), []).append(estimate)
     for (quantity, species), found in groups.items():
-        if quantity in POPULATIONS:
+        if quantity == "largest_cavity_radius":
+            together = _largest(found)
+        elif quantity in POPULATIONS:
             together = _population(parts, lengths, quantity, species, _least(quantity, settings))
         else:
             together = combined(found)
@@ -249,6 +251,13 @@ def _population(
     if len(used) == len(parts):
         return pooled
     return replace(pooled, note=f"{pooled.note}; {len(parts) - len(used)} that did not converge left out")
+
+
+def _largest(found: Sequence[Estimate]) -> Estimate:
+    """Of what is the largest of the frames of each run: the largest of all."""
+    top = max(range(len(found)), key=lambda k: found[k].value)
+    n_frames = sum(one.n_eff for one in found)
+    return replace(found[top], n_eff=n_frames, note=f"of {len(found)} runs, in run {top + 1}: {found[top].note}")
 
 
 def _never(others: Iterable[Estimate]) -> Estimate:
