@@ -156,11 +156,12 @@ def pooled_population(found: Sequence[Estimate], lengths: Sequence[int], min_sam
     weights = np.array(lengths) / np.sum(lengths)
     value = float(weights @ values)
     error = max(float(np.linalg.norm(weights * errors)), error_between(values))
-    independent = float(n_eff.sum())
+    share = 0.01 * value
+    independent = min(float(n_eff.sum()), share * (1.0 - share) / (0.01 * error) ** 2) if error > 0 else np.nan
     note = f"from {len(found)} runs"
     if disagree(values, errors):
         return Estimate(value, error, independent, found[0].unit, False, DISAGREEMENT.format(len(found)))
-    if independent < min_samples:
+    if not independent >= min_samples:
         needed = f"{independent:.1f} independent samples in {len(found)} runs, {min_samples:g} needed"
         return Estimate(value, error, independent, found[0].unit, False, needed)
     return Estimate(value, error, independent, found[0].unit, True, note)
@@ -233,13 +234,10 @@ def _population(
     parts: Sequence[Measurement], lengths: Sequence[int], quantity: str, species: str | None, min_samples: float
 ) -> Estimate:
     """Of one state; runs in which no state of its kind converged are left out. If none did, nothing has converged."""
+    named = {name.removeprefix("populations ") for part in parts for name in part.tables}
+    kind = _kind(named, species)
     kinds = [
-        {
-            of: one
-            for name, of, one in part.estimates
-            if name == quantity and _kind(name, of) == _kind(quantity, species)
-        }
-        for part in parts
+        {of: one for name, of, one in part.estimates if name == quantity and _kind(named, of) == kind} for part in parts
     ]
     settled = [any(one.converged for one in kind.values()) for kind in kinds]
     used = [k for k, kind in enumerate(kinds) if (settled[k] if any(settled) else kind)]
@@ -266,9 +264,9 @@ def _never(others: Iterable[Estimate]) -> Estimate:
     return Estimate(0.0, 100.0 * share_error(0.0, n), n, "%")
 
 
-def _kind(quantity: str, species: str | None) -> str:
-    """What the states of a quantity are states of: the ion of a shape; else there is only one thing."""
-    return (species or "").rpartition(" ")[0] if quantity == "shape_population" else ""
+def _kind(named: Iterable[str], species: str | None) -> str:
+    """What the states of a quantity are states of: the ion of ``PYR14 butyl ttt``; else there is only one thing."""
+    return max((name for name in named if (species or "").startswith(f"{name} ")), key=len, default="")
 
 
 def _least(quantity: str, settings: AnalysisSettings) -> float:
