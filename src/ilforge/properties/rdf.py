@@ -19,7 +19,7 @@ from ilforge.study.analysis_settings import RdfSettings
 
 _BLOCKS = 10
 _MIN_BINS = 5
-_TIMES = 500  # at most, of the series that tell how long the first shell remembers
+_TIMES = 200  # at most, of the series that tell how long the first shell remembers
 _MARGIN = 0.98  # the box of an NPT run becomes smaller than its first one
 
 

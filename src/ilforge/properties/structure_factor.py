@@ -14,6 +14,7 @@ from ilforge.statistics import block_error, statistical_inefficiency
 from ilforge.study.analysis_settings import StructureFactorSettings
 
 _BLOCKS = 10
+_TIMES = 200  # at most, of the series that tell how long S(q) remembers
 _MIN_BLOCKS = 5
 _SEED = 0  # of the choice among equivalent wave vectors
 _PEAK_RANGE = 0.5  # 1/Å: below, few wave vectors fit a box
@@ -65,7 +66,8 @@ class StructureFactor:
         n = len(self._kinds)
         self._products = np.zeros((self._n_blocks, n, n, self._n_bins))
         self._weights, self._q = np.zeros((2, self._n_blocks, self._n_bins))
-        self._course = np.zeros((len(self._frames), self._n_bins), dtype=np.float32)
+        self._n_times = min(_TIMES, len(self._frames))
+        self._scattered, self._weights_at = np.zeros((2, self._n_times, self._n_bins))
         self._form = self._form_factors()
         self._seen = 0
 
@@ -97,8 +99,9 @@ class StructureFactor:
         self._products[block] += products
         self._weights[block] += weights
         self._q[block] += q
-        with np.errstate(invalid="ignore", divide="ignore"):
-            self._course[self._seen] = np.einsum("iq,jq,ijq->q", self._form, self._form, products) / weights
+        time = self._seen * self._n_times // len(self._frames)
+        self._scattered[time] += np.einsum("iq,jq,ijq->q", self._form, self._form, products)
+        self._weights_at[time] += weights
         self._seen += 1
 
     def measurement(self) -> Measurement:
@@ -118,12 +121,15 @@ class StructureFactor:
         for name, values in self._partials(parts).items():
             curves[f"structure_factor {name}"] = _curve(q, values, "A(q)")
         length = self._system.n_frames * self._system.frame_interval_ps
-        course = self._course[: self._seen, seen]
-        course = np.where(
-            np.isnan(course), np.nanmean(course, axis=0), course
-        )  # a bin that one frame's box leaves empty
-        peak = main_peak(q, xray, course, length, self._settings.min_independent_samples)
+        peak = main_peak(q, xray, self._course(seen), length, self._settings.min_independent_samples)
         return Measurement([("structure_factor_main_peak", None, peak)], curves)
+
+    def _course(self, seen: np.ndarray) -> np.ndarray:
+        """S(q) for X-rays along the run, but for a factor and a constant at each q, ``(n_times, n_q)``."""
+        weights = self._weights_at[:, seen]
+        course = self._scattered[:, seen] / np.maximum(weights, 1.0)
+        empty = weights == 0  # a bin that the box of a frame leaves without a wave vector
+        return np.where(empty, course.sum(axis=0) / np.maximum((~empty).sum(axis=0), 1), course)
 
     def _form_factors(self) -> np.ndarray:
         """Of every kind of atom in the middle of every bin, ``(n_kinds, n_bins)``, over their mean."""
@@ -198,7 +204,7 @@ def main_peak(q: np.ndarray, blocks: np.ndarray, course: np.ndarray, length_ps: 
     blocks
         ``(n_blocks, n_q)``: S(q) of each block of the run.
     course
-        ``(n_frames, n_q)``: S(q) of each frame, but for a constant at each q.
+        ``(n_times, n_q)``: S(q) along the run, but for a factor and a constant at each q.
     length_ps
         Of the run, ps.
     min_samples
