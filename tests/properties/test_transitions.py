@@ -158,6 +158,23 @@ def test_states_by_shapes_that_the_user_defined():
     assert with_shapes(system, positions, cell) == {"Li(TFSI)3 3 anything"}
 
 
+def test_margins_of_defined_shapes_are_those_of_the_settings(monkeypatch):
+    """TFSI that grow by 0.4 Å over a border after the first frame: 0.2 Å within the new shape."""
+    system, positions, cell = box_of([(2, 1), (3, 0)], 30, np.random.default_rng(7))
+    topology = system.topology
+    carbon = np.flatnonzero((topology.atom_species == "TFSI") & (np.asarray(topology.symbols) == "C")).reshape(-1, 2)
+    apart = positions[:, carbon[:, 1]] - positions[:, carbon[:, 0]]
+    apart -= np.rint(apart @ np.linalg.inv(cell)) @ cell
+    length = np.linalg.norm(apart, axis=-1, keepdims=True)
+    positions = positions.copy()
+    positions[1:, carbon[:, 1]] += 0.4 * (apart / length)[1:]
+    border = float(length.mean()) + 0.2
+    states = [{"name": "short", "ranges": {"long": [0, border]}}, {"name": "tall", "ranges": {"long": [border, 50]}}]
+    monkeypatch.setitem(OWN_SHAPE, "states", states)
+    assert with_shapes(system, positions, cell, margin_A=0.1) == {"Li(TFSI)3 3 short", "Li(TFSI)3 3 tall"}
+    assert with_shapes(system, positions, cell, margin_A=0.3) == {"Li(TFSI)3 3 short"}
+
+
 def test_shapes_that_are_neither_built_in_nor_defined_are_refused():
     system, positions, cell, _ = binding(30, np.random.default_rng(8))
     with pytest.raises(SettingsError, match="no shapes of O are built in .* or defined in analysis.shapes.define"):
