@@ -16,7 +16,8 @@ class Estimate:
     Attributes
     ----------
     value, error
-        In ``unit``; NaN where nothing can be said (then ``converged`` is False and ``note`` says why).
+        In ``unit``; NaN where nothing can be said (then ``converged`` is False and ``note`` says why). A value that is
+        no mean, such as the largest of some frames, has no error: that is NaN too, and ``note`` says what it is.
     n_eff
         Number of statistically independent samples behind the value.
     converged
@@ -36,13 +37,18 @@ class Estimate:
         return cls(math.nan, math.nan, n_eff, unit, converged=False, note=note)
 
     def __str__(self) -> str:
-        """Value and error with the digits that mean something; what has not converged is not quoted."""
+        """Value and error with the digits that mean something; what has not converged is not quoted.
+
+        A value without an error, such as the largest of some, says in its note what it is.
+        """
         if not self.converged:
             return f"not converged: {self.note}"
         if not math.isfinite(self.value):
             return f"not available: {self.note}"
+        if not math.isfinite(self.error):
+            return f"{self.value:.3g} {self.unit} ({self.note or 'no error'})"
         digits = 3
-        if math.isfinite(self.error) and self.error > 0:
+        if self.error > 0:
             digits = max(0, 1 - math.floor(math.log10(self.error)))
         return f"{self.value:.{digits}f} ± {self.error:.{digits}f} {self.unit}"
 

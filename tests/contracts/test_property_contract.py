@@ -52,7 +52,7 @@ def assert_same(found: Measurement, expected: Measurement) -> None:
         found.estimates, expected.estimates, strict=True
     ):
         assert (quantity, species, a.converged, a.unit) == (other_quantity, other_species, b.converged, b.unit)
-        tolerance = b.error if quantity == "largest_cavity_radius" else 1e-4 * abs(b.value)
+        tolerance = 0.05 if quantity == "largest_cavity_radius" else 1e-4 * abs(b.value)
         assert a.value == pytest.approx(b.value, abs=tolerance, nan_ok=True)
         assert a.error == pytest.approx(b.error, rel=1e-3, nan_ok=True)
     assert found.curves.keys() == expected.curves.keys()
@@ -73,7 +73,8 @@ def test_it_measures_something(name, expected):
     for quantity, species, found in expected.estimates:
         assert quantity and isinstance(found, Estimate) and found.unit
         assert found.converged or found.note, (quantity, species)
-        assert not found.converged or (np.isfinite(found.value) and found.error >= 0)
+        stated = found.error > 0 or found.note.startswith("no error: ")  # an error of zero is none
+        assert not found.converged or (np.isfinite(found.value) and stated)
     for curve in expected.curves.values():
         assert isinstance(curve, Curve) and len(curve.x) == len(curve.y) > 0
         assert curve.error is None or len(curve.error) == len(curve.x)

@@ -48,6 +48,37 @@ def test_the_python_examples_of_properties_run(name, capsys):
     assert "±" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [("density", r"density +1\.00\d* ± 0\.\d+ g/cm\^3"), ("diffusion", r"self_diffusion_infinite +Cl .* m\^2/s"),
+     ("rdf", r"rdf_first_peak +Li-Cl +2\.[34]\d* ± 0\.\d+ Å"), ("health", "LOOK a cavity of radius .* has opened")],
+)  # fmt: skip
+def test_examples_of_what_every_run_is_measured_for(name, known, tmp_path, monkeypatch, capsys):
+    """Python writes the trajectory that the commands of the page then measure."""
+    from click.testing import CliRunner
+
+    from ilforge.cli import ilforge, load_commands
+
+    monkeypatch.chdir(tmp_path)
+    load_commands()
+    page = ROOT / "docs" / "properties" / f"{name}.md"
+    (example,) = blocks(page, "python")
+    exec(compile(example, page.name, "exec"), {"__name__": name})
+    assert re.search(" ± |LOOK", capsys.readouterr().out)
+    done = [CliRunner().invoke(ilforge, shlex.split(line)[1:]) for line in blocks(page, "")[0].splitlines()]
+    assert [one.exit_code for one in done] == [0] * len(done), [one.exception for one in done]
+    assert re.search(known, "".join(one.output for one in done))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "benchmarks/properties.py" in page.read_text()], ids=str)
+def test_benchmarks_of_properties_are_called_by_sections_that_exist(page):
+    spec = importlib.util.spec_from_file_location("properties", ROOT / "benchmarks" / "properties.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    for words in re.findall(r"benchmarks/properties\.py([ \w]*)", page.read_text(encoding="utf-8")):
+        assert set(words.split()) <= set(benchmark.SECTIONS), words
+
+
 @pytest.mark.program("packmol")
 def test_the_python_examples_of_clusters_shapes_and_transitions_run(tmp_path, monkeypatch, capsys):
     """In this order: the later ones measure the trajectory of the first."""

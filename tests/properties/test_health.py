@@ -78,7 +78,10 @@ def test_sound_run():
     result = measured("health", system, snapshots(system, frames, cell, **thermo))
     assert all(verdict.ok for verdict in result.verdicts), result.verdicts
     assert len(result.verdicts) == 6
-    assert 0.5 < estimate(result, "largest_cavity_radius").value < 4.0
+    cavity = estimate(result, "largest_cavity_radius")
+    assert 0.5 < cavity.value < 4.0 and np.isnan(cavity.error)  # a maximum has no error of a mean
+    assert cavity.value == result.curves["cavity"].y.max() and "the largest of 25 frames" in cavity.note
+    assert str(cavity).startswith(f"{cavity.value:.3g} Å (no error: the largest of 25 frames, in frame ")
     assert result.curves["density_profile"].y.mean() == pytest.approx(
         system.topology.masses.sum() * 1.66053906660 / LIQUID_SIDE**3
     )
@@ -145,9 +148,12 @@ def test_temperature_and_energy_drift():
     hot = {"temperature_K": 480 + 10 * rng.normal(size=60)}
     fault = bad(verdicts(system, frames, cell, **hot), "temperature")
     assert "400 K is set" in fault.what and not fault.grave  # not settled, but not out of physics
+    assert fault.frame == int(np.argmax(hot["temperature_K"])) and f"at {fault.frame} ps" in fault.what
     per_atom = np.linspace(0, 0.2, 60) + 0.001 * rng.normal(size=60)
+    per_atom[53] += 0.1
     energy = {"potential_energy_eV": per_atom * system.topology.n_atoms}
-    assert "meV per atom" in bad(verdicts(system, frames, cell, **energy), "potential energy").what
+    fault = bad(verdicts(system, frames, cell, **energy), "potential energy")
+    assert "meV per atom" in fault.what and fault.frame == 53 and "at 53 ps" in fault.what
 
 
 def test_fault_of_the_engine_is_passed_on():

@@ -7,6 +7,7 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
 from ilforge.properties import System
 from ilforge.properties.kernels.pairs import class_histogram
+from ilforge.properties.kernels.shells import Course, first_shell
 from ilforge.properties.rdf import find_site
 from ilforge.study.analysis_settings import RdfSettings
 from support.motion import atomic_ions, estimate, measured, snapshots
@@ -166,3 +167,64 @@ def test_range_beyond_half_the_box_is_refused():
         measured("rdf", system, frames, RdfSettings(r_max_A=7.0))
     with pytest.raises(SettingsError, match="bin_A"):
         measured("rdf", system, frames, RdfSettings(bin_A=2.0))
+
+
+def pairs_that_come_and_go(n_frames, rng, stay=0.9, n_pairs=16, rattle=0.1):
+    """A lithium each 2 or 5 Å from its fluorine, half of the time each; the lattice is too wide for other pairs."""
+    near = np.zeros((n_frames, n_pairs), dtype=bool)
+    near[0] = rng.random(n_pairs) < 0.5
+    for t in range(1, n_frames):
+        near[t] = np.where(rng.random(n_pairs) < stay, near[t - 1], rng.random(n_pairs) < 0.5)
+    spots = 14.0 * np.stack(np.meshgrid(*[np.arange(3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)[:n_pairs]
+    distance = np.where(near, 2.0, 5.0) + rattle * rng.normal(size=near.shape)
+    others = spots + distance[..., None] * [1.0, 0.0, 0.0]
+    positions = np.concatenate([np.tile(spots, (n_frames, 1, 1)), others], axis=1)
+    return System(atomic_ions(Li=n_pairs, F=n_pairs), n_frames, 0.5), positions, 42.0 * np.eye(3)
+
+
+def shells_of(n_frames, seed, **how):
+    system, positions, cell = pairs_that_come_and_go(n_frames, np.random.default_rng(seed), **how)
+    found = measured("rdf", system, snapshots(system, positions, cell), RdfSettings(pairs=[("Li", "F")], r_max_A=7))
+    return {quantity: one for quantity, _, one in found.estimates}
+
+
+def test_numbers_of_shells_are_honest_where_blocks_hold_many_relaxations():
+    """g = (1 + 0.9)/(1 - 0.9) = 19 frames: 1,000 of them are 53 independent samples."""
+    inside, samples = [], []
+    for seed in range(20):
+        found = shells_of(1000, seed)["coordination_number"]
+        if found.converged:
+            inside.append(abs(found.value - 0.5) < 1.96 * found.error)
+            samples.append(found.n_eff)
+    assert len(inside) >= 16 and np.mean(inside) >= 0.85, (len(inside), np.mean(inside))
+    assert 30 < np.median(samples) < 90
+
+
+@pytest.mark.parametrize(("n_frames", "stay"), [(10, 0.9), (60, 0.9), (400, 0.995)])
+def test_numbers_of_shells_from_less_than_their_relaxation_are_refused(n_frames, stay):
+    for seed in range(5):
+        found = shells_of(n_frames, seed, stay=stay)
+        assert not any(one.converged for one in found.values()), found
+        assert "independent samples of the first shell" in found["rdf_first_peak"].note
+        assert "run at least" in found["rdf_first_peak"].note
+
+
+def test_a_shell_that_never_changes_is_no_result():
+    """A box that was packed otherwise would say something else, and no error tells."""
+    found = shells_of(200, 1, stay=1.0)
+    assert not any(one.converged for one in found.values())
+    assert "never changed in 100 ps" in found["coordination_number"].note
+    assert not found["coordination_number"].error <= 0
+
+
+def test_first_minimum_lies_behind_the_first_maximum():
+    """A minimum within 0.5 Å of the maximum: the other side of the maximum is deeper, and is not meant."""
+    r = 0.05 + 0.1 * np.arange(120)
+    shape = np.exp(-(((r - 8.6) / 0.15) ** 2)) + 0.9 * np.where(r > 8.9, 1.0, 0.0)
+    rng = np.random.default_rng(1)
+    g = shape * (1 + 0.02 * rng.normal(size=(10, len(r))))
+    series = np.cumsum(shape * (1 + 0.02 * rng.normal(size=(200, len(r)))), axis=1)
+    found = dict(first_shell(r, g, np.cumsum(g, axis=1), Course(series, 100.0, 20.0)))
+    peak, minimum = found["rdf_first_peak"], found["rdf_first_minimum"]
+    assert peak.converged and minimum.converged and peak.value == pytest.approx(8.6, abs=0.1)
+    assert peak.value < minimum.value < 9.1

@@ -13,7 +13,7 @@ from ilforge.errors import SettingsError
 from ilforge.properties import System, measure
 from ilforge.properties.density import pooled_density
 from ilforge.properties.reader import Source
-from ilforge.properties.replicas import measure_replicas
+from ilforge.properties.replicas import measure_replicas, pooled_population
 from ilforge.results import Estimate
 from ilforge.study.analysis_settings import AnalysisSettings, DensitySettings
 from support.motion import atomic_ions, breathing_cells, brownian, estimate, snapshots, tumbling_ions
@@ -136,6 +136,9 @@ def test_other_properties_are_those_of_each_run():
     rng = np.random.default_rng(6)
     settings = AnalysisSettings(properties=["health", "shapes"])
     found = measure_replicas([source_of(*tumbling_ions(12, rng)) for _ in range(2)], settings=settings)
+    cavity = estimate(found["health"], "largest_cavity_radius")
+    assert cavity.value == max(curve.y.max() for name, curve in found["health"].curves.items() if "cavity" in name)
+    assert cavity.note.startswith("of 2 runs, in run ")
     assert {verdict.what[:6] for verdict in found["health"].verdicts} == {"run 1:", "run 2:"}
     assert {title[-5:] for title in found["shapes"].tables} == {"run 1", "run 2"}
 
@@ -191,3 +194,54 @@ def test_the_command_takes_runs_or_pieces(files, tmp_path):
             call("analyse", "--replicas", *words)
     with pytest.raises(SettingsError, match="with --replicas the directories"):
         call("analyse", tmp_path, tmp_path)
+
+
+def clusters_of(seed, crowded=0.0):
+    """Eight lithium with three or four fluorine each, and for a share of the run one more about one of them."""
+    rng = np.random.default_rng(seed)
+    n_frames, n = 400, 8
+    more = np.zeros((n_frames, n), dtype=bool)
+    for t in range(1, n_frames):
+        more[t] = np.where(rng.random(n) < 0.5, more[t - 1], rng.random(n) < 0.5)
+    spots = 20.0 * np.stack(np.meshgrid(*[np.arange(2)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    ways = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1]])
+    distance = np.full((n_frames, n, 5), 2.0)
+    distance[..., 3] = np.where(more, 2.0, 6.0)
+    distance[..., 4] = 6.0
+    when = rng.choice(n_frames, round(crowded * n_frames), replace=False)
+    distance[when, rng.integers(n, size=len(when)), 3:] = 2.0
+    ligands = (spots[:, None] + distance[..., None] * ways).reshape(n_frames, -1, 3)
+    positions = np.concatenate([np.tile(spots, (n_frames, 1, 1)), ligands], axis=1)
+    system = System(atomic_ions(Li=n, F=5 * n), n_frames, INTERVAL, T)
+    return source_of(system, positions, 40.0 * np.eye(3))
+
+
+def test_a_cluster_that_one_run_of_three_saw_is_as_rare_as_in_all_of_them():
+    """3 % of the ions in one run and none in the others are 1 %, with the error of that spread."""
+    how = {"ligand": "F", "ligand_atoms": "F", "cutoff_A": 3.0, "count_atom": "F", "pictures": 0}
+    settings = AnalysisSettings(properties=["clusters"], clusters=how)
+    runs = [clusters_of(1, crowded=0.24), clusters_of(2), clusters_of(3)]
+    alone = estimate(measure(runs[0], settings=settings)["clusters"], "cluster_population", "Li(F)5")
+    found = measure_replicas(runs, settings=settings)["clusters"]
+    rare = estimate(found, "cluster_population", "Li(F)5")
+    assert alone.value == pytest.approx(3.0) and rare.value == pytest.approx(1.0)
+    assert rare.error >= 0.99 and (not rare.converged or rare.value < 3 * rare.error)
+    parts = [one.value for quantity, _, one in found.estimates if quantity == "cluster_population"]
+    assert sum(parts) == pytest.approx(100.0)
+    both = estimate(found, "cluster_population", "Li(F)3")
+    assert both.converged and abs(both.value - 49) < 4 * both.error
+
+
+def test_pooled_populations_are_those_of_all_frames():
+    """Weights by error would give 4.1 %: the run that saw least would count most."""
+    found = [Estimate(8.0, 2.5, 100, "%"), Estimate(4.0, 1.0, 100, "%"), Estimate(6.0, 2.0, 100, "%")]
+    together = pooled_population(found, [100, 100, 200], 20)
+    assert (
+        together.value == pytest.approx(6.0) and together.converged and together.n_eff == pytest.approx(300, rel=0.01)
+    )
+    assert together.error == pytest.approx(np.linalg.norm([2.5, 1.0, 4.0]) / 4)
+    assert not pooled_population(found, [1, 1, 1], 400).converged
+    spread = pooled_population([Estimate(v, 9.0, 100, "%") for v in (60.0, 30.0, 33.0)], [100, 100, 100], 20)
+    assert spread.n_eff == pytest.approx(41 * 59 / spread.error**2) and spread.error > 9.0
+    apart = pooled_population([Estimate(8.0, 0.1, 100, "%"), Estimate(4.0, 0.1, 100, "%")], [10, 10], 20)
+    assert "disagree" in apart.note and not apart.converged

@@ -280,10 +280,25 @@ def test_two_runs_of_one_potential_and_of_two():
         system, positions, _ = swinging(150, 12, share, np.random.default_rng(seed), stay=0.3)
         runs.append(measured("shapes", system, snapshots(system, positions, CELL)))
     same, different = (next(found for _, ion, found in compare(runs[0], other) if ion == "TFSI") for other in runs[1:])
-    assert same.unit == "bit"
+    assert same.unit == "bit" and same.converged and different.converged and "p = " in different.note
     assert abs(same.value) < 3 * same.error + 0.01
     assert different.value > 10 * different.error and 0.1 < different.value < 0.4
     system, positions, _ = swinging(20, 12, 0.5, np.random.default_rng(8))
     other = measured("shapes", system, snapshots(system, positions, CELL), ShapesSettings(bin_degrees=20))
     with pytest.raises(SettingsError, match="different coordinates or bins"):
         compare(runs[0], other)
+
+
+def test_runs_that_stay_in_one_shape_have_no_divergence():
+    """Two runs of one ion, each stuck where it began: apart by 1 bit, and nobody knows how much that means."""
+    runs = []
+    for seed, share in ((9, 1.0), (10, 0.0)):
+        system, positions, _ = swinging(40, 1, share, np.random.default_rng(seed))
+        runs.append(measured("shapes", system, snapshots(system, positions, CELL)))
+    (stuck,) = (found for _, ion, found in compare(*runs) if ion == "TFSI")
+    assert stuck.value > 0.9 and not stuck.converged and not stuck.error <= 1e-9
+    assert stuck.note == "neither map has converged: see the populations of TFSI"
+    system, positions, _ = swinging(150, 12, 0.5, np.random.default_rng(11), stay=0.3)
+    moving = measured("shapes", system, snapshots(system, positions, CELL))
+    (half,) = (found for _, ion, found in compare(moving, runs[0]) if ion == "TFSI")
+    assert not half.converged and half.note.startswith("the second map has not converged")

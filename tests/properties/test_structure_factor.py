@@ -10,7 +10,7 @@ from ilforge.liquid.topology import Topology
 from ilforge.properties import System
 from ilforge.properties.kernels.modes import density_modes, lengths, spread_over_bins, wave_vectors
 from ilforge.study.analysis_settings import StructureFactorSettings
-from support.motion import atomic_ions, estimate, measured, snapshots
+from support.motion import atomic_ions, estimate, measured, ornstein_uhlenbeck, snapshots
 
 
 def factors(topology, positions, cell, **settings):
@@ -111,3 +111,23 @@ def test_no_wave_vector_is_an_error_in_words():
     positions = np.zeros((2, 2, 3))
     with pytest.raises(SettingsError, match=r"must be above 0\.63"):
         factors(atomic_ions(Cs=2), positions, 10 * np.eye(3), q_max_per_A=0.5)
+
+
+def rattling_lattice(n_frames, decay, rng):
+    """Ions about a simple cubic lattice of 4 Å, each coordinate with a memory of ``decay`` frames."""
+    sites = 4.0 * np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    noise = ornstein_uhlenbeck(sites.size, n_frames, 1.0, decay, rng).T.reshape(n_frames, -1, 3)
+    return sites + 0.3 * noise, 16 * np.eye(3)
+
+
+def test_main_peak_needs_blocks_longer_than_the_memory_of_the_modes():
+    """The same lattice on average: 100 frames apart enough to differ, or all within one memory."""
+    found = {}
+    for decay in (0.3, 500.0):
+        positions, cell = rattling_lattice(100, decay, np.random.default_rng(5))
+        result = factors(atomic_ions(Cs=64), positions, cell, q_max_per_A=2.5, bin_per_A=0.25)
+        found[decay] = estimate(result, "structure_factor_main_peak")
+    assert found[0.3].converged and found[0.3].n_eff > 40 and found[0.3].error > 0
+    assert found[0.3].value == pytest.approx(2 * np.pi / 4, abs=0.25)
+    assert not found[500.0].converged and found[500.0].n_eff < 20
+    assert "independent samples of S(q)" in found[500.0].note and "run at least" in found[500.0].note

@@ -1,6 +1,7 @@
 """Activation energies and VFT parameters of values whose temperature dependence is known; replicas."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,7 +50,48 @@ def test_a_bend_is_no_activation_energy_and_a_line_has_no_vft_temperature():
 
 def test_viscosity_has_a_positive_activation_energy():
     values = np.exp(30.0 / (GAS_CONSTANT * T))
-    assert arrhenius(T, values, 0.01 * values).value == pytest.approx(30.0)
+    assert arrhenius(T, values, 0.01 * values, falls=True).value == pytest.approx(30.0)
+    (series,) = temperature_series(
+        [replace(one, quantity="viscosity", value=v, error=0.02 * v) for one, v in zip(records(T), values, strict=True)]
+    )
+    assert series.records(np.random.default_rng(1))[0].value == pytest.approx(30.0)
+
+
+def test_what_changes_the_wrong_way_has_a_negative_activation_energy():
+    """A diffusion that falls as it gets hotter, and a viscosity that rises."""
+    falling = np.exp(20.0 / (GAS_CONSTANT * T))
+    found = arrhenius(T, falling, 0.01 * falling)
+    assert found.converged and found.value == pytest.approx(-20.0) and "the values fall with temperature" in found.note
+    rising = arrhenius(T, 1 / falling, 0.01 / falling, falls=True)
+    assert rising.value == pytest.approx(-20.0) and "the values rise with temperature" in rising.note
+    bent = np.exp(3.0 + 800.0 / (T - 200.0))
+    rng = np.random.default_rng(1)
+    there, back = (vft(T, bent, 0.01 * bent, rng, falls)["vft_B"] for falls in (True, False))
+    assert there.value == pytest.approx(800.0, rel=0.01) and not there.note
+    assert back.value == pytest.approx(-800.0, rel=0.01) and back.note.startswith("negative")
+
+
+def test_diffusion_in_an_infinite_box_is_fitted_too():
+    (series,) = temperature_series([replace(one, quantity="self_diffusion_infinite") for one in records(T)])
+    assert series.records(np.random.default_rng(1))[0].value == pytest.approx(25.0)
+
+
+@pytest.mark.parametrize(
+    ("temperatures", "values", "errors", "said"),
+    [([0.0, 353, 373, 393], [1, 2, 3, 4], [0.1] * 4, "temperatures is 0: temperatures are in K, above 0"),
+     ([-10.0, 353, 373, 393], [1, 2, 3, 4], [0.1] * 4, "temperatures is -10"),
+     ([333, 353, 373, 393], [1, 2, -3, 4], [0.1] * 4, "values is -3: logarithms take positive"),
+     ([333, 353, 373, 393], [1, 0, 3, 4], [0.1] * 4, "values is 0"),
+     ([333, 353, 373, 393], [1, 2, 3, np.nan], [0.1] * 4, "values is nan"),
+     ([333, 353, 373, 393], [1, 2, 3, 4], [0.1, 0.0, 0.1, 0.1], "errors is 0"),
+     ([333, 353, 373, 393], [1, 2, 3], [0.1] * 3, "equally many; found 4, 3, 3")],
+)  # fmt: skip
+def test_numbers_without_a_logarithm_are_refused_in_words(temperatures, values, errors, said):
+    for fit in (arrhenius, lambda *of: vft(*of, np.random.default_rng(1))):
+        with pytest.raises(SettingsError, match=said):
+            fit(temperatures, values, errors)
+    with pytest.raises(SettingsError, match="is at 0 K: temperatures are in K"):
+        temperature_series([replace(records(T)[0], temperature_K=0.0)])
 
 
 def test_runs_of_one_state_are_combined_and_refused_where_they_disagree():

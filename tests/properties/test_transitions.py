@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from ilforge.properties import System
+from ilforge.errors import SettingsError
+from ilforge.properties import System, create
 from ilforge.properties.kernels.markov import chapman_kolmogorov, estimate, lags_to_try, level_lag
 from ilforge.properties.transitions import cores, count_exits
+from ilforge.study.analysis_settings import AnalysisSettings
 from ilforge.study.local_structure import TransitionsSettings
 from support.clusters import box_of
 from support.motion import atomic_ions, measured, snapshots
@@ -127,6 +129,58 @@ def binding(n_frames, rng, off=0.03, on=0.03, n_ions=16, n_ligands=3, border=0.1
     ligands = spots[None, :, None] + distance[..., None] * ways
     positions = np.concatenate([np.tile(spots, (n_frames, 1, 1)), ligands.reshape(n_frames, -1, 3)], axis=1)
     return System(topology, n_frames, 0.5), positions, 48.0 * np.eye(3), bound.sum(axis=2)
+
+
+OWN_SHAPE = {
+    "ion": "TFSI",
+    "coordinates": [{"name": "long", "smarts": "[#6]-[#16]-[#7]-[#16]-[#6]", "atoms": [0, 4]}],
+    "states": [
+        {"name": "compact", "ranges": {"long": [0.0, 1.0]}},
+        {"name": "anything", "ranges": {"long": [1.0, 50.0]}},
+    ],
+}
+
+
+def with_shapes(system, positions, cell, **shapes):
+    """Transitions between states by shapes, with the user's own."""
+    settings = AnalysisSettings(
+        transitions=TransitionsSettings(states="shapes", cutoff_A=2.6), shapes={"define": [OWN_SHAPE], **shapes}
+    )
+    observer = create("transitions", settings)
+    observer.begin(system)
+    for snapshot in snapshots(system, positions, cell):
+        observer.add(observer.look(snapshot))
+    return set(observer.measurement().tables["course Li-TFSI"].column("state"))
+
+
+def test_states_by_shapes_that_the_user_defined():
+    system, positions, cell = box_of([(2, 1), (3, 0)], 30, np.random.default_rng(7))
+    assert with_shapes(system, positions, cell) == {"Li(TFSI)3 3 anything"}
+
+
+def test_margins_of_defined_shapes_are_those_of_the_settings(monkeypatch):
+    """TFSI that grow by 0.4 Å over a border after the first frame: 0.2 Å within the new shape."""
+    system, positions, cell = box_of([(2, 1), (3, 0)], 30, np.random.default_rng(7))
+    topology = system.topology
+    carbon = np.flatnonzero((topology.atom_species == "TFSI") & (np.asarray(topology.symbols) == "C")).reshape(-1, 2)
+    apart = positions[:, carbon[:, 1]] - positions[:, carbon[:, 0]]
+    apart -= np.rint(apart @ np.linalg.inv(cell)) @ cell
+    length = np.linalg.norm(apart, axis=-1, keepdims=True)
+    positions = positions.copy()
+    positions[1:, carbon[:, 1]] += 0.4 * (apart / length)[1:]
+    border = float(length.mean()) + 0.2
+    states = [{"name": "short", "ranges": {"long": [0, border]}}, {"name": "tall", "ranges": {"long": [border, 50]}}]
+    monkeypatch.setitem(OWN_SHAPE, "states", states)
+    assert with_shapes(system, positions, cell, margin_A=0.1) == {"Li(TFSI)3 3 short", "Li(TFSI)3 3 tall"}
+    assert with_shapes(system, positions, cell, margin_A=0.3) == {"Li(TFSI)3 3 short"}
+
+
+def test_shapes_that_are_neither_built_in_nor_defined_are_refused():
+    system, positions, cell, _ = binding(30, np.random.default_rng(8))
+    with pytest.raises(SettingsError, match="no shapes of O are built in .* or defined in analysis.shapes.define"):
+        measured(
+            "transitions", system, snapshots(system, positions, cell), TransitionsSettings(**OXYGEN, states="shapes")
+        )
 
 
 OXYGEN = {"ligand": "O", "ligand_atoms": "O", "cutoff_A": 2.6}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ilforge.errors import SettingsError
 from ilforge.properties.property import Measurement, PressureSeries, Property, Snapshot, System, Verdict
 from ilforge.study.analysis_settings import AnalysisSettings
+from ilforge.study.base import Settings
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -33,6 +34,7 @@ __all__ = [
     "Verdict",
     "create",
     "measure",
+    "settings_of",
 ]
 
 PROPERTIES = {
@@ -52,10 +54,22 @@ PROPERTIES = {
 
 def create(name: str, settings: AnalysisSettings) -> Property:
     """A property by name, with its part of the settings."""
+    parts = settings_of(name, settings)
+    module, _, kind = PROPERTIES[name].partition(":")
+    return getattr(import_module(module), kind)(*parts.values())
+
+
+def settings_of(name: str, settings: AnalysisSettings) -> dict[str, Settings]:
+    """The parts of the settings that a property depends on, by name, its own first.
+
+    States by shapes of ligands need the shapes that the user defined.
+    """
     if name not in PROPERTIES:
         raise SettingsError(f"There is no property {name!r}. Known: {', '.join(PROPERTIES)}.")
-    module, _, kind = PROPERTIES[name].partition(":")
-    return getattr(import_module(module), kind)(getattr(settings, name))
+    parts: dict[str, Settings] = {name: getattr(settings, name)}
+    if name == "transitions" and settings.transitions.states == "shapes":
+        parts["shapes"] = settings.shapes
+    return parts
 
 
 def measure(

@@ -53,13 +53,14 @@ class Health:
         In every frame, bonds of the topology longer than ``bond_factor`` times the sum of covalent radii; in 25
         frames and where a bond broke, the whole bond graph against the topology.
     Cavity
-        The largest sphere that no van der Waals surface reaches into, in 25 frames, to 0.05 Å.
+        The largest sphere that no van der Waals surface reaches into, in 25 frames, to 0.05 Å. As the largest of
+        some frames it has no error, and grows with their number.
     Collapse
         The share of the box that lies farther than 2.5 Å from every van der Waals surface, in the same frames. A
         liquid has next to none of it; ions that gather in a drop or a slab leave vacuum behind.
     Drift
         Mean temperature against the set one; mean potential energy per atom in the last third of the run
-        against the first. Either counts only beyond three standard errors.
+        against the first. Either counts only beyond three standard errors, and names the frame that is farthest off.
 
     Ions in a vacuum have neither cavities nor a box to fill: the rest holds for them.
 
@@ -109,10 +110,8 @@ class Health:
         )
 
     def add(self, seen: _Signs) -> None:
-        if seen.temperature_K is not None:
-            self._temperatures.append(seen.temperature_K)
-        if seen.potential_energy_eV is not None:
-            self._energies.append(seen.potential_energy_eV)
+        self._temperatures.append(np.nan if seen.temperature_K is None else seen.temperature_K)
+        self._energies.append(np.nan if seen.potential_energy_eV is None else seen.potential_energy_eV)
         self._n_broken += seen.broken
         self._fragments = self._fragments or seen.fragments
         if seen.space is not None:
@@ -124,7 +123,8 @@ class Health:
             return Measurement(verdicts=[*verdicts, *self._temperature_verdict(), *self._energy_verdict()])
         largest, frame, _ = max(self._voids)
         n = len(self._voids)
-        estimates = [("largest_cavity_radius", None, Estimate(largest, _RESOLUTION_A, n, "Å"))]
+        note = _largest_of(n, frame)
+        estimates = [("largest_cavity_radius", None, Estimate(largest, np.nan, n, "Å", True, note))]
         radii = np.array([radius for radius, _, _ in self._voids])
         curves = {"cavity": Curve(np.array(self._times), radii, None, "time", "ps", "largest void radius", "Å")}
         if self._profile is not None:
@@ -211,24 +211,52 @@ class Health:
 
     def _temperature_verdict(self) -> list[Verdict]:
         target = self._system.temperature_K
-        if target is None or len(self._temperatures) < _MIN_VALUES or self._system.ensemble == "NVE":
+        frames, values = _known(self._temperatures)
+        if target is None or len(values) < _MIN_VALUES or self._system.ensemble == "NVE":
             return []
-        mean, error, _ = correlated_mean(self._temperatures)
+        mean, error, _ = correlated_mean(values)
         off = abs(mean - target)
-        what = f"the mean temperature is {mean:.0f} ± {error:.0f} K, {target:g} K is set"
+        far = int(np.argmax(np.abs(values - target)))
+        frame = int(frames[far])
+        what = (
+            f"the mean temperature is {mean:.0f} ± {error:.0f} K, {target:g} K is set; farthest off at "
+            f"{self._time(frame)}, {values[far]:.0f} K"
+        )
         ok = off <= max(self._settings.max_temperature_drift_K, _SIGNIFICANT * error)
-        return [Verdict(ok, what, grave=False)]
+        return [Verdict(ok, what, frame, grave=False)]
 
     def _energy_verdict(self) -> list[Verdict]:
-        third = len(self._energies) // 3
+        frames, energies = _known(self._energies)
+        third = len(energies) // 3
         if third < _MIN_VALUES:
             return []
-        per_atom = np.array(self._energies) / self._system.topology.n_atoms
+        per_atom = energies / self._system.topology.n_atoms
         first, last = correlated_mean(per_atom[:third]), correlated_mean(per_atom[-third:])
         drift, error = last.value - first.value, float(np.hypot(first.error, last.error))
-        what = f"the potential energy changed by {1000 * drift:.1f} ± {1000 * error:.1f} meV per atom over the run"
+        away = per_atom - first.value
+        far = int(np.argmax(np.abs(away)))
+        frame = int(frames[far])
+        what = (
+            f"the potential energy changed by {1000 * drift:.1f} ± {1000 * error:.1f} meV per atom over the run; "
+            f"farthest from its first third at {self._time(frame)}, by {1000 * away[far]:.1f} meV"
+        )
         ok = abs(drift) <= max(self._settings.max_energy_drift_eV, _SIGNIFICANT * error)
-        return [Verdict(ok, what, grave=False)]
+        return [Verdict(ok, what, frame, grave=False)]
+
+    def _time(self, frame: int) -> str:
+        return f"{frame * self._system.frame_interval_ps:.4g} ps"
+
+
+def _largest_of(n: int, frame: int) -> str:
+    """What the largest of ``n`` frames is, in words."""
+    return f"no error: the largest of {n} {'frame' if n == 1 else 'frames'}, in frame {frame}; to {_RESOLUTION_A} Å"
+
+
+def _known(series: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Frames that have a value, and their values."""
+    values = np.array(series)
+    frames = np.flatnonzero(np.isfinite(values))
+    return frames, values[frames]
 
 
 def density_profile(positions: np.ndarray, masses: np.ndarray, cell: np.ndarray) -> Curve:

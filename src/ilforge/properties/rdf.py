@@ -11,7 +11,7 @@ import numpy as np
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.properties.kernels.pairs import class_histogram
-from ilforge.properties.kernels.shells import MIN_BLOCKS, first_shell
+from ilforge.properties.kernels.shells import MIN_BLOCKS, Course, first_shell
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve
 from ilforge.statistics import block_error
@@ -19,6 +19,7 @@ from ilforge.study.analysis_settings import RdfSettings
 
 _BLOCKS = 10
 _MIN_BINS = 5
+_TIMES = 200  # at most, of the series that tell how long the first shell remembers
 _MARGIN = 0.98  # the box of an NPT run becomes smaller than its first one
 
 
@@ -42,7 +43,9 @@ class Rdf:
 
     Distances reach half the shortest height of the cell. Errors are those of the mean over ten blocks of the
     run. The first maximum and the minimum behind it are looked for in a g(r) smoothed by 0.12 Å; they are
-    reported where they stand out by three standard errors, with jackknife errors over blocks.
+    reported where they stand out by three standard errors, with jackknife errors over blocks. With fewer independent
+    samples of the number of pairs in the first shell than ``min_independent_samples`` none of them has converged: see
+    :func:`~ilforge.properties.kernels.shells.first_shell`.
 
     M. P. Allen and D. J. Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), section 8.2.
     """
@@ -58,6 +61,8 @@ class Rdf:
         self._classes = _Classes(system.topology, [site for pair in self._pairs for site in pair])
         self._n_blocks = min(_BLOCKS, system.n_frames)
         self._frames = np.zeros(self._n_blocks)
+        self._n_times = min(_TIMES, system.n_frames)
+        self._frames_at = np.zeros(self._n_times)
         self._shortest = np.inf
         self._seen = 0
         self._bins = 0
@@ -78,8 +83,11 @@ class Rdf:
         shortest, volume, counts = seen
         self._shortest = min(self._shortest, shortest)
         block = self._seen * self._n_blocks // self._system.n_frames
+        time = self._seen * self._n_times // self._system.n_frames
         self._seen += 1
         self._frames[block] += 1
+        self._frames_at[time] += 1
+        self._counts_at[time] += counts
         self._counts[block] += counts
         self._volume_counts[block] += volume * counts
 
@@ -92,9 +100,12 @@ class Rdf:
                 result.notes.append(f"{name}: the box holds no two different molecules with these sites")
                 continue
             r, g, n = self._functions(row, len(a.points), possible)
-            result.curves[f"rdf {name}"] = _curve(r, g, "g(r)")
-            result.curves[f"coordination {name}"] = _curve(r + 0.5 * self._width, n, "n(r)")
-            result.estimates.extend((quantity, name, found) for quantity, found in first_shell(r, g, n))
+            course = self._course(row, len(a.points), len(r))
+            found = first_shell(r, g, n, course)
+            n_eff = found[0][1].n_eff
+            result.curves[f"rdf {name}"] = _curve(r, g, "g(r)", n_eff)
+            result.curves[f"coordination {name}"] = _curve(r + 0.5 * self._width, n, "n(r)", n_eff)
+            result.estimates.extend((quantity, name, one) for quantity, one in found)
         return result
 
     def _set_range(self, first: Snapshot) -> None:
@@ -115,6 +126,7 @@ class Rdf:
         self._r_max = self._bins * self._width
         shape = (self._n_blocks, len(self._pairs), self._bins)
         self._counts, self._volume_counts = np.zeros(shape), np.zeros(shape)
+        self._counts_at = np.zeros((self._n_times, *shape[1:]), dtype=np.float32)
 
     def _functions(self, row: int, n_first: int, possible: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Distances ``(n_bins,)``; g and n of each block, ``(n_blocks, n_bins)``, around ``n_first`` points."""
@@ -125,6 +137,12 @@ class Rdf:
         g = self._volume_counts[:, row, :used] / frames / (possible * shells)
         n = np.cumsum(self._counts[:, row, :used] / frames, axis=1) / n_first
         return edges[:-1] + 0.5 * self._width, g, n
+
+    def _course(self, row: int, n_first: int, used: int) -> Course:
+        """n(r) along the run."""
+        n = np.cumsum(self._counts_at[:, row, :used], axis=1, dtype=float) / self._frames_at[:, None] / n_first
+        length = self._system.n_frames * self._system.frame_interval_ps
+        return Course(n, length, self._settings.min_independent_samples)
 
 
 class _Classes:
@@ -200,6 +218,6 @@ def find_site(name: str, topology: Topology) -> Site:
     return Site(name, points)
 
 
-def _curve(r: np.ndarray, blocks: np.ndarray, label: str) -> Curve:
+def _curve(r: np.ndarray, blocks: np.ndarray, label: str, n_eff: float) -> Curve:
     error = block_error(blocks, len(blocks)) if len(blocks) >= MIN_BLOCKS else None
-    return Curve(r, blocks.mean(axis=0), error, "r", "Å", label, "1", len(blocks))
+    return Curve(r, blocks.mean(axis=0), error, "r", "Å", label, "1", n_eff)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ilforge.errors import SettingsError
+from ilforge.properties.kernels.populations import share_error
 from ilforge.properties.property import Measurement, Property, Snapshot, System
 from ilforge.results import Estimate
-from ilforge.statistics import DISAGREEMENT, MIN_RUNS, disagree
+from ilforge.statistics import DISAGREEMENT, MIN_RUNS, disagree, error_between
 
 if TYPE_CHECKING:
     from MDAnalysis import Universe
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 ANY_ORDER = ("rdf", "structure_factor")
 """Properties that are averages over frames whatever their order: they see all runs as one."""
+POPULATIONS = ("cluster_population", "near_population", "bridged_cations", "shape_population", "markov_population")
+"""Shares of states: a run that never saw a state says that it is rare there, not nothing."""
 _SAME_INTERVAL = 0.01
 _CACHED = ("volume", "heights", "whole", "centres")
 
@@ -61,6 +64,8 @@ def measure_replicas(
     - Density, diffusion and conductivity pool the runs before anything is fitted or judged, so that runs too short
       alone can be enough together: see their ``pooled``.
     - g(r) and S(q) see all runs as one, in ten blocks.
+    - Populations of states are averaged over runs that converged, a state that a run never saw counting as 0 there
+      (:func:`pooled_population`).
     - Of anything else, converged estimates of each run are averaged (:func:`combined`); curves, tables and verdicts
       are those of each run.
 
@@ -85,10 +90,11 @@ def measure_replicas(
     settings = settings or AnalysisSettings()
     sources, names = [source_of(run) for run in runs], list(dict.fromkeys(names or settings.properties))
     _check_alike([source.system for source in sources])
+    lengths = [source.system.n_frames for source in sources]
     if not sources[0].system.periodic:
         parts = [measure(source, names, settings) for source in sources]
-        return {name: _combined_parts([part[name] for part in parts]) for name in names}
-    joint = replace(sources[0].system, n_frames=sum(source.system.n_frames for source in sources))
+        return {name: _combined_parts([part[name] for part in parts], lengths, settings) for name in names}
+    joint = replace(sources[0].system, n_frames=sum(lengths))
     shared = {name: create(name, settings) for name in names if name in ANY_ORDER}
     for observer in shared.values():
         observer.begin(joint)
@@ -102,7 +108,7 @@ def measure_replicas(
         observe(source, source.system, {**observers[-1], **within}, settings, workers=1)
         done += source.system.n_frames
     found = {name: observer.measurement() for name, observer in shared.items()}
-    found |= {name: _pooled([of_run[name] for of_run in observers]) for name in observers[0]}
+    found |= {name: _pooled([of_run[name] for of_run in observers], lengths, settings) for name in observers[0]}
     note = _cut(sources)
     return {name: _noted(found[name], note if name in ("diffusion", "conductivity") else None) for name in names}
 
@@ -129,6 +135,36 @@ def combined(estimates: Sequence[Estimate]) -> Estimate:
         chi2 = float(np.sum(((values - mean) / errors) ** 2))
         error = max(error, error * float(np.sqrt(chi2 / (len(good) - 1))))
     return Estimate(mean, error, n_eff, good[0].unit, True, f"from {len(good)} of {len(estimates)} runs")
+
+
+def pooled_population(found: Sequence[Estimate], lengths: Sequence[int], min_samples: float) -> Estimate:
+    """Population of one state from several independent runs, as all their frames together have it.
+
+    Weights of 1/error² would favour the runs that saw little of a rare state. The error is that of the runs or, with
+    three runs or more, that of their spread if larger. Runs that disagree (χ², p < 0.001) have not converged.
+
+    Parameters
+    ----------
+    found
+        Of every run, in %.
+    lengths
+        Their numbers of frames.
+    min_samples
+        Fewer independent samples in all than this: not converged.
+    """
+    values, errors, n_eff = np.array([(one.value, one.error, one.n_eff) for one in found]).T
+    weights = np.array(lengths) / np.sum(lengths)
+    value = float(weights @ values)
+    error = max(float(np.linalg.norm(weights * errors)), error_between(values))
+    share = 0.01 * value
+    independent = min(float(n_eff.sum()), share * (1.0 - share) / (0.01 * error) ** 2) if error > 0 else np.nan
+    note = f"from {len(found)} runs"
+    if disagree(values, errors):
+        return Estimate(value, error, independent, found[0].unit, False, DISAGREEMENT.format(len(found)))
+    if not independent >= min_samples:
+        needed = f"{independent:.1f} independent samples in {len(found)} runs, {min_samples:g} needed"
+        return Estimate(value, error, independent, found[0].unit, False, needed)
+    return Estimate(value, error, independent, found[0].unit, True, note)
 
 
 def _check_alike(systems: Sequence[System]) -> None:
@@ -166,25 +202,77 @@ class _Within:
         return self._observer.look(other)
 
 
-def _pooled(runs: Sequence[Property]) -> Measurement:
+def _pooled(runs: Sequence[Property], lengths: Sequence[int], settings: AnalysisSettings) -> Measurement:
     pooled = getattr(runs[0], "pooled", None)
-    return pooled(runs) if pooled else _combined_parts([run.measurement() for run in runs])
+    return pooled(runs) if pooled else _combined_parts([run.measurement() for run in runs], lengths, settings)
 
 
-def _combined_parts(parts: Sequence[Measurement]) -> Measurement:
+def _combined_parts(parts: Sequence[Measurement], lengths: Sequence[int], settings: AnalysisSettings) -> Measurement:
     """Estimates averaged, everything else of each run under its number."""
     result = Measurement()
     groups: dict[tuple[str, str | None], list[Estimate]] = {}
     for part in parts:
         for quantity, species, estimate in part.estimates:
             groups.setdefault((quantity, species), []).append(estimate)
-    result.estimates.extend((*key, combined(found)) for key, found in groups.items())
+    for (quantity, species), found in groups.items():
+        if quantity == "largest_cavity_radius":
+            together = _largest(found)
+        elif quantity in POPULATIONS:
+            together = _population(parts, lengths, quantity, species, _least(quantity, settings))
+        else:
+            together = combined(found)
+        result.estimates.append((quantity, species, together))
     for number, part in enumerate(parts, 1):
         for kind in ("curves", "tables", "structures"):
             getattr(result, kind).update(_titled(getattr(part, kind), number))
         result.verdicts.extend(replace(verdict, what=f"run {number}: {verdict.what}") for verdict in part.verdicts)
         result.notes.extend(f"run {number}: {note}" for note in part.notes)
     return result
+
+
+def _population(
+    parts: Sequence[Measurement], lengths: Sequence[int], quantity: str, species: str | None, min_samples: float
+) -> Estimate:
+    """Of one state; runs in which no state of its kind converged are left out. If none did, nothing has converged."""
+    named = {name.removeprefix("populations ") for part in parts for name in part.tables}
+    kind = _kind(named, species)
+    kinds = [
+        {of: one for name, of, one in part.estimates if name == quantity and _kind(named, of) == kind} for part in parts
+    ]
+    settled = [any(one.converged for one in kind.values()) for kind in kinds]
+    used = [k for k, kind in enumerate(kinds) if (settled[k] if any(settled) else kind)]
+    found = [kinds[k].get(species) or _never(kinds[k].values()) for k in used]
+    pooled = pooled_population(found, [lengths[k] for k in used], min_samples)
+    if not any(settled):
+        first = next(kinds[k][species] for k in used if species in kinds[k])
+        return replace(pooled, converged=False, note=f"no run has converged; the first: {first.note}")
+    if len(used) == len(parts):
+        return pooled
+    return replace(pooled, note=f"{pooled.note}; {len(parts) - len(used)} that did not converge left out")
+
+
+def _largest(found: Sequence[Estimate]) -> Estimate:
+    """Of what is the largest of the frames of each run: the largest of all."""
+    top = max(range(len(found)), key=lambda k: found[k].value)
+    n_frames = sum(one.n_eff for one in found)
+    return replace(found[top], n_eff=n_frames, note=f"of {len(found)} runs, in run {top + 1}: {found[top].note}")
+
+
+def _never(others: Iterable[Estimate]) -> Estimate:
+    """The population of a state that a run never saw, from what it says of the others."""
+    n = max(one.n_eff for one in others)
+    return Estimate(0.0, 100.0 * share_error(0.0, n), n, "%")
+
+
+def _kind(named: Iterable[str], species: str | None) -> str:
+    """What the states of a quantity are states of: the ion of ``PYR14 butyl ttt``; else there is only one thing."""
+    return max((name for name in named if (species or "").startswith(f"{name} ")), key=len, default="")
+
+
+def _least(quantity: str, settings: AnalysisSettings) -> float:
+    if quantity == "markov_population":
+        return settings.transitions.min_transitions
+    return (settings.shapes if quantity == "shape_population" else settings.clusters).min_independent_samples
 
 
 def _titled(things: dict, number: int) -> Iterator[tuple[str, object]]:

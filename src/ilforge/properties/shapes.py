@@ -23,6 +23,7 @@ _MAX_DISTANCE_A = 20.0
 _NONE = 255  # no shape has been settled in yet
 _MIN_EXITS = 10
 _MIN_COMMON_BLOCKS = 4
+_LEAST_ERROR_BIT = 1e-9  # below, it is rounding
 
 
 class Shapes:
@@ -210,7 +211,8 @@ def compare(a: Measurement, b: Measurement, rng: np.random.Generator | None = No
 
     0 is the same map, 1 two maps that never overlap. What two runs of one and the same thing would show by chance
     is taken off, and the note gives the chance of this much between equals: see
-    :func:`~ilforge.properties.kernels.internal.divergence_of_blocks`.
+    :func:`~ilforge.properties.kernels.internal.divergence_of_blocks`. Its blocks must be independent, so maps that have
+    not converged have no converged divergence.
 
     Parameters
     ----------
@@ -238,9 +240,20 @@ def compare(a: Measurement, b: Measurement, rng: np.random.Generator | None = No
             found.append(("shape_divergence", ion, Estimate.refused("bit", note, n)))
             continue
         apart = divergence_of_blocks(*blocks, rng)
-        note = f"{apart.bias:.3g} bit of chance taken off; p = {apart.p_value:.2g} that the two are equal"
-        found.append(("shape_divergence", ion, Estimate(apart.value, apart.error, n, "bit", True, note)))
+        doubt = _doubt(a, b, ion, apart.error)
+        note = doubt or f"{apart.bias:.3g} bit of chance taken off; p = {apart.p_value:.2g} that the two are equal"
+        error = apart.error if apart.error > _LEAST_ERROR_BIT else np.nan
+        found.append(("shape_divergence", ion, Estimate(apart.value, error, n, "bit", not doubt, note)))
     return found
+
+
+def _doubt(a: Measurement, b: Measurement, ion: str, error: float) -> str:
+    """Why the divergence of two maps has not converged; empty where it has."""
+    settled = [all(one.tables[f"map {ion}"].column("converged")) for one in (a, b)]
+    if not all(settled):
+        which = {(False, True): "the first map", (True, False): "the second map"}.get(tuple(settled), "neither map")
+        return f"{which} has {'' if which == 'neither map' else 'not '}converged: see the populations of {ion}"
+    return "" if error > _LEAST_ERROR_BIT else "all parts of the runs are alike, which leaves no error"
 
 
 def have_common_map(a: Measurement, b: Measurement) -> bool:

@@ -10,10 +10,11 @@ from ilforge.errors import SettingsError
 from ilforge.properties.kernels.modes import density_modes, lengths, spread_over_bins, wave_vectors
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve, Estimate
-from ilforge.statistics import block_error
+from ilforge.statistics import block_error, statistical_inefficiency
 from ilforge.study.analysis_settings import StructureFactorSettings
 
 _BLOCKS = 10
+_TIMES = 200  # at most, of the series that tell how long S(q) remembers
 _MIN_BLOCKS = 5
 _SEED = 0  # of the choice among equivalent wave vectors
 _PEAK_RANGE = 0.5  # 1/Å: below, few wave vectors fit a box
@@ -35,7 +36,8 @@ class StructureFactor:
     liquids with many H. The X-ray parts of pairs of ions add up to S(q) - 1.
 
     At most ``max_vectors`` wave vectors count, chosen evenly over the bins, and at most ``max_frames`` frames. Errors
-    are those of the mean over ten blocks of the run.
+    are those of the mean over ten blocks of the run; the main peak has converged where S(q) along the run holds at
+    least ``min_independent_samples`` there (see :func:`main_peak`).
 
     T. E. Faber and J. M. Ziman, Philos. Mag. 11, 153 (1965); D. T. Keen, J. Appl. Cryst. 34, 172 (2001). Form
     factors: D. Waasmaier and A. Kirfel, Acta Cryst. A51, 416 (1995); lengths: V. F. Sears, Neutron News 3, 26
@@ -64,6 +66,10 @@ class StructureFactor:
         n = len(self._kinds)
         self._products = np.zeros((self._n_blocks, n, n, self._n_bins))
         self._weights, self._q = np.zeros((2, self._n_blocks, self._n_bins))
+        self._n_times = min(_TIMES, len(self._frames))
+        self._scattered, self._weights_at = np.zeros((2, self._n_times, self._n_bins))
+        self._form = self._form_factors()
+        self._seen = 0
 
     def look(self, snapshot: Snapshot) -> tuple[int, np.ndarray, np.ndarray, np.ndarray] | None:
         """Block of the run, and sums over the bins of q: of products of modes, of 1 and of q."""
@@ -93,6 +99,10 @@ class StructureFactor:
         self._products[block] += products
         self._weights[block] += weights
         self._q[block] += q
+        time = self._seen * self._n_times // len(self._frames)
+        self._scattered[time] += np.einsum("iq,jq,ijq->q", self._form, self._form, products)
+        self._weights_at[time] += weights
+        self._seen += 1
 
     def measurement(self) -> Measurement:
         seen = self._weights.min(axis=0) > 0
@@ -110,7 +120,24 @@ class StructureFactor:
             curves[f"structure_factor_xray {name}"] = _curve(q, values, "part of S(q) - 1, X-rays")
         for name, values in self._partials(parts).items():
             curves[f"structure_factor {name}"] = _curve(q, values, "A(q)")
-        return Measurement([("structure_factor_main_peak", None, main_peak(q, xray))], curves)
+        length = self._system.n_frames * self._system.frame_interval_ps
+        peak = main_peak(q, xray, self._course(seen), length, self._settings.min_independent_samples)
+        return Measurement([("structure_factor_main_peak", None, peak)], curves)
+
+    def _course(self, seen: np.ndarray) -> np.ndarray:
+        """S(q) for X-rays along the run, but for a factor and a constant at each q, ``(n_times, n_q)``."""
+        weights = self._weights_at[:, seen]
+        course = self._scattered[:, seen] / np.maximum(weights, 1.0)
+        empty = weights == 0  # a bin that the box of a frame leaves without a wave vector
+        return np.where(empty, course.sum(axis=0) / np.maximum((~empty).sum(axis=0), 1), course)
+
+    def _form_factors(self) -> np.ndarray:
+        """Of every kind of atom in the middle of every bin, ``(n_kinds, n_bins)``, over their mean."""
+        from periodictable.cromermann import fxrayatq
+
+        q = self._settings.bin_per_A * (np.arange(self._n_bins) + 0.5)
+        f = np.array([fxrayatq(symbol, q) for _, symbol in self._kinds])
+        return f / (self._fractions @ f)
 
     def _choose_vectors(self, cell: np.ndarray) -> None:
         vectors = wave_vectors(cell, self._settings.q_max_per_A)
@@ -164,8 +191,11 @@ class StructureFactor:
         return found
 
 
-def main_peak(q: np.ndarray, blocks: np.ndarray) -> Estimate:
+def main_peak(q: np.ndarray, blocks: np.ndarray, course: np.ndarray, length_ps: float, min_samples: float) -> Estimate:
     """Position of the highest maximum of S(q) above 0.5 1/Å, with its jackknife error over blocks.
+
+    Blocks give an error only where they are longer than the relaxation. Two series tell how long that is: S at the
+    peak, and the difference of S on either side of it, which moves it. The slower counts.
 
     Parameters
     ----------
@@ -173,6 +203,12 @@ def main_peak(q: np.ndarray, blocks: np.ndarray) -> Estimate:
         ``(n_q,)`` in 1/Å.
     blocks
         ``(n_blocks, n_q)``: S(q) of each block of the run.
+    course
+        ``(n_times, n_q)``: S(q) along the run, but for a factor and a constant at each q.
+    length_ps
+        Of the run, ps.
+    min_samples
+        With fewer independent samples the position has not converged.
     """
     from scipy.special import stdtrit
 
@@ -185,12 +221,23 @@ def main_peak(q: np.ndarray, blocks: np.ndarray) -> Estimate:
     if len(inside) == 0:
         return Estimate.refused("1/Å", "too few values of q between 0.5 1/Å and the largest", n)
     top = int(inside[np.argmax(mean[inside])])
+    series = (course[:, top], course[:, top + 1] - course[:, top - 1])
+    n_eff = min(len(course) / statistical_inefficiency(one) for one in series)
     if mean[top] - 1.0 < max(stdtrit(n - 1, 1.0 - _CHANCE / len(inside)) * error[top], _LEAST):
-        return Estimate.refused("1/Å", "no maximum of S(q) stands out of the noise", n)
+        return Estimate.refused("1/Å", "no maximum of S(q) stands out of the noise", n_eff)
     left_out = np.array([_vertex(q, (blocks.sum(axis=0) - block) / (n - 1), top) for block in blocks])
     spread = (n - 1) * left_out.var()
     width = 0.5 * (q[top + 1] - q[top - 1])
-    return Estimate(_vertex(q, mean, top), float(np.sqrt(spread + width**2 / 12.0)), n, "1/Å")
+    enough = bool(n_eff >= min_samples)
+    note = "" if enough else _too_short(n_eff, length_ps, min_samples)
+    return Estimate(_vertex(q, mean, top), float(np.sqrt(spread + width**2 / 12.0)), n_eff, "1/Å", enough, note)
+
+
+def _too_short(n_eff: float, length_ps: float, min_samples: float) -> str:
+    return (
+        f"{n_eff:.1f} independent samples of S(q) at its main peak in {length_ps:.3g} ps, {min_samples:g} needed: run "
+        f"at least {min_samples / n_eff * length_ps:.2g} ps"
+    )
 
 
 def _vertex(q: np.ndarray, values: np.ndarray, near: int) -> float:

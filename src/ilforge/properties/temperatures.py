@@ -13,13 +13,22 @@ from ilforge.results import Estimate, Record
 
 GAS_CONSTANT = 8.31446261815324e-3
 """kJ/(mol K)."""
-RISING = ("self_diffusion", "conductivity", "conductivity_nernst_einstein", "conductivity_green_kubo", "viscosity")
-"""Quantities that are fitted; the viscosity falls with temperature, its activation energy is given as positive."""
+RISING = (
+    "self_diffusion",
+    "self_diffusion_infinite",
+    "conductivity",
+    "conductivity_nernst_einstein",
+    "conductivity_green_kubo",
+)
+"""Quantities that rise with temperature: activation energies are positive where they do."""
+FALLING = ("viscosity",)
+"""Quantities that fall with temperature: activation energies are positive where they do."""
 _MIN_ARRHENIUS, _MIN_VFT = 3, 4
 _SAMPLES = 400
 _GRID = 600  # of T0
 _MIN_P_VALUE = 0.01
 _MAX_RELATIVE_ERROR = 0.5
+_ABSOLUTE = "temperatures are in K, above 0."
 
 
 @dataclass(frozen=True)
@@ -48,14 +57,15 @@ class TemperatureSeries:
 
     def records(self, rng: np.random.Generator) -> list[Record]:
         """Activation energy and parameters of the VFT equation, or why there are none."""
-        found = [("activation_energy", arrhenius(self.temperatures, self.values, self.errors))]
-        found += vft(self.temperatures, self.values, self.errors, rng).items()
+        falls = self.quantity in FALLING
+        found = [("activation_energy", arrhenius(self.temperatures, self.values, self.errors, falls))]
+        found += vft(self.temperatures, self.values, self.errors, rng, falls).items()
         labels = {"liquid": self.liquid, "potential": self.potential, "species": self.species}
         return [Record.of(estimate, quantity=f"{name} {self.quantity}", **labels) for name, estimate in found]
 
 
-def arrhenius(temperatures: np.ndarray, values: np.ndarray, errors: np.ndarray) -> Estimate:
-    """Activation energy, ln x = ln x0 - E_a/(R T), by a weighted fit, in kJ/mol; positive for falling quantities too.
+def arrhenius(temperatures: np.ndarray, values: np.ndarray, errors: np.ndarray, falls: bool = False) -> Estimate:
+    """Activation energy, ln x = ln x0 - E_a/(R T), by a weighted fit, in kJ/mol.
 
     The errors of ln x are error/value; that of E_a is the fit's, as they propagate. Where the points do not lie on a
     straight line (χ², p < 0.01) there is no one activation energy.
@@ -63,37 +73,51 @@ def arrhenius(temperatures: np.ndarray, values: np.ndarray, errors: np.ndarray) 
     Parameters
     ----------
     temperatures, values, errors
-        ``(n,)``: K; positive, in one unit.
+        ``(n,)``: K; all positive, values and errors in one unit.
+    falls
+        Whether x is one that falls as temperature rises, such as the viscosity: ln x = ln x0 + E_a/(R T).
+
+    Returns
+    -------
+    Negative, and with a note, where x changes the other way.
+
+    Raises
+    ------
+    SettingsError
+        When a number is not positive.
     """
+    temperatures, values, errors = _checked(temperatures, values, errors)
     n, unit = len(temperatures), "kJ/mol"
     if n < _MIN_ARRHENIUS:
         return Estimate.refused(unit, f"{_count(n)}: an activation energy takes at least {_MIN_ARRHENIUS}", n)
     x = -1.0 / (GAS_CONSTANT * temperatures)
     y, s = np.log(values), errors / values
     slope, variance, chi2 = _weighted_line(x, y, s)
-    energy, error = abs(slope), float(np.sqrt(variance))
-    note = f"from {temperatures.min():g} to {temperatures.max():g} K"
+    energy, error = -slope if falls else slope, float(np.sqrt(variance))
+    note = f"from {temperatures.min():g} to {temperatures.max():g} K" + _other_way(energy, falls)
     p = _p_value(chi2, n - 2)
     if p < _MIN_P_VALUE:
         return Estimate.refused(unit, f"ln x is no straight line in 1/T (p = {p:.1g}): see the VFT fit", n)
-    if error > _MAX_RELATIVE_ERROR * energy:
+    if error > _MAX_RELATIVE_ERROR * abs(energy):
         return Estimate.refused(unit, f"{energy:.2g} ± {error:.2g} {unit}: more precise values or a wider range", n)
     return Estimate(energy, error, n, unit, True, note)
 
 
 def vft(
-    temperatures: np.ndarray, values: np.ndarray, errors: np.ndarray, rng: np.random.Generator
+    temperatures: np.ndarray, values: np.ndarray, errors: np.ndarray, rng: np.random.Generator, falls: bool = False
 ) -> dict[str, Estimate]:
-    """Parameters of the Vogel-Fulcher-Tammann equation, ln x = A ∓ B/(T - T0): ``vft_B`` and ``vft_T0``, K.
+    """Parameters of the Vogel-Fulcher-Tammann equation, ln x = A - B/(T - T0): ``vft_B`` and ``vft_T0``, K.
 
     A and B follow from a weighted line at each T0; T0 lies between 0 and the lowest temperature. Errors by parametric
     bootstrap: the fit repeated on values drawn with their errors about the fitted curve. T0 within two standard
     errors of zero, or running into its bounds in more than one in twenty samples, is refused: the points do not bend
-    enough to tell it.
+    enough to tell it. With ``falls``, as for the viscosity, ln x = A + B/(T - T0); B is negative, and its note says
+    so, where x changes the other way. Numbers must be positive, or there is a SettingsError.
 
     H. Vogel, Phys. Z. 22, 645 (1921); G. S. Fulcher, J. Am. Ceram. Soc. 8, 339 (1925); G. Tammann and W. Hesse, Z.
     Anorg. Allg. Chem. 156, 245 (1926).
     """
+    temperatures, values, errors = _checked(temperatures, values, errors)
     n = len(temperatures)
     if n < _MIN_VFT:
         refused = Estimate.refused("K", f"{_count(n)}: the VFT equation takes at least {_MIN_VFT}", n)
@@ -109,12 +133,13 @@ def vft(
     starts, slopes = _vft_fit(temperatures, curve + s * rng.normal(size=(_SAMPLES, n)), s)
     low, high = _bounds(temperatures)
     at_bounds = np.mean((starts <= low + 1.0) | (starts >= high - 1.0))
-    error_start, error_slope = starts.std(ddof=1), np.abs(slopes).std(ddof=1)
+    error_start, error_slope = starts.std(ddof=1), slopes.std(ddof=1)
     if at_bounds > 0.05 or start < 2.0 * error_start:
         note = "the points do not bend enough to tell T0: more precise values, lower temperatures or a wider range"
         return {"vft_B": Estimate.refused("K", note, n), "vft_T0": Estimate.refused("K", note, n)}
+    b = float(slope if falls else -slope)
     return {
-        "vft_B": Estimate(float(abs(slope)), float(error_slope), n, "K"),
+        "vft_B": Estimate(b, float(error_slope), n, "K", True, _other_way(b, falls).removeprefix("; ")),
         "vft_T0": Estimate(float(start), float(error_start), n, "K"),
     }
 
@@ -125,17 +150,22 @@ def temperature_series(records: Sequence[Record]) -> list[TemperatureSeries]:
     Raises
     ------
     SettingsError
-        When no record has a temperature and a quantity of :data:`RISING`.
+        When no record has a temperature and a quantity of :data:`RISING` or :data:`FALLING`, or one is not above 0 K.
     """
     groups: dict[tuple, dict[float, list[Estimate]]] = {}
     for record in records:
-        if record.quantity in RISING and record.temperature_K is not None:
+        if record.quantity in (*RISING, *FALLING) and record.temperature_K is not None:
             key = (record.quantity, record.liquid, record.potential, record.species, record.unit)
+            if not record.temperature_K > 0:
+                raise SettingsError(
+                    f"{record.quantity} of {record.liquid} is at {record.temperature_K:g} K: {_ABSOLUTE}"
+                )
             estimate = Estimate(record.value, record.error, record.n_eff, record.unit, record.converged, record.note)
             groups.setdefault(key, {}).setdefault(record.temperature_K, []).append(estimate)
     if not groups:
+        fitted = ", ".join((*RISING, *FALLING))
         raise SettingsError(
-            f"No record has a temperature and one of the quantities {', '.join(RISING)}. Give files written by "
+            f"No record has a temperature and one of the quantities {fitted}. Give files written by "
             "`ilforge analyse --json` (with --temperature where the trajectory does not say) or `ilforge results "
             "--json`."
         )
@@ -150,6 +180,29 @@ def _series(key: tuple, found: dict[float, list[Estimate]]) -> TemperatureSeries
     return replace(
         TemperatureSeries(quantity, liquid, potential, species, unit, *arrays), left_out=len(joined) - len(good)
     )
+
+
+def _checked(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Temperatures, values and errors as arrays of positive numbers, all of one length."""
+    checked = [np.atleast_1d(np.asarray(array, dtype=float)) for array in arrays]
+    if len({array.shape for array in checked}) > 1:
+        found = ", ".join(str(len(array)) for array in checked)
+        raise SettingsError(f"Temperatures, values and errors must be equally many; found {found}.")
+    for name, array, rule in zip(
+        ("temperatures", "values", "errors"),
+        checked,
+        (_ABSOLUTE, *["logarithms take positive numbers."] * 2),
+        strict=True,
+    ):
+        bad = array[~(np.isfinite(array) & (array > 0))]
+        if len(bad):
+            raise SettingsError(f"Among the {name} is {bad[0]:g}: {rule} Leave that point out.")
+    return checked
+
+
+def _other_way(found: float, falls: bool) -> str:
+    """A word about a negative coefficient."""
+    return "" if found >= 0 else f"; negative, for the values {'rise' if falls else 'fall'} with temperature"
 
 
 def _weighted_line(x: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[float, float, float]:

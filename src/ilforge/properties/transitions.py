@@ -21,11 +21,11 @@ from ilforge.properties.property import Measurement, Snapshot, System, Verdict
 from ilforge.properties.solvation import Contacts, FrameContacts, Solvation
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
-from ilforge.study.local_structure import TransitionsSettings
+from ilforge.study.local_structure import ShapesSettings, TransitionsSettings
 
 _NONE = -1
 _BASE = 32  # more ligands, atoms or ligands of one shape than this around one cation there are not
-_SHAPE_MARGINS = (10.0, 0.15)  # degrees, Å
+_SHAPE_MARGINS = (10.0, 0.15)  # degrees, Å; of built-in shapes
 _POINTS = 500
 _MIN_FRAMES = 20
 _MIN_BLOCKS = 5
@@ -38,7 +38,7 @@ class Transitions:
        ``release_A`` beyond it, so that recrossing a border is no transition.
     2. States seen less often than ``min_population`` are no cores: a cation there keeps its last state
        (N.-V. Buchete and G. Hummer, J. Phys. Chem. B 112, 6057 (2008); C. Schütte et al., J. Chem. Phys. 134, 204105
-       (2011)).
+       (2011)). Shapes of ligands are those of :class:`~ilforge.properties.shapes.Shapes`, built in or defined.
     3. Counts at a lag τ, a reversible transition matrix T(τ) on the connected set, and samples of its posterior:
        every error comes from these. τ is the shortest one from which on the slowest implied time scale
        t_2 = -τ / ln λ_2 stays level.
@@ -53,8 +53,9 @@ class Transitions:
 
     needs_cell: ClassVar[str] = "clusters are those of a liquid"
 
-    def __init__(self, settings: TransitionsSettings):
+    def __init__(self, settings: TransitionsSettings, shapes: ShapesSettings | None = None):
         self._settings = settings
+        self._shapes_settings = shapes or ShapesSettings()
 
     def begin(self, system: System) -> None:
         self._system = system
@@ -71,7 +72,7 @@ class Transitions:
         shapes = None
         if self._shape is not None:
             first = self._system.topology.first_atoms[self._solvation.ligands]
-            shapes = self._shape.settled(self._shape.values(snapshot.whole, first), *_SHAPE_MARGINS)
+            shapes = self._shape.settled(self._shape.values(snapshot.whole, first), *self._margins)
         return self._solvation.look(snapshot), shapes
 
     def add(self, seen: tuple[FrameContacts, tuple[np.ndarray, np.ndarray] | None] | None) -> None:
@@ -116,12 +117,15 @@ class Transitions:
 
     def _begin_shapes(self, system: System) -> None:
         ligand = self._settings.ligand
-        known = [shape for shape in shapes_of(system.topology, []) if shape.ion == ligand]
+        wanted = self._shapes_settings
+        defined = [one for one in wanted.define if one.ion == ligand]
+        known = [shape for shape in shapes_of(system.topology, defined) if shape.ion == ligand]
         if not known:
             raise SettingsError(
                 f"analysis.transitions.states is 'shapes', but no shapes of {ligand} are built in (TFSI and PYR14 "
-                "are). Use 'ligands' or 'atoms'."
+                "are) or defined in analysis.shapes.define. Use 'ligands' or 'atoms', or define them."
             )
+        self._margins = (wanted.margin_degrees, wanted.margin_A) if defined else _SHAPE_MARGINS
         self._shape = known[0]
         self._shapes = np.zeros((system.n_frames, len(self._solvation.ligands)), dtype=np.uint8)
 

@@ -42,6 +42,8 @@ class RdfSettings(Settings):
     """Largest distance, Å, at most half the shortest box height; without it just that."""
     bin_A: Positive = 0.1
     """Width of a bin, Å."""
+    min_independent_samples: Annotated[float, Field(ge=2)] = 20.0
+    """Fewer independent samples of the first shell than this, and its numbers are not reported as converged."""
 
 
 class ConductivitySettings(Settings):
@@ -73,6 +75,8 @@ class StructureFactorSettings(Settings):
     """At most so many wave vectors, drawn evenly over the bins; all of them where there are fewer."""
     max_frames: Annotated[int, Field(ge=1)] = 500
     """At most so many frames, evenly spread over the run."""
+    min_independent_samples: Annotated[float, Field(ge=2)] = 20.0
+    """Fewer independent samples of the main peak than this, and its position is not reported as converged."""
 
 
 class HealthSettings(Settings):

@@ -90,10 +90,15 @@ def population(
     spread = value * (1.0 - value)
     n_eff = min(relaxed.n_eff, spread / error**2) if error > 0 else relaxed.n_eff
     if not error > 0 and n > 1:
-        near = (value * n_eff + 2.0) / (n_eff + 4.0)
-        error = float(np.sqrt(near * (1.0 - near) / (n_eff + 4.0)))
+        error = share_error(value, n_eff)
     note = too_short(n, relaxed, n_eff, min_samples, interval_ps)
     return Estimate(scale * value, scale * error, n_eff, unit, not note, note)
+
+
+def share_error(value: float, n: float) -> float:
+    """Standard error of a share (0 to 1) of ``n`` independent samples, never zero: Agresti and Coull (1998)."""
+    near = (value * n + 2.0) / (n + 4.0)
+    return float(np.sqrt(near * (1.0 - near) / (n + 4.0)))
 
 
 def mean_of_ions(series: np.ndarray, relaxed: Relaxation, min_samples: float, interval_ps: float) -> Estimate:

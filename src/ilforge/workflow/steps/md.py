@@ -9,7 +9,7 @@ from ilforge import frames, potentials
 from ilforge.dynamics import run_md
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.dynamics.trajectory import Trajectory
-from ilforge.properties import create, measure
+from ilforge.properties import create, measure, settings_of
 from ilforge.study.analysis_settings import AnalysisSettings
 from ilforge.study.load import Study
 from ilforge.study.settings import MdSettings
@@ -20,7 +20,14 @@ from ilforge.workflow.steps.structures import FRAMES, ions_of
 from ilforge.workflow.store import write_json
 
 MEASUREMENT = "measurement.json"
-_VERSIONS = {"clusters": 2, "shapes": 2, "transitions": 2}  # of what a measurement holds
+_VERSIONS = {
+    "clusters": 2,
+    "health": 2,
+    "rdf": 2,
+    "shapes": 3,
+    "structure_factor": 2,
+    "transitions": 3,
+}  # of what a measurement holds
 _VACUUM_MINIMISATION = 200  # steps: a conformer comes from no run at a temperature, unlike a box
 
 
@@ -78,19 +85,22 @@ def measured_in(protocol: MdSettings, analysis: AnalysisSettings) -> list[str]:
 
 def analysis_stage(study: Study, protocol: MdSettings, trajectory: Stage, property_name: str) -> Stage:
     """One property of one trajectory: ``measurement.json``."""
-    settings = getattr(study.settings.analysis, property_name)
+    parts = settings_of(property_name, study.settings.analysis)
     if protocol.vacuum is not None and property_name == "shapes":  # definitions may be of the liquid's other ions
         present = ions_of(study, protocol).counts
-        settings = settings.model_copy(update={"define": [one for one in settings.define if one.ion in present]})
+        define = [one for one in parts["shapes"].define if one.ion in present]
+        parts["shapes"] = parts["shapes"].model_copy(update={"define": define})
+    others = {part: of for part, of in parts.items() if part != property_name}
+    own = parts[property_name].model_dump()
 
     def work(job: Job) -> None:
-        job.run(_measure, job.input("trajectory"), property_name, settings, job.directory)
+        job.run(_measure, job.input("trajectory"), property_name, parts, job.directory)
 
     return Stage(
         name=f"{property_name} of {trajectory.name}",
         kind=property_name,
         version=_VERSIONS.get(property_name, 1),
-        settings=settings.model_dump(),
+        settings=own | {part: of.model_dump() for part, of in others.items()},
         inputs={"trajectory": trajectory},
         work=work,
         task_seconds=2.0,
@@ -111,7 +121,7 @@ def _run(
     run_md(potential, frames.read(start)[0], liquid, protocol, directory, threads=threads, engine=engine)
 
 
-def _measure(trajectory: Path, name: str, settings: Any, directory: Path) -> None:
-    analysis = AnalysisSettings(properties=[name], **{name: settings})
+def _measure(trajectory: Path, name: str, parts: dict[str, Any], directory: Path) -> None:
+    analysis = AnalysisSettings(properties=[name], **parts)
     found = measure(Trajectory(trajectory), [name], analysis)[name]
     write_json(directory / MEASUREMENT, found.to_json())
