@@ -17,7 +17,8 @@ from ilforge.study.liquid_settings import IonSettings
 
 ATOM_ORDERS = json.loads((Path(__file__).parents[1] / "data/clandp/atom_orders.json").read_text())
 CHARGES = {
-    "PYR14": 1, "PYR13": 1, "EMIM": 1, "BMIM": 1, "HMIM": 1, "OMIM": 1, "Li": 1, "Na": 1,
+    "PYR14": 1, "PYR13": 1, "EMIM": 1, "PMIM": 1, "BMIM": 1, "C5MIM": 1,
+    "HMIM": 1, "C7MIM": 1, "OMIM": 1, "Li": 1, "Na": 1,
     "BF4": -1, "PF6": -1, "TFSI": -1, "FSI": -1, "OTf": -1, "DCA": -1, "NO3": -1, "Cl": -1, "Br": -1,
 }  # fmt: skip
 # g/mol, from the formulas C9H20N, C8H18N, ...

@@ -149,3 +149,15 @@ def test_half_periodic_frame_is_refused(one_pair, topology_of):
     one_pair.pbc = [True, True, False]
     with pytest.raises(SettingsError, match="all three directions"):
         energy_of(one_pair, topology_of(one_pair))
+
+
+@pytest.mark.parametrize(
+    ("name", "n_carbons"), [("EMIM", 2), ("PMIM", 3), ("BMIM", 4), ("C5MIM", 5), ("HMIM", 6), ("C7MIM", 7), ("OMIM", 8)]
+)
+def test_chains_of_imidazolium_differ_by_ch2_and_nothing_else(name, n_carbons):
+    """From propyl on: each CH2 brings nine torsions and no charge, and the ring is the same."""
+    terms, butyl = (assign(Liquid.of({ion: 1, "Cl": 1}).topology) for ion in (name, "BMIM"))
+    assert terms.charges[:-1].sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(terms.charges[:8], butyl.charges[:8])
+    if n_carbons > 2:
+        assert len(terms.torsions) == len(butyl.torsions) + 9 * (n_carbons - 4)
