@@ -23,7 +23,7 @@ from ilforge import programs
 from ilforge.errors import DidNotConverge, DidNotFinish, MissingProgram, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
-from ilforge.potentials.vasp_output import read_vasprun
+from ilforge.potentials.vasp_output import MIN_STRESS_CUTOFF_EV, read_vasprun
 
 FUNCTIONALS = {"PBE": {"GGA": "PE"}, "SCAN": {"METAGGA": "SCAN", "LASPH": ".TRUE.", "ALGO": "All"}}
 # SCAN's own damping: Brandenburg et al., Phys. Rev. B 94 (2016) 115144; VASP knows only PBE's and a few others
@@ -33,7 +33,6 @@ DISPERSION = {
     "none": {"PBE": {}, "SCAN": {}},
 }
 STANDARD_POTENTIALS = {"Li": "Li_sv", "Na": "Na_pv", "K": "K_sv"}
-MIN_STRESS_CUTOFF_EV = 700.0
 
 
 @dataclass(frozen=True)
