@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ilforge.cli import ilforge
-from ilforge.cli.single import parse_potential, topology_of
+from ilforge.cli.single import BONDS_UNCHECKED, parse_potential, topology_of
 from ilforge.errors import DidNotFinish, SettingsError
 
 _SHOWN = 5  # rejected frames that are named one by one
@@ -16,7 +16,12 @@ _SHOWN = 5  # rejected frames that are named one by one
 
 @ilforge.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path())
-@click.option("--ions", default="", metavar="LIST", help="What the frames are, in their order: '2 PYR14, 2 BF4'.")
+@click.option(
+    "--ions",
+    default="",
+    metavar="LIST",
+    help="What the frames are: '2 PYR14, 2 BF4'. Atoms are put in this order.",
+)
 @click.option("--method", default="", metavar="NAME", help="Name of the method, for files that do not say it.")
 @click.option("--mixed-methods", is_flag=True, help="Take files that were made with different methods.")
 @click.option("--store", type=click.Path(file_okay=False), metavar="STORE", help="Keep all of them in this store too.")
@@ -48,6 +53,9 @@ def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool,
         click.echo(f"{name:7s} {counts['present']} present, {counts['missing']} missing, {counts['zero']} zero")
     for path, ending in found.endings.items():
         click.echo(f"LOOK {path}: {ending}")
+    for path, remarks in found.remarks.items():
+        for remark in remarks:
+            click.echo(f"LOOK {path}: {remark}.")
     rejected = [(label, reason) for label, reason in pairs if reason is not None]
     for label, reason in rejected[:_SHOWN]:
         click.echo(f"rejected {label.frame.info['source']}: {reason}")
@@ -56,7 +64,7 @@ def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool,
     if found.unstated:
         click.echo(f"LOOK {found.unstated} labels come from files that do not say whether they converged.")
     if any(topology_of(label.frame) is None for label, _ in pairs):
-        click.echo("LOOK bonds were not checked: say what the frames are made of with --ions.")
+        click.echo(BONDS_UNCHECKED)
     counts = ", ".join(f"{n} {verdict}" for verdict, n in tally(reasons).items())
     click.echo(f"{counts}. Wrote the accepted ones to {out}")
 
