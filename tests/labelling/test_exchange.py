@@ -72,6 +72,32 @@ def test_deepmd_virials_only_where_every_frame_has_one(tmp_path):
     assert frames.STRESS not in import_deepmd(tmp_path)[0].info
 
 
+def test_deepmd_system_that_is_written_again_keeps_nothing_of_the_old_one(tmp_path):
+    """An old virial beside new labels would be learnt as theirs."""
+    member = labelled_frame(0)
+    (folder,) = export_deepmd(tmp_path / "data", [member], ELEMENTS)
+    assert (folder / "set.000" / "virial.npy").exists()
+    (folder / "set.001").mkdir()
+    export_deepmd(tmp_path / "data", [member], ELEMENTS, virials=False)
+    assert not (folder / "set.000" / "virial.npy").exists() and not (folder / "set.001").exists()
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [folder.name]
+    export_deepmd(tmp_path / "data", [member], ELEMENTS)
+    del member.info[frames.STRESS]
+    export_deepmd(tmp_path / "data", [member], ELEMENTS)
+    assert frames.STRESS not in import_deepmd(tmp_path / "data")[0].info
+    with pytest.raises(ValueError):  # an element without a type: the old system stays whole
+        export_deepmd(tmp_path / "data", [member], ["H"])
+    assert len(import_deepmd(tmp_path / "data")) == 1
+
+
+def test_deepmd_systems_of_other_labels_are_not_left_beside_the_new_ones(tmp_path):
+    member, other = labelled_frame(0), labelled_frame(1)
+    (folder,) = export_deepmd(tmp_path, [member], ELEMENTS)
+    other.numbers[:] = 1
+    with pytest.raises(SettingsError, match=f"none of these labels .{folder.name}"):
+        export_deepmd(tmp_path, [other], ELEMENTS)
+
+
 def test_deepmd_system_without_forces_is_refused(tmp_path):
     (folder,) = export_deepmd(tmp_path, [labelled_frame(0)], ELEMENTS)
     (folder / "set.000" / "force.npy").unlink()

@@ -95,16 +95,21 @@ def export_deepmd(
         Elements in the order of their type numbers.
     virials
         Write virials of systems whose frames all have a stress.
+
+    Raises
+    ------
+    SettingsError
+        When the folder holds other systems.
     """
     systems: dict[bytes, list[Atoms]] = {}
     for frame in labelled:
         key = np.asarray(frame.numbers, dtype="<i4").tobytes() + bytes(np.asarray(frame.pbc, dtype="u1"))
         systems.setdefault(key, []).append(frame)
-    folders = []
-    for number, members in enumerate(systems.values()):
-        folder = Path(directory) / f"{members[0].get_chemical_formula()}.{number}"
+    groups = list(systems.values())
+    folders = [Path(directory) / f"{group[0].get_chemical_formula()}.{n}" for n, group in enumerate(groups)]
+    _refuse_other_systems(Path(directory), folders)
+    for folder, members in zip(folders, groups, strict=True):
         _write_system(folder, members, list(type_map), virials)
-        folders.append(folder)
     return folders
 
 
@@ -157,14 +162,23 @@ def _with_origin(frame: Atoms, source: str, index: int, kind: str, independent: 
 
 
 def _write_system(folder: Path, members: Sequence[Atoms], type_map: list[str], virials: bool) -> None:
-    part = folder / "set.000"
-    part.mkdir(parents=True, exist_ok=True)
+    """A system in the place of what was there, of which nothing stays: an old virial would be learnt."""
     first = members[0]
     types = [type_map.index(symbol) for symbol in first.get_chemical_symbols()]
-    (folder / "type.raw").write_text("\n".join(map(str, types)) + "\n")
-    (folder / "type_map.raw").write_text("\n".join(type_map) + "\n")
-    if not any(first.pbc):
-        (folder / "nopbc").write_text("")
+    arrays = _arrays(members, virials)
+    with files.replacing_folder(folder) as partial:
+        (partial / "type.raw").write_text("\n".join(map(str, types)) + "\n")
+        (partial / "type_map.raw").write_text("\n".join(type_map) + "\n")
+        if not any(first.pbc):
+            (partial / "nopbc").write_text("")
+        part = partial / "set.000"
+        part.mkdir()
+        for name, values in arrays.items():
+            np.save(part / f"{name}.npy", values)
+
+
+def _arrays(members: Sequence[Atoms], virials: bool) -> dict[str, np.ndarray]:
+    """DeePMD's arrays of one system, ``(n_frames, ...)``."""
     arrays = {
         "coord": [frame.positions for frame in members],
         "box": [frame.cell.array for frame in members],
@@ -173,8 +187,18 @@ def _write_system(folder: Path, members: Sequence[Atoms], type_map: list[str], v
     }
     if virials and all(STRESS in frame.info for frame in members):
         arrays["virial"] = [virial_from_stress(frame.info[STRESS], frame.get_volume()) for frame in members]
-    for name, values in arrays.items():
-        np.save(part / f"{name}.npy", np.asarray(values, dtype=float).reshape(len(members), -1))
+    return {name: np.asarray(values, dtype=float).reshape(len(members), -1) for name, values in arrays.items()}
+
+
+def _refuse_other_systems(directory: Path, folders: Sequence[Path]) -> None:
+    """Refuse a folder with systems that would stay beside the new ones, and be trained on with them."""
+    others = sorted({path.parent for path in directory.rglob("type.raw")} - set(folders))
+    if others:
+        names = ", ".join(str(path.relative_to(directory)) for path in others[:3])
+        raise SettingsError(
+            f"{directory} holds DeePMD systems that are none of these labels ({names}): they would be read together. "
+            "Name an empty folder, or remove them."
+        )
 
 
 def _read_system(system: Path) -> Iterable[Atoms]:
