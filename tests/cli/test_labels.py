@@ -169,6 +169,15 @@ def test_export_to_deepmd_and_import_again(ilforge, tmp_path, labelled, virials)
     assert code == 0 and "3 accepted" in out and "LOOK 3 labels come from files that do not say whether" in out
 
 
+def test_export_to_deepmd_in_hdf5_and_import_again(ilforge, tmp_path, labelled):
+    code, out, _ = ilforge("export-labels", "labelled.xyz", "--format", "deepmd-hdf5", "--out", "labels.hdf5")
+    assert code == 0 and "Wrote 3 frames in 1 systems to labels.hdf5; types: B C F H N" in out
+    code, out, _ = ilforge("import", "labels.hdf5", "--ions", "2 PYR14, 2 BF4", "--out", "again.xyz")
+    assert code == 0 and "3 accepted" in out
+    for read, frame in zip(frames.read(tmp_path / "again.xyz"), labelled, strict=True):
+        np.testing.assert_allclose(read.arrays[frames.FORCES], frame.arrays[frames.FORCES], atol=1e-8)
+
+
 def test_export_refuses_in_words(ilforge, tmp_path, two_pairs):
     frames.write(tmp_path / "bare.xyz", [two_pairs])
     (tmp_path / "empty.xyz").write_text("")

@@ -16,6 +16,7 @@ from ilforge.labelling.exchange import (
     import_extxyz,
     virial_from_stress,
 )
+from ilforge.labelling.exchange_hdf5 import export_deepmd_hdf5, import_deepmd_hdf5
 from ilforge.potentials import create
 from support.labels import labelled_frame
 
@@ -96,6 +97,61 @@ def test_deepmd_systems_of_other_labels_are_not_left_beside_the_new_ones(tmp_pat
     other.numbers[:] = 1
     with pytest.raises(SettingsError, match=f"none of these labels .{folder.name}"):
         export_deepmd(tmp_path, [other], ELEMENTS)
+
+
+@pytest.mark.parametrize("virials", [True, False])
+def test_deepmd_in_one_hdf5_file_there_and_back(tmp_path, virials):
+    members = [labelled_frame(0), labelled_frame(1)]
+    path = tmp_path / "labels.hdf5"
+    path.write_text("what was there")
+    systems = export_deepmd_hdf5(path, members, ELEMENTS, virials)
+    assert [system.partition("#")[0] for system in systems] == [str(path)] * len(systems)
+    back = {frames.digest(frame): frame for frame in import_deepmd_hdf5(path)}
+    for frame in members:
+        read = back[frames.digest(frame)]
+        assert (frames.STRESS in read.info) == virials
+        if virials:
+            same_labels(read, frame)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_deepmd_itself_reads_the_hdf5_file(tmp_path, periodic):
+    """Coordinates, forces, energies and virials as DeePMD's own reader takes them."""
+    data = pytest.importorskip("deepmd.utils.data")
+    member = labelled_frame(0)
+    member.pbc = periodic
+    (system,) = export_deepmd_hdf5(tmp_path / "labels.hdf5", [member], ELEMENTS)
+    (folder,) = export_deepmd(tmp_path / "npy", [member], ELEMENTS)
+
+    def batch(path):
+        reader = data.DeepmdData(path, set_prefix="set", shuffle_test=False, type_map=list(ELEMENTS))
+        reader.add("energy", 1, atomic=False, must=True)
+        reader.add("force", 3, atomic=True, must=True)
+        reader.add("virial", 9, atomic=False, must=True)
+        assert reader.pbc == periodic
+        return reader.get_test()
+
+    ours, npy = batch(system), batch(str(folder))
+    for key in ("coord", "energy", "force", "virial", "box", "type"):
+        np.testing.assert_array_equal(ours[key], npy[key])
+    assert ours["energy"][0, 0] == pytest.approx(member.info[frames.ENERGY])
+
+
+def test_hdf5_files_that_are_none_are_refused_in_words(tmp_path):
+    import h5py
+
+    (tmp_path / "no.hdf5").write_text("Dear diary,")
+    with pytest.raises(SettingsError, match=r"no\.hdf5 could not be read as HDF5"):
+        import_deepmd_hdf5(tmp_path / "no.hdf5")
+    with h5py.File(tmp_path / "empty.hdf5", "w"):
+        pass
+    with pytest.raises(SettingsError, match=r"no DeePMD system .* in .*empty\.hdf5"):
+        import_deepmd_hdf5(tmp_path / "empty.hdf5")
+    export_deepmd_hdf5(tmp_path / "torn.hdf5", [labelled_frame(0)], ELEMENTS)
+    with h5py.File(tmp_path / "torn.hdf5", "a") as file:
+        del file[next(iter(file))]["set.000/force.npy"]
+    with pytest.raises(SettingsError, match="no force"):
+        import_deepmd_hdf5(tmp_path / "torn.hdf5")
 
 
 def test_deepmd_system_without_forces_is_refused(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import ase.io
@@ -56,7 +56,7 @@ def import_extxyz(
             has = sorted({*raw.info, *raw.arrays, *(raw.calc.results if raw.calc else {})})
             raise SettingsError(f"Frame {index} of {path} has no {lacking}; it has {', '.join(has)}.")
         _put_labels(frame, *found)
-        imported.append(_with_origin(frame, path.stem, index, kind, independent))
+        imported.append(with_origin(frame, path.stem, index, kind, independent))
     return imported
 
 
@@ -101,16 +101,21 @@ def export_deepmd(
     SettingsError
         When the folder holds other systems.
     """
+    systems = systems_of(labelled)
+    folders = [Path(directory) / name for name in systems]
+    _refuse_other_systems(Path(directory), folders)
+    for folder, members in zip(folders, systems.values(), strict=True):
+        _write_system(folder, members, list(type_map), virials)
+    return folders
+
+
+def systems_of(labelled: Iterable[Atoms]) -> dict[str, list[Atoms]]:
+    """Frames by the DeePMD system they belong to: one for each sequence of elements."""
     systems: dict[bytes, list[Atoms]] = {}
     for frame in labelled:
         key = np.asarray(frame.numbers, dtype="<i4").tobytes() + bytes(np.asarray(frame.pbc, dtype="u1"))
         systems.setdefault(key, []).append(frame)
-    groups = list(systems.values())
-    folders = [Path(directory) / f"{group[0].get_chemical_formula()}.{n}" for n, group in enumerate(groups)]
-    _refuse_other_systems(Path(directory), folders)
-    for folder, members in zip(folders, groups, strict=True):
-        _write_system(folder, members, list(type_map), virials)
-    return folders
+    return {f"{group[0].get_chemical_formula()}.{n}": group for n, group in enumerate(systems.values())}
 
 
 def import_deepmd(directory: Path, kind: str = "EQ", independent: bool = False) -> list[Atoms]:
@@ -123,7 +128,7 @@ def import_deepmd(directory: Path, kind: str = "EQ", independent: bool = False) 
     for system in systems:
         for index, frame in enumerate(_read_system(system)):
             name = str(system.relative_to(directory)) if system != directory else system.name
-            imported.append(_with_origin(frame, name, index, kind, independent))
+            imported.append(with_origin(frame, name, index, kind, independent))
     return imported
 
 
@@ -154,7 +159,8 @@ def _put_labels(frame: Atoms, energy: float, forces: np.ndarray, stress: np.ndar
         frame.info[STRESS] = np.array(stress, dtype=float)
 
 
-def _with_origin(frame: Atoms, source: str, index: int, kind: str, independent: bool) -> Atoms:
+def with_origin(frame: Atoms, source: str, index: int, kind: str, independent: bool) -> Atoms:
+    """The frame with a kind, a recipe and a parent, where it says none."""
     frame.info.setdefault("kind", kind)
     frame.info.setdefault("recipe", "imported")
     frame.info.setdefault("parent", f"{source}/{index}" if independent else source)
@@ -165,7 +171,7 @@ def _write_system(folder: Path, members: Sequence[Atoms], type_map: list[str], v
     """A system in the place of what was there, of which nothing stays: an old virial would be learnt."""
     first = members[0]
     types = [type_map.index(symbol) for symbol in first.get_chemical_symbols()]
-    arrays = _arrays(members, virials)
+    arrays = arrays_of(members, virials)
     with files.replacing_folder(folder) as partial:
         (partial / "type.raw").write_text("\n".join(map(str, types)) + "\n")
         (partial / "type_map.raw").write_text("\n".join(type_map) + "\n")
@@ -177,7 +183,7 @@ def _write_system(folder: Path, members: Sequence[Atoms], type_map: list[str], v
             np.save(part / f"{name}.npy", values)
 
 
-def _arrays(members: Sequence[Atoms], virials: bool) -> dict[str, np.ndarray]:
+def arrays_of(members: Sequence[Atoms], virials: bool) -> dict[str, np.ndarray]:
     """DeePMD's arrays of one system, ``(n_frames, ...)``."""
     arrays = {
         "coord": [frame.positions for frame in members],
@@ -210,14 +216,25 @@ def _read_system(system: Path) -> Iterable[Atoms]:
     periodic = not (system / "nopbc").exists()
     for part in sorted(system.glob("set.*")):
         arrays = {path.stem: np.load(path, allow_pickle=False) for path in part.glob("*.npy")}
-        lacking = {"coord", "energy", "force", *(["box"] if periodic else [])} - set(arrays)
-        if lacking:
-            raise SettingsError(f"{part} has no {', '.join(sorted(lacking))}: nothing is taken for zero.")
-        for i, coordinates in enumerate(arrays["coord"]):
-            cell = arrays["box"][i].reshape(3, 3) if periodic else np.zeros((3, 3))
-            frame = Atoms(symbols, positions=coordinates.reshape(-1, 3), cell=cell, pbc=periodic)
-            stress = None
-            if periodic and "virial" in arrays:
-                stress = full_3x3_to_voigt_6_stress(arrays["virial"][i].reshape(3, 3) / -frame.get_volume())
-            _put_labels(frame, float(arrays["energy"][i].item()), arrays["force"][i].reshape(-1, 3), stress)
-            yield frame
+        yield from frames_of(symbols, arrays, periodic, str(part))
+
+
+def frames_of(symbols: Sequence[str], arrays: Mapping[str, np.ndarray], periodic: bool, source: str) -> Iterator[Atoms]:
+    """The labelled frames of one set of DeePMD's arrays.
+
+    Raises
+    ------
+    SettingsError
+        When an array is not there: nothing is taken for zero.
+    """
+    lacking = {"coord", "energy", "force", *(["box"] if periodic else [])} - set(arrays)
+    if lacking:
+        raise SettingsError(f"{source} has no {', '.join(sorted(lacking))}: nothing is taken for zero.")
+    for i, coordinates in enumerate(arrays["coord"]):
+        cell = arrays["box"][i].reshape(3, 3) if periodic else np.zeros((3, 3))
+        frame = Atoms(symbols, positions=coordinates.reshape(-1, 3), cell=cell, pbc=periodic)
+        stress = None
+        if periodic and "virial" in arrays:
+            stress = full_3x3_to_voigt_6_stress(arrays["virial"][i].reshape(3, 3) / -frame.get_volume())
+        _put_labels(frame, float(arrays["energy"][i].item()), arrays["force"][i].reshape(-1, 3), stress)
+        yield frame

@@ -23,6 +23,7 @@ from ilforge.errors import SettingsError
 from ilforge.frames import ENERGY, FORCES, STRESS
 from ilforge.labelling.atom_order import in_order
 from ilforge.labelling.exchange import import_deepmd
+from ilforge.labelling.exchange_hdf5 import MAGIC, import_deepmd_hdf5
 from ilforge.labelling.labels import SAME_ENERGY_EV, Label, checked, method_digest
 from ilforge.labelling.published import Entry, is_published, open_published
 from ilforge.labelling.units_check import UNCHECKED, require_consistent_units
@@ -121,8 +122,15 @@ def read_output(path: Path, method: str = "") -> Output:
         raise SettingsError(f"{path} holds neither vasprun.xml nor OUTCAR nor a DeePMD system.")
     if not path.is_file():
         raise SettingsError(f"There is no file {path}.")
+    if _is_hdf5(path):
+        return _deepmd(path, method)
     reader = _reader(path)
     return _ase(path, method) if reader is None else reader(path)
+
+
+def _is_hdf5(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def _reader(path: Path) -> Callable[[Path], Output] | None:
@@ -152,9 +160,9 @@ def _ase(path: Path, method: str) -> Output:
 
 
 def _deepmd(path: Path, method: str) -> Output:
+    found = import_deepmd(path) if path.is_dir() else import_deepmd_hdf5(path)
     readings = tuple(
-        Reading(_stripped(frame), frame.info[ENERGY], frame.arrays[FORCES], frame.info.get(STRESS))
-        for frame in import_deepmd(path)
+        Reading(_stripped(frame), frame.info[ENERGY], frame.arrays[FORCES], frame.info.get(STRESS)) for frame in found
     )
     return Output(_unknown(method, path), readings)
 
