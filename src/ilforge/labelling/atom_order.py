@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ilforge.errors import SettingsError
 from ilforge.liquid.atom_order import order_by_bonds
 from ilforge.liquid.connectivity import fragmentation
 from ilforge.liquid.liquid import Liquid
@@ -27,13 +28,13 @@ def in_order(output: Output, ions: str) -> Output:
         What frames that do not say so are made of, ``"2 PYR14, 2 BF4"``; empty when it is not known.
     """
     factor = GateSettings().bond_factor
-    liquids: dict[tuple[str, bool], Topology] = {}
+    liquids: dict[tuple[str, bool], Topology | None] = {}
     known: dict[tuple[str, bytes], np.ndarray] = {}  # one order for all frames of a file: it does not change in a run
-    pending: dict[int, tuple[str, bytes]] = {}
+    pending: dict[int, tuple[tuple[str, bytes], Topology]] = {}
     readings, moved = list(output.readings), 0
     for number, reading in enumerate(readings):
         label = reading.atoms.info.get("ions", "") or ions
-        topology = _topology(liquids, label, reading)
+        topology = _topology(liquids, label, reading, asked=label == ions)
         if topology is None or reading.fault is not None or len(reading.atoms) != topology.n_atoms:
             continue
         key = (label, reading.atoms.numbers.tobytes())
@@ -43,27 +44,36 @@ def in_order(output: Output, ions: str) -> Output:
         if held is None or fragmentation(reading.atoms[held], topology, factor) is not None:
             own = order_by_bonds(reading.atoms, topology, factor)
             if own is None:
-                pending[number] = key
+                pending[number] = (key, topology)
                 continue
-            held = known.setdefault(key, own) if key not in known else own
+            known.setdefault(key, own)
+            held = own
         readings[number], moved = _moved(reading, held), moved + 1
-    for number, key in pending.items():
+    for number, (key, topology) in pending.items():
         if key in known:
             readings[number], moved = _moved(readings[number], known[key]), moved + 1
         else:
-            readings[number] = _unknown_order(readings[number], key[0], liquids)
+            readings[number] = _unknown_order(readings[number], key[0], topology)
     if not moved:
         return replace(output, readings=tuple(readings))
     remark = f"the atoms of {moved} frames were put in the order of their ions, by the bonds between them"
     return replace(output, readings=tuple(readings), remarks=(*output.remarks, remark))
 
 
-def _topology(liquids: dict[tuple[str, bool], Topology], label: str, reading: Reading) -> Topology | None:
+def _topology(
+    liquids: dict[tuple[str, bool], Topology | None], label: str, reading: Reading, asked: bool
+) -> Topology | None:
+    """What a frame is made of; None where it says nothing, or names ions of its author that the catalogue lacks."""
     if not label:
         return None
     key = (label, not reading.atoms.pbc.any())
     if key not in liquids:
-        liquids[key] = Liquid.from_label(label, vacuum=key[1]).topology
+        try:
+            liquids[key] = Liquid.from_label(label, vacuum=key[1]).topology
+        except SettingsError:
+            if asked:
+                raise
+            liquids[key] = None
     return liquids[key]
 
 
@@ -74,9 +84,8 @@ def _moved(reading: Reading, order: np.ndarray) -> Reading:
     return replace(reading, atoms=reading.atoms[order], forces=forces)
 
 
-def _unknown_order(reading: Reading, label: str, liquids: dict[tuple[str, bool], Topology]) -> Reading:
+def _unknown_order(reading: Reading, label: str, topology: Topology) -> Reading:
     """A frame that cannot be put in order: with a fault, unless it has the right elements in their places."""
-    topology = liquids[(label, not reading.atoms.pbc.any())]
     if tuple(reading.atoms.get_chemical_symbols()) == topology.symbols:
         return reading
     return replace(
