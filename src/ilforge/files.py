@@ -11,7 +11,8 @@ from pathlib import Path
 
 PARTIAL = ".partial"
 """Ending of a file that is being written."""
-_OLD = ".replaced"
+REPLACED = ".replaced"
+"""Ending of a folder that another is taking the place of; a process that was killed may leave it."""
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """An empty folder to fill; it takes the place of ``path``, all files of it, when nothing went wrong."""
     path = Path(path)
-    partial, old = path.with_name(path.name + PARTIAL), path.with_name(path.name + _OLD)
+    partial, old = path.with_name(path.name + PARTIAL), path.with_name(path.name + REPLACED)
     for left in (partial, old):
         shutil.rmtree(left, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import ase.io
 import numpy as np
 import pytest
@@ -89,6 +91,15 @@ def test_deepmd_system_that_is_written_again_keeps_nothing_of_the_old_one(tmp_pa
     with pytest.raises(ValueError):  # an element without a type: the old system stays whole
         export_deepmd(tmp_path / "data", [member], ["H"])
     assert len(import_deepmd(tmp_path / "data")) == 1
+
+
+def test_what_a_killed_export_left_is_neither_read_nor_in_the_way(tmp_path):
+    (folder,) = export_deepmd(tmp_path, [labelled_frame(0)], ELEMENTS)
+    shutil.copytree(folder, folder.with_name(folder.name + ".partial"))
+    shutil.copytree(folder, folder.with_name(folder.name + ".replaced"))
+    assert len(import_deepmd(tmp_path)) == 1
+    assert export_deepmd(tmp_path, [labelled_frame(0)], ELEMENTS) == [folder]
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
 def test_deepmd_systems_of_other_labels_are_not_left_beside_the_new_ones(tmp_path):

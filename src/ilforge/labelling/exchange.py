@@ -121,7 +121,7 @@ def systems_of(labelled: Iterable[Atoms]) -> dict[str, list[Atoms]]:
 def import_deepmd(directory: Path, kind: str = "EQ", independent: bool = False) -> list[Atoms]:
     """Read every DeePMD ``npy`` system at or below a folder; see :func:`import_extxyz` for the options."""
     directory = Path(directory)
-    systems = sorted(path.parent for path in directory.rglob("type.raw"))
+    systems = _systems_below(directory)
     if not systems:
         raise SettingsError(f"There is no DeePMD system (a folder with type.raw) in {directory}.")
     imported: list[Atoms] = []
@@ -196,9 +196,15 @@ def arrays_of(members: Sequence[Atoms], virials: bool) -> dict[str, np.ndarray]:
     return {name: np.asarray(values, dtype=float).reshape(len(members), -1) for name, values in arrays.items()}
 
 
+def _systems_below(directory: Path) -> list[Path]:
+    """Folders of systems at or below a folder, but those that a killed process did not finish."""
+    found = sorted(path.parent for path in directory.rglob("type.raw"))
+    return [folder for folder in found if folder.suffix not in (files.PARTIAL, files.REPLACED)]
+
+
 def _refuse_other_systems(directory: Path, folders: Sequence[Path]) -> None:
     """Refuse a folder with systems that would stay beside the new ones, and be trained on with them."""
-    others = sorted({path.parent for path in directory.rglob("type.raw")} - set(folders))
+    others = sorted(set(_systems_below(directory)) - set(folders))
     if others:
         names = ", ".join(str(path.relative_to(directory)) for path in others[:3])
         raise SettingsError(
