@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import shutil
 import signal
 import subprocess
@@ -51,13 +52,52 @@ def find(program: str) -> Path:
     MissingProgram
         Naming the package that brings it.
     """
-    beside = Path(sys.executable).parent / program
+    beside = _inside() / program
     if beside.is_file() and os.access(beside, os.X_OK):
         return beside
     found = shutil.which(program)
     if found is None:
         raise MissingProgram(program, PACKAGES.get(program, f"the package that brings {program}"))
     return Path(found)
+
+
+def find_outside(program: str) -> Path:
+    """Path of a program that the user installed: on ``PATH`` outside this environment first, then as :func:`find`.
+
+    An MPI launcher that a package brought into the environment starts no program that was built with the system's MPI.
+
+    Raises
+    ------
+    MissingProgram
+        Naming the package that brings it.
+    """
+    return _outside(program) or find(program)
+
+
+def of_user(command: str) -> list[str]:
+    """A command line that the user wrote, such as ``"mpirun -np 16 cp2k.psmp"``, with the path of what it starts.
+
+    A launcher comes from where its program comes from: the environment's own only for a program that is there alone.
+
+    Raises
+    ------
+    MissingProgram
+        When what it starts is not there.
+    """
+    first, *others = shlex.split(command)
+    of_environment = bool(others) and _outside(others[-1]) is None and (_inside() / others[-1]).is_file()
+    return [str(find(first) if of_environment else find_outside(first)), *others]
+
+
+def _inside() -> Path:
+    return Path(sys.executable).parent
+
+
+def _outside(program: str) -> Path | None:
+    folders = [Path(folder) for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder]
+    outside = [str(folder) for folder in folders if folder.resolve() != _inside().resolve()]
+    found = shutil.which(program, path=os.pathsep.join(outside)) if outside else None
+    return None if found is None else Path(found).absolute()  # it may run in another folder
 
 
 def run(

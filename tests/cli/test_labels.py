@@ -127,6 +127,26 @@ def frames_topology(frame):
     return Liquid.of_frame(frame).topology
 
 
+def test_import_says_what_it_left_out_changed_or_could_not_check(ilforge, tmp_path, labelled):
+    order = np.argsort(labelled[0].get_chemical_symbols(), kind="stable")
+    frames.write(tmp_path / "sorted.xyz", [frame[order] for frame in labelled])
+    code, out, _ = ilforge("import", "sorted.xyz")
+    assert code == 0 and "3 accepted" in out
+    assert "LOOK sorted.xyz: the atoms of 3 frames were put in the order of their ions" in out
+    assert "LOOK sorted.xyz: units could not be checked" in out
+
+
+def test_label_says_that_bonds_were_not_checked(ilforge, tmp_path, two_pairs):
+    ions = two_pairs.info.pop("ions")
+    frames.write(tmp_path / "bare.xyz", [two_pairs])
+    code, out, _ = ilforge("label", "bare.xyz")
+    assert code == 0 and "LOOK bonds were not checked: say what the frames are made of with --ions" in out
+    two_pairs.positions[-1] += 3.0
+    frames.write(tmp_path / "torn.xyz", [two_pairs])
+    code, out, _ = ilforge("label", "torn.xyz", "--ions", ions)
+    assert code == 0 and "bonds were not checked" not in out and "accepted" not in out.splitlines()[-1].split(".")[0]
+
+
 def test_export_to_extxyz_has_the_names_that_ase_knows(ilforge, tmp_path, labelled):
     code, out, _ = ilforge("export-labels", "labelled.xyz", "--format", "extxyz", "--out", "plain.xyz")
     assert code == 0 and "Wrote 3 frames to plain.xyz" in out
@@ -147,6 +167,15 @@ def test_export_to_deepmd_and_import_again(ilforge, tmp_path, labelled, virials)
         assert (frames.STRESS in read.info) == virials
     code, out, _ = ilforge("import", "deepmd", "--ions", "2 PYR14, 2 BF4", "--method", "CL&P", "--out", "again.xyz")
     assert code == 0 and "3 accepted" in out and "LOOK 3 labels come from files that do not say whether" in out
+
+
+def test_export_to_deepmd_in_hdf5_and_import_again(ilforge, tmp_path, labelled):
+    code, out, _ = ilforge("export-labels", "labelled.xyz", "--format", "deepmd-hdf5", "--out", "labels.hdf5")
+    assert code == 0 and "Wrote 3 frames in 1 systems to labels.hdf5; types: B C F H N" in out
+    code, out, _ = ilforge("import", "labels.hdf5", "--ions", "2 PYR14, 2 BF4", "--out", "again.xyz")
+    assert code == 0 and "3 accepted" in out
+    for read, frame in zip(frames.read(tmp_path / "again.xyz"), labelled, strict=True):
+        np.testing.assert_allclose(read.arrays[frames.FORCES], frame.arrays[frames.FORCES], atol=1e-8)
 
 
 def test_export_refuses_in_words(ilforge, tmp_path, two_pairs):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import ase.io
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from ilforge.labelling.exchange import (
     import_extxyz,
     virial_from_stress,
 )
+from ilforge.labelling.exchange_hdf5 import export_deepmd_hdf5, import_deepmd_hdf5
 from ilforge.potentials import create
 from support.labels import labelled_frame
 
@@ -70,6 +73,96 @@ def test_deepmd_virials_only_where_every_frame_has_one(tmp_path):
     (folder,) = export_deepmd(tmp_path, members, ELEMENTS)
     assert not (folder / "set.000" / "virial.npy").exists()
     assert frames.STRESS not in import_deepmd(tmp_path)[0].info
+
+
+def test_deepmd_system_that_is_written_again_keeps_nothing_of_the_old_one(tmp_path):
+    """An old virial beside new labels would be learnt as theirs."""
+    member = labelled_frame(0)
+    (folder,) = export_deepmd(tmp_path / "data", [member], ELEMENTS)
+    assert (folder / "set.000" / "virial.npy").exists()
+    (folder / "set.001").mkdir()
+    export_deepmd(tmp_path / "data", [member], ELEMENTS, virials=False)
+    assert not (folder / "set.000" / "virial.npy").exists() and not (folder / "set.001").exists()
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [folder.name]
+    export_deepmd(tmp_path / "data", [member], ELEMENTS)
+    del member.info[frames.STRESS]
+    export_deepmd(tmp_path / "data", [member], ELEMENTS)
+    assert frames.STRESS not in import_deepmd(tmp_path / "data")[0].info
+    with pytest.raises(ValueError):  # an element without a type: the old system stays whole
+        export_deepmd(tmp_path / "data", [member], ["H"])
+    assert len(import_deepmd(tmp_path / "data")) == 1
+
+
+def test_what_a_killed_export_left_is_neither_read_nor_in_the_way(tmp_path):
+    (folder,) = export_deepmd(tmp_path, [labelled_frame(0)], ELEMENTS)
+    shutil.copytree(folder, folder.with_name(folder.name + ".partial"))
+    shutil.copytree(folder, folder.with_name(folder.name + ".replaced"))
+    assert len(import_deepmd(tmp_path)) == 1
+    assert export_deepmd(tmp_path, [labelled_frame(0)], ELEMENTS) == [folder]
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_deepmd_systems_of_other_labels_are_not_left_beside_the_new_ones(tmp_path):
+    member, other = labelled_frame(0), labelled_frame(1)
+    (folder,) = export_deepmd(tmp_path, [member], ELEMENTS)
+    other.numbers[:] = 1
+    with pytest.raises(SettingsError, match=f"none of these labels .{folder.name}"):
+        export_deepmd(tmp_path, [other], ELEMENTS)
+
+
+@pytest.mark.parametrize("virials", [True, False])
+def test_deepmd_in_one_hdf5_file_there_and_back(tmp_path, virials):
+    members = [labelled_frame(0), labelled_frame(1)]
+    path = tmp_path / "labels.hdf5"
+    path.write_text("what was there")
+    systems = export_deepmd_hdf5(path, members, ELEMENTS, virials)
+    assert [system.partition("#")[0] for system in systems] == [str(path)] * len(systems)
+    back = {frames.digest(frame): frame for frame in import_deepmd_hdf5(path)}
+    for frame in members:
+        read = back[frames.digest(frame)]
+        assert (frames.STRESS in read.info) == virials
+        if virials:
+            same_labels(read, frame)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_deepmd_itself_reads_the_hdf5_file(tmp_path, periodic):
+    """Coordinates, forces, energies and virials as DeePMD's own reader takes them."""
+    data = pytest.importorskip("deepmd.utils.data")
+    member = labelled_frame(0)
+    member.pbc = periodic
+    (system,) = export_deepmd_hdf5(tmp_path / "labels.hdf5", [member], ELEMENTS)
+    (folder,) = export_deepmd(tmp_path / "npy", [member], ELEMENTS)
+
+    def batch(path):
+        reader = data.DeepmdData(path, set_prefix="set", shuffle_test=False, type_map=list(ELEMENTS))
+        reader.add("energy", 1, atomic=False, must=True)
+        reader.add("force", 3, atomic=True, must=True)
+        reader.add("virial", 9, atomic=False, must=True)
+        assert reader.pbc == periodic
+        return reader.get_test()
+
+    ours, npy = batch(system), batch(str(folder))
+    for key in ("coord", "energy", "force", "virial", "box", "type"):
+        np.testing.assert_array_equal(ours[key], npy[key])
+    assert ours["energy"][0, 0] == pytest.approx(member.info[frames.ENERGY])
+
+
+def test_hdf5_files_that_are_none_are_refused_in_words(tmp_path):
+    import h5py
+
+    (tmp_path / "no.hdf5").write_text("Dear diary,")
+    with pytest.raises(SettingsError, match=r"no\.hdf5 could not be read as HDF5"):
+        import_deepmd_hdf5(tmp_path / "no.hdf5")
+    with h5py.File(tmp_path / "empty.hdf5", "w"):
+        pass
+    with pytest.raises(SettingsError, match=r"no DeePMD system .* in .*empty\.hdf5"):
+        import_deepmd_hdf5(tmp_path / "empty.hdf5")
+    export_deepmd_hdf5(tmp_path / "torn.hdf5", [labelled_frame(0)], ELEMENTS)
+    with h5py.File(tmp_path / "torn.hdf5", "a") as file:
+        del file[next(iter(file))]["set.000/force.npy"]
+    with pytest.raises(SettingsError, match="no force"):
+        import_deepmd_hdf5(tmp_path / "torn.hdf5")
 
 
 def test_deepmd_system_without_forces_is_refused(tmp_path):

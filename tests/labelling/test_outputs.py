@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 from pathlib import Path
 
 import ase.io
@@ -177,6 +180,112 @@ def test_units_that_agree_have_a_ratio_of_one(aimd, tmp_path):
     readings = read_output(written(tmp_path / "run.traj", aimd)).readings
     assert unit_ratio(readings) == pytest.approx(1.0, abs=0.02)
     assert unit_ratio(readings[:2]) is None, "one pair of neighbours proves nothing"
+
+
+def shuffled(frame, order):
+    """The same frame with its atoms and forces in another order."""
+    moved = frame[order]
+    results = {**frame.calc.results, "forces": frame.calc.results["forces"][order]}
+    moved.calc = SinglePointCalculator(moved, **results)
+    return moved
+
+
+@pytest.mark.parametrize("how", ["by element", "at random"])
+def test_atoms_in_another_order_are_put_in_that_of_the_ions(aimd, tmp_path, how):
+    """Forces go with their atoms: CL&P gives just these forces for the frame as it is then."""
+    order = np.argsort(aimd[0].get_chemical_symbols(), kind="stable")
+    if how == "at random":
+        order = np.random.default_rng(3).permutation(len(aimd[0]))
+    path = written(tmp_path / "run.traj", [shuffled(frame, order) for frame in aimd])
+    found = import_labels([path], ions=PAIR)
+    topology = Liquid.from_label(PAIR).topology
+    calculator = potentials.create({"kind": "clp", "cutoff_A": 4.0}).calculator(topology)
+    for label in found.labels:
+        assert judge(label, topology, GateSettings()) is None
+        assert tuple(label.frame.get_chemical_symbols()) == topology.symbols
+        calculator.calculate(label.frame, ["energy", "forces"])
+        np.testing.assert_allclose(label.forces, calculator.results["forces"], atol=1e-4)
+        assert label.energy == pytest.approx(calculator.results["energy"], abs=1e-4)
+    (remark,) = found.remarks[str(path)]
+    assert remark.startswith("the atoms of 6 frames were put in the order of their ions")
+
+
+def test_a_frame_that_broke_is_told_from_one_in_another_order(aimd, tmp_path):
+    order = np.argsort(aimd[0].get_chemical_symbols(), kind="stable")
+    aimd[0].positions[34] += 3.0  # a fluorine leaves its boron
+    trajectory = [shuffled(frame, order) for frame in aimd]
+    found = import_labels([written(tmp_path / "run.traj", trajectory)], ions=PAIR)
+    reasons = [label.error or judge(label, Liquid.from_label(PAIR).topology, GateSettings()) for label in found.labels]
+    assert reasons[0].startswith("fragmented: broken bond") and reasons[0].count("broken bond") == 1
+    assert reasons[1:] == [None] * 5
+
+
+def test_frames_of_other_ions_say_that_order_or_ions_differ(aimd, tmp_path):
+    order = np.argsort(aimd[0].get_chemical_symbols(), kind="stable")
+    other = shuffled(aimd[0], order)
+    other.positions[np.flatnonzero(other.numbers == 9)] *= 0.5  # no BF4 any more
+    other.calc.atoms = other.copy()
+    found = import_labels([written(tmp_path / "run.traj", [other])], ions=PAIR)
+    assert found.labels[0].error.startswith(f"order: the atoms are not in the order of {PAIR}")
+    assert found.labels[0].failed
+
+
+def test_monatomic_ions_are_told_apart_by_their_element(tmp_path):
+    from ilforge.liquid.atom_order import order_by_bonds
+
+    frame = frames.read(OUTPUTS.parent / "two_lithium_chlorides.xyz")[0]
+    topology = Liquid.of_frame(frame).topology
+    order = np.argsort(-frame.numbers, kind="stable")
+    back = order_by_bonds(frame[order], topology, 1.25)
+    assert tuple(frame[order][back].get_chemical_symbols()) == topology.symbols
+    assert order_by_bonds(frame[order][1:], topology, 1.25) is None
+
+
+def test_files_of_one_name_are_not_taken_for_one_method(aimd, tmp_path):
+    files = []
+    for number, functional in enumerate(("pbe", "scan")):
+        (tmp_path / functional).mkdir()
+        files.append(written(tmp_path / functional / "run.xyz", aimd[3 * number : 3 * number + 3]))
+    with pytest.raises(SettingsError, match="--method"):
+        import_labels(files)
+    labels = import_labels(files, one_method=False).labels
+    assert len({label.method_digest for label in labels}) == 2
+    (again,) = {label.method_digest for label in import_labels(files[:1]).labels}
+    assert again == labels[0].method_digest, "the same file is the same method wherever it is read"
+
+
+def test_what_units_cannot_be_checked_says_so(aimd, tmp_path):
+    path = written(tmp_path / "two.traj", aimd[:2])
+    assert import_labels([path]).remarks[str(path)][0].startswith("units could not be checked")
+    for number, frame in enumerate(aimd):
+        with_results(frame, energy=float((-1) ** number))
+    path = written(tmp_path / "noise.traj", aimd)
+    assert import_labels([path]).remarks[str(path)][0].startswith("units could not be checked")
+    assert import_labels([OUTPUTS / "gpaw_two_frames.txt"]).remarks == {}, "units of a program are known"
+
+
+@pytest.mark.parametrize("module", [gzip, bz2, lzma])
+def test_compressed_outputs_of_programs_go_through_our_readers(tmp_path, module):
+    """ASE would read them too, and take every frame for converged."""
+    import ase
+
+    said = Path(ase.__file__).parent / "test/testdata/vasp/OUTCAR_example_1"
+    if not said.is_file():
+        pytest.skip(f"this ASE comes without its test data: there is no {said}")
+    given_up = said.read_text().replace("aborting loop because EDIFF is reached", "aborting loop EDIFF was not reached")
+    ending = {gzip: ".gz", bz2: ".bz2", lzma: ".xz"}[module]
+    for folder, content in (("unconverged", given_up), ("converged", said.read_text())):
+        (tmp_path / folder).mkdir()
+        with module.open(tmp_path / folder / f"OUTCAR{ending}", "wt") as file:
+            file.write(content)
+    for path in (tmp_path / "unconverged" / f"OUTCAR{ending}", tmp_path / "unconverged"):
+        (label,) = import_labels([path]).labels
+        assert label.method["program"] == "VASP" and not label.converged
+        assert judge(label, None, GateSettings()).startswith("not converged")
+    (label,) = import_labels([tmp_path / "converged"]).labels
+    assert label.converged and label.stress is None
+    (remark,) = import_labels([tmp_path / "converged"]).remarks.values()
+    assert "ENCUT is 300 eV" in remark[0]
 
 
 def test_what_is_no_output_is_refused_in_words(tmp_path):

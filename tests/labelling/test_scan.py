@@ -53,6 +53,66 @@ def test_bond_lengths_do_not_change_in_a_rigid_scan(peroxide, scans):
             assert point.frame.get_distance(i, j) == pytest.approx(atoms.get_distance(i, j), abs=1e-9)
 
 
+class Counted:
+    """A calculator that counts what it computes, and is killed at one of the calls."""
+
+    def __init__(self, calculator, killed_at=None):
+        self._calculator, self.calls, self._killed_at = calculator, 0, killed_at
+
+    def get_property(self, *arguments, **keywords):
+        return self._counting(self._calculator.get_property, *arguments, **keywords)
+
+    def get_potential_energy(self, *arguments, **keywords):
+        return self._counting(self._calculator.get_potential_energy, *arguments, **keywords)
+
+    def _counting(self, what, *arguments, **keywords):
+        self.calls += 1
+        if self.calls == self._killed_at:
+            raise KeyboardInterrupt
+        return what(*arguments, **keywords)
+
+    def __getattr__(self, name):
+        return getattr(self._calculator, name)
+
+
+@pytest.mark.parametrize("relaxed", [False, True])
+def test_a_scan_that_was_stopped_goes_on(peroxide, scans, tmp_path, relaxed):
+    atoms, bonds, dihedral = peroxide
+    method = create({"kind": "xtb", "method": "GFN2-xTB"}).calculator()
+    arguments = (atoms, bonds, [dihedral], [ANGLES])
+    whole = scans[relaxed]
+    total = Counted(method)
+    scan_dihedrals(total, *arguments, relaxed=relaxed)
+    with pytest.raises(KeyboardInterrupt):
+        scan_dihedrals(Counted(method, total.calls), *arguments, relaxed=relaxed, directory=tmp_path / "scan")
+    assert sorted(path.name for path in (tmp_path / "scan").iterdir()) == ["000000.json", "000001.json", "scan.json"]
+    rest = Counted(method)
+    points = scan_dihedrals(rest, *arguments, relaxed=relaxed, directory=tmp_path / "scan")
+    assert 0 < rest.calls < total.calls
+    for point, wanted in zip(points, whole, strict=True):
+        assert point.angles == wanted.angles and point.fault is None
+        assert point.energy == pytest.approx(wanted.energy, abs=1e-6)
+        np.testing.assert_allclose(point.frame.positions, wanted.frame.positions, atol=1e-4)
+    none = Counted(method)
+    scan_dihedrals(none, *arguments, relaxed=relaxed, directory=tmp_path / "scan")
+    assert none.calls == 0, "all points are there"
+
+
+def test_a_folder_of_another_scan_is_refused(peroxide, tmp_path):
+    atoms, bonds, dihedral = peroxide
+    gfn2, gfn1 = (create({"kind": "xtb", "method": f"GFN{n}-xTB"}).calculator() for n in (2, 1))
+    scan_dihedrals(gfn2, atoms, bonds, [dihedral], [ANGLES], directory=tmp_path / "scan")
+    with pytest.raises(SettingsError, match="other angles_deg"):
+        scan_dihedrals(gfn2, atoms, bonds, [dihedral], [ANGLES[:2]], directory=tmp_path / "scan")
+    moved = atoms.copy()
+    moved.positions[0, 0] += 0.01
+    with pytest.raises(SettingsError, match="other positions_A"):
+        scan_dihedrals(gfn2, moved, bonds, [dihedral], [ANGLES], directory=tmp_path / "scan")
+    (tmp_path / "scan" / "000002.json").unlink()
+    with pytest.raises(SettingsError, match="by another method"):
+        scan_dihedrals(gfn1, atoms, bonds, [dihedral], [ANGLES], directory=tmp_path / "scan")
+
+
 def test_the_table_has_energies_above_the_lowest_in_kj_mol(scans, tmp_path):
     write_scan(tmp_path / "scan.csv", scans[1])
     with open(tmp_path / "scan.csv") as file:

@@ -127,6 +127,84 @@ def test_other_potentials_under_the_same_name_are_another_method(tmp_path):
     assert digest(create(spec)) != before
 
 
+def test_only_the_potentials_of_the_elements_that_are_calculated_name_the_method(tmp_path):
+    """Another liquid's potential put into the folder changes nothing; an unusual element's own counts."""
+    from ilforge.potentials import vasp as module
+
+    paw = fake_library(tmp_path / "paw")
+    spec = {"kind": "vasp", "potentials_dir": str(paw), "elements": ["B", "F", "Xe"]}
+
+    def now(**changes):
+        module._library.cache_clear()  # another process
+        return digest(create({**spec, **changes}))
+
+    before, named = now(), now(potential_names={"B": "B_h"})
+    assert set(create(spec).describe()["paw"]) == {"B", "F"} and before != named
+    (paw / "K_sv").mkdir()
+    (paw / "K_sv/POTCAR").write_text("  PAW_PBE K_sv 01Jan2000\n")
+    assert now() == before and now(potential_names={"K": "K_pv"}) == before
+    (paw / "Xe").mkdir()
+    (paw / "Xe/POTCAR").write_text("  PAW_PBE Xe 01Jan2000\n")
+    assert now() != before
+
+
+def test_a_study_tells_vasp_its_elements_of_all_compositions(tmp_path):
+    from ilforge.study.load import load_study
+    from ilforge.workflow.steps.structures import spec_of
+
+    text = (Path(__file__).parents[2] / "examples/paper/litfsi-pyr14tfsi.toml").read_text()
+    start, end = text.index("[reference]"), text.index("[", text.index("[reference]") + 1)
+    vasp = "[reference]\nkind = 'vasp'\n[reference.vasp]\npotentials_dir = 'paw'\n\n"
+    (tmp_path / "study.toml").write_text(text[:start] + vasp + text[end:])
+    study = load_study(tmp_path / "study.toml")
+    assert len(study.parts) > 1
+    for part in (study, *study.parts):
+        assert spec_of(part, part.settings.reference)["elements"] == ["C", "F", "H", "Li", "N", "O", "S"]
+
+
+def test_cp2k_basis_set_without_an_element_is_refused_before_anything_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no CP2K is needed to know it
+    method = create({"kind": "cp2k", "basis": "TZV2P"})
+    with pytest.raises(SettingsError, match=r"basis = 'TZV2P' .* has no B, Li; DZVP has"):
+        method.calculator(Liquid.from_label("1 Li, 1 BF4").topology)
+
+
+def program(folder, name):
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\necho {folder}\n")
+    (folder / name).chmod(0o755)
+    return str(folder / name)
+
+
+def test_what_the_user_says_runs_a_program_is_found_outside_the_environment_first(monkeypatch, tmp_path):
+    """The launcher that a wheel brought starts nothing that was built with the system's MPI."""
+    from ilforge import programs
+
+    environment, system = tmp_path / "environment", tmp_path / "system"
+    ours, theirs = program(environment, "mpirun"), program(system, "mpirun")
+    cp2k, alone = program(system, "cp2k.psmp"), program(environment, "vasp_gam")
+    monkeypatch.setattr(programs.sys, "executable", str(environment / "python"))
+    monkeypatch.setenv("PATH", f"{environment}:{system}")
+    assert programs.of_user("mpirun -np 16 cp2k.psmp") == [theirs, "-np", "16", "cp2k.psmp"]
+    assert programs.of_user("cp2k.psmp") == [cp2k]
+    assert programs.of_user("mpirun vasp_gam") == [ours, "vasp_gam"], "it came with that launcher"
+    assert programs.of_user("vasp_gam") == [alone] and str(programs.find("mpirun")) == ours
+    with pytest.raises(MissingProgram, match="nobody"):
+        programs.of_user("nobody -np 2 cp2k.psmp")
+
+
+def test_vasp_runs_by_the_launcher_outside_the_environment(pair, tmp_path, monkeypatch):
+    from ilforge import programs
+
+    environment, system = tmp_path / "environment", tmp_path / "system"
+    for folder in (environment, system):
+        program(folder, "mpirun")
+    monkeypatch.setattr(programs.sys, "executable", str(environment / "python"))
+    monkeypatch.setenv("PATH", f"{environment}:{system}:{os.environ['PATH']}")
+    spec = {"kind": "vasp", "command": "mpirun -np 2 vasp_gam", "potentials_dir": str(fake_library(tmp_path / "paw"))}
+    assert f"It last said:\n{system}" in evaluate(pair, spec).error
+
+
 def test_vasp_that_ends_without_a_result_is_a_failed_label(pair, tmp_path):
     spec = {"kind": "vasp", "command": "true", "potentials_dir": str(fake_library(tmp_path / "paw"))}
     label = evaluate(pair, spec)

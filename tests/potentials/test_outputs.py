@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +51,15 @@ def test_vasprun_energy_is_the_free_energy_without_pv(vasp):
     assert output.method["version"] == "6.3.0" and output.method["potentials"] == ["PAW C 22Mar2012"]
 
 
-def test_vasprun_stress_is_in_ev_per_cubic_angstrom_tension_positive(vasp):
-    (reading,) = read_vasprun(vasp / "vasprun_dfpt.xml").readings
+def with_cutoff(source, path, cutoff):
+    """A copy of an output that says another ENCUT, 400 eV in the XML and 300 in the OUTCAR of ASE."""
+    text = source.read_text().replace(">    400.00000000<", f">    {cutoff:.8f}<")
+    path.write_text(text.replace("ENCUT  =  300.0 eV", f"ENCUT  =  {cutoff:.1f} eV"))
+    return path
+
+
+def test_vasprun_stress_is_in_ev_per_cubic_angstrom_tension_positive(vasp, tmp_path):
+    (reading,) = read_vasprun(with_cutoff(vasp / "vasprun_dfpt.xml", tmp_path / "vasprun.xml", 700.0)).readings
     np.testing.assert_allclose(reading.stress[:3], -36.08907525 * 0.1 * GPa, rtol=1e-8)
     assert reading.converged is True, "steps of linear response after the frame are not its own"
 
@@ -58,7 +70,18 @@ def test_vasprun_that_used_up_its_electronic_steps_did_not_converge(vasp, tmp_pa
     steps = text.count("<scstep>")
     given_up = tmp_path / "vasprun.xml"
     given_up.write_text(text.replace('name="NELM">    60<', f'name="NELM">    {steps}<'))
-    assert read_vasprun(given_up).readings[0].converged is True, "the last change is below EDIFF all the same"
+    assert read_vasprun(given_up).readings[0].converged is False, "the last change is below EDIFF by chance"
+    outcar = (vasp / "OUTCAR_example_1").read_text().replace("-68.22868532 eV", "-20.24695937 eV")
+    beside = tmp_path / "OUTCAR"
+    beside.write_text(outcar)
+    assert read_vasprun(given_up).readings[0].converged is True, "VASP says so of this frame"
+    beside.write_text(outcar.replace("-20.24695937 eV", "-20.25695937 eV"))
+    assert read_vasprun(given_up).readings[0].converged is False, "another run lies beside it"
+    said = (vasp / "convergence_OUTCAR_y_n").read_text().splitlines()[-1]
+    beside.write_text(re.sub(r"-+ aborting loop because EDIFF is reached -+", said, outcar))
+    assert read_vasprun(given_up).readings[0].converged is False, "VASP says that EDIFF was not reached"
+    beside.write_bytes(b"\x1f\x8bno gzip")
+    assert read_vasprun(given_up).readings[0].converged is False
     tight = given_up.read_text().replace('name="EDIFF">      0.00010000<', 'name="EDIFF">      0.00000001<')
     given_up.write_text(tight)
     assert read_vasprun(given_up).readings[0].converged is False
@@ -81,8 +104,19 @@ def test_vasprun_cut_off_in_a_second_frame_keeps_the_first(vasp, tmp_path):
     assert "frame 1" in output.ending
 
 
-def test_outcar_agrees_with_what_it_prints(vasp):
-    output = read_outcar(vasp / "OUTCAR_example_1")
+def test_stress_of_too_few_plane_waves_is_left_out_and_said(vasp, tmp_path):
+    for reader, name, cutoff in ((read_vasprun, "vasprun_dfpt.xml", 400), (read_outcar, "OUTCAR_example_1", 300)):
+        output = reader(vasp / name)
+        assert output.readings[0].stress is None and output.readings[0].forces is not None
+        (remark,) = output.remarks
+        assert remark.startswith("the stress of 1 frames is left out") and f"ENCUT is {cutoff} eV" in remark
+        assert "700 eV or more" in remark
+        enough = reader(with_cutoff(vasp / name, tmp_path / name, 700.0))
+        assert enough.readings[0].stress is not None and enough.remarks == ()
+
+
+def test_outcar_agrees_with_what_it_prints(vasp, tmp_path):
+    output = read_outcar(with_cutoff(vasp / "OUTCAR_example_1", tmp_path / "OUTCAR", 700.0))
     (reading,) = output.readings
     assert output.ending is None and reading.converged is True
     assert reading.energy == -68.22868532
@@ -154,6 +188,79 @@ def test_cp2k_aimd_takes_frames_from_its_trajectories():
         for a, b in zip(output.readings, output.readings[1:], strict=False)
     ]
     np.testing.assert_allclose(np.diff(energies), work, atol=2e-3)
+
+
+def every_second(source, path, number_of_lines=4):
+    """A trajectory of two atoms as it is with EACH 2."""
+    lines = source.read_text().splitlines(keepends=True)
+    blocks = [lines[i : i + number_of_lines] for i in range(0, len(lines), number_of_lines)]
+    path.write_text("".join(line for block in blocks[::2] for line in block))
+
+
+@pytest.mark.parametrize("rare", ["frc", "pos"])
+def test_cp2k_aimd_joins_its_files_by_the_step(tmp_path, rare):
+    """With another EACH the second frame of one file is not that of the other."""
+    folder = shutil.copytree(OUTPUTS / "cp2k_aimd", tmp_path / "aimd")
+    every_second(OUTPUTS / f"cp2k_aimd/aimd-{rare}-1.xyz", folder / f"aimd-{rare}-1.xyz")
+    whole, output = read_cp2k(OUTPUTS / "cp2k_aimd/aimd.out"), read_cp2k(folder / "aimd.out")
+    assert whole.remarks == () and len(output.readings) == 2
+    for reading, wanted in zip(output.readings, whole.readings[::2], strict=True):
+        assert reading.energy == wanted.energy
+        np.testing.assert_array_equal(reading.atoms.positions, wanted.atoms.positions)
+        np.testing.assert_array_equal(reading.forces, wanted.forces)
+    (remark,) = output.remarks
+    lacking = {"frc": "forces", "pos": "positions"}[rare]
+    assert remark.startswith(f"2 of 4 steps are left out: 2 have no {lacking}")
+
+
+def test_cp2k_boxes_that_change_are_those_of_their_step(tmp_path):
+    folder = shutil.copytree(OUTPUTS / "cp2k_aimd", tmp_path / "aimd")
+    output = folder / "aimd.out"
+    rows = [f"{i} {2.0 * i} {5 + i} 0 0 0 {5 + i} 0 0 0 {5 + i} {(5 + i) ** 3}\n" for i in (0, 2, 4)]
+    (folder / "aimd-1.cell").write_text("#   Step   Time [fs]       Ax [Angstrom]\n" + "".join(rows))
+    assert len(read_cp2k(output).readings) == 4, "the box of an NVE run is that of every step"
+    output.write_text(
+        output.read_text().replace(
+            "Ensemble type                                                       NVE",
+            "Ensemble type                                                     NPT_I",
+        )
+    )
+    found = read_cp2k(output)
+    np.testing.assert_allclose([reading.atoms.cell.lengths()[0] for reading in found.readings], [5, 7])
+    assert "3 of 5 steps are left out: 1 have no positions, 1 have no forces, 2 have no box" in found.remarks[0]
+    (folder / "aimd-1.cell").unlink()
+    with pytest.raises(SettingsError, match="the box of this run changes"):
+        read_cp2k(output)
+
+
+def test_cp2k_files_of_two_runs_are_a_contradiction(tmp_path):
+    folder = shutil.copytree(OUTPUTS / "cp2k_aimd", tmp_path / "aimd")
+    forces = folder / "aimd-frc-1.xyz"
+    forces.write_text(forces.read_text().replace("E =       -22.5012254143", "E =       -22.6012254143"))
+    faults = [reading.fault for reading in read_cp2k(folder / "aimd.out").readings]
+    assert [bool(fault) for fault in faults] == [False, True, False, False] and faults[1].startswith("contradiction")
+
+
+@pytest.mark.parametrize("module", [gzip, bz2, lzma])
+def test_compressed_outputs_are_read_as_they_are(vasp, tmp_path, module):
+    aimd = [OUTPUTS / "cp2k_aimd" / name for name in ("aimd.out", "aimd-pos-1.xyz", "aimd-frc-1.xyz")]
+    ending = {gzip: ".gz", bz2: ".bz2", lzma: ".xz"}[module]
+    plain = [vasp / "vasprun_pstress.xml", vasp / "OUTCAR_example_1", OUTPUTS / "gpaw_two_frames.txt", *aimd]
+    for path in plain:
+        with module.open(tmp_path / (path.name + ending), "wb") as packed:
+            packed.write(path.read_bytes())
+    readers = (read_vasprun, read_outcar, read_gpaw, read_cp2k)
+    for reader, path in zip(readers, plain[:4], strict=True):
+        found, wanted = reader(tmp_path / (path.name + ending)), reader(path)
+        assert found.method == wanted.method and found.ending == wanted.ending
+        assert [r.energy for r in found.readings] == [r.energy for r in wanted.readings]
+        assert [r.converged for r in found.readings] == [r.converged for r in wanted.readings]
+        for reading, other in zip(found.readings, wanted.readings, strict=True):
+            np.testing.assert_array_equal(reading.forces, other.forces)
+    torn = tmp_path / ("torn" + ending)
+    torn.write_bytes((tmp_path / ("OUTCAR_example_1" + ending)).read_bytes()[:-4000])
+    with pytest.raises(SettingsError, match="cannot be decompressed"):
+        read_outcar(torn)
 
 
 def test_gpaw_text_of_today():

@@ -53,6 +53,10 @@ def test_a_minimal_study_is_filled_with_defaults(tmp_path):
             ["engine gromacs cannot run mace"],
         ),
         ("[liquid.define.ION]\ncharge = 1", ["either smiles or structure"]),
+        ("[reference]\nkind = 'gpaw'\nmethod = 'GFN2-xTB'", ['method is a key of kind = "xtb"', "[reference.gpaw]"]),
+        ("[reference]\nkind = 'xtb'\ncutoff_A = 4.0", ['a key of kind = "clp" or "clpol" or "exp6"', 'kind is "xtb"']),
+        ("[reference]\nkind = 'xtb'\npath = 'm.model'", ['path is a key of kind = "mace" or "deepmd"']),
+        ("[sampling]\npotential = { kind = 'clpol', ewald_tolerance = 1e-4 }", ["ewald_tolerance is a key of kind"]),
         ("[reference]\nkind = 'gaussian'", ["reference.kind is 'gaussian'", "'xtb'"]),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ilforge.cli import ilforge
-from ilforge.cli.single import parse_potential, topology_of
+from ilforge.cli.single import BONDS_UNCHECKED, parse_potential, topology_of
 from ilforge.errors import DidNotFinish, SettingsError
 
 _SHOWN = 5  # rejected frames that are named one by one
@@ -16,7 +16,12 @@ _SHOWN = 5  # rejected frames that are named one by one
 
 @ilforge.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path())
-@click.option("--ions", default="", metavar="LIST", help="What the frames are, in their order: '2 PYR14, 2 BF4'.")
+@click.option(
+    "--ions",
+    default="",
+    metavar="LIST",
+    help="What the frames are: '2 PYR14, 2 BF4'. Atoms are put in this order.",
+)
 @click.option("--method", default="", metavar="NAME", help="Name of the method, for files that do not say it.")
 @click.option("--mixed-methods", is_flag=True, help="Take files that were made with different methods.")
 @click.option("--store", type=click.Path(file_okay=False), metavar="STORE", help="Keep all of them in this store too.")
@@ -24,8 +29,9 @@ _SHOWN = 5  # rejected frames that are named one by one
 def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool, store: str | None, out: str) -> None:
     """Take in labels that you have: vasprun.xml, OUTCAR, CP2K or GPAW output, ASE databases, extended XYZ, DeePMD.
 
-    Frames that did not converge, are incomplete, repeat or fail the gate are left out and counted with the
-    reason.
+    Files may be compressed (gz, bz2, xz). Frames that did not converge, are incomplete, repeat or fail the gate are
+    left out and counted with the reason. What comes out is a file to train on or to export; with --store the labels are
+    kept too, but only those of a dataset are of a method that a study's `[reference]` can have.
     """
     from ilforge import frames
     from ilforge.labelling.dataset import census
@@ -48,6 +54,9 @@ def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool,
         click.echo(f"{name:7s} {counts['present']} present, {counts['missing']} missing, {counts['zero']} zero")
     for path, ending in found.endings.items():
         click.echo(f"LOOK {path}: {ending}")
+    for path, remarks in found.remarks.items():
+        for remark in remarks:
+            click.echo(f"LOOK {path}: {remark}.")
     rejected = [(label, reason) for label, reason in pairs if reason is not None]
     for label, reason in rejected[:_SHOWN]:
         click.echo(f"rejected {label.frame.info['source']}: {reason}")
@@ -56,27 +65,29 @@ def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool,
     if found.unstated:
         click.echo(f"LOOK {found.unstated} labels come from files that do not say whether they converged.")
     if any(topology_of(label.frame) is None for label, _ in pairs):
-        click.echo("LOOK bonds were not checked: say what the frames are made of with --ions.")
+        click.echo(BONDS_UNCHECKED)
     counts = ", ".join(f"{n} {verdict}" for verdict, n in tally(reasons).items())
     click.echo(f"{counts}. Wrote the accepted ones to {out}")
 
 
 @ilforge.command("export-labels")
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--format", "program", type=click.Choice(["deepmd", "extxyz", "dataset"]), required=True)
-@click.option("--no-virials", is_flag=True, help="Leave virials out (deepmd).")
+@click.option("--format", "program", type=click.Choice(["deepmd", "deepmd-hdf5", "extxyz", "dataset"]), required=True)
+@click.option("--no-virials", is_flag=True, help="Leave virials out (deepmd, deepmd-hdf5).")
 @click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use (dataset).")
 @click.option("--store", type=click.Path(file_okay=False), help="Folder of results and labels (dataset).")
-@click.option("--out", type=click.Path(), required=True, help="Folder to write, or with extxyz the file.")
+@click.option("--out", type=click.Path(), required=True, help="Folder to write; with extxyz and deepmd-hdf5 the file.")
 def export_labels(file: str, program: str, no_virials: bool, machine: str | None, store: str | None, out: str) -> None:
     """Write labelled frames as other programs train on them, or those of a study as a dataset to share.
 
-    FILE holds labelled frames; deepmd writes npy systems, extxyz the names that ASE and other trainers expect (energy,
-    forces, stress). With dataset, FILE is a study file, whose labels so far go into a folder with all that says how
-    they were made: other studies name it as their `dataset`.
+    FILE holds labelled frames; deepmd writes npy systems, deepmd-hdf5 one file of them (which DeePMD reads as
+    FILE.hdf5#/SYSTEM), extxyz the names that ASE and other trainers expect (energy, forces, stress). With dataset, FILE
+    is a study file, whose labels so far go into a folder with all that says how they were made: other studies name it
+    as their `dataset`.
     """
     from ilforge import frames
     from ilforge.labelling.exchange import export_deepmd, export_plain_extxyz
+    from ilforge.labelling.exchange_hdf5 import export_deepmd_hdf5
 
     if (program == "dataset") != (Path(file).suffix == ".toml"):
         expected = "a study file (.toml)" if program == "dataset" else "a file of labelled frames, not a study"
@@ -93,8 +104,9 @@ def export_labels(file: str, program: str, no_virials: bool, machine: str | None
         click.echo(f"Wrote {len(labelled)} frames to {out}")
         return
     elements = sorted({symbol for frame in labelled for symbol in frame.get_chemical_symbols()})
-    folders = export_deepmd(Path(out), labelled, elements, virials=not no_virials)
-    click.echo(f"Wrote {len(labelled)} frames in {len(folders)} systems to {out}; types: {' '.join(elements)}")
+    write = export_deepmd if program == "deepmd" else export_deepmd_hdf5
+    systems = write(Path(out), labelled, elements, virials=not no_virials)
+    click.echo(f"Wrote {len(labelled)} frames in {len(systems)} systems to {out}; types: {' '.join(elements)}")
 
 
 def _export_dataset(file: str, machine: str | None, store: str | None, out: str) -> None:
@@ -145,7 +157,12 @@ def atoms(elements: tuple[str, ...], potential: str, store: str | None) -> None:
 
 @ilforge.group()
 def store() -> None:
-    """What a store of labels holds, and two stores made one."""
+    """Two stores of labels made one.
+
+    A store holds every label ever paid for by frame and method, failures with their reasons, and finished stages of
+    studies. `store merge` counts what it holds. Nothing here lists, removes or exports single labels: a study's go out
+    with `export-labels STUDY --format dataset`, and any can be read in Python (ilforge.labelling.store.LabelStore).
+    """
 
 
 @store.command()

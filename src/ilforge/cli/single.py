@@ -18,6 +18,7 @@ POTENTIAL_HELP = (
     "cp2k, pyscf (vacuum), or a model file, model.model (MACE) or model.pb (DeePMD); a model file needs --trust with "
     "its SHA-256."
 )
+BONDS_UNCHECKED = "LOOK bonds were not checked: say what the frames are made of with --ions."
 
 
 @ilforge.command()
@@ -62,10 +63,16 @@ def pack(
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--potential", default="GFN1-xTB", show_default=True, help=POTENTIAL_HELP)
 @click.option("--trust", metavar="SHA256", help="Digest of a model file that may be loaded.")
+@click.option("--ions", default="", metavar="LIST", help="What frames that do not say it are: '2 PYR14, 2 BF4'.")
 @click.option("--store", type=click.Path(file_okay=False), default="ilforge-store", show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False), default="labelled.xyz", show_default=True)
-def label(file: str, potential: str, trust: str | None, store: str, out: str) -> None:
-    """Label frames, each once: what the store holds already is not computed again."""
+def label(file: str, potential: str, trust: str | None, ions: str, store: str, out: str) -> None:
+    """Label frames, each once: what the store holds already is not computed again.
+
+    FILE is extended XYZ. The methods are those that need no more than their name; keys of a program (another cutoff,
+    a basis set, VASP) are given in a study's `[reference]`, whose labels the store shares. Frames whose labels fail, or
+    that the gate refuses, are counted and left out of the file; the store keeps every label.
+    """
     from ilforge import frames, potentials
     from ilforge.labelling.gate import judge_batch, tally
     from ilforge.labelling.label import evaluate
@@ -74,6 +81,9 @@ def label(file: str, potential: str, trust: str | None, store: str, out: str) ->
 
     spec = parse_potential(potential, trust)
     wanted = {frames.digest(frame): frame for frame in frames.read(Path(file))}
+    for frame in wanted.values():
+        if ions:
+            frame.info.setdefault("ions", ions)
     method = potentials.digest(potentials.create(spec))
     with LabelStore(Path(store) / "labels") as labels, click.progressbar(wanted.items(), label="labels") as bar:
         labels.absorb_inbox()
@@ -84,6 +94,8 @@ def label(file: str, potential: str, trust: str | None, store: str, out: str) ->
     mine = {digest: found[digest].of(frame) for digest, frame in wanted.items()}
     reasons = judge_batch(mine, topology_of, GateSettings())
     frames.write(Path(out), [found[digest].on(frame) for digest, frame in wanted.items() if reasons[digest] is None])
+    if any(topology_of(frame) is None for frame in wanted.values()):
+        click.echo(BONDS_UNCHECKED)
     counts = ", ".join(f"{n} {verdict}" for verdict, n in tally(reasons.values()).items())
     click.echo(f"{counts}. Wrote the accepted ones to {out}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import ase.io
@@ -56,7 +56,7 @@ def import_extxyz(
             has = sorted({*raw.info, *raw.arrays, *(raw.calc.results if raw.calc else {})})
             raise SettingsError(f"Frame {index} of {path} has no {lacking}; it has {', '.join(has)}.")
         _put_labels(frame, *found)
-        imported.append(_with_origin(frame, path.stem, index, kind, independent))
+        imported.append(with_origin(frame, path.stem, index, kind, independent))
     return imported
 
 
@@ -95,30 +95,40 @@ def export_deepmd(
         Elements in the order of their type numbers.
     virials
         Write virials of systems whose frames all have a stress.
+
+    Raises
+    ------
+    SettingsError
+        When the folder holds other systems.
     """
+    systems = systems_of(labelled)
+    folders = [Path(directory) / name for name in systems]
+    _refuse_other_systems(Path(directory), folders)
+    for folder, members in zip(folders, systems.values(), strict=True):
+        _write_system(folder, members, list(type_map), virials)
+    return folders
+
+
+def systems_of(labelled: Iterable[Atoms]) -> dict[str, list[Atoms]]:
+    """Frames by the DeePMD system they belong to: one for each sequence of elements."""
     systems: dict[bytes, list[Atoms]] = {}
     for frame in labelled:
         key = np.asarray(frame.numbers, dtype="<i4").tobytes() + bytes(np.asarray(frame.pbc, dtype="u1"))
         systems.setdefault(key, []).append(frame)
-    folders = []
-    for number, members in enumerate(systems.values()):
-        folder = Path(directory) / f"{members[0].get_chemical_formula()}.{number}"
-        _write_system(folder, members, list(type_map), virials)
-        folders.append(folder)
-    return folders
+    return {f"{group[0].get_chemical_formula()}.{n}": group for n, group in enumerate(systems.values())}
 
 
 def import_deepmd(directory: Path, kind: str = "EQ", independent: bool = False) -> list[Atoms]:
     """Read every DeePMD ``npy`` system at or below a folder; see :func:`import_extxyz` for the options."""
     directory = Path(directory)
-    systems = sorted(path.parent for path in directory.rglob("type.raw"))
+    systems = _systems_below(directory)
     if not systems:
         raise SettingsError(f"There is no DeePMD system (a folder with type.raw) in {directory}.")
     imported: list[Atoms] = []
     for system in systems:
         for index, frame in enumerate(_read_system(system)):
             name = str(system.relative_to(directory)) if system != directory else system.name
-            imported.append(_with_origin(frame, name, index, kind, independent))
+            imported.append(with_origin(frame, name, index, kind, independent))
     return imported
 
 
@@ -149,7 +159,8 @@ def _put_labels(frame: Atoms, energy: float, forces: np.ndarray, stress: np.ndar
         frame.info[STRESS] = np.array(stress, dtype=float)
 
 
-def _with_origin(frame: Atoms, source: str, index: int, kind: str, independent: bool) -> Atoms:
+def with_origin(frame: Atoms, source: str, index: int, kind: str, independent: bool) -> Atoms:
+    """The frame with a kind, a recipe and a parent, where it says none."""
     frame.info.setdefault("kind", kind)
     frame.info.setdefault("recipe", "imported")
     frame.info.setdefault("parent", f"{source}/{index}" if independent else source)
@@ -157,14 +168,23 @@ def _with_origin(frame: Atoms, source: str, index: int, kind: str, independent: 
 
 
 def _write_system(folder: Path, members: Sequence[Atoms], type_map: list[str], virials: bool) -> None:
-    part = folder / "set.000"
-    part.mkdir(parents=True, exist_ok=True)
+    """A system in the place of what was there, of which nothing stays: an old virial would be learnt."""
     first = members[0]
     types = [type_map.index(symbol) for symbol in first.get_chemical_symbols()]
-    (folder / "type.raw").write_text("\n".join(map(str, types)) + "\n")
-    (folder / "type_map.raw").write_text("\n".join(type_map) + "\n")
-    if not any(first.pbc):
-        (folder / "nopbc").write_text("")
+    arrays = arrays_of(members, virials)
+    with files.replacing_folder(folder) as partial:
+        (partial / "type.raw").write_text("\n".join(map(str, types)) + "\n")
+        (partial / "type_map.raw").write_text("\n".join(type_map) + "\n")
+        if not any(first.pbc):
+            (partial / "nopbc").write_text("")
+        part = partial / "set.000"
+        part.mkdir()
+        for name, values in arrays.items():
+            np.save(part / f"{name}.npy", values)
+
+
+def arrays_of(members: Sequence[Atoms], virials: bool) -> dict[str, np.ndarray]:
+    """DeePMD's arrays of one system, ``(n_frames, ...)``."""
     arrays = {
         "coord": [frame.positions for frame in members],
         "box": [frame.cell.array for frame in members],
@@ -173,8 +193,24 @@ def _write_system(folder: Path, members: Sequence[Atoms], type_map: list[str], v
     }
     if virials and all(STRESS in frame.info for frame in members):
         arrays["virial"] = [virial_from_stress(frame.info[STRESS], frame.get_volume()) for frame in members]
-    for name, values in arrays.items():
-        np.save(part / f"{name}.npy", np.asarray(values, dtype=float).reshape(len(members), -1))
+    return {name: np.asarray(values, dtype=float).reshape(len(members), -1) for name, values in arrays.items()}
+
+
+def _systems_below(directory: Path) -> list[Path]:
+    """Folders of systems at or below a folder, but those that a killed process did not finish."""
+    found = sorted(path.parent for path in directory.rglob("type.raw"))
+    return [folder for folder in found if folder.suffix not in (files.PARTIAL, files.REPLACED)]
+
+
+def _refuse_other_systems(directory: Path, folders: Sequence[Path]) -> None:
+    """Refuse a folder with systems that would stay beside the new ones, and be trained on with them."""
+    others = sorted(set(_systems_below(directory)) - set(folders))
+    if others:
+        names = ", ".join(str(path.relative_to(directory)) for path in others[:3])
+        raise SettingsError(
+            f"{directory} holds DeePMD systems that are none of these labels ({names}): they would be read together. "
+            "Name an empty folder, or remove them."
+        )
 
 
 def _read_system(system: Path) -> Iterable[Atoms]:
@@ -186,14 +222,25 @@ def _read_system(system: Path) -> Iterable[Atoms]:
     periodic = not (system / "nopbc").exists()
     for part in sorted(system.glob("set.*")):
         arrays = {path.stem: np.load(path, allow_pickle=False) for path in part.glob("*.npy")}
-        lacking = {"coord", "energy", "force", *(["box"] if periodic else [])} - set(arrays)
-        if lacking:
-            raise SettingsError(f"{part} has no {', '.join(sorted(lacking))}: nothing is taken for zero.")
-        for i, coordinates in enumerate(arrays["coord"]):
-            cell = arrays["box"][i].reshape(3, 3) if periodic else np.zeros((3, 3))
-            frame = Atoms(symbols, positions=coordinates.reshape(-1, 3), cell=cell, pbc=periodic)
-            stress = None
-            if periodic and "virial" in arrays:
-                stress = full_3x3_to_voigt_6_stress(arrays["virial"][i].reshape(3, 3) / -frame.get_volume())
-            _put_labels(frame, float(arrays["energy"][i].item()), arrays["force"][i].reshape(-1, 3), stress)
-            yield frame
+        yield from frames_of(symbols, arrays, periodic, str(part))
+
+
+def frames_of(symbols: Sequence[str], arrays: Mapping[str, np.ndarray], periodic: bool, source: str) -> Iterator[Atoms]:
+    """The labelled frames of one set of DeePMD's arrays.
+
+    Raises
+    ------
+    SettingsError
+        When an array is not there: nothing is taken for zero.
+    """
+    lacking = {"coord", "energy", "force", *(["box"] if periodic else [])} - set(arrays)
+    if lacking:
+        raise SettingsError(f"{source} has no {', '.join(sorted(lacking))}: nothing is taken for zero.")
+    for i, coordinates in enumerate(arrays["coord"]):
+        cell = arrays["box"][i].reshape(3, 3) if periodic else np.zeros((3, 3))
+        frame = Atoms(symbols, positions=coordinates.reshape(-1, 3), cell=cell, pbc=periodic)
+        stress = None
+        if periodic and "virial" in arrays:
+            stress = full_3x3_to_voigt_6_stress(arrays["virial"][i].reshape(3, 3) / -frame.get_volume())
+        _put_labels(frame, float(arrays["energy"][i].item()), arrays["force"][i].reshape(-1, 3), stress)
+        yield frame

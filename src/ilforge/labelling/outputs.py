@@ -7,6 +7,7 @@ each other.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,16 +17,19 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
+from ilforge import files
 from ilforge import frames as _frames
 from ilforge.errors import SettingsError
 from ilforge.frames import ENERGY, FORCES, STRESS
+from ilforge.labelling.atom_order import in_order
 from ilforge.labelling.exchange import import_deepmd
+from ilforge.labelling.exchange_hdf5 import MAGIC, import_deepmd_hdf5
 from ilforge.labelling.labels import SAME_ENERGY_EV, Label, checked, method_digest
 from ilforge.labelling.published import Entry, is_published, open_published
-from ilforge.labelling.units_check import require_consistent_units
+from ilforge.labelling.units_check import UNCHECKED, require_consistent_units
 from ilforge.potentials.cp2k_output import read_cp2k
 from ilforge.potentials.gpaw_output import read_gpaw
-from ilforge.potentials.outputs import Output, Reading
+from ilforge.potentials.outputs import Output, Reading, named, opened
 from ilforge.potentials.vasp_output import read_outcar, read_vasprun
 
 NOT_STATED = "not stated"
@@ -43,11 +47,14 @@ class Imported:
         What is wrong with the end of a file, by file.
     unstated
         Number of labels whose file does not say whether they converged.
+    remarks
+        By file what was left out, changed, or could not be checked, one sentence each.
     """
 
     labels: tuple[Label, ...]
     endings: dict[str, str] = field(default_factory=dict)
     unstated: int = 0
+    remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def import_labels(paths: Sequence[Path], *, ions: str = "", method: str = "", one_method: bool = True) -> Imported:
@@ -59,7 +66,7 @@ def import_labels(paths: Sequence[Path], *, ions: str = "", method: str = "", on
         Files, or folders of VASP, of DeePMD or of a dataset (:mod:`ilforge.labelling.published`). What each is, is seen
         from its content.
     ions
-        What frames that do not say so are made of, in the order of their atoms: ``"2 PYR14, 2 BF4"``.
+        What frames that do not say so are made of, ``"2 PYR14, 2 BF4"``: atoms are put in this order by their bonds.
     method
         Name of the method, for files that do not say how they were made.
     one_method
@@ -71,7 +78,7 @@ def import_labels(paths: Sequence[Path], *, ions: str = "", method: str = "", on
         For a file that is none of these, units that contradict each other, or methods that differ.
     """
     labels: list[Label] = []
-    endings, unstated, methods = {}, 0, {}
+    endings, remarks, unstated, methods = {}, {}, 0, {}
     for path in map(Path, paths):
         if is_published(path):
             dataset = open_published(path)
@@ -79,17 +86,22 @@ def import_labels(paths: Sequence[Path], *, ions: str = "", method: str = "", on
             methods[str(path)] = dataset.method
             continue
         output = read_output(path, method)
-        require_consistent_units(path, output.readings)
+        stated = output.method.get("convergence") != NOT_STATED
+        checked_units = require_consistent_units(path, output.readings)
+        output = in_order(output, ions)
         methods[str(path)] = output.method
         if output.ending:
             endings[str(path)] = output.ending
-        stated = output.method.get("convergence") != NOT_STATED
+        # units of a program's own output are known; those of any other file are what its author took
+        said = (*output.remarks, *(() if checked_units or stated else (UNCHECKED,)))
+        if said:
+            remarks[str(path)] = said
         unstated += 0 if stated else sum(reading.fault is None for reading in output.readings)
         for index, reading in enumerate(output.readings):
             labels.append(_label(reading, output.method, path, index, ions, stated))
     if one_method:
         _require_one_method(methods)
-    return Imported(tuple(_without_repeats(labels)), endings, unstated)
+    return Imported(tuple(_without_repeats(labels)), endings, unstated, remarks)
 
 
 def read_output(path: Path, method: str = "") -> Output:
@@ -103,19 +115,26 @@ def read_output(path: Path, method: str = "") -> Output:
     path = Path(path)
     if path.is_dir():
         for name, reader in (("vasprun.xml", read_vasprun), ("OUTCAR", read_outcar)):
-            if (path / name).is_file():
-                return reader(path / name)
+            if (found := named(path, name)) is not None:
+                return reader(found)
         if any(path.rglob("type.raw")):
             return _deepmd(path, method)
         raise SettingsError(f"{path} holds neither vasprun.xml nor OUTCAR nor a DeePMD system.")
     if not path.is_file():
         raise SettingsError(f"There is no file {path}.")
+    if _is_hdf5(path):
+        return _deepmd(path, method)
     reader = _reader(path)
     return _ase(path, method) if reader is None else reader(path)
 
 
-def _reader(path: Path) -> Callable[[Path], Output] | None:
+def _is_hdf5(path: Path) -> bool:
     with open(path, "rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def _reader(path: Path) -> Callable[[Path], Output] | None:
+    with opened(path) as file:
         head = file.read(20000).decode(errors="replace")
     if "<modeling>" in head:
         return read_vasprun
@@ -141,15 +160,23 @@ def _ase(path: Path, method: str) -> Output:
 
 
 def _deepmd(path: Path, method: str) -> Output:
+    found = import_deepmd(path) if path.is_dir() else import_deepmd_hdf5(path)
     readings = tuple(
-        Reading(_stripped(frame), frame.info[ENERGY], frame.arrays[FORCES], frame.info.get(STRESS))
-        for frame in import_deepmd(path)
+        Reading(_stripped(frame), frame.info[ENERGY], frame.arrays[FORCES], frame.info.get(STRESS)) for frame in found
     )
     return Output(_unknown(method, path), readings)
 
 
 def _unknown(method: str, path: Path) -> dict[str, Any]:
-    return {"program": "unknown", "method": method or f"of {path.name}", "convergence": NOT_STATED}
+    """A method of which only its name is known; without one, no other file is taken for made by the same."""
+    return {"program": "unknown", "method": method or f"of {path.name} {_content(path)}", "convergence": NOT_STATED}
+
+
+def _content(path: Path) -> str:
+    """Digest of a file, or of all files of a folder."""
+    parts = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file())
+    digests = [files.file_digest(part) for part in parts]
+    return (digests[0] if path.is_file() else hashlib.sha256("".join(digests).encode()).hexdigest())[:16]
 
 
 def _of_ase(frame: Atoms, converged: bool | None) -> Reading:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,29 +13,11 @@ from ase.calculators.calculator import Calculator
 
 from ilforge import frames
 from ilforge.errors import DidNotConverge, SettingsError
+from ilforge.labelling.labels import SAME_ENERGY_EV
+from ilforge.labelling.scan_folder import ScanFolder, ScanPoint
 from ilforge.units import KJ_PER_MOL
 
-
-@dataclass(frozen=True, eq=False)
-class ScanPoint:
-    """One point of a scan.
-
-    Attributes
-    ----------
-    angles
-        The dihedrals, degrees.
-    energy
-        eV; None where the method did not converge.
-    fault
-        Why there is no energy, or why the point is no relaxed one.
-    frame
-        Its structure.
-    """
-
-    angles: tuple[float, ...]
-    energy: float | None
-    fault: str | None
-    frame: Atoms
+__all__ = ["ScanPoint", "scan_dihedrals", "write_scan", "write_scan_frames"]
 
 
 def scan_dihedrals(
@@ -48,6 +29,7 @@ def scan_dihedrals(
     relaxed: bool = False,
     max_force_eV_A: float = 0.05,
     max_steps: int = 200,
+    directory: Path | None = None,
 ) -> list[ScanPoint]:
     """Energies on the grid of all combinations of angles.
 
@@ -66,24 +48,58 @@ def scan_dihedrals(
         Angles of each dihedral, degrees.
     max_force_eV_A, max_steps
         When a relaxation is over, and when it is given up.
+    directory
+        Folder that every point is written to as it comes; a scan that was stopped goes on when called again with the
+        same arguments. None keeps nothing.
 
     Raises
     ------
     SettingsError
-        For a dihedral about a bond that is not there or in a ring.
+        For a dihedral about a bond that is not there or in a ring, and a folder that holds another scan.
     """
     if len(dihedrals) != len(angles) or not dihedrals:
         raise SettingsError(f"{len(dihedrals)} dihedrals and {len(angles)} lists of angles: give one list for each.")
     turning = [_turning(len(start), bonds, dihedral) for dihedral in dihedrals]
+    relaxation = (max_force_eV_A, max_steps) if relaxed else None
+    arguments = {
+        "bonds": np.asarray(bonds).tolist(),
+        "dihedrals": np.asarray(dihedrals).tolist(),
+        "angles_deg": [[float(angle) for angle in each] for each in angles],
+        "relaxation": relaxation,
+    }
+    folder = ScanFolder(directory, start, arguments)
     points: list[ScanPoint] = []
-    frame = start.copy()
-    for combination in itertools.product(*angles):
-        for dihedral, angle, atoms in zip(dihedrals, combination, turning, strict=True):
-            frame.set_dihedral(*dihedral, angle, indices=atoms)
-        point = _point(calculator, frame, dihedrals, combination, (max_force_eV_A, max_steps) if relaxed else None)
+    frame, going_on = start.copy(), False
+    for number, combination in enumerate(itertools.product(*angles)):
+        point = folder.get(number)
+        if point is None:
+            if going_on:
+                _require_same_method(calculator, points, directory)
+            for dihedral, angle, atoms in zip(dihedrals, combination, turning, strict=True):
+                frame.set_dihedral(*dihedral, angle, indices=atoms)
+            point = _point(calculator, frame, dihedrals, combination, relaxation)
+            folder.put(number, point)
+            going_on = False
+        else:
+            going_on = True
         points.append(point)
         frame = point.frame.copy() if relaxed and point.fault is None else start.copy()
     return points
+
+
+def _require_same_method(calculator: Calculator, points: Sequence[ScanPoint], directory: Path | None) -> None:
+    """Refuse to go on with another method: it must give the last point that is there its energy again."""
+    usable = [point for point in points if point.energy is not None]
+    if not usable:
+        return
+    frame = usable[-1].frame.copy()
+    frame.calc = calculator
+    apart = abs(float(frame.get_potential_energy()) - usable[-1].energy)
+    if apart > SAME_ENERGY_EV:
+        raise SettingsError(
+            f"The points in {directory} are by another method: the energy of the last of them is now {apart:.4g} eV "
+            "off. Name another folder, or remove it."
+        )
 
 
 def write_scan(path: Path, points: Sequence[ScanPoint]) -> None:

@@ -11,6 +11,10 @@ from ase.units import Bohr, Hartree, kcal, mol
 from ilforge.errors import SettingsError
 from ilforge.potentials.outputs import Reading
 
+UNCHECKED = (
+    "units could not be checked: too few frames follow each other in small steps, or energies do not follow forces. "
+    "Make sure yourself that they are eV, Å, eV/Å and eV/Å^3"
+)
 _LARGEST_STEP_A = 0.3
 _FEWEST_PAIRS = 3
 _KNOWN = {
@@ -44,8 +48,8 @@ def unit_ratio(readings: Sequence[Reading]) -> float | None:
     return float(np.sum(expected * found) / np.sum(expected**2)) if abs(correlation) > 0.9 else None
 
 
-def require_consistent_units(path: Path, readings: Sequence[Reading]) -> None:
-    """Refuse a file whose energies and forces contradict each other.
+def require_consistent_units(path: Path, readings: Sequence[Reading]) -> bool:
+    """Refuse a file whose energies and forces contradict each other; whether it could be told.
 
     Raises
     ------
@@ -54,7 +58,7 @@ def require_consistent_units(path: Path, readings: Sequence[Reading]) -> None:
     """
     ratio = unit_ratio(readings)
     if ratio is None or 0.67 < ratio < 1.5:
-        return
+        return ratio is not None
     guesses = {name: abs(np.log(abs(ratio / value))) for name, value in _KNOWN.items() if value * ratio > 0}
     best = min(guesses, key=guesses.get)
     guess = f" It looks like {best}." if guesses[best] < 0.2 else ""

@@ -20,7 +20,7 @@ from ilforge import programs
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
-from ilforge.potentials.cp2k_input import BASES, WAVEFUNCTION, input_text
+from ilforge.potentials.cp2k_input import BASES, WAVEFUNCTION, basis_set, input_text
 from ilforge.potentials.cp2k_output import read_cp2k
 
 MIN_CUTOFF_RY = {True: 400.0, False: 1200.0}
@@ -106,7 +106,7 @@ class Cp2k:
         MissingProgram
             Where CP2K is not installed.
         """
-        program = str(programs.find(shlex.split(self.command)[-1]))
+        program = str(programs.find_outside(shlex.split(self.command)[-1]))
         return {**self.settings(), "cp2k": installed(program), "data": _data()}
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
@@ -114,11 +114,15 @@ class Cp2k:
 
         Raises
         ------
+        SettingsError
+            When the basis set lacks an element of the topology.
         MissingProgram
             Where CP2K is not installed.
         """
-        for program in (shlex.split(self.command)[0], shlex.split(self.command)[-1]):
-            programs.find(program)
+        if topology is not None:
+            basis_set(self, set(topology.symbols))
+        programs.of_user(self.command)
+        programs.find_outside(shlex.split(self.command)[-1])
         return Cp2kCalculator(self, int(sum(topology.charges)) if topology is not None else 0, threads)
 
     def seconds_per_frame(self, n_atoms: int) -> float:
@@ -173,7 +177,7 @@ class Cp2kCalculator(Calculator):
         self._elements = self.atoms.get_chemical_symbols()
 
     def _run(self, directory: Path, stress: bool) -> dict[str, Any]:
-        command = [*shlex.split(self._potential.command), "-i", "frame.inp", "-o", _OUTPUT]
+        command = [*programs.of_user(self._potential.command), "-i", "frame.inp", "-o", _OUTPUT]
         try:
             programs.run(command, directory, log="cp2k.log", threads=self._threads)
         except DidNotFinish as error:

@@ -34,7 +34,7 @@ def input_text(potential: Cp2k, atoms: Atoms, charge: int, *, stress: bool = Fal
     SettingsError
         For an element the basis set does not have.
     """
-    basis = _basis(potential, set(atoms.get_chemical_symbols()))
+    basis = basis_set(potential, set(atoms.get_chemical_symbols()))
     return f"""\
 &GLOBAL
   PROJECT frame
@@ -47,8 +47,14 @@ def input_text(potential: Cp2k, atoms: Atoms, charge: int, *, stress: bool = Fal
 """
 
 
-def _basis(potential: Cp2k, symbols: set[str]) -> str:
-    """Name of the basis set in CP2K's file, which has to have all elements."""
+def basis_set(potential: Cp2k, symbols: set[str]) -> str:
+    """Name of the basis set in CP2K's file.
+
+    Raises
+    ------
+    SettingsError
+        For an element the basis set does not have.
+    """
     basis, elements = BASES[potential.basis]
     lacking = sorted(symbols - set(elements))
     if lacking:

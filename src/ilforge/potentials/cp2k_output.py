@@ -17,9 +17,11 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import Bohr, GPa, Hartree
 
 from ilforge.errors import SettingsError
-from ilforge.potentials.outputs import Output, Reading
+from ilforge.potentials.outputs import Output, Reading, named, text_of
 
 _UNITS = {"GPa": GPa, "bar": 1e-4 * GPa, "kbar": 0.1 * GPa}
+_SAME_HARTREE = 1e-6
+_CHANGING_BOX = re.compile(r"Ensemble type\s+(?:NPT|NPE|MSST|HYDROSTATIC)|GLOBAL\| Run type\s+CELL_OPT", re.I)
 _NUMBER = r"[-+]?\d+\.\d+(?:[EeDd][-+]?\d+)?"
 
 
@@ -31,10 +33,7 @@ def read_cp2k(path: Path) -> Output:
     SettingsError
         When the file is not there, not CP2K's, or the trajectories of an AIMD are not beside it.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise SettingsError(f"There is no file {path}.")
-    text = path.read_text(errors="replace")
+    path, text = Path(path), text_of(path)
     version = re.search(r"CP2K\| version string:\s+CP2K version (\S+)", text)
     if version is None:
         raise SettingsError(f"{path} is no CP2K output: it names no version of CP2K.")
@@ -43,12 +42,12 @@ def read_cp2k(path: Path) -> Output:
     project = re.search(r"GLOBAL\| Project name\s+(\S+)", text)
     name = project[1] if project else "frame"
     if re.search(r"GLOBAL\| Run type\s+(MD|GEO_OPT|CELL_OPT)", text):
-        readings = _trajectory(path.parent, name, text, steps)
+        readings, remarks = _trajectory(path.parent, name, text, steps)
     else:
-        readings = tuple(_single(text, step) for step in steps)
+        readings, remarks = tuple(_single(text, step) for step in steps), ()
     ended = "PROGRAM ENDED AT" in text
     ending = None if ended else f"truncated: CP2K was stopped in frame {len(readings)} or before its end"
-    return Output(method, readings, ending)
+    return Output(method, readings, ending, remarks)
 
 
 def _steps(text: str) -> Iterator[dict[str, Any]]:
@@ -133,20 +132,40 @@ def _cell(text: str) -> np.ndarray:
     return numbers[:, :3] * (numbers[:, 3] / np.linalg.norm(numbers[:, :3], axis=1))[:, None]
 
 
-def _trajectory(folder: Path, name: str, text: str, steps: list[dict[str, Any]]) -> tuple[Reading, ...]:
-    """Frames of the trajectories, each with the step of the output that has its energy."""
-    places, forces = (folder / f"{name}-{what}-1.xyz" for what in ("pos", "frc"))
-    for needed in (places, forces):
-        if not needed.is_file():
-            raise SettingsError(
-                f"There is no {needed}: labels of a CP2K trajectory need its positions (-pos-1.xyz) and forces "
-                "(-frc-1.xyz, MOTION/PRINT/FORCES) beside the output."
-            )
-    cells = _cells(folder / f"{name}-1.cell")
-    fixed = _cell(text)
-    return tuple(
-        _matched(frame, force, cells.get(number, fixed), steps)
-        for number, (frame, force) in enumerate(zip(_xyz(places), _xyz(forces), strict=False))
+def _trajectory(
+    folder: Path, name: str, text: str, steps: list[dict[str, Any]]
+) -> tuple[tuple[Reading, ...], tuple[str, ...]]:
+    """Frames of the trajectories by the number of their step, and in words how many lacked a part.
+
+    Each file has its own interval (``EACH``): what stands at the same place in two of them need not be of one step.
+    """
+    places, forces = (_beside(folder, f"{name}-{what}-1.xyz") for what in ("pos", "frc"))
+    frames, pushes = _xyz(places), _xyz(forces)
+    cells, fixed = _cells(folder, name, text)
+    whole = [step for step in frames if step in pushes and (fixed is not None or step in cells)]
+    readings = tuple(_matched(frames[step], pushes[step], cells.get(step, fixed), steps) for step in whole)
+    parts = {"positions": frames, "forces": pushes, **({} if fixed is not None else {"box": cells})}
+    return readings, tuple(_left_out(parts, len(whole)))
+
+
+def _beside(folder: Path, name: str) -> Path:
+    found = named(folder, name)
+    if found is None:
+        raise SettingsError(
+            f"There is no {folder / name}: labels of a CP2K trajectory need its positions (-pos-1.xyz) and forces "
+            "(-frc-1.xyz, MOTION/PRINT/FORCES) beside the output."
+        )
+    return found
+
+
+def _left_out(parts: dict[str, dict[int, Any]], n_whole: int) -> Iterator[str]:
+    every = set().union(*parts.values())
+    if len(every) == n_whole:
+        return
+    lacking = [f"{n} have no {name}" for name, has in parts.items() if (n := len(every - set(has)))]
+    yield (
+        f"{len(every) - n_whole} of {len(every)} steps are left out: {', '.join(lacking)} "
+        "(the files were printed at different intervals, EACH, or one was cut off)"
     )
 
 
@@ -157,7 +176,9 @@ def _matched(frame: tuple, force: tuple, cell: np.ndarray, steps: list[dict[str,
         return Reading(atoms, fault="wrong number of atoms: positions and forces are not of the same atoms")
     if energy is None:
         return Reading(atoms, fault="incomplete: the positions name no energy")
-    matching = [step for step in steps if abs(step["energy"] / Hartree - energy) < 1e-6]
+    if force[2] is not None and abs(force[2] - energy) > _SAME_HARTREE:
+        return Reading(atoms, fault="contradiction: positions and forces of this step name different energies")
+    matching = [step for step in steps if abs(step["energy"] / Hartree - energy) < _SAME_HARTREE]
     return Reading(
         atoms,
         energy=energy * Hartree,
@@ -166,26 +187,40 @@ def _matched(frame: tuple, force: tuple, cell: np.ndarray, steps: list[dict[str,
     )
 
 
-def _xyz(path: Path) -> Iterator[tuple[list[str], np.ndarray, float | None]]:
-    """Whole frames of a trajectory in CP2K's xyz: elements, numbers as they stand, energy in Hartree."""
-    lines = iter(path.read_text(errors="replace").splitlines())
+def _xyz(path: Path) -> dict[int, tuple[list[str], np.ndarray, float | None]]:
+    """Whole frames of a trajectory in CP2K's xyz, by step: elements, numbers as they stand, energy in Hartree.
+
+    Of a step that is there twice, as after a restart, the later one counts.
+    """
+    lines, found = iter(text_of(path).splitlines()), {}
     for count in lines:
         if not count.strip().isdigit():
-            return
-        energy = re.search(rf"E\s*=\s*({_NUMBER})", next(lines, ""))
+            break
+        said = next(lines, "")
+        step, energy = re.search(r"\bi\s*=\s*(\d+)", said), re.search(rf"E\s*=\s*({_NUMBER})", said)
         rows = [next(lines, "").split() for _ in range(int(count))]
         if any(len(row) < 4 for row in rows):
-            return
+            break
+        if step is None:
+            raise SettingsError(f"{path}: a frame does not name its step (i = ...), as CP2K writes it; found {said!r}.")
         values = np.array([[_number(value) for value in row[1:4]] for row in rows])
-        yield [row[0] for row in rows], values, _number(energy[1]) if energy else None
+        found[int(step[1])] = ([row[0] for row in rows], values, _number(energy[1]) if energy else None)
+    return found
 
 
-def _cells(path: Path) -> dict[int, np.ndarray]:
-    if not path.is_file():
-        return {}
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
-    rows = [[_number(part) for part in line.split()] for line in lines]
-    return {number: np.array(row[2:11]).reshape(3, 3) for number, row in enumerate(rows) if len(row) >= 11}
+def _cells(folder: Path, name: str, text: str) -> tuple[dict[int, np.ndarray], np.ndarray | None]:
+    """The box by step, as far as it was printed, and the box of all other steps; None where it may have changed."""
+    path, changes = named(folder, f"{name}-1.cell"), _CHANGING_BOX.search(text) is not None
+    if path is None and changes:
+        raise SettingsError(
+            f"There is no {folder / name}-1.cell: the box of this run changes, and its frames need that of their step "
+            "(MOTION/PRINT/CELL)."
+        )
+    rows = [line.split() for line in (text_of(path) if path else "").splitlines() if not line.startswith("#")]
+    cells = {
+        int(row[0]): np.array([_number(part) for part in row[2:11]]).reshape(3, 3) for row in rows if len(row) >= 11
+    }
+    return cells, None if changes else next(iter(cells.values()), _cell(text))
 
 
 def _method(text: str, version: str) -> dict[str, Any]:

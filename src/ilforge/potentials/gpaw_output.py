@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from ilforge.errors import SettingsError
-from ilforge.potentials.outputs import Output, Reading
+from ilforge.potentials.outputs import Output, Reading, text_of
 
 _X = r"\s*(-?\d+\.\d+|nan|-?inf)\s*"
 _ATOM = re.compile(rf"^\|?\s*\d+\s*\|?\s+([A-Z][a-z]?)\s*\|?{_X}\|?{_X}\|?{_X}\|?\s*\(", re.M)
@@ -27,10 +27,7 @@ def read_gpaw(path: Path) -> Output:
     SettingsError
         When the file is not there or holds no atoms.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise SettingsError(f"There is no file {path}.")
-    text = path.read_text(errors="replace")
+    text = text_of(path)
     head, *blocks = re.split(r"^(?:Atoms  #.*|Positions:)$", text, flags=re.M)
     if not blocks:
         raise SettingsError(f"{path} is no text output of GPAW: it lists no atoms.")

@@ -23,7 +23,7 @@ from ilforge import programs
 from ilforge.errors import DidNotConverge, DidNotFinish, MissingProgram, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
-from ilforge.potentials.vasp_output import read_vasprun
+from ilforge.potentials.vasp_output import MIN_STRESS_CUTOFF_EV, read_vasprun
 
 FUNCTIONALS = {"PBE": {"GGA": "PE"}, "SCAN": {"METAGGA": "SCAN", "LASPH": ".TRUE.", "ALGO": "All"}}
 # SCAN's own damping: Brandenburg et al., Phys. Rev. B 94 (2016) 115144; VASP knows only PBE's and a few others
@@ -33,7 +33,6 @@ DISPERSION = {
     "none": {"PBE": {}, "SCAN": {}},
 }
 STANDARD_POTENTIALS = {"Li": "Li_sv", "Na": "Na_pv", "K": "K_sv"}
-MIN_STRESS_CUTOFF_EV = 700.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,9 @@ class Vasp:
         Names of PAW potentials that differ from the elements' or from ``Li_sv``, ``Na_pv``, ``K_sv``.
     stress
         Whether labels have a stress: it needs at least 700 eV.
+    elements
+        Elements that are calculated: the PAW potentials of these, and no others in the folder, name the method. None
+        for those of common ions. VASP's version is no part of the method, since only a run says it.
     """
 
     potentials_dir: str | None = None
@@ -71,6 +73,7 @@ class Vasp:
     command: str = "vasp_std"
     potential_names: Mapping[str, str] = field(default_factory=dict)
     stress: bool = False
+    elements: tuple[str, ...] | None = None
 
     kind: ClassVar[str] = "vasp"
 
@@ -93,14 +96,18 @@ class Vasp:
 
     def settings(self) -> dict[str, Any]:
         """What the study file decides."""
-        settings = {k: v for k, v in asdict(self).items() if k not in ("command", "potentials_dir", "potential_names")}
+        settings = {key: value for key, value in asdict(self).items() if key not in _NO_SETTINGS}
         settings = {key: float(value) if key.endswith("_eV") else value for key, value in settings.items()}
         return {"kind": self.kind, **settings}
 
     def describe(self) -> dict[str, Any]:
-        """Settings, and name and digest of every PAW potential that a calculation would take from the user's folder."""
-        names = dict(self.potential_names)
-        found = _library(self.potentials_dir, tuple(sorted(names.items()))) if self.potentials_dir else names
+        """Settings, and title and digest of the PAW potential of each element, as far as the user's folder has it."""
+        elements = {*_ELEMENTS, *self.potential_names} if self.elements is None else self.elements
+        names = {element: self.potential_name(element) for element in sorted(set(elements))}
+        if self.potentials_dir:
+            found = _library(self.potentials_dir, tuple(names.items()))
+        else:
+            found = {element: name for element, name in names.items() if element in self.potential_names}
         return {**self.settings(), "paw": found}
 
     def incar(self) -> dict[str, Any]:
@@ -165,7 +172,7 @@ class Vasp:
         """
         program = shlex.split(self.command)[0]
         try:
-            programs.find(program)
+            programs.of_user(self.command)
         except MissingProgram:
             raise MissingProgram(program, f"{programs.PACKAGES['vasp_std']}; `command` says what runs it") from None
         if not self.potentials_dir:
@@ -210,7 +217,7 @@ class VaspCalculator(Calculator):
         for stale in ("vasprun.xml", "OUTCAR"):
             (directory / stale).unlink(missing_ok=True)
         order = self._potential.write_inputs(self.atoms, directory)
-        programs.run(shlex.split(self._potential.command), directory, log="vasp.log", threads=self._threads)
+        programs.run(programs.of_user(self._potential.command), directory, log="vasp.log", threads=self._threads)
         self.results = self._results(directory, order, wants_stress)
 
     def _results(self, directory: Path, order: np.ndarray, stress: bool) -> dict[str, Any]:
@@ -250,10 +257,9 @@ def _potcar(directory: str, name: str) -> str:
 
 @functools.cache
 def _library(directory: str, names: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """First line and digest of the potential that each element of ionic liquids would get, as far as it is there."""
-    chosen = {element: STANDARD_POTENTIALS.get(element, element) for element in _ELEMENTS} | dict(names)
+    """First line and digest of the potential of each element, by its name in the folder, as far as it is there."""
     found = {}
-    for element, name in sorted(chosen.items()):
+    for element, name in names:
         path = Path(directory).expanduser() / name / "POTCAR"
         if path.is_file():
             text = path.read_bytes()
@@ -262,4 +268,5 @@ def _library(directory: str, names: tuple[tuple[str, str], ...]) -> dict[str, st
     return found
 
 
+_NO_SETTINGS = ("command", "potentials_dir", "potential_names", "elements")
 _ELEMENTS = ("H", "Li", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "K", "Br", "I")

@@ -6,9 +6,11 @@ without the :math:`pV` that ``PSTRESS`` adds. Convergence is judged for every io
 
 from __future__ import annotations
 
+import io
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,19 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import GPa
 
 from ilforge.errors import SettingsError
-from ilforge.potentials.outputs import Output, Reading
+from ilforge.potentials.outputs import Output, Reading, named, opened
+
+MIN_STRESS_CUTOFF_EV = 700.0
+"""Below it the stress of plane waves is not to be trusted, though forces are converged."""
 
 _KBAR = 0.1 * GPa
+_SAME_ENERGY_EV = 1e-4
 _METHOD_KEYS = (
     "ENCUT", "ENMAX", "PREC", "GGA", "METAGGA", "IVDW", "LASPH", "ISPIN", "ISMEAR", "SIGMA", "LREAL", "ADDGRID",
     "LHFCALC", "HFSCREEN", "AEXX", "LDAU", "LUSE_VDW",
 )  # fmt: skip
 _OUTCAR_KEY = re.compile(r"\s+(ENCUT|EDIFF|ISPIN|ISMEAR|IVDW|GGA|METAGGA|LREAL|LASPH|PREC|NELM|PSTRESS)\s*=\s*(\S+)")
+_AT_LIMIT = "at_step_limit"
 _RESPONSE = (5, 6, 7, 8)  # IBRION of force constants: displaced frames that share one <calculation>
 
 
@@ -38,27 +45,29 @@ def read_vasprun(path: Path) -> Output:
     SettingsError
         When the file is not there or not VASP's.
     """
-    path = _there(path)
+    path = Path(path)
     run: dict[str, Any] = {"parameters": {}, "incar": {}, "potentials": [], "symbols": []}
     readings: list[Reading] = []
     ending = None
     try:
-        for _, element in ElementTree.iterparse(path):
-            if element.tag == "generator":
-                run.update({i.get("name"): (i.text or "").strip() for i in element})
-            elif element.tag in ("incar", "parameters"):
-                run[element.tag] = {i.get("name"): (i.text or "").strip() for i in element.iter("i")}
-            elif element.tag == "atominfo":
-                run["symbols"], run["potentials"] = _atominfo(element)
-            elif element.tag == "calculation":
-                readings.append(_calculation(element, run))
-                element.clear()
+        with opened(path) as content:
+            for _, element in ElementTree.iterparse(content):
+                if element.tag == "generator":
+                    run.update({i.get("name"): (i.text or "").strip() for i in element})
+                elif element.tag in ("incar", "parameters"):
+                    run[element.tag] = {i.get("name"): (i.text or "").strip() for i in element.iter("i")}
+                elif element.tag == "atominfo":
+                    run["symbols"], run["potentials"] = _atominfo(element)
+                elif element.tag == "calculation":
+                    readings.append(_calculation(element, run))
+                    element.clear()
     except ElementTree.ParseError:
         ending = f"truncated: the file ends in the middle of frame {len(readings)} or before the run was finished"
     if run.get("program") != "vasp":
         raise SettingsError(f"{path} is no vasprun.xml: it does not say that VASP wrote it.")
-    method = _method(run["version"], {**run["parameters"], **run["incar"]}, run["potentials"])
-    return Output(method, tuple(readings), ending)
+    settings = {**run["parameters"], **run["incar"]}
+    method = _method(run["version"], settings, run["potentials"])
+    return _trusted_stress(Output(method, _asked(path, readings), ending), settings)
 
 
 def read_outcar(path: Path) -> Output:
@@ -69,14 +78,14 @@ def read_outcar(path: Path) -> Output:
     SettingsError
         When the file is not there or not VASP's.
     """
-    path = _there(path)
-    with open(path, errors="replace") as lines:
+    with opened(path) as content, io.TextIOWrapper(content, errors="replace") as lines:
         first = next(lines, "")
         if not first.lstrip().startswith("vasp."):
             raise SettingsError(f"{path} is no OUTCAR: its first line does not name VASP.")
         header, readings, ending = _outcar_steps(lines)
     version = first.split()[0].removeprefix("vasp.")
-    return Output(_method(version, header["settings"], header["titles"]), readings, ending)
+    output = Output(_method(version, header["settings"], header["titles"]), readings, ending)
+    return _trusted_stress(output, header["settings"])
 
 
 def electronic_convergence(lines: list[str]) -> bool | None:
@@ -98,13 +107,44 @@ def electronic_convergence(lines: list[str]) -> bool | None:
     return all(abs(change) < threshold for change in changes)
 
 
-def _there(path: Path) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise SettingsError(f"There is no file {path}.")
-    if path.stat().st_size == 0:
-        raise SettingsError(f"{path} is empty.")
-    return path
+def _asked(path: Path, readings: list[Reading]) -> tuple[Reading, ...]:
+    """Frames that used up all electronic steps, with what the ``OUTCAR`` beside the file says of each.
+
+    The XML does not hold VASP's reason to leave the loop: at the last step allowed, the change of the energy can be
+    below EDIFF by chance, where VASP says that EDIFF was not reached. Without that word they did not converge.
+    """
+    if not any(_AT_LIMIT in reading.notes for reading in readings):
+        return tuple(readings)
+    beside = named(path.parent, "OUTCAR")
+    try:
+        said = read_outcar(beside).readings if beside is not None else ()
+    except SettingsError:  # it is another's, or torn
+        said = ()
+    return tuple(
+        replace(reading, converged=_says_converged(reading, said[number : number + 1]))
+        if _AT_LIMIT in reading.notes
+        else reading
+        for number, reading in enumerate(readings)
+    )
+
+
+def _says_converged(reading: Reading, said: tuple[Reading, ...]) -> bool:
+    """Whether VASP's own sentence calls this very frame converged."""
+    same = [each for each in said if each.energy is not None and abs(each.energy - reading.energy) < _SAME_ENERGY_EV]
+    return any(each.notes.get("vasp_says_converged", False) for each in same)
+
+
+def _trusted_stress(output: Output, settings: Mapping[str, str]) -> Output:
+    """The output without its stress where plane waves are too few for it, which a remark then says."""
+    cutoff = _number(settings.get("ENCUT") or settings.get("ENMAX") or "")
+    has = sum(reading.stress is not None for reading in output.readings)
+    if not has or cutoff >= MIN_STRESS_CUTOFF_EV:
+        return output
+    found = f"ENCUT is {cutoff:g} eV" if np.isfinite(cutoff) else "the file does not say its ENCUT"
+    needs = f"the stress of plane waves needs {MIN_STRESS_CUTOFF_EV:g} eV or more"
+    remark = f"the stress of {has} frames is left out: {found}, and {needs}"
+    readings = tuple(replace(reading, stress=None) for reading in output.readings)
+    return replace(output, readings=readings, remarks=(*output.remarks, remark))
 
 
 def _atominfo(element: ElementTree.Element) -> tuple[list[str], list[str]]:
@@ -132,27 +172,32 @@ def _calculation(element: ElementTree.Element, run: Mapping[str, Any]) -> Readin
     if int(settings.get("IBRION", -1)) in _RESPONSE:
         return Reading(atoms, fault="force constants: IBRION is 5 to 8, whose energies are no frame's")
     pressure = float(settings.get("PSTRESS") or 0.0)
+    converged, at_limit = _scf_converged(element, settings)
     return Reading(
         atoms,
         energy=_number(energy.text) - pressure * _KBAR * atoms.get_volume(),
         forces=forces,
         # VASP mixes PSTRESS into what it prints in ways that differ between versions
         stress=None if pressure else _stress(_rows(element.find("varray[@name='stress']"))),
-        converged=_scf_converged(element, settings),
+        converged=converged,
+        notes={_AT_LIMIT: True} if at_limit else {},
     )
 
 
-def _scf_converged(element: ElementTree.Element, settings: Mapping[str, str]) -> bool | None:
-    """Fewer electronic steps than allowed, or a last change of the energy below EDIFF."""
+def _scf_converged(element: ElementTree.Element, settings: Mapping[str, str]) -> tuple[bool | None, bool]:
+    """Whether there were fewer electronic steps than allowed, and whether there were as many and so it cannot be told.
+
+    A last change of the energy above EDIFF tells it all the same.
+    """
     ours = takewhile(lambda child: child.tag != "structure", element)  # after it come those of linear response
     energies = [_number(i.text) for step in ours for i in step.findall("energy/i[@name='e_fr_energy']")]
     if not energies:  # a step of VASP's own machine-learned force field
-        return False
+        return False, False
     if "NELM" not in settings:
-        return None
+        return None, False
     if len(energies) < int(settings["NELM"]):
-        return True
-    return len(energies) > 1 and abs(energies[-1] - energies[-2]) < float(settings["EDIFF"])
+        return True, False
+    return False, len(energies) > 1 and abs(energies[-1] - energies[-2]) < float(settings["EDIFF"])
 
 
 def _outcar_steps(lines: Iterator[str]) -> tuple[dict[str, Any], tuple[Reading, ...], str | None]:
@@ -211,6 +256,7 @@ def _outcar_reading(step: Mapping[str, Any], header: Mapping[str, Any], counts: 
     rows = np.array(rows)
     atoms = Atoms(symbols, positions=rows[:, :3], cell=np.array(step["cell"]), pbc=True)
     kbar = step.get("stress")
+    said = [line for line in step["electronic"] if "aborting loop" in line]
     stress = None
     if kbar is not None and len(kbar) == 6 and not float(header["settings"].get("PSTRESS", 0.0)):
         xx, yy, zz, xy, yz, zx = kbar
@@ -221,7 +267,10 @@ def _outcar_reading(step: Mapping[str, Any], header: Mapping[str, Any], counts: 
         forces=rows[:, 3:],
         stress=stress,
         converged=electronic_convergence(step["electronic"]),
-        notes={"drift_eV_A": step["drift"]} if step.get("drift") else {},
+        notes={
+            **({"drift_eV_A": step["drift"]} if step.get("drift") else {}),
+            **({"vasp_says_converged": "because EDIFF is reached" in said[-1]} if said else {}),
+        },
     )
 
 

@@ -32,11 +32,14 @@ class Study:
         The file; paths in it are relative to its folder.
     text
         What the file said, for the report.
+    whole
+        The study of all compositions that this is a part of; None where it is no part.
     """
 
     settings: StudySettings
     path: Path
     text: str
+    whole: Study | None = None
 
     @property
     def folder(self) -> Path:
@@ -56,7 +59,10 @@ class Study:
             liquid.model_copy(update={"ions": c.ions, "density_g_cm3": c.density_g_cm3, "compositions": [c]})
             for c in compositions
         ]
-        return [replace(self, settings=self.settings.model_copy(update={"liquid": one})) for one in liquids] or [self]
+        whole = self.whole or self
+        return [
+            replace(self, settings=self.settings.model_copy(update={"liquid": one}), whole=whole) for one in liquids
+        ] or [self]
 
     def part(self, composition: str | None) -> Study:
         """The study for the composition of that name; without a name for the first."""

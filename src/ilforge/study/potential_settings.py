@@ -9,6 +9,17 @@ from pydantic import Field, model_validator
 from ilforge.study.base import Positive, Settings
 from ilforge.study.dft import Cp2kSettings, GpawSettings, VaspSettings
 
+_PROGRAMS = ("gpaw", "cp2k", "vasp")
+_KINDS_OF = {
+    "method": ("xtb",),
+    "cutoff_A": ("clp", "clpol", "exp6"),
+    "ewald_tolerance": ("clp",),
+    "parameters": ("exp6",),
+    "path": ("mace", "deepmd"),
+    "sha256": ("mace", "deepmd"),
+}
+"""Which kinds of potential have a key."""
+
 
 class PotentialSettings(Settings):
     """Any potential: a force field, a semi-empirical or DFT method, or a trained model."""
@@ -30,14 +41,19 @@ class PotentialSettings(Settings):
 
     def spec(self) -> dict[str, Any]:
         """Only the keys that say something, for :func:`ilforge.potentials.create`."""
-        keep = {
-            "clp": {"cutoff_A", "ewald_tolerance"},
-            "clpol": {"cutoff_A"},
-            "exp6": {"cutoff_A", "parameters"},
-            "xtb": {"method"},
-        }
-        include = keep.get(self.kind, {"path", "sha256"})
+        include = {key for key, kinds in _KINDS_OF.items() if self.kind in kinds}
         return {"kind": self.kind, **self.model_dump(include=include, exclude_none=True)}
+
+    @model_validator(mode="after")
+    def _no_keys_of_another_kind(self) -> PotentialSettings:
+        # a default says nothing: the template that `init` writes has all of them
+        given = [key for key in _KINDS_OF if getattr(self, key) != type(self).model_fields[key].default]
+        for key in given:
+            if self.kind not in _KINDS_OF[key]:
+                kinds = " or ".join(f'"{kind}"' for kind in _KINDS_OF[key])
+                table = f"; its own keys are in [reference.{self.kind}]" if self.kind in _PROGRAMS else ""
+                raise ValueError(f'{key} is a key of kind = {kinds}, but kind is "{self.kind}"{table}: leave it out')
+        return self
 
 
 class ReferenceSettings(PotentialSettings):
@@ -61,7 +77,7 @@ class ReferenceSettings(PotentialSettings):
     @property
     def is_dft(self) -> bool:
         """Whether it is density functional theory."""
-        return self.kind in ("gpaw", "cp2k", "vasp")
+        return self.kind in _PROGRAMS
 
     @property
     def title(self) -> str:
@@ -75,7 +91,7 @@ class ReferenceSettings(PotentialSettings):
 
     @model_validator(mode="after")
     def _only_its_own_keys(self) -> ReferenceSettings:
-        for program in ("gpaw", "cp2k", "vasp"):
+        for program in _PROGRAMS:
             given = getattr(self, program)
             if program != self.kind and given != type(given)():
                 raise ValueError(f'[reference.{program}] says how {program} calculates, but kind is "{self.kind}"')

@@ -92,7 +92,9 @@ def spec_of(study: Study, settings: PotentialSettings) -> dict[str, Any]:
     if "path" in spec:
         return {**spec, "path": str(study.folder / spec["path"])}
     if "potentials_dir" in spec:
-        return {**spec, "potentials_dir": str(study.folder / Path(spec["potentials_dir"]).expanduser())}
+        folder = str(study.folder / Path(spec["potentials_dir"]).expanduser())
+        # of the whole study: its compositions are labelled by one method
+        return {**spec, "potentials_dir": folder, "elements": elements_of(study.whole or study)}
     own = own_parameters(study) if settings.kind == "clp" else {}
     return {**spec, "ions": own} if own else spec
 

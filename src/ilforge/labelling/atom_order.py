@@ -1,0 +1,95 @@
+"""Frames of an output whose atoms stand in another order than their ions', put in order with their forces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ilforge.errors import SettingsError
+from ilforge.liquid.atom_order import order_by_bonds
+from ilforge.liquid.connectivity import fragmentation
+from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.topology import Topology
+from ilforge.potentials.outputs import Output, Reading
+from ilforge.study.settings import GateSettings
+
+
+def in_order(output: Output, ions: str) -> Output:
+    """The output with the atoms of every frame in the order of its ions, as far as bonds tell what they are.
+
+    Programs want the atoms of an element together (VASP); without their order every molecule looks broken. A frame
+    whose elements do not stand as in the ions, and whose molecules are not the ions either, has a fault that says so.
+    One that broke in its run, in the order of frames beside it that did not, is left to the gate.
+
+    Parameters
+    ----------
+    ions
+        What frames that do not say so are made of, ``"2 PYR14, 2 BF4"``; empty when it is not known.
+    """
+    factor = GateSettings().bond_factor
+    liquids: dict[tuple[str, bool], Topology | None] = {}
+    known: dict[tuple[str, bytes], np.ndarray] = {}  # one order for all frames of a file: it does not change in a run
+    pending: dict[int, tuple[tuple[str, bytes], Topology]] = {}
+    readings, moved = list(output.readings), 0
+    for number, reading in enumerate(readings):
+        label = reading.atoms.info.get("ions", "") or ions
+        topology = _topology(liquids, label, reading, asked=label == ions)
+        if topology is None or reading.fault is not None or len(reading.atoms) != topology.n_atoms:
+            continue
+        key = (label, reading.atoms.numbers.tobytes())
+        if fragmentation(reading.atoms, topology, factor) is None:
+            continue
+        held = known.get(key)
+        if held is None or fragmentation(reading.atoms[held], topology, factor) is not None:
+            own = order_by_bonds(reading.atoms, topology, factor)
+            if own is None:
+                pending[number] = (key, topology)
+                continue
+            known.setdefault(key, own)
+            held = own
+        readings[number], moved = _moved(reading, held), moved + 1
+    for number, (key, topology) in pending.items():
+        if key in known:
+            readings[number], moved = _moved(readings[number], known[key]), moved + 1
+        else:
+            readings[number] = _unknown_order(readings[number], key[0], topology)
+    if not moved:
+        return replace(output, readings=tuple(readings))
+    remark = f"the atoms of {moved} frames were put in the order of their ions, by the bonds between them"
+    return replace(output, readings=tuple(readings), remarks=(*output.remarks, remark))
+
+
+def _topology(
+    liquids: dict[tuple[str, bool], Topology | None], label: str, reading: Reading, asked: bool
+) -> Topology | None:
+    """What a frame is made of; None where it says nothing, or names ions of its author that the catalogue lacks."""
+    if not label:
+        return None
+    key = (label, not reading.atoms.pbc.any())
+    if key not in liquids:
+        try:
+            liquids[key] = Liquid.from_label(label, vacuum=key[1]).topology
+        except SettingsError:
+            if asked:
+                raise
+            liquids[key] = None
+    return liquids[key]
+
+
+def _moved(reading: Reading, order: np.ndarray) -> Reading:
+    """A frame with its atoms and forces in this order."""
+    shaped = reading.forces is not None and np.shape(reading.forces) == (len(order), 3)
+    forces = np.asarray(reading.forces)[order] if shaped else reading.forces
+    return replace(reading, atoms=reading.atoms[order], forces=forces)
+
+
+def _unknown_order(reading: Reading, label: str, topology: Topology) -> Reading:
+    """A frame that cannot be put in order: with a fault, unless it has the right elements in their places."""
+    if tuple(reading.atoms.get_chemical_symbols()) == topology.symbols:
+        return reading
+    return replace(
+        reading,
+        fault=f"order: the atoms are not in the order of {label}, and no order makes these molecules of them: "
+        "the ions are others, or bonds are broken",
+    )
