@@ -172,6 +172,7 @@ def test_a_run_says_the_charges_of_its_ions(tmp_path):
     assert run.info()["charges"] == {"AMM": 1, "FLU": -1}
     system = source_of(run).system
     assert system.topology.charges == (1, -1) and system.unknown_charges == ()
+    assert source_of(run).frame(0).velocities is None  # a DCD file has none
     info = run.info()
     del info["charges"]
     run.run_file.write_text(json.dumps(info))

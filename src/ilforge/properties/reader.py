@@ -200,21 +200,16 @@ def _charges(info: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _from_universe(universe: Universe, given: _Given) -> Source:
-    reading = _topology_for(universe, given)
+    topology, order, unknown = _topology_for(universe, given)
     interval = frame_interval(universe) if given.frame_interval_ps is None else given.frame_interval_ps
     unit = velocity_unit(universe, given.lammps_units)
-    system = System(
-        reading.topology,
-        len(universe.trajectory),
-        interval,
-        given.temperature_K,
-        unknown_charges=reading.unknown_charges,
-    )
+    n_frames = len(universe.trajectory)
+    system = System(topology, n_frames, interval, given.temperature_K, unknown_charges=unknown)
     if unit is None:
         system = replace(system, no_velocities=_UNKNOWN_UNIT)
-    trust_times = given.frame_interval_ps is None and len(universe.trajectory) > 1
-    frame = partial(_frame_of_universe, universe, system, reading.order, trust_times, unit, {})
-    return Source(system, partial(_in_order, frame), _label(reading.topology))
+    trust_times = given.frame_interval_ps is None and n_frames > 1
+    frame = partial(_frame_of_universe, universe, system, order, trust_times, unit, {})
+    return Source(system, partial(_in_order, frame), _label(topology))
 
 
 def _from_frames(found: list[Atoms], given: _Given) -> Source:
