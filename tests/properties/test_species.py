@@ -18,6 +18,8 @@ from ilforge.study.liquid_settings import IonSettings
 OWN = {
     "PYR23": IonSettings(smiles="CC[N+]1(CCC)CCCC1"),
     "PIP13": IonSettings(smiles="C[N+]1(CCC)CCCCC1"),  # both have the atoms of PYR14
+    "FOR": IonSettings(smiles="[O-]C=O"),
+    "ACN": IonSettings(smiles="CC#N"),
     "TEA": IonSettings(smiles="CC[N+](CC)(CC)CC"),
 }
 
@@ -94,8 +96,8 @@ def test_charges_that_are_all_zero_are_those_of_the_catalogue():
 
 
 def test_a_mole_fraction_is_left_out_where_a_charge_is_unknown():
-    universe = universe_of({"Li": 1, "TEA": 9, "TFSI": 10})
-    assert source_of(universe).system.unknown_charges == ("C8H20N",)
+    universe = universe_of({"Li": 1, "TEA": 8, "PYR23": 1, "TFSI": 10})
+    assert source_of(universe).system.unknown_charges == ("C8H20N", "C9H20N")
     assert fractions(universe) == {None}
     topology = Liquid.of({"Li": 1, "TEA": 9, "TFSI": 10}, OWN).topology
     known = universe_of({"Li": 1, "TEA": 9, "TFSI": 10}, atom_charges=spread(topology, topology.charges))
@@ -104,10 +106,19 @@ def test_a_mole_fraction_is_left_out_where_a_charge_is_unknown():
     assert fractions(wrong) == {None}
 
 
+def test_one_unknown_charge_is_what_makes_the_liquid_neutral():
+    universe = universe_of({"Li": 1, "TEA": 9, "TFSI": 10})
+    assert source_of(universe).system.topology.charges == (1,) * 10 + (-1,) * 10
+    assert source_of(universe).system.unknown_charges == () and fractions(universe) == {0.1}
+    solvent = source_of(universe_of({"Li": 2, "ACN": 3, "TFSI": 2})).system
+    assert solvent.topology.charges == (1, 1, 0, 0, 0, -1, -1) and solvent.unknown_charges == ()
+
+
 def test_conductivity_names_the_ions_whose_charge_is_unknown():
     """Even where the others add up to zero."""
-    found = measure(universe_of({"Li": 1, "TFSI": 1, "TEA": 1, "BF4": 1}), ["conductivity"], temperature_K=400.0)
-    assert "nobody says the charge of C8H20N" in found["conductivity"].estimates[0][2].note
+    universe = universe_of({"Li": 1, "TFSI": 1, "TEA": 1, "FOR": 1})
+    found = measure(universe, ["conductivity"], temperature_K=400.0)
+    assert "nobody says the charge of C8H20N, CHO2:" in found["conductivity"].estimates[0][2].note
 
 
 def test_scaled_charges_and_neutral_atoms_beside_ions():

@@ -11,7 +11,9 @@ import numpy as np
 from ilforge.liquid.ions import Ion
 from ilforge.liquid.recognition import BondGraph, bond_pattern, catalogue_ion, sum_formula
 
-_SCALED = 0.75  # e; charges of force fields for liquids are scaled down, by 0.5 at most
+_SCALED = 0.75  # e; force fields scale charges of ions down, rarely below 0.5 e
+
+_HIGHEST = 3  # e
 
 
 class _Kind(NamedTuple):
@@ -42,10 +44,8 @@ def recognise(graphs: Sequence[BondGraph], names: Sequence[str], charges: Sequen
     names
         Of each molecule in the file, empty where it says none.
     charges
-        Of the atoms of each molecule, e. All zero means unknown, as in files of potentials without charges.
+        Of the atoms of each molecule, e; None where they are unknown.
     """
-    if charges is not None and not any(np.any(np.nan_to_num(part)) for part in charges):
-        charges = None
     kinds = [
         _Kind(pattern, name, charges is not None and not np.any(charges[index]))
         for index, (pattern, name) in enumerate(zip(_patterns(graphs), names, strict=True))
@@ -62,7 +62,17 @@ def recognise(graphs: Sequence[BondGraph], names: Sequence[str], charges: Sequen
     formulas = {kind: sum_formula(graphs[of_kind[0]].symbols) for kind, of_kind in members.items()}
     called = _names(ions, formulas)
     unknown = dict.fromkeys(called[kind] for kind in members if net[kind] is None)
-    return Species(tuple(called[kind] for kind in kinds), tuple(net[kind] or 0 for kind in kinds), tuple(unknown))
+    return neutral(tuple(called[kind] for kind in kinds), tuple(net[kind] or 0 for kind in kinds), tuple(unknown))
+
+
+def neutral(names: tuple[str, ...], charges: tuple[int, ...], unknown: tuple[str, ...]) -> Species:
+    """With the charge of the only kind of molecule that nobody says: a liquid is neutral. Two kinds stay unknown."""
+    if len(unknown) == 1:
+        charge, rest = divmod(-sum(charges), names.count(unknown[0]))
+        if rest == 0 and abs(charge) <= _HIGHEST:
+            found = tuple(charge if name == unknown[0] else q for name, q in zip(names, charges, strict=True))
+            return Species(names, found, ())
+    return Species(names, charges, unknown)
 
 
 def _patterns(graphs: Sequence[BondGraph]) -> list[str]:

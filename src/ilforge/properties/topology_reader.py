@@ -11,7 +11,7 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.ions import atom_names
 from ilforge.liquid.recognition import BondGraph, bond_graphs, same_order
 from ilforge.liquid.topology import Topology
-from ilforge.properties.species import Species, recognise
+from ilforge.properties.species import Species, neutral, recognise
 
 if TYPE_CHECKING:
     from MDAnalysis import Universe
@@ -210,7 +210,7 @@ def _residues(universe: Universe, first_atoms: np.ndarray) -> list[str]:
 
 def _as_named(residues: list[str], charges: Mapping[str, int]) -> Species:
     unknown = dict.fromkeys(name for name in residues if name not in charges)
-    return Species(tuple(residues), tuple(charges.get(name, 0) for name in residues), tuple(unknown))
+    return neutral(tuple(residues), tuple(charges.get(name, 0) for name in residues), tuple(unknown))
 
 
 def _names(universe: Universe, symbols: np.ndarray, order: np.ndarray, starts: np.ndarray) -> list[str]:
@@ -223,7 +223,8 @@ def _names(universe: Universe, symbols: np.ndarray, order: np.ndarray, starts: n
 
 
 def _charges(universe: Universe, order: np.ndarray, starts: np.ndarray) -> list[np.ndarray] | None:
-    """Of the atoms of each molecule, e; None where the file has none."""
-    if not hasattr(universe.atoms, "charges"):
+    """Of the atoms of each molecule, e; None where the file has none, or only zeros."""
+    said = np.asarray(getattr(universe.atoms, "charges", []), dtype=float)
+    if not np.any(said) or not np.isfinite(said).all():
         return None
-    return _split(np.asarray(universe.atoms.charges, dtype=float)[order], starts)
+    return _split(said[order], starts)
