@@ -83,17 +83,12 @@ def test_molecules_that_are_not_one_after_the_other(trajectory, tmp_path):
     assert np.allclose(rdf["rdf PYR14-PYR14"].y, straight["rdf PYR14-PYR14"].y)
 
 
-def test_ions_without_residue_names_go_by_formula(trajectory, tmp_path):
-    source = source_of(written(trajectory, tmp_path, residues=False))
-    assert source.liquid == "6 C9H20N, 6 BF4"
-
-
-def test_ions_whose_names_a_pdb_file_cuts_keep_their_charges(universe, trajectory, tmp_path):
+def test_ions_whose_names_a_pdb_file_cuts_are_those_of_the_catalogue(universe, trajectory, tmp_path):
     """PYR1 for PYR14: its atoms say which ion it is. Otherwise σ would be that of half the ions."""
     universe.trajectory[0]
     universe.atoms.write(str(tmp_path / "top.pdb"), bonds="all")
     source = open_trajectory([tmp_path / "top.pdb", tmp_path / "t.xtc"])
-    assert source.liquid == "6 PYR1, 6 BF4"
+    assert source.liquid == "6 PYR14, 6 BF4" and source.system.unknown_charges == ()
     assert source.system.topology.charges == trajectory[0].topology.charges
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,9 @@ from ilforge.errors import SettingsError
 
 if TYPE_CHECKING:
     from ilforge.properties.property import Measurement
-    from ilforge.properties.reader import Source
     from ilforge.results import Record
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @ilforge.command()
@@ -34,8 +36,24 @@ if TYPE_CHECKING:
     "one run.",
 )
 @click.option("--study", type=click.Path(dir_okay=False), help="Study file whose [analysis] settings to use.")
-@click.option("--frame-interval", type=float, metavar="PS", help="Time between frames, where the file does not say.")
-@click.option("--temperature", type=float, metavar="K")
+@click.option(
+    "--frame-interval",
+    type=_POSITIVE,
+    metavar="PS",
+    help="Time between frames, where the files do not say or say it wrong.",
+)
+@click.option(
+    "--temperature",
+    type=_POSITIVE,
+    metavar="K",
+    help="Of the run, where it is no folder of ilforge: conductivity, viscosity, diffusion of an infinite system and "
+    "free energies of shapes need it.",
+)
+@click.option(
+    "--lammps-units",
+    type=click.Choice(["real", "metal"]),
+    help="Units of a LAMMPS dump, for its velocities: without them it gives no Green-Kubo conductivity.",
+)
 @click.option(
     "--pressure",
     type=click.Path(),
@@ -45,12 +63,11 @@ if TYPE_CHECKING:
 @click.option(
     "--pressure-units",
     type=click.Choice(["real", "metal", "electron", "si"]),
-    help="Units of LAMMPS, where its file does not say.",
+    help="Units of LAMMPS, where the file of --pressure does not say.",
 )
 @click.option(
     "--viscosity",
-    type=float,
-    nargs=2,
+    type=(_POSITIVE, click.FloatRange(min=0)),
     metavar="PA_S ERROR",
     help="Of the same model: diffusion of an infinite system too.",
 )
@@ -66,6 +83,7 @@ def analyse(
     study: str | None,
     frame_interval: float | None,
     temperature: float | None,
+    lammps_units: str | None,
     pressure: str | None,
     pressure_units: str | None,
     viscosity: tuple[float, float] | None,
@@ -75,11 +93,15 @@ def analyse(
 ) -> None:
     """Measure properties of a trajectory: a folder that ilforge wrote, or TOPOLOGY TRAJECTORY... of your own.
 
+    TOPOLOGY holds bonds (tpr, psf, prmtop, LAMMPS data, PDB with CONECT); TRAJECTORY is what MDAnalysis reads (xtc,
+    trr, dcd, LAMMPS dumps), or extended XYZ.
+
     Several trajectory files are consecutive pieces of one run, in time order; with --replicas (several folders, or
     TOPOLOGY and a file of each run) independent runs of one system, which give one estimate together.
     """
     from ilforge.properties import PROPERTIES, measure
     from ilforge.properties.pressure_table import read_pressure
+    from ilforge.properties.reader import open_trajectory
     from ilforge.properties.replicas import measure_replicas, open_replicas
     from ilforge.results import Record
     from ilforge.study.analysis_settings import AnalysisSettings
@@ -94,8 +116,14 @@ def analyse(
         raise SettingsError("--pressure is of one run: measure the viscosity of each run without --replicas.")
     if replicas and cores > 1:
         raise SettingsError("--cores shares the frames of one run: leave it out with --replicas.")
+    if replicas and lammps_units:
+        raise SettingsError("--lammps-units is of one run: measure each run without --replicas.")
+    _refuse_unused(chosen, pressure, pressure_units, viscosity)
     paths = [Path(path) for path in trajectory]
-    sources = (open_replicas if replicas else _open_one)(paths, frame_interval, temperature)
+    if replicas:
+        sources = open_replicas(paths, frame_interval, temperature)
+    else:
+        sources = [open_trajectory(paths, frame_interval, temperature, lammps_units)]
     source = sources[0]
     if viscosity:
         eta = {"viscosity_Pa_s": viscosity[0], "viscosity_error_Pa_s": viscosity[1]}
@@ -191,10 +219,18 @@ def _print(found: Mapping[str, Measurement]) -> None:
             click.echo(f"note {note}")
 
 
-def _open_one(paths: list[Path], frame_interval: float | None, temperature: float | None) -> list[Source]:
-    from ilforge.properties.reader import open_trajectory
-
-    return [open_trajectory(paths, frame_interval, temperature)]
+def _refuse_unused(
+    chosen: Sequence[str], pressure: str | None, pressure_units: str | None, viscosity: tuple[float, float] | None
+) -> None:
+    """What is given and would not be looked at is a mistake of the user's."""
+    if pressure_units and not pressure:
+        raise SettingsError("--pressure-units is given without --pressure: it is of the file that --pressure names.")
+    if pressure and "viscosity" not in chosen:
+        raise SettingsError("--pressure is for the viscosity, which is not measured: add --property viscosity.")
+    if viscosity and "diffusion" not in chosen:
+        raise SettingsError("--viscosity corrects the diffusion, which is not measured: add --property diffusion.")
+    if viscosity and not all(map(math.isfinite, viscosity)):
+        raise SettingsError("--viscosity: give two numbers, the viscosity and its error in Pa s.")
 
 
 def _write(folder: Path, found: Mapping[str, Measurement], records: list[Record], labels: dict[str, Any]) -> None:

@@ -148,6 +148,7 @@ class Recorder:
             "frame_interval_ps": protocol.frame_interval_ps,
             "periodic": self._job.periodic,
             "species": list(self._job.topology.species),
+            "charges": dict(zip(self._job.topology.species, self._job.topology.charges, strict=True)),
             "masses": [float(mass) for mass in self._job.topology.masses],
             "wall_s": round(self._wall_s(), 3),
         }

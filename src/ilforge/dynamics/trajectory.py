@@ -38,8 +38,8 @@ class Trajectory:
                         follow diffusion in an NPT run, unwrap by displacements instead
     ``thermo.csv``      one line a frame: the columns of :data:`THERMO_COLUMNS`, of which the last
                         is NaN except in a run with a committee, the volume for ions in a vacuum
-    ``run.json``        protocol, engine and version, potential, ions in order, time step of frames,
-                        and ``fault``: null, or when and how the motion exploded
+    ``run.json``        protocol, engine and version, potential, ions in order, charge of each ion in e, time
+                        step of frames, and ``fault``: null, or when and how the motion exploded
     ``pressure.csv``    where the protocol asked for it: time in ps and the pressure tensor in bar, more
                         often than frames (see :data:`PRESSURE_COLUMNS`)
     ``last.xyz``        last frame with full precision and momenta (extended XYZ), to go on from

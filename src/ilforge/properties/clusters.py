@@ -147,11 +147,16 @@ class Clusters:
     def _label(self, n: int) -> str:
         return f"{self._settings.cation}({self._settings.ligand}){n}"
 
-    def _mole_fraction(self) -> float:
-        """Share of the cation's salt among all salts: of this cation among all cations."""
-        topology = self._system.topology
-        cations = sum(charge > 0 for charge in topology.charges)
-        return len(self._solvation.cations) / cations if cations else 1.0
+    def _mole_fraction(self) -> float | None:
+        """Share of the cation's salt among all salts: of this cation among all cations; None where charges are unknown.
+
+        Charges that do not add up to zero are not those of a liquid.
+        """
+        charges = np.asarray(self._system.topology.charges)
+        cations = np.flatnonzero(charges > 0)
+        if self._system.unknown_charges or charges.sum() or not np.isin(self._solvation.cations, cations).all():
+            return None
+        return len(self._solvation.cations) / len(cations)
 
     def _populations(self, result: Measurement, counts: np.ndarray, definition: str) -> list[tuple]:
         relaxed = relaxation(counts)

@@ -117,14 +117,19 @@ class Conductivity:
         return result
 
     def _unable(self) -> str:
+        if self._system.unknown_charges:
+            return (
+                f"nobody says the charge of {', '.join(self._system.unknown_charges)}: the topology does not, and the "
+                "catalogue does not know the ions; give a topology with charges (tpr, psf, prmtop, LAMMPS data)"
+            )
         if not self._charged:
             return "the box holds no ions with a charge that could move against each other"
         net = sum(self._system.topology.charges)
         if net:
             of_ions = ", ".join(f"{name} {z:+g}" for name, z in zip(self._system.ions, self._charges, strict=True))
             return (
-                f"the charges of all ions add up to {net:+g} e ({of_ions}): the topology does not say them and the "
-                "catalogue does not know the ions; give a topology with charges (tpr, psf, prmtop, LAMMPS data)"
+                f"the charges of all ions add up to {net:+g} e ({of_ions}): give a topology with charges that add "
+                "up to zero (tpr, psf, prmtop, LAMMPS data)"
             )
         if int(self._settings.max_lag_fraction * self._n_frames) < MIN_LAGS:
             return f"{self._n_frames} frames are too few to follow ions: give more frames or a longer run"
@@ -282,7 +287,7 @@ class Conductivity:
 
     def _notes(self) -> Iterator[str]:
         if not self._currents:
-            yield "No Green-Kubo conductivity: the trajectory holds no velocities."
+            yield f"No Green-Kubo conductivity: {self._system.no_velocities}."
         if len(self._system.ions) == 2:
             yield (
                 "With two kinds of ions the barycentric frame fixes the transference numbers from the masses: "

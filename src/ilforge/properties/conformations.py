@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from ilforge.errors import SettingsError
+from ilforge.liquid.recognition import BondGraph, as_molecule
 from ilforge.liquid.topology import Topology
 from ilforge.properties.kernels.internal import dihedrals, distances
 from ilforge.study.local_structure import CoordinateSettings, ShapeSettings, StateSettings
@@ -282,21 +283,8 @@ def _search(topology: Topology, ion: str, smarts: str) -> tuple[tuple[int, ...],
     """Every match of a valid SMARTS in one ion, permutations included."""
     from rdkit import Chem
 
-    return _molecule(topology, ion).GetSubstructMatches(Chem.MolFromSmarts(smarts), uniquify=False)
-
-
-def _molecule(topology: Topology, ion: str):
-    """The ion as RDKit holds it: elements and bonds only."""
-    from rdkit import Chem
-
     first = topology.species.index(ion)
     start, size = int(topology.first_atoms[first]), int(topology.atom_counts[first])
-    molecule = Chem.RWMol()
-    for symbol in topology.symbols[start : start + size]:
-        atom = Chem.Atom(symbol)
-        atom.SetNoImplicit(True)
-        molecule.AddAtom(atom)
-    for i, j in topology.bonds[topology.molecules[topology.bonds[:, 0]] == first] - start:
-        molecule.AddBond(int(i), int(j), Chem.BondType.SINGLE)
-    Chem.FastFindRings(molecule)
-    return molecule
+    bonds = topology.bonds[topology.molecules[topology.bonds[:, 0]] == first] - start
+    molecule = as_molecule(BondGraph.of(topology.symbols[start : start + size], bonds))
+    return molecule.GetSubstructMatches(Chem.MolFromSmarts(smarts), uniquify=False)

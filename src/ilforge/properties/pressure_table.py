@@ -37,6 +37,11 @@ def read_pressure(path: Path, units: str | None = None) -> PressureSeries:
         raise SettingsError(f"There is no file {path}: expected a table of the pressure tensor (CSV, or LAMMPS's log).")
     with path.open(errors="replace") as file:
         separated = "," in file.readline()
+    if separated and units is not None:
+        raise SettingsError(
+            f"{path} is a CSV table, in ps and bar as its columns say: units of LAMMPS (--pressure-units) mean nothing "
+            "there, leave them out."
+        )
     table = _read_csv(path) if separated else read_lammps_pressure(path, units)
     if len(table["time_ps"]) < 2:
         raise SettingsError(f"{path} holds {len(table['time_ps'])} samples: a time series has more.")

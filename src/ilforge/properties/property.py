@@ -56,6 +56,10 @@ class System:
         False for ions in a vacuum.
     pressure
         The pressure tensor of the run, usually far more often than its frames; None where it was not recorded.
+    unknown_charges
+        Ions whose charge nobody says; the topology has 0 for them.
+    no_velocities
+        Why there are no velocities, where there are none.
     """
 
     topology: Topology
@@ -67,6 +71,8 @@ class System:
     fault: str | None = None
     periodic: bool = True
     pressure: PressureSeries | None = None
+    unknown_charges: tuple[str, ...] = ()
+    no_velocities: str = "the trajectory holds no velocities"
 
     @cached_property
     def ions(self) -> dict[str, np.ndarray]:

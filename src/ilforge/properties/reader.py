@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ilforge import frames
 from ilforge.dynamics.trajectory import Trajectory
 from ilforge.errors import SettingsError, Unphysical
+from ilforge.liquid.ions import CATALOGUE, get_ion
 from ilforge.liquid.topology import Topology
 from ilforge.properties.pressure_table import read_pressure
 from ilforge.properties.property import Snapshot, System
-from ilforge.properties.topology_reader import check_elements, topology_of_universe
+from ilforge.properties.topology_reader import Reading, check_copies, check_elements, topology_of_universe
+from ilforge.properties.trajectory_files import (
+    frame_interval,
+    is_extended_xyz,
+    open_universe,
+    read_frames,
+    velocities_of,
+    velocity_unit,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
     from MDAnalysis import Universe
 
 _UNEVEN = 0.01  # of the frame interval
+_UNKNOWN_UNIT = (
+    "velocities of a LAMMPS dump are in LAMMPS's own unit, which it does not say, and are not looked at without it "
+    "(--lammps-units)"
+)
 
 
 @dataclass(frozen=True)
@@ -61,45 +74,46 @@ class Source:
 
 
 def open_trajectory(
-    paths: Sequence[Path], frame_interval_ps: float | None = None, temperature_K: float | None = None
+    paths: Sequence[Path],
+    frame_interval_ps: float | None = None,
+    temperature_K: float | None = None,
+    lammps_units: str | None = None,
 ) -> Source:
-    """A trajectory on disk: a directory that ilforge wrote, an extended XYZ file, or TOPOLOGY TRAJECTORY...
+    """A trajectory on disk: a directory that ilforge wrote, extended XYZ, or TOPOLOGY TRAJECTORY...
 
     Parameters
     ----------
     paths
-        The directory, the file, or a topology with bonds and one or more trajectory files, as MDAnalysis reads
-        them, in time order.
+        The directory; extended XYZ files whose frames say which ions they hold; or a topology with bonds and one or
+        more trajectory files, in extended XYZ or as MDAnalysis reads them, in time order.
     frame_interval_ps
         Time between frames, ps, where the files do not say or say it wrong.
     temperature_K
         Temperature of the run, K.
+    lammps_units
+        Unit style of a LAMMPS dump, ``"real"`` or ``"metal"``; without it its velocities are not looked at.
     """
     paths = [Path(path) for path in paths]
     for path in paths:
         if not path.exists():
             raise SettingsError(f"There is no file or directory {path}.")
+    about = frame_interval_ps, temperature_K, lammps_units
     if paths[0].is_dir():
         if len(paths) > 1:
             raise SettingsError(
                 f"{paths[0]} is a directory: give it alone, or a topology and trajectory files, or with --replicas the "
                 "directories of independent runs of one system."
             )
-        return source_of(Trajectory(paths[0]), None, frame_interval_ps, temperature_K)
-    if len(paths) == 1 and paths[0].suffix in (".xyz", ".extxyz"):
-        from ilforge import frames
-
-        return source_of(frames.read(paths[0]), None, frame_interval_ps, temperature_K)
-    import MDAnalysis
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is missing and needed is said below, in other words
-            universe = MDAnalysis.Universe(*map(str, paths))
-    except Exception as error:
-        named = ", ".join(str(path) for path in paths)
-        raise SettingsError(f"{named} cannot be read as a topology and its trajectory: {error}") from error
-    return source_of(universe, None, frame_interval_ps, temperature_K)
+        return source_of(Trajectory(paths[0]), None, *about)
+    if is_extended_xyz(paths[0]) or (len(paths) == 1 and paths[0].suffix == ".xyz"):
+        return source_of(read_frames(paths) if len(paths) > 1 else frames.read(paths[0]), None, *about)
+    if any(is_extended_xyz(path) for path in paths[1:]):
+        reading = topology_of_universe(open_universe(paths[:1]))
+        return _from_frames(read_frames(paths[1:]), _given(reading, *about))
+    universe = open_universe(paths)
+    if not hasattr(universe, "trajectory"):
+        raise SettingsError(f"{paths[0]} holds no positions: give its trajectory after it.")
+    return source_of(universe, None, *about)
 
 
 def source_of(
@@ -107,15 +121,19 @@ def source_of(
     topology: Topology | None = None,
     frame_interval_ps: float | None = None,
     temperature_K: float | None = None,
+    lammps_units: str | None = None,
 ) -> Source:
     """A source from whatever holds a trajectory; what is given here goes before what the trajectory says.
 
     Raises
     ------
     SettingsError
-        When bonds, elements, cell or time step are missing, or the topology does not fit the frames.
+        When bonds, elements, cell or time step are missing, the topology does not fit the frames, or what is given
+        makes no sense.
     """
-    given = _Given(topology, frame_interval_ps, temperature_K)
+    given = _given(None if topology is None else Reading(topology), frame_interval_ps, temperature_K, lammps_units)
+    if topology is not None:
+        check_copies(topology)
     if isinstance(trajectory, Source):
         return trajectory
     if isinstance(trajectory, Trajectory):
@@ -127,60 +145,91 @@ def source_of(
 
 @dataclass(frozen=True)
 class _Given:
-    topology: Topology | None
+    reading: Reading | None
     frame_interval_ps: float | None
     temperature_K: float | None
+    lammps_units: str | None
+
+
+def _given(
+    reading: Reading | None, frame_interval_ps: float | None, temperature_K: float | None, lammps_units: str | None
+) -> _Given:
+    """What the user says of a trajectory, checked."""
+    for what, value in (
+        ("The time between frames (--frame-interval), in ps,", frame_interval_ps),
+        ("The temperature (--temperature), in K,", temperature_K),
+    ):
+        if value is not None and not 0.0 < value < np.inf:
+            raise SettingsError(f"{what} is {value:g}: it must be a number greater than 0.")
+    return _Given(reading, frame_interval_ps, temperature_K, lammps_units)
 
 
 def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
     info = trajectory.info()
     universe = trajectory.universe()
     protocol = info["protocol"]
-    topology, order = _topology_for(universe, given)
+    reading = _topology_for(universe, given, _charges(info))
     fault = info["fault"]
+    interval, temperature = given.frame_interval_ps, given.temperature_K
     system = System(
-        topology,
+        reading.topology,
         len(universe.trajectory),
-        given.frame_interval_ps or info["frame_interval_ps"],
-        given.temperature_K or protocol["temperature_K"],
+        info["frame_interval_ps"] if interval is None else interval,
+        protocol["temperature_K"] if temperature is None else temperature,
         protocol["pressure_bar"] if protocol["ensemble"] == "NPT" else None,
         protocol["ensemble"],
         None if fault is None else fault["message"],
         periodic=info.get("periodic", True),
         pressure=read_pressure(trajectory.pressure_file) if trajectory.pressure_file.is_file() else None,
+        unknown_charges=reading.unknown_charges,
     )
     thermo = trajectory.thermo() if info["n_frames"] else {}
+    unit = velocity_unit(universe, given.lammps_units)
     return Source(
         system,
-        partial(_frame_of_universe, universe, system, order, False, thermo),
+        partial(_frame_of_universe, universe, system, reading.order, False, unit, thermo),
         info["ions"],
         info["potential"]["kind"],
     )
 
 
+def _charges(info: Mapping[str, Any]) -> dict[str, int]:
+    """Charge of each ion of a run; runs of versions that did not say it have the catalogue's."""
+    said = info.get("charges")
+    return {name: get_ion(name).charge for name in set(info["species"]) & set(CATALOGUE)} if said is None else said
+
+
 def _from_universe(universe: Universe, given: _Given) -> Source:
-    topology, order = _topology_for(universe, given)
-    interval = given.frame_interval_ps or _frame_interval(universe)
-    system = System(topology, len(universe.trajectory), interval, given.temperature_K)
-    trust_times = given.frame_interval_ps is None and len(universe.trajectory) > 1
-    frame = partial(_frame_of_universe, universe, system, order, trust_times, {})
+    topology, order, unknown = _topology_for(universe, given)
+    interval = frame_interval(universe) if given.frame_interval_ps is None else given.frame_interval_ps
+    unit = velocity_unit(universe, given.lammps_units)
+    n_frames = len(universe.trajectory)
+    system = System(topology, n_frames, interval, given.temperature_K, unknown_charges=unknown)
+    if unit is None:
+        system = replace(system, no_velocities=_UNKNOWN_UNIT)
+    trust_times = given.frame_interval_ps is None and n_frames > 1
+    frame = partial(_frame_of_universe, universe, system, order, trust_times, unit, {})
     return Source(system, partial(_in_order, frame), _label(topology))
 
 
-def _from_frames(frames: list[Atoms], given: _Given) -> Source:
-    if not frames:
+def _from_frames(found: list[Atoms], given: _Given) -> Source:
+    if not found:
         raise SettingsError("There are no frames to measure.")
-    topology = given.topology or _topology_of_frame(frames[0])
-    periodic = bool(frames[0].pbc.any())
-    if given.frame_interval_ps is None and len(frames) > 1:
+    if given.lammps_units is not None:
+        raise SettingsError("The units of LAMMPS (--lammps-units) are given, but the trajectory is no LAMMPS dump.")
+    topology, order, unknown = given.reading or Reading(_topology_of_frame(found[0]))
+    periodic = bool(found[0].pbc.any())
+    if given.frame_interval_ps is None and len(found) > 1:
         raise SettingsError("Frames carry no times: give the time between them (--frame-interval, in ps).")
-    interval = given.frame_interval_ps or 1.0
-    system = System(topology, len(frames), interval, given.temperature_K, periodic=periodic)
-    return Source(system, partial(_in_order, partial(_frame_of_list, frames, system)), _label(topology))
+    interval = 1.0 if given.frame_interval_ps is None else given.frame_interval_ps
+    system = System(topology, len(found), interval, given.temperature_K, periodic=periodic, unknown_charges=unknown)
+    return Source(system, partial(_in_order, partial(_frame_of_list, found, system, order)), _label(topology))
 
 
-def _frame_of_list(frames: list[Atoms], system: System, index: int) -> Snapshot:
-    frame = frames[index]
+def _frame_of_list(found: list[Atoms], system: System, order: np.ndarray | None, index: int) -> Snapshot:
+    frame = found[index]
+    if order is not None and len(frame) == len(order):
+        frame = frame[order]
     check_elements(frame.get_chemical_symbols(), system.topology, f"frame {index}")
     return _snapshot(system, index, frame.positions, frame.cell.array if frame.pbc.all() else None)
 
@@ -191,18 +240,18 @@ def _topology_of_frame(frame: Atoms) -> Topology:
     label = frame.info.get("ions")
     if label is None:
         raise SettingsError(
-            "The frames do not say which ions they hold: give a topology with bonds, or frames with an info entry "
-            'ions="2 PYR14, 2 BF4", atoms listed ion by ion in that order.'
+            "The frames do not say which ions they hold: give a topology with bonds before them, or frames with an "
+            'info entry ions="2 PYR14, 2 BF4", atoms listed ion by ion in that order.'
         )
     return Liquid.of_frame(frame).topology
 
 
-def _topology_for(universe: Universe, given: _Given) -> tuple[Topology, np.ndarray | None]:
-    if given.topology is None:
-        return topology_of_universe(universe)
+def _topology_for(universe: Universe, given: _Given, charges: Mapping[str, int] | None = None) -> Reading:
+    if given.reading is None:
+        return topology_of_universe(universe, charges)
     elements = getattr(universe.atoms, "elements", None)
-    check_elements(elements, given.topology, "the trajectory", len(universe.atoms))
-    return given.topology, None
+    check_elements(elements, given.reading.topology, "the trajectory", len(universe.atoms))
+    return given.reading
 
 
 def _frame_of_universe(
@@ -210,6 +259,7 @@ def _frame_of_universe(
     system: System,
     order: np.ndarray | None,
     trust_times: bool,
+    unit: float | None,
     thermo: dict[str, np.ndarray],
     index: int,
 ) -> Snapshot:
@@ -223,16 +273,9 @@ def _frame_of_universe(
         None if frame.dimensions is None else frame.triclinic_dimensions,
         None if temperatures is None else float(temperatures[index]),
         None if energies is None else float(energies[index]),
-        _velocities(frame, order),
+        velocities_of(frame, order, unit),
         float(frame.time) if trust_times else None,
     )
-
-
-def _velocities(frame: Any, order: np.ndarray | None) -> np.ndarray | None:
-    """``(n_atoms, 3)`` in Å/ps, as MDAnalysis has them whatever the file, or None."""
-    if not frame.has_velocities:
-        return None
-    return frame.velocities if order is None else frame.velocities[order]
 
 
 def _read(universe: Universe, index: int, system: System) -> Any:
@@ -347,27 +390,6 @@ def _check_order(later: Snapshot) -> None:
             f"In frame {later.index} atoms are listed in another order than in the first. Write them all in one order "
             "(LAMMPS: dump_modify ID sort id)."
         )
-
-
-def _frame_interval(universe: Universe) -> float:
-    """Time between frames in ps, refused where the file does not say."""
-    if len(universe.trajectory) < 2:
-        return 1.0
-    reader = getattr(universe.trajectory, "readers", [universe.trajectory])[0]
-    remarks = getattr(getattr(reader, "_file", None), "header", None)
-    if isinstance(remarks, dict) and "LAMMPS" in str(remarks.get("remarks", "")):
-        raise SettingsError(
-            "The trajectory is a DCD file of LAMMPS, whose times are in LAMMPS's own unit, which it does not say: give "
-            "the time between its frames (--frame-interval, in ps)."
-        )
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        interval = float(universe.trajectory[0].dt)
-    if any("dt information" in str(warning.message) for warning in said) or interval <= 0:
-        raise SettingsError(
-            "The trajectory does not say how much time lies between its frames: give it (--frame-interval, in ps)."
-        )
-    return interval
 
 
 def _label(topology: Topology) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ilforge.errors import SettingsError
+from ilforge.liquid.ions import atom_names
+from ilforge.liquid.recognition import BondGraph, bond_graphs, same_order
 from ilforge.liquid.topology import Topology
+from ilforge.properties.species import Species, neutral, recognise
 
 if TYPE_CHECKING:
     from MDAnalysis import Universe
@@ -16,46 +19,81 @@ if TYPE_CHECKING:
 _MASS_TOLERANCE = 0.1  # amu; a repartitioned hydrogen is none of the elements
 
 
-def topology_of_universe(universe: Universe) -> tuple[Topology, np.ndarray | None]:
-    """Molecules by bonds, elements, and names of ions from the names of residues.
+class Reading(NamedTuple):
+    """A topology as it was read.
 
-    A residue name that only one kind of molecule has is the ion's name; otherwise it is the sum formula. Charges
-    are those of the file, or of the catalogue's ion with the same atoms (a PDB file cuts names to four letters),
-    else 0.
-
-    Returns
-    -------
+    Attributes
+    ----------
     topology
-        With the atoms of each molecule one after the other.
+        With the atoms of each molecule one after the other, and those of all copies of an ion in one order.
     order
-        ``(n_atoms,)``: which atom of the universe each of its atoms is, or None when they are in order.
+        ``(n_atoms,)``: which atom of the file each of its atoms is, or None when they are in order.
+    unknown_charges
+        Ions whose charge nobody says; they stand as 0.
+    """
+
+    topology: Topology
+    order: np.ndarray | None = None
+    unknown_charges: tuple[str, ...] = ()
+
+
+def topology_of_universe(universe: Universe, charges: Mapping[str, int] | None = None) -> Reading:
+    """Molecules by bonds, elements, and which ions they are: see :func:`~ilforge.properties.species.recognise`.
+
+    Copies of an ion that list their atoms in different orders are brought to that of the first.
+
+    Parameters
+    ----------
+    charges
+        Of each ion, where they are known; names of residues are then names of ions, as they are.
 
     Raises
     ------
     SettingsError
         When bonds or elements are missing.
     """
-    bonds = _bonds(universe)
-    symbols = _elements(universe)
+    bonds, symbols = _bonds(universe), np.array(_elements(universe))
     molecules = _molecules(bonds, len(symbols))
     order = np.argsort(molecules, kind="stable")
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
     molecules = molecules[order]
-    symbols = [symbols[atom] for atom in order]
     starts = np.searchsorted(molecules, np.arange(molecules[-1] + 1))
-    formulas = [_formula(part) for part in _split(symbols, starts)]
-    species = _species(universe, order[starts], formulas)
-    topology = Topology(
-        symbols=tuple(symbols),
-        names=tuple(_names(universe, order, symbols, starts)),
-        bonds=np.sort(place[bonds], axis=1),
-        molecules=molecules,
-        species=tuple(species),
-        charges=tuple(_charges(universe, order, starts, species, formulas)),
+    names = _names(universe, symbols, order, starts)
+    loose = _topology(symbols, names, bonds, molecules, order)
+    graphs = bond_graphs(loose)
+    residues = _residues(universe, order[starts])
+    species = (
+        _as_named(residues, charges)
+        if charges is not None
+        else recognise(graphs, residues, _charges(universe, order, starts))
     )
+    order = _in_one_order(order, starts, graphs, names, species.names)
+    topology = _topology(symbols, _names(universe, symbols, order, starts), bonds, molecules, order, species)
+    check_copies(topology)
     in_order = np.array_equal(order, np.arange(len(order)))
-    return topology, None if in_order else order
+    return Reading(topology, None if in_order else order, species.unknown)
+
+
+def check_copies(topology: Topology) -> None:
+    """Refuse ions of one name that are not the same molecule with its atoms in the same order."""
+    first: dict[str, tuple[int, BondGraph]] = {}
+    for molecule, (name, graph) in enumerate(zip(topology.species, bond_graphs(topology), strict=True)):
+        number, same = first.setdefault(name, (molecule, graph))
+        if graph == same:
+            continue
+        differ = [k for k, (a, b) in enumerate(zip(same.symbols, graph.symbols, strict=False)) if a != b]
+        if len(graph.symbols) != len(same.symbols):
+            what = f"has {len(graph.symbols)} atoms, the first {len(same.symbols)}"
+        elif differ:
+            a, b = same.symbols[differ[0]], graph.symbols[differ[0]]
+            what = f"lists its atoms in another order than the first: its atom {differ[0] + 1} is {b}, not {a}"
+        else:
+            what = "has other bonds between its atoms, or lists them in another order, than the first"
+        count = topology.species[: molecule + 1].count(name)
+        raise SettingsError(
+            f"{name} #{count} (atoms from {int(topology.first_atoms[molecule]) + 1}) {what} (atoms from "
+            f"{int(topology.first_atoms[number]) + 1}). Give different molecules different names, and list the atoms "
+            "of all copies in one order."
+        )
 
 
 def check_elements(elements: Sequence[str] | None, topology: Topology, where: str, n_atoms: int | None = None) -> None:
@@ -116,59 +154,77 @@ def _molecules(bonds: np.ndarray, n_atoms: int) -> np.ndarray:
     return rank[inverse]
 
 
-def _split(symbols: Sequence[str], starts: np.ndarray) -> list[Sequence[str]]:
-    ends = [*starts[1:], len(symbols)]
-    return [symbols[start:end] for start, end in zip(starts, ends, strict=True)]
+def _topology(
+    symbols: np.ndarray,
+    names: list[str],
+    bonds: np.ndarray,
+    molecules: np.ndarray,
+    order: np.ndarray,
+    species: Species | None = None,
+) -> Topology:
+    """The atoms in this order, with ions by name or, as long as they have none, by number."""
+    n = int(molecules[-1]) + 1
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return Topology(
+        symbols=tuple(symbols[order].tolist()),
+        names=tuple(names),
+        bonds=np.sort(place[bonds], axis=1),
+        molecules=molecules,
+        species=tuple(map(str, range(n))) if species is None else species.names,
+        charges=(0,) * n if species is None else species.charges,
+    )
 
 
-def _formula(symbols: Sequence[str]) -> str:
-    from ase.formula import Formula
+def _in_one_order(
+    order: np.ndarray, starts: np.ndarray, graphs: list[BondGraph], names: list[str], species: Sequence[str]
+) -> np.ndarray:
+    """The atoms of every copy of an ion in the order of its first copy: by their names, or else by their bonds."""
+    order, first = order.copy(), {}
+    for start, graph, name in zip(starts.tolist(), graphs, species, strict=True):
+        size = len(graph.symbols)
+        called = names[start : start + size]
+        same, its_names = first.setdefault(name, (graph, called))
+        if graph == same:
+            continue
+        found: Sequence[int] | None = None
+        if sorted(called) == sorted(its_names):
+            found = [called.index(one) for one in its_names]
+        if found is None or graph.reordered(found) != same:
+            found = same_order(same, graph)
+        if found is not None:
+            order[start : start + size] = order[start : start + size][np.array(found)]
+    return order
 
-    return Formula.from_list(list(symbols)).format("hill")
+
+def _split(values: Sequence, starts: np.ndarray) -> list[Sequence]:
+    ends = [*starts[1:], len(values)]
+    return [values[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
-def _species(universe: Universe, first_atoms: np.ndarray, formulas: list[str]) -> list[str]:
+def _residues(universe: Universe, first_atoms: np.ndarray) -> list[str]:
     if not hasattr(universe.atoms, "resnames"):
-        return formulas
-    names = [str(name) for name in universe.atoms.resnames[first_atoms]]
-    kinds: dict[str, set[str]] = {}
-    for name, formula in zip(names, formulas, strict=True):
-        kinds.setdefault(name, set()).add(formula)
-    return [name if name and len(kinds[name]) == 1 else formula for name, formula in zip(names, formulas, strict=True)]
+        return [""] * len(first_atoms)
+    return [str(name) for name in universe.atoms.resnames[first_atoms]]
 
 
-def _names(universe: Universe, order: np.ndarray, symbols: list[str], starts: np.ndarray) -> list[str]:
+def _as_named(residues: list[str], charges: Mapping[str, int]) -> Species:
+    unknown = dict.fromkeys(name for name in residues if name not in charges)
+    return neutral(tuple(residues), tuple(charges.get(name, 0) for name in residues), tuple(unknown))
+
+
+def _names(universe: Universe, symbols: np.ndarray, order: np.ndarray, starts: np.ndarray) -> list[str]:
     """Names of atoms, unique in each molecule: those of the file where they are, else numbered elements."""
     if hasattr(universe.atoms, "names"):
         said = [str(name) for name in universe.atoms.names[order]]
         if all(len(set(part)) == len(part) for part in _split(said, starts)):
             return said
-    names = []
-    for part in _split(symbols, starts):
-        seen: dict[str, int] = {}
-        for symbol in part:
-            seen[symbol] = seen.get(symbol, 0) + 1
-            names.append(f"{symbol}{seen[symbol]}")
-    return names
+    return [name for part in _split(symbols[order].tolist(), starts) for name in atom_names(tuple(part))]
 
 
-def _charges(
-    universe: Universe, order: np.ndarray, starts: np.ndarray, species: list[str], formulas: list[str]
-) -> list[int]:
-    if hasattr(universe.atoms, "charges"):
-        return np.rint(np.add.reduceat(universe.atoms.charges[order], starts)).astype(int).tolist()
-    pairs = list(zip(species, formulas, strict=True))
-    known = {pair: _charge_in_catalogue(*pair) for pair in set(pairs)}
-    return [known[pair] for pair in pairs]
-
-
-def _charge_in_catalogue(name: str, formula: str) -> int:
-    """Charge of the catalogue's ion with these atoms and, if one has it, this name; 0 where there is none."""
-    from ilforge.liquid.ions import CATALOGUE, get_ion
-
-    symbols = {
-        entry.name: [line.split()[0] for line in entry.geometry.strip().splitlines()] for entry in CATALOGUE.values()
-    }
-    alike = [get_ion(found) for found, of_ion in symbols.items() if _formula(of_ion) == formula]
-    named = [ion for ion in alike if name.lower() in (known.lower() for known in (ion.name, *ion.aliases))]
-    return (named or alike)[0].charge if alike else 0
+def _charges(universe: Universe, order: np.ndarray, starts: np.ndarray) -> list[np.ndarray] | None:
+    """Of the atoms of each molecule, e; None where the file has none, or only zeros."""
+    said = np.asarray(getattr(universe.atoms, "charges", []), dtype=float)
+    if not np.any(said) or not np.isfinite(said).all():
+        return None
+    return _split(said[order], starts)

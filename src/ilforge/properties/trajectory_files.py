@@ -1,0 +1,125 @@
+"""Trajectory files of others: which program reads them, what time lies between their frames, and their velocities."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ilforge.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from MDAnalysis import Universe
+
+LAMMPS_VELOCITIES = {"real": 1000.0, "metal": 1.0}
+"""Unit of velocity in unit styles of LAMMPS, Å/ps."""
+_DUMP_SUFFIXES = (".lammpstrj", ".lammpsdump", ".dump")
+_DUMP = "LAMMPSDUMP"  # MDAnalysis's name of the format
+
+
+def is_extended_xyz(path: Path) -> bool:
+    """Whether frames carry more than elements and positions, so that ASE must read them, or are named as such."""
+    if path.suffix not in (".xyz", ".extxyz"):
+        return False
+    with path.open(errors="replace") as file:
+        file.readline()
+        comment = file.readline()
+    return path.suffix == ".extxyz" or "Lattice=" in comment or "Properties=" in comment
+
+
+def read_frames(paths: Sequence[Path]) -> list[Atoms]:
+    """The frames of one or several pieces of a run in extended XYZ."""
+    from ilforge import frames
+
+    other = next((path for path in paths if not is_extended_xyz(path)), None)
+    if other is not None:
+        raise SettingsError(f"{other} is no extended XYZ, as the other pieces of the run are: give all in one format.")
+    return [frame for path in paths for frame in frames.read(path)]
+
+
+def open_universe(paths: Sequence[Path]) -> Universe:
+    """A topology, and the trajectory files that belong to it, as MDAnalysis reads them."""
+    import MDAnalysis
+
+    named = ", ".join(str(path) for path in paths)
+    files = [(str(path), _DUMP if _is_dump(path) else None) for path in paths[1:]]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is missing and needed is said below, in other words
+            if len(files) == 1:
+                universe = MDAnalysis.Universe(str(paths[0]), files[0][0], format=files[0][1])
+            else:
+                universe = MDAnalysis.Universe(str(paths[0]), *([files] if files else []))
+    except Exception as error:
+        raise SettingsError(f"{named} cannot be read as a topology and its trajectory: {error}") from error
+    return universe
+
+
+def frame_interval(universe: Universe) -> float:
+    """Time between frames in ps, refused where the file does not say."""
+    if len(universe.trajectory) < 2:
+        return 1.0
+    remarks = getattr(getattr(_readers(universe)[0], "_file", None), "header", None)
+    if isinstance(remarks, dict) and "LAMMPS" in str(remarks.get("remarks", "")):
+        raise SettingsError(
+            "The trajectory is a DCD file of LAMMPS, whose times are in LAMMPS's own unit, which it does not say: give "
+            "the time between its frames (--frame-interval, in ps)."
+        )
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        interval = float(universe.trajectory[0].dt)
+    if any("dt information" in str(warning.message) for warning in said) or interval <= 0:
+        raise SettingsError(
+            "The trajectory does not say how much time lies between its frames: give it (--frame-interval, in ps)."
+        )
+    return interval
+
+
+def velocity_unit(universe: Universe, lammps_units: str | None) -> float | None:
+    """What velocities of the frames are times Å/ps; None where they cannot be known.
+
+    MDAnalysis has Å/ps of every file but a LAMMPS dump, whose numbers it gives as they are.
+
+    Parameters
+    ----------
+    lammps_units
+        Unit style of the run, where its trajectory is a LAMMPS dump.
+    """
+    dumped = [getattr(reader, "format", None) == _DUMP for reader in _readers(universe)]
+    if lammps_units is None:
+        return None if any(dumped) else 1.0
+    if lammps_units not in LAMMPS_VELOCITIES:
+        raise SettingsError(
+            f"units {lammps_units} (--lammps-units): positions in Å have {' and '.join(LAMMPS_VELOCITIES)} only."
+        )
+    if not all(dumped):
+        raise SettingsError("The units of LAMMPS (--lammps-units) are given, but the trajectory is no LAMMPS dump.")
+    return LAMMPS_VELOCITIES[lammps_units]
+
+
+def velocities_of(frame: Any, order: np.ndarray | None, unit: float | None) -> np.ndarray | None:
+    """Velocities of a frame of MDAnalysis, ``(n_atoms, 3)`` in Å/ps; None where there are none of known unit."""
+    if unit is None or not frame.has_velocities:
+        return None
+    return unit * (frame.velocities if order is None else frame.velocities[order])
+
+
+def _readers(universe: Universe) -> list[Any]:
+    """One for each file of the trajectory."""
+    return list(getattr(universe.trajectory, "readers", [universe.trajectory]))
+
+
+def _is_dump(path: Path) -> bool:
+    """Whether it is a text dump of LAMMPS, whatever its name; refused where MDAnalysis would misread it."""
+    with path.open("rb") as file:
+        first = file.readline(80).strip()
+    if first in (b"ITEM: UNITS", b"ITEM: TIME"):
+        raise SettingsError(
+            f"{path} is a LAMMPS dump with {first[6:].decode()} before its frames, which cannot be read: write it "
+            "without (dump_modify ID units no time no), or delete those lines."
+        )
+    return first == b"ITEM: TIMESTEP" or any(suffix in _DUMP_SUFFIXES for suffix in path.suffixes)
