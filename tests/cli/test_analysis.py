@@ -11,6 +11,7 @@ from ilforge import frames
 from ilforge.cli import ilforge, load_commands
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.vacuum import in_vacuum
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,12 @@ def test_every_number_and_table_is_written(trajectory, tmp_path):
     study.write_text(
         'name = "x"\n[liquid]\nions = { PYR14 = 1, BF4 = 1 }\ndensity_g_cm3 = 1.0\n'
         '[analysis]\nproperties = ["clusters", "shapes"]\n[analysis.clusters]\ncutoff_A = 4.0\n'
+        '[analysis.shapes]\nscans = ["scan.xyz"]\n'
     )
+    scan = [in_vacuum(Liquid.of({"TFSI": 1}, vacuum=True), seed) for seed in (1, 2)]
+    for energy, frame in enumerate(scan):
+        frame.info["REF_energy"] = float(energy)
+    frames.write(tmp_path / "scan.xyz", scan)
     out = tmp_path / "out"
     done = call("analyse", trajectory, "--frame-interval", 1, "--temperature", 423, "--study", study, "--out", out)
     assert done.exit_code == 0 and "within 4.00 Å (as given)" in done.output
@@ -51,6 +57,7 @@ def test_every_number_and_table_is_written(trajectory, tmp_path):
         rows = list(csv.DictReader(file))
     assert rows[0]["liquid"] == "2 Li, 4 PYR14, 6 TFSI" and float(rows[0]["x_LiTFSI"]) == pytest.approx(1 / 3)
     assert (out / "shapes" / "map-TFSI.csv").is_file() and (out / "shapes" / "map-PYR14.csv").is_file()
+    assert len((out / "shapes" / "scan-TFSI.csv").read_text().splitlines()) == 3
     same = call("compare", out, out)
     assert same.exit_code == 0 and "shape_divergence" in same.output and "TFSI" in same.output
     with pytest.raises(SettingsError, match="holds no measurements.json"):

@@ -183,7 +183,7 @@ def test_the_command_takes_runs_or_pieces(files, tmp_path):
     arguments = ["--property", "rdf", "--property", "diffusion", "--out", tmp_path / "out"]
     done = call("analyse", "--replicas", *files, *arguments)
     assert done.exit_code == 0 and "12 frames are too few to follow ions" in done.output
-    assert (tmp_path / "out" / "rdf" / "rdf-PYR1-BF4.csv").is_file()  # a PDB file cuts names
+    assert (tmp_path / "out" / "rdf" / "rdf-PYR14-BF4.csv").is_file()  # though a PDB file cuts names
     assert "24 frames are too few" in call("analyse", *files, *arguments).output  # as pieces of one run
     for words, said in (
         ([*files[:2]], "two runs or more, here 1"),

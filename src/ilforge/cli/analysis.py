@@ -103,6 +103,7 @@ def analyse(
     from ilforge.properties.pressure_table import read_pressure
     from ilforge.properties.reader import open_trajectory
     from ilforge.properties.replicas import measure_replicas, open_replicas
+    from ilforge.properties.scans import study_scans
     from ilforge.results import Record
     from ilforge.study.analysis_settings import AnalysisSettings
     from ilforge.study.load import load_study
@@ -110,7 +111,8 @@ def analyse(
     unknown = sorted(set(names) - set(PROPERTIES))
     if unknown:
         raise SettingsError(f"--property {unknown[0]}: not a known property. Known: {', '.join(PROPERTIES)}")
-    settings = load_study(Path(study)).settings.analysis if study else AnalysisSettings()
+    own = load_study(Path(study)) if study else None
+    settings = own.settings.analysis if own else AnalysisSettings()
     chosen = list(names) or (settings.properties if study else list(PROPERTIES))
     if replicas and pressure:
         raise SettingsError("--pressure is of one run: measure the viscosity of each run without --replicas.")
@@ -133,6 +135,8 @@ def analyse(
         found = measure_replicas(sources, chosen, settings)
     else:
         found = measure(source, chosen, settings, pressure=tensor, workers=cores)
+    if own and "shapes" in found:
+        found["shapes"].tables.update(study_scans(own))
     labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
     rows = (row for measurement in found.values() for row in measurement.estimates)
     records = [Record.of(e, quantity=q, species=s, **labels) for q, s, e in rows]

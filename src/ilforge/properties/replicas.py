@@ -44,7 +44,7 @@ def open_replicas(
 
     paths = [Path(path) for path in paths]
     alone = [path.is_dir() or path.suffix in (".xyz", ".extxyz") for path in paths]
-    if any(alone) and not all(alone):
+    if alone[:1] == [True] and not all(alone):
         raise SettingsError(
             "--replicas takes folders or extended XYZ files, or else TOPOLOGY TRAJECTORY TRAJECTORY..., not a mixture."
         )

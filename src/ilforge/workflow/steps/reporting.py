@@ -15,7 +15,7 @@ from ilforge import frames
 from ilforge.labelling.dataset import Dataset
 from ilforge.properties import Measurement
 from ilforge.properties.folder import Run
-from ilforge.properties.scans import scan_tables
+from ilforge.properties.scans import study_scans
 from ilforge.report import measured, write_report
 from ilforge.report.content import (
     Cost,
@@ -28,7 +28,7 @@ from ilforge.report.content import (
     Structure,
     TrainingCurve,
 )
-from ilforge.results import Estimate, Record, Table
+from ilforge.results import Estimate, Record
 from ilforge.training import learning_curve
 from ilforge.training.validation import Predictions
 from ilforge.workflow.job import Job
@@ -48,7 +48,7 @@ from ilforge.workflow.store import ResultStore, read_manifest
 def report_stage(plan: Plan) -> Stage:
     """``report.html``, ``results.json`` and ``results.csv`` of a whole study."""
     study = plan.study
-    scans = {title: table.rows for title, table in _scans(plan).items()}
+    scans = {title: table.rows for title, table in study_scans(plan.study).items()}
 
     def work(job: Job) -> None:
         write_report(job.directory, report_content(plan, job.store))
@@ -69,7 +69,7 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
     study = plan.study
     liquids = {part.composition: liquid_of(part).name for part in study.parts}
     reference = study.settings.reference
-    scanned = measured.named_tables("", "", Measurement(tables=_scans(plan)))
+    scanned = measured.named_tables("", "", Measurement(tables=study_scans(plan.study)))
     every, records = list(_measurements(plan, store)), collect_records(plan, store)
     names, found = [name for *_, name, _ in every], [(*run, one) for *run, _, one in every]
     return ReportContent(
@@ -130,15 +130,6 @@ def _measurements(plan: Plan, store: ResultStore):
         yield protocol, potential, name, Measurement.from_json(data)
 
 
-def _scans(plan: Plan) -> dict[str, Table]:
-    """Scans of single ions by a reference, from the files that the study names."""
-    study, found = plan.study, {}
-    for name in study.settings.analysis.shapes.scans:
-        define, own = study.settings.analysis.shapes.define, study.settings.liquid.define
-        found |= scan_tables(frames.read(study.folder / name), name, define, own)
-    return found
-
-
 def _runs(plan: Plan, store: ResultStore, records: list[Record]):
     """What was measured on each trajectory, labelled as its numbers are, and how much shapes differ between two."""
     labels = run_labels(plan)
@@ -147,7 +138,7 @@ def _runs(plan: Plan, store: ResultStore, records: list[Record]):
         runs.setdefault((protocol, potential), {})[name] = measurement
     for (protocol, potential), found in runs.items():
         yield Run({**labels[protocol], "protocol": protocol, "potential": potential}, found)
-    if scans := _scans(plan):
+    if scans := study_scans(plan.study):
         yield Run({}, {"shapes": Measurement(tables=scans)})
     for record in records:
         if record.quantity != "shape_divergence":
