@@ -38,16 +38,17 @@ from ilforge.dynamics.gromacs_options import (
     record_options,
     stage_options,
 )
-from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, State, fastest_atoms
+from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, State, burst, fastest_atoms, volume_of
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import DidNotFinish
 from ilforge.liquid.connectivity import whole_molecules
 from ilforge.potentials.potential import Potential
-from ilforge.units import KJ_PER_MOL
+from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 
 _MINIMISED = 10.0  # kJ/mol/nm, largest force at which minimisation ends
 _NEVER_MIN = "1000000"  # minutes between GROMACS's own checkpoints: those at the end of segments are enough
 _TERMS = ("Potential", "Kinetic-En.", "Temperature")
+_VOLUME = "Volume"
 
 
 def accepts(potential: Potential, cell: Cell) -> bool:
@@ -150,6 +151,11 @@ def _part(job: Job, stage: int) -> tuple[str, dict[str, str]]:
     return f"start-{stage + 1}-{unrecorded[stage].ensemble}", stage_options(job, stage)
 
 
+def _ensemble(job: Job, stage: int) -> str:
+    unrecorded = job.protocol.unrecorded
+    return job.protocol.ensemble if stage == len(unrecorded) else unrecorded[stage].ensemble
+
+
 def _minimised(job: Job, work: Path, positions: np.ndarray) -> np.ndarray:
     steps = str(job.protocol.minimise_steps)
     options = {"integrator": "steep", "emtol": f"{_MINIMISED}", "nsteps": steps, **nonbonded_options(job)}
@@ -231,16 +237,21 @@ class _Segment:
         kelvin = job.protocol.temperature_K
         steps = np.rint(self.energies.get("time", np.empty(0)) * 1000 / job.protocol.timestep_fs)
         found = self.energies.get("Temperature", np.empty(0))
-        hot = np.flatnonzero(~(found <= HOTTEST * kelvin) & (steps > first))
-        if not len(hot):
+        volumes = self.energies.get(_VOLUME, np.empty(0)) * ANGSTROM_PER_NM**3
+        bursts = [burst(volume, volume_of(job.cell)) for volume in volumes] or [None] * len(steps)
+        hot = ~(found <= HOTTEST * kelvin)
+        bad = np.flatnonzero((hot | np.not_equal(bursts, None)) & (steps > first))
+        if not len(bad):
             if self.failure is None:
                 return None, np.inf
             end = steps[-1] if len(steps) else float(first)
             return _as_ours(job, self.directory, self.failure, end if recording else None, self.frames), end + 1
-        step = float(steps[hot[0]])
+        step = float(steps[bad[0]])
         at = [frame for frame in self.frames if frame.step >= step][:1] or self.frames[-1:]
         fastest = fastest_atoms(at[0].velocities, job.topology) if at else ()
-        what = f"the temperature is {found[hot[0]]:.3g} K, {kelvin:g} K was set"
+        what = bursts[bad[0]]
+        if hot[bad[0]]:
+            what = f"the temperature is {found[bad[0]]:.3g} K, {kelvin:g} K was set"
         exploded = Exploded(what, job.time_ps(int(step)) if recording else None, fastest)
         return exploded.at(*_states(job, at), *_states(job, self.frames)), step
 
@@ -272,7 +283,8 @@ def _segment(job: Job, work: Path, state: _State, steps: int) -> _Segment:
         failure = error
     frames = [frame for path in sorted(directory.glob("out*.trr")) for frame in read_trr(path)]
     energies: dict[str, np.ndarray] = {}
-    terms = _TERMS if job.protocol.pressure_steps is None else _TERMS + gromacs_pressure.PRESSURE_TERMS
+    terms = _TERMS + (_VOLUME,) * (_ensemble(job, state.stage) == "NPT")  # GROMACS has it only where it changes
+    terms += () if job.protocol.pressure_steps is None else gromacs_pressure.PRESSURE_TERMS
     for path in directory.glob("out*.edr"):
         try:
             energies = _energies(directory, path, terms)

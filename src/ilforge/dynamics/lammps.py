@@ -25,7 +25,17 @@ from ase.cell import Cell
 
 from ilforge import programs
 from ilforge.dynamics.lammps_files import data_file, read_dump, read_force_deviation, read_thermo
-from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, State, fastest_atoms
+from ilforge.dynamics.motion import (
+    HOTTEST,
+    LARGEST,
+    SMALLEST,
+    Exploded,
+    Sample,
+    State,
+    burst,
+    fastest_atoms,
+    volume_of,
+)
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.potentials.potential import Potential
@@ -127,6 +137,9 @@ def _segment(job: Job, work: Path, state: bytes | None, done: int, count: int) -
         )
     except DidNotFinish as error:
         failure = error
+    log = (work / "lmp.log").read_text(errors="replace")
+    if _halt(log) and not _recording_had_begun(log):
+        return [], _fault(job, work, failure)
     samples = _read(job, work, done, count)
     if failure is None and len(samples) == count:
         return samples, None
@@ -155,6 +168,13 @@ def _script(job: Job, fresh: bool, done: int, count: int) -> list[str]:
         f'variable hot equal "!(temp <= {HOTTEST * protocol.temperature_K:.10g})"',
         f"fix guard all halt {_GUARD_STEPS} v_hot != 0 error soft message yes",
     ]
+    if job.periodic and protocol.ensemble == "NPT":
+        start = volume_of(job.cell)
+        small, large = f"{SMALLEST * start:.10g}", f"{LARGEST * start:.10g}"
+        guard += [
+            f'variable burst equal "!(vol >= {small} && vol <= {large})"',
+            f"fix box all halt {_GUARD_STEPS} v_burst != 0 error soft message yes",
+        ]
     if fresh and protocol.minimise_steps:
         lines.append(f"minimize 0.0 {_MINIMISED} {protocol.minimise_steps} {10 * protocol.minimise_steps}")
     lines += guard
@@ -223,22 +243,36 @@ def _read(job: Job, work: Path, done: int, count: int) -> list[Sample]:
 def _fault(job: Job, work: Path, failure: DidNotFinish | None) -> Exploded:
     """Why a segment has fewer frames than it should; raises ``failure`` when the motion is not to blame."""
     log = (work / "lmp.log").read_text(errors="replace")
-    halted = re.search(r"for fix-id guard met on step (\d+)", log)
+    halted = _halt(log)
     signs = [sign for sign in _SIGNS_OF_EXPLOSION if sign in log]
-    if halted:
+    recorded = [*read_dump(work / "frames.dump", job.topology.n_atoms)]
+    recorded += read_dump(work / "end.dump", job.topology.n_atoms)
+    if halted and halted[1] == "box":
+        what = burst(volume_of(recorded[-1].cell), volume_of(job.cell)) if recorded else None
+        what = what or f"the box left {SMALLEST:g} to {LARGEST:g} times its volume at the start"
+    elif halted:
         kelvin = job.protocol.temperature_K
         what = f"the temperature is above {HOTTEST * kelvin:.3g} K, {kelvin:g} K was set"
     elif signs:
         what = f"LAMMPS stopped: {signs[0]}"
     else:
         raise failure or DidNotFinish("lmp recorded fewer frames than it should", work, log[-2000:])
-    recorded = [*read_dump(work / "frames.dump", job.topology.n_atoms)]
-    recorded += read_dump(work / "end.dump", job.topology.n_atoms)
-    step = int(halted[1]) if halted else max((frame.step for frame in recorded), default=0)
-    time_ps = step * job.protocol.timestep_fs / 1000 if "\nRECORDING" in log else None
+    step = int(halted[2]) if halted else max((frame.step for frame in recorded), default=0)
+    time_ps = step * job.protocol.timestep_fs / 1000 if _recording_had_begun(log) else None
     fastest = fastest_atoms(recorded[-1].velocities, job.topology) if recorded else ()
     states = [State(frame.positions, frame.velocities, frame.cell, frame.step) for frame in reversed(recorded)]
     return Exploded(what, time_ps, fastest).at(*states)
+
+
+def _halt(log: str) -> re.Match[str] | None:
+    """The first halt: by which fix, and at which step."""
+    return re.search(r"for fix-id (guard|box) met on step (\d+)", log)
+
+
+def _recording_had_begun(log: str) -> bool:
+    """Whether the run ended while frames were recorded. After a soft halt LAMMPS goes on with the next command."""
+    began, halted = log.find("\nRECORDING"), _halt(log)
+    return began >= 0 and (halted is None or halted.start() > began)
 
 
 @functools.cache

@@ -11,7 +11,16 @@ from typing import Protocol
 import numpy as np
 from ase import Atoms
 
-from ilforge.dynamics.motion import Exploded, Sample, State, check_motion, fastest_atoms, maxwell_boltzmann
+from ilforge.dynamics.motion import (
+    Exploded,
+    Sample,
+    State,
+    burst,
+    check_motion,
+    fastest_atoms,
+    maxwell_boltzmann,
+    volume_of,
+)
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.connectivity import misfit, whole_molecules
@@ -214,7 +223,11 @@ def _advance(simulation: Simulation, job: Job, step: int, steps: int) -> Sample:
             simulation.step(size)
             step += size
             look(step)
-            last = simulation.state()
+            now = simulation.state()
+            wrong = burst(volume_of(now.cell), volume_of(job.cell)) if job.periodic else None
+            if wrong:
+                raise Exploded(wrong, job.time_ps(step), fastest_atoms(now.velocities, job.topology))
+            last = now
         sample = simulation.sample()
         if not np.isfinite(sample.potential_energy):
             raise broken("the potential energy is no finite number any more")
