@@ -63,7 +63,7 @@ def test_a_start_in_stages_goes_on_from_any_of_them_and_ends_the_same(engine, tm
 def test_lammps_changes_its_ensemble_between_stages(tiny_deepmd_model, tmp_path):
     protocol = replace(PROTOCOL, minimise_steps=5, constant_volume_ps=0.02, equilibration_ps=0.02, timestep_fs=0.5)
     md.run(md.deepmd(tiny_deepmd_model), "lammps", md.warm_box(), protocol, tmp_path)
-    moves = [line for line in (tmp_path / "lammps" / "in.lammps").read_text().splitlines() if "move" in line]
+    moves = [line for line in (tmp_path / "ilforge-lammps" / "in.lammps").read_text().splitlines() if "move" in line]
     assert [line.split()[:4] for line in moves] == [
         ["fix", "move", "all", "nvt"],
         ["unfix", "move"],

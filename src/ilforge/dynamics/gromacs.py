@@ -45,6 +45,8 @@ from ilforge.liquid.connectivity import whole_molecules
 from ilforge.potentials.potential import Potential
 from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 
+FOLDER = "ilforge-gromacs"
+"""What GROMACS works in, beside the files of the run."""
 _MINIMISED = 10.0  # kJ/mol/nm, largest force at which minimisation ends
 _NEVER_MIN = "1000000"  # minutes between GROMACS's own checkpoints: those at the end of segments are enough
 _TERMS = ("Potential", "Kinetic-En.", "Temperature")
@@ -99,7 +101,7 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
     Exploded
         When the motion has left the region where it means anything.
     """
-    work = job.directory / "gromacs"
+    work = job.directory / FOLDER
     work.mkdir(parents=True, exist_ok=True)
     try:
         now = _begin(job, work) if state is None else _State.from_bytes(state)

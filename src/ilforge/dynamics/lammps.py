@@ -40,6 +40,8 @@ from ilforge.dynamics.simulation import Job
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.potentials.potential import Potential
 
+FOLDER = "ilforge-lammps"
+"""What LAMMPS works in, beside the files of the run; emptied at every start."""
 THERMOSTAT_PS, BAROSTAT_PS = 0.1, 0.5
 FRICTION_PER_PS = 1.0
 """Of Langevin dynamics, in a vacuum."""
@@ -71,7 +73,7 @@ def accepts(potential: Potential, cell: Cell) -> bool:
 
 def details(job: Job) -> dict[str, Any]:
     """What ``run.json`` says of the engine."""
-    log = programs.last_lines(job.directory / "lammps" / "lmp.log", count=10**6)
+    log = programs.last_lines(job.directory / FOLDER / "lmp.log", count=10**6)
     version = re.search(r"^LAMMPS \((.*)\)", log, re.MULTILINE)
     how: dict[str, Any] = {"name": "lammps", "version": version[1] if version else "unknown"}
     if job.protocol.ensemble != "NVE":
@@ -96,7 +98,7 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
             "constrain_hydrogens: the LAMMPS engine leaves all bonds free. Leave it out, and use a time step of "
             "at most 1 fs."
         )
-    work, n_frames, fault = job.directory / "lammps", job.protocol.n_frames, None
+    work, n_frames, fault = job.directory / FOLDER, job.protocol.n_frames, None
     while done < n_frames:
         count = min(job.protocol.checkpoint_frames, n_frames - done)
         samples, fault = _segment(job, work, state, done, count)

@@ -78,6 +78,17 @@ class Trajectory:
     def broken_file(self) -> Path:
         return self.directory / "broken.xyz"
 
+    def files(self) -> tuple[Path, ...]:
+        """All of them but ``run.json``, whether they are there or not."""
+        return (
+            self.topology_file,
+            self.trajectory_file,
+            self.thermo_file,
+            self.pressure_file,
+            self.last_file,
+            self.broken_file,
+        )
+
     def info(self) -> dict[str, Any]:
         """What ``run.json`` says.
 
