@@ -73,3 +73,9 @@ def test_later_settings_leave_the_name_of_an_earlier_run_as_it_was():
         "equilibration_ps", "constant_volume_ps", "minimise_steps", "start_temperature_K", "constrain_hydrogens",
         "checkpoint_steps",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{"minimise_steps": 5}, {"start_temperature_K": 300.0}])
+def test_velocities_are_not_kept_where_they_would_mean_nothing(changes):
+    with pytest.raises(SettingsError, match=r"\(--keep-velocities\) goes neither with"):
+        md.short(keep_velocities=True, **changes)

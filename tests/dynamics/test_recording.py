@@ -105,6 +105,19 @@ def test_a_damaged_checkpoint_and_another_run_are_refused(tmp_path):
         Recorder(_job(tmp_path), {"a": 1})
 
 
+@pytest.mark.parametrize(("change", "hint"), [({"length_ps": 2.0}, True), ({"length_ps": 2.0, "seed": 2}, False)])
+def test_a_longer_run_is_told_how_to_go_on_from_one_that_has_ended(change, hint, tmp_path):
+    about = {"start": "x", "protocol": {"length_ps": 1.0, "seed": 1, "pair": (1, 2)}}
+    recorder = Recorder(_job(tmp_path), about)
+    recorder.append(_sample(0.0))
+    recorder.close(None, {"name": "none"})
+    with pytest.raises(SettingsError, match="a run goes on only as it began: give another directory") as caught:
+        Recorder(_job(tmp_path), {**about, "protocol": {**about["protocol"], **change}})
+    said = str(caught.value)
+    assert (f"start from {tmp_path / 'last.xyz'} with its velocities" in said) is hint
+    assert "remove" not in said and "delete" not in said
+
+
 def test_a_trajectory_that_lost_its_frames_is_not_gone_on_with(tmp_path):
     recorder = Recorder(_job(tmp_path), {"a": 1})
     recorder.append(_sample(0.0))

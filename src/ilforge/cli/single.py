@@ -145,6 +145,7 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 @click.option("--minimise", type=click.IntRange(0), default=0, show_default=True, help="Steps of minimisation first")
 @click.option("--constant-volume", type=float, default=0.0, show_default=True, help="ps of NVT then, unrecorded")
 @click.option("--equilibration", type=float, default=0.0, show_default=True, help="ps then, unrecorded")
+@click.option("--keep-velocities", is_flag=True, help="Begin with the velocities of the frame, as last.xyz has them.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option(
     "--engine",
@@ -181,6 +182,7 @@ def md(
         minimise_steps=state["minimise"],
         constant_volume_ps=state["constant_volume"],
         equilibration_ps=state["equilibration"],
+        keep_velocities=state["keep_velocities"],
         seed=state["seed"],
     )
     directory = Path(out)

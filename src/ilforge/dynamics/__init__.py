@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ilforge.dynamics.motion import Exploded
 from ilforge.dynamics.protocol import MdProtocol
@@ -70,7 +73,7 @@ def run_md(
     ----------
     atoms
         The start, atoms as ``liquid`` lists them: in a periodic box with right angles or, without periodicity, ions
-        in a vacuum, whatever their charge. Velocities are drawn by the seed.
+        in a vacuum, whatever their charge. Velocities are drawn by the seed, unless the protocol keeps its own.
     directory
         Where the run is kept; made if it is not there. A run that has ended there is returned as it is.
     engine
@@ -96,6 +99,8 @@ def run_md(
         "start": frames.digest(atoms),
         "run_by": name,
     }
+    if protocol.keep_velocities:
+        about["start_velocities"] = hashlib.sha256(np.ascontiguousarray(job.start_velocities).tobytes()).hexdigest()
     recorder = Recorder(job, about)
     if recorder.closed:
         return Trajectory(job.directory)

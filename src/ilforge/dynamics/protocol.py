@@ -70,6 +70,8 @@ class MdProtocol:
     pressure_interval_ps
         Time between records of the pressure tensor, for the viscosity; a whole fraction of ``interval_ps``. Without
         it none is recorded. GROMACS alone can.
+    keep_velocities
+        Begin with the velocities that the start has instead of drawing them, to go on from the end of another run.
     checkpoint_steps
         Steps between the points from which a killed run goes on, rounded up to whole frames.
     """
@@ -88,12 +90,18 @@ class MdProtocol:
     constrain_hydrogens: bool | None = None
     checkpoint_steps: int = 5000
     pressure_interval_ps: float | None = None
+    keep_velocities: bool = False
 
     def __post_init__(self) -> None:
         if self.ensemble not in ("NVE", "NVT", "NPT"):
             raise SettingsError(f"ensemble (--ensemble) is {self.ensemble!r}: it may be NVE, NVT or NPT.")
         for name in _ALLOWED:
             self._check(name)
+        if self.keep_velocities and (self.minimise_steps or self.start_temperature_K is not None):
+            raise SettingsError(
+                "keep_velocities (--keep-velocities) goes neither with minimise_steps (--minimise) nor with "
+                "start_temperature_K: the velocities of a frame belong to its positions and its temperature."
+            )
         if self.pressure_steps and self.interval_steps % self.pressure_steps:
             raise SettingsError(
                 f"pressure_interval_ps is {self.pressure_interval_ps:g} and interval_ps {self.interval_ps:g}: the "
@@ -119,6 +127,8 @@ class MdProtocol:
         values = asdict(self)
         if self.pressure_interval_ps is None:
             del values["pressure_interval_ps"]
+        if not self.keep_velocities:
+            del values["keep_velocities"]
         return values
 
     @property

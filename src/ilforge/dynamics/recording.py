@@ -63,16 +63,24 @@ class Recorder:
             info = _json_object(self._trajectory.run_file.read_text(errors="replace"))
             if "fingerprint" not in info:
                 raise self._foreign([self._trajectory.run_file])
-            self._refuse_other(info["fingerprint"])
+            self._refuse_other(info["fingerprint"], info)
             return
         self._open()
 
-    def _refuse_other(self, fingerprint: str) -> None:
-        if fingerprint != self._fingerprint:
-            raise SettingsError(
-                f"{self._job.directory} holds a run with another start, potential, engine or protocol: give "
-                "another directory, or remove this one."
+    def _refuse_other(self, fingerprint: str, ended: Mapping[str, Any] | None = None) -> None:
+        if fingerprint == self._fingerprint:
+            return
+        found = (
+            f"{self._job.directory} holds a run with another start, potential, engine or protocol, and a run goes on "
+            "only as it began: give another directory."
+        )
+        if ended is not None and ended.get("finished") and _same_but_length(ended, self._about):
+            found += (
+                f" That one has ended after {ended['protocol']['length_ps']:g} ps. To go on from there, start from "
+                f"{self._trajectory.last_file} with its velocities (--keep-velocities) and without unrecorded stages, "
+                "in another directory; `ilforge analyse` takes the trajectories of both as pieces of one run."
             )
+        raise SettingsError(found)
 
     def _open(self) -> None:
         """Start the files, or cut them back to the last checkpoint."""
@@ -253,6 +261,12 @@ def _pdb_bonds(topology: Topology) -> list[str]:
             partners = "".join(f"{other + 1:5d}" for other in bonded[first : first + 4])
             lines.append(f"CONECT{atom + 1:5d}{partners}")
     return lines
+
+
+def _same_but_length(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two runs, as ``run.json`` says them, differ in nothing but their lengths."""
+    wanted = {**other, "protocol": {**other.get("protocol", {}), "length_ps": one.get("protocol", {}).get("length_ps")}}
+    return json.loads(json.dumps(wanted)) == {key: one.get(key) for key in other}
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.connectivity import misfit, whole_molecules
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.potential import Potential
+from ilforge.units import ASE_TIME_IN_FS
 
 _CHECK_STEPS = 10  # between looks at the temperature: an explosion takes tens of steps from warm to NaN
 
@@ -53,11 +54,21 @@ class Job:
             self._check_box()
         else:
             self._check_vacuum()
+        if self.protocol.keep_velocities:
+            self._check_velocities()
         found = misfit(self.atoms.positions, self.cell, self.topology)
         if found:
             raise SettingsError(
                 f"The structure does not list its atoms in the order of the liquid: {found}. Atoms go molecule by "
                 "molecule, and within each as `ilforge pack` writes them."
+            )
+
+    def _check_velocities(self) -> None:
+        velocities = self.atoms.get_velocities()
+        if not self.atoms.has("momenta") or not np.isfinite(velocities).all() or not velocities.any():
+            raise SettingsError(
+                "keep_velocities (--keep-velocities): the structure has no velocities. `last.xyz` of an MD run has them "
+                "(extended XYZ with a column momenta); without the option they are drawn at the set temperature."
             )
 
     def _check_box(self) -> None:
@@ -97,7 +108,9 @@ class Job:
 
     @property
     def start_velocities(self) -> np.ndarray:
-        """Velocities drawn by the seed, ``(n_atoms, 3)`` Å/fs."""
+        """Velocities drawn by the seed or, where the protocol keeps them, those of the start, ``(n_atoms, 3)`` Å/fs."""
+        if self.protocol.keep_velocities:
+            return self.atoms.get_velocities() / ASE_TIME_IN_FS
         rng = np.random.default_rng([self.protocol.seed, _VELOCITIES])
         return maxwell_boltzmann(self.topology.masses, self.protocol.first_temperature_K, rng)
 
