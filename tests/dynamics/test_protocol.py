@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
+from ilforge import potentials
 from ilforge.cli import ilforge, load_commands
+from ilforge.dynamics import time_step_warning
 from ilforge.errors import SettingsError
 from ilforge.frames import write
-from support import md
+from support import exp6, md
 
 BAD = [
     ("timestep_fs", 0.0, r"timestep_fs \(--timestep\) is 0.0: expected a number above 0, in fs"),
@@ -79,3 +81,41 @@ def test_later_settings_leave_the_name_of_an_earlier_run_as_it_was():
 def test_velocities_are_not_kept_where_they_would_mean_nothing(changes):
     with pytest.raises(SettingsError, match=r"\(--keep-velocities\) goes neither with"):
         md.short(keep_velocities=True, **changes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "engine", "timestep_fs", "free_in"),
+    [
+        ("clp", "openmm", 2.0, None),
+        ("clp", "gromacs", 2.0, None),
+        ("clp", "ase", 2.0, "clp in ase"),
+        ("clp", "ase", 1.0, None),
+        ("clpol", None, 1.5, None),
+        ("exp6", "openmm", 2.0, "exp6 in openmm"),
+        ("mace", None, 2.0, "mace in openmm"),
+        ("deepmd", None, 2.0, "deepmd in lammps"),
+    ],
+)
+def test_a_long_step_with_free_bonds_to_hydrogen_is_warned_of(kind, engine, timestep_fs, free_in, request):
+    if kind in ("mace", "deepmd"):
+        spec = getattr(md, kind)(request.getfixturevalue(f"tiny_{kind}_model"))
+    else:
+        spec = {"clp": md.CLP, "clpol": md.CLPOL, "exp6": exp6.SPEC}[kind]
+    protocol = md.short(timestep_fs=timestep_fs)
+    said = time_step_warning(potentials.create(spec), md.packed_box(), md.liquid(), protocol, engine)
+    if free_in is None:
+        assert said is None
+    else:
+        assert f"(--timestep) is 2, and bonds to H, whose period is 11 fs, stay free with {free_in}" in said
+        assert said.endswith("Advised: 2 fs with clp, 1.5 fs with clpol, 0.5 fs with learned models (mace, deepmd).")
+
+
+def test_the_command_warns_and_its_help_advises(tmp_path):
+    load_commands()
+    write(tmp_path / "ion.xyz", [md.lone_ion()])
+    words = ["--potential", "clp", "--engine", "ase", "--timestep", "1.5", "--length", "0.0015", "--interval", "0.0015"]
+    run = CliRunner().invoke(ilforge, ["md", str(tmp_path / "ion.xyz"), *words, "--out", str(tmp_path / "md")])
+    assert run.exit_code == 0 and "Warning: timestep_fs (--timestep) is 1.5, and bonds to H" in run.stderr
+    help_text = " ".join(CliRunner().invoke(ilforge, ["md", "--help"]).output.split())
+    assert "Above 1 fs bonds to H are held" in help_text and "MACE, DeePMD, exp6" in help_text
+    assert "2 with clp, 1.5 with clpol, 0.5 with learned models" in help_text

@@ -66,8 +66,13 @@ def details(job: Job) -> dict[str, Any]:
         how["thermostat"] = nose_hoover if job.periodic else langevin
     if job.protocol.ensemble == "NPT":
         how["barostat"] = f"Parrinello-Rahman, isotropic, {BAROSTAT_PS:g} ps"
-    how["bonds_to_H"] = "held" if job.protocol.hydrogens_held else "free"
+    how["bonds_to_H"] = "held" if holds_hydrogens(job) else "free"
     return how
+
+
+def holds_hydrogens(job: Job) -> bool:
+    """Whether bonds to H are held in this run."""
+    return job.protocol.hydrogens_held
 
 
 @dataclass(frozen=True)

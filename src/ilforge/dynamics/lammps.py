@@ -85,6 +85,11 @@ def details(job: Job) -> dict[str, Any]:
     return how
 
 
+def holds_hydrogens(job: Job) -> bool:
+    """Whether bonds to H are held in this run: never."""
+    return False
+
+
 def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
     """Frames after the first ``done`` of them, and restart files to go on from.
 

@@ -12,6 +12,8 @@ from ilforge.errors import SettingsError
 CONSTRAIN_ABOVE_FS = 1.0
 """Time step from which bonds to H cannot be left to vibrate (period of 11 fs), fs."""
 
+TIME_STEPS = "Advised: 2 fs with clp, 1.5 fs with clpol, 0.5 fs with learned models (mace, deepmd)."
+
 _ABOVE_ZERO, _FROM_ZERO = "a number above 0", "a number, 0 or more"
 _ALLOWED = {
     "temperature_K": ("--temperature", _ABOVE_ZERO, "K"),

@@ -67,7 +67,7 @@ class Job:
         velocities = self.atoms.get_velocities()
         if not self.atoms.has("momenta") or not np.isfinite(velocities).all() or not velocities.any():
             raise SettingsError(
-                "keep_velocities (--keep-velocities): the structure has no velocities. `last.xyz` of an MD run has them "
+                "keep_velocities (--keep-velocities): the structure has no velocities. `last.xyz` of a run has them "
                 "(extended XYZ with a column momenta); without the option they are drawn at the set temperature."
             )
 

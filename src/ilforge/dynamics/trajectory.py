@@ -42,7 +42,7 @@ class Trajectory:
                         and ``fault``: null, or when and how the motion exploded
     ``pressure.csv``    where the protocol asked for it: time in ps and the pressure tensor in bar, more
                         often than frames (see :data:`PRESSURE_COLUMNS`)
-    ``last.xyz``        last frame with full precision and momenta (extended XYZ), to go on from with ``keep_velocities``
+    ``last.xyz``        last frame with full precision and momenta (extended XYZ): ``keep_velocities`` goes on from it
     ``broken.xyz``      only after an explosion: the frame in which it was noticed or, where positions were no
                         finite numbers any more, the last one before
     ==================  ==========================================================================
