@@ -29,7 +29,7 @@ from ase.cell import Cell
 from ilforge import programs
 from ilforge.dynamics import gromacs_messages as messages
 from ilforge.dynamics import gromacs_pressure, gromacs_vacuum
-from ilforge.dynamics.gromacs_files import TrrFrame, gro_text, mdp_text, read_trr, read_xvg
+from ilforge.dynamics.gromacs_files import TrrFrame, gro_text, mdp_text, read_g96_positions, read_trr, read_xvg
 from ilforge.dynamics.gromacs_options import (
     BAROSTAT_PS,
     FRICTION_PER_PS,
@@ -45,12 +45,10 @@ from ilforge.liquid.connectivity import whole_molecules
 from ilforge.potentials.potential import Potential
 from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 
-FOLDER = "ilforge-gromacs"
-"""What GROMACS works in, beside the files of the run."""
+FOLDER = "ilforge-gromacs"  # beside the files of the run
 _MINIMISED = 10.0  # kJ/mol/nm, largest force at which minimisation ends
 _NEVER_MIN = "1000000"  # minutes between GROMACS's own checkpoints: those at the end of segments are enough
-_TERMS = ("Potential", "Kinetic-En.", "Temperature")
-_VOLUME = "Volume"
+_TERMS, _VOLUME = ("Potential", "Kinetic-En.", "Temperature"), "Volume"
 
 
 def accepts(potential: Potential, cell: Cell) -> bool:
@@ -173,7 +171,7 @@ def _minimised(job: Job, work: Path, positions: np.ndarray) -> np.ndarray:
         _mdrun(job, segment)
     except DidNotFinish as error:
         raise _as_ours(job, segment, error, None, []) from None
-    found = _g96_positions(segment / "out.part0001.g96")
+    found = read_g96_positions(segment / "out.part0001.g96")
     return _continued(found, gromacs_vacuum.box(job), job.start_positions, job)
 
 
@@ -383,12 +381,6 @@ def _states(job: Job, frames: list[TrrFrame]) -> list[State]:
         )
         for frame in reversed(frames)
     ]
-
-
-def _g96_positions(path: Path) -> np.ndarray:
-    """``(n_atoms, 3)`` Å of a ``.g96`` file, which has nine decimals."""
-    block = re.search(r"^POSITION\n(.*?)^END", path.read_text(), re.MULTILINE | re.DOTALL)[1]
-    return 10 * np.array([line.split()[-3:] for line in block.splitlines()], dtype=float)
 
 
 def _fresh(directory: Path) -> Path:

@@ -46,6 +46,8 @@ THERMOSTAT_PS, BAROSTAT_PS = 0.1, 0.5
 FRICTION_PER_PS = 1.0
 """Of Langevin dynamics, in a vacuum."""
 
+_UNRECORDED = "UNRECORDED "  # at the head of a checkpoint before the first frame, then the step
+_DUMPED, _DUMPED_AS = "id xu yu zu vx vy vz", "sort id format float %.16g"
 _GUARD_STEPS = 10  # between looks at the temperature
 _MINIMISED = 0.05  # eV/Å, norm of all forces at which minimisation ends
 _SIGNS_OF_EXPLOSION = (
@@ -103,35 +105,54 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
             "constrain_hydrogens: the LAMMPS engine leaves all bonds free. Leave it out, and use a time step of "
             "at most 1 fs."
         )
-    work, n_frames, fault = job.directory / FOLDER, job.protocol.n_frames, None
-    while done < n_frames:
-        count = min(job.protocol.checkpoint_frames, n_frames - done)
-        samples, fault = _segment(job, work, state, done, count)
+    work, protocol, fault = job.directory / FOLDER, job.protocol, None
+    n_frames, every = protocol.n_frames, protocol.checkpoint_steps
+    step, state = _where(job, state, done)
+    while step < -every:  # what is left of the unrecorded start then goes with the first recorded frames
+        _, fault = _segment(job, work, state, step, step + every)
+        if fault is not None:
+            break
+        step, state = step + every, (work / "end.restart").read_bytes()
+        yield None, f"{_UNRECORDED}{step}\n".encode() + state
+    while done < n_frames and fault is None:
+        count = min(protocol.checkpoint_frames, n_frames - done)
+        samples, fault = _segment(job, work, state, step, (done + count) * protocol.interval_steps)
         for sample in samples[:-1]:
             yield sample, None
         done += count
+        step = done * protocol.interval_steps
         if fault is None and done < n_frames:
             state = (work / "end.restart").read_bytes()
             yield samples[-1], state
         elif samples:
             yield samples[-1], None
-        if fault is not None:
-            break
     for leftover in set(work.iterdir()) - {work / "in.lammps", work / "lmp.log"}:
         leftover.unlink()
     if fault is not None:
         raise fault
 
 
-def _segment(job: Job, work: Path, state: bytes | None, done: int, count: int) -> tuple[list[Sample], Exploded | None]:
-    """Run the ``count`` frames after the first ``done`` and read them; fewer, when the motion exploded."""
+def _where(job: Job, state: bytes | None, done: int) -> tuple[int, bytes | None]:
+    """The step that a checkpoint was written at, below zero in the unrecorded start, and LAMMPS's restart file."""
+    if state is None:
+        return -job.protocol.unrecorded_steps, None
+    if not state.startswith(_UNRECORDED.encode()):
+        return done * job.protocol.interval_steps, state
+    head, _, restart = state.partition(b"\n")
+    return int(head[len(_UNRECORDED) :]), restart
+
+
+def _segment(job: Job, work: Path, state: bytes | None, begin: int, end: int) -> tuple[list[Sample], Exploded | None]:
+    """Run from one step to another and read the frames recorded there; fewer, when the motion exploded."""
+    interval = job.protocol.interval_steps
+    done, count = max(0, begin) // interval, max(0, end) // interval - max(0, begin) // interval
     shutil.rmtree(work, ignore_errors=True)  # what a killed run left here counts for nothing
     work.mkdir(parents=True)
     if state is None:
         (work / "start.data").write_text(data_file(job))
     else:
         (work / "start.restart").write_bytes(state)
-    (work / "in.lammps").write_text("\n".join(_script(job, state is None, done, count)) + "\n")
+    (work / "in.lammps").write_text("\n".join(_script(job, state is None, begin, end)) + "\n")
     program, environment = _program()
     failure = None
     try:
@@ -153,8 +174,19 @@ def _segment(job: Job, work: Path, state: bytes | None, done: int, count: int) -
     return samples, _fault(job, work, failure)
 
 
-def _script(job: Job, fresh: bool, done: int, count: int) -> list[str]:
-    """LAMMPS input for one segment of ``count`` frames, the first one with what comes before."""
+def _stages(job: Job, begin: int, end: int) -> list[tuple[str, int]]:
+    """Ensembles and steps of the unrecorded start between two steps, counted up to zero."""
+    found, first = [], -job.protocol.unrecorded_steps
+    for ensemble, steps in job.protocol.unrecorded:
+        steps_here = min(end, first + steps) - max(begin, first)
+        if steps_here > 0:
+            found.append((ensemble, steps_here))
+        first += steps
+    return found
+
+
+def _script(job: Job, fresh: bool, begin: int, end: int) -> list[str]:
+    """LAMMPS input for one segment between two steps: unrecorded below step zero."""
     protocol, elements = job.protocol, sorted(set(job.topology.symbols))
     lines = [
         "units metal",
@@ -186,26 +218,26 @@ def _script(job: Job, fresh: bool, done: int, count: int) -> list[str]:
         lines.append(f"minimize 0.0 {_MINIMISED} {protocol.minimise_steps} {10 * protocol.minimise_steps}")
     lines += guard
     moving, now = [], None
-    seed = job.random_seed(done * protocol.interval_steps - fresh * protocol.unrecorded_steps)
-    for ensemble, steps in [*(protocol.unrecorded if fresh else ()), (protocol.ensemble, 0)]:
+    seed = job.random_seed(begin)
+    for ensemble, steps in _stages(job, begin, end) + [(protocol.ensemble, 0)] * (end > 0):
         if ensemble != now:
             fixes = _move(job, ensemble, seed)
             lines += [f"unfix {fix.split()[1]}" for fix in moving] + fixes
             moving, now = fixes, ensemble
         lines += [f"run {steps}"] * (steps > 0)
-    return lines + (["reset_timestep 0"] if fresh else []) + _recording(protocol.interval_steps, count)
+    if end > 0:
+        lines += ["reset_timestep 0"] * (begin <= 0) + _recording(protocol.interval_steps, end - max(0, begin))
+    return [*lines, "write_restart end.restart", f"write_dump all custom end.dump {_DUMPED} modify {_DUMPED_AS}"]
 
 
-def _recording(interval: int, count: int) -> list[str]:
+def _recording(interval: int, steps: int) -> list[str]:
     return [
         "print RECORDING",
-        f"dump frames all custom {interval} frames.dump id xu yu zu vx vy vz",
-        "dump_modify frames sort id format float %.16g first no flush yes",
+        f"dump frames all custom {interval} frames.dump {_DUMPED}",
+        f"dump_modify frames {_DUMPED_AS} first no flush yes",
         f'fix thermo all print {interval} "$(step) $(temp:%.16g) $(pe:%.16g) $(ke:%.16g)"'
         ' file thermo.dat screen no title ""',
-        f"run {count * interval}",
-        "write_restart end.restart",
-        "write_dump all custom end.dump id xu yu zu vx vy vz modify sort id format float %.16g",
+        f"run {steps}",
     ]
 
 
