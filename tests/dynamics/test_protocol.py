@@ -110,6 +110,16 @@ def test_a_long_step_with_free_bonds_to_hydrogen_is_warned_of(kind, engine, time
         assert said.endswith("Advised: 2 fs with clp, 1.5 fs with clpol, 0.5 fs with learned models (mace, deepmd).")
 
 
+def test_the_command_says_that_a_run_broke(tmp_path):
+    load_commands()
+    ion = md.lone_ion()
+    ion.rattle(0.2, seed=1)
+    write(tmp_path / "ion.xyz", [ion])
+    words = ["--potential", "clp", "--temperature", "1", "--length", "0.1", "--interval", "0.01"]
+    run = CliRunner().invoke(ilforge, ["md", str(tmp_path / "ion.xyz"), *words, "--out", str(tmp_path / "md")])
+    assert run.exit_code == 0 and "The run broke and ended early. At 0.0" in run.stderr and "1 K was set" in run.stderr
+
+
 def test_the_command_warns_and_its_help_advises(tmp_path):
     load_commands()
     write(tmp_path / "ion.xyz", [md.lone_ion()])

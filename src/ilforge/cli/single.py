@@ -203,7 +203,9 @@ def md(
     warning = time_step_warning(model, start, liquid, protocol, state["engine"])
     if warning:
         click.echo(f"Warning: {warning}", err=True)
-    run_md(model, start, liquid, protocol, directory, threads=threads, engine=state["engine"])
+    fault = run_md(model, start, liquid, protocol, directory, threads=threads, engine=state["engine"]).fault
+    if fault:
+        click.echo(f"The run broke and ended early. {fault['message']}", err=True)
     click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")
 
 

@@ -183,7 +183,7 @@ def burst(volume: float, start_volume: float) -> str | None:
         return "the volume is no finite number any more"
     how = "grew" if volume > start_volume else "shrank"
     return (
-        f"the box {how} from {start_volume:.4g} to {volume:.4g} Å^3, beyond {SMALLEST:g} to {LARGEST:g} times its "
+        f"the box {how} from {start_volume:.0f} to {volume:.0f} Å^3, beyond {SMALLEST:g} to {LARGEST:g} times its "
         "volume at the start. Start from an equilibrated box, or minimise a packed one and heat it at constant volume "
         "before NPT"
     )
