@@ -152,7 +152,7 @@ def test_the_unrecorded_start_goes_on_from_its_checkpoints(tmp_path):
     resumed = [sample for sample, _ in gromacs.frames(jobs[1], state, 0) if sample is not None]
     assert len(whole) == len(resumed) == 2
     np.testing.assert_array_equal(whole[-1].positions, resumed[-1].positions)
-    assert not (tmp_path / "stopped" / "gromacs" / "segment").exists()
+    assert not (tmp_path / "stopped" / "ilforge-gromacs" / "segment").exists()
 
 
 @pytest.mark.program("gmx")

@@ -63,3 +63,13 @@ def test_the_data_file_says_the_start_digit_by_digit():
     fields = lines[atoms + 69].split()
     assert fields[:2] == ["70", "3"]  # fluorine, of B, C, F, H, N
     np.testing.assert_array_equal(np.array(fields[2:], dtype=float), job.start_positions[69])
+
+
+@pytest.mark.program("lmp")
+def test_a_folder_lammps_of_the_user_is_left_alone(tiny_deepmd_model, tmp_path):
+    own = tmp_path / "lammps" / "in.lammps"
+    own.parent.mkdir()
+    own.write_text("of a user")
+    protocol = md.short(equilibration_ps=0.0, length_ps=0.005)
+    md.run(md.deepmd(tiny_deepmd_model), "lammps", md.warm_box(), protocol, tmp_path)
+    assert own.read_text() == "of a user" and (tmp_path / "ilforge-lammps" / "in.lammps").is_file()

@@ -105,6 +105,19 @@ def test_a_damaged_checkpoint_and_another_run_are_refused(tmp_path):
         Recorder(_job(tmp_path), {"a": 1})
 
 
+@pytest.mark.parametrize(("change", "hint"), [({"length_ps": 2.0}, True), ({"length_ps": 2.0, "seed": 2}, False)])
+def test_a_longer_run_is_told_how_to_go_on_from_one_that_has_ended(change, hint, tmp_path):
+    about = {"start": "x", "protocol": {"length_ps": 1.0, "seed": 1, "pair": (1, 2)}}
+    recorder = Recorder(_job(tmp_path), about)
+    recorder.append(_sample(0.0))
+    recorder.close(None, {"name": "none"})
+    with pytest.raises(SettingsError, match="a run goes on only as it began: give another directory") as caught:
+        Recorder(_job(tmp_path), {**about, "protocol": {**about["protocol"], **change}})
+    said = str(caught.value)
+    assert (f"start from {tmp_path / 'last.xyz'} with its velocities" in said) is hint
+    assert "remove" not in said and "delete" not in said
+
+
 def test_a_trajectory_that_lost_its_frames_is_not_gone_on_with(tmp_path):
     recorder = Recorder(_job(tmp_path), {"a": 1})
     recorder.append(_sample(0.0))
@@ -112,6 +125,25 @@ def test_a_trajectory_that_lost_its_frames_is_not_gone_on_with(tmp_path):
     (tmp_path / "trajectory.dcd").unlink()
     with pytest.raises(SettingsError, match=r"trajectory\.dcd is damaged or gone"):
         Recorder(_job(tmp_path), {"a": 1})
+
+
+@pytest.mark.parametrize("name", ["trajectory.dcd", "thermo.csv", "topology.pdb", "last.xyz", "checkpoint", "run.json"])
+def test_files_of_somebody_else_are_refused_and_kept(name, tmp_path):
+    (tmp_path / name).write_bytes(b"[1]\nof a user")
+    with pytest.raises(SettingsError, match=f"holds {name}, and no run of ilforge .* Give another directory"):
+        Recorder(_job(tmp_path), {"a": 1})
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"[1]\nof a user"
+
+
+@pytest.mark.parametrize("about", [{"a": 1}, {"a": 2}])
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again_whatever_it_was(about, tmp_path):
+    Recorder(_job(tmp_path), {"a": 1}).append(_sample(0.0))  # and then the process dies
+    again = Recorder(_job(tmp_path), about)
+    assert (again.n_frames, again.state) == (0, None)
+    again.append(_sample(3.0))
+    again.save(b"state")
+    assert Recorder(_job(tmp_path), about).n_frames == 1
 
 
 def test_a_folder_without_a_run_says_so(tmp_path):

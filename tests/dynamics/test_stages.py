@@ -63,9 +63,38 @@ def test_a_start_in_stages_goes_on_from_any_of_them_and_ends_the_same(engine, tm
 def test_lammps_changes_its_ensemble_between_stages(tiny_deepmd_model, tmp_path):
     protocol = replace(PROTOCOL, minimise_steps=5, constant_volume_ps=0.02, equilibration_ps=0.02, timestep_fs=0.5)
     md.run(md.deepmd(tiny_deepmd_model), "lammps", md.warm_box(), protocol, tmp_path)
-    moves = [line for line in (tmp_path / "lammps" / "in.lammps").read_text().splitlines() if "move" in line]
+    moves = [line for line in (tmp_path / "ilforge-lammps" / "in.lammps").read_text().splitlines() if "move" in line]
     assert [line.split()[:4] for line in moves] == [
         ["fix", "move", "all", "nvt"],
         ["unfix", "move"],
         ["fix", "move", "all", "npt"],
     ]
+
+
+@pytest.mark.program("lmp")
+def test_lammps_goes_on_within_its_start_and_ends_the_same(tiny_deepmd_model, tmp_path):
+    """Steps before the recorded run are done in segments, also ones that begin in one stage and end in the next."""
+    protocol = replace(
+        PROTOCOL, minimise_steps=5, constant_volume_ps=0.03, equilibration_ps=0.03, timestep_fs=0.5, checkpoint_steps=40
+    )
+    potential, module = potentials.create(md.deepmd(tiny_deepmd_model)), import_module(ENGINES["lammps"])
+    job = Job(potential, md.warm_box(), md.liquid().topology, protocol, 1, tmp_path / "a")
+    every = list(module.frames(job, None, 0))
+    states = [state for sample, state in every if sample is None]
+    assert len(states) == 2  # 40 and 40 of 60 + 60 steps; the last 40 go with the first frames
+    last = every[-1][0]
+    for index, state in enumerate(states):
+        again = list(module.frames(replace(job, directory=tmp_path / str(index)), state, 0))
+        np.testing.assert_array_equal(again[-1][0].positions, last.positions)
+    frames = [sample for sample, _ in every if sample is not None]
+    assert len(frames) == 2
+
+
+def test_lammps_divides_the_start_among_segments_and_stages(tmp_path):
+    lammps = import_module(ENGINES["lammps"])
+    job = Job(potentials.create(md.WIDE_CLP), md.packed_box(0.65), md.liquid().topology, PROTOCOL, 1, tmp_path)
+    assert lammps._stages(job, -1000, 40) == [("NVT", 300), ("NPT", 700)]
+    assert lammps._stages(job, -1000, -750) == [("NVT", 250)]
+    assert lammps._stages(job, -750, -500) == [("NVT", 50), ("NPT", 200)]
+    assert lammps._stages(job, -250, 40) == [("NPT", 250)]
+    assert lammps._stages(job, 0, 40) == []

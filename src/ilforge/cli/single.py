@@ -150,13 +150,20 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 @click.option("--ensemble", type=click.Choice(["NVE", "NVT", "NPT"]), default="NVT", show_default=True)
 @click.option("--temperature", type=float, default=423.0, show_default=True, help="K")
 @click.option("--pressure", type=float, default=1.01325, show_default=True, help="bar")
-@click.option("--timestep", type=float, default=0.5, show_default=True, help="fs")
+@click.option(
+    "--timestep",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="fs. Advised: 2 with clp, 1.5 with clpol, 0.5 with learned models.",
+)
 @click.option("--length", type=float, required=True, help="ps")
 @click.option("--interval", type=float, default=0.1, show_default=True, help="ps between recorded frames")
 @click.option("--pressure-interval", type=float, help="ps between records of the pressure tensor, engine gromacs only")
 @click.option("--minimise", type=click.IntRange(0), default=0, show_default=True, help="Steps of minimisation first")
 @click.option("--constant-volume", type=float, default=0.0, show_default=True, help="ps of NVT then, unrecorded")
 @click.option("--equilibration", type=float, default=0.0, show_default=True, help="ps then, unrecorded")
+@click.option("--keep-velocities", is_flag=True, help="Begin with the velocities of the frame, as last.xyz has them.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option(
     "--engine",
@@ -171,10 +178,14 @@ def md(
     """Run MD from the last frame of FILE. The same command goes on after a stop.
 
     A frame without periodicity is one of ions in a vacuum. A freshly packed box wants --minimise 500
-    --constant-volume 10 and some equilibration.
+    --constant-volume 20 and --equilibration 100. A run that has ended is made longer from its last.xyz, with
+    --keep-velocities and another --out.
+
+    Above 1 fs bonds to H are held, by clp and clpol in OpenMM and GROMACS. MACE, DeePMD, exp6 and whatever ASE runs
+    leave them free.
     """
     from ilforge import frames, potentials
-    from ilforge.dynamics import run_md
+    from ilforge.dynamics import run_md, time_step_warning
     from ilforge.dynamics.protocol import MdProtocol
     from ilforge.liquid.liquid import Liquid
 
@@ -193,6 +204,7 @@ def md(
         minimise_steps=state["minimise"],
         constant_volume_ps=state["constant_volume"],
         equilibration_ps=state["equilibration"],
+        keep_velocities=state["keep_velocities"],
         seed=state["seed"],
     )
     directory = Path(out)
@@ -200,7 +212,12 @@ def md(
     own = parse_define(define)
     liquid = Liquid.of_frame(start, own)
     model = potentials.create(parse_potential(potential, trust, own))
-    run_md(model, start, liquid, protocol, directory, threads=threads, engine=state["engine"])
+    warning = time_step_warning(model, start, liquid, protocol, state["engine"])
+    if warning:
+        click.echo(f"Warning: {warning}", err=True)
+    fault = run_md(model, start, liquid, protocol, directory, threads=threads, engine=state["engine"]).fault
+    if fault:
+        click.echo(f"The run broke and ended early. {fault['message']}", err=True)
     click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")
 
 

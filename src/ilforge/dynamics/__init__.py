@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ilforge.dynamics.motion import Exploded
-from ilforge.dynamics.protocol import MdProtocol
+from ilforge.dynamics.protocol import CONSTRAIN_ABOVE_FS, TIME_STEPS, MdProtocol
 from ilforge.dynamics.trajectory import Trajectory, load
 from ilforge.errors import SettingsError
 
@@ -21,7 +24,18 @@ if TYPE_CHECKING:
     from ilforge.liquid.liquid import Liquid
     from ilforge.potentials.potential import Potential
 
-__all__ = ["ENGINES", "Exploded", "MdProtocol", "Trajectory", "choose_engine", "load", "minimise", "run_md", "samples"]
+__all__ = [
+    "ENGINES",
+    "Exploded",
+    "MdProtocol",
+    "Trajectory",
+    "choose_engine",
+    "load",
+    "minimise",
+    "run_md",
+    "samples",
+    "time_step_warning",
+]
 
 ENGINES = {
     "openmm": "ilforge.dynamics.openmm",
@@ -29,7 +43,8 @@ ENGINES = {
     "ase": "ilforge.dynamics.ase",
     "gromacs": "ilforge.dynamics.gromacs",
 }
-"""Module of each engine, in the order in which they are tried: ``accepts``, ``frames``, ``details``.
+"""Module of each engine, in the order in which they are tried: ``accepts``, ``frames``, ``details``,
+``holds_hydrogens``.
 
 ASE accepts every potential, so GROMACS, which has to be installed apart, runs only what asks for it."""
 
@@ -70,7 +85,7 @@ def run_md(
     ----------
     atoms
         The start, atoms as ``liquid`` lists them: in a periodic box with right angles or, without periodicity, ions
-        in a vacuum, whatever their charge. Velocities are drawn by the seed.
+        in a vacuum, whatever their charge. Velocities are drawn by the seed, unless the protocol keeps its own.
     directory
         Where the run is kept; made if it is not there. A run that has ended there is returned as it is.
     engine
@@ -96,6 +111,8 @@ def run_md(
         "start": frames.digest(atoms),
         "run_by": name,
     }
+    if protocol.keep_velocities:
+        about["start_velocities"] = hashlib.sha256(np.ascontiguousarray(job.start_velocities).tobytes()).hexdigest()
     recorder = Recorder(job, about)
     if recorder.closed:
         return Trajectory(job.directory)
@@ -109,6 +126,28 @@ def run_md(
     except Exploded as error:
         fault = error
     return recorder.close(fault, _module(name).details(job))
+
+
+def time_step_warning(
+    potential: Potential, atoms: Atoms, liquid: Liquid, protocol: MdProtocol, engine: str | None = None
+) -> str | None:
+    """What to say of a time step above 1 fs where bonds to H stay free; None when nothing is to be said.
+
+    Arguments are those of :func:`run_md`.
+    """
+    from ilforge.dynamics.simulation import Job
+
+    topology = liquid.topology
+    free = any("H" in (topology.symbols[i], topology.symbols[j]) for i, j in topology.bonds.tolist())
+    if protocol.timestep_fs <= CONSTRAIN_ABOVE_FS or not free:
+        return None
+    name = choose_engine(potential, atoms, engine)
+    if _module(name).holds_hydrogens(Job(potential, atoms, topology, protocol)):
+        return None
+    return (
+        f"timestep_fs (--timestep) is {protocol.timestep_fs:g}, and bonds to H, whose period is 11 fs, stay free with "
+        f"{potential.kind} in {name}: the energy drifts, or the run breaks. {TIME_STEPS}"
+    )
 
 
 def samples(job: Job) -> Iterator[Sample]:

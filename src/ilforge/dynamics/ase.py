@@ -52,6 +52,11 @@ def details(job: Job) -> dict[str, Any]:
     return how
 
 
+def holds_hydrogens(job: Job) -> bool:
+    """Whether bonds to H are held in this run: never."""
+    return False
+
+
 class Simulation:
     """Atoms moved by ASE with the potential's calculator."""
 

@@ -29,7 +29,7 @@ from ase.cell import Cell
 from ilforge import programs
 from ilforge.dynamics import gromacs_messages as messages
 from ilforge.dynamics import gromacs_pressure, gromacs_vacuum
-from ilforge.dynamics.gromacs_files import TrrFrame, gro_text, mdp_text, read_trr, read_xvg
+from ilforge.dynamics.gromacs_files import TrrFrame, gro_text, mdp_text, read_g96_positions, read_trr, read_xvg
 from ilforge.dynamics.gromacs_options import (
     BAROSTAT_PS,
     FRICTION_PER_PS,
@@ -38,16 +38,17 @@ from ilforge.dynamics.gromacs_options import (
     record_options,
     stage_options,
 )
-from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, State, fastest_atoms
+from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, State, burst, fastest_atoms, volume_of
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import DidNotFinish
 from ilforge.liquid.connectivity import whole_molecules
 from ilforge.potentials.potential import Potential
-from ilforge.units import KJ_PER_MOL
+from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 
+FOLDER = "ilforge-gromacs"  # beside the files of the run
 _MINIMISED = 10.0  # kJ/mol/nm, largest force at which minimisation ends
 _NEVER_MIN = "1000000"  # minutes between GROMACS's own checkpoints: those at the end of segments are enough
-_TERMS = ("Potential", "Kinetic-En.", "Temperature")
+_TERMS, _VOLUME = ("Potential", "Kinetic-En.", "Temperature"), "Volume"
 
 
 def accepts(potential: Potential, cell: Cell) -> bool:
@@ -63,8 +64,13 @@ def details(job: Job) -> dict[str, Any]:
         how["thermostat"] = nose_hoover if job.periodic else langevin
     if job.protocol.ensemble == "NPT":
         how["barostat"] = f"Parrinello-Rahman, isotropic, {BAROSTAT_PS:g} ps"
-    how["bonds_to_H"] = "held" if job.protocol.hydrogens_held else "free"
+    how["bonds_to_H"] = "held" if holds_hydrogens(job) else "free"
     return how
+
+
+def holds_hydrogens(job: Job) -> bool:
+    """Whether bonds to H are held in this run."""
+    return job.protocol.hydrogens_held
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
     Exploded
         When the motion has left the region where it means anything.
     """
-    work = job.directory / "gromacs"
+    work = job.directory / FOLDER
     work.mkdir(parents=True, exist_ok=True)
     try:
         now = _begin(job, work) if state is None else _State.from_bytes(state)
@@ -150,6 +156,11 @@ def _part(job: Job, stage: int) -> tuple[str, dict[str, str]]:
     return f"start-{stage + 1}-{unrecorded[stage].ensemble}", stage_options(job, stage)
 
 
+def _ensemble(job: Job, stage: int) -> str:
+    unrecorded = job.protocol.unrecorded
+    return job.protocol.ensemble if stage == len(unrecorded) else unrecorded[stage].ensemble
+
+
 def _minimised(job: Job, work: Path, positions: np.ndarray) -> np.ndarray:
     steps = str(job.protocol.minimise_steps)
     options = {"integrator": "steep", "emtol": f"{_MINIMISED}", "nsteps": steps, **nonbonded_options(job)}
@@ -160,7 +171,7 @@ def _minimised(job: Job, work: Path, positions: np.ndarray) -> np.ndarray:
         _mdrun(job, segment)
     except DidNotFinish as error:
         raise _as_ours(job, segment, error, None, []) from None
-    found = _g96_positions(segment / "out.part0001.g96")
+    found = read_g96_positions(segment / "out.part0001.g96")
     return _continued(found, gromacs_vacuum.box(job), job.start_positions, job)
 
 
@@ -231,16 +242,21 @@ class _Segment:
         kelvin = job.protocol.temperature_K
         steps = np.rint(self.energies.get("time", np.empty(0)) * 1000 / job.protocol.timestep_fs)
         found = self.energies.get("Temperature", np.empty(0))
-        hot = np.flatnonzero(~(found <= HOTTEST * kelvin) & (steps > first))
-        if not len(hot):
+        volumes = self.energies.get(_VOLUME, np.empty(0)) * ANGSTROM_PER_NM**3
+        bursts = [burst(volume, volume_of(job.cell)) for volume in volumes] or [None] * len(steps)
+        hot = ~(found <= HOTTEST * kelvin)
+        bad = np.flatnonzero((hot | np.not_equal(bursts, None)) & (steps > first))
+        if not len(bad):
             if self.failure is None:
                 return None, np.inf
             end = steps[-1] if len(steps) else float(first)
             return _as_ours(job, self.directory, self.failure, end if recording else None, self.frames), end + 1
-        step = float(steps[hot[0]])
+        step = float(steps[bad[0]])
         at = [frame for frame in self.frames if frame.step >= step][:1] or self.frames[-1:]
         fastest = fastest_atoms(at[0].velocities, job.topology) if at else ()
-        what = f"the temperature is {found[hot[0]]:.3g} K, {kelvin:g} K was set"
+        what = bursts[bad[0]]
+        if hot[bad[0]]:
+            what = f"the temperature is {found[bad[0]]:.3g} K, {kelvin:g} K was set"
         exploded = Exploded(what, job.time_ps(int(step)) if recording else None, fastest)
         return exploded.at(*_states(job, at), *_states(job, self.frames)), step
 
@@ -272,7 +288,8 @@ def _segment(job: Job, work: Path, state: _State, steps: int) -> _Segment:
         failure = error
     frames = [frame for path in sorted(directory.glob("out*.trr")) for frame in read_trr(path)]
     energies: dict[str, np.ndarray] = {}
-    terms = _TERMS if job.protocol.pressure_steps is None else _TERMS + gromacs_pressure.PRESSURE_TERMS
+    terms = _TERMS + (_VOLUME,) * (_ensemble(job, state.stage) == "NPT")  # GROMACS has it only where it changes
+    terms += () if job.protocol.pressure_steps is None else gromacs_pressure.PRESSURE_TERMS
     for path in directory.glob("out*.edr"):
         try:
             energies = _energies(directory, path, terms)
@@ -364,12 +381,6 @@ def _states(job: Job, frames: list[TrrFrame]) -> list[State]:
         )
         for frame in reversed(frames)
     ]
-
-
-def _g96_positions(path: Path) -> np.ndarray:
-    """``(n_atoms, 3)`` Å of a ``.g96`` file, which has nine decimals."""
-    block = re.search(r"^POSITION\n(.*?)^END", path.read_text(), re.MULTILINE | re.DOTALL)[1]
-    return 10 * np.array([line.split()[-3:] for line in block.splitlines()], dtype=float)
 
 
 def _fresh(directory: Path) -> Path:

@@ -93,3 +93,9 @@ def read_trr(path: Path) -> Iterator[TrrFrame]:
                     np.array(frame.v, dtype=float) / _NM_PER_PS,
                     np.array(frame.box, dtype=float) * ANGSTROM_PER_NM,
                 )
+
+
+def read_g96_positions(path: Path) -> np.ndarray:
+    """``(n_atoms, 3)`` Å of a ``.g96`` file, which has nine decimals."""
+    block = re.search(r"^POSITION\n(.*?)^END", path.read_text(), re.MULTILINE | re.DOTALL)[1]
+    return ANGSTROM_PER_NM * np.array([line.split()[-3:] for line in block.splitlines()], dtype=float)

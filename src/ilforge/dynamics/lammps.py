@@ -25,15 +25,29 @@ from ase.cell import Cell
 
 from ilforge import programs
 from ilforge.dynamics.lammps_files import data_file, read_dump, read_force_deviation, read_thermo
-from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, State, fastest_atoms
+from ilforge.dynamics.motion import (
+    HOTTEST,
+    LARGEST,
+    SMALLEST,
+    Exploded,
+    Sample,
+    State,
+    burst,
+    fastest_atoms,
+    volume_of,
+)
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.potentials.potential import Potential
 
+FOLDER = "ilforge-lammps"
+"""What LAMMPS works in, beside the files of the run; emptied at every start."""
 THERMOSTAT_PS, BAROSTAT_PS = 0.1, 0.5
 FRICTION_PER_PS = 1.0
 """Of Langevin dynamics, in a vacuum."""
 
+_UNRECORDED = "UNRECORDED "  # at the head of a checkpoint before the first frame, then the step
+_DUMPED, _DUMPED_AS = "id xu yu zu vx vy vz", "sort id format float %.16g"
 _GUARD_STEPS = 10  # between looks at the temperature
 _MINIMISED = 0.05  # eV/Å, norm of all forces at which minimisation ends
 _SIGNS_OF_EXPLOSION = (
@@ -61,7 +75,7 @@ def accepts(potential: Potential, cell: Cell) -> bool:
 
 def details(job: Job) -> dict[str, Any]:
     """What ``run.json`` says of the engine."""
-    log = programs.last_lines(job.directory / "lammps" / "lmp.log", count=10**6)
+    log = programs.last_lines(job.directory / FOLDER / "lmp.log", count=10**6)
     version = re.search(r"^LAMMPS \((.*)\)", log, re.MULTILINE)
     how: dict[str, Any] = {"name": "lammps", "version": version[1] if version else "unknown"}
     if job.protocol.ensemble != "NVE":
@@ -71,6 +85,11 @@ def details(job: Job) -> dict[str, Any]:
         how["barostat"] = f"Martyna-Tobias-Klein, isotropic, {BAROSTAT_PS:g} ps"
     how["bonds_to_H"] = "free"
     return how
+
+
+def holds_hydrogens(job: Job) -> bool:
+    """Whether bonds to H are held in this run: never."""
+    return False
 
 
 def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
@@ -86,35 +105,54 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
             "constrain_hydrogens: the LAMMPS engine leaves all bonds free. Leave it out, and use a time step of "
             "at most 1 fs."
         )
-    work, n_frames, fault = job.directory / "lammps", job.protocol.n_frames, None
-    while done < n_frames:
-        count = min(job.protocol.checkpoint_frames, n_frames - done)
-        samples, fault = _segment(job, work, state, done, count)
+    work, protocol, fault = job.directory / FOLDER, job.protocol, None
+    n_frames, every = protocol.n_frames, protocol.checkpoint_steps
+    step, state = _where(job, state, done)
+    while step < -every:  # what is left of the unrecorded start then goes with the first recorded frames
+        _, fault = _segment(job, work, state, step, step + every)
+        if fault is not None:
+            break
+        step, state = step + every, (work / "end.restart").read_bytes()
+        yield None, f"{_UNRECORDED}{step}\n".encode() + state
+    while done < n_frames and fault is None:
+        count = min(protocol.checkpoint_frames, n_frames - done)
+        samples, fault = _segment(job, work, state, step, (done + count) * protocol.interval_steps)
         for sample in samples[:-1]:
             yield sample, None
         done += count
+        step = done * protocol.interval_steps
         if fault is None and done < n_frames:
             state = (work / "end.restart").read_bytes()
             yield samples[-1], state
         elif samples:
             yield samples[-1], None
-        if fault is not None:
-            break
     for leftover in set(work.iterdir()) - {work / "in.lammps", work / "lmp.log"}:
         leftover.unlink()
     if fault is not None:
         raise fault
 
 
-def _segment(job: Job, work: Path, state: bytes | None, done: int, count: int) -> tuple[list[Sample], Exploded | None]:
-    """Run the ``count`` frames after the first ``done`` and read them; fewer, when the motion exploded."""
+def _where(job: Job, state: bytes | None, done: int) -> tuple[int, bytes | None]:
+    """The step that a checkpoint was written at, below zero in the unrecorded start, and LAMMPS's restart file."""
+    if state is None:
+        return -job.protocol.unrecorded_steps, None
+    if not state.startswith(_UNRECORDED.encode()):
+        return done * job.protocol.interval_steps, state
+    head, _, restart = state.partition(b"\n")
+    return int(head[len(_UNRECORDED) :]), restart
+
+
+def _segment(job: Job, work: Path, state: bytes | None, begin: int, end: int) -> tuple[list[Sample], Exploded | None]:
+    """Run from one step to another and read the frames recorded there; fewer, when the motion exploded."""
+    interval = job.protocol.interval_steps
+    done, count = max(0, begin) // interval, max(0, end) // interval - max(0, begin) // interval
     shutil.rmtree(work, ignore_errors=True)  # what a killed run left here counts for nothing
     work.mkdir(parents=True)
     if state is None:
         (work / "start.data").write_text(data_file(job))
     else:
         (work / "start.restart").write_bytes(state)
-    (work / "in.lammps").write_text("\n".join(_script(job, state is None, done, count)) + "\n")
+    (work / "in.lammps").write_text("\n".join(_script(job, state is None, begin, end)) + "\n")
     program, environment = _program()
     failure = None
     try:
@@ -127,14 +165,28 @@ def _segment(job: Job, work: Path, state: bytes | None, done: int, count: int) -
         )
     except DidNotFinish as error:
         failure = error
+    log = (work / "lmp.log").read_text(errors="replace")
+    if _halt(log) and not _recording_had_begun(log):
+        return [], _fault(job, work, failure)
     samples = _read(job, work, done, count)
     if failure is None and len(samples) == count:
         return samples, None
     return samples, _fault(job, work, failure)
 
 
-def _script(job: Job, fresh: bool, done: int, count: int) -> list[str]:
-    """LAMMPS input for one segment of ``count`` frames, the first one with what comes before."""
+def _stages(job: Job, begin: int, end: int) -> list[tuple[str, int]]:
+    """Ensembles and steps of the unrecorded start between two steps, counted up to zero."""
+    found, first = [], -job.protocol.unrecorded_steps
+    for ensemble, steps in job.protocol.unrecorded:
+        steps_here = min(end, first + steps) - max(begin, first)
+        if steps_here > 0:
+            found.append((ensemble, steps_here))
+        first += steps
+    return found
+
+
+def _script(job: Job, fresh: bool, begin: int, end: int) -> list[str]:
+    """LAMMPS input for one segment between two steps: unrecorded below step zero."""
     protocol, elements = job.protocol, sorted(set(job.topology.symbols))
     lines = [
         "units metal",
@@ -155,30 +207,37 @@ def _script(job: Job, fresh: bool, done: int, count: int) -> list[str]:
         f'variable hot equal "!(temp <= {HOTTEST * protocol.temperature_K:.10g})"',
         f"fix guard all halt {_GUARD_STEPS} v_hot != 0 error soft message yes",
     ]
+    if job.periodic and protocol.ensemble == "NPT":
+        start = volume_of(job.cell)
+        small, large = f"{SMALLEST * start:.10g}", f"{LARGEST * start:.10g}"
+        guard += [
+            f'variable burst equal "!(vol >= {small} && vol <= {large})"',
+            f"fix box all halt {_GUARD_STEPS} v_burst != 0 error soft message yes",
+        ]
     if fresh and protocol.minimise_steps:
         lines.append(f"minimize 0.0 {_MINIMISED} {protocol.minimise_steps} {10 * protocol.minimise_steps}")
     lines += guard
     moving, now = [], None
-    seed = job.random_seed(done * protocol.interval_steps - fresh * protocol.unrecorded_steps)
-    for ensemble, steps in [*(protocol.unrecorded if fresh else ()), (protocol.ensemble, 0)]:
+    seed = job.random_seed(begin)
+    for ensemble, steps in _stages(job, begin, end) + [(protocol.ensemble, 0)] * (end > 0):
         if ensemble != now:
             fixes = _move(job, ensemble, seed)
             lines += [f"unfix {fix.split()[1]}" for fix in moving] + fixes
             moving, now = fixes, ensemble
         lines += [f"run {steps}"] * (steps > 0)
-    return lines + (["reset_timestep 0"] if fresh else []) + _recording(protocol.interval_steps, count)
+    if end > 0:
+        lines += ["reset_timestep 0"] * (begin <= 0) + _recording(protocol.interval_steps, end - max(0, begin))
+    return [*lines, "write_restart end.restart", f"write_dump all custom end.dump {_DUMPED} modify {_DUMPED_AS}"]
 
 
-def _recording(interval: int, count: int) -> list[str]:
+def _recording(interval: int, steps: int) -> list[str]:
     return [
         "print RECORDING",
-        f"dump frames all custom {interval} frames.dump id xu yu zu vx vy vz",
-        "dump_modify frames sort id format float %.16g first no flush yes",
+        f"dump frames all custom {interval} frames.dump {_DUMPED}",
+        f"dump_modify frames {_DUMPED_AS} first no flush yes",
         f'fix thermo all print {interval} "$(step) $(temp:%.16g) $(pe:%.16g) $(ke:%.16g)"'
         ' file thermo.dat screen no title ""',
-        f"run {count * interval}",
-        "write_restart end.restart",
-        "write_dump all custom end.dump id xu yu zu vx vy vz modify sort id format float %.16g",
+        f"run {steps}",
     ]
 
 
@@ -223,22 +282,36 @@ def _read(job: Job, work: Path, done: int, count: int) -> list[Sample]:
 def _fault(job: Job, work: Path, failure: DidNotFinish | None) -> Exploded:
     """Why a segment has fewer frames than it should; raises ``failure`` when the motion is not to blame."""
     log = (work / "lmp.log").read_text(errors="replace")
-    halted = re.search(r"for fix-id guard met on step (\d+)", log)
+    halted = _halt(log)
     signs = [sign for sign in _SIGNS_OF_EXPLOSION if sign in log]
-    if halted:
+    recorded = [*read_dump(work / "frames.dump", job.topology.n_atoms)]
+    recorded += read_dump(work / "end.dump", job.topology.n_atoms)
+    if halted and halted[1] == "box":
+        what = burst(volume_of(recorded[-1].cell), volume_of(job.cell)) if recorded else None
+        what = what or f"the box left {SMALLEST:g} to {LARGEST:g} times its volume at the start"
+    elif halted:
         kelvin = job.protocol.temperature_K
         what = f"the temperature is above {HOTTEST * kelvin:.3g} K, {kelvin:g} K was set"
     elif signs:
         what = f"LAMMPS stopped: {signs[0]}"
     else:
         raise failure or DidNotFinish("lmp recorded fewer frames than it should", work, log[-2000:])
-    recorded = [*read_dump(work / "frames.dump", job.topology.n_atoms)]
-    recorded += read_dump(work / "end.dump", job.topology.n_atoms)
-    step = int(halted[1]) if halted else max((frame.step for frame in recorded), default=0)
-    time_ps = step * job.protocol.timestep_fs / 1000 if "\nRECORDING" in log else None
+    step = int(halted[2]) if halted else max((frame.step for frame in recorded), default=0)
+    time_ps = step * job.protocol.timestep_fs / 1000 if _recording_had_begun(log) else None
     fastest = fastest_atoms(recorded[-1].velocities, job.topology) if recorded else ()
     states = [State(frame.positions, frame.velocities, frame.cell, frame.step) for frame in reversed(recorded)]
     return Exploded(what, time_ps, fastest).at(*states)
+
+
+def _halt(log: str) -> re.Match[str] | None:
+    """The first halt: by which fix, and at which step."""
+    return re.search(r"for fix-id (guard|box) met on step (\d+)", log)
+
+
+def _recording_had_begun(log: str) -> bool:
+    """Whether the run ended while frames were recorded. After a soft halt LAMMPS goes on with the next command."""
+    began, halted = log.find("\nRECORDING"), _halt(log)
+    return began >= 0 and (halted is None or halted.start() > began)
 
 
 @functools.cache

@@ -15,6 +15,9 @@ from ilforge.units import ASE_TIME_IN_FS, KB
 HOTTEST = 5.0
 """A run is over when its temperature exceeds this many times the set one."""
 
+SMALLEST, LARGEST = 0.5, 2.0
+"""A run is over when its volume is less or more than these parts of that at its start."""
+
 _NAMED_ATOMS = 3
 
 
@@ -91,7 +94,7 @@ class Sample:
     @property
     def volume(self) -> float:
         """Å^3; not a number in a vacuum."""
-        return float(abs(np.linalg.det(self.cell))) if self.cell.any() else float("nan")
+        return volume_of(self.cell)
 
 
 class Exploded(Unphysical):
@@ -165,3 +168,22 @@ def check_motion(
         return
     found = f"the temperature is {now:.3g} K" if np.isfinite(now) else "velocities are no finite numbers any more"
     raise Exploded(f"{found}, {set_temperature_K:g} K was set", time_ps, fastest_atoms(velocities, topology))
+
+
+def volume_of(cell: np.ndarray) -> float:
+    """Volume of a cell ``(3, 3)`` Å, Å^3; not a number in a vacuum, where it is zeros."""
+    return float(abs(np.linalg.det(cell))) if np.any(cell) else float("nan")
+
+
+def burst(volume: float, start_volume: float) -> str | None:
+    """What is wrong with a volume, given that at the start of the run, Å^3; None when nothing is."""
+    if SMALLEST * start_volume <= volume <= LARGEST * start_volume:
+        return None
+    if not np.isfinite(volume):
+        return "the volume is no finite number any more"
+    how = "grew" if volume > start_volume else "shrank"
+    return (
+        f"the box {how} from {start_volume:.0f} to {volume:.0f} Å^3, beyond {SMALLEST:g} to {LARGEST:g} times its "
+        "volume at the start. Start from an equilibrated box, or minimise a packed one and heat it at constant volume "
+        "before NPT"
+    )

@@ -59,9 +59,13 @@ def details(job: Job) -> dict[str, Any]:
         how["thermostat"] = own or f"Langevin middle, {FRICTION_PER_PS:g}/ps"
     if job.protocol.ensemble == "NPT":
         how["barostat"] = f"Monte Carlo, isotropic, molecules whole, every {BAROSTAT_STEPS} steps"
-    held = job.protocol.hydrogens_held and _system(job).getNumConstraints()
-    how["bonds_to_H"] = "held" if held else "free"
+    how["bonds_to_H"] = "held" if holds_hydrogens(job) else "free"
     return how
+
+
+def holds_hydrogens(job: Job) -> bool:
+    """Whether bonds to H are held in this run: where the protocol wants it and the potential has bonds."""
+    return job.protocol.hydrogens_held and _system(job).getNumConstraints() > 0
 
 
 class Simulation:

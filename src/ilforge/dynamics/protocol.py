@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -10,6 +11,28 @@ from ilforge.errors import SettingsError
 
 CONSTRAIN_ABOVE_FS = 1.0
 """Time step from which bonds to H cannot be left to vibrate (period of 11 fs), fs."""
+
+TIME_STEPS = "Advised: 2 fs with clp, 1.5 fs with clpol, 0.5 fs with learned models (mace, deepmd)."
+
+_ABOVE_ZERO, _FROM_ZERO = "a number above 0", "a number, 0 or more"
+_ALLOWED = {
+    "temperature_K": ("--temperature", _ABOVE_ZERO, "K"),
+    "start_temperature_K": (None, _ABOVE_ZERO, "K"),
+    "pressure_bar": ("--pressure", "a finite number", "bar"),
+    "timestep_fs": ("--timestep", _ABOVE_ZERO, "fs"),
+    "length_ps": ("--length", _ABOVE_ZERO, "ps"),
+    "interval_ps": ("--interval", _ABOVE_ZERO, "ps"),
+    "pressure_interval_ps": ("--pressure-interval", _ABOVE_ZERO, "ps"),
+    "equilibration_ps": ("--equilibration", _FROM_ZERO, "ps"),
+    "constant_volume_ps": ("--constant-volume", _FROM_ZERO, "ps"),
+    "seed": ("--seed", "a whole number, 0 or more", None),
+    "minimise_steps": ("--minimise", "a whole number, 0 or more", None),
+    "checkpoint_steps": (None, "a whole number above 0", None),
+}
+"""Of each number: its option of ``ilforge md``, what is allowed, and its unit."""
+
+_LENGTH_KEPT = 0.05
+"""By how much, of itself, a run may be longer or shorter than asked for because its interval is a number of steps."""
 
 
 class Stage(NamedTuple):
@@ -49,6 +72,8 @@ class MdProtocol:
     pressure_interval_ps
         Time between records of the pressure tensor, for the viscosity; a whole fraction of ``interval_ps``. Without
         it none is recorded. GROMACS alone can.
+    keep_velocities
+        Begin with the velocities that the start has instead of drawing them, to go on from the end of another run.
     checkpoint_steps
         Steps between the points from which a killed run goes on, rounded up to whole frames.
     """
@@ -67,19 +92,45 @@ class MdProtocol:
     constrain_hydrogens: bool | None = None
     checkpoint_steps: int = 5000
     pressure_interval_ps: float | None = None
+    keep_velocities: bool = False
 
     def __post_init__(self) -> None:
+        if self.ensemble not in ("NVE", "NVT", "NPT"):
+            raise SettingsError(f"ensemble (--ensemble) is {self.ensemble!r}: it may be NVE, NVT or NPT.")
+        for name in _ALLOWED:
+            self._check(name)
+        if self.keep_velocities and (self.minimise_steps or self.start_temperature_K is not None):
+            raise SettingsError(
+                "keep_velocities (--keep-velocities) goes neither with minimise_steps (--minimise) nor with "
+                "start_temperature_K: the velocities of a frame belong to its positions and its temperature."
+            )
         if self.pressure_steps and self.interval_steps % self.pressure_steps:
             raise SettingsError(
                 f"pressure_interval_ps is {self.pressure_interval_ps:g} and interval_ps {self.interval_ps:g}: the "
                 "second must be a whole multiple of the first."
             )
 
+    def _check(self, name: str) -> None:
+        """Refuse a number that no run can have."""
+        value, (option, allowed, unit) = getattr(self, name), _ALLOWED[name]
+        if value is None and name in ("start_temperature_K", "pressure_interval_ps"):
+            return
+        number = isinstance(value, numbers.Real) and math.isfinite(value)
+        whole = number and float(value).is_integer()
+        positive = "above 0" not in allowed or (number and value > 0)
+        negative = "0 or more" in allowed and number and value < 0
+        if number and positive and not negative and (whole or "whole" not in allowed):
+            return
+        called = f"{name} ({option})" if option else name
+        raise SettingsError(f"{called} is {value}: expected {allowed}{f', in {unit}' if unit else ''}.")
+
     def as_dict(self) -> dict[str, Any]:
         """What determines the run; later settings are absent where unused, so that earlier runs keep their names."""
         values = asdict(self)
         if self.pressure_interval_ps is None:
             del values["pressure_interval_ps"]
+        if not self.keep_velocities:
+            del values["keep_velocities"]
         return values
 
     @property
@@ -101,8 +152,16 @@ class MdProtocol:
 
     @property
     def n_frames(self) -> int:
-        """Recorded frames, the start not counted."""
-        return max(1, round(self.length_ps / self.interval_ps))
+        """Recorded frames, the start not counted.
+
+        The length over the interval that was asked for: the interval as it is run, a whole number of steps, makes
+        the run somewhat longer or shorter. Where that is more than 5 %, as with an interval below a step, the interval
+        as it is run counts.
+        """
+        asked = max(1, round(self.length_ps / self.interval_ps))
+        if abs(asked * self.frame_interval_ps - self.length_ps) <= _LENGTH_KEPT * self.length_ps:
+            return asked
+        return max(1, round(self.length_ps / self.frame_interval_ps))
 
     @property
     def unrecorded(self) -> tuple[Stage, ...]:

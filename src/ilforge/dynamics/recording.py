@@ -1,7 +1,8 @@
 """Recording: a run's frames as they come, and the checkpoint that a killed run goes on from.
 
 Frames are appended to ``trajectory.dcd`` and ``thermo.csv``. The file ``checkpoint`` is replaced as a whole and says
-how many frames belong to it; whatever else a killed run appended is cut off. ``run.json`` comes last.
+how many frames belong to it; whatever else a killed run appended is cut off. It is there before all other files, so
+that files without it or ``run.json`` are known to be somebody else's. ``run.json`` comes last.
 """
 
 from __future__ import annotations
@@ -59,22 +60,36 @@ class Recorder:
         job.directory.mkdir(parents=True, exist_ok=True)
         self.closed = self._trajectory.run_file.is_file()
         if self.closed:
-            self._refuse_other(self._trajectory.info()["fingerprint"])
+            info = _json_object(self._trajectory.run_file.read_text(errors="replace"))
+            if "fingerprint" not in info:
+                raise self._foreign([self._trajectory.run_file])
+            self._refuse_other(info["fingerprint"], info)
             return
         self._open()
 
-    def _refuse_other(self, fingerprint: str) -> None:
-        if fingerprint != self._fingerprint:
-            raise SettingsError(
-                f"{self._job.directory} holds a run with another start, potential, engine or protocol: give "
-                "another directory, or remove this one."
+    def _refuse_other(self, fingerprint: str, ended: Mapping[str, Any] | None = None) -> None:
+        if fingerprint == self._fingerprint:
+            return
+        found = (
+            f"{self._job.directory} holds a run with another start, potential, engine or protocol, and a run goes on "
+            "only as it began: give another directory."
+        )
+        if ended is not None and ended.get("finished") and _same_but_length(ended, self._about):
+            found += (
+                f" That one has ended after {ended['protocol']['length_ps']:g} ps. To go on from there, start from "
+                f"{self._trajectory.last_file} with its velocities (--keep-velocities) and without unrecorded stages, "
+                "in another directory; `ilforge analyse` takes the trajectories of both as pieces of one run."
             )
+        raise SettingsError(found)
 
     def _open(self) -> None:
         """Start the files, or cut them back to the last checkpoint."""
         job, n_atoms = self._job, self._job.topology.n_atoms
         if self._checkpoint_file.is_file():
             self._read_checkpoint()
+        else:
+            self._begin()
+        if self.state is not None:
             if dcd.count(self._trajectory.trajectory_file, n_atoms, job.periodic) < self.n_frames:
                 raise self._damaged(self._trajectory.trajectory_file)
             dcd.cut(self._trajectory.trajectory_file, n_atoms, self.n_frames, job.periodic)
@@ -89,6 +104,20 @@ class Recorder:
         self._dcd: BinaryIO = open(self._trajectory.trajectory_file, "r+b")  # noqa: SIM115  # closed in close()
         self._dcd.seek(0, os.SEEK_END)
         self._thermo: TextIO = open(self._trajectory.thermo_file, "a")  # noqa: SIM115
+
+    def _begin(self) -> None:
+        """Claim the directory, unless it holds files of somebody else that this run would replace."""
+        found = [path for path in self._trajectory.files() if path.exists()]
+        if found:
+            raise self._foreign(found)
+        self._write_checkpoint(b"")
+
+    def _foreign(self, found: list[Path]) -> SettingsError:
+        names = ", ".join(path.name for path in found)
+        return SettingsError(
+            f"{self._job.directory} holds {names}, and no run of ilforge that they would belong to: MD would replace "
+            "what is there. Give another directory."
+        )
 
     def append(self, sample: Sample) -> None:
         """One more frame."""
@@ -109,25 +138,33 @@ class Recorder:
     def save(self, state: bytes) -> None:
         """Let a run that is killed from here on go on from here."""
         self._sync()
+        self._write_last()
+        self._write_checkpoint(state)
+
+    def _write_checkpoint(self, state: bytes) -> None:
         head = {
             "fingerprint": self._fingerprint,
             "n_frames": self.n_frames,
             "wall_s": self._wall_s(),
             "sha256": hashlib.sha256(state).hexdigest(),
         }
-        self._write_last()
         files.write_bytes(self._checkpoint_file, json.dumps(head).encode() + b"\n" + state)
 
     def _read_checkpoint(self) -> None:
-        head, state = self._checkpoint_file.read_bytes().split(b"\n", 1)
-        said = json.loads(head)
+        head, _, state = self._checkpoint_file.read_bytes().partition(b"\n")
+        said = _json_object(head.decode(errors="replace"))
+        if "fingerprint" not in said:
+            raise self._foreign([self._checkpoint_file])
+        if not state:  # a run that never came to its first checkpoint has nothing to lose
+            self._write_checkpoint(b"")
+            return
         self._refuse_other(said["fingerprint"])
         if hashlib.sha256(state).hexdigest() != said["sha256"]:
             raise self._damaged(self._checkpoint_file)
         self.n_frames, self.state, self._earlier_s = said["n_frames"], state, said["wall_s"]
 
     def _damaged(self, path: Path) -> SettingsError:
-        return SettingsError(f"{path} is damaged or gone: remove {self._job.directory} and run again.")
+        return SettingsError(f"{path} is damaged or gone: the run cannot go on. Run it again in another directory.")
 
     def close(self, fault: Exploded | None, engine: Mapping[str, Any]) -> Trajectory:
         """Say that the run has ended, and how."""
@@ -225,6 +262,21 @@ def _pdb_bonds(topology: Topology) -> list[str]:
             partners = "".join(f"{other + 1:5d}" for other in bonded[first : first + 4])
             lines.append(f"CONECT{atom + 1:5d}{partners}")
     return lines
+
+
+def _same_but_length(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two runs, as ``run.json`` says them, differ in nothing but their lengths."""
+    wanted = {**other, "protocol": {**other.get("protocol", {}), "length_ps": one.get("protocol", {}).get("length_ps")}}
+    return json.loads(json.dumps(wanted)) == {key: one.get(key) for key in other}
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    """The JSON object that a text is; empty when it is none."""
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _as_json(fault: Exploded) -> dict[str, Any]:

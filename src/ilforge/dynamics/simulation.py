@@ -11,12 +11,22 @@ from typing import Protocol
 import numpy as np
 from ase import Atoms
 
-from ilforge.dynamics.motion import Exploded, Sample, State, check_motion, fastest_atoms, maxwell_boltzmann
+from ilforge.dynamics.motion import (
+    Exploded,
+    Sample,
+    State,
+    burst,
+    check_motion,
+    fastest_atoms,
+    maxwell_boltzmann,
+    volume_of,
+)
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.connectivity import misfit, whole_molecules
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.potential import Potential
+from ilforge.units import ASE_TIME_IN_FS
 
 _CHECK_STEPS = 10  # between looks at the temperature: an explosion takes tens of steps from warm to NaN
 
@@ -44,11 +54,21 @@ class Job:
             self._check_box()
         else:
             self._check_vacuum()
+        if self.protocol.keep_velocities:
+            self._check_velocities()
         found = misfit(self.atoms.positions, self.cell, self.topology)
         if found:
             raise SettingsError(
                 f"The structure does not list its atoms in the order of the liquid: {found}. Atoms go molecule by "
                 "molecule, and within each as `ilforge pack` writes them."
+            )
+
+    def _check_velocities(self) -> None:
+        velocities = self.atoms.get_velocities()
+        if not self.atoms.has("momenta") or not np.isfinite(velocities).all() or not velocities.any():
+            raise SettingsError(
+                "keep_velocities (--keep-velocities): the structure has no velocities. `last.xyz` of a run has them "
+                "(extended XYZ with a column momenta); without the option they are drawn at the set temperature."
             )
 
     def _check_box(self) -> None:
@@ -88,7 +108,9 @@ class Job:
 
     @property
     def start_velocities(self) -> np.ndarray:
-        """Velocities drawn by the seed, ``(n_atoms, 3)`` Å/fs."""
+        """Velocities drawn by the seed or, where the protocol keeps them, those of the start, ``(n_atoms, 3)`` Å/fs."""
+        if self.protocol.keep_velocities:
+            return self.atoms.get_velocities() / ASE_TIME_IN_FS
         rng = np.random.default_rng([self.protocol.seed, _VELOCITIES])
         return maxwell_boltzmann(self.topology.masses, self.protocol.first_temperature_K, rng)
 
@@ -214,7 +236,11 @@ def _advance(simulation: Simulation, job: Job, step: int, steps: int) -> Sample:
             simulation.step(size)
             step += size
             look(step)
-            last = simulation.state()
+            now = simulation.state()
+            wrong = burst(volume_of(now.cell), volume_of(job.cell)) if job.periodic else None
+            if wrong:
+                raise Exploded(wrong, job.time_ps(step), fastest_atoms(now.velocities, job.topology))
+            last = now
         sample = simulation.sample()
         if not np.isfinite(sample.potential_energy):
             raise broken("the potential energy is no finite number any more")

@@ -42,7 +42,7 @@ class Trajectory:
                         step of frames, and ``fault``: null, or when and how the motion exploded
     ``pressure.csv``    where the protocol asked for it: time in ps and the pressure tensor in bar, more
                         often than frames (see :data:`PRESSURE_COLUMNS`)
-    ``last.xyz``        last frame with full precision and momenta (extended XYZ), to go on from
+    ``last.xyz``        last frame with full precision and momenta (extended XYZ): ``keep_velocities`` goes on from it
     ``broken.xyz``      only after an explosion: the frame in which it was noticed or, where positions were no
                         finite numbers any more, the last one before
     ==================  ==========================================================================
@@ -77,6 +77,17 @@ class Trajectory:
     @property
     def broken_file(self) -> Path:
         return self.directory / "broken.xyz"
+
+    def files(self) -> tuple[Path, ...]:
+        """All of them but ``run.json``, whether they are there or not."""
+        return (
+            self.topology_file,
+            self.trajectory_file,
+            self.thermo_file,
+            self.pressure_file,
+            self.last_file,
+            self.broken_file,
+        )
 
     def info(self) -> dict[str, Any]:
         """What ``run.json`` says.
