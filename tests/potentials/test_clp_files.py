@@ -16,19 +16,20 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.potentials import create, digest
 from ilforge.potentials.clp import Clp
 from ilforge.potentials.clp_files import ion_parameters
-from ilforge.potentials.clp_parameters import Terms, assign, ion_terms, known_ions
+from ilforge.potentials.clp_parameters import Terms, assign, ion_terms, known_ions, parameters
 from ilforge.study.liquid_settings import IonSettings
 
 DATA = Path(__file__).parents[1] / "data/clandp"
 ORDERS = json.loads((DATA / "atom_orders.json").read_text())
 ZMATS = {name: entry["zmat"] for name, entry in ORDERS.items() if name != "source"}
 LONE = ("Li", "Na")  # in the force field, but without a z-matrix
+CHAINS = ("PMIM", "C5MIM", "C7MIM")  # the same
 
 
-@pytest.mark.parametrize("name", ZMATS)
-def test_the_projects_own_parameters_are_those_of_the_public_files(name):
+@pytest.mark.parametrize("name", [*ZMATS, *CHAINS])
+def test_the_projects_own_parameters_are_those_of_the_public_files(name, tmp_path):
     ion = get_ion(name)
-    found = ion_parameters(name, DATA / ZMATS[name])
+    found = ion_parameters(name, DATA / ZMATS[name] if name in ZMATS else typed_structure(name, tmp_path))
     assert found["charge"] == ion.charge
     assert [found["types"][key]["element"] for key in found["atoms"]] == list(ion.symbols)
     assert found["bonds"] == ion.bonds.tolist()
@@ -41,8 +42,17 @@ def test_the_projects_own_parameters_are_those_of_the_public_files(name):
             np.testing.assert_array_equal(getattr(public, key), getattr(ours, key), err_msg=key)
 
 
+def typed_structure(name, folder):
+    """An ion without a z-matrix as the force field reads it: the types of its atoms and where they are."""
+    shutil.copy(DATA / "il.ff", folder)
+    types, ion = parameters()["ions"][name]["atoms"], get_ion(name)
+    atoms = [f"{kind} {x:.4f} {y:.4f} {z:.4f}" for kind, (x, y, z) in zip(types, ion.positions, strict=True)]
+    (folder / "ion.xyz").write_text("\n".join([str(len(types)), f"{name} il.ff", *atoms, ""]))
+    return folder / "ion.xyz"
+
+
 def test_every_ion_with_parameters_is_compared_with_the_files():
-    assert set(known_ions()) == set(ZMATS) | set(LONE)
+    assert set(known_ions()) == set(ZMATS) | set(LONE) | set(CHAINS)
     assert set(CATALOGUE) - set(known_ions()) == {"NO3"}
 
 
