@@ -44,7 +44,8 @@ def simulation_of(ensemble, before=None):
 
 pdb = app.PDBFile("start.pdb")
 # Drude particles come after the atoms, and start on theirs
-drude = [force for force in read("system.xml").getForces() if isinstance(force, openmm.DrudeForce)]
+system = read("system.xml")
+drude = [force for force in system.getForces() if isinstance(force, openmm.DrudeForce)]
 hosts = [force.getParticleParameters(k)[1] for force in drude for k in range(force.getNumParticles())]
 atoms = list(range(pdb.topology.getNumAtoms()))
 
