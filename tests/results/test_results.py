@@ -15,7 +15,7 @@ from ilforge.results import Estimate, Record
     [
         (1.03456, 0.0031, "1.0346 ± 0.0031 g/cm^3"),
         (423.4, 12.0, "423 ± 12 g/cm^3"),
-        (0.5, math.nan, "0.500 ± nan g/cm^3"),
+        (0.5, math.nan, "0.5 g/cm^3 (no error)"),
     ],
 )
 def test_as_many_digits_as_the_error_allows(value, error, text):
