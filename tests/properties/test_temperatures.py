@@ -132,6 +132,7 @@ def test_the_command_reads_files_of_records(tmp_path):
         files[-1].write_text(json.dumps([record.as_json()]))
     said = CliRunner().invoke(ilforge, ["temperatures", *map(str, files)])
     assert said.exit_code == 0 and "25.0" in said.output and "kJ/mol" in said.output
+    assert "K)" in said.output.split("activation_energy")[1].splitlines()[0], "the range that it was fitted to"
     again = CliRunner().invoke(ilforge, ["temperatures", "--json", *map(str, files)])
     assert json.loads(again.output)[0]["unit"] == "kJ/mol"
     (tmp_path / "no.json").write_text("{")

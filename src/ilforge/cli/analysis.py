@@ -196,7 +196,8 @@ def temperatures(files: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps([record.as_json() for record in found], indent=1))
         return
     for record in found:
-        click.echo(f"{record.quantity:45s} {record.species or '':12s} {record.text}")
+        said = f"  ({record.note})" if record.converged and record.note else ""
+        click.echo(f"{record.quantity:45s} {record.species or '':12s} {record.text}{said}")
 
 
 def read_records(path: Path) -> list[Record]:
