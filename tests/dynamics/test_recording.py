@@ -10,6 +10,7 @@ from ilforge.dynamics import dcd
 from ilforge.dynamics.motion import Exploded, Sample
 from ilforge.dynamics.recording import Recorder, pdb_text
 from ilforge.dynamics.simulation import Job
+from ilforge.dynamics.trajectory import Trajectory
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
 from ilforge.potentials.clp import Clp
@@ -151,3 +152,7 @@ def test_a_folder_without_a_run_says_so(tmp_path):
 
     with pytest.raises(SettingsError, match="holds no run that has ended"):
         load(tmp_path)
+
+
+def test_a_run_is_found_by_the_name_of_its_folder(tmp_path):
+    assert Trajectory(str(tmp_path)) == Trajectory(tmp_path)

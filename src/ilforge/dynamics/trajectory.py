@@ -50,6 +50,9 @@ class Trajectory:
 
     directory: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "directory", Path(self.directory))  # a name will do
+
     @property
     def topology_file(self) -> Path:
         return self.directory / "topology.pdb"
