@@ -162,6 +162,16 @@ def error_between(values: np.ndarray) -> float:
     return float(np.std(values, ddof=1) / np.sqrt(n)) if n >= MIN_RUNS else 0.0
 
 
+def too_few(of: str, n_eff: float, min_samples: float, length_ps: float) -> str:
+    """Why a run of this length does not carry a mean, and how long it must be; empty where it does."""
+    if n_eff >= min_samples:
+        return ""
+    return (
+        f"{n_eff:.1f} independent samples of {of} in {length_ps:.3g} ps, {min_samples:g} needed: run at least "
+        f"{min_samples / n_eff * length_ps:.2g} ps"
+    )
+
+
 def disagree(values: np.ndarray, errors: np.ndarray | float) -> bool:
     """Whether values ``(n,)`` of one quantity differ beyond their standard errors (χ², p < 0.001)."""
     from scipy.special import chdtrc

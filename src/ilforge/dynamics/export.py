@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ilforge.dynamics.gromacs_files import gro_text, mdp_text
 from ilforge.dynamics.gromacs_options import nonbonded_options, record_options, stage_options
-from ilforge.dynamics.openmm import BAROSTAT_STEPS, integrator_for, system_for
+from ilforge.dynamics.openmm import BAROSTAT_STEPS, integrator_for, substeps_of, system_for
 from ilforge.dynamics.recording import pdb_text
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
@@ -121,7 +121,7 @@ def _openmm(job: Job) -> dict[str, str]:
     protocol = job.protocol
     system = system_for(job, "NVT")
     integrator = integrator_for(job, "NVT", system, protocol.seed)
-    substeps = round(protocol.timestep_fs / integrator.getStepSize().value_in_unit(openmm.unit.femtosecond))
+    substeps = substeps_of(integrator, job)
     try:
         xml = openmm.XmlSerializer.serialize(system)
     except openmm.OpenMMException as error:

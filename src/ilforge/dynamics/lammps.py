@@ -167,11 +167,11 @@ def _segment(job: Job, work: Path, state: bytes | None, begin: int, end: int) ->
         failure = error
     log = (work / "lmp.log").read_text(errors="replace")
     if _halt(log) and not _recording_had_begun(log):
-        return [], _fault(job, work, failure)
+        return [], _fault(job, work, log, failure)
     samples = _read(job, work, done, count)
     if failure is None and len(samples) == count:
         return samples, None
-    return samples, _fault(job, work, failure)
+    return samples, _fault(job, work, log, failure)
 
 
 def _stages(job: Job, begin: int, end: int) -> list[tuple[str, int]]:
@@ -279,9 +279,8 @@ def _read(job: Job, work: Path, done: int, count: int) -> list[Sample]:
     return samples
 
 
-def _fault(job: Job, work: Path, failure: DidNotFinish | None) -> Exploded:
+def _fault(job: Job, work: Path, log: str, failure: DidNotFinish | None) -> Exploded:
     """Why a segment has fewer frames than it should; raises ``failure`` when the motion is not to blame."""
-    log = (work / "lmp.log").read_text(errors="replace")
     halted = _halt(log)
     signs = [sign for sign in _SIGNS_OF_EXPLOSION if sign in log]
     recorded = [*read_dump(work / "frames.dump", job.topology.n_atoms)]

@@ -82,7 +82,6 @@ class Simulation:
 
     def restore(self, state: State) -> None:
         import openmm
-        from openmm import unit
 
         seeds = self._job.random_seed(state.step).generate_state(2) % (2**31 - 1) + 1  # 0 would be "any"
         for force in self._system.getForces():
@@ -91,8 +90,7 @@ class Simulation:
         platform = openmm.Platform.getPlatformByName("CPU")
         properties = {"Threads": str(self._job.threads), "DeterministicForces": "true"}
         integrator = integrator_for(self._job, self._ensemble, self._system, int(seeds[0]))
-        step_fs = integrator.getStepSize().value_in_unit(unit.femtosecond)
-        self._substeps = round(self._job.protocol.timestep_fs / step_fs)
+        self._substeps = substeps_of(integrator, self._job)
         self._context = openmm.Context(self._system, integrator, platform, properties)
         if self._job.periodic:
             self._context.setPeriodicBoxVectors(*(state.cell / ANGSTROM_PER_NM))
@@ -177,6 +175,13 @@ def integrator_for(job: Job, ensemble: str, system: Any, seed: int) -> Any:
         integrator.setRandomNumberSeed(seed)
     integrator.setConstraintTolerance(1e-6)
     return integrator
+
+
+def substeps_of(integrator: Any, job: Job) -> int:
+    """Steps of an integrator in one time step of the protocol."""
+    from openmm import unit
+
+    return round(job.protocol.timestep_fs / integrator.getStepSize().value_in_unit(unit.femtosecond))
 
 
 def system_for(job: Job, ensemble: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -14,20 +15,32 @@ CONSTRAIN_ABOVE_FS = 1.0
 
 TIME_STEPS = "Advised: 2 fs with clp, 1.5 fs with clpol, 0.5 fs with learned models (mace, deepmd)."
 
-_ABOVE_ZERO, _FROM_ZERO = "a number above 0", "a number, 0 or more"
-_ALLOWED = {
+
+class _Allowed(NamedTuple):
+    """What a number may be: in words, and as a test of a finite number."""
+
+    words: str
+    holds: Callable[[float], bool]
+
+
+_ANY = _Allowed("a finite number", lambda value: True)
+_ABOVE_ZERO = _Allowed("a number above 0", lambda value: value > 0)
+_FROM_ZERO = _Allowed("a number, 0 or more", lambda value: value >= 0)
+_WHOLE_ABOVE_ZERO = _Allowed("a whole number above 0", lambda value: value > 0 and float(value).is_integer())
+_WHOLE_FROM_ZERO = _Allowed("a whole number, 0 or more", lambda value: value >= 0 and float(value).is_integer())
+_NUMBERS = {
     "temperature_K": ("--temperature", _ABOVE_ZERO, "K"),
     "start_temperature_K": (None, _ABOVE_ZERO, "K"),
-    "pressure_bar": ("--pressure", "a finite number", "bar"),
+    "pressure_bar": ("--pressure", _ANY, "bar"),
     "timestep_fs": ("--timestep", _ABOVE_ZERO, "fs"),
     "length_ps": ("--length", _ABOVE_ZERO, "ps"),
     "interval_ps": ("--interval", _ABOVE_ZERO, "ps"),
     "pressure_interval_ps": ("--pressure-interval", _ABOVE_ZERO, "ps"),
     "equilibration_ps": ("--equilibration", _FROM_ZERO, "ps"),
     "constant_volume_ps": ("--constant-volume", _FROM_ZERO, "ps"),
-    "seed": ("--seed", "a whole number, 0 or more", None),
-    "minimise_steps": ("--minimise", "a whole number, 0 or more", None),
-    "checkpoint_steps": (None, "a whole number above 0", None),
+    "seed": ("--seed", _WHOLE_FROM_ZERO, None),
+    "minimise_steps": ("--minimise", _WHOLE_FROM_ZERO, None),
+    "checkpoint_steps": (None, _WHOLE_ABOVE_ZERO, None),
 }
 """Of each number: its option of ``ilforge md``, what is allowed, and its unit."""
 
@@ -97,7 +110,7 @@ class MdProtocol:
     def __post_init__(self) -> None:
         if self.ensemble not in ("NVE", "NVT", "NPT"):
             raise SettingsError(f"ensemble (--ensemble) is {self.ensemble!r}: it may be NVE, NVT or NPT.")
-        for name in _ALLOWED:
+        for name in _NUMBERS:
             self._check(name)
         if self.keep_velocities and (self.minimise_steps or self.start_temperature_K is not None):
             raise SettingsError(
@@ -112,17 +125,13 @@ class MdProtocol:
 
     def _check(self, name: str) -> None:
         """Refuse a number that no run can have."""
-        value, (option, allowed, unit) = getattr(self, name), _ALLOWED[name]
+        value, (option, allowed, unit) = getattr(self, name), _NUMBERS[name]
         if value is None and name in ("start_temperature_K", "pressure_interval_ps"):
             return
-        number = isinstance(value, numbers.Real) and math.isfinite(value)
-        whole = number and float(value).is_integer()
-        positive = "above 0" not in allowed or (number and value > 0)
-        negative = "0 or more" in allowed and number and value < 0
-        if number and positive and not negative and (whole or "whole" not in allowed):
+        if isinstance(value, numbers.Real) and math.isfinite(value) and allowed.holds(value):
             return
         called = f"{name} ({option})" if option else name
-        raise SettingsError(f"{called} is {value}: expected {allowed}{f', in {unit}' if unit else ''}.")
+        raise SettingsError(f"{called} is {value}: expected {allowed.words}{f', in {unit}' if unit else ''}.")
 
     def as_dict(self) -> dict[str, Any]:
         """What determines the run; later settings are absent where unused, so that earlier runs keep their names."""

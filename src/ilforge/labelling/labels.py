@@ -17,7 +17,10 @@ from ase import Atoms
 from ilforge import frames
 from ilforge.errors import DidNotFinish, SettingsError
 
-_CUT_SHORT = (DidNotFinish, MemoryError, OSError, *OSError.__subclasses__(), *ConnectionError.__subclasses__())
+_CUT_SHORT = {
+    kind.__name__
+    for kind in (DidNotFinish, MemoryError, OSError, *OSError.__subclasses__(), *ConnectionError.__subclasses__())
+}
 
 SAME_ENERGY_EV = 1e-4
 """Two energies of one frame by one method that differ by more than this, in eV, contradict each other."""
@@ -27,6 +30,11 @@ def method_digest(description: Mapping[str, Any]) -> str:
     """Name of a method: SHA-256 of everything that determines its numbers, in canonical JSON."""
     text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_cut_short(error: str | None) -> bool:
+    """Whether a reason is the machine's and not the frame's: see :attr:`Label.cut_short`."""
+    return error is not None and error.partition(":")[0] in _CUT_SHORT
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +93,7 @@ class Label:
     @property
     def cut_short(self) -> bool:
         """True when the calculation was killed, or lacked memory or disk: another attempt may have a result."""
-        return self.error is not None and self.error.partition(":")[0] in {kind.__name__ for kind in _CUT_SHORT}
+        return is_cut_short(self.error)
 
     def of(self, frame: Atoms) -> Label:
         """This label of the same structure with another history, as another study has it."""

@@ -24,7 +24,7 @@ from ase import Atoms
 
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.labelling import inbox as _inbox
-from ilforge.labelling.labels import Label, checked
+from ilforge.labelling.labels import Label, checked, is_cut_short
 
 FILE = "labels.sqlite"
 _APPLICATION = 0x696C6667  # "ilfg": tells a label store from any other SQLite file
@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS labels (
 _COLUMNS = (
     "frame, method, numbers, positions, cell, pbc, info, energy, forces, stress, converged, error, cost_s, host, time"
 )
+_ERROR = _COLUMNS.split(", ").index("error")
 # A result replaces an earlier failure; nothing replaces a result.
 _INSERT = f"""
 INSERT INTO labels ({_COLUMNS}, checksum) VALUES ({", ".join("?" * 16)})
@@ -121,9 +122,13 @@ class LabelStore:
                 yield label
 
     def missing(self, frame_digests: Iterable[str], method_digest: str) -> list[str]:
-        """Those of the frames, in their order and without repeats, that have neither result nor failure."""
+        """Those of the frames, in their order and without repeats, that have neither result nor failure.
+
+        A calculation that was cut short is no failure of its frame: another attempt may have a result.
+        """
         with self._lock, _explained(self.path):
-            return [digest for digest in dict.fromkeys(frame_digests) if self._row(digest, method_digest) is None]
+            rows = ((digest, self._row(digest, method_digest)) for digest in dict.fromkeys(frame_digests))
+            return [digest for digest, row in rows if row is None or is_cut_short(row[_ERROR])]
 
     def add(self, label: Label) -> None:
         """Store one label; it is on disk when this returns. A stored result is never overwritten."""

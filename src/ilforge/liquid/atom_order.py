@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
 
 from ilforge.liquid.connectivity import bond_graph
+from ilforge.liquid.recognition import BondGraph, same_order, sum_formula
 from ilforge.liquid.topology import Topology
 
 
@@ -36,7 +38,7 @@ def order_by_bonds(atoms: Atoms, topology: Topology, factor: float) -> np.ndarra
     bonds = bond_graph(atoms, factor, np.isin(symbols, sorted(alone)))
     if np.any(bonds[:, 0] == bonds[:, 1]):  # an atom bonded to its own image
         return None
-    waiting: dict[tuple[str, ...], list[np.ndarray]] = {}
+    waiting: dict[str, list[np.ndarray]] = {}
     for group in _groups(len(atoms), bonds):
         waiting.setdefault(_formula(symbols, group), []).append(group)
     order = np.empty(len(atoms), dtype=np.int64)
@@ -45,7 +47,7 @@ def order_by_bonds(atoms: Atoms, topology: Topology, factor: float) -> np.ndarra
         pattern = _graph(topology.symbols, topology.bonds, places)
         candidates = waiting.get(_formula(topology.symbols, places), [])
         for number, group in enumerate(candidates):
-            match = _match(_graph(symbols, bonds, group), pattern)
+            match = _match(pattern, _graph(symbols, bonds, group))
             if match is not None:
                 order[places] = group[list(match)]
                 del candidates[number]
@@ -66,40 +68,17 @@ def _groups(n_atoms: int, bonds: np.ndarray) -> list[np.ndarray]:
     return sorted(groups, key=lambda group: group[0])
 
 
-def _formula(symbols: tuple[str, ...] | list[str], members: np.ndarray) -> tuple[str, ...]:
-    return tuple(sorted(symbols[i] for i in members))
+def _formula(symbols: Sequence[str], members: np.ndarray) -> str:
+    return sum_formula(tuple(symbols[i] for i in members))
 
 
-_Graph = tuple[tuple[str, ...], tuple[tuple[int, int], ...]]
-
-
-def _graph(symbols: tuple[str, ...] | list[str], bonds: np.ndarray, members: np.ndarray) -> _Graph:
-    """Elements, and bonds between them, of some atoms counted from the first of them."""
+def _graph(symbols: Sequence[str], bonds: np.ndarray, members: np.ndarray) -> BondGraph:
+    """Of some atoms, counted from the first of them."""
     inside = np.isin(bonds[:, 0], members)
-    places = np.searchsorted(members, bonds[inside])
-    return tuple(symbols[i] for i in members), tuple((int(i), int(j)) for i, j in places)
+    return BondGraph.of([symbols[i] for i in members], np.searchsorted(members, bonds[inside]))
 
 
 @functools.lru_cache(maxsize=512)
-def _match(found: _Graph, wanted: _Graph) -> tuple[int, ...] | None:
-    """Which atom of ``found`` each atom of ``wanted`` is, when both are the same graph."""
-    if len(found[1]) != len(wanted[1]):
-        return None
-    if found == wanted:
-        return tuple(range(len(found[0])))
-    match = _molecule(found).GetSubstructMatch(_molecule(wanted))
-    return tuple(match) if len(match) == len(wanted[0]) else None
-
-
-def _molecule(graph: _Graph):
-    from rdkit import Chem
-
-    symbols, bonds = graph
-    molecule = Chem.RWMol()
-    for symbol in symbols:
-        atom = Chem.Atom(symbol)
-        atom.SetNoImplicit(True)
-        molecule.AddAtom(atom)
-    for i, j in bonds:
-        molecule.AddBond(i, j, Chem.BondType.SINGLE)
-    return molecule.GetMol()
+def _match(wanted: BondGraph, found: BondGraph) -> tuple[int, ...] | None:
+    """Which atom of ``found`` each atom of ``wanted`` is, when both are the same graph; as they stand if they can."""
+    return tuple(range(len(found.symbols))) if found == wanted else same_order(wanted, found)

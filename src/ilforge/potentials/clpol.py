@@ -150,8 +150,8 @@ class Clpol:
         """
         import openmm
 
-        longest = LONGEST_STEP_HELD_FS if system.getNumConstraints() else LONGEST_STEP_FS
-        step_ps = timestep_fs / math.ceil(timestep_fs / longest - 1e-9) / 1000
+        longest_fs = _longest_step_fs(held=system.getNumConstraints() > 0)
+        step_ps = timestep_fs / math.ceil(timestep_fs / longest_fs - 1e-9) / 1000
         if temperature_K is None:
             return openmm.VerletIntegrator(step_ps)
         integrator = openmm.DrudeLangevinIntegrator(
@@ -169,11 +169,10 @@ class Clpol:
                 "CL&Pol with bare cations such as Li cannot be exported to LAMMPS, whose coul/tt damps more than the "
                 "charge of Li (docs/clpol.md). Use --format openmm."
             )
-        longest_fs = LONGEST_STEP_HELD_FS if hold else LONGEST_STEP_FS
         damping_fs, drude_damping_fs = 1000 / _FRICTION_PER_PS, 1000 / _DRUDE_FRICTION_PER_PS
         heat = f"langevin/drude {{T}} {damping_fs:g} {{seed}} {DRUDE_TEMPERATURE_K:g} {drude_damping_fs:g} {{seed}}1"
         return lammps_drude.input_for(
-            topology, terms, positions, cell, self.cutoff_A, EWALD_TOLERANCE, heat, longest_fs, hold
+            topology, terms, positions, cell, self.cutoff_A, EWALD_TOLERANCE, heat, _longest_step_fs(hold), hold
         )
 
     def seconds_per_frame(self, n_atoms: int) -> float:
@@ -202,6 +201,10 @@ class _RelaxedCalculator(OpenMMCalculator):
         on_atoms = forces[:n].copy()
         on_atoms[self._hosts] += forces[n:]
         return on_atoms
+
+
+def _longest_step_fs(held: bool) -> float:
+    return LONGEST_STEP_HELD_FS if held else LONGEST_STEP_FS
 
 
 def _settle(context: Any, hosts: np.ndarray, atoms: np.ndarray) -> None:

@@ -50,6 +50,13 @@ class PolarTerms:
     mass: float
     mass_held: float
 
+    @property
+    def atom_alphas(self) -> np.ndarray:
+        """Polarizability of each atom, ``(n,)`` in Å^3: 0 without a Drude particle."""
+        alphas = np.zeros(len(self.clp.charges))
+        alphas[self.hosts] = self.alphas
+        return alphas
+
 
 @cache
 def parameters() -> dict[str, Any]:

@@ -85,10 +85,8 @@ def input_for(
 
 def _kinds(topology: Topology, terms: PolarTerms) -> tuple[list[str], np.ndarray]:
     """Names of the types of atoms, and the type of each: equal element, sigma, epsilon, fragment, polarizability."""
-    alphas = np.zeros(topology.n_atoms)
-    alphas[terms.hosts] = terms.alphas
     elements, element = np.unique(topology.symbols, return_inverse=True)
-    columns = [element, terms.clp.sigmas, terms.clp.epsilons, terms.fragments, alphas]
+    columns = [element, terms.clp.sigmas, terms.clp.epsilons, terms.fragments, terms.atom_alphas]
     rows, of_atom = distinct(np.column_stack(columns))
     return [f"{elements[int(row[0])]}_{k + 1}" for k, row in enumerate(rows)], of_atom
 
@@ -111,8 +109,7 @@ def _pair_lines(terms: PolarTerms, of_atom: np.ndarray, types: list[str], names:
     """Epsilon, sigma and polarizability of every two types: nothing is left to LAMMPS's own rules of mixing."""
     n = len(of_atom)
     hosts = np.concatenate([np.arange(n), terms.hosts])
-    alphas = np.zeros(n)
-    alphas[terms.hosts] = terms.alphas
+    alphas = terms.atom_alphas
     first = [types.index(name) for name in names]
     lines = []
     for i, a in enumerate(first):

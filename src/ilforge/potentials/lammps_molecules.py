@@ -53,8 +53,6 @@ class LammpsInput:
         The data file (``atom_style full``).
     before, after
         Commands before and after ``read_data``.
-    reading
-        What ``read_data`` is told beside the name of the file.
     hold
         What holds bonds to H, as ``fix`` wants it; empty where they are free.
     reading

@@ -10,7 +10,7 @@ from ilforge.errors import SettingsError
 from ilforge.properties.kernels.modes import density_modes, lengths, spread_over_bins, wave_vectors
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve, Estimate
-from ilforge.statistics import block_error, statistical_inefficiency
+from ilforge.statistics import block_error, statistical_inefficiency, too_few
 from ilforge.study.analysis_settings import StructureFactorSettings
 
 _BLOCKS = 10
@@ -228,16 +228,8 @@ def main_peak(q: np.ndarray, blocks: np.ndarray, course: np.ndarray, length_ps: 
     left_out = np.array([_vertex(q, (blocks.sum(axis=0) - block) / (n - 1), top) for block in blocks])
     spread = (n - 1) * left_out.var()
     width = 0.5 * (q[top + 1] - q[top - 1])
-    enough = bool(n_eff >= min_samples)
-    note = "" if enough else _too_short(n_eff, length_ps, min_samples)
-    return Estimate(_vertex(q, mean, top), float(np.sqrt(spread + width**2 / 12.0)), n_eff, "1/Å", enough, note)
-
-
-def _too_short(n_eff: float, length_ps: float, min_samples: float) -> str:
-    return (
-        f"{n_eff:.1f} independent samples of S(q) at its main peak in {length_ps:.3g} ps, {min_samples:g} needed: run "
-        f"at least {min_samples / n_eff * length_ps:.2g} ps"
-    )
+    note = too_few("S(q) at its main peak", n_eff, min_samples, length_ps)
+    return Estimate(_vertex(q, mean, top), float(np.sqrt(spread + width**2 / 12.0)), n_eff, "1/Å", not note, note)
 
 
 def _vertex(q: np.ndarray, values: np.ndarray, near: int) -> float:

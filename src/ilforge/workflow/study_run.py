@@ -119,11 +119,8 @@ def publish(report: Path, folder: Path) -> None:
     for name in PUBLISHED:
         with files.replacing(folder / name) as partial:
             shutil.copyfile(report / name, partial)
-    partial = folder / f"{DATA}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(report / DATA, partial)
-    shutil.rmtree(folder / DATA, ignore_errors=True)
-    partial.rename(folder / DATA)
+    with files.replacing_folder(folder / DATA) as partial:
+        shutil.copytree(report / DATA, partial, dirs_exist_ok=True)
 
 
 @dataclass(frozen=True)

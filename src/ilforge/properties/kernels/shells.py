@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ilforge.results import Estimate
-from ilforge.statistics import block_error, correlated_mean, statistical_inefficiency
+from ilforge.statistics import block_error, correlated_mean, statistical_inefficiency, too_few
 
 MIN_BLOCKS = 5
 """Fewer blocks of a run than this give no error."""
@@ -91,12 +91,7 @@ def _too_short(course: Course, n_eff: float, shell: int) -> str:
             f"the number of pairs in the first shell never changed in {course.length_ps:.3g} ps, which says nothing of "
             "other arrangements: run many times as long"
         )
-    if n_eff >= course.min_samples:
-        return ""
-    return (
-        f"{n_eff:.1f} independent samples of the first shell in {course.length_ps:.3g} ps, {course.min_samples:g} "
-        f"needed: run at least {course.min_samples / n_eff * course.length_ps:.2g} ps"
-    )
+    return too_few("the first shell", n_eff, course.min_samples, course.length_ps)
 
 
 def extrema(smooth: np.ndarray, error: np.ndarray) -> Extrema:

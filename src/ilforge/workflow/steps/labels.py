@@ -71,15 +71,14 @@ def label_stage(
         wanted = frames_in(job.input("frames"))
         with LabelStore(job.store.labels) as store:
             store.absorb_inbox()
-            missing = _to_do(store, wanted, method_digest)
+            missing = left = store.missing(wanted, method_digest)
             job.expect(len(missing))
-            again = missing
             for _ in range(ATTEMPTS):
-                _label(job, store, [(wanted[digest], spec, job.threads, store.inbox, liquid) for digest in again])
-                again = _to_do(store, missing, method_digest)
+                _label(job, store, [(wanted[digest], spec, job.threads, store.inbox, liquid) for digest in left])
+                left = store.missing(left, method_digest)
             labels = store.get_many(list(wanted), method_digest)
-        if missing and len(again) == len(missing):
-            raise _stopped(len(again), labels[again[-1]])
+        if missing and len(left) == len(missing):
+            raise _stopped(len(left), labels[left[-1]])
         write_judged(job.directory, wanted, labels, liquid, gate)
         job.facts.update(labelled_now=len(missing), reused=len(wanted) - len(missing))
 
@@ -94,13 +93,6 @@ def label_stage(
         task_seconds=1.0 + 0.002 * expected if computed else method.seconds_per_frame(liquid.topology.n_atoms),
         at_hand=None if computed else at_hand,
     )
-
-
-def _to_do(store: LabelStore, digests: Iterable[str], method_digest: str) -> list[str]:
-    """Frames without a label, and those whose calculation was cut short: another attempt may have a result."""
-    digests = list(digests)
-    there = store.get_many(digests, method_digest)
-    return [digest for digest in digests if digest not in there or there[digest].cut_short]
 
 
 def _label(job: Job, store: LabelStore, tasks: list[tuple]) -> None:
