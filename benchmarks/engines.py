@@ -35,6 +35,7 @@ COPIES = (2, 3)
 """Times that the 40-pair box is repeated along each axis for the large boxes."""
 
 DENSITY = 1.0
+DEMONSTRATION = Path(__file__).parents[1] / "examples/exp6/demonstration.toml"
 SHORT, LONG = 1, 5
 """Lengths of the two runs in units of a row's steps."""
 
@@ -73,7 +74,8 @@ def main() -> int:
         Row("CL&P", {"kind": "clp"}, "openmm", 2.0, 200),
         Row("CL&P, Ewald 5e-4", {"kind": "clp", "ewald_tolerance": 5e-4}, "openmm", 2.0, 200),
         Row("CL&P", {"kind": "clp"}, "gromacs", 2.0, 1000),
-        Row("CL&Pol", {"kind": "clpol"}, "openmm", 1.0, 100),
+        Row("CL&Pol", {"kind": "clpol"}, "openmm", 1.5, 100),
+        Row("exp-6 and dipoles", {"kind": "exp6", "parameters": str(DEMONSTRATION)}, "openmm", 3.0, 10),
     ]
     for kind, engine, file, steps in (
         ("mace", "openmm", arguments.mace, 30),

@@ -79,6 +79,7 @@ CASES = {
     "clpol": Case({"kind": "clpol", "cutoff_A": 4.0}, 1e-5, 2e-4, 1e-3, 1e-4, 1e-6),
     "exp6": Case(exp6.SPEC, 1e-5, 2e-4, 1e-3, 1e-4, 1e-6),
     "xtb": Case({"kind": "xtb", "method": "GFN1-xTB"}, 1e-5, 1e-3, 5e-3, 2e-3, 1e-5),
+    "gfn2": Case({"kind": "xtb", "method": "GFN2-xTB"}, 1e-5, 1e-3, 5e-3, 2e-3, 1e-5, "li_cl"),
     # self-consistency ends at its tolerance, and the grid of the exchange-correlation energy stays where it is
     "gpaw": Case({"kind": "gpaw"}, 2e-3, 1e-2, 1e-2, 1e-2, 1e-4, "li_cl", 5e-3),
     "cp2k": Case({"kind": "cp2k"}, 5e-3, 3e-2, 1e-2, 1e-2, 1e-4, "li_cl", 1e-3),

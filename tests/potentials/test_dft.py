@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from ilforge import frames
-from ilforge.errors import MissingProgram, SettingsError
+from ilforge.errors import DidNotConverge, MissingProgram, SettingsError
 from ilforge.labelling.gate import judge
 from ilforge.labelling.label import evaluate, forget
 from ilforge.liquid.liquid import Liquid
@@ -20,6 +21,7 @@ from ilforge.potentials import create, digest
 from ilforge.potentials.dispersion import d3bj
 from ilforge.potentials.vasp import Vasp
 from ilforge.study.settings import GateSettings
+from support import vasp_stand_in
 
 DATA = Path(__file__).parents[1] / "data"
 SALT = Liquid.from_label("1 Li, 1 Cl")
@@ -205,6 +207,24 @@ def test_vasp_runs_by_the_launcher_outside_the_environment(pair, tmp_path, monke
     assert f"It last said:\n{system}" in evaluate(pair, spec).error
 
 
+def test_a_program_in_vasps_place_is_given_what_it_needs_and_its_answers_are_put_in_order(pair, tmp_path):
+    """Without a licence: what ilforge does around VASP. Inputs, order of atoms, wavefunctions, failure."""
+    command = f"{sys.executable} {vasp_stand_in.__file__}"
+    vasp = Vasp(potentials_dir=str(fake_library(tmp_path / "paw")), command=command)
+    calculator = vasp.calculator(Liquid.from_label("1 Li, 1 BF4").topology)
+    for runs in (1, 2):
+        calculator.calculate(pair, ["energy", "forces"])
+        assert calculator.results["energy"] == -runs, "the second frame starts from the WAVECAR of the first"
+        expected = pair.get_scaled_positions() @ pair.cell.array * pair.numbers[:, None]
+        np.testing.assert_allclose(calculator.results["forces"], expected, atol=1e-6)
+        pair.positions[:] = pair.positions[::-1]
+    with pytest.raises(DidNotConverge, match="self-consistency"):
+        calculator.calculate(pair, ["energy"])
+    assert calculator.results == {}
+    calculator.calculate(pair, ["energy"])
+    assert calculator.results["energy"] == -1, "and anew after one that did not converge"
+
+
 def test_vasp_that_ends_without_a_result_is_a_failed_label(pair, tmp_path):
     spec = {"kind": "vasp", "command": "true", "potentials_dir": str(fake_library(tmp_path / "paw"))}
     label = evaluate(pair, spec)
@@ -218,6 +238,33 @@ def test_a_real_label_by_gpaw(pair):
     assert label.error is None and label.converged and label.stress is None
     assert judge(label, Liquid.from_label("1 Li, 1 BF4").topology, GateSettings()) is None
     assert np.abs(label.forces.sum(axis=0)).max() < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param({"kind": "gpaw", "cutoff_eV": 1200.0}, marks=pytest.mark.program("gpaw"), id="gpaw"),
+        pytest.param(
+            {"kind": "cp2k", "cutoff_Ry": 1200.0, "smooth_density": False},
+            marks=pytest.mark.program("cp2k.psmp"),
+            id="cp2k",
+        ),
+    ],
+)
+def test_stress_is_the_strain_derivative(salt, spec):
+    """Strains of 1 %, because the number of plane waves and of points of the grid changes with the box."""
+    calculator = create({**spec, "stress": True}).calculator(SALT.topology)
+    xx, yy, zz, yz, xz, xy = calculator.get_stress(salt)
+    strain = np.array([[0.5, 0.4, 0.1], [0.4, -0.3, 0.2], [0.1, 0.2, 0.4]])
+    energies = []
+    for step in (0.01, -0.01):
+        strained = salt.copy()
+        strained.set_cell(salt.cell.array @ (np.eye(3) + step * strain), scale_atoms=True)
+        energies.append(calculator.get_potential_energy(strained))
+    work = np.sum(strain * np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]))
+    assert abs(work) > 2e-3
+    assert work == pytest.approx((energies[0] - energies[1]) / 0.02 / salt.get_volume(), abs=1e-4), "eV/Å^3"
 
 
 @pytest.mark.program("gpaw")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import GPa, Hartree
 
 from ilforge.errors import SettingsError
@@ -162,6 +163,16 @@ def test_cp2k_single_point():
     np.testing.assert_allclose(reading.atoms.cell.lengths(), 6.5)
     assert reading.stress is None, "the density was smoothed"
     assert output.method["version"] == "2023.1" and output.method["bases"] == ["DZVP-MOLOPT-SR-GTH"]
+
+
+def test_cp2k_stress_is_the_tensor_and_not_its_eigenvectors():
+    (reading,) = read_cp2k(OUTPUTS / "cp2k_stress.out.gz").readings
+    as_printed = [  # GPa; CP2K's tensor is a pressure
+        [-4.33502774196, 0.133034365542, 0.133095175096],
+        [0.133034365542, 1.84009849943, -0.0587205680945],
+        [0.133095175096, -0.0587205680945, 1.84012003634],
+    ]
+    np.testing.assert_allclose(reading.stress, full_3x3_to_voigt_6_stress(-GPa * np.array(as_printed)), rtol=1e-9)
 
 
 def test_cp2k_goes_on_after_a_failure_and_we_do_not():

@@ -67,7 +67,7 @@ def _steps(text: str) -> Iterator[dict[str, Any]]:
             converged = None
         elif step is not None and re.match(r"\s*ATOMIC FORCES in \[a\.u\.\]", line):
             step["rows"], step["whole"] = _force_rows(lines)
-        elif step is not None and (found := re.search(r"STRESS\|? .*[Tt]ensor \[(\w+)\]", line)):
+        elif step is not None and (found := re.match(r"\s*STRESS\|? (?!Eigen).*tensor \[(\w+)\]", line, re.I)):
             step["stress"] = _stress(lines, _UNITS.get(found[1]))
     if step is not None:
         yield step
