@@ -88,6 +88,7 @@ def test_states_hold_them_and_frames_do_not(tmp_path):
     assert simulation.sample().positions.shape == (70, 3)
     trajectory = md.run(md.CLPOL, "openmm", md.warm_box(), md.short(length_ps=0.01), tmp_path / "run")
     assert len(frames.read(trajectory.last_file)[0]) == trajectory.universe().atoms.n_atoms == 70
+    assert 0 < trajectory.thermo()["drude_temperature_K"].mean() < 10, "after 10 fs"
     assert "Drude particles at 1 K" in trajectory.info()["engine"]["thermostat"]
 
 

@@ -156,6 +156,17 @@ def test_temperature_and_energy_drift():
     assert "meV per atom" in fault.what and fault.frame == 53 and "at 53 ps" in fault.what
 
 
+def test_warm_drude_particles():
+    rng = np.random.default_rng(8)
+    system, frames, cell = liquid_frames(60, rng, temperature_K=400.0, ensemble="NVT")
+    warm = 5 + 0.2 * rng.normal(size=60)
+    fault = bad(verdicts(system, frames, cell, drude_temperature_K=warm), "Drude particles is 5.0")
+    assert fault.frame == int(np.argmax(warm)) and not fault.grave
+    assert all(verdict.ok for verdict in verdicts(system, frames, cell, drude_temperature_K=warm / 2))
+    unknown = verdicts(system, frames, cell, drude_temperature_K=np.full(60, np.nan))
+    assert not any("Drude" in verdict.what for verdict in unknown)
+
+
 def test_fault_of_the_engine_is_passed_on():
     system, frames, cell = liquid_frames(3, np.random.default_rng(7), fault="At 2 ps: positions exploded.")
     verdict = bad(verdicts(system, frames, cell), "positions exploded")

@@ -81,6 +81,8 @@ class Sample:
         K, from the kinetic energy and the degrees of freedom that the engine's thermostat acts on.
     force_deviation
         Largest deviation of forces within a committee, eV/Å, where the engine says it.
+    drude_temperature
+        K, of the motion of Drude particles about their atoms, where there are any.
     """
 
     positions: np.ndarray
@@ -90,6 +92,7 @@ class Sample:
     kinetic_energy: float
     temperature: float
     force_deviation: float | None = None
+    drude_temperature: float | None = None
 
     @property
     def volume(self) -> float:

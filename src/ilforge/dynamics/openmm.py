@@ -142,7 +142,8 @@ class Simulation:
         from openmm import unit
 
         now = self._context.getState(positions=True, velocities=True, energy=True)
-        velocities = self.riders.together(_velocities(now))
+        moving = _velocities(now)
+        velocities = self.riders.together(moving)
         kinetic = now.getKineticEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL
         if len(self.riders):
             kinetic = kinetic_energy(self._job.topology.masses, velocities)
@@ -153,6 +154,7 @@ class Simulation:
             potential_energy=now.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL,
             kinetic_energy=kinetic,
             temperature=temperature(kinetic, self.degrees_of_freedom),
+            drude_temperature=self.riders.temperature(moving) if len(self.riders) else None,
         )
 
 

@@ -131,6 +131,7 @@ class Recorder:
             sample.volume,
             sample.kinetic_energy,
             np.nan if sample.force_deviation is None else sample.force_deviation,
+            np.nan if sample.drude_temperature is None else sample.drude_temperature,
         )
         self._dcd.write(dcd.frame(sample.positions, sample.cell))
         self._thermo.write(",".join(f"{value:.10g}" for value in row) + "\n")

@@ -22,6 +22,7 @@ THERMO_COLUMNS = (
     "volume_A3",
     "kinetic_energy_eV",
     "force_deviation_eV_A",
+    "drude_temperature_K",
 )
 
 PRESSURE_COLUMNS = ("time_ps", "pxx_bar", "pyy_bar", "pzz_bar", "pxy_bar", "pxz_bar", "pyz_bar")
@@ -37,7 +38,8 @@ class Trajectory:
                         position is a periodic image of the real one in the cell of its frame; to
                         follow diffusion in an NPT run, unwrap by displacements instead
     ``thermo.csv``      one line a frame: the columns of :data:`THERMO_COLUMNS`, of which the last
-                        is NaN except in a run with a committee, the volume for ions in a vacuum
+                        two are NaN except in a run with a committee and with Drude particles, the volume
+                        for ions in a vacuum
     ``run.json``        protocol, engine and version, potential, ions in order, charge of each ion in e, time
                         step of frames, and ``fault``: null, or when and how the motion exploded
     ``pressure.csv``    where the protocol asked for it: time in ps and the pressure tensor in bar, more

@@ -39,6 +39,7 @@ class _Signs(NamedTuple):
 
     temperature_K: float | None
     potential_energy_eV: float | None
+    drude_temperature_K: float | None
     broken: bool
     fragments: Verdict | None
     space: _Space | None
@@ -60,7 +61,8 @@ class Health:
         liquid has next to none of it; ions that gather in a drop or a slab leave vacuum behind.
     Drift
         Mean temperature against the set one; mean potential energy per atom in the last third of the run
-        against the first. Either counts only beyond three standard errors, and names the frame that is farthest off.
+        against the first; mean temperature of Drude particles, which belong near 0 K. Each counts only beyond three
+        standard errors, and names the frame that is farthest off.
 
     Ions in a vacuum have neither cavities nor a box to fill: the rest holds for them.
 
@@ -90,6 +92,7 @@ class Health:
         self._profile: Curve | None = None
         self._temperatures: list[float] = []
         self._energies: list[float] = []
+        self._drude_temperatures: list[float] = []
         self._n_broken = 0
         self._fragments: Verdict | None = None
         self._fell_apart = False
@@ -104,14 +107,16 @@ class Health:
         return _Signs(
             snapshot.temperature_K,
             snapshot.potential_energy_eV,
+            snapshot.drude_temperature_K,
             len(broken) > 0,
             fragments,
             self._space(snapshot) if sampled and self._system.periodic else None,
         )
 
     def add(self, seen: _Signs) -> None:
-        self._temperatures.append(np.nan if seen.temperature_K is None else seen.temperature_K)
-        self._energies.append(np.nan if seen.potential_energy_eV is None else seen.potential_energy_eV)
+        self._temperatures.append(_or_nan(seen.temperature_K))
+        self._energies.append(_or_nan(seen.potential_energy_eV))
+        self._drude_temperatures.append(_or_nan(seen.drude_temperature_K))
         self._n_broken += seen.broken
         self._fragments = self._fragments or seen.fragments
         if seen.space is not None:
@@ -120,7 +125,7 @@ class Health:
     def measurement(self) -> Measurement:
         if not self._voids:
             verdicts = [self._engine_verdict(), self._bond_verdict()]
-            return Measurement(verdicts=[*verdicts, *self._temperature_verdict(), *self._energy_verdict()])
+            return Measurement(verdicts=[*verdicts, *self._drift_verdicts()])
         largest, frame, _ = max(self._voids)
         n = len(self._voids)
         note = _largest_of(n, frame)
@@ -131,7 +136,7 @@ class Health:
             curves["density_profile"] = self._profile
         verdicts = [
             self._engine_verdict(), self._bond_verdict(), self._cavity_verdict(), self._collapse_verdict(),
-            *self._temperature_verdict(), *self._energy_verdict(),
+            *self._drift_verdicts(),
         ]  # fmt: skip
         return Measurement(estimates, curves, verdicts)
 
@@ -209,6 +214,9 @@ class Health:
             return Verdict(True, f"the liquid fills the box: {what}", frame)
         return Verdict(False, f"the ions have collapsed into an aggregate: {what}", frame)
 
+    def _drift_verdicts(self) -> list[Verdict]:
+        return [*self._temperature_verdict(), *self._drude_verdict(), *self._energy_verdict()]
+
     def _temperature_verdict(self) -> list[Verdict]:
         target = self._system.temperature_K
         frames, values = _known(self._temperatures)
@@ -224,6 +232,19 @@ class Health:
         )
         ok = off <= max(self._settings.max_temperature_drift_K, _SIGNIFICANT * error)
         return [Verdict(ok, what, frame, grave=False)]
+
+    def _drude_verdict(self) -> list[Verdict]:
+        frames, values = _known(self._drude_temperatures)
+        if len(values) < _MIN_VALUES or self._system.ensemble == "NVE":
+            return []
+        mean, error, _ = correlated_mean(values)
+        frame = int(frames[np.argmax(values)])
+        most = self._settings.max_drude_temperature_K
+        what = (
+            f"the mean temperature of Drude particles is {mean:.1f} ± {error:.1f} K; at most {most:g} K leave induced "
+            f"dipoles where the field wants them; highest at {self._time(frame)}, {values.max():.1f} K"
+        )
+        return [Verdict(mean - _SIGNIFICANT * error <= most, what, frame, grave=False)]
 
     def _energy_verdict(self) -> list[Verdict]:
         frames, energies = _known(self._energies)
@@ -250,6 +271,10 @@ class Health:
 def _largest_of(n: int, frame: int) -> str:
     """What the largest of ``n`` frames is, in words."""
     return f"no error: the largest of {n} {'frame' if n == 1 else 'frames'}, in frame {frame}; to {_RESOLUTION_A} Å"
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value
 
 
 def _known(series: list[float]) -> tuple[np.ndarray, np.ndarray]:

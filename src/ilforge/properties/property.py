@@ -95,7 +95,7 @@ class Snapshot:
         ``(n_atoms, 3)`` in Å, as in the file: wrapped or not.
     cell
         ``(3, 3)`` in Å, lattice vectors as rows; zeros in a vacuum.
-    temperature_K, potential_energy_eV
+    temperature_K, potential_energy_eV, drude_temperature_K
         Instantaneous values, where known.
     velocities
         ``(n_atoms, 3)`` in Å/ps, where the trajectory holds them.
@@ -110,6 +110,7 @@ class Snapshot:
     cell: np.ndarray
     temperature_K: float | None = None
     potential_energy_eV: float | None = None
+    drude_temperature_K: float | None = None
     velocities: np.ndarray | None = None
     recorded_ps: float | None = None
 

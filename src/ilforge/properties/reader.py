@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from MDAnalysis import Universe
 
+_OF_SNAPSHOTS = ("temperature_K", "potential_energy_eV", "drude_temperature_K")
+"""Columns of a run's table that snapshots have, in their order there."""
 _UNEVEN = 0.01  # of the frame interval
 _UNKNOWN_UNIT = (
     "velocities of a LAMMPS dump are in LAMMPS's own unit, which it does not say, and are not looked at without it "
@@ -264,15 +266,13 @@ def _frame_of_universe(
     index: int,
 ) -> Snapshot:
     """One frame, atoms reordered where molecules were not listed one after the other."""
-    temperatures, energies = thermo.get("temperature_K"), thermo.get("potential_energy_eV")
     frame = _read(universe, index, system)
     return _snapshot(
         system,
         index,
         frame.positions if order is None else frame.positions[order],
         None if frame.dimensions is None else frame.triclinic_dimensions,
-        None if temperatures is None else float(temperatures[index]),
-        None if energies is None else float(energies[index]),
+        *(float(thermo[name][index]) if name in thermo else None for name in _OF_SNAPSHOTS),
         velocities_of(frame, order, unit),
         float(frame.time) if trust_times else None,
     )
@@ -301,6 +301,7 @@ def _snapshot(
     cell: np.ndarray | None,
     temperature_K: float | None = None,
     potential_energy_eV: float | None = None,
+    drude_temperature_K: float | None = None,
     velocities: np.ndarray | None = None,
     recorded_ps: float | None = None,
 ) -> Snapshot:
@@ -319,6 +320,7 @@ def _snapshot(
         cell,
         temperature_K,
         potential_energy_eV,
+        drude_temperature_K,
         velocities,
         recorded_ps,
     )

@@ -90,6 +90,8 @@ class HealthSettings(Settings):
     """Share of the box farther than 2.5 Å from any van der Waals surface; more, and the ions have collapsed."""
     max_temperature_drift_K: Positive = 50.0
     """Larger difference of mean temperature from the set one is a fault, K."""
+    max_drude_temperature_K: Positive = 3.0
+    """Warmer Drude particles (CL&Pol) no longer follow the field and are a fault, K."""
     max_energy_drift_eV: Positive = 0.05
     """Larger change of the mean potential energy per atom from the first to the last third of a run is a fault, eV."""
 
