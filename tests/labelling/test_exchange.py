@@ -165,6 +165,36 @@ def test_hdf5_files_that_are_none_are_refused_in_words(tmp_path):
         import_deepmd_hdf5(tmp_path / "torn.hdf5")
 
 
+@pytest.mark.parametrize("hdf5", [False, True])
+def test_deepmd_systems_of_mixed_type_have_their_own_atoms_in_every_frame(tmp_path, hdf5):
+    """Elements are in real_atom_types, and -1 fills up frames with fewer atoms."""
+    from ase.build import molecule
+
+    water, fluoride = molecule("H2O"), molecule("HF")
+    coordinates, forces = np.zeros((2, 9)), np.arange(18.0).reshape(2, 9)
+    coordinates[0], coordinates[1, :6] = water.positions.ravel(), fluoride.positions.ravel()
+    parts = {"coord": coordinates, "force": forces, "box": np.tile(10 * np.eye(3).ravel(), (2, 1)),
+             "energy": np.array([[-14.0], [-7.0]]), "real_atom_types": np.array([[1, 0, 0], [2, 0, -1]])}  # fmt: skip
+    if hdf5:
+        import h5py
+
+        with h5py.File(tmp_path / "mixed.hdf5", "w") as file:
+            file["3/type.raw"], file["3/type_map.raw"] = [0, 0, 0], np.array(["H", "O", "F"], dtype="S")
+            for name, values in parts.items():
+                file[f"3/set.000/{name}.npy"] = values
+        found = import_deepmd_hdf5(tmp_path / "mixed.hdf5")
+    else:
+        (tmp_path / "3/set.000").mkdir(parents=True)
+        (tmp_path / "3/type.raw").write_text("0\n0\n0\n")
+        (tmp_path / "3/type_map.raw").write_text("H\nO\nF\n")
+        for name, values in parts.items():
+            np.save(tmp_path / "3/set.000" / f"{name}.npy", values)
+        found = import_deepmd(tmp_path)
+    assert [list(frame.symbols) for frame in found] == [["O", "H", "H"], ["F", "H"]]
+    np.testing.assert_allclose(found[1].positions, fluoride.positions)
+    np.testing.assert_array_equal(found[1].arrays["REF_forces"].ravel(), forces[1, :6])
+
+
 def test_deepmd_system_without_forces_is_refused(tmp_path):
     (folder,) = export_deepmd(tmp_path, [labelled_frame(0)], ELEMENTS)
     (folder / "set.000" / "force.npy").unlink()

@@ -18,7 +18,7 @@ from ilforge.errors import SettingsError
 from ilforge.labelling.gate import judge
 from ilforge.labelling.outputs import import_labels
 from ilforge.labelling.store import LabelStore
-from ilforge.labelling.units_check import unit_ratio
+from ilforge.labelling.units_check import ONLY_TOGETHER, unit_ratio
 from ilforge.liquid.liquid import Liquid
 from ilforge.study.settings import GateSettings
 
@@ -206,7 +206,8 @@ def test_atoms_in_another_order_are_put_in_that_of_the_ions(aimd, tmp_path, how)
         calculator.calculate(label.frame, ["energy", "forces"])
         np.testing.assert_allclose(label.forces, calculator.results["forces"], atol=1e-4)
         assert label.energy == pytest.approx(calculator.results["energy"], abs=1e-4)
-    (remark,) = found.remarks[str(path)]
+    remark, of_units = found.remarks[str(path)]
+    assert of_units == ONLY_TOGETHER
     assert remark.startswith("the atoms of 6 frames were put in the order of their ions")
 
 

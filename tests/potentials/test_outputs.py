@@ -175,6 +175,56 @@ def test_cp2k_stress_is_the_tensor_and_not_its_eigenvectors():
     np.testing.assert_allclose(reading.stress, full_3x3_to_voigt_6_stress(-GPa * np.array(as_printed)), rtol=1e-9)
 
 
+def changed(path, tmp_path, *changes):
+    """A recorded output with other words in some places."""
+    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+    for old, new in changes:
+        assert re.search(old, text, re.M)
+        text = re.sub(old, new, text, flags=re.M)
+    (tmp_path / "out").write_text(text)
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    "change", [(r"(XC density smoothing +)NONE", r"\1NN50"), (r"(XC derivatives +)PW", r"\1NN50_SMOOTH")]
+)
+def test_cp2k_stress_of_a_smoothed_density_is_left_out(change, tmp_path):
+    (reading,) = read_cp2k(changed(OUTPUTS / "cp2k_stress.out.gz", tmp_path, change)).readings
+    assert reading.forces is not None and reading.stress is None
+
+
+def test_cp2k_periodicity(tmp_path):
+    (reading,) = read_cp2k(
+        changed(OUTPUTS / "cp2k_stress.out.gz", tmp_path, (r"(CELL\| Period.* )XYZ", r"\1 XY"))
+    ).readings
+    assert reading.atoms.pbc.tolist() == [True, True, False]
+    (reading,) = read_cp2k(
+        changed(OUTPUTS / "cp2k_stress.out.gz", tmp_path, (r"(CELL\| Period.* )XYZ", r"\1NONE"))
+    ).readings
+    assert not reading.atoms.pbc.any() and not reading.atoms.cell.array.any()
+
+
+def test_cp2k_forces_as_version_2025_prints_them(tmp_path):
+    """Its layout, from outputs of others: CP2K 2025 was not run here."""
+    before = OUTPUTS / "cp2k_lithium_pair.out"
+    path = changed(
+        before,
+        tmp_path,
+        (
+            r"^ ATOMIC FORCES in \[a\.u\.\]\n\n.*\n",
+            " FORCES| Atomic forces [hartree/bohr]\n FORCES|   Atom  x  y  z  |f|\n",
+        ),
+        (r"^ +(\d+) +\d+ +(?:Li|B|F)((?: +-?\d\.\d{12}){3})$", r" FORCES| \1 \2 0.5"),
+        (r"^ SUM OF ATOMIC FORCES", " FORCES| Sum"),
+    )
+    (reading,), (expected,) = read_cp2k(path).readings, read_cp2k(before).readings
+    assert reading.fault is None
+    np.testing.assert_array_equal(reading.forces, expected.forces)
+    cut_off = tmp_path / "cut"
+    cut_off.write_text(path.read_text().split(" FORCES| Sum")[0])
+    assert "not all" in read_cp2k(cut_off).readings[0].fault
+
+
 def test_cp2k_goes_on_after_a_failure_and_we_do_not():
     (reading,) = read_cp2k(OUTPUTS / "cp2k_unconverged.out").readings
     assert reading.energy is not None and reading.forces is not None, "CP2K prints them all the same"
@@ -224,7 +274,8 @@ def test_cp2k_aimd_joins_its_files_by_the_step(tmp_path, rare):
     assert remark.startswith(f"2 of 4 steps are left out: 2 have no {lacking}")
 
 
-def test_cp2k_boxes_that_change_are_those_of_their_step(tmp_path):
+@pytest.mark.parametrize("ensemble", ["NPT_I", "REFTRAJ"])
+def test_cp2k_boxes_that_change_are_those_of_their_step(tmp_path, ensemble):
     folder = shutil.copytree(OUTPUTS / "cp2k_aimd", tmp_path / "aimd")
     output = folder / "aimd.out"
     rows = [f"{i} {2.0 * i} {5 + i} 0 0 0 {5 + i} 0 0 0 {5 + i} {(5 + i) ** 3}\n" for i in (0, 2, 4)]
@@ -233,7 +284,7 @@ def test_cp2k_boxes_that_change_are_those_of_their_step(tmp_path):
     output.write_text(
         output.read_text().replace(
             "Ensemble type                                                       NVE",
-            "Ensemble type                                                     NPT_I",
+            f"Ensemble type                                                   {ensemble:>7s}",
         )
     )
     found = read_cp2k(output)

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from ilforge import frames
+from ilforge.dynamics import dcd
 from ilforge.errors import SettingsError, Unphysical
 from ilforge.properties import measure
 from ilforge.properties.reader import open_trajectory, source_of
+from ilforge.properties.trajectory_files import frame_interval
 from support.motion import tumbling_ions
 
 N_FRAMES = 12
@@ -52,6 +54,29 @@ def written(trajectory, tmp_path, order=None, drop=(), residues=True):
             writer.write(made.atoms)
     made.load_new(file)
     return made
+
+
+@pytest.mark.parametrize(
+    ("remarks", "timestep_fs", "words"),
+    [
+        ("Created by DCD plugin", dcd.AKMA_FS, "as VMD and MDTraj write it"),
+        ("CP2K", 0.5 * dcd.AKMA_FS, "of CP2K"),
+        ("LAMMPS", 0.5 * dcd.AKMA_FS, "of LAMMPS"),
+    ],
+)
+def test_dcd_files_whose_times_mean_nothing_are_refused(tmp_path, remarks, timestep_fs, words):
+    """Headers as VMD's plugin (delta 1, every step), CP2K (fs) and LAMMPS (its own unit) write them."""
+    header = bytearray(dcd.header(2, 1, timestep_fs))
+    place = header.find(b"ilforge")
+    header[place : place + 80] = remarks.encode().ljust(80)
+    frames_ = [dcd.frame(np.full((2, 3), 1.0 + k), 20.0 * np.eye(3)) for k in range(3)]
+    (tmp_path / "t.dcd").write_bytes(bytes(header) + b"".join(frames_))
+    with (tmp_path / "t.dcd").open("r+b") as file:
+        dcd.set_n_frames(file, 3)
+    made = MDAnalysis.Universe.empty(2, trajectory=True)
+    made.load_new(str(tmp_path / "t.dcd"))
+    with pytest.raises(SettingsError, match=f"{words}.*--frame-interval"):
+        frame_interval(made)
 
 
 def test_universe_of_a_user(universe, trajectory):

@@ -216,17 +216,25 @@ def _refuse_other_systems(directory: Path, folders: Sequence[Path]) -> None:
 def _read_system(system: Path) -> Iterable[Atoms]:
     types = np.loadtxt(system / "type.raw", dtype=int, ndmin=1)
     try:
-        symbols = np.array((system / "type_map.raw").read_text().split())[types]
+        elements = np.array((system / "type_map.raw").read_text().split())
     except FileNotFoundError as error:
         raise SettingsError(f"{system} has no type_map.raw: its elements are unknown.") from error
     periodic = not (system / "nopbc").exists()
     for part in sorted(system.glob("set.*")):
         arrays = {path.stem: np.load(path, allow_pickle=False) for path in part.glob("*.npy")}
-        yield from frames_of(symbols, arrays, periodic, str(part))
+        yield from frames_of(elements, types, arrays, periodic, str(part))
 
 
-def frames_of(symbols: Sequence[str], arrays: Mapping[str, np.ndarray], periodic: bool, source: str) -> Iterator[Atoms]:
+def frames_of(
+    elements: np.ndarray, types: np.ndarray, arrays: Mapping[str, np.ndarray], periodic: bool, source: str
+) -> Iterator[Atoms]:
     """The labelled frames of one set of DeePMD's arrays.
+
+    Parameters
+    ----------
+    elements, types
+        The type map, and for each atom its place there. Where a set has ``real_atom_types`` (DeePMD's mixed type),
+        each frame has its own, and -1 fills up the frames with fewer atoms.
 
     Raises
     ------
@@ -238,9 +246,11 @@ def frames_of(symbols: Sequence[str], arrays: Mapping[str, np.ndarray], periodic
         raise SettingsError(f"{source} has no {', '.join(sorted(lacking))}: nothing is taken for zero.")
     for i, coordinates in enumerate(arrays["coord"]):
         cell = arrays["box"][i].reshape(3, 3) if periodic else np.zeros((3, 3))
-        frame = Atoms(symbols, positions=coordinates.reshape(-1, 3), cell=cell, pbc=periodic)
+        own = arrays["real_atom_types"][i].astype(int) if "real_atom_types" in arrays else types
+        real = own >= 0
+        frame = Atoms(elements[own[real]], positions=coordinates.reshape(-1, 3)[real], cell=cell, pbc=periodic)
         stress = None
         if periodic and "virial" in arrays:
             stress = full_3x3_to_voigt_6_stress(arrays["virial"][i].reshape(3, 3) / -frame.get_volume())
-        _put_labels(frame, float(arrays["energy"][i].item()), arrays["force"][i].reshape(-1, 3), stress)
+        _put_labels(frame, float(arrays["energy"][i].item()), arrays["force"][i].reshape(-1, 3)[real], stress)
         yield frame

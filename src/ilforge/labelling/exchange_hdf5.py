@@ -72,9 +72,9 @@ def _frames(group, name: str) -> list[Atoms]:
     if "type_map.raw" not in group:
         raise SettingsError(f"{name} has no type_map.raw: its elements are unknown.")
     elements = np.array([each.decode() if isinstance(each, bytes) else each for each in group["type_map.raw"][:]])
-    symbols, periodic = elements[np.atleast_1d(group["type.raw"][:]).astype(int)], "nopbc" not in group
+    types, periodic = np.atleast_1d(group["type.raw"][:]).astype(int), "nopbc" not in group
     found = []
     for part in sorted(key for key in group if key.startswith("set.")):
         arrays = {key.removesuffix(".npy"): group[part][key][:] for key in group[part] if key.endswith(".npy")}
-        found += frames_of(symbols, arrays, periodic, f"{name}/{part}")
+        found += frames_of(elements, types, arrays, periodic, f"{name}/{part}")
     return found

@@ -26,7 +26,7 @@ from ilforge.labelling.exchange import import_deepmd
 from ilforge.labelling.exchange_hdf5 import MAGIC, import_deepmd_hdf5
 from ilforge.labelling.labels import SAME_ENERGY_EV, Label, checked, method_digest
 from ilforge.labelling.published import Entry, is_published, open_published
-from ilforge.labelling.units_check import UNCHECKED, require_consistent_units
+from ilforge.labelling.units_check import ONLY_TOGETHER, UNCHECKED, require_consistent_units
 from ilforge.potentials.cp2k_output import read_cp2k
 from ilforge.potentials.gpaw_output import read_gpaw
 from ilforge.potentials.outputs import Output, Reading, named, opened
@@ -93,7 +93,8 @@ def import_labels(paths: Sequence[Path], *, ions: str = "", method: str = "", on
         if output.ending:
             endings[str(path)] = output.ending
         # units of a program's own output are known; those of any other file are what its author took
-        said = (*output.remarks, *(() if checked_units or stated else (UNCHECKED,)))
+        of_units = () if stated else (ONLY_TOGETHER if checked_units else UNCHECKED,)
+        said = (*output.remarks, *of_units)
         if said:
             remarks[str(path)] = said
         unstated += 0 if stated else sum(reading.fault is None for reading in output.readings)

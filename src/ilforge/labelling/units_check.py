@@ -15,6 +15,10 @@ UNCHECKED = (
     "units could not be checked: too few frames follow each other in small steps, or energies do not follow forces. "
     "Make sure yourself that they are eV, Å, eV/Å and eV/Å^3"
 )
+ONLY_TOGETHER = (
+    "energies follow forces, so their units agree; that these are eV and eV/Å, and that stresses are in eV/Å^3, could "
+    "not be checked"
+)
 _LARGEST_STEP_A = 0.3
 _FEWEST_PAIRS = 3
 _KNOWN = {

@@ -21,7 +21,10 @@ from ilforge.potentials.outputs import Output, Reading, named, text_of
 
 _UNITS = {"GPa": GPa, "bar": 1e-4 * GPa, "kbar": 0.1 * GPa}
 _SAME_HARTREE = 1e-6
-_CHANGING_BOX = re.compile(r"Ensemble type\s+(?:NPT|NPE|MSST|HYDROSTATIC)|GLOBAL\| Run type\s+CELL_OPT", re.I)
+_CHANGING_BOX = re.compile(r"Ensemble type\s+(?:NPT|NPE|MSST|HYDROSTATIC|REFTRAJ)|GLOBAL\| Run type\s+CELL_OPT", re.I)
+# the stress of a smoothed density is wrong
+_SMOOTHED = re.compile(r"DFT\| XC density smoothing\s+(?!NONE\b)\S|DFT\| XC derivatives\s+\S*SMOOTH")
+_FORCES = re.compile(r"\s*(?:ATOMIC FORCES in \[a\.u\.\]|FORCES\| Atomic forces \[hartree/bohr\])")
 _NUMBER = r"[-+]?\d+\.\d+(?:[EeDd][-+]?\d+)?"
 
 
@@ -65,7 +68,7 @@ def _steps(text: str) -> Iterator[dict[str, Any]]:
                 yield step
             step = {"energy": _number(line.split()[-1]) * Hartree, "converged": converged, "rows": []}
             converged = None
-        elif step is not None and re.match(r"\s*ATOMIC FORCES in \[a\.u\.\]", line):
+        elif step is not None and _FORCES.match(line):
             step["rows"], step["whole"] = _force_rows(lines)
         elif step is not None and (found := re.match(r"\s*STRESS\|? (?!Eigen).*tensor \[(\w+)\]", line, re.I)):
             step["stress"] = _stress(lines, _UNITS.get(found[1]))
@@ -74,13 +77,19 @@ def _steps(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _force_rows(lines: Iterator[str]) -> tuple[list[list[float]], bool]:
+    """Forces as they stand, and whether their sum follows, which CP2K prints last.
+
+    A row is number, kind, element, x, y, z, or from version 2025 on ``FORCES|``, number, x, y, z and the length.
+    """
     rows = []
     for line in lines:
         parts = line.split()
-        if line.lstrip().startswith("SUM OF ATOMIC FORCES"):
+        if re.match(r"\s*(?:SUM OF ATOMIC FORCES|FORCES\| Sum)", line):
             return rows, True
         if len(parts) == 6 and parts[0].isdigit():
             rows.append([_number(part) for part in parts[3:]])
+        elif len(parts) == 6 and parts[0] == "FORCES|" and parts[1].isdigit():
+            rows.append([_number(part) for part in parts[2:5]])
     return rows, False
 
 
@@ -106,20 +115,31 @@ def _single(text: str, step: dict[str, Any]) -> Reading:
         atoms,
         energy=step["energy"],
         forces=np.array(step["rows"]) * Hartree / Bohr,
-        stress=None if "XC_SMOOTH" in text else step.get("stress"),
+        stress=None if _SMOOTHED.search(text) else step.get("stress"),
         converged=step["converged"],
     )
 
 
 def _first_structure(text: str) -> Atoms:
-    found = re.search(r"ATOMIC COORDINATES IN ANGSTROM\s+(.*?)\n\s*\n\s*\n", text + "\n\n\n", re.S)
+    found = re.search(r"ATOMIC COORDINATES IN ANGSTROM\s+(.*?)\n\s*\n\s*\n", text + "\n\n\n", re.S | re.I)
     symbols, positions = [], []
     for line in (found[1] if found else "").splitlines():
         parts = line.split()
         if len(parts) >= 7 and parts[0].isdigit():
             symbols.append(re.match(r"[A-Z][a-z]?", parts[2])[0])
             positions.append([_number(part) for part in parts[4:7]])
-    return Atoms(symbols, positions=positions or None, cell=_cell(text), pbc=True)
+    return _boxed(symbols, positions or None, _cell(text), _periodicity(text))
+
+
+def _periodicity(text: str) -> list[bool]:
+    """Along which lattice vectors the box repeats; along all where the output does not say."""
+    found = re.search(r"^\s*CELL\|\s*Periodicity\s+(\S+)", text, re.M)
+    return [found is None or axis in found[1] for axis in "XYZ"]
+
+
+def _boxed(symbols: list[str], positions: Any, cell: np.ndarray, pbc: list[bool]) -> Atoms:
+    """A frame; the cell of one that repeats nowhere is only where CP2K puts its grid."""
+    return Atoms(symbols, positions=positions, cell=cell if any(pbc) else None, pbc=pbc)
 
 
 def _cell(text: str) -> np.ndarray:
@@ -143,7 +163,8 @@ def _trajectory(
     frames, pushes = _xyz(places), _xyz(forces)
     cells, fixed = _cells(folder, name, text)
     whole = [step for step in frames if step in pushes and (fixed is not None or step in cells)]
-    readings = tuple(_matched(frames[step], pushes[step], cells.get(step, fixed), steps) for step in whole)
+    box = {step: (cells.get(step, fixed), _periodicity(text)) for step in whole}
+    readings = tuple(_matched(frames[step], pushes[step], *box[step], steps) for step in whole)
     parts = {"positions": frames, "forces": pushes, **({} if fixed is not None else {"box": cells})}
     return readings, tuple(_left_out(parts, len(whole)))
 
@@ -169,9 +190,9 @@ def _left_out(parts: dict[str, dict[int, Any]], n_whole: int) -> Iterator[str]:
     )
 
 
-def _matched(frame: tuple, force: tuple, cell: np.ndarray, steps: list[dict[str, Any]]) -> Reading:
+def _matched(frame: tuple, force: tuple, cell: np.ndarray, pbc: list[bool], steps: list[dict[str, Any]]) -> Reading:
     symbols, positions, energy = frame
-    atoms = Atoms(symbols, positions=positions, cell=cell, pbc=True)
+    atoms = _boxed(symbols, positions, cell, pbc)
     if symbols != force[0]:
         return Reading(atoms, fault="wrong number of atoms: positions and forces are not of the same atoms")
     if energy is None:

@@ -63,11 +63,11 @@ def frame_interval(universe: Universe) -> float:
     """Time between frames in ps, refused where the file does not say."""
     if len(universe.trajectory) < 2:
         return 1.0
-    remarks = getattr(getattr(_readers(universe)[0], "_file", None), "header", None)
-    if isinstance(remarks, dict) and "LAMMPS" in str(remarks.get("remarks", "")):
+    header = getattr(getattr(_readers(universe)[0], "_file", None), "header", None)
+    doubt = _doubtful_time(header) if isinstance(header, dict) else None
+    if doubt:
         raise SettingsError(
-            "The trajectory is a DCD file of LAMMPS, whose times are in LAMMPS's own unit, which it does not say: give "
-            "the time between its frames (--frame-interval, in ps)."
+            f"The trajectory is a DCD file {doubt}: give the time between its frames (--frame-interval, in ps)."
         )
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -77,6 +77,17 @@ def frame_interval(universe: Universe) -> float:
             "The trajectory does not say how much time lies between its frames: give it (--frame-interval, in ps)."
         )
     return interval
+
+
+def _doubtful_time(header: dict[str, Any]) -> str | None:
+    """Why the time step in the header of a DCD file is not the one of CHARMM, NAMD and OpenMM, if it is not."""
+    remarks = str(header.get("remarks", ""))
+    for program in ("LAMMPS", "CP2K"):
+        if program in remarks:
+            return f"of {program}, whose times are in {program}'s own unit, which it does not say"
+    if header.get("nsavc") == 1 and abs(float(header.get("delta", 0.0)) - 1.0) < 1e-6:  # 48.9 fs, every step
+        return "as VMD and MDTraj write it, without the true time of its frames"
+    return None
 
 
 def velocity_unit(universe: Universe, lammps_units: str | None) -> float | None:
