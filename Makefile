@@ -4,10 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test lint docs clean
+.PHONY: help setup demo demo-gfn1 test lint docs clean
 
 help:
-	@echo "make demo    run examples/pyr14bf4-quick.toml, from ions to report (about ten minutes on two cores)"
+	@echo "make demo    run examples/pyr14bf4-dft.toml: models of DFT labels, their MD, a report (about TEN minutes on two cores)"
+	@echo "make demo-gfn1  run examples/pyr14bf4-quick.toml, which makes its own labels (as long)"
 	@echo "make test    run the tests"
 	@echo "make lint    check style and the direction of imports"
 	@echo "make docs    write the generated pages of docs/ again"
@@ -22,6 +23,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 demo: $(STAMP)
+	$(BIN)/ilforge run examples/pyr14bf4-dft.toml
+
+demo-gfn1: $(STAMP)
 	$(BIN)/ilforge run examples/pyr14bf4-quick.toml
 
 test: $(STAMP) lint

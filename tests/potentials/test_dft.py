@@ -82,6 +82,17 @@ def test_d3_of_pbe_is_what_cp2k_has(pair):
     smaller.set_cell(pair.cell * 0.9995, scale_atoms=True)
     work = (d3bj(larger, "PBE")[0] - d3bj(smaller, "PBE")[0]) / 1e-3 / pair.get_volume()
     assert stress[:3].sum() == pytest.approx(work, abs=1e-5), "eV/Å^3; lattice sums end at a distance"
+    for row, column, voigt in ((1, 2, 3), (0, 2, 4), (0, 1, 5)):
+        shear = np.zeros((3, 3))
+        shear[row, column] = shear[column, row] = 0.5
+        energies = []
+        for size in (2e-3, -2e-3):
+            sheared = pair.copy()
+            sheared.set_cell(pair.cell.array @ (np.eye(3) + size * shear), scale_atoms=True)
+            energies.append(d3bj(sheared, "PBE")[0])
+        work = (energies[0] - energies[1]) / 4e-3 / pair.get_volume()
+        assert stress[voigt] == pytest.approx(work, abs=1e-7)
+    assert np.abs(stress[3:]).min() > 5e-7
 
 
 def fake_library(folder):

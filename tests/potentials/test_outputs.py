@@ -65,6 +65,23 @@ def test_vasprun_stress_is_in_ev_per_cubic_angstrom_tension_positive(vasp, tmp_p
     assert reading.converged is True, "steps of linear response after the frame are not its own"
 
 
+def test_vasprun_shear_and_skew_cell(vasp, tmp_path):
+    source = with_cutoff(vasp / "vasprun_dfpt.xml", tmp_path / "vasprun.xml", 700.0)
+    before = read_vasprun(source).readings[0]
+    text = source.read_text()
+    start = text.index('<varray name="stress" >')
+    end = text.index("</varray>", start)
+    rows = "".join(f"<v> {a} {b} {c} </v>" for a, b, c in ((1, 6, 5), (6, 2, 4), (5, 4, 3)))
+    source.write_text(text[:start] + '<varray name="stress" >' + rows + text[end:])
+    (reading,) = read_vasprun(source).readings
+    np.testing.assert_allclose(reading.stress, -0.1 * GPa * np.arange(1.0, 7.0), rtol=1e-9)
+    half = 2.72739551  # rows are lattice vectors: the cell of a face-centred lattice is its own transpose
+    np.testing.assert_allclose(before.atoms.cell.array, half * (np.ones((3, 3)) - np.eye(3)))
+    second = f"<v>       {half:.8f}       0.00000000"
+    source.write_text(source.read_text().replace(second, second.replace("0.0", "0.5")))
+    assert read_vasprun(source).readings[0].atoms.cell.array[1].tolist() == [half, 0.5, half]
+
+
 def test_vasprun_that_used_up_its_electronic_steps_did_not_converge(vasp, tmp_path):
     """With NELM as many as it took and a last change above EDIFF, VASP has given up."""
     text = (vasp / "vasprun_pstress.xml").read_text()
@@ -124,7 +141,8 @@ def test_outcar_agrees_with_what_it_prints(vasp, tmp_path):
     np.testing.assert_allclose(reading.atoms.cell.lengths(), 17.93435)
     assert reading.atoms.get_chemical_formula() == "Ni18"
     np.testing.assert_allclose(reading.forces[0], [0.030415, -0.114705, -0.460114])
-    assert np.mean(reading.stress[:3]) == pytest.approx(4.46 * 0.1 * GPa, rel=2e-3), "pressure is -4.46 kB"
+    xx, yy, zz, xy, yz, zx = -4.29429, -4.58894, -4.50342, 0.50047, -0.94049, 0.36481  # "in kB", a pressure
+    np.testing.assert_allclose(reading.stress, -0.1 * GPa * np.array([xx, yy, zz, yz, zx, xy]), rtol=1e-9)
     assert reading.notes["drift_eV_A"] == [-0.001515, 0.005134, -0.024883]
 
 
@@ -183,6 +201,33 @@ def changed(path, tmp_path, *changes):
         text = re.sub(old, new, text, flags=re.M)
     (tmp_path / "out").write_text(text)
     return tmp_path / "out"
+
+
+def test_cp2k_stress_in_its_other_units_and_older_layout(tmp_path):
+    stored = OUTPUTS / "cp2k_stress.out.gz"
+    (expected,) = read_cp2k(stored).readings
+    for unit, size in (("bar", 1e-4), ("kbar", 0.1)):
+        (reading,) = read_cp2k(changed(stored, tmp_path, (r"(stress tensor) \[GPa\]", rf"\1 [{unit}]"))).readings
+        np.testing.assert_allclose(reading.stress, size * expected.stress)
+    (reading,) = read_cp2k(changed(stored, tmp_path, (r"(stress tensor) \[GPa\]", r"\1 [Mbar]"))).readings
+    assert reading.stress is None, "a unit that is not known"
+    path = changed(
+        stored,
+        tmp_path,
+        (r"^ STRESS\| Analytical stress tensor", " STRESS TENSOR"),
+        (r"^ STRESS\| Eigenvectors and eigenvalues of the analytical stress tensor .*", ""),
+        (r"^ STRESS\| +([xyz]) ", r"  \1 "),
+    )
+    (reading,) = read_cp2k(path).readings
+    np.testing.assert_allclose(reading.stress, expected.stress)
+
+
+def test_cp2k_skew_cell(tmp_path):
+    """Rows are lattice vectors, whose lengths have more decimals than their components."""
+    b = r"(CELL\| Vector b \[angstrom\]: +).*"
+    path = changed(OUTPUTS / "cp2k_stress.out.gz", tmp_path, (b, r"\1 3.000     4.000     0.000   |b| =     5.000500"))
+    (reading,) = read_cp2k(path).readings
+    np.testing.assert_allclose(reading.atoms.cell.array, [[5, 0, 0], [3.0003, 4.0004, 0], [0, 0, 5]])
 
 
 @pytest.mark.parametrize(
