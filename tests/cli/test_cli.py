@@ -44,6 +44,11 @@ def test_check_prints_the_published_datasets(ilforge, name, rows):
     assert "GPAW" in out and "core hours" in out
 
 
+def test_check_says_before_anything_is_paid_that_labels_have_no_stress_to_learn(ilforge):
+    code, out, _ = ilforge("check", str(Path(__file__).parents[2] / "examples" / "pyr14bf4-dft.toml"))
+    assert code == 0 and "(gpaw) have no stress: DeePMD learns energies and forces alone" in out
+
+
 def test_init_does_not_overwrite(ilforge, tmp_path):
     (tmp_path / "study.toml").write_text("mine")
     code, _, err = ilforge("init", "study.toml", "--ion", "PYR14=1", "--ion", "BF4=1", "--density", "1.0")

@@ -101,7 +101,17 @@ def test_warm_start_needs_the_same_network_and_room_for_the_neighbours(trained, 
         train_deepmd(split(dense, 0.2, 1), SMALL, 1, tmp_path, start_from=trained)
 
 
-def test_missing_stresses_are_refused_unless_they_have_no_weight(tmp_path):
+def test_labels_without_stress_are_learnt_without_virials(tmp_path):
+    members = salt_frames(6)
+    for frame in members:
+        del frame.info[frames.STRESS]
+    model = train_deepmd(split(members, 0.2, 1), SMALL, 1, tmp_path)
+    script = json.loads((tmp_path / "input.json").read_text())
+    assert script["loss"]["start_pref_v"] == script["loss"]["limit_pref_v"] == 0.0
+    assert np.isfinite(answer(model, members[0]).forces).all() and not list(tmp_path.rglob("virial.npy"))
+
+
+def test_frames_without_stress_among_others_are_refused(tmp_path):
     members = [labelled_frame(number) for number in range(20)]
     del members[3].info[frames.STRESS]
     with pytest.raises(SettingsError, match="no stress label"):

@@ -60,6 +60,7 @@ def init(file: str, ions: tuple[str, ...], density: float) -> None:
 def check(**arguments: Any) -> None:
     """Say what a study will do and cost, what dataset it makes, and what is missing, before it starts."""
     from ilforge.workflow.progress import duration
+    from ilforge.workflow.steps.models import virials_note
     from ilforge.workflow.study_run import check_study
 
     study, machine = opened(**arguments)
@@ -71,6 +72,9 @@ def check(**arguments: Any) -> None:
         table.add_row(stage.name, str(stage.tasks), cost, "done" if done else state)
     console().print(table)
     _print_dataset(study)
+    note = virials_note(study)
+    if note:
+        click.echo(note)
     todo = sum(not done for _, done, _ in found.rows)
     if todo:
         click.echo(

@@ -240,8 +240,8 @@ class ReportContent:
         When the report was made, as it is to be printed.
     study_file
         Text of the study file.
-    atom_energies
-        What the energies of MACE are counted from, in a sentence.
+    training_notes
+        What is to be known of the trainings, a sentence each.
     runs
         All that was measured, for the folder of tables beside the page.
     potential_labels
@@ -273,7 +273,7 @@ class ReportContent:
     costs: tuple[Cost, ...] = ()
     structure: Structure | None = None
     study_file: str = ""
-    atom_energies: str = ""
+    training_notes: tuple[str, ...] = ()
     runs: tuple[Run, ...] = ()
     potential_labels: Mapping[str, str] = field(default_factory=dict)
     citations: tuple[str, ...] = ()

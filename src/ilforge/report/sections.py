@@ -77,9 +77,9 @@ def _labels(content: ReportContent, palette: Palette) -> Section:
         table = inventory.rejections_table(content.frames)
         blocks.append(table or Paragraph("No label was rejected."))
     lead = (
-        f"Energies, forces and stress by {content.reference}. A label is accepted when it converged, the forces "
-        "add up to nothing, none is beyond the cap, no molecule fell apart, and its energy is not far from "
-        "those of all other frames of its recipe."
+        f"Energies, forces and, where it gives one, stress by {content.reference}. A label is accepted when it "
+        "converged, the forces add up to nothing, none is beyond the cap, no molecule fell apart, and its energy is "
+        "not far from those of all other frames of its recipe."
     )
     return Section("labels", "Labels", lead, tuple(blocks))
 
@@ -106,8 +106,7 @@ def _models(content: ReportContent, palette: Palette) -> Section:
         units = dict.fromkeys(curve.progress_unit for curve in content.training)
         figures = [training_figure([c for c in content.training if c.progress_unit == u], palette) for u in units]
         blocks += [Heading("Training"), FigureRow(tuple(figures))]
-    if content.atom_energies:
-        blocks.append(Paragraph(content.atom_energies))
+    blocks += [Paragraph(note) for note in content.training_notes]
     if earlier:
         old = [r for r in errors if r not in latest]
         rows = [_parity_row(parity, palette) for parity in earlier]

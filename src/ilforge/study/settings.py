@@ -166,7 +166,7 @@ class DeepmdSettings(Settings):
     force_prefactor: tuple[float, float]
     """Weight of forces in the loss, at the first and the last step."""
     virial_prefactor: tuple[float, float]
-    """Weight of virials in the loss, at the first and the last step."""
+    """Weight of virials in the loss, at the first and the last step. Without stresses in the labels there are none."""
 
     @model_validator(mode="before")
     @classmethod

@@ -19,7 +19,7 @@ from matscipy.neighbours import neighbour_list
 
 from ilforge import programs
 from ilforge.errors import DidNotFinish, SettingsError, Unphysical
-from ilforge.labelling.dataset import Dataset, require_labels
+from ilforge.labelling.dataset import Dataset, census, require_labels
 from ilforge.labelling.exchange import export_deepmd
 from ilforge.study.settings import DeepmdSettings
 from ilforge.training import curve, deepmd_session
@@ -45,7 +45,8 @@ def train_deepmd(
     Parameters
     ----------
     dataset
-        Frames with energies, forces and, where ``virial_prefactor`` is not zero, stresses.
+        Frames with energies and forces. With stresses, ``virial_prefactor`` weighs them; where no frame has one,
+        as those of plane waves below the cutoff that stresses need, there is nothing to weigh.
     settings
         Network, loss and learning rate.
     seed
@@ -70,11 +71,13 @@ def train_deepmd(
     Unphysical
         When the compressed model is not the frozen one, or training ended in NaN.
     """
-    virials = any(settings.virial_prefactor)
+    virials = any(settings.virial_prefactor) and _has_stresses(dataset)
     require_labels(dataset, "energy", "forces", *(["stress"] if virials else []))
     directory = Path(directory)
     _clear(directory)
     before = None if start_from is None else _folder(start_from)
+    if not virials:
+        settings = settings.model_copy(update={"virial_prefactor": (0.0, 0.0)})
     script = _script_for(dataset, settings, seed, before)
     _write_inputs(directory, dataset, script, virials)
     warm = [] if before is None else ["--init-frz-model", str(before / FROZEN)]
@@ -83,6 +86,11 @@ def train_deepmd(
     _check_parity(directory, _TOLERANCE_EV_A[settings.dtype])
     _tidy(directory)
     return directory / MODEL
+
+
+def _has_stresses(dataset: Dataset) -> bool:
+    """Whether any frame has one: those that lack it among others are refused."""
+    return any(census(part)["stress"]["present"] for part in (dataset.train, dataset.stop))
 
 
 def _script_for(dataset: Dataset, settings: DeepmdSettings, seed: int, before: Path | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ilforge import frames
+from ilforge import frames, potentials
 from ilforge.labelling.dataset import Dataset, split
 from ilforge.study.load import Study
 from ilforge.training import deepmd as deepmd_training
@@ -18,7 +18,7 @@ from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.atoms import read_atoms
 from ilforge.workflow.steps.labels import ACCEPTED
-from ilforge.workflow.steps.structures import liquid_of, of_composition
+from ilforge.workflow.steps.structures import liquid_of, of_composition, spec_of
 from ilforge.workflow.store import read_manifest, write_json
 
 MACE_FILE, DEEPMD_FILE = "model.model", "model.pb"
@@ -107,6 +107,16 @@ def _deepmd_stage(study: Study, iteration: int, member: int, dataset: Stage, bef
         programs=("dp",),
         progress=deepmd_training.progress,
     )
+
+
+def virials_note(study: Study) -> str:
+    """That DeePMD has no stresses to learn, in a sentence; nothing where it has."""
+    if "deepmd" not in study.settings.training.models or not any(study.settings.training.deepmd.virial_prefactor):
+        return ""
+    reference = potentials.create(spec_of(study, study.settings.reference))
+    if reference.has_stress:
+        return ""
+    return f"Labels of this reference ({reference.kind}) have no stress: DeePMD learns energies and forces alone."
 
 
 def model_spec(directory: Path) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from ilforge.workflow.steps.atoms import read_atoms
 from ilforge.workflow.steps.labels import CENSUS
 from ilforge.workflow.steps.learning import SELECTION
 from ilforge.workflow.steps.md import MEASUREMENT
-from ilforge.workflow.steps.models import PREDICTIONS
+from ilforge.workflow.steps.models import PREDICTIONS, virials_note
 from ilforge.workflow.steps.published import labelled_by
 from ilforge.workflow.steps.structures import FRAMES, liquid_of
 from ilforge.workflow.store import ResultStore, read_manifest
@@ -92,7 +92,7 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         coverage=tuple(_coverage(plan, store)),
         learning=tuple(_learning_rounds(plan, store)),
         training=tuple(_training_curves(plan, store)),
-        atom_energies=_atom_energies(plan, store),
+        training_notes=tuple(note for note in (_atom_energies(plan, store), virials_note(study)) if note),
         stages=tuple(_stage_rows(plan, store)),
         costs=tuple(_costs(plan, store)),
         structure=_structure(plan, store),
