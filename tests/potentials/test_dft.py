@@ -225,15 +225,20 @@ def test_a_program_in_vasps_place_is_given_what_it_needs_and_its_answers_are_put
     calculator = vasp.calculator(Liquid.from_label("1 Li, 1 BF4").topology)
     for runs in (1, 2):
         calculator.calculate(pair, ["energy", "forces"])
-        assert calculator.results["energy"] == -runs, "the second frame starts from the WAVECAR of the first"
+        assert calculator.results["energy"] == -runs, "a step on starts from the WAVECAR of the first"
         expected = pair.get_scaled_positions() @ pair.cell.array * pair.numbers[:, None]
         np.testing.assert_allclose(calculator.results["forces"], expected, atol=1e-6)
-        pair.positions[:] = pair.positions[::-1]
+        pair.positions += 0.1 * np.arange(18).reshape(6, 3) / 18
     with pytest.raises(DidNotConverge, match="self-consistency"):
         calculator.calculate(pair, ["energy"])
     assert calculator.results == {}
     calculator.calculate(pair, ["energy"])
     assert calculator.results["energy"] == -1, "and anew after one that did not converge"
+    calculator.calculate(pair, ["energy"])
+    assert calculator.results["energy"] == -2
+    pair.positions[:] = pair.positions[::-1]
+    calculator.calculate(pair, ["energy"])
+    assert calculator.results["energy"] == -1, "and for another frame"
 
 
 def test_vasp_that_ends_without_a_result_is_a_failed_label(pair, tmp_path):

@@ -22,6 +22,7 @@ from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
 from ilforge.potentials.cp2k_input import BASES, WAVEFUNCTION, basis_set, input_text
 from ilforge.potentials.cp2k_output import read_cp2k
+from ilforge.potentials.wavefunctions import is_step
 
 MIN_CUTOFF_RY = {True: 400.0, False: 1200.0}
 _OUTPUT = "frame.out"
@@ -130,7 +131,7 @@ class Cp2k:
 
 
 class Cp2kCalculator(Calculator):
-    """Runs CP2K in a folder of its own, every frame from the last one's wavefunctions."""
+    """Runs CP2K in a folder of its own, a step of a motion from the last one's wavefunctions."""
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]
 
@@ -138,7 +139,7 @@ class Cp2kCalculator(Calculator):
         super().__init__()
         self._potential, self._charge, self._threads = potential, charge, threads
         self._folder: tempfile.TemporaryDirectory | None = None
-        self._elements: list[str] | None = None
+        self._last: Atoms | None = None
 
     def calculate(
         self,
@@ -164,8 +165,7 @@ class Cp2kCalculator(Calculator):
             raise
 
     def _write_input(self, directory: Path, stress: bool) -> None:
-        same = self._elements == self.atoms.get_chemical_symbols()
-        restart = same and (directory / WAVEFUNCTION).is_file()
+        restart = is_step(self._last, self.atoms) and (directory / WAVEFUNCTION).is_file()
         text = input_text(
             self._potential,
             self.atoms,
@@ -174,7 +174,7 @@ class Cp2kCalculator(Calculator):
             restart=restart,
         )
         (directory / "frame.inp").write_text(text)
-        self._elements = self.atoms.get_chemical_symbols()
+        self._last = self.atoms.copy()
 
     def _run(self, directory: Path, stress: bool) -> dict[str, Any]:
         command = [*programs.of_user(self._potential.command), "-i", "frame.inp", "-o", _OUTPUT]

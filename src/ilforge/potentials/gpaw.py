@@ -22,6 +22,7 @@ from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
 from ilforge.potentials.dispersion import d3bj
+from ilforge.potentials.wavefunctions import is_step
 
 FUNCTIONALS = ("PBE", "revPBE")
 DISPERSION = ("D3(BJ)", "none")
@@ -159,6 +160,7 @@ class GpawCalculator(Calculator):
         self._potential, self._charge, self._threads, self._magnetic = potential, charge, threads, magnetic
         self._folder: tempfile.TemporaryDirectory | None = None
         self._process: programs.Conversation | None = None
+        self._last: Atoms | None = None
 
     def calculate(
         self,
@@ -196,8 +198,10 @@ class GpawCalculator(Calculator):
                 "charge": self._charge,
                 "magnetic": self._magnetic,
                 "stress": stress,
+                "step": is_step(self._last, self.atoms),
             }
         )
+        self._last = self.atoms.copy()
         try:
             answer = self._process.hear()
         except DidNotFinish:

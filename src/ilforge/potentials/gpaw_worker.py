@@ -1,9 +1,8 @@
 """A program of its own: answers frames with GPAW's energies and forces, one line of JSON each way.
 
 It is run by the Python interpreter that GPAW is installed for (``gpaw python``), never imported, and imports nothing
-of ilforge. The first line says how to calculate; each further line is a frame. The calculator lives on as long as
-frames are steps of a motion: the same elements, box and charge, and no atom farther than ``STEP_A`` from where it was.
-The next frame then starts from the last one's wavefunctions.
+of ilforge. The first line says how to calculate; each further line is a frame. The calculator lives on where the line
+says that the frame is a step on from the last one, in the same box: it then starts from the last one's wavefunctions.
 """
 
 import gc
@@ -12,39 +11,34 @@ import os
 import sys
 import traceback
 
-STEP_A = 0.2
-"""Wavefunctions of atoms farther off are worse than none: 30 iterations instead of 11 for frames 0.5 ps apart."""
-
 
 def main():
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what GPAW prints goes to the log, not among the answers
-    import numpy as np
     from ase import Atoms
 
     settings = json.loads(sys.stdin.readline())
     say(answers, {"versions": versions()})
-    kept, last, calculator = None, None, None
+    kept, calculator = None, None
     for line in sys.stdin:
         request = json.loads(line)
         atoms = Atoms(request["numbers"], request["positions"], cell=request["cell"], pbc=request["pbc"])
         key = (request["numbers"], request["cell"], request["pbc"], request["charge"], request["magnetic"])
         try:
-            if key != kept or np.abs(atoms.positions - last).max() > STEP_A:
+            if key != kept or not request["step"]:
                 calculator = None
                 gc.collect()  # or 6 MB of a frame of 70 atoms stay for good
                 calculator, kept = calculator_for(settings, request), key
-            last = atoms.positions.copy()
             if not all(atoms.pbc):
                 raise ValueError("plane waves need a periodic frame")
             atoms.calc = calculator
             answer = {
                 "free_energy": float(atoms.get_potential_energy(force_consistent=True)),
-                "forces": np.asarray(atoms.get_forces()).tolist(),
+                "forces": atoms.get_forces().tolist(),
                 "converged": True,
             }
             if request["stress"]:
-                answer["stress"] = np.asarray(atoms.get_stress()).tolist()
+                answer["stress"] = atoms.get_stress().tolist()
             if request["magnetic"]:
                 answer["magnetic_moment"] = float(atoms.get_magnetic_moment())
         except Exception as error:

@@ -24,6 +24,7 @@ from ilforge.errors import DidNotConverge, DidNotFinish, MissingProgram, Setting
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
 from ilforge.potentials.vasp_output import MIN_STRESS_CUTOFF_EV, read_vasprun
+from ilforge.potentials.wavefunctions import is_step
 
 FUNCTIONALS = {"PBE": {"GGA": "PE"}, "SCAN": {"METAGGA": "SCAN", "LASPH": ".TRUE.", "ALGO": "All"}}
 # SCAN's own damping: Brandenburg et al., Phys. Rev. B 94 (2016) 115144; VASP knows only PBE's and a few others
@@ -125,7 +126,7 @@ class Vasp:
             "IBRION": -1,
             "NSW": 0,
             "ISIF": 2,
-            "LWAVE": ".TRUE.",  # the next frame starts from it
+            "LWAVE": ".TRUE.",  # the next step starts from it
             "LCHARG": ".FALSE.",
             **FUNCTIONALS[self.functional],
             **DISPERSION[self.dispersion][self.functional],
@@ -191,7 +192,7 @@ class Vasp:
 
 
 class VaspCalculator(Calculator):
-    """Runs VASP in a folder of its own, every frame from the last one's wavefunctions."""
+    """Runs VASP in a folder of its own, a step of a motion from the last one's wavefunctions."""
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]
 
@@ -199,6 +200,7 @@ class VaspCalculator(Calculator):
         super().__init__()
         self._potential, self._threads = potential, threads
         self._folder: tempfile.TemporaryDirectory | None = None
+        self._last: Atoms | None = None
 
     def calculate(
         self,
@@ -214,8 +216,9 @@ class VaspCalculator(Calculator):
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="ilforge-vasp-")
         directory = Path(self._folder.name)
-        for stale in ("vasprun.xml", "OUTCAR"):
+        for stale in ("vasprun.xml", "OUTCAR", *(() if is_step(self._last, self.atoms) else ("WAVECAR",))):
             (directory / stale).unlink(missing_ok=True)
+        self._last = self.atoms.copy()
         order = self._potential.write_inputs(self.atoms, directory)
         programs.run(programs.of_user(self._potential.command), directory, log="vasp.log", threads=self._threads)
         self.results = self._results(directory, order, wants_stress)
