@@ -58,7 +58,7 @@ def test_every_command_of_the_tutorial_runs_in_its_order(tmp_path):
             [sys.executable, "-m", *shlex.split(line)], cwd=tmp_path, capture_output=True, text=True, timeout=900
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-    made = tmp_path / "data" / "pyr14bf4-pbe-d3"
+    made = tmp_path / "data" / "my-pyr14bf4"
     assert len(frames.read(made / "training.xyz.gz")) + len(frames.read(made / "validation.xyz.gz")) == 11
     assert "labels of dataset pyr14bf4-pbe-d3 (tblite" in (
         tmp_path / "ilforge-results" / "pyr14bf4-user" / "results.json"

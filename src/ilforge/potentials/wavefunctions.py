@@ -6,8 +6,8 @@ import numpy as np
 from ase import Atoms
 
 STEP_A = 0.2
-"""Those of atoms farther off are worse than none: GPAW took 30 iterations instead of 11 for frames 0.5 ps apart; CP2K was
-at a gradient of 4e-3 after 20 iterations from those of another box, at 7e-5 from none."""
+"""Those of atoms farther off are worse than none: GPAW took 30 iterations instead of 11 for frames 0.5 ps apart; CP2K
+was at a gradient of 4e-3 after 20 iterations from those of another box, at 7e-5 from none."""
 
 
 def is_step(before: Atoms | None, after: Atoms) -> bool:
