@@ -7,8 +7,8 @@ STAMP := $(VENV)/.ready
 .PHONY: help setup demo demo-gfn1 test lint docs clean
 
 help:
-	@echo "make demo    run examples/pyr14bf4-dft.toml: models of DFT labels, their MD, a report (about TEN minutes on two cores)"
-	@echo "make demo-gfn1  run examples/pyr14bf4-quick.toml, which makes its own labels (as long)"
+	@echo "make demo    run examples/pyr14bf4-dft.toml: models of DFT labels, their MD, a report (six minutes on two cores)"
+	@echo "make demo-gfn1  run examples/pyr14bf4-quick.toml, which makes its own labels (ten minutes)"
 	@echo "make test    run the tests"
 	@echo "make lint    check style and the direction of imports"
 	@echo "make docs    write the generated pages of docs/ again"
