@@ -5,7 +5,7 @@ nothing else. Model files are run, so give only your own. Every figure is the di
 the same start: what starting a program costs is not in it.
 
 ``--large`` adds boxes of 320 and 1,080 pairs, made of copies of the 40-pair box: CPU time per atom and step must stay
-the same for a cost that grows linearly.
+the same for a cost that grows linearly. ``--only NAME...`` measures the force fields whose names begin so.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ def main() -> int:
             rows.append(Row(kind, spec, engine, 0.5, steps))
         else:
             print(f"{kind}: not measured, give --{kind} FILE")
+    if arguments.only:
+        rows = [row for row in rows if row.name.startswith(tuple(arguments.only))]
     boxes = {pairs: settled(pairs) for pairs in PAIRS}
     if arguments.large:
         liquid, box = boxes[PAIRS[0]]
@@ -97,7 +99,7 @@ def main() -> int:
                 wall, cpu = measure(row, potentials.create(row.spec), liquid, box, arguments.threads)
                 report(row, pairs, wall, cpu, len(box))
     plain = Row("plain NonbondedForce", {}, "openmm", 2.0, 200)
-    for pairs in PAIRS:
+    for pairs in PAIRS if not arguments.only else ():
         liquid, box = boxes[pairs]
         wall, cpu = measure(plain, PlainNonbonded(), liquid, box, arguments.threads)
         report(plain, pairs, wall, cpu, len(box))
@@ -109,6 +111,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--mace", type=Path, help="a MACE model file")
     parser.add_argument("--deepmd", type=Path, help="a frozen DeePMD model file")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="measure only these force fields")
     parser.add_argument("--large", action="store_true", help="boxes of 320 and 1,080 pairs as well")
     return parser.parse_args()
 

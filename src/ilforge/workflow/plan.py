@@ -201,6 +201,8 @@ def _plan_md(plan: Plan) -> None:
         for name in protocol.potentials:
             model = None if name in given else plan.trained[plan.last_iteration, name][0]
             spec = given[name] if model is None else None
+            if name == "reference" and protocol.ensemble == "NPT":
+                _require_stress(protocol.name, spec)
             if protocol.vacuum is not None and spec is not None:  # it may not know these ions
                 potentials.create(spec).calculator(structures.ions_of(part, protocol).topology)
             trajectory = md.md_stage(part, protocol, name, start, model, spec)
@@ -227,6 +229,15 @@ def _refuse_unfit_potentials(part: Study, dataset: Published | None) -> None:
     for kind in FORCE_FIELDS:
         if any(kind in protocol.potentials for protocol in part.settings.md):
             structures.refuse_unfit(part, given[kind])
+
+
+def _require_stress(protocol: str, spec: dict[str, Any]) -> None:
+    if not potentials.create(spec).has_stress:
+        raise SettingsError(
+            f"[[md]] {protocol}: NPT with the reference needs its stress, which {spec['kind']} does not give as "
+            f"[reference] sets it. Use NVT, leave the reference out of its potentials, or set stress = true in "
+            f"[reference.{spec['kind']}] with the cutoff that it asks for."
+        )
 
 
 def given_potentials(study: Study) -> dict[str, dict[str, Any]]:
