@@ -60,6 +60,6 @@ def test_every_command_of_the_tutorial_runs_in_its_order(tmp_path):
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     made = tmp_path / "data" / "my-pyr14bf4"
     assert len(frames.read(made / "training.xyz.gz")) + len(frames.read(made / "validation.xyz.gz")) == 11
-    assert "labels of dataset pyr14bf4-pbe-d3 (tblite" in (
+    assert "labels of dataset my-pyr14bf4 (tblite" in (
         tmp_path / "ilforge-results" / "pyr14bf4-user" / "results.json"
     ).read_text(encoding="utf-8")
