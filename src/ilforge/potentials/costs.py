@@ -14,7 +14,7 @@ MEASURED: dict[str, dict[int, float]] = {
     CP2K: {35: 87.0, 70: 250.0, 350: 744.0},
 }
 """Core seconds of one label by number of atoms, on two cores of AMD Zen 5; xTB by tblite, GPAW with FFTW. Frames are
-unrelated: a step of AIMD takes CP2K a third of it."""
+unrelated. CP2K: 70 atoms while another program ran; 35 and 350 atoms three times what a step of AIMD took."""
 
 
 def core_seconds(method: str, n_atoms: int) -> float:

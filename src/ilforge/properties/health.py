@@ -90,9 +90,9 @@ class Health:
         self._voids: list[tuple[float, int, tuple[int, ...]]] = []
         self._empty: list[tuple[float, int]] = []
         self._profile: Curve | None = None
-        self._temperatures: list[float] = []
-        self._energies: list[float] = []
-        self._drude_temperatures: list[float] = []
+        self._temperatures: list[float | None] = []
+        self._energies: list[float | None] = []
+        self._drude_temperatures: list[float | None] = []
         self._n_broken = 0
         self._fragments: Verdict | None = None
         self._fell_apart = False
@@ -114,9 +114,9 @@ class Health:
         )
 
     def add(self, seen: _Signs) -> None:
-        self._temperatures.append(_or_nan(seen.temperature_K))
-        self._energies.append(_or_nan(seen.potential_energy_eV))
-        self._drude_temperatures.append(_or_nan(seen.drude_temperature_K))
+        self._temperatures.append(seen.temperature_K)
+        self._energies.append(seen.potential_energy_eV)
+        self._drude_temperatures.append(seen.drude_temperature_K)
         self._n_broken += seen.broken
         self._fragments = self._fragments or seen.fragments
         if seen.space is not None:
@@ -273,13 +273,9 @@ def _largest_of(n: int, frame: int) -> str:
     return f"no error: the largest of {n} {'frame' if n == 1 else 'frames'}, in frame {frame}; to {_RESOLUTION_A} Å"
 
 
-def _or_nan(value: float | None) -> float:
-    return np.nan if value is None else value
-
-
-def _known(series: list[float]) -> tuple[np.ndarray, np.ndarray]:
+def _known(series: list[float | None]) -> tuple[np.ndarray, np.ndarray]:
     """Frames that have a value, and their values."""
-    values = np.array(series)
+    values = np.array(series, dtype=float)  # None becomes NaN
     frames = np.flatnonzero(np.isfinite(values))
     return frames, values[frames]
 
