@@ -16,6 +16,8 @@ from ilforge.errors import SettingsError
 if TYPE_CHECKING:
     from ilforge.properties.property import Measurement
     from ilforge.results import Record
+    from ilforge.study.analysis_settings import AnalysisSettings
+    from ilforge.study.load import Study
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -99,41 +101,25 @@ def analyse(
     Several trajectory files are consecutive pieces of one run, in time order; with --replicas (several folders, or
     TOPOLOGY and a file of each run) independent runs of one system, which give one estimate together.
     """
-    from ilforge.properties import PROPERTIES, measure
+    from ilforge.properties import measure
     from ilforge.properties.pressure_table import read_pressure
     from ilforge.properties.reader import open_trajectory
     from ilforge.properties.replicas import measure_replicas, open_replicas
     from ilforge.properties.scans import study_scans
     from ilforge.results import Record
-    from ilforge.study.analysis_settings import AnalysisSettings
     from ilforge.study.load import load_study
 
-    unknown = sorted(set(names) - set(PROPERTIES))
-    if unknown:
-        raise SettingsError(f"--property {unknown[0]}: not a known property. Known: {', '.join(PROPERTIES)}")
     own = load_study(Path(study)) if study else None
-    settings = own.settings.analysis if own else AnalysisSettings()
-    chosen = list(names) or (settings.properties if study else list(PROPERTIES))
-    if replicas and pressure:
-        raise SettingsError("--pressure is of one run: measure the viscosity of each run without --replicas.")
-    if replicas and cores > 1:
-        raise SettingsError("--cores shares the frames of one run: leave it out with --replicas.")
-    if replicas and lammps_units:
-        raise SettingsError("--lammps-units is of one run: measure each run without --replicas.")
+    settings, chosen = _settings(own, viscosity), _chosen(names, own)
     _refuse_unused(chosen, pressure, pressure_units, viscosity)
     paths = [Path(path) for path in trajectory]
     if replicas:
+        _refuse_of_one_run(pressure, cores, lammps_units)
         sources = open_replicas(paths, frame_interval, temperature)
+        source, found = sources[0], measure_replicas(sources, chosen, settings)
     else:
-        sources = [open_trajectory(paths, frame_interval, temperature, lammps_units)]
-    source = sources[0]
-    if viscosity:
-        eta = {"viscosity_Pa_s": viscosity[0], "viscosity_error_Pa_s": viscosity[1]}
-        settings = settings.model_copy(update={"diffusion": settings.diffusion.model_copy(update=eta)})
-    tensor = read_pressure(Path(pressure), pressure_units) if pressure else None
-    if replicas:
-        found = measure_replicas(sources, chosen, settings)
-    else:
+        source = open_trajectory(paths, frame_interval, temperature, lammps_units)
+        tensor = read_pressure(Path(pressure), pressure_units) if pressure else None
         found = measure(source, chosen, settings, pressure=tensor, workers=cores)
     if own and "shapes" in found:
         found["shapes"].tables.update(study_scans(own))
@@ -222,6 +208,37 @@ def _print(found: Mapping[str, Measurement]) -> None:
             click.echo(f"{'ok  ' if verdict.ok else 'LOOK'} {verdict.what}")
         for note in measurement.notes:
             click.echo(f"note {note}")
+
+
+def _settings(own: Study | None, viscosity: tuple[float, float] | None) -> AnalysisSettings:
+    """Those of the study file, if there is one, with a viscosity given on the command line."""
+    from ilforge.study.analysis_settings import AnalysisSettings
+
+    settings = own.settings.analysis if own else AnalysisSettings()
+    if viscosity is None:
+        return settings
+    eta = {"viscosity_Pa_s": viscosity[0], "viscosity_error_Pa_s": viscosity[1]}
+    return settings.model_copy(update={"diffusion": settings.diffusion.model_copy(update=eta)})
+
+
+def _chosen(names: Sequence[str], own: Study | None) -> Sequence[str]:
+    """What is measured: as asked for, else as the study file says, else everything."""
+    from ilforge.properties import PROPERTIES
+
+    unknown = sorted(set(names) - set(PROPERTIES))
+    if unknown:
+        raise SettingsError(f"--property {unknown[0]}: not a known property. Known: {', '.join(PROPERTIES)}")
+    return names or (own.settings.analysis.properties if own else list(PROPERTIES))
+
+
+def _refuse_of_one_run(pressure: str | None, cores: int, lammps_units: str | None) -> None:
+    """What several runs together cannot be given."""
+    if pressure:
+        raise SettingsError("--pressure is of one run: measure the viscosity of each run without --replicas.")
+    if cores > 1:
+        raise SettingsError("--cores shares the frames of one run: leave it out with --replicas.")
+    if lammps_units:
+        raise SettingsError("--lammps-units is of one run: measure each run without --replicas.")
 
 
 def _refuse_unused(
