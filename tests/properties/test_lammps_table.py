@@ -10,21 +10,28 @@ from ilforge.dynamics.lammps import _program
 from ilforge.errors import SettingsError
 from ilforge.properties.pressure_table import read_pressure
 
-ENERGY = {"real": 0.2379, "metal": 0.2379 / 23.060548}  # of argon, kcal/mol and eV
-TIME = {"real": 1.0, "metal": 1e-3}  # a fs
+# of each unit style: 0.2379 kcal/mol (argon), a fs, an Å and a g/mol
+ENERGY = {"real": 0.2379, "metal": 0.2379 / 23.060548, "electron": 0.2379 / 627.509, "si": 0.2379 * 4184 / 6.02214e23}
+TIME = {"real": 1.0, "metal": 1e-3, "electron": 1.0, "si": 1e-15}
+LENGTH = {"real": 1.0, "metal": 1.0, "electron": 1 / 0.5291772, "si": 1e-10}
+MASS = {"real": 1.0, "metal": 1.0, "electron": 1.0, "si": 1e-3 / 6.02214e23}
 COLUMNS = "pxx pyy pzz pxy pxz pyz"
 SCRIPT = """
 units {units}
 atom_style atomic
 timestep {step}
-lattice fcc 5.4
+lattice fcc {lattice}
 region box block 0 3 0 3 0 3
 create_box 1 box
 create_atoms 1 box
-mass 1 39.95
-pair_style lj/cut 8.0
-pair_coeff 1 1 {energy} 3.4
-displace_atoms all random 0.1 0.1 0.1 7
+mass 1 {mass}
+pair_style lj/cut {cutoff}
+pair_coeff 1 1 {energy} {sigma}
+neighbor {skin} bin
+variable dx atom {moved}*sin(7*id)
+variable dy atom {moved}*sin(11*id)
+variable dz atom {moved}*sin(13*id)
+displace_atoms all move v_dx v_dy v_dz units box
 fix move all nve
 thermo_style custom step temp {columns}
 thermo 7
@@ -41,7 +48,9 @@ def run_lammps(folder, units="real", form="one", columns=COLUMNS):
     """An argon crystal whose atoms are moved, at rest: 20 steps, and 52 that are recorded every 5 fs."""
     folder.mkdir(exist_ok=True)
     values = " ".join(f"$({name}:%.10g)" for name in columns.split())
-    physics = {"units": units, "step": TIME[units], "energy": ENERGY[units]}
+    physics = {"units": units, "step": TIME[units], "energy": ENERGY[units], "mass": 39.95 * MASS[units]}
+    lengths = {"lattice": 5.4, "cutoff": 8.0, "sigma": 3.4, "skin": 2.0, "moved": 0.54}
+    physics |= {name: length * LENGTH[units] for name, length in lengths.items()}
     script = SCRIPT.format(form=form, columns=columns, values=values, **physics)
     (folder / "in.lammps").write_text(script)
     program, environment = _program()
@@ -70,10 +79,11 @@ def test_log_screen_and_fix_print_say_the_same(real):
 
 
 @pytest.mark.program("lmp")
-def test_units_real_and_metal_are_the_same_pressure(real, tmp_path):
-    """The same motion in fs and atm and in ps and bar; the second as YAML."""
+@pytest.mark.parametrize(("units", "form"), [("metal", "yaml"), ("electron", "one"), ("si", "one")])
+def test_every_style_of_units_is_the_same_pressure(real, units, form, tmp_path):
+    """The same motion in fs and atm, ps and bar, fs and Pa, s and Pa; one of them as YAML."""
     expected = read_pressure(real / "log.lammps")
-    found = read_pressure(run_lammps(tmp_path, "metal", "yaml") / "screen")
+    found = read_pressure(run_lammps(tmp_path, units, form) / "screen")
     assert found.interval_ps == pytest.approx(0.005)
     np.testing.assert_allclose(found.off_diagonal, expected.off_diagonal, rtol=1e-4, atol=0.01)
     np.testing.assert_allclose(found.diagonal, expected.diagonal, rtol=1e-4, atol=0.01)
