@@ -151,6 +151,17 @@ def test_nothing_pushes_the_ions_at_constant_energy(engine, spec, start, topolog
         np.testing.assert_allclose(after.get_angular_momentum(), before.get_angular_momentum(), atol=tolerance * size)
 
 
+def test_at_constant_energy_the_temperature_is_that_of_what_moves_within(engine, spec, start, topology, tmp_path):
+    """Thermostats of the unrecorded start may push the whole, which then neither moves on nor counts."""
+    protocol = md.short(ensemble="NVE", equilibration_ps=0.05, length_ps=0.01)
+    trajectory = md.run(spec, engine, start, protocol, tmp_path / "run")
+    momenta = frames.read(trajectory.last_file)[0].get_momenta()
+    assert np.abs(momenta.sum(axis=0)).max() < 5e-3 * np.abs(momenta).sum()
+    thermo = trajectory.thermo()
+    free = 3 * topology.n_atoms - 3
+    np.testing.assert_allclose(2 * thermo["kinetic_energy_eV"] / (free * KB), thermo["temperature_K"], rtol=1e-4)
+
+
 def test_the_same_seed_gives_the_same_run_and_another_gives_another(engine, spec, start, trajectory, tmp_path):
     brief = md.short(length_ps=0.05)  # the first ten frames
     again = md.run(spec, engine, start, brief, tmp_path / "again")

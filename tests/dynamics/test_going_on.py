@@ -43,3 +43,25 @@ def test_two_halves_with_velocities_kept_are_one_run(engine, tmp_path):
 def test_a_frame_without_velocities_is_refused_in_words():
     with pytest.raises(SettingsError, match=r"\(--keep-velocities\): the structure has no velocities. `last.xyz`"):
         Job(Clp(4.0), md.packed_box(), md.liquid().topology, _protocol(keep_velocities=True))
+
+
+def test_what_goes_on_does_not_draw_the_same_numbers_again():
+    """Seeds of all segments of a run and of two that go on from it, and not those of the same start again."""
+    first = Job(Clp(4.0), md.warm_box(), md.liquid().topology, md.short())
+    jobs, positions = [first], md.warm_box().positions
+    for shift in (0.0, 0.1, 0.1):
+        start = md.warm_box()
+        start.positions = positions + shift
+        start.set_velocities(first.start_velocities)
+        protocol = md.short(equilibration_ps=0.0, keep_velocities=True)
+        jobs.append(Job(Clp(4.0), start, md.liquid().topology, protocol))
+    seeds = [{tuple(job.random_seed(step).generate_state(4)) for step in (0, 100, 200)} for job in jobs]
+    assert len(seeds[0] | seeds[1] | seeds[2]) == 9 and seeds[2] == seeds[3]
+
+
+def test_the_command_draws_other_numbers_for_another_frame_or_potential():
+    from ilforge.cli.single import _own_seed
+
+    start, other = md.warm_box(), md.packed_box()
+    seeds = {_own_seed(start, "clp"), _own_seed(start, "clpol"), _own_seed(other, "clp")}
+    assert len(seeds) == 3 and _own_seed(start, "clp") in seeds and all(0 <= seed < 2**31 for seed in seeds)

@@ -328,6 +328,23 @@ def test_a_real_label_by_cp2k(pair):
 
 
 @pytest.mark.program("cp2k.psmp")
+@pytest.mark.slow
+def test_forces_of_cp2k_hardly_know_where_its_grid_is():
+    """The sum of forces on BF4- at four places: 0.40 eV/Å where nothing is smoothed, measured 0.03 by default."""
+    from ase import Atoms
+
+    d = 1.40 / np.sqrt(3)
+    tetrahedron = d * np.array([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    calculator = create({"kind": "cp2k"}).calculator(Liquid.from_label("1 BF4").topology)
+    sums = []
+    for offset in np.random.default_rng(1).uniform(0, 1, (4, 3)):
+        ion = Atoms("BF4", positions=tetrahedron + 3.5 + offset, cell=[7.0] * 3, pbc=True)
+        ion.rotate(20, (1, 2, 3), center="COP")
+        sums.append(calculator.get_forces(ion).sum(axis=0))
+    assert np.sqrt(np.mean(np.square(sums))) < 0.05
+
+
+@pytest.mark.program("cp2k.psmp")
 def test_cp2k_that_does_not_converge_is_a_failed_label(salt):
     label = evaluate(salt, {"kind": "cp2k", "max_iterations": 2, "max_restarts": 1})
     assert label.failed and "self-consistency was not reached" in label.error

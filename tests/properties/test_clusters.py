@@ -14,7 +14,7 @@ from ilforge.properties.kernels.contacts import aggregate_sizes, close_pairs, co
 from ilforge.properties.kernels.populations import decay_time, population, relaxation
 from ilforge.properties.solvation import Contacts, Solvation
 from ilforge.study.analysis_settings import AnalysisSettings
-from ilforge.study.local_structure import ClustersSettings
+from ilforge.study.local_structure import ClustersSettings, SolvationSettings
 from support.clusters import box_of
 from support.motion import atomic_ions, estimate, measured, snapshots
 
@@ -217,6 +217,21 @@ def test_residence_times_of_a_two_state_process():
             errors.append(found.error / value)
     assert np.mean(inside) >= 0.9
     assert np.mean(errors) < 0.08
+
+
+def test_an_ion_is_no_neighbour_of_itself():
+    """An ideal gas of one kind, each ion both cation and ligand: g(r) = 1, and contacts have no memory."""
+    rng, n = np.random.default_rng(2), 6
+    system = System(atomic_ions(Li=n), 3000, 1.0, 423.0)
+    solvation = Solvation(SolvationSettings(cation="Li", ligand="Li", ligand_atoms="Li", cutoff_A=4.0), "here")
+    assert solvation.begin(system) == ""
+    for snapshot in snapshots(system, 10 * rng.random((3000, n, 3)), 10 * np.eye(3)):
+        solvation.add(solvation.look(snapshot))
+    r, g = solvation.pair_function()
+    weights = r**2
+    assert np.average(g.mean(axis=0), weights=weights) == pytest.approx(1.0, abs=0.03)
+    residence = Residence(solvation.contacts(4.0), (3000, n), solvation.n_candidates, 1.0)
+    assert np.abs(residence.function("intermittent")[1:1000]).mean() < 0.02
 
 
 def test_residence_longer_than_the_run_says_how_long_it_takes():

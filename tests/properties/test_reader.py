@@ -175,6 +175,20 @@ def test_no_time_step(trajectory, tmp_path):
         source_of(universe, topology=system.topology)
 
 
+def test_a_file_that_begins_with_the_last_frame_of_the_one_before(universe, tmp_path):
+    """Each file's times begin at zero, so that they tell nothing."""
+    for name, part in (("a.xtc", slice(0, 5)), ("doubled.xtc", slice(4, 10)), ("next.xtc", slice(5, 10))):
+        with MDAnalysis.Writer(str(tmp_path / name), universe.atoms.n_atoms) as writer:
+            for step in universe.trajectory[part]:
+                step.time -= 2.0 * part.start
+                writer.write(universe.atoms)
+    universe.load_new([str(tmp_path / "a.xtc"), str(tmp_path / "next.xtc")])
+    assert source_of(universe).system.n_frames == 10
+    universe.load_new([str(tmp_path / "a.xtc"), str(tmp_path / "doubled.xtc")])
+    with pytest.raises(SettingsError, match="Frames 4 and 5 are the same: a file begins with the frame"):
+        source_of(universe)
+
+
 def test_missing_frames(trajectory, tmp_path):
     universe = written(trajectory, tmp_path, drop=(5,))
     with pytest.raises(SettingsError, match="Frames 4 and 5 are 4 ps apart"):
@@ -257,6 +271,28 @@ def test_files_by_name(universe, trajectory, tmp_path):
     (tmp_path / "broken.xtc").write_bytes(b"not a trajectory")
     with pytest.raises(SettingsError, match="cannot be read"):
         open_trajectory([tmp_path / "top.pdb", tmp_path / "broken.xtc"])
+
+
+def test_a_run_at_constant_energy_has_the_temperature_that_it_had(two_pairs, tmp_path):
+    """Not that of its start, which says so in its health; two such runs have the mean of both."""
+    from ilforge import potentials
+    from ilforge.dynamics import MdProtocol, run_md
+    from ilforge.liquid.liquid import Liquid
+    from ilforge.properties.replicas import open_replicas
+
+    liquid = Liquid.from_label(two_pairs.info["ions"])
+    clp = potentials.create({"kind": "clp", "cutoff_A": 4.0})
+    means = []
+    for seed in (1, 2):
+        protocol = MdProtocol("NVE", 423.0, timestep_fs=0.5, length_ps=0.1, interval_ps=0.005, seed=seed)
+        run = run_md(clp, two_pairs, liquid, protocol, tmp_path / f"run-{seed}")
+        means.append(run.thermo()["temperature_K"].mean())
+        assert source_of(run).temperature_K == pytest.approx(means[-1]) and abs(means[-1] - 423) > 1
+        assert source_of(run, temperature_K=423.0).temperature_K == 423.0
+        said = [verdict.what for verdict in measure(run, ["health"])["health"].verdicts]
+        assert any(f"is {means[-1]:.0f} ±" in what and "423 K was set for the start" in what for what in said)
+    both = open_replicas([tmp_path / "run-1", tmp_path / "run-2"])
+    assert [one.temperature_K for one in both] == pytest.approx([np.mean(means)] * 2)
 
 
 def test_run_of_ilforge(two_pairs, topology_of, tmp_path):

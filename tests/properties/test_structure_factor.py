@@ -131,3 +131,13 @@ def test_main_peak_needs_blocks_longer_than_the_memory_of_the_modes():
     assert found[0.3].value == pytest.approx(2 * np.pi / 4, abs=0.25)
     assert not found[500.0].converged and found[500.0].n_eff < 20
     assert "independent samples of S(q)" in found[500.0].note and "run at least" in found[500.0].note
+
+
+def test_fast_modes_that_do_not_scatter_are_no_samples_of_the_peak():
+    """Cs+ and I- scatter alike and change places in every frame, on a lattice that hardly relaxes."""
+    rng = np.random.default_rng(5)
+    positions, cell = rattling_lattice(200, 500.0, rng)
+    shuffled = np.array([frame[rng.permutation(64)] for frame in positions])
+    result = factors(atomic_ions(Cs=32, I=32), shuffled, cell, q_max_per_A=2.5, bin_per_A=0.25)
+    found = estimate(result, "structure_factor_main_peak")
+    assert not found.converged and found.n_eff < 20

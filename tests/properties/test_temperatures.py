@@ -97,10 +97,27 @@ def test_numbers_without_a_logarithm_are_refused_in_words(temperatures, values, 
 def test_runs_of_one_state_are_combined_and_refused_where_they_disagree():
     runs = [Estimate(1.0, 0.1, 50, "S/m"), Estimate(1.2, 0.2, 20, "S/m"), Estimate.refused("S/m", "too short")]
     found = combined(runs)
-    assert found.value == pytest.approx(1.04) and found.error == pytest.approx(0.2 / np.sqrt(5)) and found.n_eff == 70
+    # errors of 1/10 and 1/6: weights of 100 and 36
+    assert found.value == pytest.approx(143.2 / 136) and found.n_eff == 70
+    assert found.error == pytest.approx(found.value / np.sqrt(136))
     assert "2 of 3 runs" in found.note
     assert "disagree" in combined([Estimate(1.0, 0.1, 9, "S/m"), Estimate(2.0, 0.1, 9, "S/m")]).note
     assert combined(runs[2:]) is runs[2]
+
+
+def test_errors_that_are_a_share_of_the_value_do_not_favour_small_values():
+    """Eight runs whose errors are 10 or 30 % of what each found: the mean is the truth's, and so is its error."""
+    rng = np.random.default_rng(3)
+    for share in (0.1, 0.3):
+        found = []
+        for _ in range(400):
+            values = rng.gamma(share**-2, share**2, 8)
+            found.append(combined([Estimate(v, share * v, 9, "Pa s") for v in values]))
+        converged = [one for one in found if one.converged]
+        assert len(converged) > 390
+        assert np.mean([one.value for one in converged]) == pytest.approx(1.0, abs=0.02)
+        inside = [abs(one.value - 1.0) < 1.96 * one.error for one in converged]
+        assert np.mean(inside) > 0.9
 
 
 def records(temperatures):

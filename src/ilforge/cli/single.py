@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -12,6 +13,9 @@ import numpy as np
 from ilforge.cli import ilforge
 from ilforge.cli.own_ions import clp_parameters, define_option, parse_define
 from ilforge.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 POTENTIAL_HELP = (
     "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, exp6:FILE.toml, exp6:FILE.toml:CUTOFF_A, GFN1-xTB, GFN2-xTB, gpaw, "
@@ -164,7 +168,12 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 @click.option("--constant-volume", type=float, default=0.0, show_default=True, help="ps of NVT then, unrecorded")
 @click.option("--equilibration", type=float, default=0.0, show_default=True, help="ps then, unrecorded")
 @click.option("--keep-velocities", is_flag=True, help="Begin with the velocities of the frame, as last.xyz has them.")
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option(
+    "--seed",
+    type=int,
+    help="Of velocities, thermostat and barostat. Without it a number that follows from the frame and the potential: "
+    "other runs have other random numbers, the same command has the same.",
+)
 @click.option(
     "--engine",
     type=click.Choice(["openmm", "lammps", "ase", "gromacs"]),
@@ -205,7 +214,7 @@ def md(
         constant_volume_ps=state["constant_volume"],
         equilibration_ps=state["equilibration"],
         keep_velocities=state["keep_velocities"],
-        seed=state["seed"],
+        seed=_own_seed(start, potential) if state["seed"] is None else state["seed"],
     )
     directory = Path(out)
     directory.mkdir(parents=True, exist_ok=True)
@@ -219,6 +228,13 @@ def md(
     if fault:
         click.echo(f"The run broke and ended early. {fault['message']}", err=True)
     click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")
+
+
+def _own_seed(start: Atoms, potential: str) -> int:
+    """A seed that is the same for the same run, and another for another."""
+    from ilforge import frames
+
+    return int(hashlib.sha256(f"{frames.digest(start)} {potential}".encode()).hexdigest()[:7], 16)
 
 
 def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:

@@ -81,11 +81,18 @@ class Simulation:
             self._job.topology.symbols, positions=state.positions, cell=state.cell, pbc=self._job.periodic
         )
         self._atoms.set_masses(self._job.topology.masses)
-        self._atoms.set_velocities(state.velocities * ASE_TIME_IN_FS)
+        self._atoms.set_velocities(self._moving(state.velocities) * ASE_TIME_IN_FS)
         # a new calculator: one that starts from its last wavefunction would remember the way it came
         self._atoms.calc = self._job.potential.calculator(self._job.topology, self._job.threads)
         self._dynamics = None
         self._barostat_momentum, self._step = state.barostat_momentum, state.step
+
+    def _moving(self, velocities: np.ndarray) -> np.ndarray:
+        """At constant energy without the motion of the whole, which the thermostat of an unrecorded start leaves."""
+        if self._ensemble != "NVE":
+            return velocities
+        masses = np.asarray(self._job.topology.masses)
+        return velocities - masses @ velocities / masses.sum()
 
     def _integrator(self) -> Any:
         from ase.md.langevinbaoab import LangevinBAOAB

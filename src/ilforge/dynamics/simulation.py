@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -116,7 +117,19 @@ class Job:
 
     def random_seed(self, step: int) -> np.random.SeedSequence:
         """Seed of the thermostat's and barostat's random numbers from this step on."""
-        return np.random.SeedSequence([self.protocol.seed, _THERMOSTAT, step + self.protocol.unrecorded_steps])
+        steps = step + self.protocol.unrecorded_steps
+        return np.random.SeedSequence([self.protocol.seed, _THERMOSTAT, steps, *self._origin()])
+
+    def _origin(self) -> list[int]:
+        """Of a run that goes on from another: numbers of its start, so that it does not draw that one's again.
+
+        The same kicks a second time would make motion repeat itself (Sindhikara et al., J. Chem. Theory Comput. 2009,
+        5, 1624, doi:10.1021/ct800573m).
+        """
+        if not self.protocol.keep_velocities:
+            return []
+        data = [np.ascontiguousarray(array).tobytes() for array in (self.start_positions, self.start_velocities)]
+        return np.frombuffer(hashlib.sha256(b"".join(data)).digest(), dtype="<u4").tolist()
 
     def time_ps(self, step: int) -> float | None:
         """Time since recording began, ps; None for the steps before."""

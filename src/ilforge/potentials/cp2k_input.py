@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 WAVEFUNCTION = "last.wfn"
 DISPERSION_REACH_A = 21.0  # CP2K's own 10.6 Å loses some 10 meV an ion pair
+SMOOTHING = ("NN10", "SPLINE2_SMOOTH")
+"""Of the density for exchange and correlation, and how its derivatives are taken."""
 _SHORT_RANGE = ("H", "Li", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "K", "Br", "I")
 BASES = {
     "DZVP": ("DZVP-MOLOPT-SR-GTH", _SHORT_RANGE),
@@ -113,7 +115,8 @@ def _scf(potential: Cp2k, restart: bool) -> str:
 def _grid(potential: Cp2k) -> str:
     if not potential.smooth_density:
         return ""
-    return "      &XC_GRID\n        XC_SMOOTH_RHO NN50\n        XC_DERIV NN50_SMOOTH\n      &END XC_GRID\n"
+    density, derivatives = SMOOTHING
+    return f"      &XC_GRID\n        XC_SMOOTH_RHO {density}\n        XC_DERIV {derivatives}\n      &END XC_GRID\n"
 
 
 def _dispersion(potential: Cp2k) -> str:

@@ -237,7 +237,7 @@ class Clusters:
 
     def _add_residence(self, result: Measurement, contacts: Contacts) -> None:
         residence = Residence(
-            contacts, (self._solvation.n_frames, len(self._solvation.cations)), len(self._solvation.ligands),
+            contacts, (self._solvation.n_frames, len(self._solvation.cations)), self._solvation.n_candidates,
             self._system.frame_interval_ps,
         )  # fmt: skip
         for kind in ("continuous", "intermittent"):
@@ -256,7 +256,7 @@ class Residence:
     shape
         Number of frames and of cations.
     n_ligands
-        Of the whole box.
+        That each cation may meet.
     interval_ps
         Time between frames, ps.
     """
@@ -265,12 +265,13 @@ class Residence:
         self._n_frames, self._n_cations = shape
         self._interval = interval_ps
         self.max_lag = self._n_frames // 2
-        pair = contacts.cation.astype(np.int64) * n_ligands + contacts.ligand
-        once = np.unique(contacts.frame.astype(np.int64) * (self._n_cations * n_ligands) + pair)
-        frame, pair = np.divmod(once, self._n_cations * n_ligands)
+        width = int(contacts.ligand.max(initial=0)) + 1
+        pair = contacts.cation.astype(np.int64) * width + contacts.ligand
+        once = np.unique(contacts.frame.astype(np.int64) * (self._n_cations * width) + pair)
+        frame, pair = np.divmod(once, self._n_cations * width)
         self._departures = departures(frame, pair, self._n_frames)
         self._intermittent, self._continuous, self._origins = contact_correlations(
-            frame, pair, pair // n_ligands, self._n_frames, self._n_cations, self.max_lag
+            frame, pair, pair // width, self._n_frames, self._n_cations, self.max_lag
         )
         self._at_random = len(once) / (self._n_frames * self._n_cations * n_ligands)
 

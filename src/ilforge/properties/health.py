@@ -218,16 +218,18 @@ class Health:
         return [*self._temperature_verdict(), *self._drude_verdict(), *self._energy_verdict()]
 
     def _temperature_verdict(self) -> list[Verdict]:
-        target = self._system.temperature_K
+        target, said = self._system.temperature_K, "is set"
+        if self._system.ensemble == "NVE":
+            target, said = self._system.start_temperature_K, "was set for the start, and constant energy keeps none"
         frames, values = _known(self._temperatures)
-        if target is None or len(values) < _MIN_VALUES or self._system.ensemble == "NVE":
+        if target is None or len(values) < _MIN_VALUES:
             return []
         mean, error, _ = correlated_mean(values)
         off = abs(mean - target)
         far = int(np.argmax(np.abs(values - target)))
         frame = int(frames[far])
         what = (
-            f"the mean temperature is {mean:.0f} ± {error:.0f} K, {target:g} K is set; farthest off at "
+            f"the mean temperature is {mean:.0f} ± {error:.0f} K, {target:g} K {said}; farthest off at "
             f"{self._time(frame)}, {values[far]:.0f} K"
         )
         ok = off <= max(self._settings.max_temperature_drift_K, _SIGNIFICANT * error)

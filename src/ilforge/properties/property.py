@@ -47,7 +47,7 @@ class System:
     frame_interval_ps
         Time between frames, ps.
     temperature_K, pressure_bar
-        Set temperature and pressure, where known.
+        Set temperature and pressure, where known. At constant energy, the mean temperature of the run.
     ensemble
         ``"NVE"``, ``"NVT"``, ``"NPT"``, or None where not known.
     fault
@@ -60,6 +60,8 @@ class System:
         Ions whose charge nobody says; the topology has 0 for them.
     no_velocities
         Why there are no velocities, where there are none.
+    start_temperature_K
+        Of a run at constant energy: what was set for its start.
     """
 
     topology: Topology
@@ -73,6 +75,7 @@ class System:
     pressure: PressureSeries | None = None
     unknown_charges: tuple[str, ...] = ()
     no_velocities: str = "the trajectory holds no velocities"
+    start_temperature_K: float | None = None
 
     @cached_property
     def ions(self) -> dict[str, np.ndarray]:

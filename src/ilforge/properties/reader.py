@@ -16,6 +16,7 @@ from ilforge.dynamics.trajectory import Trajectory
 from ilforge.errors import SettingsError, Unphysical
 from ilforge.liquid.ions import CATALOGUE, get_ion
 from ilforge.liquid.topology import Topology
+from ilforge.properties.frame_times import Clock, refuse_doubled
 from ilforge.properties.pressure_table import read_pressure
 from ilforge.properties.property import Snapshot, System
 from ilforge.properties.topology_reader import Reading, check_copies, check_elements, topology_of_universe
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _OF_SNAPSHOTS = ("temperature_K", "potential_energy_eV", "drude_temperature_K")
 """Columns of a run's table that snapshots have, in their order there."""
-_UNEVEN = 0.01  # of the frame interval
 _UNKNOWN_UNIT = (
     "velocities of a LAMMPS dump are in LAMMPS's own unit, which it does not say, and are not looked at without it "
     "(--lammps-units)"
@@ -173,6 +173,10 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
     reading = _topology_for(universe, given, _charges(info))
     fault = info["fault"]
     interval, temperature = given.frame_interval_ps, given.temperature_K
+    thermo = trajectory.thermo() if info["n_frames"] else {}
+    at_constant_energy = protocol["ensemble"] == "NVE"
+    if temperature is None and at_constant_energy and thermo:
+        temperature = float(np.mean(thermo["temperature_K"]))
     system = System(
         reading.topology,
         len(universe.trajectory),
@@ -184,8 +188,8 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
         periodic=info.get("periodic", True),
         pressure=read_pressure(trajectory.pressure_file) if trajectory.pressure_file.is_file() else None,
         unknown_charges=reading.unknown_charges,
+        start_temperature_K=protocol["temperature_K"] if at_constant_energy else None,
     )
-    thermo = trajectory.thermo() if info["n_frames"] else {}
     unit = velocity_unit(universe, given.lammps_units)
     return Source(
         system,
@@ -206,6 +210,7 @@ def _from_universe(universe: Universe, given: _Given) -> Source:
     interval = frame_interval(universe) if given.frame_interval_ps is None else given.frame_interval_ps
     unit = velocity_unit(universe, given.lammps_units)
     n_frames = len(universe.trajectory)
+    refuse_doubled(universe)
     system = System(topology, n_frames, interval, given.temperature_K, unknown_charges=unknown)
     if unit is None:
         system = replace(system, no_velocities=_UNKNOWN_UNIT)
@@ -348,32 +353,6 @@ def _check_bonds(first: Snapshot) -> None:
             f"The topology does not fit the trajectory: in the first frame {found}. Give the topology this trajectory "
             "was made with, atoms in the same order."
         )
-
-
-class Clock:
-    """Holds the times that frames carry, one after the other, against the time that should lie between them."""
-
-    def __init__(self, interval_ps: float):
-        self._interval = interval_ps
-        self._first = self._last = np.nan
-
-    def tick(self, index: int, time_ps: float | None) -> None:
-        """The time of the next frame, ps; None where it does not matter."""
-        if time_ps is None:
-            return
-        if index == 0:
-            self._first = time_ps
-        elif time_ps > self._first:  # files read one after the other may each begin at zero
-            self._check(time_ps - self._last, index)
-        self._last = time_ps
-
-    def _check(self, step: float, index: int) -> None:
-        if abs(step - self._interval) > _UNEVEN * self._interval:
-            raise SettingsError(
-                f"Frames {index - 1} and {index} are {step:g} ps apart, the first two {self._interval:g} ps: frames "
-                "are missing or doubled. Give an evenly spaced trajectory, or say the time between frames "
-                "(--frame-interval) if the file's times are wrong."
-            )
 
 
 def _in_order(frame: Callable[[int], Snapshot], index: int) -> Snapshot:

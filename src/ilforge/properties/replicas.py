@@ -51,7 +51,7 @@ def open_replicas(
     runs = [[path] for path in paths] if all(alone) else [[paths[0], path] for path in paths[1:]]
     if len(runs) < 2:
         raise SettingsError(f"--replicas takes two runs or more, here {len(runs)}. Leave it out for one run.")
-    return [open_trajectory(run, frame_interval_ps, temperature_K) for run in runs]
+    return _of_one_system([open_trajectory(run, frame_interval_ps, temperature_K) for run in runs])
 
 
 def measure_replicas(
@@ -88,8 +88,8 @@ def measure_replicas(
     from ilforge.study.analysis_settings import AnalysisSettings
 
     settings = settings or AnalysisSettings()
-    sources, names = [source_of(run) for run in runs], list(dict.fromkeys(names or settings.properties))
-    _check_alike([source.system for source in sources])
+    sources = _of_one_system([source_of(run) for run in runs])
+    names = list(dict.fromkeys(names or settings.properties))
     lengths = [source.system.n_frames for source in sources]
     if not sources[0].system.periodic:
         parts = [measure(source, names, settings) for source in sources]
@@ -114,9 +114,13 @@ def measure_replicas(
 
 
 def combined(estimates: Sequence[Estimate]) -> Estimate:
-    """Several independent runs of the same state as one: the mean weighted by 1/error².
+    """Several independent runs of the same state as one: their mean, weighted by what each run says.
 
-    Its error is that of the weights or, with three runs or more, that of their spread if larger. Runs that did not
+    Errors of times, viscosities and the like are a share of the value that was found. Weights of 1/error² would then
+    favour the runs that happened to find little: by 8 % for errors of 20 %. So where all values are positive, weights
+    are (value/error)², and each run's error is its share of the mean.
+
+    The error is that of the weights or, with three runs or more, that of the runs' spread if larger. Runs that did not
     converge are left out. Runs that disagree (χ², p < 0.001) are refused: they are not of the same state, or their
     errors are too small.
     """
@@ -126,8 +130,10 @@ def combined(estimates: Sequence[Estimate]) -> Estimate:
     if len(good) == 1:
         return good[0]
     values, errors = np.array([(found.value, found.error) for found in good]).T
-    weights = errors**-2 / np.sum(errors**-2)
-    mean, error = float(weights @ values), float(np.sum(errors**-2) ** -0.5)
+    if (values > 0).all():
+        shares = errors / values
+        errors = shares * np.average(values, weights=shares**-2)
+    mean, error = float(np.average(values, weights=errors**-2)), float(np.sum(errors**-2) ** -0.5)
     n_eff = float(sum(found.n_eff for found in good))
     if disagree(values, errors):
         return Estimate.refused(good[0].unit, DISAGREEMENT.format(len(good)), n_eff)
@@ -167,13 +173,23 @@ def pooled_population(found: Sequence[Estimate], lengths: Sequence[int], min_sam
     return Estimate(value, error, independent, found[0].unit, True, note)
 
 
+def _of_one_system(sources: Sequence[Source]) -> list[Source]:
+    """The runs, checked; at constant energy, where each has a mean temperature of its own, with the mean of all."""
+    systems = [source.system for source in sources]
+    _check_alike(systems)
+    if systems[0].start_temperature_K is None:
+        return list(sources)
+    mean = float(np.average([one.temperature_K for one in systems], weights=[one.n_frames for one in systems]))
+    return [replace(source, system=replace(source.system, temperature_K=mean)) for source in sources]
+
+
 def _check_alike(systems: Sequence[System]) -> None:
     first = systems[0]
     for number, system in enumerate(systems[1:], 2):
         for what, same in (
             ("ions", system.topology.species == first.topology.species),
             ("atoms", system.topology.symbols == first.topology.symbols),
-            ("temperature", system.temperature_K == first.temperature_K),
+            ("temperature", _set_temperature(system) == _set_temperature(first)),
             ("ensemble", system.ensemble == first.ensemble),
             ("time between frames", _close(system.frame_interval_ps, first.frame_interval_ps)),
         ):
@@ -182,6 +198,10 @@ def _check_alike(systems: Sequence[System]) -> None:
                     f"Runs 1 and {number} do not have the same {what}: replicas are independent runs of one system. "
                     "Measure others one by one (temperatures: `ilforge temperatures`)."
                 )
+
+
+def _set_temperature(system: System) -> float | None:
+    return system.temperature_K if system.start_temperature_K is None else system.start_temperature_K
 
 
 def _close(a: float, b: float) -> bool:

@@ -15,8 +15,9 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
 from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.properties.frame_times import Clock
 from ilforge.properties.property import Property, System
-from ilforge.properties.reader import Clock, Source
+from ilforge.properties.reader import Source
 from ilforge.study.analysis_settings import AnalysisSettings
 
 _STRETCH = 16  # frames a process is given at a time

@@ -96,6 +96,11 @@ class Solvation:
         """Frames seen so far."""
         return len(self._counts)
 
+    @property
+    def n_candidates(self) -> int:
+        """Ligands that each cation may meet: all but itself."""
+        return len(self.ligands) - (self._settings.cation == self._settings.ligand)
+
     def centre_points(self, snapshot: Snapshot) -> np.ndarray:
         """Where the cations are, ``(n_cations, 3)`` in Å, in any image."""
         return snapshot.centres[self.cations] if self._centres is None else snapshot.positions[self._centres]
@@ -124,7 +129,7 @@ class Solvation:
         """Distances ``(n_bins,)`` in Å and g(r) of each block of the run, ``(n_blocks, n_bins)``."""
         edges = np.linspace(0.0, self.reach, self._bins + 1)
         shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
-        possible = len(self.cations) * len(self.sites)
+        possible = len(self.cations) * len(self.sites) * self.n_candidates / len(self.ligands)
         used = self._weights > 0
         g = self._histogram[used] / self._weights[used, None] / (possible * shells)
         return edges[:-1] + 0.5 * edges[1], g

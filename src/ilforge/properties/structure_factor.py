@@ -100,7 +100,7 @@ class StructureFactor:
         self._weights[block] += weights
         self._q[block] += q
         time = self._seen * self._n_times // len(self._frames)
-        self._scattered[time] += np.einsum("iq,jq,ijq->q", self._form, self._form, products)
+        self._scattered[time] += np.einsum("iq,jq,ijq->q", self._form, self._form, _both_ways(products))
         self._weights_at[time] += weights
         self._seen += 1
 
@@ -110,9 +110,7 @@ class StructureFactor:
             raise SettingsError("analysis.structure_factor: no bin of q holds a wave vector in every block of the run.")
         q = self._q.sum(axis=0)[seen] / self._weights.sum(axis=0)[seen]
         upper = self._products[..., seen] / self._weights[:, None, None, seen]
-        parts = upper + upper.swapaxes(1, 2)
-        same = np.arange(len(self._kinds))
-        parts[:, same, same] = upper[:, same, same]
+        parts = _both_ways(upper)
         xray, xray_parts = self._xray(q, parts)
         curves = {"structure_factor_xray": _curve(q, xray, "S(q), X-rays")}
         curves["structure_factor_neutron"] = _curve(q, self._neutron(parts), "S(q), neutrons")
@@ -230,6 +228,12 @@ def main_peak(q: np.ndarray, blocks: np.ndarray, course: np.ndarray, length_ps: 
     width = 0.5 * (q[top + 1] - q[top - 1])
     note = too_few("S(q) at its main peak", n_eff, min_samples, length_ps)
     return Estimate(_vertex(q, mean, top), float(np.sqrt(spread + width**2 / 12.0)), n_eff, "1/Å", not note, note)
+
+
+def _both_ways(upper: np.ndarray) -> np.ndarray:
+    """The symmetric ``(..., n, n, n_q)`` of what holds each pair of kinds once, above the diagonal."""
+    once = np.eye(upper.shape[-2])[:, :, None] * upper
+    return upper + upper.swapaxes(-3, -2) - once
 
 
 def _vertex(q: np.ndarray, values: np.ndarray, near: int) -> float:

@@ -46,7 +46,7 @@ def md_stage(
         interval_ps=settings.interval_ps,
         pressure_interval_ps=settings.pressure_interval_ps,
         minimise_steps=0 if settings.vacuum is None else _VACUUM_MINIMISATION,
-        seed=study.seed("md", settings.name),
+        seed=study.seed("md", settings.name, name),  # with the same kicks, two potentials would not differ by chance
     )
 
     def work(job: Job) -> None:

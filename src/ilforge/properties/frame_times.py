@@ -1,0 +1,61 @@
+"""Whether frames follow one another in time as they should: evenly spaced, none missing, none twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ilforge.errors import SettingsError
+
+if TYPE_CHECKING:
+    from MDAnalysis import Universe
+
+_UNEVEN = 0.01  # of the frame interval
+_SAME_PLACE_A = 2e-3  # files have two or three decimals of an Å, and atoms at any temperature move more
+
+
+class Clock:
+    """Holds the times that frames carry, one after the other, against the time that should lie between them."""
+
+    def __init__(self, interval_ps: float):
+        self._interval = interval_ps
+        self._first = self._last = np.nan
+
+    def tick(self, index: int, time_ps: float | None) -> None:
+        """The time of the next frame, ps; None where it does not matter."""
+        if time_ps is None:
+            return
+        if index == 0:
+            self._first = time_ps
+        elif time_ps > self._first:  # files read one after the other may each begin at zero
+            self._check(time_ps - self._last, index)
+        self._last = time_ps
+
+    def _check(self, step: float, index: int) -> None:
+        if abs(step - self._interval) > _UNEVEN * self._interval:
+            raise SettingsError(
+                f"Frames {index - 1} and {index} are {step:g} ps apart, the first two {self._interval:g} ps: frames "
+                "are missing or doubled. Give an evenly spaced trajectory, or say the time between frames "
+                "(--frame-interval) if the file's times are wrong."
+            )
+
+
+def refuse_doubled(universe: Universe) -> None:
+    """Refuse a file that begins with the frame that the one before it ends with: time would stand still for a step.
+
+    Times do not tell where each file begins at zero.
+    """
+    readers = getattr(universe.trajectory, "readers", [])
+    for later in np.cumsum([reader.n_frames for reader in readers])[:-1].tolist():
+        before = universe.trajectory[later - 1].positions.copy()
+        frame = universe.trajectory[later]
+        moved = frame.positions - before
+        if frame.dimensions is not None:
+            cell = frame.triclinic_dimensions
+            moved -= np.rint(moved @ np.linalg.inv(cell)) @ cell
+        if np.abs(moved).max() < _SAME_PLACE_A:
+            raise SettingsError(
+                f"Frames {later - 1} and {later} are the same: a file begins with the frame that the one before it "
+                "ends with. Leave one of them out."
+            )
