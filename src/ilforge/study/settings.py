@@ -232,6 +232,12 @@ class MdSettings(Settings):
     """Which potentials run it: a force field, the trained `deepmd` and `mace`, or the `reference` method itself."""
     parameters: str | None = None
     """Parameter file of `exp6`; without it that of the sampling potential."""
+    box_multiple: Annotated[int, Field(ge=1)] = 1
+    """How many times the ions of the liquid the box of this run holds. Labels are of small boxes; densities, transport
+    and clusters want 40 pairs and more."""
+    cutoff_A: Positive | None = None
+    """Cutoff of `clp`, `clpol` and `exp6` in this run, Å; without it that of `[sampling.potential]`, which a small box
+    keeps too short for properties. They want 10 Å, in a box of twice that."""
     timestep_fs: Positive = 0.5
     """Time step, fs."""
     length_ps: Positive
@@ -241,8 +247,9 @@ class MdSettings(Settings):
     interval_ps: Positive = 0.02
     """Time between recorded frames, ps."""
     pressure_interval_ps: Positive | None = None
-    """Time between records of the pressure tensor for the viscosity, ps, a whole fraction of `interval_ps` (0.005 is
-    usual); without it none is recorded. Only with engine `gromacs`."""
+    """Time between records of the pressure tensor for the viscosity, ps, a whole fraction of `interval_ps`: 0.005 to
+    0.01 where bonds to H are held (`timestep_fs` above 1), else 0.002. Without it none is recorded. Only with engine
+    `gromacs`."""
     temperature_K: Temperature | None = None
     """Temperature in K; without it that of the liquid."""
     pressure_bar: float | None = None
@@ -263,6 +270,10 @@ class MdSettings(Settings):
             raise ValueError(
                 "vacuum names ions without a box, such as { TFSI = 1 }: ensemble is NVT or NVE, composition left out"
             )
+        if self.vacuum is not None and self.box_multiple != 1:
+            raise ValueError("box_multiple is of a box, and vacuum has none: leave one of them out")
+        if self.cutoff_A is not None and not {"clp", "clpol", "exp6"} & set(self.potentials):
+            raise ValueError("cutoff_A is that of clp, clpol and exp6, which potentials does not name: leave it out")
         if self.parameters and "exp6" not in self.potentials:
             raise ValueError("parameters is the file of exp6, which potentials does not name")
         if self.pressure_interval_ps is not None:

@@ -11,6 +11,7 @@ from ilforge.labelling.published import Published
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.study.potential_settings import PotentialSettings
+from ilforge.study.settings import MdSettings
 from ilforge.workflow.stage import Stage, in_order
 from ilforge.workflow.steps import aimd, atoms, labels, learning, md, models, published, structures
 
@@ -197,10 +198,10 @@ def _plan_md(plan: Plan) -> None:
     for protocol in settings.md:
         part = plan.study.part(protocol.composition)
         given = given_potentials(part)
-        start = structures.start_stage(part) if protocol.vacuum is None else structures.vacuum_stage(part, protocol)
+        start = structures.start_stage(part, protocol)
         for name in protocol.potentials:
             model = None if name in given else plan.trained[plan.last_iteration, name][0]
-            spec = given[name] if model is None else None
+            spec = md_spec(given[name], protocol) if model is None else None
             if name == "reference" and protocol.ensemble == "NPT":
                 _require_stress(protocol.name, spec)
             if protocol.vacuum is not None and spec is not None:  # it may not know these ions
@@ -226,9 +227,11 @@ def _refuse_unfit_potentials(part: Study, dataset: Published | None) -> None:
     if part.settings.dataset is None:
         structures.refuse_unfit(part, structures.spec_of(part, part.settings.reference), max(ratios))
     given = given_potentials(part)
-    for kind in FORCE_FIELDS:
-        if any(kind in protocol.potentials for protocol in part.settings.md):
-            structures.refuse_unfit(part, given[kind])
+    for protocol in part.settings.md:
+        liquid = structures.ions_of(part, protocol) if protocol.vacuum is None else None
+        for kind in FORCE_FIELDS:
+            if kind in protocol.potentials:
+                structures.refuse_unfit(part, md_spec(given[kind], protocol), liquid=liquid)
 
 
 def _require_stress(protocol: str, spec: dict[str, Any]) -> None:
@@ -254,6 +257,13 @@ def given_potentials(study: Study) -> dict[str, dict[str, Any]]:
             file = _parameter_file(study) if kind == "exp6" else None
             given[kind] = structures.spec_of(study, PotentialSettings(kind=kind, cutoff_A=cutoff, parameters=file))
     return given
+
+
+def md_spec(given: dict[str, Any], protocol: MdSettings) -> dict[str, Any]:
+    """A potential as a protocol runs it: with a cutoff of the protocol's, electrostatics as exact as by default."""
+    if protocol.cutoff_A is None or given["kind"] not in FORCE_FIELDS:
+        return given
+    return {**{key: value for key, value in given.items() if key != "ewald_tolerance"}, "cutoff_A": protocol.cutoff_A}
 
 
 def _parameter_file(study: Study) -> str:

@@ -50,10 +50,12 @@ def elements_of(study: Study) -> list[str]:
 
 
 def ions_of(study: Study, protocol: MdSettings) -> Liquid:
-    """What an MD protocol is run for: the study's liquid, or the ions in a vacuum that it names."""
-    if protocol.vacuum is None:
-        return liquid_of(study)
-    return Liquid.of(protocol.vacuum, study.settings.liquid.define, study.folder, vacuum=True)
+    """What an MD protocol is run for: a multiple of the study's liquid, or the ions in a vacuum that it names."""
+    liquid = study.settings.liquid
+    if protocol.vacuum is not None:
+        return Liquid.of(protocol.vacuum, liquid.define, study.folder, vacuum=True)
+    counts = {name: protocol.box_multiple * count for name, count in liquid.ions.items()}
+    return Liquid.of(counts, liquid.define, study.folder)
 
 
 def of_composition(study: Study, name: str) -> str:
@@ -106,15 +108,17 @@ def own_parameters(study: Study) -> dict[str, dict[str, Any]]:
     return {name: ion_parameters(name, *found) for name, found in files.items() if found is not None}
 
 
-def refuse_unfit(study: Study, spec: Mapping[str, Any], density_ratio: float = 1.0) -> None:
-    """Ask a potential about the study's ions and its smallest box before anything is computed.
+def refuse_unfit(
+    study: Study, spec: Mapping[str, Any], density_ratio: float = 1.0, liquid: Liquid | None = None
+) -> None:
+    """Ask a potential about the study's ions, or those of another liquid, and its smallest box before anything runs.
 
     Raises
     ------
     SettingsError
         When it does not know an ion, or its cutoff does not fit the box.
     """
-    liquid, potential = liquid_of(study), potentials.create(spec)
+    liquid, potential = liquid or liquid_of(study), potentials.create(spec)
     potential.calculator(liquid.topology)
     if spec["kind"] in ("clp", "clpol", "exp6"):
         side = liquid.volume(study.settings.liquid.density_g_cm3 * density_ratio) ** (1 / 3)
@@ -213,9 +217,13 @@ def _sampling_keys(counts: FrameCounts) -> set[str]:
     return keys
 
 
-def start_stage(study: Study) -> Stage:
-    """One equilibrated box that every MD run starts from: ``frames.xyz`` of one frame."""
-    sampling, liquid = study.settings.sampling, liquid_of(study)
+def start_stage(study: Study, protocol: MdSettings) -> Stage:
+    """What every run of a protocol starts from, ``frames.xyz`` of one frame: an equilibrated box, or ions without."""
+    if protocol.vacuum is not None:
+        return _vacuum_stage(study, protocol)
+    sampling, liquid = study.settings.sampling, ions_of(study, protocol)
+    multiple = protocol.box_multiple
+    name = "equilibrate the box that MD starts from" + (f", {multiple} times the liquid" if multiple > 1 else "")
     box = {"recipe": "nvt", "density_ratio": 1.0, "frames": 1, "seed": study.seed("md start")}
     settings = {
         "liquid": identity(liquid),
@@ -230,19 +238,18 @@ def start_stage(study: Study) -> Stage:
         job.run(_sample_box, job.directory, liquid, sampling_potential(study), box, settings, "md-start", job.threads)
 
     return Stage(
-        name=of_composition(study, "equilibrate the box that MD starts from"),
+        name=of_composition(study, name),
         kind="start",
         version=1,
         settings=settings,
         inputs={},
         work=work,
-        task_seconds=10.0,
+        task_seconds=10.0 * multiple,
         programs=("packmol",),
     )
 
 
-def vacuum_stage(study: Study, protocol: MdSettings) -> Stage:
-    """The ions without a box that every run of one protocol starts from: ``frames.xyz`` of one frame."""
+def _vacuum_stage(study: Study, protocol: MdSettings) -> Stage:
     ions, seed = ions_of(study, protocol), study.seed("vacuum", protocol.name)
 
     def work(job: Job) -> None:
