@@ -145,7 +145,7 @@ def _print_label_costs(study: Study) -> None:
     name = own.method if own.kind == "xtb" else own.kind
     table.add_row(f"the reference of the study ({name})", f"{core_hours(study, sets):,.1f}")
     for method, hours in core_hours_elsewhere(sets).items():
-        table.add_row(f"{method}, measured", f"{hours:,.1f}")
+        table.add_row(f"{method}, from measured times", f"{hours:,.1f}")
     click.echo()
     console().print(table)
 

@@ -1,11 +1,12 @@
 """OpenMM as engine: for potentials that can say themselves as an OpenMM system.
 
-NVT and NPT use the Langevin "middle" scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056) with a friction of
-1/ps: ergodic in the smallest box, and without hidden variables, so that a checkpoint is positions, velocities and
-cell. An ion with self-diffusion D feels a friction kT/(mD) from its liquid, above 100/ps for the liquids meant here,
-so that the thermostat slows diffusion by less than one percent. NPT adds isotropic Monte Carlo moves of the volume
-that shift whole molecules (Aaqvist et al., Chem. Phys. Lett. 2004, 384, 288). NVE is velocity Verlet in leap-frog
-form. A potential with particles of its own beside the atoms (:mod:`.riders`) brings the integrator for them, too.
+NVT and NPT use the Langevin "middle" scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056) with a friction of 1/ps:
+ergodic in the smallest box, and without hidden variables, so that a checkpoint is positions, velocities and cell. An
+ion of mass m and self-diffusion D feels a friction kT/(mD) from its liquid, so that the thermostat slows its diffusion
+by the share 1/ps mD/(kT): below 1 % at 423 K where D is below 1.3e-10 m^2/s (TFSI), 4e-10 (BF4). NPT adds isotropic
+Monte Carlo moves of the volume that shift whole molecules (Aaqvist et al., Chem. Phys. Lett. 2004, 384, 288). NVE is
+velocity Verlet in leap-frog form. A potential with particles of its own beside the atoms (:mod:`.riders`) brings the
+integrator for them, too.
 
 The motion of the centre of mass is taken out at every step, and its three degrees of freedom are not counted. Rotation
 of ions in a vacuum is left as it is drawn, from the Maxwell-Boltzmann distribution, and counts like all other motion.

@@ -33,6 +33,7 @@ def template(name: str, ions: dict[str, int], density_g_cm3: float) -> str:
         'ensemble = "NPT"',
         'potentials = ["clp", "deepmd", "mace"]',
         "length_ps = 10.0",
+        "# Properties want a larger box than labels, and clp a longer cutoff there: box_multiple, cutoff_A.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -91,12 +92,17 @@ def reference() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _reference_lines(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:
+def _reference_lines(model: type[BaseModel], path: tuple[str, ...], left_out: Any = None) -> Iterator[str]:
     yield ""
     yield f"## `[{'.'.join(path)}]`" if path else "## Top level"
     yield ""
     yield " ".join((model.__doc__ or "").split())
     yield ""
+    if isinstance(left_out, BaseModel) and not _is_default(model, left_out):
+        held = left_out.model_dump(exclude_unset=True)
+        keys = ", ".join(f"{key} = {toml_value(value)}" for key, value in held.items())
+        yield f"Without this table: `{keys}`. With it, keys that are required must be given."
+        yield ""
     yield "| key | type | default | meaning |"
     yield "|---|---|---|---|"
     tables = []
@@ -110,7 +116,7 @@ def _reference_lines(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[
         yield f"| `{key}` | {_type_name(field)} | {shown} | {_sentence(field)} |"
     for key, field in tables:
         inner = _settings_class(field) or _holds_tables(field)
-        yield from _reference_lines(inner, (*path, key))
+        yield from _reference_lines(inner, (*path, key), field.default)
 
 
 def _preset_table(presets: dict[str, dict[str, Any]]) -> Iterator[str]:

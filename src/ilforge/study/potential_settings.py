@@ -22,7 +22,7 @@ _KINDS_OF = {
 
 
 class PotentialSettings(Settings):
-    """Any potential: a force field, a semi-empirical or DFT method, or a trained model."""
+    """What moves atoms while sampling: a force field, GFN-xTB, or a trained model."""
 
     kind: Literal["clp", "clpol", "exp6", "xtb", "mace", "deepmd"]
     """Which potential. `exp6` is a polarizable force field whose numbers you bring, in the form of APPLE&P."""

@@ -207,7 +207,7 @@ class LearningSettings(Settings):
     deviation_high_eV_A: Positive = 1.5
     """Above it the frame is nonsense and is not labelled, eV/Å."""
     max_candidates: Count = 40
-    """At most this many candidates are labelled in a round, spread evenly over time and runs."""
+    """At most this many candidates of each composition are labelled in a round, spread evenly over time and runs."""
 
     @model_validator(mode="after")
     def _window(self) -> LearningSettings:
