@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase.units import bar as BAR
 
+from ilforge import frames
 from ilforge.dynamics import choose_engine, gromacs, run_md
 from ilforge.dynamics.gromacs_files import gro_text, read_trr, read_xvg
 from ilforge.dynamics.simulation import Job
@@ -14,6 +16,7 @@ from ilforge.liquid.packing import pack
 from ilforge.potentials.clp import Clp
 from ilforge.potentials.clp_parameters import assign
 from ilforge.potentials.typed_terms import atom_types
+from ilforge.properties.pressure_table import read_pressure
 from support import md
 from support.boxes import LIQUIDS, large_box
 from support.clp_terms import MESH, openmm_terms
@@ -101,7 +104,6 @@ def test_energy_is_conserved(tmp_path):
 @pytest.mark.program("gmx")
 def test_the_pressure_tensor_is_recorded_and_survives_a_stop(tmp_path):
     from ilforge.properties import measure
-    from ilforge.properties.pressure_table import read_pressure
 
     protocol = md.short(ensemble="NVT", length_ps=0.04, pressure_interval_ps=0.0025, checkpoint_steps=30)
     atoms = md.warm_box(0.8)
@@ -122,6 +124,27 @@ def test_the_pressure_tensor_is_recorded_and_survives_a_stop(tmp_path):
     done = gromacs._State.from_bytes(state).step // protocol.interval_steps
     list(gromacs.frames(job, state, done))
     np.testing.assert_array_equal(read_pressure(tmp_path / "stopped" / "pressure.csv").off_diagonal, table.off_diagonal)
+
+
+@pytest.mark.program("gmx")
+def test_the_pressure_tensor_is_that_of_another_program(tmp_path):
+    """Of the last frame: the strain derivative of OpenMM's energy, and the motion of the atoms."""
+    protocol = md.short(
+        ensemble="NVE", timestep_fs=0.25, equilibration_ps=0.0, length_ps=0.01, interval_ps=0.0025,
+        pressure_interval_ps=0.0025,
+    )  # fmt: skip
+    run = md.run(md.WIDE_CLP, "gromacs", md.warm_box(0.8), protocol, tmp_path / "run")
+    table = read_pressure(run.pressure_file)
+    (last,) = frames.read(run.last_file)
+    last.calc = Clp(4.6).calculator(md.liquid().topology)
+    moving = np.einsum("ia,ib->ab", last.get_momenta(), last.get_velocities()) / last.get_volume()
+    xx, yy, zz, yz, xz, xy = -last.get_stress() / BAR
+    expected = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) + moving / BAR
+    scale = np.abs(expected).max()
+    assert scale > 1000, "bar"
+    np.testing.assert_allclose(table.diagonal[-1], np.diag(expected), atol=0.05 * scale)
+    np.testing.assert_allclose(table.off_diagonal[-1], expected[[0, 0, 1], [1, 2, 2]], atol=0.05 * scale)
+    assert np.ptp(expected[[0, 0, 1], [1, 2, 2]]) > 0.2 * scale, "so that no two could change places"
 
 
 def test_a_pressure_interval_that_does_not_fit_is_refused(tmp_path):

@@ -150,6 +150,8 @@ def test_runs_of_different_systems_are_refused():
         (charges(0.1, 60, rng, (7, 9)), "ions"),
         (replace(run, system=replace(run.system, temperature_K=353.0)), "temperature"),
         (replace(run, system=replace(run.system, frame_interval_ps=1.0)), "time between frames"),
+        (replace(run, system=replace(run.system, pressure_bar=1e3)), "set pressure"),
+        (replace(run, potential="clpol"), "potential"),
     ):
         with pytest.raises(SettingsError, match=f"Runs 1 and 3 do not have the same {said}"):
             measure_replicas([run, run, other], ["density"])

@@ -205,6 +205,9 @@ def test_exchange_of_known_rate_is_recovered_and_recrossings_do_not_count():
     table = result.tables["transition matrix Li-O"]
     flux = {(row[0], row[1]): row[5] for row in table.rows}
     assert flux["Li(O)1", "Li(O)2"] == pytest.approx(flux["Li(O)2", "Li(O)1"])
+    (row,) = (row for row in table.rows if row[:2] == ("Li(O)1", "Li(O)2"))
+    share, lag_ns = the_estimate(result, "markov_population", "Li(O)1").value / 100, row[2] / 1000
+    assert flux["Li(O)1", "Li(O)2"] == pytest.approx(share * row[3] / lag_ns, rel=0.05)
     careless = measured("transitions", system, frames, TransitionsSettings(**OXYGEN, release_A=0.0))
     counted = sum(careless.tables["jumps Li-O"].column("transitions"))
     assert counted > 3 * sum(moves.column("transitions"))

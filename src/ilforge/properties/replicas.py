@@ -176,17 +176,20 @@ def pooled_population(found: Sequence[Estimate], lengths: Sequence[int], min_sam
 def _of_one_system(sources: Sequence[Source]) -> list[Source]:
     """The runs, checked; at constant energy, where each has a mean temperature of its own, with the mean of all."""
     systems = [source.system for source in sources]
-    _check_alike(systems)
+    _check_alike(sources)
     if systems[0].start_temperature_K is None:
         return list(sources)
     mean = float(np.average([one.temperature_K for one in systems], weights=[one.n_frames for one in systems]))
     return [replace(source, system=replace(source.system, temperature_K=mean)) for source in sources]
 
 
-def _check_alike(systems: Sequence[System]) -> None:
-    first = systems[0]
-    for number, system in enumerate(systems[1:], 2):
+def _check_alike(sources: Sequence[Source]) -> None:
+    first = sources[0].system
+    for number, source in enumerate(sources[1:], 2):
+        system = source.system
         for what, same in (
+            ("potential", source.potential == sources[0].potential),
+            ("set pressure", system.pressure_bar == first.pressure_bar),
             ("ions", system.topology.species == first.topology.species),
             ("atoms", system.topology.symbols == first.topology.symbols),
             ("temperature", _set_temperature(system) == _set_temperature(first)),
