@@ -44,6 +44,16 @@ def test_check_prints_the_published_datasets(ilforge, name, rows):
     assert "GPAW" in out and "core hours" in out
 
 
+def test_check_says_what_labels_cost_where_their_program_is_missing(ilforge, tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "examples" / "pyr14bf4-quick.toml").read_text()
+    (tmp_path / "study.toml").write_text(text.replace('kind = "xtb"', 'kind = "gpaw"'))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, out, err = ilforge("check", str(tmp_path / "study.toml"))
+    assert code == 3 and "gpaw was not found" in err
+    (line,) = [line for line in out.splitlines() if line.startswith("all these labels by")]
+    assert "training, PYR14BF4" in out and "the reference of the study (gpaw)" in out and line
+
+
 def test_check_says_before_anything_is_paid_that_labels_have_no_stress_to_learn(ilforge):
     code, out, _ = ilforge("check", str(Path(__file__).parents[2] / "examples" / "pyr14bf4-dft.toml"))
     assert code == 0 and "(gpaw) have no stress: DeePMD learns energies and forces alone" in out

@@ -64,7 +64,11 @@ def check(**arguments: Any) -> None:
     from ilforge.workflow.study_run import check_study
 
     study, machine = opened(**arguments)
-    found = check_study(study, machine)
+    try:
+        found = check_study(study, machine)
+    except MissingProgram:
+        _print_dataset(study)  # stages are named by the reference's version, frames and prices are not
+        raise
     table = Table("stage", "tasks", "core time", "", box=None, pad_edge=False)
     for stage, done, at_hand in found.rows:
         cost = "" if done else duration((stage.tasks - at_hand) * stage.task_seconds)
