@@ -59,9 +59,14 @@ def test_what_goes_on_does_not_draw_the_same_numbers_again():
     assert len(seeds[0] | seeds[1] | seeds[2]) == 9 and seeds[2] == seeds[3]
 
 
-def test_the_command_draws_other_numbers_for_another_frame_or_potential():
+def test_the_command_draws_other_numbers_for_another_run():
     from ilforge.cli.single import _own_seed
 
-    start, other = md.warm_box(), md.packed_box()
-    seeds = {_own_seed(start, "clp"), _own_seed(start, "clpol"), _own_seed(other, "clp")}
-    assert len(seeds) == 3 and _own_seed(start, "clp") in seeds and all(0 <= seed < 2**31 for seed in seeds)
+    start, other, usual = md.warm_box(), md.packed_box(), md.short()
+    runs = [
+        (start, "clp", None, usual), (start, "clpol", None, usual), (other, "clp", None, usual),
+        (start, "clp", "gromacs", usual), (start, "clp", None, md.short(temperature_K=400.0)),
+    ]  # fmt: skip
+    seeds = [_own_seed(*run) for run in runs]
+    assert len(set(seeds)) == 5 and seeds == [_own_seed(*run) for run in runs]
+    assert all(0 <= seed < 2**31 for seed in seeds)

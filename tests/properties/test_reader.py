@@ -187,6 +187,10 @@ def test_a_file_that_begins_with_the_last_frame_of_the_one_before(universe, tmp_
     universe.load_new([str(tmp_path / "a.xtc"), str(tmp_path / "doubled.xtc")])
     with pytest.raises(SettingsError, match="Frames 4 and 5 are the same: a file begins with the frame"):
         source_of(universe)
+    (tmp_path / "a.xtc").write_bytes((tmp_path / "a.xtc").read_bytes()[:-100])
+    universe.load_new([str(tmp_path / "a.xtc"), str(tmp_path / "next.xtc")])
+    with pytest.raises(SettingsError, match="Frame 4 of the trajectory cannot be read"):
+        source_of(universe)
 
 
 def test_missing_frames(trajectory, tmp_path):
@@ -293,6 +297,13 @@ def test_a_run_at_constant_energy_has_the_temperature_that_it_had(two_pairs, tmp
         assert any(f"is {means[-1]:.0f} ±" in what and "423 K was set for the start" in what for what in said)
     both = open_replicas([tmp_path / "run-1", tmp_path / "run-2"])
     assert [one.temperature_K for one in both] == pytest.approx([np.mean(means)] * 2)
+    protocol = MdProtocol("NVE", 423.0, 0.5, length_ps=0.1, interval_ps=0.005, seed=1, keep_velocities=True)
+    (last,) = frames.read(run.last_file)
+    last.set_velocities(0.5 * last.get_velocities())  # nothing was set, so that nothing is off
+    run = run_md(clp, last, liquid, protocol, tmp_path / "cold")
+    assert not any("temperature" in verdict.what for verdict in measure(run, ["health"])["health"].verdicts)
+    with pytest.raises(SettingsError, match="do not have the same temperature"):
+        open_replicas([tmp_path / "run-1", tmp_path / "cold"])
 
 
 def test_run_of_ilforge(two_pairs, topology_of, tmp_path):

@@ -101,7 +101,10 @@ def test_runs_of_one_state_are_combined_and_refused_where_they_disagree():
     assert found.value == pytest.approx(143.2 / 136) and found.n_eff == 70
     assert found.error == pytest.approx(found.value / np.sqrt(136))
     assert "2 of 3 runs" in found.note
-    assert "disagree" in combined([Estimate(1.0, 0.1, 9, "S/m"), Estimate(2.0, 0.1, 9, "S/m")]).note
+    for value, error in ((2.0, 0.1), (0.1, 0.03), (0.01, 0.004)):
+        assert "disagree" in combined([Estimate(1.0, 0.1, 9, "S/m"), Estimate(value, error, 9, "S/m")]).note
+    plain = combined([Estimate(1.0, 0.1, 9, "Å"), Estimate(1.2, 0.2, 9, "Å")])
+    assert plain.value == pytest.approx(1.04) and plain.error == pytest.approx(0.2 / np.sqrt(5))
     assert combined(runs[2:]) is runs[2]
 
 

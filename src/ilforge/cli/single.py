@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ from ilforge.errors import SettingsError
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from ilforge.dynamics.protocol import MdProtocol
 
 POTENTIAL_HELP = (
     "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, exp6:FILE.toml, exp6:FILE.toml:CUTOFF_A, GFN1-xTB, GFN2-xTB, gpaw, "
@@ -171,8 +175,8 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 @click.option(
     "--seed",
     type=int,
-    help="Of velocities, thermostat and barostat. Without it a number that follows from the frame and the potential: "
-    "other runs have other random numbers, the same command has the same.",
+    help="Of velocities, thermostat and barostat. Without it a number that follows from the frame, the potential, the "
+    "engine and the options above: the same run has the same random numbers, so give replicas a seed each.",
 )
 @click.option(
     "--engine",
@@ -214,8 +218,10 @@ def md(
         constant_volume_ps=state["constant_volume"],
         equilibration_ps=state["equilibration"],
         keep_velocities=state["keep_velocities"],
-        seed=_own_seed(start, potential) if state["seed"] is None else state["seed"],
+        seed=state["seed"] or 0,
     )
+    if state["seed"] is None:
+        protocol = replace(protocol, seed=_own_seed(start, potential, state["engine"], protocol))
     directory = Path(out)
     directory.mkdir(parents=True, exist_ok=True)
     own = parse_define(define)
@@ -230,11 +236,12 @@ def md(
     click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")
 
 
-def _own_seed(start: Atoms, potential: str) -> int:
+def _own_seed(start: Atoms, potential: str, engine: str | None, protocol: MdProtocol) -> int:
     """A seed that is the same for the same run, and another for another."""
     from ilforge import frames
 
-    return int(hashlib.sha256(f"{frames.digest(start)} {potential}".encode()).hexdigest()[:7], 16)
+    made_of = [frames.digest(start), potential, engine, protocol.as_dict()]
+    return int(hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:7], 16)
 
 
 def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:

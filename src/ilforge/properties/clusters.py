@@ -94,8 +94,10 @@ class Clusters:
             return None
         centres, counted = self._solvation.centre_points(snapshot), snapshot.positions[self._count_atoms]
         i, j, _ = close_pairs(centres, counted, snapshot.cell, self._settings.count_within_A)
-        n_ligands = len(self._solvation.ligands)
-        once = np.unique(i * n_ligands + self._count_ligands[j]) // n_ligands
+        n_ligands, ligand = len(self._solvation.ligands), self._count_ligands[j]
+        if self._settings.cation == self._settings.ligand:
+            i, ligand = i[i != ligand], ligand[i != ligand]
+        once = np.unique(i * n_ligands + ligand) // n_ligands
         near = np.bincount(once, minlength=len(centres))
         return self._solvation.look(snapshot), near, self._pictures.look(snapshot)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from ilforge.errors import SettingsError
 
 if TYPE_CHECKING:
-    from MDAnalysis import Universe
+    from ilforge.properties.property import Snapshot
 
 _UNEVEN = 0.01  # of the frame interval
 _SAME_PLACE_A = 2e-3  # files have two or three decimals of an Å, and atoms at any temperature move more
@@ -41,21 +42,25 @@ class Clock:
             )
 
 
-def refuse_doubled(universe: Universe) -> None:
+def refuse_doubled(lengths: Sequence[int], frame: Callable[[int], Snapshot]) -> None:
     """Refuse a file that begins with the frame that the one before it ends with: time would stand still for a step.
 
     Times do not tell where each file begins at zero.
+
+    Parameters
+    ----------
+    lengths
+        Number of frames of each file.
+    frame
+        Reads one of them.
     """
-    readers = getattr(universe.trajectory, "readers", [])
-    for later in np.cumsum([reader.n_frames for reader in readers])[:-1].tolist():
-        before = universe.trajectory[later - 1].positions.copy()
-        frame = universe.trajectory[later]
-        moved = frame.positions - before
-        if frame.dimensions is not None:
-            cell = frame.triclinic_dimensions
-            moved -= np.rint(moved @ np.linalg.inv(cell)) @ cell
+    for start in np.cumsum([length for length in lengths if length])[:-1].tolist():
+        before, after = frame(start - 1), frame(start)
+        moved = after.positions - before.positions
+        if after.system.periodic:
+            moved -= np.rint(moved @ np.linalg.inv(after.cell)) @ after.cell
         if np.abs(moved).max() < _SAME_PLACE_A:
             raise SettingsError(
-                f"Frames {later - 1} and {later} are the same: a file begins with the frame that the one before it "
+                f"Frames {start - 1} and {start} are the same: a file begins with the frame that the one before it "
                 "ends with. Leave one of them out."
             )

@@ -61,7 +61,7 @@ class System:
     no_velocities
         Why there are no velocities, where there are none.
     start_temperature_K
-        Of a run at constant energy: what was set for its start.
+        Of a run at constant energy whose temperature is its mean: what was set for its start, where anything was.
     """
 
     topology: Topology

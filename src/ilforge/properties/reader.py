@@ -24,7 +24,7 @@ from ilforge.properties.trajectory_files import (
     frame_interval,
     is_extended_xyz,
     open_universe,
-    read_frames,
+    read_pieces,
     velocities_of,
     velocity_unit,
 )
@@ -108,10 +108,10 @@ def open_trajectory(
             )
         return source_of(Trajectory(paths[0]), None, *about)
     if is_extended_xyz(paths[0]) or (len(paths) == 1 and paths[0].suffix == ".xyz"):
-        return source_of(read_frames(paths) if len(paths) > 1 else frames.read(paths[0]), None, *about)
+        return _from_pieces(read_pieces(paths) if len(paths) > 1 else [frames.read(paths[0])], _given(None, *about))
     if any(is_extended_xyz(path) for path in paths[1:]):
         reading = topology_of_universe(open_universe(paths[:1]))
-        return _from_frames(read_frames(paths[1:]), _given(reading, *about))
+        return _from_pieces(read_pieces(paths[1:]), _given(reading, *about))
     universe = open_universe(paths)
     if not hasattr(universe, "trajectory"):
         raise SettingsError(f"{paths[0]} holds no positions: give its trajectory after it.")
@@ -142,7 +142,7 @@ def source_of(
         return _from_directory(trajectory, given)
     if hasattr(trajectory, "trajectory"):
         return _from_universe(trajectory, given)
-    return _from_frames(list(trajectory), given)
+    return _from_pieces([list(trajectory)], given)
 
 
 @dataclass(frozen=True)
@@ -174,9 +174,10 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
     fault = info["fault"]
     interval, temperature = given.frame_interval_ps, given.temperature_K
     thermo = trajectory.thermo() if info["n_frames"] else {}
-    at_constant_energy = protocol["ensemble"] == "NVE"
-    if temperature is None and at_constant_energy and thermo:
+    started_at = None
+    if protocol["ensemble"] == "NVE" and thermo and temperature is None:
         temperature = float(np.mean(thermo["temperature_K"]))
+        started_at = None if protocol.get("keep_velocities") else protocol["temperature_K"]
     system = System(
         reading.topology,
         len(universe.trajectory),
@@ -188,7 +189,7 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
         periodic=info.get("periodic", True),
         pressure=read_pressure(trajectory.pressure_file) if trajectory.pressure_file.is_file() else None,
         unknown_charges=reading.unknown_charges,
-        start_temperature_K=protocol["temperature_K"] if at_constant_energy else None,
+        start_temperature_K=started_at,
     )
     unit = velocity_unit(universe, given.lammps_units)
     return Source(
@@ -210,16 +211,17 @@ def _from_universe(universe: Universe, given: _Given) -> Source:
     interval = frame_interval(universe) if given.frame_interval_ps is None else given.frame_interval_ps
     unit = velocity_unit(universe, given.lammps_units)
     n_frames = len(universe.trajectory)
-    refuse_doubled(universe)
     system = System(topology, n_frames, interval, given.temperature_K, unknown_charges=unknown)
     if unit is None:
         system = replace(system, no_velocities=_UNKNOWN_UNIT)
     trust_times = given.frame_interval_ps is None and n_frames > 1
     frame = partial(_frame_of_universe, universe, system, order, trust_times, unit, {})
+    refuse_doubled([piece.n_frames for piece in getattr(universe.trajectory, "readers", [])], frame)
     return Source(system, partial(_in_order, frame), _label(topology))
 
 
-def _from_frames(found: list[Atoms], given: _Given) -> Source:
+def _from_pieces(pieces: list[list[Atoms]], given: _Given) -> Source:
+    found = [frame for piece in pieces for frame in piece]
     if not found:
         raise SettingsError("There are no frames to measure.")
     if given.lammps_units is not None:
@@ -230,7 +232,9 @@ def _from_frames(found: list[Atoms], given: _Given) -> Source:
         raise SettingsError("Frames carry no times: give the time between them (--frame-interval, in ps).")
     interval = 1.0 if given.frame_interval_ps is None else given.frame_interval_ps
     system = System(topology, len(found), interval, given.temperature_K, periodic=periodic, unknown_charges=unknown)
-    return Source(system, partial(_in_order, partial(_frame_of_list, found, system, order)), _label(topology))
+    frame = partial(_frame_of_list, found, system, order)
+    refuse_doubled([len(piece) for piece in pieces], frame)
+    return Source(system, partial(_in_order, frame), _label(topology))
 
 
 def _frame_of_list(found: list[Atoms], system: System, order: np.ndarray | None, index: int) -> Snapshot:

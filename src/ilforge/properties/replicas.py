@@ -27,6 +27,9 @@ ANY_ORDER = ("rdf", "structure_factor")
 POPULATIONS = ("cluster_population", "near_population", "bridged_cations", "shape_population", "markov_population")
 """Shares of states: a run that never saw a state says that it is rare there, not nothing."""
 _SAME_INTERVAL = 0.01
+_SAME_TEMPERATURE = 0.02  # of runs at constant energy
+_TIMES = ("ps", "ns", "Pa s", "m^2/s", "S/m")
+"""Units of times and of integrals over time, whose errors are a share of what was found."""
 _CACHED = ("volume", "heights", "whole", "centres")
 
 
@@ -116,9 +119,9 @@ def measure_replicas(
 def combined(estimates: Sequence[Estimate]) -> Estimate:
     """Several independent runs of the same state as one: their mean, weighted by what each run says.
 
-    Errors of times, viscosities and the like are a share of the value that was found. Weights of 1/error² would then
-    favour the runs that happened to find little: by 8 % for errors of 20 %. So where all values are positive, weights
-    are (value/error)², and each run's error is its share of the mean.
+    Weights are 1/error². But errors of times, viscosities and the like are a share of the value that was found, and
+    would favour the runs that happened to find little: by 8 % for errors of 20 %. There weights are (value/error)², and
+    each run's error is its share of the mean.
 
     The error is that of the weights or, with three runs or more, that of the runs' spread if larger. Runs that did not
     converge are left out. Runs that disagree (χ², p < 0.001) are refused: they are not of the same state, or their
@@ -130,12 +133,14 @@ def combined(estimates: Sequence[Estimate]) -> Estimate:
     if len(good) == 1:
         return good[0]
     values, errors = np.array([(found.value, found.error) for found in good]).T
-    if (values > 0).all():
+    at_odds = disagree(values, errors)
+    if good[0].unit in _TIMES and (values > 0).all():
         shares = errors / values
+        at_odds = disagree(np.log(values), shares)
         errors = shares * np.average(values, weights=shares**-2)
     mean, error = float(np.average(values, weights=errors**-2)), float(np.sum(errors**-2) ** -0.5)
     n_eff = float(sum(found.n_eff for found in good))
-    if disagree(values, errors):
+    if at_odds:
         return Estimate.refused(good[0].unit, DISAGREEMENT.format(len(good)), n_eff)
     if len(good) >= MIN_RUNS:
         chi2 = float(np.sum(((values - mean) / errors) ** 2))
@@ -175,9 +180,9 @@ def pooled_population(found: Sequence[Estimate], lengths: Sequence[int], min_sam
 
 def _of_one_system(sources: Sequence[Source]) -> list[Source]:
     """The runs, checked; at constant energy, where each has a mean temperature of its own, with the mean of all."""
-    systems = [source.system for source in sources]
     _check_alike(sources)
-    if systems[0].start_temperature_K is None:
+    systems = [source.system for source in sources]
+    if systems[0].ensemble != "NVE" or any(one.temperature_K is None for one in systems):
         return list(sources)
     mean = float(np.average([one.temperature_K for one in systems], weights=[one.n_frames for one in systems]))
     return [replace(source, system=replace(source.system, temperature_K=mean)) for source in sources]
@@ -192,7 +197,7 @@ def _check_alike(sources: Sequence[Source]) -> None:
             ("set pressure", system.pressure_bar == first.pressure_bar),
             ("ions", system.topology.species == first.topology.species),
             ("atoms", system.topology.symbols == first.topology.symbols),
-            ("temperature", _set_temperature(system) == _set_temperature(first)),
+            ("temperature", _same_temperature(system, first)),
             ("ensemble", system.ensemble == first.ensemble),
             ("time between frames", _close(system.frame_interval_ps, first.frame_interval_ps)),
         ):
@@ -203,8 +208,13 @@ def _check_alike(sources: Sequence[Source]) -> None:
                 )
 
 
-def _set_temperature(system: System) -> float | None:
-    return system.temperature_K if system.start_temperature_K is None else system.start_temperature_K
+def _same_temperature(a: System, b: System) -> bool:
+    """As set; at constant energy for the start or, where nothing was set there, as it was on average."""
+    if a.start_temperature_K is not None and b.start_temperature_K is not None:
+        return a.start_temperature_K == b.start_temperature_K
+    if "NVE" in (a.ensemble, b.ensemble) and None not in (a.temperature_K, b.temperature_K):
+        return abs(a.temperature_K - b.temperature_K) <= _SAME_TEMPERATURE * a.temperature_K
+    return a.temperature_K == b.temperature_K
 
 
 def _close(a: float, b: float) -> bool:

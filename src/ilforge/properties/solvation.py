@@ -81,6 +81,8 @@ class Solvation:
                     raise SettingsError(f"{self._key}.{role} is {name!r}, which this liquid ({known}) does not have.")
                 return f"There is no {name} in this liquid ({known}): set {self._key}.cation and {self._key}.ligand."
         self.cations, self.ligands = system.ions[wanted.cation], system.ions[wanted.ligand]
+        if self.n_candidates == 0:
+            return f"The only {wanted.cation} of this liquid has no other around it."
         self._centres = self._centre_points(topology)
         self.sites = atoms_in(topology, wanted.ligand, wanted.ligand_atoms, f"{self._key}.ligand_atoms")
         self.ligand_of_site = np.searchsorted(self.ligands, topology.molecules[self.sites])

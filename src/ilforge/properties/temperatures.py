@@ -155,7 +155,8 @@ def temperature_series(records: Sequence[Record]) -> list[TemperatureSeries]:
     groups: dict[tuple, dict[float, list[Estimate]]] = {}
     for record in records:
         if record.quantity in (*RISING, *FALLING) and record.temperature_K is not None:
-            key = (record.quantity, record.liquid, record.potential, record.species, record.unit)
+            size = (record.provenance or {}).get("ions")  # boxes of different sizes are no replicas
+            key = (record.quantity, record.liquid, record.potential, record.species, record.unit, size)
             if not record.temperature_K > 0:
                 raise SettingsError(
                     f"{record.quantity} of {record.liquid} is at {record.temperature_K:g} K: {_ABSOLUTE}"
@@ -173,7 +174,7 @@ def temperature_series(records: Sequence[Record]) -> list[TemperatureSeries]:
 
 
 def _series(key: tuple, found: dict[float, list[Estimate]]) -> TemperatureSeries:
-    quantity, liquid, potential, species, unit = key
+    quantity, liquid, potential, species, unit, _ = key
     joined = {temperature: combined(runs) for temperature, runs in sorted(found.items())}
     good = {t: e for t, e in joined.items() if e.converged and e.value > 0 and e.error > 0}
     arrays = np.array([(t, e.value, e.error) for t, e in good.items()]).reshape(-1, 3).T

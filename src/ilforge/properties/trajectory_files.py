@@ -31,14 +31,14 @@ def is_extended_xyz(path: Path) -> bool:
     return path.suffix == ".extxyz" or "Lattice=" in comment or "Properties=" in comment
 
 
-def read_frames(paths: Sequence[Path]) -> list[Atoms]:
-    """The frames of one or several pieces of a run in extended XYZ."""
+def read_pieces(paths: Sequence[Path]) -> list[list[Atoms]]:
+    """The frames of each of the pieces of a run in extended XYZ."""
     from ilforge import frames
 
     other = next((path for path in paths if not is_extended_xyz(path)), None)
     if other is not None:
         raise SettingsError(f"{other} is no extended XYZ, as the other pieces of the run are: give all in one format.")
-    return [frame for path in paths for frame in frames.read(path)]
+    return [frames.read(path) for path in paths]
 
 
 def open_universe(paths: Sequence[Path]) -> Universe:

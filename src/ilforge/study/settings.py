@@ -237,7 +237,8 @@ class MdSettings(Settings):
     and clusters want 40 pairs and more."""
     cutoff_A: Positive | None = None
     """Cutoff of `clp`, `clpol` and `exp6` in this run, Å; without it that of `[sampling.potential]`, which a small box
-    keeps too short for properties. They want 10 Å, in a box of twice that."""
+    keeps too short for properties. They want 10 Å, in a box of twice that. With it, `clp` has its default
+    `ewald_tolerance`."""
     timestep_fs: Positive = 0.5
     """Time step, fs."""
     length_ps: Positive
@@ -270,8 +271,8 @@ class MdSettings(Settings):
             raise ValueError(
                 "vacuum names ions without a box, such as { TFSI = 1 }: ensemble is NVT or NVE, composition left out"
             )
-        if self.vacuum is not None and self.box_multiple != 1:
-            raise ValueError("box_multiple is of a box, and vacuum has none: leave one of them out")
+        if self.vacuum is not None and (self.box_multiple != 1 or self.cutoff_A is not None):
+            raise ValueError("box_multiple and cutoff_A are of a box, and vacuum has none: leave them out")
         if self.cutoff_A is not None and not {"clp", "clpol", "exp6"} & set(self.potentials):
             raise ValueError("cutoff_A is that of clp, clpol and exp6, which potentials does not name: leave it out")
         if self.parameters and "exp6" not in self.potentials:

@@ -201,7 +201,7 @@ def _plan_md(plan: Plan) -> None:
         start = structures.start_stage(part, protocol)
         for name in protocol.potentials:
             model = None if name in given else plan.trained[plan.last_iteration, name][0]
-            spec = md_spec(given[name], protocol) if model is None else None
+            spec = _md_spec(name, given, protocol) if model is None else None
             if name == "reference" and protocol.ensemble == "NPT":
                 _require_stress(protocol.name, spec)
             if protocol.vacuum is not None and spec is not None:  # it may not know these ions
@@ -227,11 +227,24 @@ def _refuse_unfit_potentials(part: Study, dataset: Published | None) -> None:
     if part.settings.dataset is None:
         structures.refuse_unfit(part, structures.spec_of(part, part.settings.reference), max(ratios))
     given = given_potentials(part)
+    for kind in FORCE_FIELDS:
+        if kind in given:  # held against labels, in their boxes
+            structures.refuse_unfit(part, given[kind], max(ratios))
     for protocol in part.settings.md:
-        liquid = structures.ions_of(part, protocol) if protocol.vacuum is None else None
-        for kind in FORCE_FIELDS:
-            if kind in protocol.potentials:
-                structures.refuse_unfit(part, md_spec(given[kind], protocol), liquid=liquid)
+        if protocol.vacuum is None and protocol.composition in (None, part.composition):
+            _refuse_unfit_md(part, protocol, given)
+
+
+def _refuse_unfit_md(part: Study, protocol: MdSettings, given: dict[str, dict[str, Any]]) -> None:
+    for kind in FORCE_FIELDS:
+        if kind not in protocol.potentials:
+            continue
+        try:
+            structures.refuse_unfit(part, _md_spec(kind, given, protocol), liquid=structures.ions_of(part, protocol))
+        except SettingsError as error:
+            raise SettingsError(
+                f"[[md]] {protocol.name}, whose own keys are cutoff_A and box_multiple: {error}"
+            ) from None
 
 
 def _require_stress(protocol: str, spec: dict[str, Any]) -> None:
@@ -259,11 +272,12 @@ def given_potentials(study: Study) -> dict[str, dict[str, Any]]:
     return given
 
 
-def md_spec(given: dict[str, Any], protocol: MdSettings) -> dict[str, Any]:
+def _md_spec(name: str, given: dict[str, dict[str, Any]], protocol: MdSettings) -> dict[str, Any]:
     """A potential as a protocol runs it: with a cutoff of the protocol's, electrostatics as exact as by default."""
-    if protocol.cutoff_A is None or given["kind"] not in FORCE_FIELDS:
-        return given
-    return {**{key: value for key, value in given.items() if key != "ewald_tolerance"}, "cutoff_A": protocol.cutoff_A}
+    spec = given[name]
+    if protocol.cutoff_A is None or name not in FORCE_FIELDS:
+        return spec
+    return {**{key: value for key, value in spec.items() if key != "ewald_tolerance"}, "cutoff_A": protocol.cutoff_A}
 
 
 def _parameter_file(study: Study) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
+from ilforge.dynamics.trajectory import Trajectory
 from ilforge.properties import Measurement
+from ilforge.properties.reader import source_of
 from ilforge.properties.shapes import compare, have_common_map
 from ilforge.results import Record
 from ilforge.workflow.plan import Plan
@@ -27,13 +29,14 @@ def collect_records(plan: Plan, store: ResultStore) -> list[Record]:
 
 
 def run_labels(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Liquid, ions and temperature of each MD protocol, by its name."""
+    """Liquid, ions and temperature of each MD protocol, by its name: a box of twice the ions holds the same liquid."""
     study, found = plan.study, {}
     for protocol in study.settings.md:
-        ions = ions_of(study.part(protocol.composition), protocol)
+        part = study.part(protocol.composition)
+        ions = ions_of(part, protocol)
+        liquid = liquid_of(part).name if protocol.vacuum is None else f"{ions.name} in vacuum"
         temperature = protocol.temperature_K or study.settings.liquid.temperature_K
-        phase = "" if protocol.vacuum is None else " in vacuum"
-        found[protocol.name] = {"liquid": ions.name + phase, "ions": ions.label, "temperature_K": temperature}
+        found[protocol.name] = {"liquid": liquid, "ions": ions.label, "temperature_K": temperature}
     return found
 
 
@@ -94,12 +97,23 @@ def _property_records(plan: Plan, store: ResultStore) -> Iterator[Record]:
             yield _record(
                 row,
                 liquid=labels[protocol]["liquid"],
-                temperature_K=labels[protocol]["temperature_K"],
+                temperature_K=_temperature(plan, store, protocol, potential),
                 potential=potential,
                 dataset=None,
                 iteration=_iteration(plan, potential),
-                provenance={"stage": stage.key, "protocol": protocol},
+                provenance={"stage": stage.key, "protocol": protocol, "ions": labels[protocol]["ions"]},
             )
+
+
+def _temperature(plan: Plan, store: ResultStore, name: str, potential: str) -> float:
+    """That which numbers of a run are for: the set one, or at constant energy the mean, K."""
+    (protocol,) = (one for one in plan.study.settings.md if one.name == name)
+    run = plan.trajectories[name, potential]
+    if protocol.ensemble == "NVE" and store.holds(run):
+        mean = source_of(Trajectory(store.path(run))).temperature_K
+        if mean is not None:
+            return mean
+    return run_labels(plan)[name]["temperature_K"]
 
 
 def _record(row: dict[str, Any], **labels: Any) -> Record:

@@ -28,6 +28,7 @@ _VERSIONS = {
     "structure_factor": 2,
     "transitions": 3,
 }  # of what a measurement holds
+_LARGE = 2000  # atoms; from there on memory is taken to grow with their number
 _VACUUM_MINIMISATION = 200  # steps: a conformer comes from no run at a temperature, unlike a box
 
 
@@ -73,7 +74,7 @@ def md_stage(
         inputs={"start": start, **({"model": model} if model else {})},
         work=work,
         task_seconds=5.0 + steps * per_step,
-        memory_GB=1.5,
+        memory_GB=1.5 * max(1.0, n_atoms / _LARGE),
         programs=_programs(name, settings.engine),
     )
 

@@ -234,6 +234,9 @@ def start_stage(study: Study, protocol: MdSettings) -> Stage:
         "sampling": sampling.model_dump(include={"timestep_fs", "equilibration_ps", "interval_ps"}),
     }
 
+    cost = potentials.create(sampling_potential(study)).seconds_per_frame(liquid.topology.n_atoms)
+    steps = 1000 * (sampling.equilibration_ps + sampling.interval_ps) / sampling.timestep_fs
+
     def work(job: Job) -> None:
         job.run(_sample_box, job.directory, liquid, sampling_potential(study), box, settings, "md-start", job.threads)
 
@@ -244,7 +247,7 @@ def start_stage(study: Study, protocol: MdSettings) -> Stage:
         settings=settings,
         inputs={},
         work=work,
-        task_seconds=10.0 * multiple,
+        task_seconds=5.0 + steps * cost,
         programs=("packmol",),
     )
 
