@@ -335,7 +335,7 @@ def test_forces_of_cp2k_hardly_know_where_its_grid_is():
 
     d = 1.40 / np.sqrt(3)
     tetrahedron = d * np.array([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
-    calculator = create({"kind": "cp2k"}).calculator(Liquid.from_label("1 BF4").topology)
+    calculator = create({"kind": "cp2k"}).calculator(Liquid.of({"BF4": 1}, vacuum=True).topology)
     sums = []
     for offset in np.random.default_rng(1).uniform(0, 1, (4, 3)):
         ion = Atoms("BF4", positions=tetrahedron + 3.5 + offset, cell=[7.0] * 3, pbc=True)
