@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-import numpy as np
 
 from ilforge.dynamics.motion import Exploded
 from ilforge.dynamics.protocol import CONSTRAIN_ABOVE_FS, TIME_STEPS, MdProtocol
@@ -112,7 +110,7 @@ def run_md(
         "run_by": name,
     }
     if protocol.keep_velocities:
-        about["start_velocities"] = hashlib.sha256(np.ascontiguousarray(job.start_velocities).tobytes()).hexdigest()
+        about["start_velocities"] = job.start_velocities_digest
     recorder = Recorder(job, about)
     if recorder.closed:
         return Trajectory(job.directory)

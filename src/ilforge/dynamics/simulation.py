@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from ase import Atoms
 
+from ilforge import frames
 from ilforge.dynamics.motion import (
     Exploded,
     Sample,
@@ -117,19 +118,17 @@ class Job:
 
     def random_seed(self, step: int) -> np.random.SeedSequence:
         """Seed of the thermostat's and barostat's random numbers from this step on."""
-        steps = step + self.protocol.unrecorded_steps
-        return np.random.SeedSequence([self.protocol.seed, _THERMOSTAT, steps, *self._origin()])
+        entropy = [self.protocol.seed, _THERMOSTAT, step + self.protocol.unrecorded_steps]
+        if self.protocol.keep_velocities:
+            # the same kicks as in the run that it goes on from would make motion repeat itself: Sindhikara et al.,
+            # J. Chem. Theory Comput. 2009, 5, 1624, doi:10.1021/ct800573m
+            entropy += [int(frames.digest(self.atoms), 16), int(self.start_velocities_digest, 16)]
+        return np.random.SeedSequence(entropy)
 
-    def _origin(self) -> list[int]:
-        """Of a run that goes on from another: numbers of its start, so that it does not draw that one's again.
-
-        The same kicks a second time would make motion repeat itself (Sindhikara et al., J. Chem. Theory Comput. 2009,
-        5, 1624, doi:10.1021/ct800573m).
-        """
-        if not self.protocol.keep_velocities:
-            return []
-        data = [np.ascontiguousarray(array).tobytes() for array in (self.start_positions, self.start_velocities)]
-        return np.frombuffer(hashlib.sha256(b"".join(data)).digest(), dtype="<u4").tolist()
+    @cached_property
+    def start_velocities_digest(self) -> str:
+        """Name of the velocities that it begins with: SHA-256."""
+        return hashlib.sha256(np.ascontiguousarray(self.start_velocities).tobytes()).hexdigest()
 
     def time_ps(self, step: int) -> float | None:
         """Time since recording began, ps; None for the steps before."""

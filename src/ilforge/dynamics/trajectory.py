@@ -113,6 +113,14 @@ class Trajectory:
         """When and how the motion exploded (``message``, ``time_ps``, ``atoms``); None when it did not."""
         return self.info()["fault"]
 
+    @property
+    def temperature_K(self) -> float:
+        """The temperature that numbers of this run are for: the set one or, at constant energy, its mean, K."""
+        info = self.info()
+        if info["protocol"]["ensemble"] == "NVE" and info["n_frames"]:
+            return float(np.mean(self.thermo()["temperature_K"]))
+        return info["protocol"]["temperature_K"]
+
     def thermo(self) -> dict[str, np.ndarray]:
         """The columns of ``thermo.csv``, each ``(n_frames,)``."""
         with open(self.thermo_file) as file:

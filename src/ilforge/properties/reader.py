@@ -173,24 +173,21 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
     reading = _topology_for(universe, given, _charges(info))
     fault = info["fault"]
     interval, temperature = given.frame_interval_ps, given.temperature_K
-    thermo = trajectory.thermo() if info["n_frames"] else {}
-    started_at = None
-    if protocol["ensemble"] == "NVE" and thermo and temperature is None:
-        temperature = float(np.mean(thermo["temperature_K"]))
-        started_at = None if protocol.get("keep_velocities") else protocol["temperature_K"]
+    drawn = protocol["ensemble"] == "NVE" and not protocol.get("keep_velocities")
     system = System(
         reading.topology,
         len(universe.trajectory),
         info["frame_interval_ps"] if interval is None else interval,
-        protocol["temperature_K"] if temperature is None else temperature,
+        trajectory.temperature_K if temperature is None else temperature,
         protocol["pressure_bar"] if protocol["ensemble"] == "NPT" else None,
         protocol["ensemble"],
         None if fault is None else fault["message"],
         periodic=info.get("periodic", True),
         pressure=read_pressure(trajectory.pressure_file) if trajectory.pressure_file.is_file() else None,
         unknown_charges=reading.unknown_charges,
-        start_temperature_K=started_at,
+        start_temperature_K=protocol["temperature_K"] if drawn and temperature is None else None,
     )
+    thermo = trajectory.thermo() if info["n_frames"] else {}
     unit = velocity_unit(universe, given.lammps_units)
     return Source(
         system,

@@ -133,11 +133,12 @@ def combined(estimates: Sequence[Estimate]) -> Estimate:
     if len(good) == 1:
         return good[0]
     values, errors = np.array([(found.value, found.error) for found in good]).T
-    at_odds = disagree(values, errors)
     if good[0].unit in _TIMES and (values > 0).all():
         shares = errors / values
         at_odds = disagree(np.log(values), shares)
         errors = shares * np.average(values, weights=shares**-2)
+    else:
+        at_odds = disagree(values, errors)
     mean, error = float(np.average(values, weights=errors**-2)), float(np.sum(errors**-2) ** -0.5)
     n_eff = float(sum(found.n_eff for found in good))
     if at_odds:

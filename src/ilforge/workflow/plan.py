@@ -206,6 +206,8 @@ def _plan_md(plan: Plan) -> None:
                 _require_stress(protocol.name, spec)
             if protocol.vacuum is not None and spec is not None:  # it may not know these ions
                 potentials.create(spec).calculator(structures.ions_of(part, protocol).topology)
+            elif name in FORCE_FIELDS:
+                _refuse_unfit_md(part, protocol, spec)
             trajectory = md.md_stage(part, protocol, name, start, model, spec)
             plan.trajectories[protocol.name, name] = trajectory
             for property_name in md.measured_in(protocol, settings.analysis):
@@ -230,21 +232,14 @@ def _refuse_unfit_potentials(part: Study, dataset: Published | None) -> None:
     for kind in FORCE_FIELDS:
         if kind in given:  # held against labels, in their boxes
             structures.refuse_unfit(part, given[kind], max(ratios))
-    for protocol in part.settings.md:
-        if protocol.vacuum is None and protocol.composition in (None, part.composition):
-            _refuse_unfit_md(part, protocol, given)
 
 
-def _refuse_unfit_md(part: Study, protocol: MdSettings, given: dict[str, dict[str, Any]]) -> None:
-    for kind in FORCE_FIELDS:
-        if kind not in protocol.potentials:
-            continue
-        try:
-            structures.refuse_unfit(part, _md_spec(kind, given, protocol), liquid=structures.ions_of(part, protocol))
-        except SettingsError as error:
-            raise SettingsError(
-                f"[[md]] {protocol.name}, whose own keys are cutoff_A and box_multiple: {error}"
-            ) from None
+def _refuse_unfit_md(part: Study, protocol: MdSettings, spec: dict[str, Any]) -> None:
+    try:
+        structures.refuse_unfit(part, spec, liquid=structures.ions_of(part, protocol))
+    except SettingsError as error:
+        whose = f"[[md]] {protocol.name}, whose own keys are cutoff_A and box_multiple"
+        raise SettingsError(f"{whose}: {error}") from None
 
 
 def _require_stress(protocol: str, spec: dict[str, Any]) -> None:

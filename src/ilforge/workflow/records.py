@@ -10,7 +10,6 @@ from typing import Any
 
 from ilforge.dynamics.trajectory import Trajectory
 from ilforge.properties import Measurement
-from ilforge.properties.reader import source_of
 from ilforge.properties.shapes import compare, have_common_map
 from ilforge.results import Record
 from ilforge.workflow.plan import Plan
@@ -92,28 +91,21 @@ def _counted_from(plan: Plan, potential: str, iteration: int | None) -> dict[str
 def _property_records(plan: Plan, store: ResultStore) -> Iterator[Record]:
     labels = run_labels(plan)
     for (protocol, potential, _), stage in plan.analyses.items():
-        measurement = _stored(store, stage, MEASUREMENT) or {"estimates": []}
-        for row in measurement["estimates"]:
+        if not store.holds(stage):
+            continue
+        run, temperature = plan.trajectories[protocol, potential], labels[protocol]["temperature_K"]
+        if store.holds(run):
+            temperature = Trajectory(store.path(run)).temperature_K
+        for row in _stored(store, stage, MEASUREMENT)["estimates"]:
             yield _record(
                 row,
                 liquid=labels[protocol]["liquid"],
-                temperature_K=_temperature(plan, store, protocol, potential),
+                temperature_K=temperature,
                 potential=potential,
                 dataset=None,
                 iteration=_iteration(plan, potential),
                 provenance={"stage": stage.key, "protocol": protocol, "ions": labels[protocol]["ions"]},
             )
-
-
-def _temperature(plan: Plan, store: ResultStore, name: str, potential: str) -> float:
-    """That which numbers of a run are for: the set one, or at constant energy the mean, K."""
-    (protocol,) = (one for one in plan.study.settings.md if one.name == name)
-    run = plan.trajectories[name, potential]
-    if protocol.ensemble == "NVE" and store.holds(run):
-        mean = source_of(Trajectory(store.path(run))).temperature_K
-        if mean is not None:
-            return mean
-    return run_labels(plan)[name]["temperature_K"]
 
 
 def _record(row: dict[str, Any], **labels: Any) -> Record:
