@@ -3,7 +3,7 @@
 Run ``python benchmarks/agreement.py FRAMES [--frames N] [--store DIRECTORY] [--method NAME...]`` with a file of frames
 that ilforge wrote. Labels go to the store, and those that it has already are not computed again. Frames are taken
 evenly from the file, half of them EQ and half nEQ. The first method is the one that the others are compared with;
-``--stress N`` compares stresses on N of the frames, with plane waves to 1200 eV in GPAW and a grid of 1200 Ry in CP2K.
+``--stress N`` compares stresses on N of the frames, with plane waves to 1200 eV in GPAW.
 """
 
 from __future__ import annotations
@@ -29,10 +29,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "GFN1-xTB": {"kind": "xtb", "method": "GFN1-xTB"},
     "GFN2-xTB": {"kind": "xtb", "method": "GFN2-xTB"},
 }
-STRESS = {
-    "GPAW": {"kind": "gpaw", "cutoff_eV": 1200.0, "stress": True},
-    "CP2K": {"kind": "cp2k", "cutoff_Ry": 1200.0, "smooth_density": False, "stress": True},
-}
+STRESS = {"GPAW": {"kind": "gpaw", "cutoff_eV": 1200.0, "stress": True}}
 """What gives a stress where the method itself does not."""
 
 

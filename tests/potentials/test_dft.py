@@ -52,9 +52,7 @@ def salt():
         ({"kind": "gpaw", "cutoff_eV": 450.0}, "600 eV or more"),
         ({"kind": "gpaw", "stress": True}, "at least 1200"),
         ({"kind": "gpaw", "functional": "SCAN"}, 'kind = "vasp"'),
-        ({"kind": "cp2k", "smooth_density": False}, "at least 1200"),
-        ({"kind": "cp2k", "cutoff_Ry": 300.0}, "at least 400"),
-        ({"kind": "cp2k", "stress": True}, "smooth_density = false"),
+        ({"kind": "cp2k", "cutoff_Ry": 280.0}, "at least 300"),
         ({"kind": "cp2k", "basis": "SZV"}, "'DZVP' or 'TZV2P'"),
         ({"kind": "vasp", "stress": True}, "at least 700"),
         ({"kind": "vasp", "functional": "SCAN", "dispersion": "D3(0)"}, "with SCAN it may be"),
@@ -261,11 +259,7 @@ def test_a_real_label_by_gpaw(pair):
     "spec",
     [
         pytest.param({"kind": "gpaw", "cutoff_eV": 1200.0}, marks=pytest.mark.program("gpaw"), id="gpaw"),
-        pytest.param(
-            {"kind": "cp2k", "cutoff_Ry": 1200.0, "smooth_density": False},
-            marks=pytest.mark.program("cp2k.psmp"),
-            id="cp2k",
-        ),
+        pytest.param({"kind": "cp2k"}, marks=pytest.mark.program("cp2k.psmp"), id="cp2k"),
     ],
 )
 def test_stress_is_the_strain_derivative(salt, spec):

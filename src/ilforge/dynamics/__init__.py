@@ -8,7 +8,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-
 from ilforge.dynamics.motion import Exploded
 from ilforge.dynamics.protocol import CONSTRAIN_ABOVE_FS, TIME_STEPS, MdProtocol
 from ilforge.dynamics.trajectory import Trajectory, load

@@ -1,4 +1,4 @@
-"""The input file of CP2K for one frame: Quickstep with Gaussians and plane waves."""
+"""The input file of CP2K for one frame: Quickstep with Gaussians and augmented plane waves."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 WAVEFUNCTION = "last.wfn"
 DISPERSION_REACH_A = 21.0  # CP2K's own 10.6 Å loses some 10 meV an ion pair
-SMOOTHING = ("NN10", "SPLINE2_SMOOTH")
-"""Of the density for exchange and correlation, and how its derivatives are taken."""
+METHOD = {"METHOD": "GAPW", "EPS_DEFAULT": "1.0E-10", "REL_CUTOFF": "40"}
+"""What is no key of the study. Of 70 atoms in PYR14BF4, forces are those of EPS_DEFAULT 1e-12 and REL_CUTOFF 60 to 3e-5
+eV/Å (root mean square) at 0.4 of their cost."""
 _SHORT_RANGE = ("H", "Li", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "K", "Br", "I")
 BASES = {
     "DZVP": ("DZVP-MOLOPT-SR-GTH", _SHORT_RANGE),
@@ -75,15 +76,16 @@ def _method(potential: Cp2k, charge: int, restart: bool) -> str:
     CHARGE {charge}
     &MGRID
       CUTOFF {potential.cutoff_Ry:g}
-      REL_CUTOFF 60
+      REL_CUTOFF {METHOD["REL_CUTOFF"]}
     &END MGRID
     &QS
-      EPS_DEFAULT 1.0E-12
+      METHOD {METHOD["METHOD"]}
+      EPS_DEFAULT {METHOD["EPS_DEFAULT"]}
     &END QS
 {_scf(potential, restart)}    &XC
       &XC_FUNCTIONAL PBE
       &END XC_FUNCTIONAL
-{_grid(potential)}{_dispersion(potential)}    &END XC
+{_dispersion(potential)}    &END XC
   &END DFT
 """
 
@@ -110,13 +112,6 @@ def _scf(potential: Cp2k, restart: bool) -> str:
       &END PRINT
     &END SCF
 """
-
-
-def _grid(potential: Cp2k) -> str:
-    if not potential.smooth_density:
-        return ""
-    density, derivatives = SMOOTHING
-    return f"      &XC_GRID\n        XC_SMOOTH_RHO {density}\n        XC_DERIV {derivatives}\n      &END XC_GRID\n"
 
 
 def _dispersion(potential: Cp2k) -> str:

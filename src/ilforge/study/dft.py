@@ -33,24 +33,22 @@ class GpawSettings(Settings):
 
 
 class Cp2kSettings(Settings):
-    """CP2K, for `kind = "cp2k"`: PBE, Gaussians and plane waves, GTH pseudopotentials, orbital transformation."""
+    """CP2K, for `kind = "cp2k"`: PBE, augmented plane waves (GAPW), GTH pseudopotentials, orbital transformation."""
 
     basis: Literal["DZVP", "TZV2P"] = "DZVP"
     """MOLOPT basis set; TZV2P has no B and no Li."""
     dispersion: Literal["D3(BJ)", "none"] = "D3(BJ)"
     """Dispersion correction."""
-    cutoff_Ry: Annotated[float, Field(ge=400)] = 400.0
-    """Cutoff of the grid, Ry; at least 1200 without `smooth_density`."""
-    smooth_density: bool = True
-    """Smooth the density of the exchange-correlation energy: small net forces at 400 Ry, but no stress."""
+    cutoff_Ry: Annotated[float, Field(ge=300)] = 400.0
+    """Cutoff of the grid, Ry."""
     scf_tolerance: Positive = 1e-7
     """Convergence of the wavefunctions (EPS_SCF)."""
-    max_iterations: Iterations = 30
+    max_iterations: Iterations = 12
     """Iterations between two restarts of self-consistency."""
-    max_restarts: Iterations = 10
+    max_restarts: Iterations = 20
     """Restarts before a frame counts as not converged."""
-    stress: bool = False
-    """Label stress too; only with `smooth_density = false`."""
+    stress: bool = True
+    """Label stress too."""
     command: str = "cp2k.psmp"
     """What runs CP2K, such as `mpirun -np 16 cp2k.psmp`. No part of the method."""
 
