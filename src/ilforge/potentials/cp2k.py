@@ -37,11 +37,11 @@ class Cp2k:
     Phys. 127 (2007) 114105, doi:10.1063/1.2770708. Augmented plane waves (GAPW): Lippert, Hutter, Parrinello, Theor.
     Chem. Acc. 103 (1999) 124, doi:10.1007/s002140050523.
 
-    Densities near F and Li are too sharp for a plain grid (GPW): at 400 Ry forces depend on where atoms lie on it, and
-    their sum, which should be zero, shows it. Smoothing the density hides that and makes the forces of all other
-    elements wrong instead (those of C and H by 0.04 eV/Å, root mean square, with ``XC_SMOOTH_RHO NN10``). GAPW puts
-    what is sharp onto grids of the atoms: forces are those of GPW at 1200 Ry to 0.004 eV/Å at a third of its cost, and
-    stress is right at the same cutoff.
+    Densities near F, O, N and Li are too sharp for a plain grid (GPW): at 400 Ry forces depend on where atoms lie on
+    it, and their sum, which should be zero, shows it. Smoothing the density hides that and makes the forces of all
+    other elements wrong instead (those of C and H by 0.04 eV/Å, root mean square, with ``XC_SMOOTH_RHO NN10``). GAPW
+    puts what is sharp onto grids of the atoms, here of all elements but H and C: forces are those of GPW at 1200 Ry to
+    0.004 eV/Å at less than a third of its cost, and stress is right at the same cutoff.
 
     Parameters
     ----------
