@@ -220,7 +220,7 @@ def single(universe, n_frames: int) -> None:
 
 def cores(universe, n_frames: int) -> None:
     """All properties that ``ilforge analyse`` measures, with one process and with two."""
-    few = min(n_frames, 200)
+    few = min(n_frames, 1000)  # so many that the start of processes counts little
     print(f"all properties in one pass over {few} frames, by one process and by two")
     source = source_of(universe, None, None, 423.0)
     source = replace(source, system=replace(source.system, n_frames=few))
