@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 
 GFN1, GFN2 = "GFN1-xTB", "GFN2-xTB"
-GPAW, CP2K = "GPAW, plane waves to 600 eV, PBE", "CP2K, 400 Ry, DZVP, PBE-D3"
+GPAW, CP2K = "GPAW, plane waves to 600 eV, PBE", "CP2K, GAPW of 400 Ry, DZVP, PBE-D3"
 
 MEASURED: dict[str, dict[int, float]] = {
     GFN1: {35: 0.34, 70: 0.9, 350: 25.0},
     GFN2: {35: 2.5, 70: 5.0, 350: 44.0},
     GPAW: {35: 14.4, 70: 51.0, 350: 1200.0},
-    CP2K: {35: 87.0, 70: 250.0, 350: 744.0},
+    CP2K: {35: 45.0, 70: 85.0, 350: 590.0},
 }
 """Core seconds of one label by number of atoms, on two cores of AMD Zen 5; xTB by tblite, GPAW with FFTW. Frames are
-unrelated. CP2K: 70 atoms while another program ran; 35 and 350 atoms three times what a step of AIMD took."""
+unrelated. CP2K: halves of what another machine took, on which xTB takes twice as long; 350 atoms estimated (power 1.2)."""
 
 
 def core_seconds(method: str, n_atoms: int) -> float:
