@@ -14,7 +14,7 @@ MEASURED: dict[str, dict[int, float]] = {
     CP2K: {35: 45.0, 70: 85.0, 350: 590.0},
 }
 """Core seconds of one label by number of atoms, on two cores of AMD Zen 5; xTB by tblite, GPAW with FFTW. Frames are
-unrelated. CP2K: halves of what another machine took, on which xTB takes twice as long; 350 atoms estimated (power 1.2)."""
+unrelated. CP2K: halves of what a machine took on which xTB takes twice as long; 350 atoms estimated (power 1.2)."""
 
 
 def core_seconds(method: str, n_atoms: int) -> float:
