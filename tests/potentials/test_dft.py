@@ -351,7 +351,7 @@ def test_forces_of_cp2k_on_soft_elements_are_those_of_a_fine_plain_grid(monkeypa
     methane.pbc = True
     by_default = create({"kind": "cp2k"}).calculator().get_forces(methane)
     plain = {"METHOD": "GPW", "EPS_DEFAULT": "1.0E-12", "REL_CUTOFF": "60", "GPW_TYPE": ""}
-    monkeypatch.setattr(cp2k_input, "METHOD", plain)
+    monkeypatch.setattr(cp2k_input, "QUICKSTEP", plain)
     fine = create({"kind": "cp2k", "cutoff_Ry": 600.0}).calculator().get_forces(methane)
     np.testing.assert_allclose(by_default, fine, atol=0.002)
 

@@ -20,7 +20,7 @@ from ilforge import programs
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
-from ilforge.potentials.cp2k_input import BASES, METHOD, WAVEFUNCTION, basis_set, input_text
+from ilforge.potentials.cp2k_input import BASES, QUICKSTEP, WAVEFUNCTION, basis_set, input_text
 from ilforge.potentials.cp2k_output import read_cp2k
 from ilforge.potentials.wavefunctions import is_step
 
@@ -89,7 +89,7 @@ class Cp2k:
         """What the study file decides."""
         settings = {key: value for key, value in asdict(self).items() if key != "command"}
         settings |= {"cutoff_Ry": float(self.cutoff_Ry), "scf_tolerance": float(self.scf_tolerance)}
-        return {"kind": self.kind, "functional": "PBE", "quickstep": METHOD, **settings}
+        return {"kind": self.kind, "functional": "PBE", "quickstep": QUICKSTEP, **settings}
 
     def describe(self) -> dict[str, Any]:
         """Settings, CP2K's version, and the digests of its files of basis sets and pseudopotentials.

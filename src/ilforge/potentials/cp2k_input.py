@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 WAVEFUNCTION = "last.wfn"
 DISPERSION_REACH_A = 21.0  # CP2K's own 10.6 Å loses some 10 meV an ion pair
-METHOD = {"METHOD": "GAPW", "EPS_DEFAULT": "1.0E-10", "REL_CUTOFF": "40", "GPW_TYPE": "H C"}
+QUICKSTEP = {"METHOD": "GAPW", "EPS_DEFAULT": "1.0E-10", "REL_CUTOFF": "40", "GPW_TYPE": "H C"}
 """What is no key of the study. Of 70 atoms in PYR14BF4, forces are those of EPS_DEFAULT 1e-12 and REL_CUTOFF 60 to 3e-5
 eV/Å (root mean square) at 0.4 of their cost. H and C lie well on a plain grid (methane: forces of 600 Ry to 2e-4 eV/Å),
 and atomic grids would only add their own error, 0.004 eV/Å."""
@@ -77,11 +77,11 @@ def _method(potential: Cp2k, charge: int, restart: bool) -> str:
     CHARGE {charge}
     &MGRID
       CUTOFF {potential.cutoff_Ry:g}
-      REL_CUTOFF {METHOD["REL_CUTOFF"]}
+      REL_CUTOFF {QUICKSTEP["REL_CUTOFF"]}
     &END MGRID
     &QS
-      METHOD {METHOD["METHOD"]}
-      EPS_DEFAULT {METHOD["EPS_DEFAULT"]}
+      METHOD {QUICKSTEP["METHOD"]}
+      EPS_DEFAULT {QUICKSTEP["EPS_DEFAULT"]}
     &END QS
 {_scf(potential, restart)}    &XC
       &XC_FUNCTIONAL PBE
@@ -154,7 +154,7 @@ def _subsystem(atoms: Atoms, basis: str) -> str:
 
 
 def _kind(symbol: str, basis: str) -> str:
-    plain = "      GPW_TYPE T\n" if symbol in METHOD["GPW_TYPE"].split() else ""
+    plain = "      GPW_TYPE T\n" if symbol in QUICKSTEP["GPW_TYPE"].split() else ""
     return f"    &KIND {symbol}\n      BASIS_SET {basis}\n      POTENTIAL GTH-PBE\n{plain}    &END KIND\n"
 
 

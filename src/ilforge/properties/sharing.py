@@ -10,9 +10,8 @@ import multiprocessing
 import pickle
 from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
 from typing import Any, NamedTuple
 
 from ilforge.errors import DidNotFinish, SettingsError
@@ -78,9 +77,9 @@ def _seen_together(
     look: _Look, system: System, settings: AnalysisSettings, workers: int
 ) -> Iterator[tuple[float | None, dict[str, Any]]]:
     """The first frame is looked at here, and by each process for what depends on it; the others by any of them."""
+    yield look.at(0)
     stretches = [range(start, min(start + _STRETCH, system.n_frames)) for start in range(1, system.n_frames, _STRETCH)]
     if not stretches:
-        yield look.at(0)
         return
     pool = ProcessPoolExecutor(
         min(workers, len(stretches)),
@@ -88,14 +87,16 @@ def _seen_together(
         initializer=_begin,
         initargs=(_packed(look, system, settings),),
     )
+    waiting: deque[Future] = deque()
     todo = iter(stretches)
     try:
-        waiting = deque(pool.submit(_look_at, stretch) for stretch in islice(todo, _AHEAD * workers))
-        yield look.at(0)  # while the others start, which takes seconds
+        for stretch in todo:
+            waiting.append(pool.submit(_look_at, stretch))
+            if len(waiting) < _AHEAD * workers:
+                continue
+            yield from waiting.popleft().result()
         while waiting:
-            seen = waiting.popleft().result()
-            waiting.extend(pool.submit(_look_at, stretch) for stretch in islice(todo, 1))
-            yield from seen
+            yield from waiting.popleft().result()
     except BrokenProcessPool as error:
         raise DidNotFinish(
             "A process that looked at frames ended early: short of memory, or started from a script that does not "
