@@ -23,7 +23,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 
@@ -53,6 +52,8 @@ def digest(atoms: Atoms) -> str:
 
 def write(path: Path, frames: Iterable[Atoms]) -> None:
     """Write frames as extended XYZ: the whole file or, on any failure, none of it."""
+    from ase.io import write as write_file
+
     path = Path(path)
     bare = []
     for frame in frames:
@@ -61,7 +62,7 @@ def write(path: Path, frames: Iterable[Atoms]) -> None:
         bare.append(copy)
     with files.replacing(path) as partial:
         if bare:
-            ase.io.write(partial, bare, format="extxyz", write_results=False)
+            write_file(partial, bare, format="extxyz", write_results=False)
         else:
             partial.write_text("")
 
@@ -75,13 +76,15 @@ def _in_one_line(value: Any) -> Any:
 
 def read(path: Path) -> list[Atoms]:
     """Read every frame of an extended XYZ file; an empty file is an empty list."""
+    from ase.io import read as read_file
+
     path = Path(path)
     if not path.is_file():
         raise SettingsError(f"There is no file {path}: expected frames in extended XYZ form.")
     if path.stat().st_size == 0:
         return []
     try:
-        frames = ase.io.read(path, index=":", format="extxyz")
+        frames = read_file(path, index=":", format="extxyz")
     except Exception as error:
         raise SettingsError(f"{path} could not be read as extended XYZ: {error}") from error
     for frame in frames:

@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
@@ -109,7 +110,7 @@ def test_vasp_inputs_are_complete_up_to_the_users_potentials(pair, tmp_path):
     incar = dict(line.split(" = ") for line in (tmp_path / "run/INCAR").read_text().splitlines())
     assert incar["ENCUT"] == "450" and incar["EDIFF"] == "1e-06" and incar["SIGMA"] == "0.05" and incar["IVDW"] == "12"
     assert (tmp_path / "run/KPOINTS").read_text().split()[2:6] == ["1", "Gamma", "1", "1"]
-    read = frames.ase.io.read(tmp_path / "run/POSCAR", format="vasp")
+    read = ase.io.read(tmp_path / "run/POSCAR", format="vasp")
     assert read.get_chemical_symbols() == ["B", "F", "F", "F", "F", "Li"]
     np.testing.assert_allclose(read.positions, pair.positions[order], atol=1e-10)
     titles = [line.split()[1] for line in (tmp_path / "run/POTCAR").read_text().splitlines() if "PAW_PBE" in line]

@@ -1,6 +1,8 @@
 """One pass over the frames, by one process or by several: the same to the last bit, and memory that stays small."""
 
 import json
+import os
+import time
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ilforge.errors import SettingsError, Unphysical
-from ilforge.properties import PROPERTIES, Measurement, measure
+from ilforge.errors import DidNotFinish, SettingsError, Unphysical
+from ilforge.properties import PROPERTIES, Measurement, measure, sharing
 from ilforge.properties import reader as reading
 from ilforge.properties.reader import source_of
 from ilforge.study.analysis_settings import AnalysisSettings
@@ -58,10 +60,26 @@ def alone(universe):
     return texts(measure(universe, list(PROPERTIES), SETTINGS, temperature_K=423.0))
 
 
+@pytest.fixture
+def slow_here(monkeypatch):
+    """Frames that this process looked at, each so slowly that helpers have started meanwhile."""
+    looked = []
+    original = sharing._Look.at
+
+    def at(look, index):
+        looked.append(index)
+        time.sleep(0.3)
+        return original(look, index)
+
+    monkeypatch.setattr(sharing._Look, "at", at)
+    return looked
+
+
 @pytest.mark.parametrize("workers", [2, 3])
-def test_any_number_of_processes_gives_the_same_to_the_last_bit(universe, alone, workers):
+def test_any_number_of_processes_gives_the_same_to_the_last_bit(universe, alone, workers, slow_here):
     together = measure(universe, list(PROPERTIES), SETTINGS, temperature_K=423.0, workers=workers)
     assert texts(together) == alone
+    assert len(set(slow_here)) == len(slow_here) < N_FRAMES, "others looked at none"
 
 
 def in_memory(n_frames: int):
@@ -88,7 +106,21 @@ def test_every_frame_is_read_once(universe, monkeypatch):
     assert read == list(range(N_FRAMES))
 
 
-def test_faults_of_frames_that_others_looked_at(tmp_path):
+class Deadly:
+    """Ends the process that it is sent to."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_helper_that_ends_early_is_told(slow_here):
+    frames = in_memory(40)
+    frames[0].info["deadly"] = Deadly()
+    with pytest.raises(DidNotFinish, match="--cores 1"):
+        measure(frames, ["density"], frame_interval_ps=1.0, workers=2)
+
+
+def test_faults_of_frames_that_others_looked_at(tmp_path, slow_here):
     steps = np.arange(40.0)
     steps[30:] += 3.0
     with pytest.raises(SettingsError, match="Frames 29 and 30 are 4 ps apart"):

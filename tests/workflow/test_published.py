@@ -6,9 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
+import ase.io
 import pytest
 
-from ilforge import frames, potentials
+from ilforge import potentials
 from ilforge.errors import MissingProgram, SettingsError
 from ilforge.labelling.dataset import Dataset
 from ilforge.labelling.published import faults, open_published
@@ -93,7 +94,7 @@ def test_what_a_study_labelled_is_in_the_dataset_and_bears_a_second_look(made):
     again = open_published(dataset.directory)
     topology = Liquid.of({"PYR14": 1, "BF4": 1}).topology
     assert faults(again, GateSettings(), lambda frame: topology) == ()
-    assert len(frames.ase.io.read(dataset.directory / "training.xyz.gz", index=":")) == 9, "ASE reads it as it is"
+    assert len(ase.io.read(dataset.directory / "training.xyz.gz", index=":")) == 9, "ASE reads it as it is"
 
 
 def test_check_counts_the_labels_that_a_store_has(made, tmp_path):

@@ -323,8 +323,7 @@ def _edges(coordinate: Coordinate, settings: ShapesSettings) -> np.ndarray:
 
 
 def _count(histogram: np.ndarray, block: np.ndarray, bins: list[np.ndarray]) -> None:
-    flat = np.ravel_multi_index((block, *bins), histogram.shape)
-    histogram += np.bincount(flat, minlength=histogram.size).reshape(histogram.shape)
+    np.add.at(histogram, (block, *bins), 1.0)
 
 
 def _densities(blocks: np.ndarray, size: float) -> np.ndarray:

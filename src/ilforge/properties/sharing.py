@@ -1,7 +1,7 @@
 """One pass over the frames of a trajectory, alone or shared among processes, with the same result to the last bit.
 
-Each process opens the trajectory, makes the properties anew and looks at stretches of frames. What it saw goes to
-the first process, which adds it up in time order: sums do not depend on who looked.
+Each helper opens the trajectory, makes the properties anew and looks at stretches of frames. What it saw goes to the
+first process, which looks at frames as well and adds up all in time order: sums do not depend on who looked.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from ilforge.properties.property import Property, System
 from ilforge.properties.reader import Source
 from ilforge.study.analysis_settings import AnalysisSettings
 
-_STRETCH = 16  # frames a process is given at a time
-_AHEAD = 3  # stretches for each process that are on the way, looked at or waiting to be added
+_STRETCH = 16  # frames that are looked at together
+_AHEAD = 2  # stretches that a helper has been given: what it looks at, and the next
+_KEPT = 6  # stretches for each process that wait to be added
 _looking: _Look | None = None
-"""What a process of the pool looks with."""
+"""What a helper looks with."""
+
+_Seen = list[tuple[float | None, dict[str, Any]]]
 
 
 class _Look(NamedTuple):
@@ -52,7 +55,7 @@ def observe(
     settings
         What they were made from.
     workers
-        Processes that look at frames; with 1, this one does. More than there are stretches of 16 frames are not
+        Processes that look at frames, this one among them. More than there are stretches of 16 frames are not
         started.
     """
     if not observers or system.n_frames == 0:
@@ -76,27 +79,31 @@ def _seen_alone(look: _Look, n_frames: int) -> Iterator[tuple[float | None, dict
 def _seen_together(
     look: _Look, system: System, settings: AnalysisSettings, workers: int
 ) -> Iterator[tuple[float | None, dict[str, Any]]]:
-    """The first frame is looked at here, and by each process for what depends on it; the others by any of them."""
+    """The first frame is looked at here, and by each helper for what depends on it; the others by any of them."""
     yield look.at(0)
-    stretches = [range(start, min(start + _STRETCH, system.n_frames)) for start in range(1, system.n_frames, _STRETCH)]
-    if not stretches:
+    todo = deque(range(start, min(start + _STRETCH, system.n_frames)) for start in range(1, system.n_frames, _STRETCH))
+    n_helpers = min(workers, len(todo)) - 1
+    if n_helpers < 1:
+        yield from (look.at(index) for stretch in todo for index in stretch)
         return
     pool = ProcessPoolExecutor(
-        min(workers, len(stretches)),
+        n_helpers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin,
         initargs=(_packed(look, system, settings),),
     )
-    waiting: deque[Future] = deque()
-    todo = iter(stretches)
+    starting = [pool.submit(_ready) for _ in range(n_helpers)]
+    waiting: deque[Future[_Seen] | _Seen] = deque()
     try:
-        for stretch in todo:
-            waiting.append(pool.submit(_look_at, stretch))
-            if len(waiting) < _AHEAD * workers:
-                continue
-            yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+        while todo or waiting:
+            given = sum(not _is_seen(one) for one in waiting)
+            if todo and given < _AHEAD * n_helpers and any(one.done() for one in starting):
+                waiting.append(pool.submit(_look_at, todo.popleft()))
+            elif todo and len(waiting) < _KEPT * workers and not (waiting and _is_seen(waiting[0])):
+                waiting.append([look.at(index) for index in todo.popleft()])
+            else:
+                first = waiting.popleft()
+                yield from first.result() if isinstance(first, Future) else first
     except BrokenProcessPool as error:
         raise DidNotFinish(
             "A process that looked at frames ended early: short of memory, or started from a script that does not "
@@ -104,6 +111,10 @@ def _seen_together(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _is_seen(stretch: Future[_Seen] | _Seen) -> bool:
+    return not isinstance(stretch, Future) or stretch.done()
 
 
 def _packed(look: _Look, system: System, settings: AnalysisSettings) -> bytes:
@@ -131,5 +142,9 @@ def _begin(packed: bytes) -> None:
     _looking.at(0)
 
 
-def _look_at(stretch: range) -> list[tuple[float | None, dict[str, Any]]]:
+def _ready() -> None:
+    """What a helper does first: it has begun by then."""
+
+
+def _look_at(stretch: range) -> _Seen:
     return [_looking.at(index) for index in stretch]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-_CHUNK_ELEMENTS = 300_000  # products of one chunk stay in the cache
-
 
 def wave_vectors(cell: np.ndarray, q_max: float) -> np.ndarray:
     """All wave vectors of a cell up to a length, one of each pair ±q, as integers ``(n, 3)`` without zero.
@@ -59,27 +57,30 @@ def density_modes(fractional: np.ndarray, starts: np.ndarray, vectors: np.ndarra
     -------
     ``(n_kinds, n)`` complex. Products are in single precision: a mode is good to about 1e-6 of the number of atoms.
     """
-    tables = [_powers(fractional[:, axis], int(np.abs(vectors[:, axis]).max(initial=0))) for axis in range(3)]
-    rows = [vectors[:, axis] + len(table) // 2 for axis, table in enumerate(tables)]
-    ends = [*starts[1:], len(fractional)]
-    modes = np.empty((len(starts), len(vectors)), dtype=np.complex128)
-    size = max(1, _CHUNK_ELEMENTS // len(fractional))
-    for first in range(0, len(vectors), size):
-        chunk = slice(first, first + size)
-        x, y, z = (table.take(row[chunk], axis=0) for table, row in zip(tables, rows, strict=True))
-        x *= y
-        x *= z
-        for kind, (start, end) in enumerate(zip(starts, ends, strict=True)):
-            modes[kind, chunk] = x[:, start:end].sum(axis=1)
-    return modes
+    from ilforge.properties.kernels.mode_loops import WIDTH, sum_modes
+
+    counts = np.diff([*starts, len(fractional)])
+    blocks = -(-counts // WIDTH)  # of each kind; what the last one has too many is zero
+    ends = np.cumsum(blocks)
+    places = np.arange(len(fractional)) + np.repeat(WIDTH * (ends - blocks) - starts, counts)
+    tables, rows = [], np.empty(vectors.shape[::-1], dtype=np.int64)
+    for axis in range(3):
+        highest = int(np.abs(vectors[:, axis]).max(initial=0))
+        powers = _powers(fractional[:, axis], highest)
+        table = np.zeros((len(powers), ends[-1], 2, WIDTH), dtype=np.float32)
+        table[:, places // WIDTH, 0, places % WIDTH] = powers.real
+        table[:, places // WIDTH, 1, places % WIDTH] = powers.imag
+        tables.append(table)
+        rows[axis] = vectors[:, axis] + highest
+    return sum_modes(*tables, rows, ends)
 
 
 def _powers(fraction: np.ndarray, highest: int) -> np.ndarray:
-    """exp(2πi n s) for n from -highest to highest, ``(2 highest + 1, n_atoms)`` in single precision."""
+    """exp(2πi n s) for n from -highest to highest, ``(2 highest + 1, n_atoms)``."""
     base = np.exp(2j * np.pi * (fraction - np.floor(fraction)))
     powers = np.empty((2 * highest + 1, len(fraction)), dtype=np.complex128)
     powers[highest] = 1.0
     for n in range(1, highest + 1):
         powers[highest + n] = powers[highest + n - 1] * base
     powers[:highest] = powers[:highest:-1].conj()
-    return powers.astype(np.complex64)
+    return powers

@@ -1,0 +1,59 @@
+"""Compiled sum over atoms for each wave vector, which NumPy could only do by writing every term to memory.
+
+Without fast-math: the same numbers on every processor.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ilforge.properties.kernels.compiled import compiled
+
+WIDTH = 16
+"""Atoms are added up this many at a time, which become vector instructions."""
+
+
+@compiled
+def sum_modes(x: np.ndarray, y: np.ndarray, z: np.ndarray, rows: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Σ x y z over the atoms of each kind, for every wave vector.
+
+    Parameters
+    ----------
+    x, y, z
+        Powers of exp(2πi s) along each axis, ``(n_powers, n_blocks, 2, WIDTH)`` float32: real and imaginary parts of
+        blocks of atoms of one kind.
+    rows
+        ``(3, n)``: which powers each wave vector takes.
+    ends
+        ``(n_kinds,)``: block behind the last one of each kind.
+
+    Returns
+    -------
+    ``(n_kinds, n)`` complex.
+    """
+    modes = np.empty((len(ends), rows.shape[1]), dtype=np.complex128)
+    real, imaginary = np.zeros(WIDTH, dtype=np.float32), np.zeros(WIDTH, dtype=np.float32)
+    for vector in range(rows.shape[1]):
+        of_x, of_y, of_z = x[rows[0, vector]], y[rows[1, vector]], z[rows[2, vector]]
+        block = 0
+        for kind in range(len(ends)):
+            while block < ends[kind]:
+                _add_products(of_x[block], of_y[block], of_z[block], real, imaginary)
+                block += 1
+            total_real, total_imaginary = 0.0, 0.0
+            for k in range(WIDTH):
+                total_real += real[k]
+                total_imaginary += imaginary[k]
+                real[k] = imaginary[k] = 0.0
+            modes[kind, vector] = complex(total_real, total_imaginary)
+    return modes
+
+
+@compiled
+def _add_products(x: np.ndarray, y: np.ndarray, z: np.ndarray, real: np.ndarray, imaginary: np.ndarray) -> None:
+    x_real, x_imaginary, y_real, y_imaginary, z_real, z_imaginary = x[0], x[1], y[0], y[1], z[0], z[1]
+    for k in range(WIDTH):
+        xy_real = x_real[k] * y_real[k] - x_imaginary[k] * y_imaginary[k]
+        xy_imaginary = x_real[k] * y_imaginary[k] + x_imaginary[k] * y_real[k]
+        real[k] += xy_real * z_real[k] - xy_imaginary * z_imaginary[k]
+        imaginary[k] += xy_real * z_imaginary[k] + xy_imaginary * z_real[k]
