@@ -20,7 +20,7 @@ from ilforge.properties.property import Property, System
 from ilforge.properties.reader import Source
 from ilforge.study.analysis_settings import AnalysisSettings
 
-_STRETCH = 16  # frames that are looked at together
+_STRETCH = 8  # frames that are looked at together
 _AHEAD = 2  # stretches that a helper has been given: what it looks at, and the next
 _KEPT = 6  # stretches for each process that wait to be added
 _looking: _Look | None = None
@@ -55,7 +55,7 @@ def observe(
     settings
         What they were made from.
     workers
-        Processes that look at frames, this one among them. More than there are stretches of 16 frames are not
+        Processes that look at frames, this one among them. More than there are stretches of 8 frames are not
         started.
     """
     if not observers or system.n_frames == 0:
