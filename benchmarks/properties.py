@@ -232,7 +232,7 @@ def cores(universe, n_frames: int) -> None:
         other = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         found.append({name: one.to_json() for name, one in result.items()})
         walls.append(wall)
-        print(f"  {workers} at work: this process {cpu:.2f} CPU s, the other {other:.2f}; wall {wall:.2f} s", flush=True)
+        print(f"  {workers} at work: this one {cpu:.2f} CPU s, the other {other:.2f}; wall {wall:.2f} s", flush=True)
     print(f"  {walls[0] / walls[1]:.2f} times as fast by the clock, start of the other included")
     print(f"  the same result: {str(found[0]) == str(found[1])}")
 

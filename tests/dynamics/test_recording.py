@@ -154,5 +154,30 @@ def test_a_folder_without_a_run_says_so(tmp_path):
         load(tmp_path)
 
 
+def test_a_run_that_goes_on_is_read_up_to_its_checkpoint(tmp_path):
+    from ilforge.properties.reader import open_trajectory
+
+    job = _job(tmp_path)
+    about = {"ions": "2 PYR14, 2 BF4", "potential": {"kind": "clp"}, "protocol": job.protocol.as_dict()}
+    recorder = Recorder(job, about)
+    recorder.append(_sample(0.0))
+    with pytest.raises(SettingsError, match="recorded frames up to a checkpoint"):
+        Trajectory(tmp_path).info()
+    recorder.append(_sample(1.0))
+    recorder.save(b"state")
+    recorder.append(_sample(2.0))  # not in the checkpoint: the run may be killed, and this frame made anew
+    recorder._sync()
+    source = open_trajectory([tmp_path])
+    assert source.system.n_frames == len(Trajectory(tmp_path).thermo()["time_ps"]) == 2
+    recorded = 2 * job.protocol.frame_interval_ps
+    assert f"the first {recorded:g} of {job.protocol.length_ps:g} ps are measured" in source.unended
+    shift = source.frame(1).positions - source.frame(0).positions
+    np.testing.assert_allclose(shift, 1.0, atol=1e-4)
+    assert source.system.topology.species == md.liquid().topology.species
+    recorder.close(None, {})
+    ended = open_trajectory([tmp_path])
+    assert (ended.unended, ended.system.n_frames) == ("", 3)
+
+
 def test_a_run_is_found_by_the_name_of_its_folder(tmp_path):
     assert Trajectory(str(tmp_path)) == Trajectory(tmp_path)

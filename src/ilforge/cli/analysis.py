@@ -15,6 +15,7 @@ from ilforge.errors import SettingsError
 
 if TYPE_CHECKING:
     from ilforge.properties.property import Measurement
+    from ilforge.properties.reader import Source
     from ilforge.results import Record
     from ilforge.study.analysis_settings import AnalysisSettings
     from ilforge.study.load import Study
@@ -116,9 +117,11 @@ def analyse(
     if replicas:
         _refuse_of_one_run(pressure, cores, lammps_units)
         sources = open_replicas(paths, frame_interval, temperature)
+        _warn_of_unended(sources)
         source, found = sources[0], measure_replicas(sources, chosen, settings)
     else:
         source = open_trajectory(paths, frame_interval, temperature, lammps_units)
+        _warn_of_unended([source])
         tensor = read_pressure(Path(pressure), pressure_units) if pressure else None
         found = measure(source, chosen, settings, pressure=tensor, workers=cores)
     if own and "shapes" in found:
@@ -229,6 +232,12 @@ def _chosen(names: Sequence[str], own: Study | None) -> Sequence[str]:
     if unknown:
         raise SettingsError(f"--property {unknown[0]}: not a known property. Known: {', '.join(PROPERTIES)}")
     return names or (own.settings.analysis.properties if own else list(PROPERTIES))
+
+
+def _warn_of_unended(sources: Sequence[Source]) -> None:
+    for source in sources:
+        if source.unended:
+            click.echo(f"Warning: {source.unended}", err=True)
 
 
 def _refuse_of_one_run(pressure: str | None, cores: int, lammps_units: str | None) -> None:

@@ -2,7 +2,8 @@
 
 Frames are appended to ``trajectory.dcd`` and ``thermo.csv``. The file ``checkpoint`` is replaced as a whole and says
 how many frames belong to it; whatever else a killed run appended is cut off. It is there before all other files, so
-that files without it or ``run.json`` are known to be somebody else's. ``run.json`` comes last.
+that files without it or ``run.json`` are known to be somebody else's. ``run.json`` comes last; until then the head of
+the checkpoint says what it will say.
 """
 
 from __future__ import annotations
@@ -148,6 +149,7 @@ class Recorder:
             "n_frames": self.n_frames,
             "wall_s": self._wall_s(),
             "sha256": hashlib.sha256(state).hexdigest(),
+            "run": self._said(None),
         }
         files.write_bytes(self._checkpoint_file, json.dumps(head).encode() + b"\n" + state)
 
@@ -175,24 +177,27 @@ class Recorder:
         self._write_last()
         if fault is not None and fault.broken is not None:
             self._write_broken(fault)
-        protocol = self._job.protocol
-        info = {
-            **self._about,
-            "fingerprint": self._fingerprint,
-            "engine": dict(engine),
-            "finished": fault is None,
-            "fault": None if fault is None else _as_json(fault),
-            "n_frames": self.n_frames,
-            "frame_interval_ps": protocol.frame_interval_ps,
-            "periodic": self._job.periodic,
-            "species": list(self._job.topology.species),
-            "charges": dict(zip(self._job.topology.species, self._job.topology.charges, strict=True)),
-            "masses": [float(mass) for mass in self._job.topology.masses],
-            "wall_s": round(self._wall_s(), 3),
-        }
+        info = {**self._said(fault), "finished": fault is None, "engine": dict(engine)}
         files.write_bytes(self._trajectory.run_file, (json.dumps(info, indent=1) + "\n").encode())
         self._checkpoint_file.unlink(missing_ok=True)
         return self._trajectory
+
+    def _said(self, fault: Exploded | None) -> dict[str, Any]:
+        """The run as recorded so far: what it takes to read its frames, and what made them."""
+        topology = self._job.topology
+        return {
+            **self._about,
+            "fingerprint": self._fingerprint,
+            "finished": False,
+            "fault": None if fault is None else _as_json(fault),
+            "n_frames": self.n_frames,
+            "frame_interval_ps": self._job.protocol.frame_interval_ps,
+            "periodic": self._job.periodic,
+            "species": list(topology.species),
+            "charges": dict(zip(topology.species, topology.charges, strict=True)),
+            "masses": [float(mass) for mass in topology.masses],
+            "wall_s": round(self._wall_s(), 3),
+        }
 
     def _wall_s(self) -> float:
         return self._earlier_s + time.monotonic() - self._began

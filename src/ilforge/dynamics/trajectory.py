@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ PRESSURE_COLUMNS = ("time_ps", "pxx_bar", "pyy_bar", "pzz_bar", "pxy_bar", "pxz_
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A run on disk that has ended.
+    """A run on disk: one that has ended or, up to its last checkpoint, one that goes on or was stopped.
 
     ==================  ==========================================================================
     ``topology.pdb``    the start with bonds, for viewers and MDAnalysis
@@ -95,18 +96,41 @@ class Trajectory:
         )
 
     def info(self) -> dict[str, Any]:
-        """What ``run.json`` says.
+        """What ``run.json`` says or, of a run that has not ended, its last checkpoint.
 
         Raises
         ------
         SettingsError
-            When the directory holds no run that has ended.
+            When the directory holds no run that has ended or recorded a frame.
         """
-        if not self.run_file.is_file():
+        if self.run_file.is_file():
+            return json.loads(self.run_file.read_text())
+        so_far = self._at_checkpoint()
+        if not so_far.get("n_frames"):
             raise SettingsError(
-                f"{self.directory} holds no run that has ended (no run.json): run the MD again, and it goes on."
+                f"{self.directory} holds no run that has ended (no run.json), or recorded frames up to a checkpoint: "
+                "run the MD again, and it goes on."
             )
-        return json.loads(self.run_file.read_text())
+        return so_far
+
+    def _at_checkpoint(self) -> dict[str, Any]:
+        path = self.directory / "checkpoint"
+        if not path.is_file():
+            return {}
+        head = path.read_bytes().partition(b"\n")[0]
+        try:
+            return json.loads(head)["run"]
+        except (ValueError, KeyError, TypeError):  # somebody else's, or an earlier version's
+            return {}
+
+    @property
+    def unended(self) -> str:
+        """Of a run that has not ended: how much of it there is. Empty otherwise."""
+        info = self.info()
+        if info["finished"] or info["fault"] is not None:
+            return ""
+        recorded, wanted = info["n_frames"] * info["frame_interval_ps"], info["protocol"]["length_ps"]
+        return f"The run in {self.directory} has not ended: the first {recorded:g} of {wanted:g} ps are measured."
 
     @property
     def fault(self) -> dict[str, Any] | None:
@@ -125,7 +149,7 @@ class Trajectory:
         """The columns of ``thermo.csv``, each ``(n_frames,)``."""
         with open(self.thermo_file) as file:
             names = file.readline().strip().split(",")
-            rows = [line.split(",") for line in file]
+            rows = [line.split(",") for line in islice(file, self.info()["n_frames"])]
         table = np.array(rows, dtype=float).reshape(-1, len(names))
         return dict(zip(names, table.T, strict=True))
 

@@ -55,12 +55,15 @@ class Source:
         What it is made of: ``"2 PYR14, 2 BF4"``.
     potential
         Kind of the potential that made it, ``"unknown"`` for a trajectory from elsewhere.
+    unended
+        Of a run of ilforge that has not ended: how much of it there is.
     """
 
     system: System
     frame: Callable[[int], Snapshot]
     liquid: str
     potential: str = "unknown"
+    unended: str = ""
 
     @property
     def temperature_K(self) -> float | None:
@@ -176,7 +179,7 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
     drawn = protocol["ensemble"] == "NVE" and not protocol.get("keep_velocities")
     system = System(
         reading.topology,
-        len(universe.trajectory),
+        info["n_frames"] or len(universe.trajectory),
         info["frame_interval_ps"] if interval is None else interval,
         trajectory.temperature_K if temperature is None else temperature,
         protocol["pressure_bar"] if protocol["ensemble"] == "NPT" else None,
@@ -194,6 +197,7 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
         partial(_frame_of_universe, universe, system, reading.order, False, unit, thermo),
         info["ions"],
         info["potential"]["kind"],
+        trajectory.unended,
     )
 
 
