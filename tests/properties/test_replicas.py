@@ -60,11 +60,21 @@ def test_errors_of_diffusion_and_conductivity_are_honest():
     assert np.nanmedian(wide) < 0.8
 
 
+def moved(run, by):
+    """The same run with every atom moved by as many Å: to a comparison of frames it is another one."""
+
+    def frame(index):
+        before = run.frame(index)
+        return replace(before, positions=before.positions + by)
+
+    return replace(run, frame=frame)
+
+
 def test_copies_of_one_run_say_what_it_says():
     """The mean is the same; the error of D is that of as many independent runs, which the copies pretend to be."""
     run = charges(0.1, 300, np.random.default_rng(1))
     names = ["diffusion", "conductivity", "rdf"]
-    one, four = measure(run, names), measure_replicas([run] * 4, names)
+    one, four = measure(run, names), measure_replicas([moved(run, by) for by in range(4)], names)
     for name, quantity, species in (("diffusion", "self_diffusion", "A"), ("conductivity", "conductivity", None)):
         alone, together = estimate(one[name], quantity, species), estimate(four[name], quantity, species)
         assert together.value == pytest.approx(alone.value, rel=0.1)
@@ -155,6 +165,34 @@ def test_runs_of_different_systems_are_refused():
     ):
         with pytest.raises(SettingsError, match=f"Runs 1 and 3 do not have the same {said}"):
             measure_replicas([run, run, other], ["density"])
+
+
+def shortened(run, start, stop):
+    """Frames of a run from one to before another."""
+    return replace(run, system=replace(run.system, n_frames=stop - start), frame=lambda index: run.frame(start + index))
+
+
+def test_a_run_given_twice_is_refused_whole_or_in_part():
+    rng = np.random.default_rng(9)
+    run, other = charges(0.1, 60, rng), charges(0.1, 60, rng)
+    for copy in (run, moved(run, SIDE), shortened(run, 20, 60), shortened(run, 0, 40)):
+        with pytest.raises(SettingsError, match="Runs 1 and 3 are the same: .*A run counts once"):
+            measure_replicas([run, other, copy], ["density"])
+    with pytest.raises(SettingsError, match="last frame of run 1 is also in run 2"):
+        measure_replicas([shortened(run, 0, 40), run], ["density"])
+
+
+def test_runs_from_one_start_are_no_copies():
+    rng = np.random.default_rng(10)
+    run, other = charges(0.1, 60, rng), charges(0.1, 60, rng)
+    branched = replace(other, frame=lambda index: (other if index else run).frame(index))
+    for second in (branched, shortened(branched, 0, 50)):
+        assert "density" in measure_replicas([run, second], ["density"])
+
+
+def test_atoms_in_place_in_a_box_of_another_size_are_another_run():
+    rng = np.random.default_rng(11)
+    assert "density" in measure_replicas([density_run(60, rng) for _ in range(2)], ["density"])
 
 
 @pytest.fixture

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ilforge.errors import SettingsError
+from ilforge.properties.frame_times import same_place
 from ilforge.properties.kernels.populations import share_error
 from ilforge.properties.property import Measurement, Property, Snapshot, System
 from ilforge.results import Estimate
@@ -41,7 +43,7 @@ def open_replicas(
     Raises
     ------
     SettingsError
-        When there are fewer than two runs, or they cannot be of one system.
+        When there are fewer than two runs, they cannot be of one system, or one is given twice.
     """
     from ilforge.properties.reader import open_trajectory
 
@@ -83,7 +85,7 @@ def measure_replicas(
     Raises
     ------
     SettingsError
-        When the runs are not of the same ions, times between frames or temperature.
+        When the runs are not of the same ions, times between frames or temperature, or one is given twice.
     """
     from ilforge.properties import create, measure
     from ilforge.properties.reader import source_of
@@ -182,6 +184,7 @@ def pooled_population(found: Sequence[Estimate], lengths: Sequence[int], min_sam
 def _of_one_system(sources: Sequence[Source]) -> list[Source]:
     """The runs, checked; at constant energy, where each has a mean temperature of its own, with the mean of all."""
     _check_alike(sources)
+    _refuse_repeated(sources)
     systems = [source.system for source in sources]
     if systems[0].ensemble != "NVE" or any(one.temperature_K is None for one in systems):
         return list(sources)
@@ -207,6 +210,32 @@ def _check_alike(sources: Sequence[Source]) -> None:
                     f"Runs 1 and {number} do not have the same {what}: replicas are independent runs of one system. "
                     "Measure others one by one (temperatures: `ilforge temperatures`)."
                 )
+
+
+def _refuse_repeated(sources: Sequence[Source]) -> None:
+    """Refuse one run given twice, whole or in part: errors would shrink by the root of the number of copies.
+
+    Runs may begin with the same frame, so that only their ends are compared, and the end of the shorter one with what
+    the longer one is then.
+    """
+    lengths = [source.system.n_frames for source in sources]
+    ends = [_kept(source.frame(n - 1)) if n else None for source, n in zip(sources, lengths, strict=True)]
+    for a, b in combinations([k for k, n in enumerate(lengths) if n], 2):
+        short, long = sorted((a, b), key=lengths.__getitem__)
+        same = same_place(ends[short], ends[long])
+        if not same and 1 < lengths[short] < lengths[long]:
+            same = same_place(ends[short], sources[long].frame(lengths[short] - 1))
+        if same:
+            raise SettingsError(
+                f"Runs {a + 1} and {b + 1} are the same: the last frame of run {short + 1} is also in run {long + 1}. "
+                "A run counts once, and replicas are independent: leave one of them out. Runs that begin with the same "
+                "frame differ when each has a --seed of its own."
+            )
+
+
+def _kept(snapshot: Snapshot) -> Snapshot:
+    """With positions of its own: MDAnalysis may put those of the next frame in the same place."""
+    return replace(snapshot, positions=snapshot.positions.copy())
 
 
 def _same_temperature(a: System, b: System) -> bool:
