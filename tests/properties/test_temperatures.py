@@ -132,12 +132,53 @@ def records(temperatures):
 
 
 def test_series_come_from_records():
-    (series,) = temperature_series([*records(T), *records(T[:2])])
-    assert len(series.temperatures) == 6 and series.errors[0] < 0.015 * series.values[0]
+    second = [replace(one, n_eff=51) for one in records(T[:2])]
+    (series,) = temperature_series([*records(T), *second])
+    assert len(series.temperatures) == 6 and series.repeated == 0 and series.errors[0] < 0.015 * series.values[0]
     energy = series.records(np.random.default_rng(1))[0]
     assert energy.quantity == "activation_energy self_diffusion" and energy.value == pytest.approx(25.0)
     with pytest.raises(SettingsError, match="No record has a temperature"):
         temperature_series([])
+
+
+def test_a_run_given_several_times_counts_once_and_the_output_says_so():
+    (once,), (four,) = temperature_series(records(T)), temperature_series(records(T) * 4)
+    assert np.array_equal(four.values, once.values) and np.array_equal(four.errors, once.errors)
+    assert four.repeated == 18
+    note = four.records(np.random.default_rng(1))[0].note
+    assert note == "from 333 to 433 K; 18 records given more than once counted once"
+    refused = [replace(one, value=np.nan, error=np.nan, converged=False, note="too short") for one in records(T)]
+    (series,) = temperature_series(refused * 2)
+    assert series.left_out == 6 and series.repeated == 0
+
+
+def of_state(factor=1.0, iteration=None, **state):
+    return [
+        replace(one, value=factor * one.value, error=factor * one.error, iteration=iteration, provenance=state)
+        for one in records(T)
+    ]
+
+
+def test_runs_of_another_state_or_model_are_no_replicas():
+    """Protocols have names of their own at each temperature, and do not tell series apart."""
+    kinds = [
+        {"ensemble": "NPT", "pressure_bar": 1.0},
+        {"ensemble": "NPT", "pressure_bar": 1000.0},
+        {"ensemble": "NVT"},
+        {"ensemble": "NVT", "iteration": 1},
+        {"ensemble": "NVT", "iteration": 2},
+        {},
+    ]
+    given = [of_state(1 - 0.1 * k, ions="2 PYR14, 2 BF4", **kind) for k, kind in enumerate(kinds)]
+    given = [[replace(r, provenance={**r.provenance, "protocol": f"md-{r.temperature_K:g}"}) for r in g] for g in given]
+    series = temperature_series([one for group in given for one in group])
+    assert [len(one.temperatures) for one in series] == [6] * 6
+    np.testing.assert_allclose([one.values[0] for one in series], [group[0].value for group in given])
+    energies = [one.records(np.random.default_rng(1))[0] for one in series]
+    assert energies[1].note == "from 333 to 433 K; NPT at 1000 bar"
+    assert energies[1].provenance == {"ions": "2 PYR14, 2 BF4", "ensemble": "NPT", "pressure_bar": 1000.0}
+    assert energies[4].iteration == 2 and energies[4].note.endswith("; NVT; iteration 2")
+    assert energies[5].note == "from 333 to 433 K"
 
 
 def test_the_command_reads_files_of_records(tmp_path):

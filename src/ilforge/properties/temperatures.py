@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,14 @@ class TemperatureSeries:
         ``(n,)`` in K, ascending.
     values, errors
         ``(n,)`` in ``unit``, positive.
+    left_out
+        Number of temperatures without a converged value.
+    iteration
+        Of the model; None for potentials that are not trained.
+    state
+        Ions of the box, ``ensemble`` and ``pressure_bar`` of the runs, as far as their records say.
+    repeated
+        Number of records that were there already and did not count again.
     """
 
     quantity: str
@@ -54,14 +63,39 @@ class TemperatureSeries:
     values: np.ndarray
     errors: np.ndarray
     left_out: int = 0
+    iteration: int | None = None
+    state: dict[str, Any] = field(default_factory=dict)
+    repeated: int = 0
 
     def records(self, rng: np.random.Generator) -> list[Record]:
         """Activation energy and parameters of the VFT equation, or why there are none."""
         falls = self.quantity in FALLING
         found = [("activation_energy", arrhenius(self.temperatures, self.values, self.errors, falls))]
         found += vft(self.temperatures, self.values, self.errors, rng, falls).items()
-        labels = {"liquid": self.liquid, "potential": self.potential, "species": self.species}
-        return [Record.of(estimate, quantity=f"{name} {self.quantity}", **labels) for name, estimate in found]
+        labels = {
+            "liquid": self.liquid,
+            "potential": self.potential,
+            "species": self.species,
+            "iteration": self.iteration,
+            "provenance": self.state,
+        }
+        return [
+            Record.of(self._with_notes(estimate), quantity=f"{name} {self.quantity}", **labels)
+            for name, estimate in found
+        ]
+
+    def _with_notes(self, estimate: Estimate) -> Estimate:
+        """With what tells this series from others, and what of the records did not count."""
+        ensemble, pressure = (self.state.get(key) for key in ("ensemble", "pressure_bar"))
+        notes = [estimate.note]
+        if ensemble is not None:
+            notes.append(ensemble if pressure is None else f"{ensemble} at {pressure:g} bar")
+        if self.iteration is not None:
+            notes.append(f"iteration {self.iteration}")
+        if self.repeated:
+            records = "a record" if self.repeated == 1 else f"{self.repeated} records"
+            notes.append(f"{records} given more than once counted once")
+        return replace(estimate, note="; ".join(note for note in notes if note))
 
 
 def arrhenius(temperatures: np.ndarray, values: np.ndarray, errors: np.ndarray, falls: bool = False) -> Estimate:
@@ -147,22 +181,23 @@ def vft(
 def temperature_series(records: Sequence[Record]) -> list[TemperatureSeries]:
     """What the records say of each quantity at each temperature, replicas combined.
 
+    Replicas are of the same liquid and number of ions, potential and iteration of it, ensemble and set pressure. A
+    record that is the same as another to the last digit is the same run, and counts once.
+
     Raises
     ------
     SettingsError
         When no record has a temperature and a quantity of :data:`RISING` or :data:`FALLING`, or one is not above 0 K.
     """
-    groups: dict[tuple, dict[float, list[Estimate]]] = {}
+    groups: dict[tuple, list[Record]] = {}
     for record in records:
         if record.quantity in (*RISING, *FALLING) and record.temperature_K is not None:
-            size = (record.provenance or {}).get("ions")  # boxes of different sizes are no replicas
-            key = (record.quantity, record.liquid, record.potential, record.species, record.unit, size)
             if not record.temperature_K > 0:
                 raise SettingsError(
                     f"{record.quantity} of {record.liquid} is at {record.temperature_K:g} K: {_ABSOLUTE}"
                 )
-            estimate = Estimate(record.value, record.error, record.n_eff, record.unit, record.converged, record.note)
-            groups.setdefault(key, {}).setdefault(record.temperature_K, []).append(estimate)
+            labels = (record.quantity, record.liquid, record.potential, record.species, record.unit, record.iteration)
+            groups.setdefault((*labels, *_state(record).items()), []).append(record)
     if not groups:
         fitted = ", ".join((*RISING, *FALLING))
         raise SettingsError(
@@ -170,17 +205,50 @@ def temperature_series(records: Sequence[Record]) -> list[TemperatureSeries]:
             "`ilforge analyse --json` (with --temperature where the trajectory does not say) or `ilforge results "
             "--json`."
         )
-    return [_series(key, found) for key, found in groups.items()]
+    return [_series(found) for found in groups.values()]
 
 
-def _series(key: tuple, found: dict[float, list[Estimate]]) -> TemperatureSeries:
-    quantity, liquid, potential, species, unit, _ = key
+def _state(record: Record) -> dict[str, Any]:
+    """What runs that are replicas have in common, as far as a record says; those of `ilforge analyse` say nothing."""
+    said = record.provenance or {}
+    return {key: said[key] for key in ("ions", "ensemble", "pressure_bar") if said.get(key) is not None}
+
+
+def _series(records: Sequence[Record]) -> TemperatureSeries:
+    """Of records that differ in temperature only, or not at all."""
+    once = _without_repeated(records)
+    found: dict[float, list[Estimate]] = {}
+    for one in once:
+        estimate = Estimate(one.value, one.error, one.n_eff, one.unit, one.converged, one.note)
+        found.setdefault(one.temperature_K, []).append(estimate)
     joined = {temperature: combined(runs) for temperature, runs in sorted(found.items())}
     good = {t: e for t, e in joined.items() if e.converged and e.value > 0 and e.error > 0}
     arrays = np.array([(t, e.value, e.error) for t, e in good.items()]).reshape(-1, 3).T
-    return replace(
-        TemperatureSeries(quantity, liquid, potential, species, unit, *arrays), left_out=len(joined) - len(good)
+    first = records[0]
+    return TemperatureSeries(
+        first.quantity,
+        first.liquid,
+        first.potential,
+        first.species,
+        first.unit,
+        *arrays,
+        left_out=len(joined) - len(good),
+        iteration=first.iteration,
+        state=_state(first),
+        repeated=len(records) - len(once),
     )
+
+
+def _without_repeated(records: Sequence[Record]) -> list[Record]:
+    """Each run once; what has no value may be of any run, and is never taken into account anyway."""
+    known: set[tuple[float, ...]] = set()
+    once = []
+    for record in records:
+        numbers = (record.temperature_K, record.value, record.error, record.n_eff)
+        if numbers not in known or np.isnan(record.value):
+            once.append(record)
+        known.add(numbers)
+    return once
 
 
 def _checked(*arrays: np.ndarray) -> list[np.ndarray]:

@@ -39,6 +39,18 @@ def run_labels(plan: Plan) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _states(plan: Plan) -> dict[str, dict[str, Any]]:
+    """What tells runs at one temperature apart, of each MD protocol by its name: ions, ensemble and set pressure."""
+    study, found = plan.study, {}
+    for protocol in study.settings.md:
+        ions = ions_of(study.part(protocol.composition), protocol).label
+        found[protocol.name] = {"ions": ions, "ensemble": protocol.ensemble}
+        if protocol.ensemble == "NPT":
+            own, common = protocol.pressure_bar, study.settings.liquid.pressure_bar
+            found[protocol.name]["pressure_bar"] = common if own is None else own
+    return found
+
+
 def divergences(plan: Plan, store: ResultStore) -> Iterator[Record]:
     """How much the shapes of ions differ between two potentials of a protocol, or two protocols of a potential."""
     labels = run_labels(plan)
@@ -89,7 +101,7 @@ def _counted_from(plan: Plan, potential: str, iteration: int | None) -> dict[str
 
 
 def _property_records(plan: Plan, store: ResultStore) -> Iterator[Record]:
-    labels = run_labels(plan)
+    labels, states = run_labels(plan), _states(plan)
     for (protocol, potential, _), stage in plan.analyses.items():
         if not store.holds(stage):
             continue
@@ -104,7 +116,7 @@ def _property_records(plan: Plan, store: ResultStore) -> Iterator[Record]:
                 potential=potential,
                 dataset=None,
                 iteration=_iteration(plan, potential),
-                provenance={"stage": stage.key, "protocol": protocol, "ions": labels[protocol]["ions"]},
+                provenance={"stage": stage.key, "protocol": protocol, **states[protocol]},
             )
 
 
