@@ -92,6 +92,32 @@ def test_topology_of_another_box(ions, tmp_path, counts):
         analyse(topology, trajectory)
 
 
+@pytest.mark.parametrize(("factor", "unit"), [(0.1, "nm"), (1 / 0.529177, "Bohr")])
+def test_positions_in_another_unit(ions, tmp_path, factor, unit):
+    _, positions, cells, universe = ions
+    files = write(tmp_path / "run.dcd", universe, factor * positions, factor * cells)
+    with pytest.raises(SettingsError, match=f"not in Å but, it seems, in {unit}.*Give a trajectory .* in Å"):
+        analyse(*files, "--frame-interval", 1)
+
+
+def test_topology_that_lacks_the_bonds_to_hydrogen(ions, tmp_path):
+    system, positions, cells, universe = ions
+    top, trajectory = write(tmp_path / "run.xtc", universe, positions, cells)
+    hydrogens = {k + 1 for k, symbol in enumerate(system.topology.symbols) if symbol == "H"}
+    kept = []
+    for line in top.read_text().splitlines():
+        if line.startswith("CONECT"):
+            atoms = [int(line[k : k + 5]) for k in range(6, len(line.rstrip()), 5)]
+            partners = [atom for atom in atoms[1:] if atom not in hydrogens]
+            if atoms[0] in hydrogens or not partners:
+                continue
+            line = "CONECT" + "".join(f"{atom:5d}" for atom in (atoms[0], *partners))
+        kept.append(line)
+    top.write_text("\n".join(kept) + "\n")
+    with pytest.raises(SettingsError, match=r"topology lacks bonds.*120 pairs.*\(1\.\d\d Å\).*holds all bonds"):
+        analyse(top, trajectory)
+
+
 def test_missing_frames(ions, tmp_path):
     _, positions, cells, universe = ions
     times = [float(k + (k > 6)) for k in range(N_FRAMES)]

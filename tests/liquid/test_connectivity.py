@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.data import covalent_radii
 
-from ilforge.liquid.connectivity import bond_graph, centres_of_mass, contacts, fragmentation, whole_molecules
+from ilforge.liquid.connectivity import (
+    bond_graph,
+    centres_of_mass,
+    contacts,
+    fragmentation,
+    misfit,
+    missing_bonds,
+    other_unit,
+    whole_molecules,
+)
 from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.topology import Topology
 
 TRICLINIC = np.array([[13.0, 0.0, 0.0], [4.0, 12.0, 0.0], [-3.0, 2.5, 11.0]])
 
@@ -150,6 +161,89 @@ def test_closing_angle_is_no_new_bond():
     assert box.get_distance(*sulfurs) == pytest.approx(2.58, abs=0.01)  # below 1.25 times 2.10 Å
     assert [5, 9] in bond_graph(box, 1.25).tolist()
     assert fragmentation(box, liquid.topology, 1.25) is None
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(0.1, "nm"), (1 / 0.529177, "Bohr"), (100.0, "pm"), (3.0, "")])
+def test_positions_in_another_unit_are_told(liquid, box, factor, unit):
+    rng = np.random.default_rng(6)
+    scaled = scattered(box, rng).positions + 0.05 * rng.normal(size=box.positions.shape)
+    assert other_unit(scaled, box.cell.array, liquid.topology) is None
+    text = other_unit(factor * scaled, factor * box.cell.array, liquid.topology)
+    assert text.startswith("positions are not in Å") and (f"in {unit}:" in text if unit else "it seems" not in text)
+    assert misfit(factor * scaled, factor * box.cell.array, liquid.topology) == text
+
+
+def test_atoms_in_another_order_are_no_other_unit(liquid, box):
+    shuffled = np.random.default_rng(7).permutation(box.positions)
+    assert other_unit(shuffled, box.cell.array, liquid.topology) is None
+    assert "bonds are no bonds" in misfit(shuffled, box.cell.array, liquid.topology)
+
+
+def test_bonds_that_are_too_short_are_no_bonds(liquid, box):
+    """One in seven here; two of 68 are left to the health of the run."""
+    topology = liquid.topology
+    to_hydrogen = topology.bonds[np.array(topology.symbols)[topology.bonds[:, 1]] == "H"]
+    for n, refused in ((2, False), (10, True)):
+        positions = box.positions.copy()
+        for i, j in to_hydrogen[:n]:
+            positions[j] = positions[i] + 0.3 * (positions[j] - positions[i])
+        found = misfit(positions, box.cell.array, topology)
+        assert (found is not None) == refused
+    assert "10 of 68 bonds are no bonds" in found
+
+
+def without_bonds(topology, lost):
+    """The topology as it is read from a file that lacks these bonds: what nothing holds to an ion is one by itself."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    bonds = topology.bonds[~lost]
+    n = topology.n_atoms
+    parts = connected_components(coo_array((np.ones(len(bonds)), tuple(bonds.T)), shape=(n, n)), directed=False)[1]
+    species = tuple(f"part {part}" for part in range(parts.max() + 1))
+    return Topology(topology.symbols, topology.names, bonds, parts, species, (0,) * len(species))
+
+
+@pytest.mark.parametrize("element", ["H", "F"])
+def test_topology_that_lacks_bonds_is_told(liquid, box, element):
+    """All bonds to one element."""
+    topology, cell = liquid.topology, box.cell.array
+    assert missing_bonds(box.positions, cell, topology) is None
+    lost = np.isin(topology.bonds, np.flatnonzero(np.array(topology.symbols) == element)).any(axis=1)
+    text = missing_bonds(scattered(box, np.random.default_rng(8)).positions, cell, without_bonds(topology, lost))
+    assert text.startswith(f"{lost.sum()} pairs of atoms are as close as bonded") and f"{element}1 of" in text
+    length = box.get_distance(*topology.bonds[lost][0], mic=True)
+    assert f"({length:.2f} Å), beside {(~lost).sum()} bonds" in text
+
+
+def test_ions_and_ligands_that_are_close_lack_no_bonds():
+    """Li that touches an oxygen, four Zn between chlorides: of monatomic ions, only nonmetals could be bonded."""
+    pair = Liquid.of({"Li": 1, "TFSI": 1})
+    box = place(pair, spacing=12.0)
+    oxygen = pair.topology.symbols.index("O")
+    box.positions[0] = box.positions[oxygen] + [0.0, 0.0, 1.3]
+    assert missing_bonds(box.positions, box.cell.array, pair.topology) is None
+    lone = Liquid.of({"BF4": 1}, vacuum=True)
+    others = ("Zn", "Cl") * 4
+    symbols, molecules = (*lone.topology.symbols, *others), np.r_[[0] * 5, 1:9]
+    zinc = Topology(symbols, symbols, lone.topology.bonds, molecules, ("BF4", *others), (-1, *(2, -1) * 4))
+    carbon = replace(zinc, symbols=tuple("C" if symbol == "Zn" else symbol for symbol in symbols))
+    chain = np.arange(8)[:, None] * [1.0, 0.0, 0.0]
+    for topology, length, lacking in ((zinc, 2.25, False), (carbon, 1.77, True)):
+        positions = np.concatenate([lone.ions[0][0].positions, 10.0 + length * chain])
+        assert bool(missing_bonds(positions, 40.0 * np.eye(3), topology)) == lacking
+
+
+def test_ions_thrown_together_lack_no_bonds():
+    """Before anything was relaxed, ions overlap: some atoms are as close as bonded, and others closer."""
+    liquid = Liquid.of({"PYR14": 6, "BF4": 6})
+    rng = np.random.default_rng(9)
+    box = place(liquid)
+    topology = liquid.topology
+    moved = box.positions + (14.0 * rng.random((topology.n_molecules, 3)))[topology.molecules]
+    atoms = Atoms(topology.symbols, moved, cell=14.0 * np.eye(3), pbc=True)
+    assert len(bond_graph(atoms, 1.2)) > 1.1 * len(topology.bonds)
+    assert missing_bonds(moved, atoms.cell.array, topology) is None
 
 
 def test_other_number_of_atoms_and_lost_numbers_are_said(liquid, box):

@@ -9,7 +9,14 @@ from ilforge.liquid.topology import Topology
 
 NEVER_BONDED = ("Li", "Na", "K", "Rb", "Cs", "Be", "Mg", "Ca", "Sr", "Ba")
 """Elements that occur only as monatomic cations here: close to their anions, but not bonded to them."""
+_NONMETALS = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Ge", "As", "Se", "Br", "Te", "I")
 _STRETCHED = 2.0  # times the covalent bond length: not these bonds
+_SQUEEZED = 0.5  # times the covalent bond length: none either
+_SOUND = (0.8, 1.3)  # median length in covalent bond lengths: whatever has bonds and is given in Å lies far inside
+_ALIKE = (0.8, 1.25)  # of the median: bonds that are all longer or shorter by one factor, and vibrate
+_UNITS = {"nm": 0.1, "Bohr": 1 / 0.529177, "pm": 100.0}  # what 1 Å is in them
+_SAME_UNIT = 1.15  # factor up to which a median says which unit it is
+_UNSEEN_BOND = (0.8, 1.2)  # distance in covalent bond lengths: of a bond that vibrates
 _FEW = 0.1  # of all bonds
 _MOST = 0.5  # of all bonds
 _AS_MANY = 0.75  # of all bonds; those of S to C are longer than the next
@@ -144,18 +151,62 @@ def misfit(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> str |
     """How positions contradict the bonds of the topology, in words; None when they may well belong together.
 
     Bonds may be stretched or cut by the boundary; it takes a tenth of them longer than twice the sum of covalent
-    radii: then atoms are listed in another order, or these are other molecules.
+    radii or shorter than half of it: then atoms are listed in another order, or these are other molecules. Or bonds
+    are all too long by the same factor: see :func:`other_unit`.
     """
     if len(topology.bonds) == 0:
         return None
+    if unit := other_unit(positions, cell, topology):
+        return unit
     i, j = topology.bonds.T
-    length, wrong = _stretched(positions, cell, topology)
+    length, ratio = _bond_lengths(positions, cell, topology)
+    wrong = np.flatnonzero((ratio > _STRETCHED) | (ratio < _SQUEEZED))
     if len(wrong) <= _FEW * len(length):
         return None
-    worst = wrong[np.argmax(length[wrong])]
+    worst = wrong[np.argmax(np.abs(np.log(np.maximum(ratio[wrong], 1e-9))))]  # atoms may lie upon each other
     return (
         f"{len(wrong)} of {len(length)} bonds are no bonds, such as {topology.describe(int(i[worst]))} to "
-        f"{topology.describe(int(j[worst]))} with {length[worst]:.1f} Å"
+        f"{topology.describe(int(j[worst]))} with {length[worst]:.2g} Å"
+    )
+
+
+def other_unit(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> str | None:
+    """That positions are in another unit than Å, in words; None when bonds are as long as bonds, or of any length."""
+    if len(topology.bonds) == 0:
+        return None
+    ratio = _bond_lengths(positions, cell, topology)[1]
+    median = float(np.median(ratio))
+    alike = (ratio > _ALIKE[0] * median) & (ratio < _ALIKE[1] * median)
+    if _SOUND[0] <= median <= _SOUND[1] or np.mean(~alike) > _FEW:
+        return None
+    near = [unit for unit, size in _UNITS.items() if 1 / _SAME_UNIT < median / size < _SAME_UNIT]
+    guess = f" but, it seems, in {near[0]}" if near else ""
+    return f"positions are not in Å{guess}: bonds are {median:.2g} times as long as bonds of these elements are in Å"
+
+
+def missing_bonds(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> str | None:
+    """That the topology lacks bonds, in words; None while it holds nearly all that positions show.
+
+    It takes atoms at the distance of a bond that are not bonded, more than a tenth as many as there are bonds. Ends
+    of an angle may come that near, and so may a metal ion and its ligands: neither counts. Molecules that overlap have
+    such pairs as well, but then others that are closer still. A topology without any bond may be of anything.
+    """
+    if len(topology.bonds) == 0:
+        return None
+    n = topology.n_atoms
+    atoms = Atoms(topology.symbols, positions, cell=cell, pbc=bool(np.any(cell)))
+    metals = topology.monatomic & ~np.isin(topology.symbols, _NONMETALS)
+    shorter, longer = (_codes(bond_graph(atoms, factor, metals), n) for factor in _UNSEEN_BOND)
+    known = np.concatenate([_codes(topology.bonds, n), _codes(topology.second_neighbours, n)])
+    unseen = _pairs(np.setdiff1d(np.setdiff1d(longer, shorter), known), n)
+    overlaps = np.setdiff1d(shorter, known)
+    if len(unseen) <= _FEW * len(topology.bonds) or len(overlaps) > _FEW * len(unseen):
+        return None
+    i, j = unseen[0]
+    distance = np.linalg.norm(nearest_images(positions[[j]] - positions[[i]], cell))
+    return (
+        f"{len(unseen)} pairs of atoms are as close as bonded, and no bonds, such as {topology.describe(int(i))} to "
+        f"{topology.describe(int(j))} ({distance:.2f} Å), beside {len(topology.bonds)} bonds"
     )
 
 
@@ -165,21 +216,21 @@ def reordered(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> bo
     Most bonds are then no bonds, and still there are as many pairs of atoms at the distance of a bond; molecules that
     flew apart have none.
     """
-    if len(topology.bonds) == 0 or len(_stretched(positions, cell, topology)[1]) < _MOST * len(topology.bonds):
+    if len(topology.bonds) == 0 or np.mean(_bond_lengths(positions, cell, topology)[1] > _STRETCHED) < _MOST:
         return False
     atoms = Atoms(np.ones(len(positions), dtype=int), positions, cell=cell, pbc=bool(np.any(cell)))
     close = len(_neighbours(atoms, "ij", _BOND_A)[0]) / 2
     return bool(close > _AS_MANY * len(topology.bonds))
 
 
-def _stretched(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> tuple[np.ndarray, np.ndarray]:
-    """Length of every bond in Å, and which are too long to be one."""
+def _bond_lengths(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> tuple[np.ndarray, np.ndarray]:
+    """Length of every bond, in Å and in sums of covalent radii."""
     from ase.data import atomic_numbers, covalent_radii
 
     i, j = topology.bonds.T
     length = np.linalg.norm(nearest_images(positions[j] - positions[i], cell), axis=1)
     radii = covalent_radii[[atomic_numbers[symbol] for symbol in topology.symbols]]
-    return length, np.flatnonzero(length > _STRETCHED * (radii[i] + radii[j]))
+    return length, length / (radii[i] + radii[j])
 
 
 def centres_of_mass(whole: np.ndarray, topology: Topology) -> np.ndarray:
