@@ -350,13 +350,21 @@ def _no_cell(index: int) -> SettingsError:
 
 
 def _check_bonds(first: Snapshot) -> None:
-    from ilforge.liquid.connectivity import misfit
+    """Whether the first frame is what the topology describes: its unit of length, its atoms, all of its bonds."""
+    from ilforge.liquid.connectivity import misfit, missing_bonds, other_unit
 
-    found = misfit(first.positions, first.cell, first.system.topology)
-    if found:
+    given = first.positions, first.cell, first.system.topology
+    if found := other_unit(*given):
+        raise SettingsError(f"In the first frame {found}. Give a trajectory with positions and cells in Å.")
+    if found := misfit(*given):
         raise SettingsError(
             f"The topology does not fit the trajectory: in the first frame {found}. Give the topology this trajectory "
             "was made with, atoms in the same order."
+        )
+    if found := missing_bonds(*given):
+        raise SettingsError(
+            f"The topology lacks bonds: in the first frame {found}. Give a topology that holds all bonds (a PDB file: "
+            "CONECT records for every atom)."
         )
 
 
