@@ -123,10 +123,10 @@ def test_topology_can_be_given(universe, trajectory):
     assert source.liquid == "6 PYR14, 6 BF4"
 
 
-def test_time_step_can_be_given_and_overrides(trajectory, tmp_path):
-    source = source_of(written(trajectory, tmp_path, drop=(5,)), frame_interval_ps=0.5, temperature_K=300.0)
+def test_time_step_can_be_given_and_overrides(universe):
+    source = source_of(universe, frame_interval_ps=0.5, temperature_K=300.0)
     assert source.system.frame_interval_ps == 0.5 and source.temperature_K == 300.0
-    assert [frame.time_ps for frame in source.snapshots()] == [0.5 * k for k in range(N_FRAMES - 1)]
+    assert [frame.time_ps for frame in source.snapshots()] == [0.5 * k for k in range(N_FRAMES)]
 
 
 def test_no_bonds(universe):
@@ -197,6 +197,8 @@ def test_missing_frames(trajectory, tmp_path):
     universe = written(trajectory, tmp_path, drop=(5,))
     with pytest.raises(SettingsError, match="Frames 4 and 5 are 4 ps apart"):
         measure(universe, ["density"])
+    with pytest.raises(SettingsError, match="Frames 4 and 5 are 1 ps apart"):
+        measure(universe, ["density"], frame_interval_ps=0.5)
 
 
 def test_topology_of_something_else(universe, trajectory):

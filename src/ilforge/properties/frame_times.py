@@ -31,25 +31,69 @@ class Clock:
             return
         if index == 0:
             self._first = time_ps
-        elif time_ps > self._first:  # files read one after the other may each begin at zero
+        else:
             self._check(time_ps - self._last, index, time_ps)
         self._last = time_ps
+
+    def begins(self, index: int, before_ps: float | None, time_ps: float | None) -> None:
+        """The time of the first frame of a later file, and that of the frame before it, ps."""
+        if before_ps is not None:
+            self._last = before_ps
+            self.tick(index, time_ps)
 
     def _check(self, step: float, index: int, time_ps: float) -> None:
         rounding = _ROUNDINGS * float(np.spacing(np.float32(abs(time_ps))))
         allowed = min(max(_UNEVEN * self._interval, rounding), _LEAST_GAP * self._interval)
+        since = time_ps - self._first
+        if since < -allowed:
+            raise SettingsError(
+                f"Frame {index} is at {time_ps:g} ps, before the first at {self._first:g} ps: files are not in time "
+                "order. Give the pieces of a run in the order in which they were made, and independent runs with "
+                "--replicas."
+            )
+        if step < 0 and min(abs(since), abs(since - self._interval)) <= allowed:
+            return  # files read one after the other may each begin at zero, or one interval in
+        if step < -allowed:
+            raise SettingsError(
+                f"Frame {index} is {-step:g} ps before frame {index - 1}: files overlap, as after a run that began "
+                "again from an earlier step, or are not in time order. Leave out what is there twice, and give the "
+                "pieces in the order in which they were made."
+            )
         if not abs(step - self._interval) <= allowed:
             raise SettingsError(
                 f"Frames {index - 1} and {index} are {step:g} ps apart, the first two {self._interval:g} ps: frames "
-                "are missing or doubled. Give an evenly spaced trajectory, or say the time between frames "
-                "(--frame-interval) if the file's times are wrong."
+                "are missing or doubled. Give an evenly spaced trajectory: the time between frames (--frame-interval) "
+                "is one number for all of them."
             )
 
 
-def refuse_doubled(lengths: Sequence[int], frame: Callable[[int], Snapshot]) -> None:
-    """Refuse a file that begins with the frame that the one before it ends with: time would stand still for a step.
+def time_scale(first: float, second: float, interval_ps: float) -> float | None:
+    """What the times of a file, in a unit that may be wrong, are to be multiplied with to be ps.
 
-    Times do not tell where each file begins at zero.
+    Parameters
+    ----------
+    first, second
+        Times of the first two frames, as the file says them.
+    interval_ps
+        Time between frames, ps, as the user says it.
+
+    Returns
+    -------
+    float or None
+        None where both times are the same: the file has none.
+    """
+    if second < first:
+        raise SettingsError(
+            f"The first two frames are at {first:g} and {second:g} by their file: they are not in time order. Give the "
+            "frames of a run in the order in which they were made."
+        )
+    return interval_ps / (second - first) if second > first else None
+
+
+def refuse_doubled(lengths: Sequence[int], frame: Callable[[int], Snapshot]) -> None:
+    """Refuse a file that begins with the frame that the one before it ends with, or does not follow it in time.
+
+    Times do not tell of a doubled frame where each file begins at zero.
 
     Parameters
     ----------
@@ -58,12 +102,43 @@ def refuse_doubled(lengths: Sequence[int], frame: Callable[[int], Snapshot]) -> 
     frame
         Reads one of them.
     """
-    for start in np.cumsum([length for length in lengths if length])[:-1].tolist():
-        if same_place(frame(start - 1), frame(start)):
+    starts = np.cumsum([length for length in lengths if length])[:-1].tolist()
+    if not starts:
+        return
+    first = frame(0)
+    clock = Clock(first.system.frame_interval_ps)
+    clock.tick(0, first.recorded_ps)
+    for start in starts:
+        before, after = frame(start - 1), frame(start)
+        if same_place(before, after):
             raise SettingsError(
                 f"Frames {start - 1} and {start} are the same: a file begins with the frame that the one before it "
                 "ends with. Leave one of them out."
             )
+        clock.begins(start, before.recorded_ps, after.recorded_ps)
+
+
+def refuse_begun_again(later: Snapshot, first_ps: float | None, frame: Callable[[int], Snapshot]) -> None:
+    """Refuse a frame with the time and the positions of the first or second: not a clock begins anew, but the run.
+
+    Parameters
+    ----------
+    later
+        Any frame.
+    first_ps
+        Time that the first one carries, ps.
+    frame
+        Reads one of them.
+    """
+    if later.recorded_ps is None or first_ps is None or later.index < 2:
+        return
+    intervals = (later.recorded_ps - first_ps) / later.system.frame_interval_ps
+    early = 0 if intervals < 0.5 else 1
+    if intervals < 1.5 and same_place(frame(early), later):
+        raise SettingsError(
+            f"Frame {later.index} is frame {early} again: the trajectory holds the beginning of the run twice. Leave "
+            "one of them out."
+        )
 
 
 def same_place(one: Snapshot, other: Snapshot) -> bool:

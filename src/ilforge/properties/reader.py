@@ -16,15 +16,19 @@ from ilforge.dynamics.trajectory import Trajectory
 from ilforge.errors import SettingsError, Unphysical
 from ilforge.liquid.ions import CATALOGUE, get_ion
 from ilforge.liquid.topology import Topology
-from ilforge.properties.frame_times import Clock, refuse_doubled
+from ilforge.properties.frame_times import Clock, refuse_begun_again, refuse_doubled
 from ilforge.properties.pressure_table import read_pressure
 from ilforge.properties.property import Snapshot, System
 from ilforge.properties.topology_reader import Reading, check_copies, check_elements, topology_of_universe
 from ilforge.properties.trajectory_files import (
+    Times,
     frame_interval,
     is_extended_xyz,
     open_universe,
+    read_frame,
     read_pieces,
+    times_of,
+    times_of_list,
     velocities_of,
     velocity_unit,
 )
@@ -92,7 +96,8 @@ def open_trajectory(
         The directory; extended XYZ files whose frames say which ions they hold; or a topology with bonds and one or
         more trajectory files, in extended XYZ or as MDAnalysis reads them, in time order.
     frame_interval_ps
-        Time between frames, ps, where the files do not say or say it wrong.
+        Time between frames, ps, where the files do not say or say it wrong. That their times are evenly spaced is
+        checked all the same; steps of a LAMMPS dump and ``time=`` in extended XYZ, in ps, are times.
     temperature_K
         Temperature of the run, K.
     lammps_units
@@ -194,7 +199,7 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
     unit = velocity_unit(universe, given.lammps_units)
     return Source(
         system,
-        partial(_frame_of_universe, universe, system, reading.order, False, unit, thermo),
+        partial(_frame_of_universe, universe, system, reading.order, Times(), unit, thermo),
         info["ions"],
         info["potential"]["kind"],
         trajectory.unended,
@@ -215,10 +220,10 @@ def _from_universe(universe: Universe, given: _Given) -> Source:
     system = System(topology, n_frames, interval, given.temperature_K, unknown_charges=unknown)
     if unit is None:
         system = replace(system, no_velocities=_UNKNOWN_UNIT)
-    trust_times = given.frame_interval_ps is None and n_frames > 1
-    frame = partial(_frame_of_universe, universe, system, order, trust_times, unit, {})
+    times = times_of(universe, given.frame_interval_ps)
+    frame = partial(_frame_of_universe, universe, system, order, times, unit, {})
     refuse_doubled([piece.n_frames for piece in getattr(universe.trajectory, "readers", [])], frame)
-    return Source(system, partial(_in_order, frame), _label(topology))
+    return Source(system, partial(_in_order, frame, times.first_ps), _label(topology))
 
 
 def _from_pieces(pieces: list[list[Atoms]], given: _Given) -> Source:
@@ -229,21 +234,22 @@ def _from_pieces(pieces: list[list[Atoms]], given: _Given) -> Source:
         raise SettingsError("The units of LAMMPS (--lammps-units) are given, but the trajectory is no LAMMPS dump.")
     topology, order, unknown = given.reading or Reading(_topology_of_frame(found[0]))
     periodic = bool(found[0].pbc.any())
-    if given.frame_interval_ps is None and len(found) > 1:
-        raise SettingsError("Frames carry no times: give the time between them (--frame-interval, in ps).")
-    interval = 1.0 if given.frame_interval_ps is None else given.frame_interval_ps
+    interval, times = times_of_list(found, given.frame_interval_ps)
     system = System(topology, len(found), interval, given.temperature_K, periodic=periodic, unknown_charges=unknown)
-    frame = partial(_frame_of_list, found, system, order)
+    frame = partial(_frame_of_list, found, system, order, times)
     refuse_doubled([len(piece) for piece in pieces], frame)
-    return Source(system, partial(_in_order, frame), _label(topology))
+    return Source(system, partial(_in_order, frame, times[0]), _label(topology))
 
 
-def _frame_of_list(found: list[Atoms], system: System, order: np.ndarray | None, index: int) -> Snapshot:
+def _frame_of_list(
+    found: list[Atoms], system: System, order: np.ndarray | None, times: Sequence[float | None], index: int
+) -> Snapshot:
     frame = found[index]
     if order is not None and len(frame) == len(order):
         frame = frame[order]
     check_elements(frame.get_chemical_symbols(), system.topology, f"frame {index}")
-    return _snapshot(system, index, frame.positions, frame.cell.array if frame.pbc.all() else None)
+    cell = frame.cell.array if frame.pbc.all() else None
+    return _snapshot(system, index, frame.positions, cell, recorded_ps=times[index])
 
 
 def _topology_of_frame(frame: Atoms) -> Topology:
@@ -270,13 +276,13 @@ def _frame_of_universe(
     universe: Universe,
     system: System,
     order: np.ndarray | None,
-    trust_times: bool,
+    times: Times,
     unit: float | None,
     thermo: dict[str, np.ndarray],
     index: int,
 ) -> Snapshot:
     """One frame, atoms reordered where molecules were not listed one after the other."""
-    frame = _read(universe, index, system)
+    frame = read_frame(universe, index, system.topology.n_atoms)
     return _snapshot(
         system,
         index,
@@ -284,24 +290,8 @@ def _frame_of_universe(
         None if frame.dimensions is None else frame.triclinic_dimensions,
         *(float(thermo[name][index]) if name in thermo else None for name in _OF_SNAPSHOTS),
         velocities_of(frame, order, unit),
-        float(frame.time) if trust_times else None,
+        times.of(frame),
     )
-
-
-def _read(universe: Universe, index: int, system: System) -> Any:
-    try:
-        frame = universe.trajectory[index]
-    except Exception as error:
-        raise SettingsError(
-            f"Frame {index} of the trajectory cannot be read ({error}): it is cut short, or has another number of "
-            f"atoms than the topology's {system.topology.n_atoms}."
-        ) from error
-    if frame.n_atoms != system.topology.n_atoms:
-        raise SettingsError(
-            f"Frame {index} has {frame.n_atoms} atoms, the topology {system.topology.n_atoms}: give the topology "
-            "this trajectory was made with."
-        )
-    return frame
 
 
 def _snapshot(
@@ -368,9 +358,10 @@ def _check_bonds(first: Snapshot) -> None:
         )
 
 
-def _in_order(frame: Callable[[int], Snapshot], index: int) -> Snapshot:
+def _in_order(frame: Callable[[int], Snapshot], first_ps: float | None, index: int) -> Snapshot:
     """One frame; in some the order of the atoms is looked at, which would cost too much in all."""
     snapshot = frame(index)
+    refuse_begun_again(snapshot, first_ps, frame)
     if index and (index & (index - 1) == 0 or index == snapshot.system.n_frames - 1):
         _check_order(snapshot)
     return snapshot

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ilforge.errors import SettingsError
+from ilforge.properties.frame_times import time_scale
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -19,6 +21,30 @@ LAMMPS_VELOCITIES = {"real": 1000.0, "metal": 1.0}
 """Unit of velocity in unit styles of LAMMPS, Å/ps."""
 _DUMP_SUFFIXES = (".lammpstrj", ".lammpsdump", ".dump")
 _DUMP = "LAMMPSDUMP"  # MDAnalysis's name of the format
+_FRAMES_ONLY = (".xtc", ".trr", ".dcd", ".nc", ".ncdf", ".h5md")
+_HEAD_LINES = 50  # of a LAMMPS data file, in which its counts and its box stand
+
+
+class Times(NamedTuple):
+    """What times frames carry.
+
+    Attributes
+    ----------
+    scale
+        What their unit is times ps; None where the files have no times.
+    by_step
+        Whether they are numbers of steps, as in a LAMMPS dump.
+    first_ps
+        Time of the first frame, ps, or None.
+    """
+
+    scale: float | None = None
+    by_step: bool = False
+    first_ps: float | None = None
+
+    def of(self, frame: Any) -> float | None:
+        """Time of a frame of MDAnalysis, ps, as evenly spaced as the file says; None where it has none."""
+        return None if self.scale is None else self.scale * _time(frame, self.by_step)
 
 
 def is_extended_xyz(path: Path) -> bool:
@@ -59,12 +85,89 @@ def open_universe(paths: Sequence[Path]) -> Universe:
     return universe
 
 
+def read_frame(universe: Universe, index: int, n_atoms: int) -> Any:
+    """One frame as MDAnalysis has it, with positions of all atoms."""
+    try:
+        with no_word_of_time():
+            frame = universe.trajectory[index]
+    except Exception as error:
+        raise SettingsError(
+            f"Frame {index} of the trajectory cannot be read ({error}): it is cut short, or has another number of "
+            f"atoms than the topology's {n_atoms}."
+        ) from error
+    if frame.n_atoms != n_atoms:
+        raise SettingsError(
+            f"Frame {index} has {frame.n_atoms} atoms, the topology {n_atoms}: give the topology "
+            "this trajectory was made with."
+        )
+    return frame
+
+
+@contextmanager
+def no_word_of_time() -> Iterator[None]:
+    """Without MDAnalysis's warning that it takes 1 ps between frames: what is taken here is said by file or user."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Reader has no dt information")
+        yield
+
+
+def times_of(universe: Universe, interval_ps: float | None) -> Times:
+    """What times its frames carry.
+
+    Parameters
+    ----------
+    interval_ps
+        Time between frames, ps, where the files do not say or say it wrong. How evenly their times are spaced is still
+        theirs to say.
+    """
+    readers = _readers(universe)
+    if len(universe.trajectory) < 2 or any(_has_no_times(reader) for reader in readers):
+        return Times()
+    by_step = all(getattr(reader, "format", None) == _DUMP for reader in readers)
+    with no_word_of_time():
+        second, first = (_time(universe.trajectory[index], by_step) for index in (1, 0))
+    scale = 1.0 if interval_ps is None else time_scale(first, second, interval_ps)
+    return Times(scale, by_step, None if scale is None else scale * first)
+
+
+def times_of_list(found: Sequence[Atoms], interval_ps: float | None) -> tuple[float, list[float | None]]:
+    """Time between frames in extended XYZ, and the time that each carries (``time=``), all in ps.
+
+    Parameters
+    ----------
+    interval_ps
+        Time between frames, ps, where they do not say or say it wrong.
+    """
+    said = [frame.info.get("time") for frame in found]
+    numbers = all(isinstance(time, int | float | np.number) for time in said)
+    scale = None
+    if numbers and len(found) > 1:
+        scale = time_scale(said[0], said[1], said[1] - said[0] if interval_ps is None else interval_ps)
+    if scale is None and interval_ps is None and len(found) > 1:
+        raise SettingsError(
+            "Frames carry no times (time=..., in ps, in the comment of each): give the time between them "
+            "(--frame-interval, in ps)."
+        )
+    if scale is None:
+        return interval_ps or 1.0, [None] * len(found)
+    return (said[1] - said[0] if interval_ps is None else interval_ps), [scale * float(time) for time in said]
+
+
+def _time(frame: Any, by_step: bool) -> float:
+    return float(frame.data["step"] if by_step else frame.time)
+
+
+def _has_no_times(reader: Any) -> bool:
+    """Whether it is a DCD file as VMD and MDTraj write it: its header has 48.9 fs and every step, whatever was true."""
+    header = _dcd_header(reader)
+    return header.get("nsavc") == 1 and abs(float(header.get("delta", 0.0)) - 1.0) < 1e-6
+
+
 def frame_interval(universe: Universe) -> float:
     """Time between frames in ps, refused where the file does not say."""
     if len(universe.trajectory) < 2:
         return 1.0
-    header = getattr(getattr(_readers(universe)[0], "_file", None), "header", None)
-    doubt = _doubtful_time(header) if isinstance(header, dict) else None
+    doubt = _doubtful_time(_readers(universe)[0])
     if doubt:
         raise SettingsError(
             f"The trajectory is a DCD file {doubt}: give the time between its frames (--frame-interval, in ps)."
@@ -79,15 +182,21 @@ def frame_interval(universe: Universe) -> float:
     return interval
 
 
-def _doubtful_time(header: dict[str, Any]) -> str | None:
+def _doubtful_time(reader: Any) -> str | None:
     """Why the time step in the header of a DCD file is not the one of CHARMM, NAMD and OpenMM, if it is not."""
-    remarks = str(header.get("remarks", ""))
+    remarks = str(_dcd_header(reader).get("remarks", ""))
     for program in ("LAMMPS", "CP2K"):
         if program in remarks:
             return f"of {program}, whose times are in {program}'s own unit, which it does not say"
-    if header.get("nsavc") == 1 and abs(float(header.get("delta", 0.0)) - 1.0) < 1e-6:  # 48.9 fs, every step
+    if _has_no_times(reader):
         return "as VMD and MDTraj write it, without the true time of its frames"
     return None
+
+
+def _dcd_header(reader: Any) -> dict[str, Any]:
+    """Empty where it is no DCD file."""
+    header = getattr(getattr(reader, "_file", None), "header", None)
+    return header if isinstance(header, dict) else {}
 
 
 def velocity_unit(universe: Universe, lammps_units: str | None) -> float | None:

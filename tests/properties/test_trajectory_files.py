@@ -1,0 +1,133 @@
+"""Files of other programs: how their frames follow one another in time, and mistakes made in giving them."""
+
+import MDAnalysis
+import numpy as np
+import pytest
+from ase import Atoms
+
+from ilforge import frames
+from ilforge.dynamics.recording import pdb_text
+from ilforge.errors import SettingsError
+from ilforge.properties.reader import open_trajectory
+from support.motion import tumbling_ions
+
+N_FRAMES = 12
+RUN = range(N_FRAMES)
+BEHIND = "ps before frame.*overlap"
+
+
+@pytest.fixture(scope="module")
+def run():
+    """A system, and positions and cells of its frames, 2 ps apart."""
+    return tumbling_ions(N_FRAMES, np.random.default_rng(1))
+
+
+@pytest.fixture
+def topology(run, tmp_path):
+    system, positions, cells = run
+    path = tmp_path / "top.pdb"
+    path.write_text(pdb_text(system.topology, positions[0], cells[0]))
+    return path
+
+
+def dump(run, path, chosen, steps=None):
+    """A text dump of LAMMPS with these frames, at 1000 steps times their number unless said otherwise."""
+    system, positions, cells = run
+    with path.open("w") as file:
+        for k, step in zip(chosen, [1000 * k for k in chosen] if steps is None else steps, strict=True):
+            file.write(f"ITEM: TIMESTEP\n{step}\nITEM: NUMBER OF ATOMS\n{system.topology.n_atoms}\n")
+            file.write("ITEM: BOX BOUNDS pp pp pp\n" + "".join(f"0 {side}\n" for side in np.diag(cells[k])))
+            file.write("ITEM: ATOMS id type x y z\n")
+            file.writelines(f"{i} 1 {x} {y} {z}\n" for i, (x, y, z) in enumerate(positions[k], 1))
+    return path
+
+
+def xtc(run, path, chosen, times=None):
+    """Frames at 2 ps times their number unless said otherwise."""
+    system, positions, cells = run
+    universe = MDAnalysis.Universe.empty(system.topology.n_atoms, trajectory=True)
+    with MDAnalysis.Writer(str(path), system.topology.n_atoms) as writer:
+        for k, time in zip(chosen, [2.0 * k for k in chosen] if times is None else times, strict=True):
+            universe.atoms.positions, universe.dimensions = positions[k], [*np.diag(cells[k]), 90, 90, 90]
+            universe.trajectory.ts.time = time
+            writer.write(universe.atoms)
+    return path
+
+
+def extended_xyz(run, path, chosen, times=None):
+    system, positions, cells = run
+    made = [Atoms(system.topology.symbols, positions[k], cell=cells[k], pbc=True) for k in chosen]
+    for frame, time in zip(made, [2.0 * k for k in chosen] if times is None else times, strict=True):
+        frame.info = {} if time is None else {"time": time}
+    frames.write(path, made)
+    return path
+
+
+WRITERS = pytest.mark.parametrize(("write", "suffix"), [(dump, ".lammpstrj"), (xtc, ".xtc"), (extended_xyz, ".extxyz")])
+
+
+@WRITERS
+@pytest.mark.parametrize(
+    ("pieces", "words"),
+    [
+        ([[*range(8), *range(4, 12)]], f"Frame 8 is 6 {BEHIND}"),
+        ([[0, 1, 2, 3, 4, 6, 8, 10]], "Frames 4 and 5 are 4 ps apart, the first two 2 ps"),
+        ([[3, 2, 1, 0]], "not in time order"),
+        ([range(6, 12), range(6)], "Frame 6 is at 0 ps, before the first at 12 ps: files are not in time order"),
+        ([range(8), range(5, 12)], f"Frame 8 is 4 {BEHIND}"),
+        ([range(4), range(8, 12), range(4, 8)], "Frames 3 and 4 are 10 ps apart"),
+        ([range(5), RUN], "Frame 5 is frame 0 again: the trajectory holds the beginning of the run twice"),
+        ([range(5), range(1, 12)], "Frame 5 is frame 1 again"),
+    ],
+)
+def test_frames_that_do_not_follow_one_another_are_refused_whatever_the_user_says_of_their_interval(
+    run, topology, tmp_path, write, suffix, pieces, words
+):
+    files = [write(run, tmp_path / f"{k}{suffix}", piece) for k, piece in enumerate(pieces)]
+    with pytest.raises(SettingsError, match=words):
+        list(open_trajectory([topology, *files], frame_interval_ps=2.0).snapshots())
+
+
+@WRITERS
+@pytest.mark.parametrize("begin", [0, 1], ids=["at zero", "one interval in"])
+def test_files_that_each_begin_anew_in_time_follow_one_another(run, topology, tmp_path, write, suffix, begin):
+    unit = 1000 if write is dump else 2.0
+    first = write(run, tmp_path / f"a{suffix}", range(6))
+    second = write(run, tmp_path / f"b{suffix}", range(6, 12), [unit * (k + begin) for k in range(6)])
+    found = list(open_trajectory([topology, first, second], frame_interval_ps=0.5).snapshots())
+    assert [frame.time_ps for frame in found] == [0.5 * k for k in RUN]
+
+
+@WRITERS
+def test_times_in_any_unit_are_held_against_the_interval_that_is_given(run, topology, tmp_path, write, suffix):
+    """As of a file whose time step is wrong, and that begins late."""
+    times = [777000 + 40 * k for k in RUN]
+    path = write(run, tmp_path / f"a{suffix}", RUN, times)
+    assert len(list(open_trajectory([topology, path], frame_interval_ps=0.1).snapshots())) == N_FRAMES
+    path = write(run, tmp_path / f"a{suffix}", RUN, [*times[:5], *(time + 40 for time in times[5:])])
+    with pytest.raises(SettingsError, match=r"Frames 4 and 5 are 0\.2 ps apart"):
+        list(open_trajectory([topology, path], frame_interval_ps=0.1).snapshots())
+
+
+@WRITERS
+def test_files_without_times_are_measured_with_the_interval_that_is_given(run, topology, tmp_path, write, suffix):
+    path = write(run, tmp_path / f"a{suffix}", RUN, [0] * N_FRAMES)
+    found = list(open_trajectory([topology, path], frame_interval_ps=0.5).snapshots())
+    assert [frame.time_ps for frame in found] == [0.5 * k for k in RUN]
+
+
+def test_times_of_extended_xyz_give_the_interval(run, topology, tmp_path):
+    path = extended_xyz(run, tmp_path / "a.extxyz", RUN)
+    source = open_trajectory([topology, path])
+    assert source.system.frame_interval_ps == 2.0 and len(list(source.snapshots())) == N_FRAMES
+    path = extended_xyz(run, path, [0, 1, 2, 4])
+    with pytest.raises(SettingsError, match="Frames 2 and 3 are 4 ps apart"):
+        list(open_trajectory([topology, path]).snapshots())
+
+
+@pytest.mark.parametrize("times", [[None] * 3, [0.0, None, 4.0], [0.0, 0.0, 0.0], ["a", "b", "c"]])
+def test_extended_xyz_without_times_needs_the_interval(run, topology, tmp_path, times):
+    path = extended_xyz(run, tmp_path / "a.extxyz", range(3), times)
+    with pytest.raises(SettingsError, match="carry no times.*--frame-interval"):
+        open_trajectory([topology, path])
+    assert open_trajectory([topology, path], frame_interval_ps=2.0).system.n_frames == 3
