@@ -7,7 +7,7 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
 from ilforge.properties import System
 from ilforge.properties.kernels.pairs import class_histogram
-from ilforge.properties.kernels.shells import Course, first_shell
+from ilforge.properties.kernels.shells import Course, first_shell, gap
 from ilforge.properties.rdf import find_site
 from ilforge.study.analysis_settings import RdfSettings
 from support.motion import atomic_ions, estimate, measured, snapshots
@@ -215,6 +215,61 @@ def test_a_shell_that_never_changes_is_no_result():
     assert not any(one.converged for one in found.values())
     assert "never changed in 100 ps" in found["coordination_number"].note
     assert not found["coordination_number"].error <= 0
+
+
+SOFT_SIDE = 15.2
+
+
+def soft_spheres(n_frames, rng, every=8, per_kind=25, start=400):
+    """Brownian motion of soft spheres of two kinds that like each other: a liquid whose shells are shallow."""
+    kind = np.repeat([0, 1], per_kind)
+    reach = np.where(kind[:, None] == kind, 5.0, 3.3)
+    np.fill_diagonal(reach, 0.0)
+    x, found = rng.random((2 * per_kind, 3)) * SOFT_SIDE, []
+    for step in range(start + n_frames * every):
+        d = x[:, None] - x
+        d -= SOFT_SIDE * np.rint(d / SOFT_SIDE)
+        r = np.linalg.norm(d, axis=-1) + 1e-9
+        force = (4.0 * np.maximum(reach - r, 0.0) / r)[..., None] * d
+        x = x + 0.05 * force.sum(axis=1) + np.sqrt(2 * 0.25 * 0.05) * rng.normal(size=x.shape)
+        if step >= start and (step - start) % every == 0:
+            found.append(x)
+    return np.array(found)
+
+
+def soft_shell(positions):
+    system = System(atomic_ions(Li=25, Cl=25), len(positions), 1.0)
+    frames = snapshots(system, positions, SOFT_SIDE * np.eye(3))
+    found = measured("rdf", system, frames, RdfSettings(pairs=[("Li", "Cl")])).estimates
+    return {quantity: one for quantity, _, one in found}
+
+
+def test_neighbours_up_to_a_shallow_minimum_carry_the_error_of_the_minimum():
+    """Runs of one liquid differ by what they say, because each has its own minimum."""
+    found = [soft_shell(soft_spheres(200, np.random.default_rng(seed))) for seed in range(8)]
+    counts = [one["coordination_number"] for one in found if one["coordination_number"].converged]
+    assert len(counts) >= 4
+    spread, said = np.std([one.value for one in counts], ddof=1), np.mean([one.error for one in counts])
+    assert 0.4 * said < spread < 2.0 * said, (spread, said)
+
+
+def test_ions_that_rattle_about_one_arrangement_are_no_liquid():
+    """The number of pairs changes all the time; what ions have as neighbours does not."""
+    rng = np.random.default_rng(11)
+    positions = soft_spheres(1, rng, every=1) + 0.25 * rng.normal(size=(100, 50, 3))
+    found = soft_shell(positions)
+    assert found and not any(one.converged for one in found.values())
+    assert "relaxations of one ion" in found["rdf_first_peak"].note
+
+
+def test_first_minimum_of_a_gap_is_its_middle():
+    r = 0.05 + 0.1 * np.arange(100)
+    shape = np.exp(-(((r - 2.0) / 0.2) ** 2)) + np.where(r > 4.6, 1.0, 0.0)
+    rng = np.random.default_rng(2)
+    g = shape * (1 + 0.02 * rng.normal(size=(10, len(r))))
+    series = np.cumsum(shape * (1 + 0.02 * rng.normal(size=(200, len(r)))), axis=1)
+    found = dict(first_shell(r, g, np.cumsum(g, axis=1), Course(series, 100.0, 20.0)))
+    assert found["rdf_first_minimum"].value == gap(r, g) == pytest.approx(3.5, abs=0.15)
 
 
 def test_first_minimum_lies_behind_the_first_maximum():

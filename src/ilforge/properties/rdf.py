@@ -10,8 +10,9 @@ import numpy as np
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.properties.kernels.contacts import close_pairs
 from ilforge.properties.kernels.pairs import class_histogram
-from ilforge.properties.kernels.shells import MIN_BLOCKS, Course, first_shell
+from ilforge.properties.kernels.shells import MIN_BLOCKS, Course, Followed, first_shell
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve
 from ilforge.statistics import block_error
@@ -20,6 +21,8 @@ from ilforge.study.analysis_settings import RdfSettings
 _BLOCKS = 10
 _MIN_BINS = 5
 _TIMES = 200  # at most, of the series that tell how long the first shell remembers
+_FOLLOWED_TIMES, _FOLLOWED_IONS = 100, 64  # at most, of the neighbours of single ions
+_FOLLOWED_WIDTH_A = 0.25
 _MARGIN = 0.98  # the box of an NPT run becomes smaller than its first one
 
 
@@ -66,21 +69,32 @@ class Rdf:
         self._shortest = np.inf
         self._seen = 0
         self._bins = 0
+        n_followed = min(_FOLLOWED_TIMES, system.n_frames)
+        self._followed_at = np.unique(np.linspace(0, system.n_frames - 1, n_followed).round().astype(int))
+        self._followed: list[list[np.ndarray]] = [[] for _ in self._pairs]
 
-    def look(self, snapshot: Snapshot) -> tuple[float, float, np.ndarray]:
-        """Shortest height and volume of the box, and the ordered pairs of each g(r), ``(n_pairs, n_bins)``."""
+    def look(self, snapshot: Snapshot) -> tuple[float, float, np.ndarray, list[np.ndarray]]:
+        """Shortest height and volume of the box, and the ordered pairs of each g(r), ``(n_pairs, n_bins)``.
+
+        At some times the neighbours of single ions as well, ``(n_ions, n_distances)`` for each g(r).
+        """
         if self._bins == 0:
             self._set_range(snapshot)
-        classes = self._classes
+        classes, points = self._classes, self._classes.points(snapshot)
         counts = class_histogram(
-            classes.points(snapshot), snapshot.cell, classes.of_point, classes.molecules, classes.n, self._r_max,
-            self._bins,
-        )  # fmt: skip
+            points, snapshot.cell, classes.of_point, classes.molecules, classes.n, self._r_max, self._bins
+        )
         ordered = np.stack([classes.ordered(counts, a, b) for a, b in self._pairs])
-        return float(snapshot.heights.min()), snapshot.volume, ordered
+        shortest, followed = float(snapshot.heights.min()), []
+        if snapshot.index in self._followed_at:
+            reach = min(self._r_max, 0.5 * shortest)
+            followed = [classes.neighbours(points, snapshot.cell, a, b, reach, self._r_max) for a, b in self._pairs]
+        return shortest, snapshot.volume, ordered, followed
 
-    def add(self, seen: tuple[float, float, np.ndarray]) -> None:
-        shortest, volume, counts = seen
+    def add(self, seen: tuple[float, float, np.ndarray, list[np.ndarray]]) -> None:
+        shortest, volume, counts, followed = seen
+        for of_pair, neighbours in zip(self._followed, followed, strict=False):
+            of_pair.append(neighbours)
         self._shortest = min(self._shortest, shortest)
         block = self._seen * self._n_blocks // self._system.n_frames
         time = self._seen * self._n_times // self._system.n_frames
@@ -142,7 +156,8 @@ class Rdf:
         """n(r) along the run."""
         n = np.cumsum(self._counts_at[:, row, :used], axis=1, dtype=float) / self._frames_at[:, None] / n_first
         length = self._system.n_frames * self._system.frame_interval_ps
-        return Course(n, length, self._settings.min_independent_samples)
+        ions = Followed(np.stack(self._followed[row]), _FOLLOWED_WIDTH_A, n_first)
+        return Course(n, length, self._settings.min_independent_samples, ions)
 
 
 class _Classes:
@@ -154,7 +169,7 @@ class _Classes:
         member = np.zeros((len(self._sites), len(owners)), dtype=bool)
         for row, site in enumerate(self._sites.values()):
             member[row, site.points] = True
-        chosen = np.flatnonzero(member.any(axis=0))
+        chosen = self._chosen = np.flatnonzero(member.any(axis=0))
         self._atoms = chosen[chosen < topology.n_atoms]
         self._centres = chosen[chosen >= topology.n_atoms] - topology.n_atoms
         self.molecules = owners[chosen]
@@ -170,6 +185,22 @@ class _Classes:
         if len(self._centres) == 0:  # ions need not be made whole
             return atoms
         return np.concatenate([atoms, snapshot.centres[self._centres]])
+
+    def neighbours(
+        self, points: np.ndarray, cell: np.ndarray, a: Site, b: Site, reach: float, r_max: float
+    ) -> np.ndarray:
+        """Points of ``b`` in other molecules around some of ``a``, closer than 0.25, 0.5 ... Å up to ``r_max``.
+
+        ``(n_ions, n_distances)``; none is counted beyond ``reach``.
+        """
+        of_a, of_b = np.searchsorted(self._chosen, a.points), np.searchsorted(self._chosen, b.points)
+        of_a = of_a[:: -(-len(of_a) // _FOLLOWED_IONS)]
+        i, j, distance = close_pairs(points[of_a], points[of_b], cell, reach)
+        other = self.molecules[of_a[i]] != self.molecules[of_b[j]]
+        n = max(1, int(r_max / _FOLLOWED_WIDTH_A))
+        place = np.minimum((distance[other] / _FOLLOWED_WIDTH_A).astype(int), n)
+        counts = np.bincount(i[other] * (n + 1) + place, minlength=len(of_a) * (n + 1)).reshape(len(of_a), n + 1)
+        return np.cumsum(counts[:, :n], axis=1).astype(np.uint16)
 
     def ordered(self, counts: np.ndarray, a: Site, b: Site) -> np.ndarray:
         """Pairs (a, b) from ``(n_classes, n_classes, n_bins)`` counts of unordered ones, ``(n_bins,)``."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ilforge.properties.kernels.populations import Relaxation, relaxation, too_short
 from ilforge.results import Estimate
 from ilforge.statistics import block_error, correlated_mean, statistical_inefficiency, too_few
 
@@ -25,6 +26,29 @@ class Extrema(NamedTuple):
     end: int
 
 
+class Followed(NamedTuple):
+    """Neighbours of single ions along the run.
+
+    Attributes
+    ----------
+    counts
+        ``(n_times, n_ions, n_distances)``: neighbours closer than 1, 2, 3 ... ``width_A``.
+    width_A
+        Å.
+    n_all
+        Ions of which ``n_ions`` were followed.
+    """
+
+    counts: np.ndarray
+    width_A: float
+    n_all: int
+
+    def within(self, distance: float) -> np.ndarray:
+        """Neighbours closer than a distance in Å, rounded to the width, ``(n_times, n_ions)``."""
+        nearest = round(distance / self.width_A) - 1
+        return self.counts[:, :, min(max(nearest, 0), self.counts.shape[2] - 1)].astype(float)
+
+
 class Course(NamedTuple):
     """A series along the run, and how much of it a mean needs.
 
@@ -36,11 +60,14 @@ class Course(NamedTuple):
         Of the run, ps.
     min_samples
         With fewer independent samples nothing has converged.
+    ions
+        Single ions: what the sum over all of them hides.
     """
 
     series: np.ndarray
     length_ps: float
     min_samples: float
+    ions: Followed | None = None
 
 
 def first_shell(r: np.ndarray, g: np.ndarray, n: np.ndarray, course: Course) -> list[tuple[str, Estimate]]:
@@ -48,8 +75,12 @@ def first_shell(r: np.ndarray, g: np.ndarray, n: np.ndarray, course: Course) -> 
 
     Blocks give errors only where they are longer than the relaxation. How long that is, two series tell: the number
     of pairs up to the minimum, and that up to the maximum. The slower counts for all three quantities (see
-    :func:`~ilforge.statistics.statistical_inefficiency`). Where the number of pairs up to the minimum never changes,
-    the run knows one arrangement only.
+    :func:`~ilforge.statistics.statistical_inefficiency`). Ions that only rattle where they are move both all the
+    time: so the run must be four relaxations of the neighbours of single ions long, too (see
+    :func:`~ilforge.properties.kernels.populations.relaxation`).
+
+    The error of the coordination number is the largest of four: that of n at the minimum, over blocks and of its
+    correlated series; that of resampled blocks that each have their own minimum; and the spread between ions.
 
     Parameters
     ----------
@@ -63,18 +94,23 @@ def first_shell(r: np.ndarray, g: np.ndarray, n: np.ndarray, course: Course) -> 
     if len(g) < MIN_BLOCKS:
         refused = Estimate.refused("Å", f"{len(g)} frames are too few for an error", 1.0)
         return [("rdf_first_peak", refused)]
-    peak, minimum, end = extrema(smoothed(g.mean(axis=0), r), smoothed(block_error(g, len(g)), r))
+    mean = smoothed(g.mean(axis=0), r)
+    peak, minimum, end = extrema(mean, smoothed(block_error(g, len(g)), r))
     if peak is None:
         note = f"no maximum of g(r) stands out below {r[-1]:.1f} Å"
         return [("rdf_first_peak", Estimate.refused("Å", note, _independent_samples(course, len(r) - 1)))]
     shell = end - 1 if minimum is None else minimum
-    n_eff = _independent_samples(course, peak, shell)
-    note = _too_short(course, n_eff, shell)
-    found = [("rdf_first_peak", _position(r, g, peak, (0, shell), n_eff, note))]
+    n_eff, note = _samples(course, peak, shell, float(r[shell]))
+    others = (g.sum(axis=0) - g) / (len(g) - 1)
+    peaks = [_vertex(r, smoothed(other, r), peak, (0, shell)) for other in others]
+    top = _vertex(r, mean, peak, (0, shell))
+    found = [("rdf_first_peak", Estimate(top, _jackknife(peaks, r), n_eff, "Å", not note, note))]
     if minimum is not None:
-        found.append(("rdf_first_minimum", _position(r, -g, minimum, (peak, end), n_eff, note)))
-        error = max(block_error(n[:, minimum], len(n)), correlated_mean(course.series[:, minimum]).error)
-        value, error = float(n[:, minimum].mean()), error if error > 0 else np.nan
+        minima = [_trough(r, smoothed(other, r), peak, end) for other in others]
+        low = _trough(r, mean, peak, end)
+        found.append(("rdf_first_minimum", Estimate(low, _jackknife(minima, r), n_eff, "Å", not note, note)))
+        error = _error_of_neighbours(r, n, low, minima, course)
+        value = float(_up_to(low, r, n.mean(axis=0)))
         found.append(("coordination_number", Estimate(value, error, n_eff, "1", not note, note)))
     return found
 
@@ -84,14 +120,46 @@ def _independent_samples(course: Course, *bins: int) -> float:
     return min(len(course.series) / statistical_inefficiency(course.series[:, one]) for one in bins)
 
 
-def _too_short(course: Course, n_eff: float, shell: int) -> str:
-    """Why nothing has converged; empty where it has."""
+def _samples(course: Course, peak: int, shell: int, distance: float) -> tuple[float, str]:
+    """Number of independent samples of a shell, and why nothing has converged; empty where it has."""
+    n_eff = _independent_samples(course, peak, shell)
     if np.ptp(course.series[:, shell]) == 0.0:
-        return (
+        return n_eff, (
             f"the number of pairs in the first shell never changed in {course.length_ps:.3g} ps, which says nothing of "
             "other arrangements: run many times as long"
         )
-    return too_few("the first shell", n_eff, course.min_samples, course.length_ps)
+    note = too_few("the first shell", n_eff, course.min_samples, course.length_ps)
+    if course.ions is None:
+        return n_eff, note
+    neighbours = course.ions.within(distance)
+    n_times, n_ions = neighbours.shape
+    of_one = relaxation(neighbours)
+    of_all = Relaxation(of_one.inefficiency, of_one.n_eff * course.ions.n_all / n_ions)
+    n_eff = min(n_eff, of_all.n_eff)
+    return n_eff, note or too_short(n_times, of_all, n_eff, course.min_samples, course.length_ps / n_times)
+
+
+def _jackknife(left_out: list[float], r: np.ndarray) -> float:
+    """Error of a place from resamples that each lack one block, and from the width of a bin."""
+    return float(np.sqrt((len(left_out) - 1) * np.var(left_out) + (r[1] - r[0]) ** 2 / 12.0))
+
+
+def _up_to(distance: float | np.ndarray, r: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """n at a distance; its values belong to the ends of bins."""
+    return np.interp(distance, r + 0.5 * (r[1] - r[0]), n)
+
+
+def _error_of_neighbours(r: np.ndarray, n: np.ndarray, low: float, minima: list[float], course: Course) -> float:
+    at_low = np.array([_up_to(low, r, block) for block in n])
+    others = (n.sum(axis=0) - n) / (len(n) - 1)
+    own = [_up_to(minimum, r, other) for minimum, other in zip(minima, others, strict=True)]
+    along = np.array([_up_to(low, r, one) for one in course.series])
+    errors = [block_error(at_low, len(n)), correlated_mean(along).error, np.sqrt((len(n) - 1) * np.var(own))]
+    if course.ions is not None and course.ions.counts.shape[1] > 1:
+        between = course.ions.within(low).mean(axis=0).std(ddof=1)
+        errors.append(between / np.sqrt(course.ions.n_all))
+    error = float(np.nanmax(errors))
+    return error if error > 0 else np.nan
 
 
 def extrema(smooth: np.ndarray, error: np.ndarray) -> Extrema:
@@ -107,20 +175,6 @@ def extrema(smooth: np.ndarray, error: np.ndarray) -> Extrema:
     end = int(peaks[1]) if len(peaks) > 1 else len(smooth)
     minimum = int(peaks[0]) + int(np.argmin(smooth[peaks[0] : end]))
     return Extrema(int(peaks[0]), minimum if minimum < len(smooth) - 1 else None, end)
-
-
-def _position(r: np.ndarray, g: np.ndarray, near: int, within: tuple[int, int], n_eff: float, note: str) -> Estimate:
-    """Position of the maximum next to a bin, with its jackknife error over blocks and that of the bin width.
-
-    ``within`` are the bins of the minima about it, which no resample may cross.
-    """
-    n = len(g)
-    value = _vertex(r, smoothed(g.mean(axis=0), r), near, within)
-    others = (g.sum(axis=0) - g) / (n - 1)
-    left_out = np.array([_vertex(r, smoothed(other, r), near, within) for other in others])
-    jackknife = (n - 1) * left_out.var()
-    error = float(np.sqrt(jackknife + (r[1] - r[0]) ** 2 / 12.0))
-    return Estimate(value, error, n_eff, "Å", not note, note)
 
 
 def _vertex(r: np.ndarray, smooth: np.ndarray, near: int, within: tuple[int, int]) -> float:
@@ -144,10 +198,7 @@ def smoothed(values: np.ndarray, r: np.ndarray) -> np.ndarray:
 
 
 def gap(r: np.ndarray, g: np.ndarray) -> float | None:
-    """Distance that parts the first shell from the rest: the middle of the minimum behind the first maximum.
-
-    Where g falls to nothing, as between Li and O, the minimum is a gap that is some tenths of an Å wide, and its
-    lowest point is an accident. Its middle is where g stays within 2 % of the first maximum above the minimum.
+    """Distance that parts the first shell from the rest: the minimum behind the first maximum, as in `first_shell`.
 
     Parameters
     ----------
@@ -163,11 +214,18 @@ def gap(r: np.ndarray, g: np.ndarray) -> float | None:
     if len(g) < MIN_BLOCKS:
         return None
     mean = smoothed(g.mean(axis=0), r)
-    peak, minimum, _ = extrema(mean, smoothed(block_error(g, len(g)), r))
-    if peak is None or minimum is None:
-        return None
-    deep = mean <= mean[minimum] + _LEVEL * mean[peak]
-    first = last = minimum
+    peak, minimum, end = extrema(mean, smoothed(block_error(g, len(g)), r))
+    return None if peak is None or minimum is None else _trough(r, mean, peak, end)
+
+
+def _trough(r: np.ndarray, smooth: np.ndarray, peak: int, end: int) -> float:
+    """Middle of the lowest stretch behind a maximum and before the next.
+
+    Where g falls to nothing, as between Li and O, the minimum is a gap that is some tenths of an Å wide, and its
+    lowest point is an accident. Its middle is where g stays within 2 % of the first maximum above the minimum.
+    """
+    first = last = peak + int(np.argmin(smooth[peak:end]))
+    deep = smooth <= smooth[first] + _LEVEL * smooth[peak]
     while first - 1 > peak and deep[first - 1]:
         first -= 1
     while last + 1 < len(r) and deep[last + 1]:
