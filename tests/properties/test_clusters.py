@@ -249,6 +249,30 @@ def test_decay_time_of_an_exponential():
     assert np.isnan(decay_time(np.exp(-times / 400.0), 0.5))
 
 
+def test_a_slow_tail_counts_as_far_as_it_stands_out_of_the_noise():
+    """0.85 of the contacts with 10 ps, 0.15 with 800 ps: 128.5 ps, of which the fast ones are 8.5."""
+    times = np.arange(10000.0)
+    two = 0.85 * np.exp(-times / 10) + 0.15 * np.exp(-times / 800)
+    rng = np.random.default_rng(7)
+    noisy = two + 0.002 * np.convolve(rng.normal(size=10049), np.ones(50) / np.sqrt(50), "valid")
+    assert decay_time(noisy, 1.0, np.full(10000, 0.004)) == pytest.approx(128.5, rel=0.08)
+    assert np.isnan(decay_time(two[:300], 1.0, np.full(300, 0.01))), "what the tail would be is a guess"
+
+
+def test_cations_that_never_lose_a_ligand_keep_a_residence_time_from_converging():
+    """17 of 20 exchange within 20 ps, 3 never: C(t) falls to 0.2 fast, and says nothing of these."""
+    moving = two_state(17, 12, 2000, 0.05, 0.02, np.random.default_rng(8))
+    frame = np.repeat(np.arange(2000), 12)
+    stuck = np.tile(np.repeat([17, 18, 19], 4), 2000), np.tile(np.arange(12), 2000)
+    parts = [(moving.frame, frame), (moving.cation, stuck[0]), (moving.ligand, stuck[1])]
+    joined = [np.concatenate(part) for part in parts]
+    order = np.argsort(joined[0], kind="stable")
+    frame, cation, ligand = (part[order] for part in joined)
+    contacts = Contacts(frame, cation, ligand, ligand, np.full(len(frame), 2.0))
+    found = Residence(contacts, (2000, 20), 12, 1.0).time("continuous")
+    assert not found.converged and "of the contacts last longer than 1e+03 ps" in found.note
+
+
 def jumping(n_frames, n_ions, leave, enter, rng):
     state = np.zeros((n_frames, n_ions), dtype=bool)
     state[0] = rng.random(n_ions) < enter / (leave + enter)

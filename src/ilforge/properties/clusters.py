@@ -19,6 +19,7 @@ from ilforge.study.local_structure import ClustersSettings
 _MIN_FRAMES = 5
 _MIN_CATIONS = 5  # for the spread of residence times between them
 _RESAMPLES = 200
+_STANDS_OUT = 2.0  # standard errors that a correlation function is followed down to
 _LOST = 0.1  # of the resamples that may lack a residence time
 _TABLE_5 = (2, 3, 4)  # numbers of ligands that the study's Table 5 lists
 _POINTS = 400  # of a correlation function that are kept
@@ -296,12 +297,17 @@ class Residence:
             return Estimate.refused("ps", f"{self._n_frames} frames hold too few contacts")
         n = float(self._departures)
         function = self.function(kind)
-        value = float(decay_time(function, self._interval))
+        if self._n_cations < _MIN_CATIONS:
+            value = float(decay_time(function, self._interval))
+            if np.isnan(value):
+                return Estimate.refused("ps", self._too_short(function), n)
+            return Estimate(value, np.nan, n, "ps", False, f"{self._n_cations} cations show no spread between them")
+        resampled = self.function(kind, self._resamples())
+        noise = _STANDS_OUT * np.nan_to_num(resampled.std(axis=0, ddof=1), nan=np.inf)
+        value = float(decay_time(function, self._interval, noise))
         if np.isnan(value):
             return Estimate.refused("ps", self._too_short(function), n)
-        if self._n_cations < _MIN_CATIONS:
-            return Estimate(value, np.nan, n, "ps", False, f"{self._n_cations} cations show no spread between them")
-        times = decay_time(self.function(kind, self._resamples()), self._interval)
+        times = decay_time(resampled, self._interval, noise)
         lost = float(np.mean(np.isnan(times)))
         spread = float(np.nanstd(times, ddof=1)) * np.sqrt(self._n_cations / (self._n_cations - 1)) if lost < 1 else 0.0
         least = 2.0 if kind == "continuous" else 1.0  # variance of <L²> / 2 <L> over n exponential lifetimes L
@@ -333,9 +339,13 @@ class Residence:
         if self._departures == 0:
             return f"no ligand left any cation in {length:.3g} ps: run many times as long"
         bound = float(self._origins[:, 0].sum()) / self._departures * self._interval
-        lowest = float(np.nanmin(function))
+        lowest, half = float(np.nanmin(function)), self.max_lag * self._interval
+        if lowest <= 0.2:
+            return (
+                f"{lowest:.2f} of the contacts last longer than {half:.3g} ps, half of the run: run many times as long"
+            )
         return (
-            f"the correlation function falls only to {lowest:.2f} within {self.max_lag * self._interval:.3g} ps, half "
+            f"the correlation function falls only to {lowest:.2f} within {half:.3g} ps, half "
             f"of the run; with one departure in {bound:.2g} ps of contact it takes about {10 * bound:.2g} ps"
         )
 

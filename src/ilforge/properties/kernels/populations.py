@@ -12,7 +12,9 @@ from ilforge.statistics import correlated_mean
 _CHUNK_ELEMENTS = 4_000_000
 _FIRST_LAGS = 3
 _RELAXATIONS = 4.0  # statistical inefficiencies that a run must be long
-_HIGH, _LOW = 0.5, 0.2  # of a correlation function: between them its tail is measured
+_LOW = 0.2  # what a correlation function must fall to
+_TAIL_FROM = 2.5  # times where the measured part ends: the rate from there on is that of the tail
+_MOST_TAIL = 1 / 3  # of an integral
 
 
 class Relaxation(NamedTuple):
@@ -127,29 +129,38 @@ def too_short(n: int, relaxed: Relaxation, n_eff: float, min_samples: float, int
     )
 
 
-def decay_time(correlation: np.ndarray, interval_ps: float) -> np.ndarray:
+def decay_time(correlation: np.ndarray, interval_ps: float, noise: np.ndarray | None = None) -> np.ndarray:
     """Integral of correlation functions that decay from 1 to 0, ps.
 
-    Trapezoids down to 0.2, and beyond that an exponential whose rate is that between 0.5 and 0.2: noise of the
-    tail stays out. NaN where a function does not fall to 0.2.
+    Trapezoids as long as a function stands out of its noise, at least down to 0.2; beyond, an exponential whose rate is
+    that of its last decay by a factor of 2.5. A slow tail thus counts as far as it can be seen. NaN where a function
+    does not fall to 0.2, or where a third of the integral would lie in the exponential.
 
     Parameters
     ----------
     correlation
         ``(..., n_lags)``.
+    noise
+        ``(n_lags,)``: what a function must stand out of; by default 0.2.
     """
     correlation = np.asarray(correlation, dtype=float)
+    floor = np.full(correlation.shape[-1], _LOW) if noise is None else np.minimum(noise, _LOW)
     flat = correlation.reshape(-1, correlation.shape[-1])
-    return np.array([_decay_time(c) for c in flat]).reshape(correlation.shape[:-1]) * interval_ps
+    return np.array([_decay_time(c, floor) for c in flat]).reshape(correlation.shape[:-1]) * interval_ps
 
 
-def _decay_time(c: np.ndarray) -> float:
-    below = np.flatnonzero(c <= _LOW)
-    if len(below) == 0 or not np.all(np.isfinite(c[: below[0] + 1])):
+def _decay_time(c: np.ndarray, floor: np.ndarray) -> float:
+    low = np.flatnonzero(c <= _LOW)
+    if len(low) == 0 or not np.all(np.isfinite(c[: low[0] + 1])):
         return np.nan
-    end = int(below[0])
-    start = min(int(np.flatnonzero(c <= _HIGH)[0]), end - 1)
-    tail = 0.0
+    first = int(low[0])
+    lost = np.flatnonzero(~(c[first:] > floor[first:]))  # in the noise, or without any contact that old
+    end = first + int(lost[0]) if len(lost) else len(c) - 1
+    if not np.isfinite(c[end]):
+        end -= 1
+    above = np.flatnonzero(c[:end] >= _TAIL_FROM * c[end])
+    start = int(above[-1]) if len(above) else end - 1
+    measured, tail = float(np.trapezoid(c[: end + 1])), 0.0
     if c[end] > 0 and c[start] > c[end]:
         tail = c[end] * (end - start) / np.log(c[start] / c[end])
-    return float(np.trapezoid(c[: end + 1]) + tail)
+    return measured + tail if tail <= _MOST_TAIL * (measured + tail) else np.nan
