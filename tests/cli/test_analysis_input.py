@@ -235,3 +235,54 @@ def test_units_of_a_table_that_has_them(tmp_path):
     assert read_pressure(tmp_path / "p.csv").interval_ps == 1.0
     with pytest.raises(SettingsError, match="is a CSV table, in ps and bar.*leave them out"):
         read_pressure(tmp_path / "p.csv", "real")
+
+
+@pytest.fixture
+def named(ions, tmp_path):
+    """Frames that say which ions they hold."""
+    truth = extended(ions)
+    for frame in truth:
+        frame.info["ions"] = "6 PYR14, 6 BF4"
+    frames.write(tmp_path / "named.xyz", truth)
+    return ("analyse", tmp_path / "named.xyz", "--frame-interval", 1, "--property", "density")
+
+
+@pytest.mark.parametrize("options", [(), ("--replicas",)])
+def test_folder_that_cannot_be_written_is_refused_before_anything_is_measured(named, tmp_path, monkeypatch, options):
+    import ilforge.properties
+    from ilforge.properties import replicas
+
+    def measured(*_, **__):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(ilforge.properties, "measure", measured)
+    monkeypatch.setattr(replicas, "measure_replicas", measured)
+    (tmp_path / "afile").write_text("")
+    runs = (named[0], named[1], tmp_path / "copy.xyz", *named[2:], *options) if options else named
+    frames.write(tmp_path / "copy.xyz", frames.read(tmp_path / "named.xyz")[::-1])
+    for folder in (tmp_path / "afile" / "sub", "/proc/res"):
+        with pytest.raises(SettingsError, match=f"--out {folder}: nothing can be written there.*Give a folder"):
+            call(*runs, "--out", folder)
+    with pytest.raises(AssertionError, match="measured"):
+        call(*runs, "--out", tmp_path / "new" / "sub")
+    assert list((tmp_path / "new" / "sub").iterdir()) == []
+
+
+def test_numbers_are_printed_though_files_cannot_be_written(named, tmp_path, ilforge):
+    (tmp_path / "out" / "results.csv").mkdir(parents=True)
+    for options, shown in (((), "density "), (("--json",), '"quantity": "density"')):
+        code, out, err = ilforge(*named, "--out", tmp_path / "out", *options)
+        assert code == 2 and shown in out
+        assert "not all files could be written" in err and "results.csv" in err and "fault of ilforge" not in err
+
+
+def test_files_are_written_though_nobody_reads_the_numbers(named, tmp_path, monkeypatch):
+    """As `ilforge analyse ... | head` ends."""
+
+    def closed(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("ilforge.cli.analysis._print", closed)
+    with pytest.raises(BrokenPipeError):
+        call(*named, "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "results.csv").is_file()

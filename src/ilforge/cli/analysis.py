@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,24 +118,30 @@ def analyse(
     if replicas:
         _refuse_of_one_run(pressure, cores, lammps_units)
         sources = open_replicas(paths, frame_interval, temperature)
-        _warn_of_unended(sources)
-        source, found = sources[0], measure_replicas(sources, chosen, settings)
     else:
-        source = open_trajectory(paths, frame_interval, temperature, lammps_units)
-        _warn_of_unended([source])
-        tensor = read_pressure(Path(pressure), pressure_units) if pressure else None
+        sources = [open_trajectory(paths, frame_interval, temperature, lammps_units)]
+    _warn_of_unended(sources)
+    tensor = read_pressure(Path(pressure), pressure_units) if pressure else None
+    if out is not None:
+        _prove_writable(Path(out))
+    source = sources[0]
+    if replicas:
+        found = measure_replicas(sources, chosen, settings)
+    else:
         found = measure(source, chosen, settings, pressure=tensor, workers=cores)
     if own and "shapes" in found:
         found["shapes"].tables.update(study_scans(own))
     labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
     rows = (row for measurement in found.values() for row in measurement.estimates)
     records = [Record.of(e, quantity=q, species=s, **labels) for q, s, e in rows]
-    if out is not None:
-        _write(Path(out), found, records, labels)
-    if as_json:
-        click.echo(json.dumps([record.as_json() for record in records], indent=1))
-        return
-    _print(found)
+    try:  # numbers took the time: a disk that is full must not lose them, nor a pipe that closed the files
+        if as_json:
+            click.echo(json.dumps([record.as_json() for record in records], indent=1))
+        else:
+            _print(found)
+    finally:
+        if out is not None:
+            _write(Path(out), found, records, labels)
 
 
 @ilforge.command()
@@ -264,11 +271,30 @@ def _refuse_unused(
         raise SettingsError("--viscosity: give two numbers, the viscosity and its error in Pa s.")
 
 
+def _prove_writable(folder: Path) -> None:
+    """Make the folder and a file in it, before hours are spent on what would go there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".ilforge-"):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"--out {folder}: nothing can be written there ({error.strerror}: {error.filename}). Give a folder that "
+            "can be made and written to."
+        ) from None
+
+
 def _write(folder: Path, found: Mapping[str, Measurement], records: list[Record], labels: dict[str, Any]) -> None:
     from ilforge import files
     from ilforge.properties.folder import write_measurements
     from ilforge.report.export import results_csv
 
-    written = write_measurements(folder, found, labels)
-    files.write_text(folder / "results.csv", results_csv(records))
+    try:
+        written = write_measurements(folder, found, labels)
+        files.write_text(folder / "results.csv", results_csv(records))
+    except OSError as error:
+        raise SettingsError(
+            f"--out {folder}: not all files could be written ({error.strerror}: {error.filename}). The numbers are "
+            "those printed; for tables and curves make room there or give another folder, and measure again."
+        ) from None
     click.echo(f"Wrote results.csv and {len(written)} other files to {folder}", err=True)
