@@ -4,6 +4,7 @@ import MDAnalysis
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers
 
 from ilforge import frames
 from ilforge.dynamics.recording import pdb_text
@@ -60,6 +61,24 @@ def extended_xyz(run, path, chosen, times=None):
     for frame, time in zip(made, [2.0 * k for k in chosen] if times is None else times, strict=True):
         frame.info = {} if time is None else {"time": time}
     frames.write(path, made)
+    return path
+
+
+def lammps_data(run, path):
+    """A LAMMPS data file, atom_style full, whose atom types are elements."""
+    topology, positions, cells = run[0].topology, run[1], run[2]
+    elements = sorted(set(topology.symbols))
+    with path.open("w") as file:
+        file.write(f"LAMMPS data\n\n{topology.n_atoms} atoms\n{len(topology.bonds)} bonds\n")
+        file.write(f"{len(elements)} atom types\n1 bond types\n\n")
+        file.writelines(f"0 {side} {axis}lo {axis}hi\n" for axis, side in zip("xyz", np.diag(cells[0]), strict=True))
+        file.write("\nMasses\n\n")
+        file.writelines(f"{k} {atomic_masses[atomic_numbers[one]]:.3f}\n" for k, one in enumerate(elements, 1))
+        file.write("\nAtoms # full\n\n")
+        for i, (symbol, (x, y, z)) in enumerate(zip(topology.symbols, positions[0], strict=True)):
+            file.write(f"{i + 1} {topology.molecules[i] + 1} {elements.index(symbol) + 1} 0.0 {x} {y} {z}\n")
+        file.write("\nBonds\n\n")
+        file.writelines(f"{k} 1 {i + 1} {j + 1}\n" for k, (i, j) in enumerate(topology.bonds, 1))
     return path
 
 
@@ -131,3 +150,20 @@ def test_extended_xyz_without_times_needs_the_interval(run, topology, tmp_path, 
     with pytest.raises(SettingsError, match="carry no times.*--frame-interval"):
         open_trajectory([topology, path])
     assert open_trajectory([topology, path], frame_interval_ps=2.0).system.n_frames == 3
+
+
+def test_elements_are_not_guessed_from_names_of_atoms(run, topology, tmp_path):
+    """A PDB file without its last columns, as many programs write it."""
+    path = xtc(run, tmp_path / "a.xtc", RUN)
+    lines = [line[:66] if line.startswith("HETATM") else line for line in topology.read_text().splitlines()]
+    topology.write_text("\n".join(lines) + "\n")
+    with pytest.raises(SettingsError, match="does not say which elements the atoms are"):
+        open_trajectory([topology, path])
+
+
+@WRITERS
+def test_elements_come_from_masses_of_lammps_data(run, tmp_path, write, suffix):
+    system = run[0]
+    data = lammps_data(run, tmp_path / "system.data")
+    source = open_trajectory([data, write(run, tmp_path / f"a{suffix}", RUN)], frame_interval_ps=2.0)
+    assert source.system.topology.symbols == system.topology.symbols

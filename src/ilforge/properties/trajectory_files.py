@@ -68,7 +68,10 @@ def read_pieces(paths: Sequence[Path]) -> list[list[Atoms]]:
 
 
 def open_universe(paths: Sequence[Path]) -> Universe:
-    """A topology, and the trajectory files that belong to it, as MDAnalysis reads them."""
+    """A topology, and the trajectory files that belong to it, as MDAnalysis reads them.
+
+    Nothing is guessed: names of atoms such as C1 and CA would give it elements, and from them masses, of its choice.
+    """
     import MDAnalysis
 
     named = ", ".join(str(path) for path in paths)
@@ -77,9 +80,9 @@ def open_universe(paths: Sequence[Path]) -> Universe:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is missing and needed is said below, in other words
             if len(files) == 1:
-                universe = MDAnalysis.Universe(str(paths[0]), files[0][0], format=files[0][1])
+                universe = MDAnalysis.Universe(str(paths[0]), files[0][0], format=files[0][1], to_guess=())
             else:
-                universe = MDAnalysis.Universe(str(paths[0]), *([files] if files else []))
+                universe = MDAnalysis.Universe(str(paths[0]), *([files] if files else []), to_guess=())
     except Exception as error:
         raise SettingsError(f"{named} cannot be read as a topology and its trajectory: {error}") from error
     return universe
