@@ -167,3 +167,13 @@ def test_elements_come_from_masses_of_lammps_data(run, tmp_path, write, suffix):
     data = lammps_data(run, tmp_path / "system.data")
     source = open_trajectory([data, write(run, tmp_path / f"a{suffix}", RUN)], frame_interval_ps=2.0)
     assert source.system.topology.symbols == system.topology.symbols
+
+
+def test_a_file_that_is_given_twice_is_refused(run, topology, tmp_path):
+    path = xtc(run, tmp_path / "a.xtc", RUN)
+    with pytest.raises(SettingsError, match=r"a\.xtc is given twice: its frames would count twice"):
+        open_trajectory([topology, path, path])
+    (tmp_path / "b.xtc").symlink_to(path)
+    with pytest.raises(SettingsError, match=r"b\.xtc is given twice, as .*a\.xtc before"):
+        open_trajectory([topology, path, tmp_path / "b.xtc"])
+    assert open_trajectory([topology, path]).system.n_frames == N_FRAMES

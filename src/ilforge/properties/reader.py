@@ -22,6 +22,7 @@ from ilforge.properties.property import Snapshot, System
 from ilforge.properties.topology_reader import Reading, check_copies, check_elements, topology_of_universe
 from ilforge.properties.trajectory_files import (
     Times,
+    check_paths,
     frame_interval,
     is_extended_xyz,
     open_universe,
@@ -104,9 +105,7 @@ def open_trajectory(
         Unit style of a LAMMPS dump, ``"real"`` or ``"metal"``; without it its velocities are not looked at.
     """
     paths = [Path(path) for path in paths]
-    for path in paths:
-        if not path.exists():
-            raise SettingsError(f"There is no file or directory {path}.")
+    check_paths(paths)
     about = frame_interval_ps, temperature_K, lammps_units
     if paths[0].is_dir():
         if len(paths) > 1:

@@ -47,6 +47,18 @@ class Times(NamedTuple):
         return None if self.scale is None else self.scale * _time(frame, self.by_step)
 
 
+def check_paths(paths: Sequence[Path]) -> None:
+    """Refuse files that are not there, and files that are given twice, by whatever names."""
+    known: dict[Path, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise SettingsError(f"There is no file or directory {path}.")
+        before = known.setdefault(path.resolve(), path)
+        if before is not path:
+            other = "" if str(before) == str(path) else f", as {before} before"
+            raise SettingsError(f"{path} is given twice{other}: its frames would count twice. Give it once.")
+
+
 def is_extended_xyz(path: Path) -> bool:
     """Whether frames carry more than elements and positions, so that ASE must read them, or are named as such."""
     if path.suffix not in (".xyz", ".extxyz"):
