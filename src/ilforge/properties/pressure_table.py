@@ -13,6 +13,12 @@ from ilforge.properties.property import PressureSeries
 _OFF_DIAGONAL = ("pxy_bar", "pxz_bar", "pyz_bar")
 _DIAGONAL = ("pxx_bar", "pyy_bar", "pzz_bar")
 _UNEVEN = 0.01
+_SEPARATORS = {";": "semicolons", "\t": "tabs"}
+_HEAD = 4000  # bytes that tell what a file is
+_TAKEN = (
+    "Taken are CSV, columns time_ps, pxy_bar, pxz_bar, pyz_bar and, if known, pxx_bar, pyy_bar, pzz_bar separated by "
+    "commas, and what LAMMPS prints (its log, or the file of a fix print)"
+)
 
 
 def read_pressure(path: Path, units: str | None = None) -> PressureSeries:
@@ -35,8 +41,7 @@ def read_pressure(path: Path, units: str | None = None) -> PressureSeries:
     path = Path(path)
     if not path.is_file():
         raise SettingsError(f"There is no file {path}: expected a table of the pressure tensor (CSV, or LAMMPS's log).")
-    with path.open(errors="replace") as file:
-        separated = "," in file.readline()
+    separated = _is_csv(path)
     if separated and units is not None:
         raise SettingsError(
             f"{path} is a CSV table, in ps and bar as its columns say: units of LAMMPS (--pressure-units) mean nothing "
@@ -62,8 +67,29 @@ def read_pressure(path: Path, units: str | None = None) -> PressureSeries:
     )
 
 
+def _is_csv(path: Path) -> bool:
+    """Whether it is CSV and not what LAMMPS prints; whatever is neither is refused by its name."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    lines = head.decode("utf-8-sig", errors="replace").splitlines()
+    first = lines[0] if lines else ""
+    other = [word for mark, word in _SEPARATORS.items() if "," not in first and first.count(mark) >= len(_OFF_DIAGONAL)]
+    if not head.strip():
+        found = "is empty"
+    elif b"\0" in head:
+        found = "is no text, but binary, as GROMACS's .edr: `gmx energy` reads that, see docs/properties/viscosity.md"
+    elif any(line.startswith(("@ ", "@TYPE")) for line in lines):
+        found = "is a GROMACS .xvg file: docs/properties/viscosity.md has the two lines that turn it into CSV"
+    elif other:
+        found = f"has columns separated by {other[0]}: separate them by commas, with points in numbers"
+    else:
+        return "," in first
+    raise SettingsError(f"{path} {found}. {_TAKEN}.")
+
+
 def _read_csv(path: Path) -> dict[str, np.ndarray]:
-    lines = path.read_text().splitlines()
+    # spreadsheets put a mark of byte order first, and may write other columns' names in an older encoding
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     names = [name.strip() for name in lines[0].split(",")] if lines else []
     missing = [name for name in ("time_ps", *_OFF_DIAGONAL) if name not in names]
     if missing:
