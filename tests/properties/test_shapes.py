@@ -1,5 +1,7 @@
 """Shapes: geometries of known class, known distributions, definitions of the user's own, comparison of runs."""
 
+import re
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -212,6 +214,33 @@ def test_definitions_that_make_no_sense_are_refused():
         defined(atoms=(0, 1, 0))
 
 
+@pytest.mark.parametrize(
+    ("range_", "said"),
+    [
+        ([150, 210], r"'x' has t from 150 to 210: angles go from -180 to 180.*as \[120, -120\]"),
+        ([-200, -150], "from -200 to -150: angles go"),
+        ([float("nan"), 90], "from nan to 90: angles go"),
+        ([60, 60], r"holds no angle; \[-180, 180\] holds all"),
+        ([180, -180], "holds no angle"),
+    ],
+)
+def test_ranges_of_angles_that_hold_nothing_are_refused(range_, said):
+    with pytest.raises(ValidationError, match=said):
+        defined("[#6]-[#16]-[#7]-[#16]", (0, 1, 2, 3), [{"name": "x", "ranges": {"t": range_}}], "t")
+
+
+@pytest.mark.parametrize("range_", [[2.0, 1.0], [2.0, 2.0], [1.0, float("nan")]])
+def test_ranges_of_distances_that_hold_nothing_are_refused(range_):
+    with pytest.raises(ValidationError, match="'x' has d from .*: a distance needs from below to, in Å"):
+        defined(states=[{"name": "x", "ranges": {"d": range_}}])
+
+
+@pytest.mark.parametrize("range_", [[-180, 180], [120, -120], [180, -120], [-180, -60]])
+def test_ranges_up_to_180_are_taken(range_):
+    settings = defined("[#6]-[#16]-[#7]-[#16]", (0, 1, 2, 3), [{"name": "x", "ranges": {"t": range_}}], "t")
+    assert settings.define[0].states[0].ranges["t"] == tuple(range_)
+
+
 def test_range_of_angles_through_180():
     turn = {"name": "csns", "smarts": "[#6]-[#16]-[#7]-[#16]-[#6]", "atoms": [0, 1, 3, 4]}
     ion = {"ion": "TFSI", "coordinates": [turn], "states": [{"name": "anti", "ranges": {"csns": [150, -150]}}]}
@@ -297,8 +326,31 @@ def test_runs_that_stay_in_one_shape_have_no_divergence():
         runs.append(measured("shapes", system, snapshots(system, positions, CELL)))
     (stuck,) = (found for _, ion, found in compare(*runs) if ion == "TFSI")
     assert stuck.value > 0.9 and not stuck.converged and not stuck.error <= 1e-9
-    assert stuck.note == "neither map has converged: see the populations of TFSI"
+    assert stuck.note.startswith("neither map has converged: see the populations of TFSI")
     system, positions, _ = swinging(150, 12, 0.5, np.random.default_rng(11), stay=0.3)
     moving = measured("shapes", system, snapshots(system, positions, CELL))
     (half,) = (found for _, ion, found in compare(moving, runs[0]) if ion == "TFSI")
     assert not half.converged and half.note.startswith("the second map has not converged")
+
+
+def test_equal_runs_of_a_few_ions_seldom_seem_to_differ():
+    """Five ions that remember 20 of 300 frames: parts of such a run would not be independent, ions are."""
+    chances = []
+    for seed in range(30):
+        runs = []
+        for half in range(2):
+            system, positions, _ = swinging(300, 5, 0.5, np.random.default_rng(100 + 2 * seed + half), stay=0.95)
+            runs.append(measured("shapes", system, snapshots(system, positions, CELL)))
+        (found,) = (one for _, ion, one in compare(*runs) if ion == "TFSI")
+        if found.converged:
+            chances.append(float(re.search("p = ([0-9.e-]+)", found.note).group(1)))
+    assert len(chances) >= 20 and np.mean(np.array(chances) < 0.05) < 0.2, chances
+
+
+@pytest.mark.parametrize(("n_frames", "converged"), [(300, False), (1200, True)])
+def test_a_map_of_one_ion_takes_twenty_relaxations(n_frames, converged):
+    """(1 + 0.95) / (1 - 0.95) = 39 frames: 300 of them carry the populations, and no parts of the run."""
+    system, positions, _ = swinging(n_frames, 1, 0.5, np.random.default_rng(13), stay=0.95)
+    found = measured("shapes", system, snapshots(system, positions, CELL), ShapesSettings(min_independent_samples=2))
+    assert all(found.tables["map TFSI"].column("converged")) == converged
+    assert found.tables["populations TFSI"].column("converged")[0]

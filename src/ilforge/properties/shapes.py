@@ -18,7 +18,8 @@ from ilforge.study.local_structure import ShapesSettings
 from ilforge.units import KB, KJ_PER_MOL
 
 _BLOCKS = 10
-_MIN_GROUPED_IONS = 10  # from this many on, groups of ions are the independent blocks; below, parts of the run
+_MIN_GROUPED_IONS = 4  # from this many on, (groups of) ions are the independent blocks; below, parts of the run
+_RELAXATIONS_OF_A_PART = 2.0  # how long such a part must be
 _MAX_DISTANCE_A = 20.0
 _NONE = 255  # no shape has been settled in yet
 _MIN_EXITS = 10
@@ -39,8 +40,9 @@ class Shapes:
 
     Other ions by SMARTS in ``define``. Populations are of the plain definition at every frame. Transitions and
     lifetimes ask a shape to be entered by a margin before it counts, so that flicker on a border is none. Maps
-    are densities p and F = -kT ln(p / max p), errors from ten blocks: groups of ions, or parts of the run when
-    there are fewer than ten ions. A map has converged when the populations have.
+    are densities p and F = -kT ln(p / max p), errors from up to ten blocks: ions or groups of them, or parts of the
+    run when there are fewer than four ions. A map has converged when the populations have and these parts, a tenth
+    of the run, are two relaxations long.
     """
 
     needs_cell: ClassVar[str] = ""
@@ -82,7 +84,7 @@ class _Series:
         self._seen = 0
         self._edges = {c.name: _edges(c, settings) for c in shape.coordinates}
         self._by_ion = len(ions) >= _MIN_GROUPED_IONS
-        self._groups = np.arange(len(ions)) * _BLOCKS // len(ions)
+        self._groups = np.arange(len(ions)) * min(_BLOCKS, len(ions)) // len(ions)
         self._histograms = {c.name: np.zeros((_BLOCKS, len(self._edges[c.name]) - 1)) for c in shape.coordinates}
         self._map = np.zeros((_BLOCKS, *(len(self._edges[name]) - 1 for name in shape.map_of)))
 
@@ -140,7 +142,8 @@ class _Series:
             estimate = population(visits, relaxed, minimum, interval)
             result.estimates.append(("shape_population", f"{shape.name} {label}", estimate))
             rows.append((shape.name, label, estimate.value, _none(estimate.error), estimate.n_eff, estimate.converged))
-        self._relaxed = all(row[-1] for row in rows if row[2] > 0)
+        parts_hold = self._by_ion or len(plain) >= _RELAXATIONS_OF_A_PART * _BLOCKS * relaxed.inefficiency
+        self._relaxed = parts_hold and all(row[-1] for row in rows if row[2] > 0)
         columns = ("ion", "shape", "population_percent", "error_percent", "n_independent", "converged")
         result.tables[f"populations {shape.name}"] = Table(columns, rows)
 
@@ -252,7 +255,10 @@ def _doubt(a: Measurement, b: Measurement, ion: str, error: float) -> str:
     settled = [all(one.tables[f"map {ion}"].column("converged")) for one in (a, b)]
     if not all(settled):
         which = {(False, True): "the first map", (True, False): "the second map"}.get(tuple(settled), "neither map")
-        return f"{which} has {'' if which == 'neither map' else 'not '}converged: see the populations of {ion}"
+        return (
+            f"{which} has {'' if which == 'neither map' else 'not '}converged: see the populations of {ion}, and with "
+            "fewer than four ions whether a tenth of the run is two relaxations long"
+        )
     return "" if error > _LEAST_ERROR_BIT else "all parts of the runs are alike, which leaves no error"
 
 
