@@ -5,6 +5,8 @@ import pytest
 
 from ilforge.properties import System
 from ilforge.properties.diffusion import infinite_system, yeh_hummer
+from ilforge.properties.einstein import MsdAnalysis
+from ilforge.properties.kernels.displacement import mean_squared_displacement
 from ilforge.results import Estimate
 from ilforge.study.analysis_settings import DiffusionSettings
 from support.motion import (
@@ -82,6 +84,35 @@ def test_error_bars_are_honest_behind_a_cage_and_inertia():
     inside = np.abs(np.array(values) - true) < 1.96 * np.array(errors)
     assert inside.mean() >= 0.9
     assert np.mean(values) == pytest.approx(true, rel=0.03)
+
+
+def hopping(n_ions, n_frames, chance, length, rng):
+    """Paths of ions that stand still but for rare hops, ``(n_frames, n_ions, 3)``: D = chance · length²/2 a frame."""
+    hops = rng.random((n_frames, n_ions, 1)) < chance
+    return np.cumsum(hops * length * rng.normal(size=(n_frames, n_ions, 3)), axis=0)
+
+
+def of_hopping(n_ions, rng):
+    """What 2,000 frames of ions that hop twenty times each give, with D = 0.02 Å^2 a frame."""
+    paths = hopping(n_ions, 2000, 0.01, 2.0, rng)
+    msd = mean_squared_displacement(paths, 400)
+    return MsdAnalysis(msd, 2000, 1.0, DiffusionSettings(), float(n_ions)).estimate()
+
+
+def test_error_bars_of_a_few_hopping_ions_hold():
+    """Hops vary more from ion to ion than Gaussian motion does; of five ions the spread counts with Student's t."""
+    found = [of_hopping(5, np.random.default_rng(seed)) for seed in range(60)]
+    found = [one for one in found if one.converged]
+    assert len(found) >= 40
+    inside = [abs(one.value / UNIT - 0.02) < 1.96 * one.error / UNIT for one in found]
+    assert np.mean(inside) >= 0.85, np.mean(inside)
+    assert not any("Gaussian" in one.note for one in found)
+
+
+def test_one_or_two_ions_say_that_their_motion_is_taken_to_be_gaussian():
+    for n_ions in (1, 2):
+        notes = [one.note for one in (of_hopping(n_ions, np.random.default_rng(k)) for k in range(30)) if one.converged]
+        assert notes and all("takes the motion to be Gaussian" in note for note in notes)
 
 
 def test_curves_carry_the_msd_and_its_slope():

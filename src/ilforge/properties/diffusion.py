@@ -31,7 +31,9 @@ class Diffusion:
        a straight line fits all longer lags (χ², p > 0.01). The ions must have moved ``min_displacement_A``
        within the longest lag.
     3. D from a generalised least-squares line with free intercept through these lags. Its standard error is
-       that of the fit or, if larger, that from the spread between ions.
+       that of the fit or, if larger, that from the spread between ions; of 3 to 7 ions the spread counts with
+       Student's t. That of the fit takes the motion to be Gaussian, which ions that hop are not: of one or two ions
+       there is nothing else, and a note says so.
 
     Without a diffusive regime there is no number, but the reason and the length of run it would take.
     Of several runs of one system (:meth:`pooled`) the MSD is averaged over all, the spread between three runs or more

@@ -21,7 +21,8 @@ _MIN_P_VALUE = 0.01  # of the straight line
 _MIN_P_VALUE_ONE = 0.001
 _MAX_MSD_ERROR = 0.25
 _CAGE_A = 5.0  # an ion that moved as far as its neighbours are has left its cage
-_SPREAD_IONS = 8  # from this many ions on, the spread between them is worth looking at
+_FEWEST_IONS = 3  # from so many on, the spread between them is worth looking at
+_FEW_IONS = 8  # a spread of fewer is known so badly itself that Student's t counts
 _STILL_A2 = 1e-12  # a smaller MSD is rounding; its logarithm would mean nothing
 
 
@@ -91,6 +92,8 @@ class MsdAnalysis:
         if slope < 2.0 * error:
             return self._refused(f"D = {slope * scale:.2g} ± {error * scale:.2g} m^2/s is zero within its error")
         note = f"fitted from {self._time(regime.start)} to {self._time(self._lags[-1])}"
+        if not np.isfinite(spread):
+            note += "; the error takes the motion to be Gaussian: too few ions to see their spread"
         return Estimate(slope * scale, error * scale, n_eff, _UNIT, True, note)
 
     def diffusive_regime(self) -> DiffusiveRegime | None:
@@ -167,10 +170,9 @@ class MsdAnalysis:
 
     def _regime(self, lags: np.ndarray, fit: LinearFit) -> DiffusiveRegime:
         of_ions = self._of_ions[:, lags] @ fit.weights[0]
-        n = len(of_ions)
-        spread = of_ions.std(ddof=1) / np.sqrt(n) if n >= _SPREAD_IONS else np.nan
         of_runs = of_ions.reshape(self._n_runs, -1).mean(axis=1)
-        return DiffusiveRegime(int(lags[0]), fit.coefficients[0], np.sqrt(fit.covariance[0, 0]), float(spread), of_runs)
+        error = np.sqrt(fit.covariance[0, 0])
+        return DiffusiveRegime(int(lags[0]), fit.coefficients[0], error, _error_of_spread(of_ions), of_runs)
 
     def _covariance_for(self, model: np.ndarray, lags: np.ndarray) -> np.ndarray:
         return msd_covariance(model, lags, self._n_frames, self._independent)
@@ -212,6 +214,20 @@ class DiffusiveRegime:
     slope_error: float
     spread_error: float
     of_runs: np.ndarray
+
+
+def _error_of_spread(of_ions: np.ndarray) -> float:
+    """Standard error of the mean of ions ``(n,)`` from their spread; NaN where they are too few to have one.
+
+    Of a few ions it is made larger, so that 1.96 of it are the 95 % interval of Student's t.
+    """
+    from scipy.special import stdtrit
+
+    n = len(of_ions)
+    if n < _FEWEST_IONS:
+        return np.nan
+    wider = stdtrit(n - 1, 0.975) / 1.96 if n < _FEW_IONS else 1.0
+    return float(wider * of_ions.std(ddof=1) / np.sqrt(n))
 
 
 def _smooth(mean: np.ndarray, lags: np.ndarray) -> np.ndarray:
