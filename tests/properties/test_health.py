@@ -6,6 +6,7 @@ import pytest
 from ilforge.liquid.liquid import Liquid
 from ilforge.properties import System
 from ilforge.properties.kernels.voids import clearance_function, empty_fraction, largest_void
+from support import md
 from support.motion import atomic_ions, estimate, measured, snapshots
 
 SIDE = 16.0
@@ -73,7 +74,7 @@ def verdicts(system, frames, cell, **thermo):
 
 def test_sound_run():
     rng = np.random.default_rng(1)
-    system, frames, cell = liquid_frames(30, rng, temperature_K=400.0, ensemble="NVT")
+    system, frames, cell = liquid_frames(30, rng, temperature_K=400.0, ensemble="NVT", ended=True)
     thermo = {"temperature_K": 400 + 15 * rng.normal(size=30), "potential_energy_eV": rng.normal(size=30)}
     result = measured("health", system, snapshots(system, frames, cell, **thermo))
     assert all(verdict.ok for verdict in result.verdicts), result.verdicts
@@ -114,7 +115,7 @@ def test_proton_that_moves_is_seen_at_once():
 def test_bond_that_breaks_across_the_boundary_only_is_no_break():
     system, frames, cell = liquid_frames(3, np.random.default_rng(3))
     whole = [frame + LIQUID_SIDE * np.random.default_rng(4).integers(-2, 3, size=frame.shape) for frame in frames]
-    assert verdicts(system, whole, cell)[1].ok
+    assert "every ion kept its bonds" in [verdict.what for verdict in verdicts(system, whole, cell)]
 
 
 def test_cavity_is_found_with_its_frame():
@@ -170,4 +171,46 @@ def test_warm_drude_particles():
 def test_fault_of_the_engine_is_passed_on():
     system, frames, cell = liquid_frames(3, np.random.default_rng(7), fault="At 2 ps: positions exploded.")
     verdict = bad(verdicts(system, frames, cell), "positions exploded")
-    assert verdict.frame == 2
+    assert verdict.frame == 2 and verdict.grave
+
+
+def of_the_end(found):
+    return [(verdict.ok, verdict.grave, verdict.what) for verdict in found if verdict.what.startswith("the run ")]
+
+
+def test_end_is_said_where_it_is_known():
+    """Of a run that goes on nothing else is wrong, and of files from elsewhere nobody knows."""
+    for ended, said in (
+        (True, [(True, True, "the run went to its end")]),
+        (False, [(False, False, "the run has not ended: what is measured reaches to 2 ps")]),
+        (None, []),
+    ):
+        system, frames, cell = liquid_frames(3, np.random.default_rng(9), ended=ended)
+        found = verdicts(system, frames, cell)
+        assert of_the_end(found) == said and len(found) == 3 + len(said)
+        assert all(verdict.frame == 2 for verdict in found if not verdict.ok)
+
+
+def test_end_of_a_run_on_disk(tmp_path):
+    """Of frames up to a checkpoint, of the whole run, and of the same files without its folder."""
+    from ilforge.dynamics.motion import Sample
+    from ilforge.dynamics.recording import Recorder
+    from ilforge.dynamics.simulation import Job
+    from ilforge.potentials.clp import Clp
+    from ilforge.properties import measure
+    from ilforge.properties.reader import open_trajectory
+
+    def end(*paths, interval=None):
+        return of_the_end(measure(open_trajectory(paths, interval), ["health"])["health"].verdicts)
+
+    box, protocol = md.packed_box(), md.short()
+    about = {"ions": "2 PYR14, 2 BF4", "potential": {"kind": "clp"}, "protocol": protocol.as_dict()}
+    recorder = Recorder(Job(Clp(4.0), box, md.liquid().topology, protocol, directory=tmp_path), about)
+    for _ in range(2):
+        recorder.append(Sample(box.positions, np.zeros((70, 3)), box.cell.array, -1.0, 0.5, 400.0))
+    recorder.save(b"state")
+    ((ok, grave, what),) = end(tmp_path)
+    assert not ok and not grave and what == "the run has not ended: what is measured reaches to 0.005 ps"
+    recorder.close(None, {})
+    assert end(tmp_path) == [(True, True, "the run went to its end")]
+    assert end(tmp_path / "topology.pdb", tmp_path / "trajectory.dcd", interval=0.005) == []

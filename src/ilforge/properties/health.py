@@ -48,8 +48,8 @@ class _Signs(NamedTuple):
 class Health:
     """Signs that a run is unphysical, each with the frame to look at.
 
-    ``fault``
-        The engine ended early.
+    End
+        The engine ended early by a fault, or has not ended. No word of it where nobody knows.
     Broken bonds and proton transfer
         In every frame, bonds of the topology longer than ``bond_factor`` times the sum of covalent radii; in 25
         frames and where a bond broke, the whole bond graph against the topology.
@@ -124,7 +124,7 @@ class Health:
 
     def measurement(self) -> Measurement:
         if not self._voids:
-            verdicts = [self._engine_verdict(), self._bond_verdict()]
+            verdicts = [*self._engine_verdict(), self._bond_verdict()]
             return Measurement(verdicts=[*verdicts, *self._drift_verdicts()])
         largest, frame, _ = max(self._voids)
         n = len(self._voids)
@@ -135,7 +135,7 @@ class Health:
         if self._profile is not None:
             curves["density_profile"] = self._profile
         verdicts = [
-            self._engine_verdict(), self._bond_verdict(), self._cavity_verdict(), self._collapse_verdict(),
+            *self._engine_verdict(), self._bond_verdict(), self._cavity_verdict(), self._collapse_verdict(),
             *self._drift_verdicts(),
         ]  # fmt: skip
         return Measurement(estimates, curves, verdicts)
@@ -185,11 +185,16 @@ class Health:
         clearance = np.linalg.norm(apart, axis=1) - self._surface_radii
         return tuple(int(atom) for atom in np.sort(np.argsort(clearance, kind="stable")[:4]))
 
-    def _engine_verdict(self) -> Verdict:
-        fault = self._system.fault
-        if fault is None:
-            return Verdict(True, "the run went to its end")
-        return Verdict(False, f"the run ended early: {fault}", max(self._system.n_frames - 1, 0))
+    def _engine_verdict(self) -> list[Verdict]:
+        last = max(self._system.n_frames - 1, 0)
+        if self._system.fault is not None:
+            return [Verdict(False, f"the run ended early: {self._system.fault}", last)]
+        if self._system.ended is None:
+            return []
+        if self._system.ended:
+            return [Verdict(True, "the run went to its end")]
+        what = f"the run has not ended: what is measured reaches to {self._time(last)}"
+        return [Verdict(False, what, last, grave=False)]
 
     def _bond_verdict(self) -> Verdict:
         if self._fragments is None:

@@ -62,6 +62,8 @@ class System:
         Why there are no velocities, where there are none.
     start_temperature_K
         Of a run at constant energy whose temperature is its mean: what was set for its start, where anything was.
+    ended
+        Whether the engine was done with the run, for better or worse (see ``fault``); None where nobody knows.
     """
 
     topology: Topology
@@ -76,6 +78,7 @@ class System:
     unknown_charges: tuple[str, ...] = ()
     no_velocities: str = "the trajectory holds no velocities"
     start_temperature_K: float | None = None
+    ended: bool | None = None
 
     @cached_property
     def ions(self) -> dict[str, np.ndarray]:
@@ -163,7 +166,8 @@ class Verdict:
     atoms
         Atoms concerned, 0-based.
     grave
-        Whether a fault here means that the run left physics; otherwise it has not settled, or not at the set state.
+        Whether a fault here means that the run left physics; otherwise it has not ended or settled, or not at the
+        set state.
     """
 
     ok: bool

@@ -193,6 +193,7 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
         pressure=read_pressure(trajectory.pressure_file) if trajectory.pressure_file.is_file() else None,
         unknown_charges=reading.unknown_charges,
         start_temperature_K=protocol["temperature_K"] if drawn and temperature is None else None,
+        ended=not trajectory.unended,
     )
     thermo = trajectory.thermo() if info["n_frames"] else {}
     unit = velocity_unit(universe, given.lammps_units)
