@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import MDAnalysis
 import numpy as np
 import pytest
@@ -177,6 +179,54 @@ def test_a_run_that_goes_on_is_read_up_to_its_checkpoint(tmp_path):
     recorder.close(None, {})
     ended = open_trajectory([tmp_path])
     assert (ended.unended, ended.system.n_frames) == ("", 3)
+
+
+@pytest.fixture
+def ended(tmp_path):
+    job = _job(tmp_path)
+    about = {"ions": "2 PYR14, 2 BF4", "potential": {"kind": "clp"}, "protocol": job.protocol.as_dict()}
+    recorder = Recorder(job, about)
+    for shift in (0.0, 1.0):
+        recorder.append(_sample(shift))
+    return recorder.close(None, {})
+
+
+@pytest.mark.parametrize("name", ["topology.pdb", "trajectory.dcd", "thermo.csv"])
+def test_a_run_that_lacks_a_file_says_which_and_what_to_do(ended, name):
+    from ilforge.properties.reader import open_trajectory
+
+    (ended.directory / name).unlink()
+    with pytest.raises(SettingsError, match=rf"/{name} is missing: .*Put it back, or run the MD again"):
+        open_trajectory([ended.directory])
+
+
+@pytest.mark.parametrize("change", [lambda text: text.rsplit("\n", 2)[0] + "\n", lambda text: text[:-9]])
+def test_a_table_of_a_run_that_was_cut_is_refused(ended, change):
+    """By a line, and within one."""
+    assert ended.thermo()["time_ps"] == pytest.approx([0.005, 0.01])
+    ended.thermo_file.write_text(change(ended.thermo_file.read_text()))
+    with pytest.raises(SettingsError, match=r"thermo\.csv has [12] lines of numbers for 2 frames.*--frame-interval"):
+        ended.thermo()
+
+
+@pytest.mark.parametrize("text", ['{"ions": "2 PYR14, 2', "[1]", '{"n_frames": 2}'])
+def test_a_damaged_run_file_is_said_to_be_that(ended, text):
+    ended.run_file.write_text(text)
+    with pytest.raises(SettingsError, match=r"run\.json is cut short.*measure .*trajectory\.dcd, with --frame"):
+        ended.info()
+
+
+def test_a_checkpoint_of_an_earlier_version_says_how_its_frames_are_measured(tmp_path):
+    """It does not say what its frames are."""
+    recorder = Recorder(_job(tmp_path), {"a": 1})
+    recorder.append(_sample(0.0))
+    recorder.save(b"state")
+    path = tmp_path / "checkpoint"
+    head, _, state = path.read_bytes().partition(b"\n")
+    said = {key: value for key, value in json.loads(head).items() if key != "run"}
+    path.write_bytes(json.dumps(said).encode() + b"\n" + state)
+    with pytest.raises(SettingsError, match=r"earlier version.*topology\.pdb and .*trajectory\.dcd, with --frame-int"):
+        Trajectory(tmp_path).info()
 
 
 def test_a_run_is_found_by_the_name_of_its_folder(tmp_path):

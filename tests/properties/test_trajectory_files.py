@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
+from MDAnalysis.lib.formats.libmdaxdr import TRRFile
 
 from ilforge import frames
 from ilforge.dynamics.recording import pdb_text
@@ -177,3 +178,24 @@ def test_a_file_that_is_given_twice_is_refused(run, topology, tmp_path):
     with pytest.raises(SettingsError, match=r"b\.xtc is given twice, as .*a\.xtc before"):
         open_trajectory([topology, path, tmp_path / "b.xtc"])
     assert open_trajectory([topology, path]).system.n_frames == N_FRAMES
+
+
+def test_frames_of_velocities_alone_are_refused(run, topology, tmp_path):
+    """As GROMACS writes them where nstvout is less than nstxout."""
+    n_atoms = run[0].topology.n_atoms
+    with TRRFile(str(tmp_path / "a.trr"), "w") as file:
+        for k in range(4):
+            positions = None if k % 2 else 0.1 * run[1][k]
+            file.write(positions, np.zeros((n_atoms, 3)), None, 0.1 * run[2][k], k, 2.0 * k, 0.0, n_atoms)
+    source = open_trajectory([topology, tmp_path / "a.trr"])
+    assert source.frame(2).positions.shape == (n_atoms, 3)
+    with pytest.raises(SettingsError, match=r"Frame 1 holds no positions: .*nstxout"):
+        source.frame(1)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_directory_beside_other_files_is_refused(topology, tmp_path, first):
+    given = [tmp_path / "md", topology] if first else [topology, tmp_path / "md"]
+    (tmp_path / "md").mkdir()
+    with pytest.raises(SettingsError, match=r"md is a directory: .*md/trajectory\.dcd.*--replicas"):
+        open_trajectory(given)

@@ -28,6 +28,8 @@ THERMO_COLUMNS = (
 
 PRESSURE_COLUMNS = ("time_ps", "pxx_bar", "pyy_bar", "pzz_bar", "pxy_bar", "pxz_bar", "pyz_bar")
 
+_ALWAYS_SAID = {"n_frames", "frame_interval_ps", "species", "masses", "finished", "fault"}  # in run.json
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -101,11 +103,18 @@ class Trajectory:
         Raises
         ------
         SettingsError
-            When the directory holds no run that has ended or recorded a frame.
+            When the directory holds no run that has ended or recorded a frame, or its ``run.json`` is damaged.
         """
         if self.run_file.is_file():
-            return json.loads(self.run_file.read_text())
-        so_far = self._at_checkpoint()
+            return self._run()
+        head = self._checkpoint_head()
+        so_far = head.get("run", {})
+        if head.get("n_frames") and "run" not in head:
+            raise SettingsError(
+                f"{self.directory / 'checkpoint'} was written by an earlier version of ilforge, which did not say what "
+                "it takes to read the frames before the run has ended: run the MD again, and it goes on; or measure "
+                f"{self.topology_file} and {self.trajectory_file}, with --frame-interval and --temperature."
+            )
         if not so_far.get("n_frames"):
             raise SettingsError(
                 f"{self.directory} holds no run that has ended (no run.json), or recorded frames up to a checkpoint: "
@@ -113,15 +122,37 @@ class Trajectory:
             )
         return so_far
 
-    def _at_checkpoint(self) -> dict[str, Any]:
+    def _run(self) -> dict[str, Any]:
+        try:
+            said = json.loads(self.run_file.read_text())
+        except ValueError:
+            said = None
+        if not isinstance(said, dict) or not set(said) >= _ALWAYS_SAID:
+            raise SettingsError(
+                f"{self.run_file} is cut short, not of ilforge or of an early version: restore it, or measure "
+                f"{self.topology_file} and {self.trajectory_file}, with --frame-interval and --temperature."
+            )
+        return said
+
+    def _checkpoint_head(self) -> dict[str, Any]:
+        """What the checkpoint says of the run; empty where there is none, or one of somebody else."""
         path = self.directory / "checkpoint"
         if not path.is_file():
             return {}
-        head = path.read_bytes().partition(b"\n")[0]
         try:
-            return json.loads(head)["run"]
-        except (ValueError, KeyError, TypeError):  # somebody else's, or an earlier version's
+            said = json.loads(path.read_bytes().partition(b"\n")[0])
+        except ValueError:
             return {}
+        return said if isinstance(said, dict) else {}
+
+    def _present(self, path: Path) -> Path:
+        if not path.is_file():
+            raise SettingsError(
+                f"{path} is missing: a run of ilforge is measured with {self.topology_file.name}, "
+                f"{self.trajectory_file.name} and {self.thermo_file.name} in its folder. Put it back, or run the MD "
+                "again in another folder."
+            )
+        return path
 
     @property
     def unended(self) -> str:
@@ -146,11 +177,25 @@ class Trajectory:
         return info["protocol"]["temperature_K"]
 
     def thermo(self) -> dict[str, np.ndarray]:
-        """The columns of ``thermo.csv``, each ``(n_frames,)``."""
-        with open(self.thermo_file) as file:
+        """The columns of ``thermo.csv``, each ``(n_frames,)``.
+
+        Raises
+        ------
+        SettingsError
+            When the file is missing, or lacks lines of the frames or numbers in them.
+        """
+        n_frames = self.info()["n_frames"]
+        with self._present(self.thermo_file).open() as file:
             names = file.readline().strip().split(",")
-            rows = [line.split(",") for line in islice(file, self.info()["n_frames"])]
-        table = np.array(rows, dtype=float).reshape(-1, len(names))
+            rows = [line.split(",") for line in islice(file, n_frames)]
+        try:
+            table = np.array(rows, dtype=float).reshape(n_frames, len(names))
+        except ValueError as error:
+            raise SettingsError(
+                f"{self.thermo_file} has {len(rows)} lines of numbers for {n_frames} frames, or lines without all of "
+                f"its {len(names)} columns: it was cut or changed. Put it back as it was, or measure "
+                f"{self.topology_file} and {self.trajectory_file}, with --frame-interval and --temperature."
+            ) from error
         return dict(zip(names, table.T, strict=True))
 
     def universe(self) -> Universe:
@@ -161,10 +206,10 @@ class Trajectory:
         import MDAnalysis
 
         info = self.info()
-        files = [str(self.topology_file)]
+        files = [str(self._present(self.topology_file))]
         times: dict[str, float] = {}
         if info["n_frames"]:
-            files.append(str(self.trajectory_file))
+            files.append(str(self._present(self.trajectory_file)))
             times = {"dt": info["frame_interval_ps"]}  # the file says that the first frame is one interval in
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of fields that a PDB may have and this one does not need

@@ -108,11 +108,6 @@ def open_trajectory(
     check_paths(paths)
     about = frame_interval_ps, temperature_K, lammps_units
     if paths[0].is_dir():
-        if len(paths) > 1:
-            raise SettingsError(
-                f"{paths[0]} is a directory: give it alone, or a topology and trajectory files, or with --replicas the "
-                "directories of independent runs of one system."
-            )
         return source_of(Trajectory(paths[0]), None, *about)
     if is_extended_xyz(paths[0]) or (len(paths) == 1 and paths[0].suffix == ".xyz"):
         return _from_pieces(read_pieces(paths) if len(paths) > 1 else [frames.read(paths[0])], _given(None, *about))

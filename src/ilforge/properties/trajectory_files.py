@@ -48,7 +48,7 @@ class Times(NamedTuple):
 
 
 def check_paths(paths: Sequence[Path]) -> None:
-    """Refuse files that are not there, and files that are given twice, by whatever names."""
+    """Refuse files that are not there or given twice, by whatever names, and directories beside others."""
     known: dict[Path, Path] = {}
     for path in paths:
         if not path.exists():
@@ -57,6 +57,12 @@ def check_paths(paths: Sequence[Path]) -> None:
         if before is not path:
             other = "" if str(before) == str(path) else f", as {before} before"
             raise SettingsError(f"{path} is given twice{other}: its frames would count twice. Give it once.")
+        if path.is_dir() and len(paths) > 1:
+            raise SettingsError(
+                f"{path} is a directory: give it alone, or a topology and trajectory files (of a run of ilforge "
+                f"{path / 'topology.pdb'} and {path / 'trajectory.dcd'}), or with --replicas the directories of "
+                "independent runs of one system."
+            )
 
 
 def is_extended_xyz(path: Path) -> bool:
@@ -114,6 +120,11 @@ def read_frame(universe: Universe, index: int, n_atoms: int) -> Any:
         raise SettingsError(
             f"Frame {index} has {frame.n_atoms} atoms, the topology {n_atoms}: give the topology "
             "this trajectory was made with."
+        )
+    if not getattr(frame, "has_positions", True):
+        raise SettingsError(
+            f"Frame {index} holds no positions: write them as often as velocities (GROMACS: nstvout = nstxout), or "
+            "take the frames that hold them (the xtc file of the run)."
         )
     return frame
 
