@@ -158,21 +158,37 @@ def test_states_by_shapes_that_the_user_defined():
     assert with_shapes(system, positions, cell) == {"Li(TFSI)3 3 anything"}
 
 
-def test_margins_of_defined_shapes_are_those_of_the_settings(monkeypatch):
-    """TFSI that grow by 0.4 Å over a border after the first frame: 0.2 Å within the new shape."""
-    system, positions, cell = box_of([(2, 1), (3, 0)], 30, np.random.default_rng(7))
+def stretched(system, positions, cell, ligands, start=0):
+    """Those TFSI 0.4 Å longer from one frame on, and a border half way."""
     topology = system.topology
     carbon = np.flatnonzero((topology.atom_species == "TFSI") & (np.asarray(topology.symbols) == "C")).reshape(-1, 2)
     apart = positions[:, carbon[:, 1]] - positions[:, carbon[:, 0]]
     apart -= np.rint(apart @ np.linalg.inv(cell)) @ cell
     length = np.linalg.norm(apart, axis=-1, keepdims=True)
     positions = positions.copy()
-    positions[1:, carbon[:, 1]] += 0.4 * (apart / length)[1:]
-    border = float(length.mean()) + 0.2
+    positions[start:, carbon[ligands, 1]] += 0.4 * (apart / length)[start:, ligands]
+    return positions, float(length.mean()) + 0.2
+
+
+def test_margins_of_defined_shapes_are_those_of_the_settings(monkeypatch):
+    """TFSI that grow by 0.4 Å over a border after the first frame: 0.2 Å within the new shape."""
+    system, positions, cell = box_of([(2, 1), (3, 0)], 30, np.random.default_rng(7))
+    positions, border = stretched(system, positions, cell, slice(None), start=1)
     states = [{"name": "short", "ranges": {"long": [0, border]}}, {"name": "tall", "ranges": {"long": [border, 50]}}]
     monkeypatch.setitem(OWN_SHAPE, "states", states)
     assert with_shapes(system, positions, cell, margin_A=0.1) == {"Li(TFSI)3 3 short", "Li(TFSI)3 3 tall"}
     assert with_shapes(system, positions, cell, margin_A=0.3) == {"Li(TFSI)3 3 short"}
+
+
+def test_as_many_shapes_as_can_be_defined_are_told_apart(monkeypatch):
+    """Twenty and `other`, of which ligands have the first and the last."""
+    system, positions, cell = box_of([(2, 1), (3, 0)], 30, np.random.default_rng(7))
+    positions, border = stretched(system, positions, cell, slice(1))
+    states = [{"name": "short", "ranges": {"long": [0, border]}}]
+    states += [{"name": f"s{k}", "ranges": {"long": [100 + k, 101 + k]}} for k in range(18)]
+    states += [{"name": "tall", "ranges": {"long": [border, 50]}}]
+    monkeypatch.setitem(OWN_SHAPE, "states", states)
+    assert with_shapes(system, positions, cell) == {"Li(TFSI)3 2 short 1 tall", "Li(TFSI)3 3 short"}
 
 
 def test_shapes_that_are_neither_built_in_nor_defined_are_refused():

@@ -24,7 +24,6 @@ from ilforge.statistics import block_error
 from ilforge.study.local_structure import ShapesSettings, TransitionsSettings
 
 _NONE = -1
-_BASE = 32  # more ligands, atoms or ligands of one shape than this around one cation there are not
 _SHAPE_MARGINS = (10.0, 0.15)  # degrees, Å; of built-in shapes
 _POINTS = 500
 _MIN_FRAMES = 20
@@ -135,41 +134,36 @@ class Transitions:
         n_sites = len(self._solvation.sites)
         pair = contacts.cation.astype(np.int64) * n_sites + contacts.site
         held = contacts.where(with_release(contacts.frame, pair, contacts.distance, cutoff, release))
-        codes = self._codes(held)
-        known, series = np.unique(codes, return_inverse=True)
-        return series.reshape(codes.shape).astype(np.int32), [self._label(int(code)) for code in known]
+        counts = self._counts(held)
+        known, series = _numbered(counts.reshape(-1, counts.shape[-1]))
+        return series.reshape(counts.shape[:2]).astype(np.int32), [self._label(row.tolist()) for row in known]
 
-    def _codes(self, held: Contacts) -> np.ndarray:
-        """One number for each cation and frame: ligands, then atoms or ligands of each shape, in base 32."""
+    def _counts(self, held: Contacts) -> np.ndarray:
+        """Of each cation in each frame its ligands, then atoms or ligands of each shape.
+
+        ``(n_frames, n_cations, n_counts)``.
+        """
         n_cations, n_ligands = len(self._solvation.cations), len(self._solvation.ligands)
-        shape = (self._solvation.n_frames, n_cations)
+        n = self._solvation.n_frames * n_cations
         centre = held.frame.astype(np.int64) * n_cations + held.cation
         bonds = np.unique(centre * n_ligands + held.ligand)
         of, ligand = np.divmod(bonds, n_ligands)
-
-        def count(which: np.ndarray) -> np.ndarray:
-            return np.minimum(np.bincount(which, minlength=shape[0] * shape[1]).reshape(shape), _BASE - 1)
-
-        codes = count(of).astype(np.int64)
+        counted = [of]
         if self._settings.states == "atoms":
-            codes = codes * _BASE + count(centre)
+            counted.append(centre)
         elif self._shape is not None:
             kinds = self._shapes[of // n_cations, ligand]
-            for kind in range(len(self._shape.labels)):
-                codes = codes * _BASE + count(of[kinds == kind])
-        return codes
+            counted += [of[kinds == kind] for kind in range(len(self._shape.labels))]
+        counts = np.stack([np.bincount(which, minlength=n).astype(np.uint16) for which in counted], axis=-1)
+        return counts.reshape(-1, n_cations, len(counted))
 
-    def _label(self, code: int) -> str:
-        digits = []
-        more = {"ligands": 0, "atoms": 1}.get(self._settings.states)
-        more = len(self._shape.labels) if more is None else more
-        for _ in range(more):
-            code, digit = divmod(code, _BASE)
-            digits.insert(0, digit)
-        label = f"{self._settings.cation}({self._settings.ligand}){code}"
+    def _label(self, counts: list[int]) -> str:
+        """``Li(TFSI)3``, with the number of coordinating atoms or of ligands of each shape."""
+        ligands, *more = counts
+        label = f"{self._settings.cation}({self._settings.ligand}){ligands}"
         if self._settings.states == "atoms":
-            return f"{label} {digits[0]} {self._settings.ligand_atoms}"
-        named = [f"{n} {name}" for n, name in zip(digits, self._shape.labels, strict=True) if n] if digits else []
+            return f"{label} {more[0]} {self._settings.ligand_atoms}"
+        named = [f"{n} {name}" for n, name in zip(more, self._shape.labels, strict=True) if n] if more else []
         return f"{label} {' '.join(named)}".strip()
 
     def _add_ligands(self, result: Measurement, series: np.ndarray, labels: list[str]) -> None:
@@ -302,6 +296,18 @@ class Transitions:
         ]  # fmt: skip
         columns = ("state", "time_ps", "predicted", "predicted_error", "estimated", "estimated_error")
         result.tables[f"Chapman-Kolmogorov {self._pair}"] = Table(columns, rows)
+
+
+def _numbered(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different rows in ascending order, and which of them each row is.
+
+    One column after the other: a number that holds a whole row would need more than 64 bits.
+    """
+    number = np.zeros(len(rows), dtype=np.int64)
+    for column in rows.T:
+        number = np.unique(number * (int(column.max()) + 1) + column, return_inverse=True)[1]
+    first = np.unique(number, return_index=True)[1]
+    return rows[first], number
 
 
 def cores(series: np.ndarray, labels: list[str], min_population: float) -> tuple[list[np.ndarray], list[str]]:

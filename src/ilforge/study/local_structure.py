@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -62,7 +63,8 @@ class StateSettings(Settings):
     name: str
     """Name of the shape."""
     ranges: dict[str, tuple[float, float]]
-    """From and to of each coordinate, in degrees or Å. From above to is a range of angles through 180."""
+    """From and to of each coordinate, in degrees from -180 to 180, or in Å. A range of angles with from above to goes
+    through 180: `[120, -120]`."""
 
 
 class ShapeSettings(Settings):
@@ -85,7 +87,25 @@ class ShapeSettings(Settings):
             unknown = sorted(set(state.ranges) - set(names))
             if unknown or not state.ranges:
                 raise ValueError(f"states: {state.name!r} needs ranges of {names}, found {sorted(state.ranges)}")
+        for state, coordinate in product(self.states, self.coordinates):
+            if coordinate.name in state.ranges:
+                _refuse_empty(state.name, coordinate, *state.ranges[coordinate.name])
         return self
+
+
+def _refuse_empty(state: str, coordinate: CoordinateSettings, low: float, high: float) -> None:
+    """Refuse a range that no value can lie in."""
+    found = f"states: {state!r} has {coordinate.name} from {low:g} to {high:g}"
+    if len(coordinate.atoms) == 2:
+        if not low < high:
+            raise ValueError(f"{found}: a distance needs from below to, in Å")
+        return
+    if not (-180.0 <= low <= 180.0 and -180.0 <= high <= 180.0):
+        raise ValueError(
+            f"{found}: angles go from -180 to 180 degrees, and a range through 180 has from above to, as [120, -120]"
+        )
+    if low == high or (low, high) == (180.0, -180.0):
+        raise ValueError(f"{found}, which holds no angle; [-180, 180] holds all, and [120, -120] goes through 180")
 
 
 class ShapesSettings(Settings):
