@@ -111,7 +111,8 @@ PropertyName = Literal[
 
 
 class AnalysisSettings(Settings):
-    """What is measured on every trajectory."""
+    """What is measured on every trajectory. Ions and atoms that it names must be in one composition of the study at
+    least; runs of a composition without them leave out what needs them, and a note says so."""
 
     properties: list[PropertyName] = ["density", "diffusion", "rdf", "health"]
     """Which properties."""

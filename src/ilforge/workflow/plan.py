@@ -13,7 +13,7 @@ from ilforge.study.load import Study
 from ilforge.study.potential_settings import PotentialSettings
 from ilforge.study.settings import MdSettings
 from ilforge.workflow.stage import Stage, in_order
-from ilforge.workflow.steps import aimd, atoms, labels, learning, md, models, published, structures
+from ilforge.workflow.steps import aimd, atoms, labels, learning, md, models, named_ions, published, structures
 
 FORCE_FIELDS = {"clp": "CL&P", "clpol": "CL&Pol", "exp6": "exp-6, polarizable"}
 """Potentials that are given by their parameters, and their names."""
@@ -87,10 +87,12 @@ def make_plan(study: Study) -> Plan:
     Raises
     ------
     SettingsError
-        For an unknown ion, a charged box, or a force field that does not know the ions.
+        For an unknown ion, a charged box, a force field that does not know the ions, or a name in ``[analysis]`` that
+        no composition has.
     """
     plan = Plan(study, published.dataset_of(study))
     published.require_reference(study, plan.dataset)
+    _refuse_unknown_names(study)
     if "mace" in study.settings.training.models and study.settings.training.mace.atom_energies == "isolated atoms":
         plan.atoms = atoms.atoms_stage(study, plan.dataset)
     for part in study.parts:
@@ -213,6 +215,17 @@ def _plan_md(plan: Plan) -> None:
             for property_name in md.measured_in(protocol, settings.analysis):
                 analysis = md.analysis_stage(part, protocol, trajectory, property_name)
                 plan.analyses[protocol.name, name, property_name] = analysis
+
+
+def _refuse_unknown_names(study: Study) -> None:
+    """Ask of everything that is measured about what it names: MD may take days before it is."""
+    protocols, analysis = study.settings.md, study.settings.analysis
+    liquids = [structures.liquid_of(part) for part in study.parts]
+    lone = [structures.ions_of(study, protocol) for protocol in protocols if protocol.vacuum is not None]
+    measured = {name for protocol in protocols for name in md.measured_in(protocol, analysis)}
+    for name in named_ions.NAMING:
+        if name in measured:
+            named_ions.refuse_unknown(name, analysis, liquids, lone)
 
 
 def _refuse_unfit_potentials(part: Study, dataset: Published | None) -> None:

@@ -9,13 +9,15 @@ from ilforge import frames, potentials
 from ilforge.dynamics import run_md
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.dynamics.trajectory import Trajectory
-from ilforge.properties import create, measure, settings_of
+from ilforge.properties import Measurement, create, measure, settings_of
 from ilforge.study.analysis_settings import AnalysisSettings
+from ilforge.study.base import Settings
 from ilforge.study.load import Study
 from ilforge.study.settings import MdSettings
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.models import inference_seconds, model_spec
+from ilforge.workflow.steps.named_ions import as_far_as_named
 from ilforge.workflow.steps.structures import FRAMES, ions_of
 from ilforge.workflow.store import write_json
 
@@ -26,7 +28,7 @@ _VERSIONS = {
     "rdf": 2,
     "shapes": 3,
     "structure_factor": 2,
-    "transitions": 3,
+    "transitions": 4,
 }  # of what a measurement holds
 _LARGE = 2000  # atoms; from there on memory is taken to grow with their number
 _VACUUM_MINIMISATION = 200  # steps: a conformer comes from no run at a temperature, unlike a box
@@ -85,23 +87,32 @@ def measured_in(protocol: MdSettings, analysis: AnalysisSettings) -> list[str]:
 
 
 def analysis_stage(study: Study, protocol: MdSettings, trajectory: Stage, property_name: str) -> Stage:
-    """One property of one trajectory: ``measurement.json``."""
-    parts = settings_of(property_name, study.settings.analysis)
+    """One property of one trajectory: ``measurement.json``.
+
+    What the settings name and other compositions of a series have is left out, with a note.
+    """
+    parts, left_out = settings_of(property_name, study.settings.analysis), []
+    fitting: dict[str, Settings] | None = parts
     if protocol.vacuum is not None and property_name == "shapes":  # definitions may be of the liquid's other ions
         present = ions_of(study, protocol).counts
         define = [one for one in parts["shapes"].define if one.ion in present]
         parts["shapes"] = parts["shapes"].model_copy(update={"define": define})
+    elif protocol.vacuum is None:
+        fitting, left_out = as_far_as_named(property_name, parts, ions_of(study, protocol))
+        parts = fitting or parts
     others = {part: of for part, of in parts.items() if part != property_name}
     own = parts[property_name].model_dump()
 
     def work(job: Job) -> None:
-        job.run(_measure, job.input("trajectory"), property_name, parts, job.directory)
+        job.run(_measure, job.input("trajectory"), property_name, fitting, left_out, job.directory)
 
     return Stage(
         name=f"{property_name} of {trajectory.name}",
         kind=property_name,
         version=_VERSIONS.get(property_name, 1),
-        settings=own | {part: of.model_dump() for part, of in others.items()},
+        settings=own
+        | {part: of.model_dump() for part, of in others.items()}
+        | ({"left_out": left_out} if left_out else {}),  # absent, results made before keep their names
         inputs={"trajectory": trajectory},
         work=work,
         task_seconds=2.0,
@@ -122,7 +133,12 @@ def _run(
     run_md(potential, frames.read(start)[0], liquid, protocol, directory, threads=threads, engine=engine)
 
 
-def _measure(trajectory: Path, name: str, parts: dict[str, Any], directory: Path) -> None:
-    analysis = AnalysisSettings(properties=[name], **parts)
-    found = measure(Trajectory(trajectory), [name], analysis)[name]
+def _measure(
+    trajectory: Path, name: str, parts: dict[str, Settings] | None, left_out: list[str], directory: Path
+) -> None:
+    found = Measurement()
+    if parts is not None:
+        analysis = AnalysisSettings(properties=[name], **parts)
+        found = measure(Trajectory(trajectory), [name], analysis)[name]
+    found.notes.extend(left_out)
     write_json(directory / MEASUREMENT, found.to_json())
