@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from ilforge.errors import SettingsError
 from ilforge.properties.kernels.modes import density_modes, lengths, spread_over_bins, wave_vectors
+from ilforge.properties.kernels.populations import Relaxation, relaxation, too_short
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import block_error, statistical_inefficiency, too_few
@@ -37,7 +39,8 @@ class StructureFactor:
 
     At most ``max_vectors`` wave vectors count, chosen evenly over the bins, and at most ``max_frames`` frames. Errors
     are those of the mean over ten blocks of the run; the main peak has converged where S(q) along the run holds at
-    least ``min_independent_samples`` there (see :func:`main_peak`).
+    least ``min_independent_samples`` there, and the run four relaxations of what single wave vectors scatter (see
+    :func:`main_peak`).
 
     T. E. Faber and J. M. Ziman, Philos. Mag. 11, 153 (1965); D. T. Keen, J. Appl. Cryst. 34, 172 (2001). Form
     factors: D. Waasmaier and A. Kirfel, Acta Cryst. A51, 416 (1995); lengths: V. F. Sears, Neutron News 3, 26
@@ -69,10 +72,15 @@ class StructureFactor:
         self._n_times = min(_TIMES, len(self._frames))
         self._scattered, self._weights_at = np.zeros((2, self._n_times, self._n_bins))
         self._form = self._form_factors()
+        self._of_vectors: list[np.ndarray] = []
+        self._bins_of_vectors: np.ndarray | None = None
         self._seen = 0
 
-    def look(self, snapshot: Snapshot) -> tuple[int, np.ndarray, np.ndarray, np.ndarray] | None:
-        """Block of the run, and sums over the bins of q: of products of modes, of 1 and of q."""
+    def look(self, snapshot: Snapshot) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+        """Block of the run, and sums over the bins of q: of products of modes, of 1 and of q.
+
+        After them the bin of each wave vector, and what it scatters.
+        """
         place = int(np.searchsorted(self._frames, snapshot.index))
         if place == len(self._frames) or self._frames[place] != snapshot.index:
             return None
@@ -90,16 +98,22 @@ class StructureFactor:
                 product = (modes[i] * modes[j].conj()).real / self._counts.sum()
                 products[i, j] = np.bincount(bins[kept], product[kept], self._n_bins)
         weights = np.bincount(bins[kept], minlength=self._n_bins)
-        return block, products, weights, np.bincount(bins[kept], q[kept], self._n_bins)
+        amplitude = (self._form[:, np.minimum(bins, self._n_bins - 1)] * modes).sum(axis=0)
+        scattered = (np.abs(amplitude) ** 2).astype(np.float32)
+        return block, products, weights, np.bincount(bins[kept], q[kept], self._n_bins), bins, scattered
 
-    def add(self, seen: tuple[int, np.ndarray, np.ndarray, np.ndarray] | None) -> None:
+    def add(self, seen: tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None) -> None:
         if seen is None:
             return
-        block, products, weights, q = seen
+        block, products, weights, q, bins, scattered = seen
+        if self._bins_of_vectors is None:
+            self._bins_of_vectors = bins
         self._products[block] += products
         self._weights[block] += weights
         self._q[block] += q
         time = self._seen * self._n_times // len(self._frames)
+        if time == len(self._of_vectors):  # the first frame of each time: fluctuations of a mean would be smaller
+            self._of_vectors.append(scattered)
         self._scattered[time] += np.einsum("iq,jq,ijq->q", self._form, self._form, _both_ways(products))
         self._weights_at[time] += weights
         self._seen += 1
@@ -119,7 +133,10 @@ class StructureFactor:
         for name, values in self._partials(parts).items():
             curves[f"structure_factor {name}"] = _curve(q, values, "A(q)")
         length = self._system.n_frames * self._system.frame_interval_ps
-        peak = main_peak(q, xray, self._course(seen), length, self._settings.min_independent_samples)
+        of_vectors = np.array(self._of_vectors)
+        in_bin = [self._bins_of_vectors == one for one in np.flatnonzero(seen)]
+        course = Course(self._course(seen), lambda k: of_vectors[:, in_bin[k]], length)
+        peak = main_peak(q, xray, course, self._settings.min_independent_samples)
         return Measurement([("structure_factor_main_peak", None, peak)], curves)
 
     def _course(self, seen: np.ndarray) -> np.ndarray:
@@ -189,11 +206,31 @@ class StructureFactor:
         return found
 
 
-def main_peak(q: np.ndarray, blocks: np.ndarray, course: np.ndarray, length_ps: float, min_samples: float) -> Estimate:
+class Course(NamedTuple):
+    """What is scattered along the run.
+
+    Attributes
+    ----------
+    mean
+        ``(n_times, n_q)``: S(q), but for a factor and a constant at each q.
+    of_vectors
+        Gives for a bin of q what each of its wave vectors scatters, ``(n_times, n_vectors)``.
+    length_ps
+        Of the run, ps.
+    """
+
+    mean: np.ndarray
+    of_vectors: Callable[[int], np.ndarray]
+    length_ps: float
+
+
+def main_peak(q: np.ndarray, blocks: np.ndarray, course: Course, min_samples: float) -> Estimate:
     """Position of the highest maximum of S(q) above 0.5 1/Å, with its jackknife error over blocks.
 
     Blocks give an error only where they are longer than the relaxation. Two series tell how long that is: S at the
-    peak, and the difference of S on either side of it, which moves it. The slower counts.
+    peak, and the difference of S on either side of it, which moves it. The slower counts. Ions that only rattle where
+    they are move both all the time, while each wave vector keeps what it scatters: so the run must be four relaxations
+    of that, too (see :func:`~ilforge.properties.kernels.populations.relaxation`).
 
     Parameters
     ----------
@@ -202,9 +239,7 @@ def main_peak(q: np.ndarray, blocks: np.ndarray, course: np.ndarray, length_ps: 
     blocks
         ``(n_blocks, n_q)``: S(q) of each block of the run.
     course
-        ``(n_times, n_q)``: S(q) along the run, but for a factor and a constant at each q.
-    length_ps
-        Of the run, ps.
+        The same along the run.
     min_samples
         With fewer independent samples the position has not converged.
     """
@@ -219,15 +254,25 @@ def main_peak(q: np.ndarray, blocks: np.ndarray, course: np.ndarray, length_ps: 
     if len(inside) == 0:
         return Estimate.refused("1/Å", "too few values of q between 0.5 1/Å and the largest", n)
     top = int(inside[np.argmax(mean[inside])])
-    series = (course[:, top], course[:, top + 1] - course[:, top - 1])
-    n_eff = min(len(course) / statistical_inefficiency(one) for one in series)
+    n_eff, note = _samples(course, top, min_samples)
     if mean[top] - 1.0 < max(stdtrit(n - 1, 1.0 - _CHANCE / len(inside)) * error[top], _LEAST):
         return Estimate.refused("1/Å", "no maximum of S(q) stands out of the noise", n_eff)
     left_out = np.array([_vertex(q, (blocks.sum(axis=0) - block) / (n - 1), top) for block in blocks])
     spread = (n - 1) * left_out.var()
     width = 0.5 * (q[top + 1] - q[top - 1])
-    note = too_few("S(q) at its main peak", n_eff, min_samples, length_ps)
     return Estimate(_vertex(q, mean, top), float(np.sqrt(spread + width**2 / 12.0)), n_eff, "1/Å", not note, note)
+
+
+def _samples(course: Course, top: int, min_samples: float) -> tuple[float, str]:
+    """Number of independent samples of S(q) at its peak, and why it has not converged; empty where it has."""
+    series = (course.mean[:, top], course.mean[:, top + 1] - course.mean[:, top - 1])
+    n_eff = min(len(course.mean) / statistical_inefficiency(one) for one in series)
+    note = too_few("S(q) at its main peak", n_eff, min_samples, course.length_ps)
+    scattered = course.of_vectors(top)
+    of_one: Relaxation = relaxation(scattered)
+    n_eff = min(n_eff, of_one.n_eff)
+    interval = course.length_ps / len(scattered)
+    return n_eff, note or too_short(len(scattered), of_one, n_eff, min_samples, interval, "one wave vector")
 
 
 def _both_ways(upper: np.ndarray) -> np.ndarray:

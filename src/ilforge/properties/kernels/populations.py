@@ -115,7 +115,9 @@ def mean_of_ions(series: np.ndarray, relaxed: Relaxation, min_samples: float, in
     return Estimate(float(series.mean()), error, n_eff, "1", not note, note)
 
 
-def too_short(n: int, relaxed: Relaxation, n_eff: float, min_samples: float, interval_ps: float) -> str:
+def too_short(
+    n: int, relaxed: Relaxation, n_eff: float, min_samples: float, interval_ps: float, what: str = "one ion"
+) -> str:
     """Why a run does not carry a mean, and how long it must be; empty where it does."""
     if n < 5:
         return f"{n} frames say nothing about fluctuations"
@@ -123,7 +125,7 @@ def too_short(n: int, relaxed: Relaxation, n_eff: float, min_samples: float, int
     if factor <= 1.0:
         return ""
     return (
-        f"{n_eff:.1f} independent samples and {n / relaxed.inefficiency:.1f} relaxations of one ion in "
+        f"{n_eff:.1f} independent samples and {n / relaxed.inefficiency:.1f} relaxations of {what} in "
         f"{n * interval_ps:.3g} ps, {min_samples:g} and {_RELAXATIONS:g} needed: "
         f"run at least {factor * n * interval_ps:.2g} ps"
     )
