@@ -23,12 +23,16 @@ from ilforge.workflow.store import write_json
 
 MEASUREMENT = "measurement.json"
 _VERSIONS = {
-    "clusters": 2,
-    "health": 2,
-    "rdf": 2,
-    "shapes": 3,
-    "structure_factor": 2,
+    "clusters": 3,
+    "conductivity": 2,
+    "density": 2,
+    "diffusion": 2,
+    "health": 3,
+    "rdf": 3,
+    "shapes": 4,
+    "structure_factor": 3,
     "transitions": 4,
+    "viscosity": 2,
 }  # of what a measurement holds
 _LARGE = 2000  # atoms; from there on memory is taken to grow with their number
 _VACUUM_MINIMISATION = 200  # steps: a conformer comes from no run at a temperature, unlike a box
