@@ -131,6 +131,31 @@ def detect_equilibration(series: np.ndarray) -> Equilibration:
     return Equilibration(start, g, (n - start) / g)
 
 
+class Trend(NamedTuple):
+    """Slope of a series per sample, and its standard error."""
+
+    slope: float
+    error: float
+
+
+def linear_trend(series: np.ndarray) -> Trend:
+    """Least-squares slope of correlated samples, with its standard error sqrt(g s² / Σ (t - t̄)²).
+
+    s² and g are the variance and the statistical inefficiency of what the straight line leaves over.
+
+    Parameters
+    ----------
+    series
+        ``(n,)``, equally spaced in time.
+    """
+    series = np.asarray(series, dtype=float)
+    time = np.arange(len(series)) - 0.5 * (len(series) - 1)
+    spread = float(time @ time)
+    slope = float(time @ series) / spread
+    residual = series - series.mean() - slope * time
+    return Trend(slope, float(np.sqrt(statistical_inefficiency(residual) * residual.var() / spread)))
+
+
 def block_error(samples: np.ndarray, n_blocks: int = 10) -> np.ndarray | float:
     """Standard error of the mean over the first axis, from the spread of ``n_blocks`` block means.
 

@@ -49,6 +49,27 @@ def test_start_is_left_out():
     assert found.error < 0.003
 
 
+def test_stationary_runs_do_not_drift():
+    """In 100 seeds no more than four are taken to drift."""
+    alarms = 0
+    for seed in range(100):
+        found = estimate(run(fluctuating(600, np.random.default_rng(seed))), "density")
+        alarms += "still drifting" in found.note
+    assert alarms <= 4
+
+
+@pytest.mark.parametrize(("by", "time", "caught"), [(0.08, 0.3, 0.8), (0.04, 1.0, 0.5)])
+def test_a_run_that_still_drifts_is_not_converged(by, time, caught):
+    """Fluctuations of 0.01 on a density that comes to rest as exp(-t/time), t in lengths of the run."""
+    said, hidden = 0, 0
+    for seed in range(40):
+        densities = fluctuating(1000, np.random.default_rng(seed)) - by * np.exp(-np.arange(1000) / 1000 / time)
+        found = estimate(run(densities), "density")
+        hidden += found.converged
+        said += "still drifting, by" in found.note and found.note.endswith("ps: run longer")
+    assert said >= 10 and 1 - hidden / 40 >= caught
+
+
 def test_curve_is_the_series():
     densities = fluctuating(30, np.random.default_rng(3))
     curve = run(densities).curves["density"]
