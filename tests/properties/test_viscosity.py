@@ -47,6 +47,19 @@ def test_two_decays_are_not_taken_for_one():
     assert np.mean(np.abs(deviations) < 1.96) >= 0.85 and abs(np.mean(deviations)) < 0.7
 
 
+@pytest.mark.parametrize("decays", [((1, 2), (0.02, 100)), ((1, 2), (0.05, 40), (0.004, 500))])
+def test_error_bars_hold_with_several_decays(decays):
+    """Variances and times of decays that give about as much each to the integral; runs of 40 times the slowest."""
+    sampled = sum(variance * (0.5 + 1 / np.expm1(1 / decay)) for variance, decay in decays)
+    n, inside = 40 * decays[-1][1], []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        series = sum(np.sqrt(variance) * ornstein_uhlenbeck(5, n, 1.0, decay, rng) for variance, decay in decays)
+        found = integrate(power_spectrum(series, 1.0))
+        inside.append(abs(found.integral - sampled) < 1.96 * found.error)
+    assert np.mean(inside) >= 0.75, np.mean(inside)
+
+
 def test_off_diagonal_elements_alone_give_a_larger_error():
     pressure = ornstein_uhlenbeck_pressure(6000, 0.02, 0.5, 300.0, np.random.default_rng(1))
     five = estimate(viscosity(pressure), "viscosity")
