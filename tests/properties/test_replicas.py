@@ -16,7 +16,15 @@ from ilforge.properties.reader import Source
 from ilforge.properties.replicas import measure_replicas, pooled_population
 from ilforge.results import Estimate
 from ilforge.study.analysis_settings import AnalysisSettings, DensitySettings
-from support.motion import atomic_ions, breathing_cells, brownian, estimate, snapshots, tumbling_ions
+from support.motion import (
+    atomic_ions,
+    breathing_cells,
+    brownian,
+    estimate,
+    ornstein_uhlenbeck_pressure,
+    snapshots,
+    tumbling_ions,
+)
 
 INTERVAL, SIDE, T = 2.0, 30.0, 423.0
 UNIT = 1e-8
@@ -119,6 +127,67 @@ def test_density_of_runs_is_honest_and_needs_fewer_frames_of_each():
     short = [density_run(60, rng) for _ in range(10)]
     assert not estimate(measure(short[0], ["density"])["density"], "density").converged
     assert estimate(measure_replicas(short, ["density"])["density"], "density").converged
+
+
+def viscosity_of(pressures):
+    """Of runs of three frames each whose pressure tensors are these."""
+    system, rng = System(atomic_ions(Cs=2), 3, INTERVAL, T, ensemble="NVT"), np.random.default_rng(0)
+    positions = SIDE * rng.random((len(pressures), 3, 2, 3))
+    runs = [
+        source_of(replace(system, pressure=pressure), of_run, SIDE * np.eye(3))
+        for pressure, of_run in zip(pressures, positions, strict=True)
+    ]
+    measured = measure_replicas(runs, ["viscosity"])["viscosity"]
+    return estimate(measured, "viscosity"), measured.notes
+
+
+def test_viscosity_of_runs_that_just_resolve_the_decay_is_not_too_small():
+    """Ten runs of 25 times the decay: alone those in which it looks slow are refused, and others find too little."""
+    size, decay, interval = 300.0, 0.5, 0.025
+    sampled = interval * (0.5 + 1 / np.expm1(interval / decay))
+    true = (SIDE * 1e-10) ** 3 / (Boltzmann * T) * (size * 1e5) ** 2 * sampled * 1e-12
+    found = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        found.append(viscosity_of([ornstein_uhlenbeck_pressure(500, interval, decay, size, rng) for _ in range(10)])[0])
+    assert all(one.converged for one in found)
+    ratios = np.array([one.value / true for one in found])
+    errors = np.array([one.error / true for one in found])
+    assert abs(ratios.mean() - 1) < 0.05 and np.mean(np.abs(ratios - 1) < 1.96 * errors) >= 0.8
+
+
+def test_what_the_viscosity_of_runs_leaves_out_is_said():
+    rng = np.random.default_rng(1)
+    runs = [ornstein_uhlenbeck_pressure(n, 0.02, 0.5, 300.0, rng) for n in (3000, 4000)]
+    found, notes = viscosity_of([*runs, None])
+    assert found.converged and notes == [
+        "Of the pressure tensor of each run the first 60 ps were used.",
+        "The pressure tensor was recorded in 2 of 3 runs.",
+    ]
+    assert "was not recorded" in viscosity_of([None, None])[0].note
+    slower = ornstein_uhlenbeck_pressure(3000, 0.04, 0.5, 300.0, rng)
+    assert "equally often" in viscosity_of([runs[0], slower])[0].note
+    stronger = ornstein_uhlenbeck_pressure(3000, 0.02, 0.5, 600.0, rng)
+    assert "disagree" in viscosity_of([*runs, stronger])[0].note
+
+
+def test_density_that_drifts_in_all_runs_is_not_converged():
+    """A drift of twice the fluctuations over each run, which most of them hide alone."""
+    topology, n = atomic_ions(Cs=10), 400
+    drift = 1 + 0.01 * np.linspace(1, 0, n)[:, None, None]
+    notes = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        system = System(topology, n, INTERVAL, T, ensemble="NPT")
+        cells = [breathing_cells(SIDE, n, rng, size=0.005) for _ in range(5)]
+        still, moving = (
+            [source_of(system, np.zeros((n, 10, 3)), of_run * by) for of_run in cells] for by in (1.0, drift)
+        )
+        assert estimate(measure_replicas(still, ["density"])["density"], "density").converged
+        found = estimate(measure_replicas(moving, ["density"])["density"], "density")
+        assert not found.converged
+        notes.append(found.note)
+    assert sum("still drifting, by" in note and note.endswith("ps: run longer") for note in notes) >= 3
 
 
 def test_distribution_of_runs_is_that_of_all_frames():

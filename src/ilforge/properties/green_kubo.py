@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ilforge.properties.einstein import duration
 from ilforge.properties.kernels.spectrum import Spectrum, integrate, power_spectrum
 from ilforge.results import Curve, Estimate
+from ilforge.statistics import disagree
 
 _RELAXATIONS = 20.0  # a run this many relaxation times long has three frequencies below the bend of its spectrum
 _MAX_ALIASED = 0.1
@@ -48,6 +51,28 @@ def transport_coefficient(
         return Estimate.refused(unit, f"{note}; would need at least about {duration(needed * run)}", n_eff), spectrum
     note = f"from {found.n_points} frequencies, slowest decay {duration(found.relaxation_ps)}"
     return Estimate(value, error, n_eff, unit, True, note), spectrum
+
+
+def runs_differ(runs: Sequence[np.ndarray], interval_ps: float) -> bool:
+    """Whether independent runs of one system fluctuate differently at low frequencies (χ², p < 0.001).
+
+    Compared are frequencies below the bend of the common spectrum, where its power is the coefficient that is sought:
+    the share of each run in it there varies by 1/√(M n) for M components and n frequencies.
+
+    Parameters
+    ----------
+    runs
+        ``(n_components, n)`` of each run, all of one length.
+    interval_ps
+        Time between samples, ps.
+    """
+    together = power_spectrum(np.concatenate(runs), interval_ps)
+    found = integrate(together)
+    if len(runs) < 2 or found is None:
+        return False
+    low = max(1, int(np.sum(together.frequencies < 0.5 / np.pi / found.relaxation_ps)))
+    shares = [(power_spectrum(run, interval_ps).power[:low] / together.power[:low]).mean() for run in runs]
+    return disagree(np.array(shares), (low * np.array([len(run) for run in runs])) ** -0.5)
 
 
 def spectrum_curve(spectrum: Spectrum, scale: float, label: str, unit: str) -> Curve:

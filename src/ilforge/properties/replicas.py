@@ -66,8 +66,8 @@ def measure_replicas(
 ) -> dict[str, Measurement]:
     """Measure properties of several independent runs of one system, as one estimate each.
 
-    - Density, diffusion and conductivity pool the runs before anything is fitted or judged, so that runs too short
-      alone can be enough together: see their ``pooled``.
+    - Density, diffusion, conductivity and viscosity pool the runs before anything is fitted or judged, so that runs too
+      short alone can be enough together: see their ``pooled``.
     - g(r) and S(q) see all runs as one, in ten blocks.
     - Populations of states are averaged over runs that converged, a state that a run never saw counting as 0 there
       (:func:`pooled_population`).

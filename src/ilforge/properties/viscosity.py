@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 from scipy.constants import Boltzmann
 
-from ilforge.properties.green_kubo import spectrum_curve, transport_coefficient
+from ilforge.properties.einstein import duration
+from ilforge.properties.green_kubo import runs_differ, spectrum_curve, transport_coefficient
 from ilforge.properties.property import Measurement, PressureSeries, Snapshot, System
 from ilforge.results import Estimate
+from ilforge.statistics import DISAGREEMENT
 from ilforge.study.analysis_settings import ViscositySettings
 
 _UNIT = "Pa s"
 _BAR2_A3_PS_PER_J = 1e10 * 1e-30 * 1e-12
 """One bar² Å³ ps in Pa² m³ s."""
+_SAME_INTERVAL = 0.01
 _NOT_RECORDED = (
     "the pressure tensor was not recorded: give it with --pressure FILE, a LAMMPS log or a CSV table (columns time_ps, "
     "pxy_bar, pxz_bar, pyz_bar and, if known, pxx_bar, pyy_bar, pzz_bar), or run the MD with engine gromacs and "
@@ -33,7 +37,8 @@ class Viscosity:
     :func:`~ilforge.properties.kernels.spectrum.integrate`).
 
     There is no number when its standard error is more than ``max_relative_error`` of it, when the run is shorter
-    than 20 times the slowest decay found, or when the tensor fluctuates faster than it was recorded.
+    than 20 times the slowest decay found, or when the tensor fluctuates faster than it was recorded. Of several runs of
+    one system (:meth:`pooled`) all components enter one spectrum, and runs that disagree (χ², p < 0.001) are refused.
 
     P. J. Daivis and D. J. Evans, J. Chem. Phys. 100, 541 (1994); Y. Zhang, A. Otani, E. J. Maginn, J. Chem. Theory
     Comput. 11, 3537 (2015).
@@ -59,28 +64,61 @@ class Viscosity:
             self._temperatures.append(temperature)
 
     def measurement(self) -> Measurement:
-        pressure = self._system.pressure
-        if pressure is None:
+        return self.pooled([self])
+
+    def pooled(self, runs: Sequence[Viscosity]) -> Measurement:
+        """Of several independent runs of one system, this among them; the shortest says how much of each is used.
+
+        Every component of every run is one more independent series of the same spectrum: averaging what each run
+        gives instead would leave out those in which the decay looked slow, and the mean would be too small.
+        """
+        recorded = [run for run in runs if run._system.pressure is not None]
+        if not recorded:
             return self._refused(_NOT_RECORDED)
-        temperature = self._system.temperature_K
-        if temperature is None and self._temperatures:
-            temperature = float(np.mean(self._temperatures))
+        pressures = [run._system.pressure for run in recorded]
+        interval = pressures[0].interval_ps
+        if not np.allclose([pressure.interval_ps for pressure in pressures], interval, rtol=_SAME_INTERVAL):
+            return self._refused("the pressure tensors of the runs were not recorded equally often")
+        temperature = _temperature(recorded)
         if temperature is None:
             return self._refused("the temperature is not known: give it (--temperature, in K)")
-        scale = float(np.mean(self._volumes)) / (Boltzmann * temperature) * _BAR2_A3_PS_PER_J
+        volume = float(np.mean(np.concatenate([run._volumes for run in recorded])))
+        scale = volume / (Boltzmann * temperature) * _BAR2_A3_PS_PER_J
+        measured = self._of_components([shear_components(pressure) for pressure in pressures], interval, scale)
+        if len(recorded) < len(runs):
+            measured.notes.append(f"The pressure tensor was recorded in {len(recorded)} of {len(runs)} runs.")
+        return measured
+
+    def _of_components(self, runs: Sequence[np.ndarray], interval_ps: float, scale: float) -> Measurement:
+        """From the components ``(n_components, n)`` of each run, in bar."""
+        lengths = [run.shape[1] for run in runs]
+        components = [run[:, : min(lengths)] for run in runs]
         found, spectrum = transport_coefficient(
-            shear_components(pressure), pressure.interval_ps, scale, _UNIT, "the pressure tensor"
+            np.concatenate(components), interval_ps, scale, _UNIT, "the pressure tensor"
         )
         if found.converged and found.error > self._settings.max_relative_error * found.value:
             note = f"{found.value:.2g} ± {found.error:.2g} Pa s is not within analysis.viscosity.max_relative_error"
             found = Estimate.refused(_UNIT, note, found.n_eff)
+        elif found.converged and runs_differ(components, interval_ps):
+            found = Estimate.refused(_UNIT, DISAGREEMENT.format(len(components)), found.n_eff)
         curve = spectrum_curve(spectrum, scale, "power spectrum of the shear stress", _UNIT)
-        curves = {"viscosity_spectrum": curve} if len(curve.x) else {}
-        return Measurement([("viscosity", None, found)], curves)
+        measured = Measurement([("viscosity", None, found)], {"viscosity_spectrum": curve} if len(curve.x) else {})
+        if min(lengths) < max(lengths):
+            used = duration(min(lengths) * interval_ps)
+            measured.notes.append(f"Of the pressure tensor of each run the first {used} were used.")
+        return measured
 
     @staticmethod
     def _refused(reason: str) -> Measurement:
         return Measurement([("viscosity", None, Estimate.refused(_UNIT, reason))])
+
+
+def _temperature(runs: Sequence[Viscosity]) -> float | None:
+    """As set, else the mean of the recorded ones, K; None where neither is known."""
+    if runs[0]._system.temperature_K is not None:
+        return runs[0]._system.temperature_K
+    known = [kelvin for run in runs for kelvin in run._temperatures]
+    return float(np.mean(known)) if known else None
 
 
 def shear_components(pressure: PressureSeries) -> np.ndarray:
