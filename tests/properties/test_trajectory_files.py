@@ -1,5 +1,7 @@
 """Files of other programs: how their frames follow one another in time, and mistakes made in giving them."""
 
+import warnings
+
 import MDAnalysis
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from MDAnalysis.lib.formats.libmdaxdr import TRRFile
 from ilforge import frames
 from ilforge.dynamics.recording import pdb_text
 from ilforge.errors import SettingsError
+from ilforge.properties import sharing
 from ilforge.properties.reader import open_trajectory
+from ilforge.study.analysis_settings import AnalysisSettings
 from support.motion import tumbling_ions
 
 N_FRAMES = 12
@@ -199,3 +203,55 @@ def test_a_directory_beside_other_files_is_refused(topology, tmp_path, first):
     (tmp_path / "md").mkdir()
     with pytest.raises(SettingsError, match=r"md is a directory: .*md/trajectory\.dcd.*--replicas"):
         open_trajectory(given)
+
+
+@pytest.mark.parametrize("name", ["data.lmp", "system.lammps", "topology"])
+def test_lammps_data_is_known_by_what_it_holds(run, tmp_path, name):
+    data = lammps_data(run, tmp_path / name)
+    source = open_trajectory([data, dump(run, tmp_path / "a.dump", RUN)], frame_interval_ps=2.0)
+    assert source.liquid == "6 PYR14, 6 BF4" and source.system.n_frames == N_FRAMES
+
+
+@pytest.mark.parametrize(("write", "suffix"), [(dump, ""), (xtc, ".xtc")])
+def test_a_trajectory_in_the_place_of_the_topology_is_refused(run, topology, tmp_path, write, suffix):
+    path = write(run, tmp_path / f"a{suffix}", RUN)
+    for given in ([path, topology], [path]):
+        with pytest.raises(SettingsError, match=rf"/a{suffix} is a trajectory, .*the topology comes first"):
+            open_trajectory(given, frame_interval_ps=2.0)
+
+
+def test_a_topology_of_gromacs_as_text_is_sent_to_the_tpr(run, tmp_path):
+    (tmp_path / "topol.top").write_text('; of a run\n#include "amber.ff/forcefield.itp"\n[ system ]\nliquid\n')
+    with pytest.raises(SettingsError, match=r"topol\.top is a topology of GROMACS as text.*give the tpr file"):
+        open_trajectory([tmp_path / "topol.top", xtc(run, tmp_path / "a.xtc", RUN)])
+
+
+def test_what_another_library_says_of_a_file_is_one_line(run, topology, tmp_path):
+    (tmp_path / "a.top").write_text("%VERSION  VERSION_STAMP = V0001.000\n%FLAG NONE\n")
+    with pytest.raises(SettingsError, match=r"a\.top, .*a\.xtc cannot be read as a topology") as caught:
+        open_trajectory([tmp_path / "a.top", xtc(run, tmp_path / "a.xtc", RUN)])
+    assert "\n" not in str(caught.value) and "<class" not in str(caught.value)
+    (tmp_path / "b.xtc").touch()
+    with pytest.raises(SettingsError, match=r"b\.xtc is an empty file"):
+        open_trajectory([topology, tmp_path / "b.xtc"])
+
+
+def test_messages_name_the_file_that_lacks_something(run, topology, tmp_path):
+    with pytest.raises(SettingsError, match=r"/a\.dump does not say how much time lies between its frames"):
+        open_trajectory([topology, dump(run, tmp_path / "a.dump", RUN)])
+    with pytest.raises(SettingsError, match=r"/a\.extxyz: 3 frames carry no times"):
+        open_trajectory([topology, extended_xyz(run, tmp_path / "a.extxyz", range(3), [None] * 3)])
+    topology.write_text("".join(line for line in topology.open() if not line.startswith("CONECT")))
+    with pytest.raises(SettingsError, match=r"The topology .*/top\.pdb has no bonds"):
+        open_trajectory([topology, tmp_path / "a.dump"], frame_interval_ps=2.0)
+
+
+def test_a_dump_is_measured_without_warnings_of_the_library_that_reads_it(run, topology, tmp_path):
+    """Also by other processes, for which it is pickled."""
+    source = open_trajectory([topology, dump(run, tmp_path / "a.dump", RUN)], frame_interval_ps=2.0)
+    look = sharing._Look(source, {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list(source.snapshots())) == N_FRAMES
+        sharing._begin(sharing._packed(look, source.system, AnalysisSettings()))
+    assert sharing._look_at(range(1)) == [(0.0, {})]

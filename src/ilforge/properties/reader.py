@@ -110,10 +110,11 @@ def open_trajectory(
     if paths[0].is_dir():
         return source_of(Trajectory(paths[0]), None, *about)
     if is_extended_xyz(paths[0]) or (len(paths) == 1 and paths[0].suffix == ".xyz"):
-        return _from_pieces(read_pieces(paths) if len(paths) > 1 else [frames.read(paths[0])], _given(None, *about))
+        pieces = read_pieces(paths) if len(paths) > 1 else [frames.read(paths[0])]
+        return _from_pieces(pieces, _given(None, *about), _names(paths))
     if any(is_extended_xyz(path) for path in paths[1:]):
         reading = topology_of_universe(open_universe(paths[:1]))
-        return _from_pieces(read_pieces(paths[1:]), _given(reading, *about))
+        return _from_pieces(read_pieces(paths[1:]), _given(reading, *about), _names(paths[1:]))
     universe = open_universe(paths)
     if not hasattr(universe, "trajectory"):
         raise SettingsError(f"{paths[0]} holds no positions: give its trajectory after it.")
@@ -221,15 +222,15 @@ def _from_universe(universe: Universe, given: _Given) -> Source:
     return Source(system, partial(_in_order, frame, times.first_ps), _label(topology))
 
 
-def _from_pieces(pieces: list[list[Atoms]], given: _Given) -> Source:
+def _from_pieces(pieces: list[list[Atoms]], given: _Given, named: str = "The trajectory") -> Source:
     found = [frame for piece in pieces for frame in piece]
     if not found:
-        raise SettingsError("There are no frames to measure.")
+        raise SettingsError(f"{named}: there are no frames to measure.")
     if given.lammps_units is not None:
         raise SettingsError("The units of LAMMPS (--lammps-units) are given, but the trajectory is no LAMMPS dump.")
     topology, order, unknown = given.reading or Reading(_topology_of_frame(found[0]))
     periodic = bool(found[0].pbc.any())
-    interval, times = times_of_list(found, given.frame_interval_ps)
+    interval, times = times_of_list(found, given.frame_interval_ps, named)
     system = System(topology, len(found), interval, given.temperature_K, periodic=periodic, unknown_charges=unknown)
     frame = partial(_frame_of_list, found, system, order, times)
     refuse_doubled([len(piece) for piece in pieces], frame)
@@ -277,7 +278,7 @@ def _frame_of_universe(
     index: int,
 ) -> Snapshot:
     """One frame, atoms reordered where molecules were not listed one after the other."""
-    frame = read_frame(universe, index, system.topology.n_atoms)
+    frame = _read(universe, index, system)
     return _snapshot(
         system,
         index,
@@ -287,6 +288,10 @@ def _frame_of_universe(
         velocities_of(frame, order, unit),
         times.of(frame),
     )
+
+
+def _read(universe: Universe, index: int, system: System) -> Any:
+    return read_frame(universe, index, system.topology.n_atoms)
 
 
 def _snapshot(
@@ -370,6 +375,10 @@ def _check_order(later: Snapshot) -> None:
             f"In frame {later.index} atoms are listed in another order than in the first. Write them all in one order "
             "(LAMMPS: dump_modify ID sort id)."
         )
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))
 
 
 def _label(topology: Topology) -> str:

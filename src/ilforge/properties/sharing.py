@@ -18,6 +18,7 @@ from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.properties.frame_times import Clock
 from ilforge.properties.property import Property, System
 from ilforge.properties.reader import Source
+from ilforge.properties.trajectory_files import quietly
 from ilforge.study.analysis_settings import AnalysisSettings
 
 _STRETCH = 8  # frames that are looked at together
@@ -120,7 +121,8 @@ def _is_seen(stretch: Future[_Seen] | _Seen) -> bool:
 def _packed(look: _Look, system: System, settings: AnalysisSettings) -> bytes:
     """What a process needs to make its own: large arrays that properties keep are not sent."""
     try:
-        return pickle.dumps((look.source, system, list(look.observers), settings))
+        with quietly():
+            return pickle.dumps((look.source, system, list(look.observers), settings))
     except Exception as error:  # whatever a trajectory of the user's holds
         raise SettingsError(
             f"This trajectory cannot be handed to other processes ({error}): measure it with workers=1 (--cores 1)."
@@ -133,7 +135,8 @@ def _begin(packed: bytes) -> None:
 
     from ilforge.properties import create
 
-    source, system, names, settings = pickle.loads(packed)
+    with quietly():
+        source, system, names, settings = pickle.loads(packed)
     observers = {name: create(name, settings) for name in names}
     for one in observers.values():
         one.begin(system)

@@ -115,11 +115,17 @@ def _bonds(universe: Universe) -> np.ndarray:
     bonds = universe.bonds.indices if hasattr(universe, "bonds") else np.empty((0, 2))
     if len(bonds) == 0:
         raise SettingsError(
-            "The topology has no bonds, so that atoms cannot be told apart into ions. Give a topology file with "
-            "bonds (tpr, psf, prmtop, LAMMPS data, PDB with CONECT), or add them to the universe: "
+            f"The topology{_file_of(universe)} has no bonds, so that atoms cannot be told apart into ions. Give a "
+            "topology file with bonds (tpr, psf, prmtop, LAMMPS data, PDB with CONECT), or add them to the universe: "
             "universe.add_bonds(pairs)."
         )
     return np.asarray(bonds, dtype=np.int64)
+
+
+def _file_of(universe: Universe) -> str:
+    """Its name after a space, where it was a file."""
+    name = getattr(universe, "filename", None)
+    return f" {name}" if isinstance(name, str) else ""
 
 
 def _elements(universe: Universe) -> list[str]:
@@ -136,8 +142,9 @@ def _elements(universe: Universe) -> list[str]:
         if np.all(np.abs(masses - atomic_masses[nearest]) < _MASS_TOLERANCE):
             return [chemical_symbols[number] for number in nearest]
     raise SettingsError(
-        "The topology does not say which elements the atoms are. Give a topology with elements or masses, or set "
-        'them: universe.add_TopologyAttr("elements", symbols).'
+        f"The topology{_file_of(universe)} does not say which elements the atoms are. Give a topology with elements (a "
+        "PDB file: columns 77 and 78 of every atom) or masses, or set them: "
+        'universe.add_TopologyAttr("elements", symbols).'
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LAMMPS_VELOCITIES = {"real": 1000.0, "metal": 1.0}
 """Unit of velocity in unit styles of LAMMPS, Å/ps."""
 _DUMP_SUFFIXES = (".lammpstrj", ".lammpsdump", ".dump")
-_DUMP = "LAMMPSDUMP"  # MDAnalysis's name of the format
+_DUMP, _DATA = "LAMMPSDUMP", "DATA"  # MDAnalysis's names of the formats
 _FRAMES_ONLY = (".xtc", ".trr", ".dcd", ".nc", ".ncdf", ".h5md")
 _HEAD_LINES = 50  # of a LAMMPS data file, in which its counts and its box stand
 
@@ -81,7 +81,10 @@ def read_pieces(paths: Sequence[Path]) -> list[list[Atoms]]:
 
     other = next((path for path in paths if not is_extended_xyz(path)), None)
     if other is not None:
-        raise SettingsError(f"{other} is no extended XYZ, as the other pieces of the run are: give all in one format.")
+        raise SettingsError(
+            f"{other} is no extended XYZ, as the other pieces of the run are: give all in one format, and a topology "
+            "before them."
+        )
     return [frames.read(path) for path in paths]
 
 
@@ -92,29 +95,69 @@ def open_universe(paths: Sequence[Path]) -> Universe:
     """
     import MDAnalysis
 
+    for path in paths:
+        if path.stat().st_size == 0:
+            raise SettingsError(f"{path} is an empty file: give the one that the run wrote.")
+    _refuse_as_topology(paths[0])
     named = ", ".join(str(path) for path in paths)
+    topology: dict[str, Any] = {"topology_format": _DATA if _is_lammps_data(paths[0]) else None, "to_guess": ()}
     files = [(str(path), _DUMP if _is_dump(path) else None) for path in paths[1:]]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is missing and needed is said below, in other words
             if len(files) == 1:
-                universe = MDAnalysis.Universe(str(paths[0]), files[0][0], format=files[0][1], to_guess=())
+                universe = MDAnalysis.Universe(str(paths[0]), files[0][0], format=files[0][1], **topology)
             else:
-                universe = MDAnalysis.Universe(str(paths[0]), *([files] if files else []), to_guess=())
+                universe = MDAnalysis.Universe(str(paths[0]), *([files] if files else []), **topology)
     except Exception as error:
-        raise SettingsError(f"{named} cannot be read as a topology and its trajectory: {error}") from error
+        raise SettingsError(f"{named} cannot be read as a topology and its trajectory: {_first_line(error)}") from error
     return universe
+
+
+def _refuse_as_topology(path: Path) -> None:
+    """Refuse what is given as a topology and holds frames only, or is of a program's preprocessor."""
+    head = _head(path)
+    if path.suffix.lower() in _FRAMES_ONLY or head[:1] == ["ITEM: TIMESTEP"]:
+        raise SettingsError(
+            f"{path} is a trajectory, without bonds: the topology comes first, then the trajectory files that belong "
+            "to it (ilforge analyse TOPOLOGY TRAJECTORY...)."
+        )
+    if path.suffix.lower() == ".top" and not any(line.startswith("%VERSION") for line in head):
+        raise SettingsError(
+            f"{path} is a topology of GROMACS as text, which takes its force field and gmx grompp to read: give the "
+            "tpr file of the run."
+        )
+
+
+def _is_lammps_data(path: Path) -> bool:
+    """Whether it is a data file of LAMMPS, whatever its name: data.lmp, system.lammps."""
+    head = _head(path)
+    counted = any(line.split()[1:2] == ["atoms"] for line in head)
+    return counted and any(line.split()[2:4] == ["xlo", "xhi"] for line in head)
+
+
+def _head(path: Path) -> list[str]:
+    """The first lines of a file, if it is text."""
+    with path.open("rb") as file:
+        return [file.readline(200).decode(errors="replace").strip() for _ in range(_HEAD_LINES)]
+
+
+def _first_line(error: Exception) -> str:
+    """What another library says, without the lines that explain its own parts."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith("Failed to construct topology")]
+    return (said or lines or [type(error).__name__])[0].removeprefix("Error: ").rstrip(".")
 
 
 def read_frame(universe: Universe, index: int, n_atoms: int) -> Any:
     """One frame as MDAnalysis has it, with positions of all atoms."""
     try:
-        with no_word_of_time():
+        with quietly():
             frame = universe.trajectory[index]
     except Exception as error:
         raise SettingsError(
-            f"Frame {index} of the trajectory cannot be read ({error}): it is cut short, or has another number of "
-            f"atoms than the topology's {n_atoms}."
+            f"Frame {index} of the trajectory cannot be read ({_first_line(error)}): it is cut short, or has "
+            f"another number of atoms than the topology's {n_atoms}."
         ) from error
     if frame.n_atoms != n_atoms:
         raise SettingsError(
@@ -130,10 +173,11 @@ def read_frame(universe: Universe, index: int, n_atoms: int) -> Any:
 
 
 @contextmanager
-def no_word_of_time() -> Iterator[None]:
-    """Without MDAnalysis's warning that it takes 1 ps between frames: what is taken here is said by file or user."""
+def quietly() -> Iterator[None]:
+    """Without warnings of MDAnalysis, such as of 1 ps that it takes between frames: what matters is an error here."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Reader has no dt information")
+        warnings.filterwarnings("ignore", module="MDAnalysis")
+        warnings.filterwarnings("ignore", message="Reader has no dt information")  # laid to whoever pickles
         yield
 
 
@@ -150,19 +194,21 @@ def times_of(universe: Universe, interval_ps: float | None) -> Times:
     if len(universe.trajectory) < 2 or any(_has_no_times(reader) for reader in readers):
         return Times()
     by_step = all(getattr(reader, "format", None) == _DUMP for reader in readers)
-    with no_word_of_time():
-        second, first = (_time(universe.trajectory[index], by_step) for index in (1, 0))
+    with quietly():
+        second, first = (_time(universe.trajectory[index], by_step) for index in (1, 0))  # the first stays read
     scale = 1.0 if interval_ps is None else time_scale(first, second, interval_ps)
     return Times(scale, by_step, None if scale is None else scale * first)
 
 
-def times_of_list(found: Sequence[Atoms], interval_ps: float | None) -> tuple[float, list[float | None]]:
+def times_of_list(found: Sequence[Atoms], interval_ps: float | None, named: str) -> tuple[float, list[float | None]]:
     """Time between frames in extended XYZ, and the time that each carries (``time=``), all in ps.
 
     Parameters
     ----------
     interval_ps
         Time between frames, ps, where they do not say or say it wrong.
+    named
+        Where they are from.
     """
     said = [frame.info.get("time") for frame in found]
     numbers = all(isinstance(time, int | float | np.number) for time in said)
@@ -171,8 +217,8 @@ def times_of_list(found: Sequence[Atoms], interval_ps: float | None) -> tuple[fl
         scale = time_scale(said[0], said[1], said[1] - said[0] if interval_ps is None else interval_ps)
     if scale is None and interval_ps is None and len(found) > 1:
         raise SettingsError(
-            "Frames carry no times (time=..., in ps, in the comment of each): give the time between them "
-            "(--frame-interval, in ps)."
+            f"{named}: {len(found)} frames carry no times (time=..., in ps, in the comment of each). Give the time "
+            "between them (--frame-interval, in ps)."
         )
     if scale is None:
         return interval_ps or 1.0, [None] * len(found)
@@ -180,7 +226,8 @@ def times_of_list(found: Sequence[Atoms], interval_ps: float | None) -> tuple[fl
 
 
 def _time(frame: Any, by_step: bool) -> float:
-    return float(frame.data["step"] if by_step else frame.time)
+    with quietly():
+        return float(frame.data["step"] if by_step else frame.time)
 
 
 def _has_no_times(reader: Any) -> bool:
@@ -196,14 +243,14 @@ def frame_interval(universe: Universe) -> float:
     doubt = _doubtful_time(_readers(universe)[0])
     if doubt:
         raise SettingsError(
-            f"The trajectory is a DCD file {doubt}: give the time between its frames (--frame-interval, in ps)."
+            f"{_named(universe)} is a DCD file {doubt}: give the time between its frames (--frame-interval, in ps)."
         )
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         interval = float(universe.trajectory[0].dt)
     if any("dt information" in str(warning.message) for warning in said) or interval <= 0:
         raise SettingsError(
-            "The trajectory does not say how much time lies between its frames: give it (--frame-interval, in ps)."
+            f"{_named(universe)} does not say how much time lies between its frames: give it (--frame-interval, in ps)."
         )
     return interval
 
@@ -252,6 +299,12 @@ def velocities_of(frame: Any, order: np.ndarray | None, unit: float | None) -> n
     if unit is None or not frame.has_velocities:
         return None
     return unit * (frame.velocities if order is None else frame.velocities[order])
+
+
+def _named(universe: Universe) -> str:
+    """The first file of the trajectory."""
+    name = getattr(_readers(universe)[0], "filename", None)
+    return str(name) if isinstance(name, str | Path) else "The trajectory"
 
 
 def _readers(universe: Universe) -> list[Any]:
