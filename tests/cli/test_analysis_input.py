@@ -145,7 +145,8 @@ def test_topology_with_a_lammps_dump(ions, tmp_path, name):
     volumes = np.prod(np.diagonal(cells, axis1=1, axis2=2), axis=1)
     liquid = Liquid.of({"PYR14": 6, "BF4": 6})
     assert found["value"] == pytest.approx(np.mean(liquid.mass * 1.66053907 / volumes), rel=1e-4)
-    source = open_trajectory([top, dump, dump], frame_interval_ps=1.0)
+    later = write_dump(tmp_path / f"later-{name}", positions + 0.5, cells)
+    source = open_trajectory([top, dump, later], frame_interval_ps=1.0)
     assert source.system.n_frames == 2 * N_FRAMES and source.system.topology.charges == (1,) * 6 + (-1,) * 6
     with pytest.raises(SettingsError, match="--frame-interval, in ps"):
         call("analyse", top, dump, "--property", "density")
