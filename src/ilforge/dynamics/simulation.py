@@ -25,7 +25,7 @@ from ilforge.dynamics.motion import (
 )
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.errors import DidNotConverge, SettingsError
-from ilforge.liquid.connectivity import misfit, whole_molecules
+from ilforge.liquid.connectivity import misfit, other_unit, whole_molecules
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.potential import Potential
 from ilforge.units import ASE_TIME_IN_FS
@@ -58,6 +58,9 @@ class Job:
             self._check_vacuum()
         if self.protocol.keep_velocities:
             self._check_velocities()
+        unit = other_unit(self.atoms.positions, self.cell, self.topology)
+        if unit:
+            raise SettingsError(f"The structure's {unit}. Give it in Å.")
         found = misfit(self.atoms.positions, self.cell, self.topology)
         if found:
             raise SettingsError(
