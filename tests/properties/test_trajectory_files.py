@@ -140,21 +140,32 @@ def test_files_without_times_are_measured_with_the_interval_that_is_given(run, t
     assert [frame.time_ps for frame in found] == [0.5 * k for k in RUN]
 
 
-def test_times_of_extended_xyz_give_the_interval(run, topology, tmp_path):
+def test_times_of_extended_xyz_are_held_against_the_interval(run, topology, tmp_path):
+    """Nothing says their unit: a file in fs taken for ps would make D a thousand times too small."""
     path = extended_xyz(run, tmp_path / "a.extxyz", RUN)
-    source = open_trajectory([topology, path])
-    assert source.system.frame_interval_ps == 2.0 and len(list(source.snapshots())) == N_FRAMES
+    with pytest.raises(SettingsError, match="nor the unit of time=.*--frame-interval"):
+        open_trajectory([topology, path])
+    source = open_trajectory([topology, path], frame_interval_ps=0.5)
+    assert source.system.frame_interval_ps == 0.5 and len(list(source.snapshots())) == N_FRAMES
     path = extended_xyz(run, path, [0, 1, 2, 4])
-    with pytest.raises(SettingsError, match="Frames 2 and 3 are 4 ps apart"):
-        list(open_trajectory([topology, path]).snapshots())
+    with pytest.raises(SettingsError, match="Frames 2 and 3 are 1 ps apart"):
+        list(open_trajectory([topology, path], frame_interval_ps=0.5).snapshots())
 
 
 @pytest.mark.parametrize("times", [[None] * 3, [0.0, None, 4.0], [0.0, 0.0, 0.0], ["a", "b", "c"]])
 def test_extended_xyz_without_times_needs_the_interval(run, topology, tmp_path, times):
     path = extended_xyz(run, tmp_path / "a.extxyz", range(3), times)
-    with pytest.raises(SettingsError, match="carry no times.*--frame-interval"):
+    with pytest.raises(SettingsError, match="does not say how much time.*--frame-interval"):
         open_trajectory([topology, path])
     assert open_trajectory([topology, path], frame_interval_ps=2.0).system.n_frames == 3
+
+
+def test_the_interval_of_late_frames_is_that_of_all(run, topology, tmp_path):
+    """At 100 ns the first two frames of 0.2 ps are 1.6 % off in single precision."""
+    late = (1e5 + 0.2 * np.arange(N_FRAMES)).astype(np.float32)
+    path = xtc(run, tmp_path / "late.xtc", RUN, late.astype(float))
+    assert late[1] - late[0] != pytest.approx(0.2, rel=0.01)
+    assert open_trajectory([topology, path]).system.frame_interval_ps == pytest.approx(0.2, rel=0.005)
 
 
 def test_elements_are_not_guessed_from_names_of_atoms(run, topology, tmp_path):
@@ -239,7 +250,7 @@ def test_what_another_library_says_of_a_file_is_one_line(run, topology, tmp_path
 def test_messages_name_the_file_that_lacks_something(run, topology, tmp_path):
     with pytest.raises(SettingsError, match=r"/a\.dump does not say how much time lies between its frames"):
         open_trajectory([topology, dump(run, tmp_path / "a.dump", RUN)])
-    with pytest.raises(SettingsError, match=r"/a\.extxyz: 3 frames carry no times"):
+    with pytest.raises(SettingsError, match=r"/a\.extxyz: extended XYZ does not say"):
         open_trajectory([topology, extended_xyz(run, tmp_path / "a.extxyz", range(3), [None] * 3)])
     topology.write_text("".join(line for line in topology.open() if not line.startswith("CONECT")))
     with pytest.raises(SettingsError, match=r"The topology .*/top\.pdb has no bonds"):

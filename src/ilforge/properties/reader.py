@@ -98,7 +98,7 @@ def open_trajectory(
         more trajectory files, in extended XYZ or as MDAnalysis reads them, in time order.
     frame_interval_ps
         Time between frames, ps, where the files do not say or say it wrong. That their times are evenly spaced is
-        checked all the same; steps of a LAMMPS dump and ``time=`` in extended XYZ, in ps, are times.
+        checked all the same; steps of a LAMMPS dump and ``time=`` in extended XYZ are times.
     temperature_K
         Temperature of the run, K.
     lammps_units

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ilforge.errors import SettingsError
-from ilforge.properties.frame_times import time_scale
+from ilforge.properties.frame_times import mean_interval, time_scale
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -201,28 +201,27 @@ def times_of(universe: Universe, interval_ps: float | None) -> Times:
 
 
 def times_of_list(found: Sequence[Atoms], interval_ps: float | None, named: str) -> tuple[float, list[float | None]]:
-    """Time between frames in extended XYZ, and the time that each carries (``time=``), all in ps.
+    """Time between frames in extended XYZ, and the time that each carries (``time=``), both in ps.
+
+    No convention says the unit of ``time=``, so it only tells whether frames are evenly spaced.
 
     Parameters
     ----------
     interval_ps
-        Time between frames, ps, where they do not say or say it wrong.
+        Time between frames, ps.
     named
         Where they are from.
     """
-    said = [frame.info.get("time") for frame in found]
-    numbers = all(isinstance(time, int | float | np.number) for time in said)
-    scale = None
-    if numbers and len(found) > 1:
-        scale = time_scale(said[0], said[1], said[1] - said[0] if interval_ps is None else interval_ps)
-    if scale is None and interval_ps is None and len(found) > 1:
+    if interval_ps is None and len(found) > 1:
         raise SettingsError(
-            f"{named}: {len(found)} frames carry no times (time=..., in ps, in the comment of each). Give the time "
-            "between them (--frame-interval, in ps)."
+            f"{named}: extended XYZ does not say how much time lies between its {len(found)} frames, nor the unit of "
+            "time= where there is one. Give it (--frame-interval, in ps)."
         )
-    if scale is None:
-        return interval_ps or 1.0, [None] * len(found)
-    return (said[1] - said[0] if interval_ps is None else interval_ps), [scale * float(time) for time in said]
+    interval, said = interval_ps or 1.0, [frame.info.get("time") for frame in found]
+    scale = None
+    if len(found) > 1 and all(isinstance(time, int | float | np.number) for time in said):
+        scale = time_scale(said[0], said[1], interval)
+    return interval, [None if scale is None else scale * float(time) for time in said]
 
 
 def _time(frame: Any, by_step: bool) -> float:
@@ -252,7 +251,11 @@ def frame_interval(universe: Universe) -> float:
         raise SettingsError(
             f"{_named(universe)} does not say how much time lies between its frames: give it (--frame-interval, in ps)."
         )
-    return interval
+    if len(_readers(universe)) > 1:  # each file may begin at zero
+        return interval
+    with quietly():
+        last, first = (float(universe.trajectory[index].time) for index in (-1, 0))
+    return mean_interval(interval, first, last, len(universe.trajectory))
 
 
 def _doubtful_time(reader: Any) -> str | None:
