@@ -10,7 +10,6 @@ import numpy as np
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
-from ilforge.properties.kernels.contacts import close_pairs
 from ilforge.properties.kernels.pairs import class_histogram
 from ilforge.properties.kernels.shells import MIN_BLOCKS, Course, Followed, first_shell
 from ilforge.properties.property import Measurement, Snapshot, System
@@ -193,14 +192,15 @@ class _Classes:
 
         ``(n_ions, n_distances)``; none is counted beyond ``reach``.
         """
+        from ilforge.properties.kernels.pair_loops import count_neighbours
+
         of_a, of_b = np.searchsorted(self._chosen, a.points), np.searchsorted(self._chosen, b.points)
         of_a = of_a[:: -(-len(of_a) // _FOLLOWED_IONS)]
-        i, j, distance = close_pairs(points[of_a], points[of_b], cell, reach)
-        other = self.molecules[of_a[i]] != self.molecules[of_b[j]]
-        n = max(1, int(r_max / _FOLLOWED_WIDTH_A))
-        place = np.minimum((distance[other] / _FOLLOWED_WIDTH_A).astype(int), n)
-        counts = np.bincount(i[other] * (n + 1) + place, minlength=len(of_a) * (n + 1)).reshape(len(of_a), n + 1)
-        return np.cumsum(counts[:, :n], axis=1).astype(np.uint16)
+        near, around = (np.ascontiguousarray(points[rows], dtype=float) for rows in (of_a, of_b))
+        owners, n = self.molecules, max(1, int(r_max / _FOLLOWED_WIDTH_A))
+        cell = np.array(cell, dtype=float)  # writeable: compiled once
+        counts = count_neighbours(near, around, owners[of_a], owners[of_b], cell, reach, _FOLLOWED_WIDTH_A, n)
+        return counts.astype(np.uint16)
 
     def ordered(self, counts: np.ndarray, a: Site, b: Site) -> np.ndarray:
         """Pairs (a, b) from ``(n_classes, n_classes, n_bins)`` counts of unordered ones, ``(n_bins,)``."""

@@ -11,6 +11,7 @@ from ilforge.properties.kernels.compiled import compiled
 
 WIDTH = 16
 """Atoms are added up this many at a time, which become vector instructions."""
+_NEAR = 32  # blocks of atoms that all wave vectors are summed over before the next: their powers stay in the cache
 
 
 @compiled
@@ -31,22 +32,29 @@ def sum_modes(x: np.ndarray, y: np.ndarray, z: np.ndarray, rows: np.ndarray, end
     -------
     ``(n_kinds, n)`` complex.
     """
-    modes = np.empty((len(ends), rows.shape[1]), dtype=np.complex128)
+    modes = np.zeros((len(ends), rows.shape[1]), dtype=np.complex128)
     real, imaginary = np.zeros(WIDTH, dtype=np.float32), np.zeros(WIDTH, dtype=np.float32)
-    for vector in range(rows.shape[1]):
-        of_x, of_y, of_z = x[rows[0, vector]], y[rows[1, vector]], z[rows[2, vector]]
-        block = 0
-        for kind in range(len(ends)):
-            while block < ends[kind]:
-                _add_products(of_x[block], of_y[block], of_z[block], real, imaginary)
-                block += 1
-            total_real, total_imaginary = 0.0, 0.0
-            for k in range(WIDTH):
-                total_real += real[k]
-                total_imaginary += imaginary[k]
-                real[k] = imaginary[k] = 0.0
-            modes[kind, vector] = complex(total_real, total_imaginary)
+    first = 0
+    for kind in range(len(ends)):
+        while first < ends[kind]:
+            last = min(first + _NEAR, ends[kind])
+            for vector in range(rows.shape[1]):
+                of_x, of_y, of_z = x[rows[0, vector]], y[rows[1, vector]], z[rows[2, vector]]
+                for block in range(first, last):
+                    _add_products(of_x[block], of_y[block], of_z[block], real, imaginary)
+                modes[kind, vector] += _total(real) + 1j * _total(imaginary)
+            first = last
     return modes
+
+
+@compiled
+def _total(lanes: np.ndarray) -> float:
+    """Their sum; leaves zeros."""
+    total = 0.0
+    for k in range(WIDTH):
+        total += lanes[k]
+        lanes[k] = 0.0
+    return total
 
 
 @compiled

@@ -174,6 +174,52 @@ def near_pairs(
 
 
 @compiled
+def count_neighbours(
+    a: np.ndarray, b: np.ndarray, of_a: np.ndarray, of_b: np.ndarray, cell: np.ndarray, reach: float, width: float,
+    n_widths: int,
+) -> np.ndarray:  # fmt: skip
+    """Points of one set in other molecules around each point of another, by distance to the nearest image.
+
+    Parameters
+    ----------
+    a, b
+        ``(n_a, 3)`` and ``(n_b, 3)`` in Å, in any image.
+    of_a, of_b
+        Molecule of each.
+    cell
+        ``(3, 3)`` in Å.
+    reach
+        Å, at most half the lowest height of the cell: none is counted beyond.
+    width, n_widths
+        Å, and how many.
+
+    Returns
+    -------
+    ``(n_a, n_widths)`` int64: neighbours closer than ``width``, twice, three times ... it.
+    """
+    inverse = _inverse(cell)
+    fractional = np.empty((3, len(b)))
+    for k in range(len(b)):
+        for axis in range(3):
+            fractional[axis, k] = _component(b[k], inverse, axis)
+    counts = np.zeros((len(a), n_widths + 1), dtype=np.int64)
+    for one in range(len(a)):
+        ax, ay, az = (_component(a[one], inverse, 0), _component(a[one], inverse, 1), _component(a[one], inverse, 2))
+        for k in range(len(b)):
+            x, y, z = ax - fractional[0, k], ay - fractional[1, k], az - fractional[2, k]
+            x, y, z = x - np.rint(x), y - np.rint(y), z - np.rint(z)
+            dx = x * cell[0, 0] + y * cell[1, 0] + z * cell[2, 0]
+            dy = x * cell[0, 1] + y * cell[1, 1] + z * cell[2, 1]
+            dz = x * cell[0, 2] + y * cell[1, 2] + z * cell[2, 2]
+            square = dx * dx + dy * dy + dz * dz
+            if square < reach * reach and of_a[one] != of_b[k]:
+                counts[one, min(int(np.sqrt(square) / width), n_widths)] += 1
+        for place in range(1, n_widths):
+            counts[one, place] += counts[one, place - 1]
+    return counts[:, :n_widths]
+
+
+@compiled
 def lowest_height(cell: np.ndarray) -> float:
     """The smallest distance between opposite faces of a cell ``(3, 3)``, Å."""
     return _heights(cell).min()
