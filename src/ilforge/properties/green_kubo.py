@@ -12,6 +12,7 @@ from ilforge.results import Curve, Estimate
 from ilforge.statistics import disagree
 
 _RELAXATIONS = 20.0  # a run this many relaxation times long has three frequencies below the bend of its spectrum
+_ALL_RELAXATIONS = 200.0  # of all components together: with fewer, those that happen to look fast pass
 _MAX_ALIASED = 0.1
 _CURVE_BINS = 60
 
@@ -45,7 +46,8 @@ def transport_coefficient(
             f"remains there is {found.aliased:.0%} of the integral; record it more often"
         )
         return Estimate.refused(unit, note, n_eff), spectrum
-    needed = max(4.0 * (error / value) ** 2, _RELAXATIONS * found.relaxation_ps / run)
+    decays = max(_RELAXATIONS, _ALL_RELAXATIONS / len(series))
+    needed = max(4.0 * (error / value) ** 2, decays * found.relaxation_ps / run)
     if needed > 1.0:
         note = f"{value:.2g} ± {error:.2g} {unit}, slowest decay {duration(found.relaxation_ps)}: too short a run"
         return Estimate.refused(unit, f"{note}; would need at least about {duration(needed * run)}", n_eff), spectrum

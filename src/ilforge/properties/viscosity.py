@@ -37,8 +37,9 @@ class Viscosity:
     :func:`~ilforge.properties.kernels.spectrum.integrate`).
 
     There is no number when its standard error is more than ``max_relative_error`` of it, when the run is shorter
-    than 20 times the slowest decay found, or when the tensor fluctuates faster than it was recorded. Of several runs of
-    one system (:meth:`pooled`) all components enter one spectrum, and runs that disagree (χ², p < 0.001) are refused.
+    than 20 times the slowest decay found, or all components together shorter than 200 times, or when the tensor
+    fluctuates faster than it was recorded. Of several runs of one system (:meth:`pooled`) all components enter one
+    spectrum, and runs that disagree (χ², p < 0.001) are refused.
 
     P. J. Daivis and D. J. Evans, J. Chem. Phys. 100, 541 (1994); Y. Zhang, A. Otani, E. J. Maginn, J. Chem. Theory
     Comput. 11, 3537 (2015).
