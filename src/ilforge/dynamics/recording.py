@@ -144,13 +144,7 @@ class Recorder:
         self._write_checkpoint(state)
 
     def _write_checkpoint(self, state: bytes) -> None:
-        head = {
-            "fingerprint": self._fingerprint,
-            "n_frames": self.n_frames,
-            "wall_s": self._wall_s(),
-            "sha256": hashlib.sha256(state).hexdigest(),
-            "run": self._said(None),
-        }
+        head = {**self._said(None), "sha256": hashlib.sha256(state).hexdigest()}
         files.write_bytes(self._checkpoint_file, json.dumps(head).encode() + b"\n" + state)
 
     def _read_checkpoint(self) -> None:

@@ -107,9 +107,8 @@ class Trajectory:
         """
         if self.run_file.is_file():
             return self._run()
-        head = self._checkpoint_head()
-        so_far = head.get("run", {})
-        if head.get("n_frames") and "run" not in head:
+        so_far = self._checkpoint_head()
+        if so_far.get("n_frames") and not set(so_far) >= _ALWAYS_SAID:
             raise SettingsError(
                 f"{self.directory / 'checkpoint'} was written by an earlier version of ilforge, which did not say what "
                 "it takes to read the frames before the run has ended: run the MD again, and it goes on; or measure "
@@ -140,7 +139,8 @@ class Trajectory:
         if not path.is_file():
             return {}
         try:
-            said = json.loads(path.read_bytes().partition(b"\n")[0])
+            with path.open("rb") as file:
+                said = json.loads(file.readline())
         except ValueError:
             return {}
         return said if isinstance(said, dict) else {}
