@@ -100,8 +100,8 @@ def test_frames_in_memory_are_shared_too():
 
 def test_every_frame_is_read_once(universe, monkeypatch):
     read = []
-    original = reading._read
-    monkeypatch.setattr(reading, "_read", lambda u, index, system: read.append(index) or original(u, index, system))
+    original = reading.read_frame
+    monkeypatch.setattr(reading, "read_frame", lambda u, index, n: read.append(index) or original(u, index, n))
     measure(universe, list(PROPERTIES), SETTINGS, temperature_K=423.0)
     assert read == list(range(N_FRAMES))
 

@@ -26,6 +26,7 @@ from ilforge.properties.trajectory_files import (
     frame_interval,
     is_extended_xyz,
     open_universe,
+    quietly,
     read_frame,
     read_pieces,
     times_of,
@@ -278,7 +279,9 @@ def _frame_of_universe(
     index: int,
 ) -> Snapshot:
     """One frame, atoms reordered where molecules were not listed one after the other."""
-    frame = _read(universe, index, system)
+    with quietly():
+        frame = read_frame(universe, index, system.topology.n_atoms)
+        recorded_ps = times.of(frame)
     return _snapshot(
         system,
         index,
@@ -286,12 +289,8 @@ def _frame_of_universe(
         None if frame.dimensions is None else frame.triclinic_dimensions,
         *(float(thermo[name][index]) if name in thermo else None for name in _OF_SNAPSHOTS),
         velocities_of(frame, order, unit),
-        times.of(frame),
+        recorded_ps,
     )
-
-
-def _read(universe: Universe, index: int, system: System) -> Any:
-    return read_frame(universe, index, system.topology.n_atoms)
 
 
 def _snapshot(

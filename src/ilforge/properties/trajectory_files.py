@@ -152,8 +152,7 @@ def _first_line(error: Exception) -> str:
 def read_frame(universe: Universe, index: int, n_atoms: int) -> Any:
     """One frame as MDAnalysis has it, with positions of all atoms."""
     try:
-        with quietly():
-            frame = universe.trajectory[index]
+        frame = universe.trajectory[index]
     except Exception as error:
         raise SettingsError(
             f"Frame {index} of the trajectory cannot be read ({_first_line(error)}): it is cut short, or has "
@@ -225,8 +224,7 @@ def times_of_list(found: Sequence[Atoms], interval_ps: float | None, named: str)
 
 
 def _time(frame: Any, by_step: bool) -> float:
-    with quietly():
-        return float(frame.data["step"] if by_step else frame.time)
+    return float(frame.data["step"] if by_step else frame.time)
 
 
 def _has_no_times(reader: Any) -> bool:
