@@ -9,7 +9,7 @@ import numpy as np
 
 from ilforge.properties.cluster_pictures import Pictures
 from ilforge.properties.kernels.contacts import aggregate_sizes, close_pairs, contact_correlations, departures
-from ilforge.properties.kernels.populations import decay_time, mean_of_ions, population, relaxation
+from ilforge.properties.kernels.populations import DECAYED, decay_time, mean_of_ions, population, relaxation
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.properties.solvation import Contacts, FrameContacts, Solvation, atoms_in
 from ilforge.results import Curve, Estimate, Table
@@ -297,16 +297,15 @@ class Residence:
             return Estimate.refused("ps", f"{self._n_frames} frames hold too few contacts")
         n = float(self._departures)
         function = self.function(kind)
-        if self._n_cations < _MIN_CATIONS:
-            value = float(decay_time(function, self._interval))
-            if np.isnan(value):
-                return Estimate.refused("ps", self._too_short(function), n)
-            return Estimate(value, np.nan, n, "ps", False, f"{self._n_cations} cations show no spread between them")
-        resampled = self.function(kind, self._resamples())
-        noise = _STANDS_OUT * np.nan_to_num(resampled.std(axis=0, ddof=1), nan=np.inf)
+        noise = None
+        if self._n_cations >= _MIN_CATIONS:
+            resampled = self.function(kind, self._resamples())
+            noise = _STANDS_OUT * np.nan_to_num(resampled.std(axis=0, ddof=1), nan=np.inf)
         value = float(decay_time(function, self._interval, noise))
         if np.isnan(value):
             return Estimate.refused("ps", self._too_short(function), n)
+        if noise is None:
+            return Estimate(value, np.nan, n, "ps", False, f"{self._n_cations} cations show no spread between them")
         times = decay_time(resampled, self._interval, noise)
         lost = float(np.mean(np.isnan(times)))
         spread = float(np.nanstd(times, ddof=1)) * np.sqrt(self._n_cations / (self._n_cations - 1)) if lost < 1 else 0.0
@@ -340,7 +339,7 @@ class Residence:
             return f"no ligand left any cation in {length:.3g} ps: run many times as long"
         bound = float(self._origins[:, 0].sum()) / self._departures * self._interval
         lowest, half = float(np.nanmin(function)), self.max_lag * self._interval
-        if lowest <= 0.2:
+        if lowest <= DECAYED:
             return (
                 f"{lowest:.2f} of the contacts last longer than {half:.3g} ps, half of the run: run many times as long"
             )

@@ -73,14 +73,10 @@ class StructureFactor:
         self._scattered, self._weights_at = np.zeros((2, self._n_times, self._n_bins))
         self._form = self._form_factors()
         self._of_vectors: list[np.ndarray] = []
-        self._bins_of_vectors: np.ndarray | None = None
         self._seen = 0
 
-    def look(self, snapshot: Snapshot) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
-        """Block of the run, and sums over the bins of q: of products of modes, of 1 and of q.
-
-        After them the bin of each wave vector, and what it scatters.
-        """
+    def look(self, snapshot: Snapshot) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+        """Block of the run; sums over the bins of q of products of modes, of 1 and of q; what each vector scatters."""
         place = int(np.searchsorted(self._frames, snapshot.index))
         if place == len(self._frames) or self._frames[place] != snapshot.index:
             return None
@@ -100,14 +96,12 @@ class StructureFactor:
         weights = np.bincount(bins[kept], minlength=self._n_bins)
         amplitude = (self._form[:, np.minimum(bins, self._n_bins - 1)] * modes).sum(axis=0)
         scattered = (np.abs(amplitude) ** 2).astype(np.float32)
-        return block, products, weights, np.bincount(bins[kept], q[kept], self._n_bins), bins, scattered
+        return block, products, weights, np.bincount(bins[kept], q[kept], self._n_bins), scattered
 
-    def add(self, seen: tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None) -> None:
+    def add(self, seen: tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None) -> None:
         if seen is None:
             return
-        block, products, weights, q, bins, scattered = seen
-        if self._bins_of_vectors is None:
-            self._bins_of_vectors = bins
+        block, products, weights, q, scattered = seen
         self._products[block] += products
         self._weights[block] += weights
         self._q[block] += q
@@ -134,7 +128,7 @@ class StructureFactor:
             curves[f"structure_factor {name}"] = _curve(q, values, "A(q)")
         length = self._system.n_frames * self._system.frame_interval_ps
         of_vectors = np.array(self._of_vectors)
-        in_bin = [self._bins_of_vectors == one for one in np.flatnonzero(seen)]
+        in_bin = [self._bins == one for one in np.flatnonzero(seen)]
         course = Course(self._course(seen), lambda k: of_vectors[:, in_bin[k]], length)
         peak = main_peak(q, xray, course, self._settings.min_independent_samples)
         return Measurement([("structure_factor_main_peak", None, peak)], curves)
@@ -163,7 +157,7 @@ class StructureFactor:
             )
         bins = (lengths(vectors, cell) / self._settings.bin_per_A).astype(int)
         chosen = spread_over_bins(bins, self._settings.max_vectors, np.random.default_rng(_SEED))
-        self._vectors = vectors[chosen]
+        self._vectors, self._bins = vectors[chosen], bins[chosen]
 
     @property
     def _fractions(self) -> np.ndarray:

@@ -149,10 +149,7 @@ def near_pairs(
     for k in range(3):
         for m in range(3):
             metric[k, m] = cell[k, 0] * cell[m, 0] + cell[k, 1] * cell[m, 1] + cell[k, 2] * cell[m, 2]
-    fractional = np.empty((3, n_b))
-    for k in range(n_b):
-        for axis in range(3):
-            fractional[axis, k] = _component(b[k], inverse, axis)
+    fractional = _fractional(b, inverse)
     squares = np.empty(n_b)
     i, j, distance = np.empty(64, dtype=np.int64), np.empty(64, dtype=np.int64), np.empty(64)
     found = 0
@@ -198,10 +195,7 @@ def count_neighbours(
     ``(n_a, n_widths)`` int64: neighbours closer than ``width``, twice, three times ... it.
     """
     inverse = _inverse(cell)
-    fractional = np.empty((3, len(b)))
-    for k in range(len(b)):
-        for axis in range(3):
-            fractional[axis, k] = _component(b[k], inverse, axis)
+    fractional = _fractional(b, inverse)
     counts = np.zeros((len(a), n_widths + 1), dtype=np.int64)
     for one in range(len(a)):
         ax, ay, az = (_component(a[one], inverse, 0), _component(a[one], inverse, 1), _component(a[one], inverse, 2))
@@ -241,6 +235,16 @@ def _inverse(cell: np.ndarray) -> np.ndarray:
         inverse[2, k] = u[0] * v[1] - u[1] * v[0]
     volume = cell[0, 0] * inverse[0, 0] + cell[0, 1] * inverse[1, 0] + cell[0, 2] * inverse[2, 0]
     return inverse / volume
+
+
+@compiled
+def _fractional(points: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """Of ``(n, 3)`` points, ``(3, n)``."""
+    found = np.empty((3, len(points)))
+    for k in range(len(points)):
+        for axis in range(3):
+            found[axis, k] = _component(points[k], inverse, axis)
+    return found
 
 
 @compiled

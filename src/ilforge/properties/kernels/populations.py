@@ -12,7 +12,8 @@ from ilforge.statistics import correlated_mean
 _CHUNK_ELEMENTS = 4_000_000
 _FIRST_LAGS = 3
 _RELAXATIONS = 4.0  # statistical inefficiencies that a run must be long
-_LOW = 0.2  # what a correlation function must fall to
+DECAYED = 0.2
+"""What a correlation function must fall to for its integral to be known."""
 _TAIL_FROM = 2.5  # times where the measured part ends: the rate from there on is that of the tail
 _MOST_TAIL = 1 / 3  # of an integral
 
@@ -146,13 +147,13 @@ def decay_time(correlation: np.ndarray, interval_ps: float, noise: np.ndarray | 
         ``(n_lags,)``: what a function must stand out of; by default 0.2.
     """
     correlation = np.asarray(correlation, dtype=float)
-    floor = np.full(correlation.shape[-1], _LOW) if noise is None else np.minimum(noise, _LOW)
+    floor = np.full(correlation.shape[-1], DECAYED) if noise is None else np.minimum(noise, DECAYED)
     flat = correlation.reshape(-1, correlation.shape[-1])
     return np.array([_decay_time(c, floor) for c in flat]).reshape(correlation.shape[:-1]) * interval_ps
 
 
 def _decay_time(c: np.ndarray, floor: np.ndarray) -> float:
-    low = np.flatnonzero(c <= _LOW)
+    low = np.flatnonzero(c <= DECAYED)
     if len(low) == 0 or not np.all(np.isfinite(c[: low[0] + 1])):
         return np.nan
     first = int(low[0])

@@ -110,7 +110,7 @@ def first_shell(r: np.ndarray, g: np.ndarray, n: np.ndarray, course: Course) -> 
         low = _trough(r, mean, peak, end)
         found.append(("rdf_first_minimum", Estimate(low, _jackknife(minima, r), n_eff, "Å", not note, note)))
         error = _error_of_neighbours(r, n, low, minima, course)
-        value = float(_up_to(low, r, n.mean(axis=0)))
+        value = _up_to(low, r, n.mean(axis=0))
         found.append(("coordination_number", Estimate(value, error, n_eff, "1", not note, note)))
     return found
 
@@ -144,9 +144,9 @@ def _jackknife(left_out: list[float], r: np.ndarray) -> float:
     return float(np.sqrt((len(left_out) - 1) * np.var(left_out) + (r[1] - r[0]) ** 2 / 12.0))
 
 
-def _up_to(distance: float | np.ndarray, r: np.ndarray, n: np.ndarray) -> np.ndarray:
+def _up_to(distance: float, r: np.ndarray, n: np.ndarray) -> float:
     """n at a distance; its values belong to the ends of bins."""
-    return np.interp(distance, r + 0.5 * (r[1] - r[0]), n)
+    return float(np.interp(distance, r + 0.5 * (r[1] - r[0]), n))
 
 
 def _error_of_neighbours(r: np.ndarray, n: np.ndarray, low: float, minima: list[float], course: Course) -> float:
