@@ -13,6 +13,9 @@ KJ_PER_MOL = _ase.kJ / _ase.mol
 KB = _ase.kB
 """Boltzmann constant in eV/K."""
 
+BAR = _ase.bar
+"""One bar in eV/Å^3."""
+
 ANGSTROM_PER_NM = 10.0
 
 AMU_PER_A3_IN_G_CM3 = 1.66053906660

@@ -22,8 +22,9 @@ FILES = {"topology.pdb", "trajectory.dcd", "thermo.csv", "run.json", "last.xyz"}
 
 # an engine, a potential that it can run, and where: neither Drude particles nor multiple time steps nor a vacuum are to
 # make a difference to what is promised here
+WHERE = ("box", "vacuum")
 CASES = [
-    *((name, "deepmd" if name == "lammps" else "clp", where) for name in ENGINES for where in ("box", "vacuum")),
+    *((name, {"lammps": "deepmd", "builtin": "mace"}.get(name, "clp"), where) for name in ENGINES for where in WHERE),
     ("openmm", "clpol", "box"),
     ("openmm", "clpol", "vacuum"),
     ("openmm", "exp6", "box"),
@@ -231,7 +232,7 @@ def test_an_explosion_ends_the_run_and_is_told_not_raised(engine, spec, density,
 
 
 def test_what_an_engine_cannot_do_is_refused_in_words(engine, spec, start, tmp_path):
-    others = {"openmm": "lammps", "ase": "lammps", "lammps": "openmm", "gromacs": "lammps"}
+    others = {"builtin": "lammps", "openmm": "lammps", "ase": "lammps", "lammps": "openmm", "gromacs": "lammps"}
     with pytest.raises(SettingsError, match=f"engine = '{others[engine]}' cannot run {spec['kind']}"):
         md.run(spec, others[engine], start, md.short(), tmp_path / "run")
     with pytest.raises(SettingsError, match="does not list the atoms of the liquid"):

@@ -35,14 +35,16 @@ __all__ = [
 ]
 
 ENGINES = {
+    "builtin": "ilforge.dynamics.builtin",
     "openmm": "ilforge.dynamics.openmm",
     "lammps": "ilforge.dynamics.lammps",
     "ase": "ilforge.dynamics.ase",
     "gromacs": "ilforge.dynamics.gromacs",
 }
 """Module of each engine, in the order in which they are tried: ``accepts``, ``frames``, ``details``,
-``holds_hydrogens``.
+``holds_hydrogens``, ``honours``.
 
+The builtin engine runs what evaluates forces for it.
 ASE accepts every potential, so GROMACS, which has to be installed apart, runs only what asks for it."""
 
 
@@ -72,6 +74,7 @@ def run_md(
     directory: Path,
     threads: int = 1,
     engine: str | None = None,
+    inner_potential: Potential | None = None,
 ) -> Trajectory:
     """Run MD and record it, going on from the last checkpoint when the directory holds one.
 
@@ -87,6 +90,9 @@ def run_md(
         Where the run is kept; made if it is not there. A run that has ended there is returned as it is.
     engine
         A key of :data:`ENGINES`; without it the first that can run the potential.
+    inner_potential
+        A cheap potential that moves the atoms within a step, ``protocol.inner_steps`` times: the builtin engine alone
+        can. What ``potential`` adds to it acts once in a step.
 
     Raises
     ------
@@ -100,7 +106,8 @@ def run_md(
     name = choose_engine(potential, atoms, engine)
     if protocol.pressure_interval_ps is not None and name != "gromacs":
         raise SettingsError(f"pressure_interval_ps: {name} records no pressure tensor here; use engine gromacs.")
-    job = Job(potential, atoms, liquid.topology, protocol, threads, Path(directory))
+    job = Job(potential, atoms, liquid.topology, protocol, threads, Path(directory), inner_potential)
+    _refuse_choices(name, job)
     about = {
         "ions": liquid.label,
         "potential": potential.describe(),
@@ -110,6 +117,8 @@ def run_md(
     }
     if protocol.keep_velocities:
         about["start_velocities"] = job.start_velocities_digest
+    if inner_potential is not None:
+        about["inner_potential"] = inner_potential.describe()
     recorder = Recorder(job, about)
     if recorder.closed:
         return Trajectory(job.directory)
@@ -123,6 +132,17 @@ def run_md(
     except Exploded as error:
         fault = error
     return recorder.close(fault, _module(name).details(job))
+
+
+def _refuse_choices(engine: str, job: Job) -> None:
+    """Refuse what a protocol chooses and an engine cannot run."""
+    for option in ("thermostat", "barostat", "hydrogen_mass_amu", "inner_steps"):
+        value = getattr(job.protocol, option)
+        if value not in (None, 1) and not _module(engine).honours(job, option, value):
+            raise SettingsError(
+                f"{option} is {value!r}, which engine {engine} cannot run with {job.potential.kind}: leave it out. The "
+                "builtin engine can; it runs mace and committees of it."
+            )
 
 
 def time_step_warning(
@@ -148,7 +168,7 @@ def time_step_warning(
 
 
 def samples(job: Job) -> Iterator[Sample]:
-    """Frames of a run in memory, with nothing recorded: by OpenMM where it can, else by ASE.
+    """Frames of a run in memory, with nothing recorded: by the builtin engine or OpenMM where they can, else by ASE.
 
     Raises
     ------
@@ -170,7 +190,7 @@ def minimise(job: Job, max_steps: int) -> State:
 
 
 def _in_memory(job: Job) -> ModuleType:
-    able = [name for name in ("openmm", "ase") if _module(name).accepts(job.potential, job.atoms.cell)]
+    able = [name for name in ("builtin", "openmm", "ase") if _module(name).accepts(job.potential, job.atoms.cell)]
     return _module(able[0])
 
 

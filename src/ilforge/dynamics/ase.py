@@ -57,6 +57,11 @@ def holds_hydrogens(job: Job) -> bool:
     return False
 
 
+def honours(job: Job, option: str, value: Any) -> bool:
+    """Whether it can run what the protocol chooses: its own thermostat, and masses."""
+    return option == "hydrogen_mass_amu" or value == "langevin"
+
+
 class Simulation:
     """Atoms moved by ASE with the potential's calculator."""
 
@@ -80,7 +85,7 @@ class Simulation:
         self._atoms = Atoms(
             self._job.topology.symbols, positions=state.positions, cell=state.cell, pbc=self._job.periodic
         )
-        self._atoms.set_masses(self._job.topology.masses)
+        self._atoms.set_masses(self._job.masses)
         self._atoms.set_velocities(self._moving(state.velocities) * ASE_TIME_IN_FS)
         # a new calculator: one that starts from its last wavefunction would remember the way it came
         self._atoms.calc = self._job.potential.calculator(self._job.topology, self._job.threads)
@@ -91,7 +96,7 @@ class Simulation:
         """At constant energy without the motion of the whole, which the thermostat of an unrecorded start leaves."""
         if self._ensemble != "NVE":
             return velocities
-        masses = np.asarray(self._job.topology.masses)
+        masses = self._job.masses
         return velocities - masses @ velocities / masses.sum()
 
     def _integrator(self) -> Any:

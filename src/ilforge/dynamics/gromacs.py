@@ -73,6 +73,11 @@ def holds_hydrogens(job: Job) -> bool:
     return job.protocol.hydrogens_held
 
 
+def honours(job: Job, option: str, value: Any) -> bool:
+    """Whether it can run what the protocol chooses: its own thermostat."""
+    return value == ("nose-hoover" if job.periodic else "langevin")
+
+
 @dataclass(frozen=True)
 class _State:
     """What it takes to go on: the run's input and checkpoint as GROMACS has them, and where molecules were."""

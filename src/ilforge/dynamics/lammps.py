@@ -92,6 +92,11 @@ def holds_hydrogens(job: Job) -> bool:
     return False
 
 
+def honours(job: Job, option: str, value: Any) -> bool:
+    """Whether it can run what the protocol chooses: its own thermostat."""
+    return value == ("nose-hoover" if job.periodic else "langevin")
+
+
 def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
     """Frames after the first ``done`` of them, and restart files to go on from.
 

@@ -25,6 +25,10 @@ def _none() -> np.ndarray:
     return np.empty((0, 3))
 
 
+def _unset() -> np.ndarray:
+    return np.empty(0)
+
+
 @dataclass(frozen=True)
 class State:
     """All that has to be known to go on: what a checkpoint holds.
@@ -42,6 +46,9 @@ class State:
     rider_positions, rider_velocities
         Of particles that the potential has beside the atoms, ``(n, 3)``, Å and Å/fs; without rows where there are
         none, or where the engine is to place them.
+    thermostat, barostat
+        Variables of a thermostat or a barostat that move or adapt, in the engine's own order and units; empty where
+        there are none, or at their start.
     """
 
     positions: np.ndarray
@@ -51,6 +58,8 @@ class State:
     barostat_momentum: float = 0.0
     rider_positions: np.ndarray = field(default_factory=_none)
     rider_velocities: np.ndarray = field(default_factory=_none)
+    thermostat: np.ndarray = field(default_factory=_unset)
+    barostat: np.ndarray = field(default_factory=_unset)
 
     def to_bytes(self) -> bytes:
         buffer = io.BytesIO()
@@ -62,6 +71,8 @@ class State:
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             keys = ("positions", "velocities", "cell", "rider_positions", "rider_velocities")
             arrays = {key: stored[key] for key in keys}
+            # earlier checkpoints do not have these
+            arrays |= {key: stored[key] for key in ("thermostat", "barostat") if key in stored}
             return cls(**arrays, step=int(stored["step"]), barostat_momentum=float(stored["barostat_momentum"]))
 
 
@@ -151,9 +162,12 @@ def temperature(kinetic_energy: float, degrees_of_freedom: int) -> float:
     return 2 * kinetic_energy / (max(1, degrees_of_freedom) * KB)
 
 
-def fastest_atoms(velocities: np.ndarray, topology: Topology) -> tuple[str, ...]:
-    """The atoms with most kinetic energy in words, those without finite velocity first."""
-    energies = topology.masses * np.sum(velocities**2, axis=1)
+def fastest_atoms(velocities: np.ndarray, topology: Topology, masses: np.ndarray | None = None) -> tuple[str, ...]:
+    """The atoms with most kinetic energy in words, those without finite velocity first.
+
+    ``masses``, ``(n_atoms,)`` amu, are those that they move with; the natural ones if left out.
+    """
+    energies = (topology.masses if masses is None else masses) * np.sum(velocities**2, axis=1)
     order = np.argsort(np.where(np.isfinite(energies), -energies, -np.inf), kind="stable")
     return tuple(topology.describe(int(atom)) for atom in order[:_NAMED_ATOMS])
 
@@ -164,13 +178,18 @@ def check_motion(
     topology: Topology,
     set_temperature_K: float,
     time_ps: float | None,
+    masses: np.ndarray | None = None,
 ) -> None:
-    """Raise :class:`Exploded` when velocities are not finite or far too hot."""
-    now = temperature(kinetic_energy(topology.masses, velocities), degrees_of_freedom)
+    """Raise :class:`Exploded` when velocities are not finite or far too hot.
+
+    ``masses``, ``(n_atoms,)`` amu, are those that the atoms move with; the natural ones if left out.
+    """
+    masses = topology.masses if masses is None else masses
+    now = temperature(kinetic_energy(masses, velocities), degrees_of_freedom)
     if now <= HOTTEST * set_temperature_K:  # False for NaN, too
         return
     found = f"the temperature is {now:.3g} K" if np.isfinite(now) else "velocities are no finite numbers any more"
-    raise Exploded(f"{found}, {set_temperature_K:g} K was set", time_ps, fastest_atoms(velocities, topology))
+    raise Exploded(f"{found}, {set_temperature_K:g} K was set", time_ps, fastest_atoms(velocities, topology, masses))
 
 
 def volume_of(cell: np.ndarray) -> float:

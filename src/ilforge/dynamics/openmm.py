@@ -15,6 +15,7 @@ of ions in a vacuum is left as it is drawn, from the Maxwell-Boltzmann distribut
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,12 @@ def details(job: Job) -> dict[str, Any]:
 def holds_hydrogens(job: Job) -> bool:
     """Whether bonds to H are held in this run: where the protocol wants it and the potential has bonds."""
     return job.protocol.hydrogens_held and _system(job).getNumConstraints() > 0
+
+
+def honours(job: Job, option: str, value: Any) -> bool:
+    """Whether it can run what the protocol chooses: its own thermostat and barostat, and masses."""
+    own = hasattr(job.potential, "openmm_integrator")
+    return option == "hydrogen_mass_amu" or value == "monte-carlo" or (value == "langevin" and not own)
 
 
 class Simulation:
@@ -147,7 +154,7 @@ class Simulation:
         velocities = self.riders.together(moving)
         kinetic = now.getKineticEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL
         if len(self.riders):
-            kinetic = kinetic_energy(self._job.topology.masses, velocities)
+            kinetic = kinetic_energy(self._job.masses, velocities)
         return Sample(
             positions=self.riders.split(_positions(now))[0],
             velocities=velocities,
@@ -195,16 +202,25 @@ def system_for(job: Job, ensemble: str) -> Any:
 
 
 def _system(job: Job) -> Any:
-    """The potential as a system, with bonds to H held where the protocol wants it or, by default, where it can be."""
-    build = job.potential.openmm_system
-    cell, protocol = (job.cell if job.periodic else None), job.protocol
-    if protocol.hydrogens_held:
+    """The potential as a system, with bonds to H held where the protocol wants it or, by default, where it can be.
+
+    Atoms have the masses of the job, less what a Drude particle has of them.
+    """
+    from openmm import unit
+
+    build = partial(job.potential.openmm_system, job.topology, job.cell if job.periodic else None, threads=job.threads)
+    system = None
+    if job.protocol.hydrogens_held:
         try:
-            return build(job.topology, cell, constrain_hydrogens=True, threads=job.threads)
+            system = build(constrain_hydrogens=True)
         except SettingsError:
-            if protocol.constrain_hydrogens:
+            if job.protocol.constrain_hydrogens:
                 raise
-    return build(job.topology, cell, constrain_hydrogens=False, threads=job.threads)
+    system = system or build(constrain_hydrogens=False)
+    for atom in np.flatnonzero(job.masses != job.topology.masses).tolist():
+        gain = job.masses[atom] - job.topology.masses[atom]
+        system.setParticleMass(atom, system.getParticleMass(atom) + gain * unit.dalton)
+    return system
 
 
 def _complete(system: Any, job: Job, ensemble: str) -> None:

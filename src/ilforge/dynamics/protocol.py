@@ -28,6 +28,7 @@ _ABOVE_ZERO = _Allowed("a number above 0", lambda value: value > 0)
 _FROM_ZERO = _Allowed("a number, 0 or more", lambda value: value >= 0)
 _WHOLE_ABOVE_ZERO = _Allowed("a whole number above 0", lambda value: value > 0 and float(value).is_integer())
 _WHOLE_FROM_ZERO = _Allowed("a whole number, 0 or more", lambda value: value >= 0 and float(value).is_integer())
+_HEAVIER = _Allowed("a number from 1.008 to 4", lambda value: 1.008 <= value <= 4)
 _NUMBERS = {
     "temperature_K": ("--temperature", _ABOVE_ZERO, "K"),
     "start_temperature_K": (None, _ABOVE_ZERO, "K"),
@@ -41,11 +42,31 @@ _NUMBERS = {
     "seed": ("--seed", _WHOLE_FROM_ZERO, None),
     "minimise_steps": ("--minimise", _WHOLE_FROM_ZERO, None),
     "checkpoint_steps": (None, _WHOLE_ABOVE_ZERO, None),
+    "hydrogen_mass_amu": ("--hydrogen-mass", _HEAVIER, "amu"),
+    "inner_steps": ("--inner-steps", _WHOLE_ABOVE_ZERO, None),
 }
 """Of each number: its option of ``ilforge md``, what is allowed, and its unit."""
 
 _LENGTH_KEPT = 0.05
 """By how much, of itself, a run may be longer or shorter than asked for because its interval is a number of steps."""
+
+
+_CHOICES = {
+    "ensemble": ("--ensemble", ("NVE", "NVT", "NPT")),
+    "thermostat": ("--thermostat", ("langevin", "nose-hoover")),
+    "barostat": ("--barostat", ("monte-carlo", "cell-rescaling")),
+}
+"""Of each choice: its option of ``ilforge md``, and what it may be."""
+
+_LATER = {
+    "pressure_interval_ps": None,
+    "keep_velocities": False,
+    "thermostat": None,
+    "barostat": None,
+    "hydrogen_mass_amu": None,
+    "inner_steps": 1,
+}
+"""Settings that came after the first runs, and their values where unused."""
 
 
 class Stage(NamedTuple):
@@ -87,6 +108,14 @@ class MdProtocol:
         it none is recorded. GROMACS alone can.
     keep_velocities
         Begin with the velocities that the start has instead of drawing them, to go on from the end of another run.
+    thermostat, barostat
+        ``"langevin"`` or ``"nose-hoover"``, ``"monte-carlo"`` or ``"cell-rescaling"``, where the engine has a choice;
+        without them the engine's first.
+    hydrogen_mass_amu
+        Mass of H atoms, amu, for longer steps: what it is above the natural one is taken from the heavy neighbour.
+        Structure and density stay as they are, and transport changes somewhat.
+    inner_steps
+        Short steps within one of ``timestep_fs``, moved by a cheap inner potential.
     checkpoint_steps
         Steps between the points from which a killed run goes on, rounded up to whole frames.
     """
@@ -106,10 +135,14 @@ class MdProtocol:
     checkpoint_steps: int = 5000
     pressure_interval_ps: float | None = None
     keep_velocities: bool = False
+    thermostat: Literal["langevin", "nose-hoover"] | None = None
+    barostat: Literal["monte-carlo", "cell-rescaling"] | None = None
+    hydrogen_mass_amu: float | None = None
+    inner_steps: int = 1
 
     def __post_init__(self) -> None:
-        if self.ensemble not in ("NVE", "NVT", "NPT"):
-            raise SettingsError(f"ensemble (--ensemble) is {self.ensemble!r}: it may be NVE, NVT or NPT.")
+        for name in _CHOICES:
+            self._check_choice(name)
         for name in _NUMBERS:
             self._check(name)
         if self.keep_velocities and (self.minimise_steps or self.start_temperature_K is not None):
@@ -123,10 +156,21 @@ class MdProtocol:
                 "second must be a whole multiple of the first."
             )
 
+    def _check_choice(self, name: str) -> None:
+        """Refuse a word that nothing goes by, and a barostat or thermostat that the ensemble does not use."""
+        value, (option, allowed) = getattr(self, name), _CHOICES[name]
+        if value is None and name != "ensemble":
+            return
+        if value not in allowed:
+            *others, last = allowed
+            raise SettingsError(f"{name} ({option}) is {value!r}: it may be {', '.join(others)} or {last}.")
+        if name == "barostat" and self.ensemble != "NPT":
+            raise SettingsError(f"barostat (--barostat) is {value!r}, but ensemble {self.ensemble} has no pressure.")
+
     def _check(self, name: str) -> None:
         """Refuse a number that no run can have."""
         value, (option, allowed, unit) = getattr(self, name), _NUMBERS[name]
-        if value is None and name in ("start_temperature_K", "pressure_interval_ps"):
+        if value is None and name in ("start_temperature_K", "pressure_interval_ps", "hydrogen_mass_amu"):
             return
         if isinstance(value, numbers.Real) and math.isfinite(value) and allowed.holds(value):
             return
@@ -135,12 +179,7 @@ class MdProtocol:
 
     def as_dict(self) -> dict[str, Any]:
         """What determines the run; later settings are absent where unused, so that earlier runs keep their names."""
-        values = asdict(self)
-        if self.pressure_interval_ps is None:
-            del values["pressure_interval_ps"]
-        if not self.keep_velocities:
-            del values["keep_velocities"]
-        return values
+        return {key: value for key, value in asdict(self).items() if key not in _LATER or value != _LATER[key]}
 
     @property
     def pressure_steps(self) -> int | None:
@@ -148,6 +187,11 @@ class MdProtocol:
         if self.pressure_interval_ps is None:
             return None
         return max(1, round(self.pressure_interval_ps * 1000 / self.timestep_fs))
+
+    @property
+    def inner_timestep_fs(self) -> float:
+        """The step that the fastest motion is followed with, fs."""
+        return self.timestep_fs / self.inner_steps
 
     @property
     def interval_steps(self) -> int:

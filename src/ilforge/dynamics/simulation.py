@@ -37,7 +37,10 @@ _VELOCITIES, _THERMOSTAT = 0, 1  # streams of random numbers that descend from o
 
 @dataclass(frozen=True)
 class Job:
-    """One run: what moves, by which potential, how, and where it is recorded (None: nowhere)."""
+    """One run: what moves, by which potential, how, and where it is recorded (None: nowhere).
+
+    ``inner`` is the cheap potential that moves the atoms within a step, where steps are divided.
+    """
 
     potential: Potential
     atoms: Atoms
@@ -45,8 +48,14 @@ class Job:
     protocol: MdProtocol
     threads: int = 1
     directory: Path | None = None
+    inner: Potential | None = None
 
     def __post_init__(self) -> None:
+        if (self.inner is None) != (self.protocol.inner_steps == 1):
+            raise SettingsError(
+                "An inner potential (--inner-potential) and inner_steps (--inner-steps) of 2 or more go together: "
+                "give both, or neither."
+            )
         if self.atoms.get_chemical_symbols() != list(self.topology.symbols):
             raise SettingsError(
                 f"The structure ({self.atoms.get_chemical_formula()}) does not list the atoms of the liquid "
@@ -111,13 +120,38 @@ class Job:
         """Positions of the start with whole molecules, ``(n_atoms, 3)`` Å."""
         return whole_molecules(self.atoms.positions, self.cell, self.topology)
 
+    @cached_property
+    def masses(self) -> np.ndarray:
+        """Masses that the atoms move with, amu, ``(n_atoms,)``; those of H as the protocol wants them.
+
+        What H atoms gain, the heavy atom that they are bonded to loses (Feenstra, Hess, Berendsen, J. Comput. Chem.
+        1999, 20, 786).
+        """
+        topology, wanted = self.topology, self.protocol.hydrogen_mass_amu
+        masses = np.array(topology.masses)
+        if wanted is None:
+            return masses
+        hydrogen = np.array([symbol == "H" for symbol in topology.symbols])
+        for pair in topology.bonds.tolist():
+            for light, heavy in (pair, pair[::-1]):
+                if hydrogen[light] and not hydrogen[heavy]:
+                    masses[heavy] -= wanted - masses[light]
+                    masses[light] = wanted
+        robbed = np.flatnonzero(~hydrogen & (masses < wanted))
+        if len(robbed):
+            raise SettingsError(
+                f"hydrogen_mass_amu (--hydrogen-mass) is {wanted:g}: {topology.describe(int(robbed[0]))} would be left "
+                f"with {masses[robbed[0]]:.3g} amu, less than its hydrogens. Give less; 3 is usual."
+            )
+        return masses
+
     @property
     def start_velocities(self) -> np.ndarray:
         """Velocities drawn by the seed or, where the protocol keeps them, those of the start, ``(n_atoms, 3)`` Å/fs."""
         if self.protocol.keep_velocities:
             return self.atoms.get_velocities() / ASE_TIME_IN_FS
         rng = np.random.default_rng([self.protocol.seed, _VELOCITIES])
-        return maxwell_boltzmann(self.topology.masses, self.protocol.first_temperature_K, rng)
+        return maxwell_boltzmann(self.masses, self.protocol.first_temperature_K, rng)
 
     def random_seed(self, step: int) -> np.random.SeedSequence:
         """Seed of the thermostat's and barostat's random numbers from this step on."""
@@ -239,10 +273,14 @@ def _advance(simulation: Simulation, job: Job, step: int, steps: int) -> Sample:
             job.topology,
             job.protocol.temperature_K,
             job.time_ps(at),
+            job.masses,
         )
 
+    def fastest(velocities: np.ndarray) -> tuple[str, ...]:
+        return fastest_atoms(velocities, job.topology, job.masses)
+
     def broken(what: str) -> Exploded:
-        return Exploded(what, job.time_ps(step), fastest_atoms(simulation.velocities(), job.topology))
+        return Exploded(what, job.time_ps(step), fastest(simulation.velocities()))
 
     end, last = step + steps, simulation.state()
     try:
@@ -254,7 +292,7 @@ def _advance(simulation: Simulation, job: Job, step: int, steps: int) -> Sample:
             now = simulation.state()
             wrong = burst(volume_of(now.cell), volume_of(job.cell)) if job.periodic else None
             if wrong:
-                raise Exploded(wrong, job.time_ps(step), fastest_atoms(now.velocities, job.topology))
+                raise Exploded(wrong, job.time_ps(step), fastest(now.velocities))
             last = now
         sample = simulation.sample()
         if not np.isfinite(sample.potential_energy):
@@ -281,5 +319,5 @@ def _with_frame(error: Exploded, now: State, last: State, job: Job) -> Exploded:
     One atom that is nowhere takes all others with it within a step: then those that were fastest before are named.
     """
     if not np.isfinite(now.velocities).any():
-        error = Exploded(error.what, error.time_ps, fastest_atoms(last.velocities, job.topology))
+        error = Exploded(error.what, error.time_ps, fastest_atoms(last.velocities, job.topology, job.masses))
     return error.at(now, last)

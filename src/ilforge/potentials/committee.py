@@ -14,6 +14,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import model_file
+from ilforge.potentials.force_evaluator import CalculatorEvaluator, ForceEvaluator
 from ilforge.potentials.potential import Potential
 
 DEVIATION_FILE = "model_devi.out"
@@ -69,6 +70,10 @@ class Committee:
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator of the mean energy, forces and stress."""
         return CommitteeCalculator([member.calculator(topology, threads) for member in self.members], self.has_stress)
+
+    def force_evaluator(self, topology: Topology, threads: int = 1) -> ForceEvaluator:
+        """Mean energy and forces for the engine of the package, with the deviation of forces."""
+        return CalculatorEvaluator(self.calculator(topology, threads), topology.symbols)
 
     def force_deviation(self, atoms: Atoms) -> float:
         """Largest disagreement about the force on an atom of a frame, eV/Å: see :func:`force_deviation`."""

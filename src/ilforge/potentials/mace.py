@@ -14,6 +14,7 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import model_file
 from ilforge.potentials.calculator_system import system_of
+from ilforge.potentials.force_evaluator import CalculatorEvaluator, ForceEvaluator
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,10 @@ class Mace:
             known = [chemical_symbols[number] for number in calculator.z_table.zs]
             model_file.refuse_unknown(self.path, topology.symbols, known)
         return calculator
+
+    def force_evaluator(self, topology: Topology, threads: int = 1) -> ForceEvaluator:
+        """Energy and forces for the engine of the package, by mace-torch."""
+        return CalculatorEvaluator(self.calculator(topology, threads), topology.symbols)
 
     def openmm_system(
         self,

@@ -16,6 +16,9 @@ class Potential(Protocol):
     A potential labels frames, is validated against labels, and runs MD, always through the same seat: an ASE
     calculator. An engine that can do better with some potentials asks for one of the optional methods:
 
+    ``force_evaluator(topology, threads=1) -> ForceEvaluator``
+        For the engine of the package itself: energy, forces and strain derivative of positions, step after step; see
+        :mod:`ilforge.potentials.force_evaluator`. What any calculator costs around its numbers is saved.
     ``openmm_system(topology, cell, constrain_hydrogens, threads) -> openmm.System``
         For OpenMM. ``cell`` is ``(3, 3)`` in Å, the first vector along x and the second in the xy plane, or None for
         ions in a vacuum; in NPT runs no side may ever shrink below twice the cutoff. ``constrain_hydrogens`` fixes the

@@ -1,0 +1,126 @@
+"""Energy and forces for every step of MD, without the detour over ASE's atoms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import voigt_6_to_full_3x3_stress
+
+from ilforge.liquid.topology import Topology
+from ilforge.potentials.potential import Potential
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a potential says of one set of positions.
+
+    Attributes
+    ----------
+    energy
+        eV.
+    forces
+        ``(n_atoms, 3)`` eV/Å, an array that nobody else holds.
+    strain_derivative
+        dE/d(strain), ``(3, 3)`` eV: the stress times the volume. None in a vacuum or where the potential has no stress.
+    force_deviation
+        Largest disagreement of a committee about the force on an atom, eV/Å.
+    """
+
+    energy: float
+    forces: np.ndarray
+    strain_derivative: np.ndarray | None
+    force_deviation: float | None = None
+
+
+class ForceEvaluator(Protocol):
+    """Energies and forces of one topology, positions by positions.
+
+    It keeps its own list of neighbours and notices by itself how positions and cell have changed.
+    """
+
+    def evaluate(self, positions: np.ndarray, cell: np.ndarray | None) -> Evaluation:
+        """Energy and forces.
+
+        Parameters
+        ----------
+        positions
+            ``(n_atoms, 3)`` Å, not wrapped into the cell; not changed.
+        cell
+            ``(3, 3)`` Å; None in a vacuum.
+
+        Raises
+        ------
+        DidNotConverge
+            When there is no answer for these positions: MD ends there and keeps the frame.
+        """
+        ...
+
+
+class CalculatorEvaluator:
+    """Any ASE calculator as a :class:`ForceEvaluator`.
+
+    Parameters
+    ----------
+    symbols
+        Element of each atom.
+    """
+
+    def __init__(self, calculator: Calculator, symbols: Sequence[str]):
+        self._atoms = Atoms(list(symbols), np.zeros((len(symbols), 3)))
+        self._atoms.calc = calculator
+        self._has_stress = "stress" in calculator.implemented_properties
+
+    def evaluate(self, positions: np.ndarray, cell: np.ndarray | None) -> Evaluation:
+        atoms = self._atoms
+        atoms.positions = positions
+        atoms.pbc = cell is not None
+        strain_derivative = None
+        if cell is not None:
+            atoms.cell[:] = cell
+            if self._has_stress:  # asked for first: calculators give energy and forces on the way
+                strain_derivative = voigt_6_to_full_3x3_stress(atoms.get_stress()) * atoms.get_volume()
+        return Evaluation(
+            energy=float(atoms.get_potential_energy()),
+            forces=np.array(atoms.get_forces(), dtype=float),
+            strain_derivative=strain_derivative,
+            force_deviation=atoms.calc.results.get("force_deviation"),
+        )
+
+
+class EvaluatorCalculator(Calculator):
+    """An evaluator as an ASE calculator of energy and forces, for ASE's optimisers."""
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces"]
+
+    def __init__(self, evaluator: ForceEvaluator):
+        super().__init__()
+        self._evaluator = evaluator
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        cell = self.atoms.cell.array if self.atoms.pbc.any() else None
+        found = self._evaluator.evaluate(self.atoms.positions, cell)
+        self.results.update(energy=found.energy, free_energy=found.energy, forces=found.forces)
+
+
+def has_force_evaluator(potential: Potential) -> bool:
+    """Whether a potential, and every member of a committee, offers a :class:`ForceEvaluator` of its own."""
+    parts = (potential, *getattr(potential, "members", ()))
+    return all(hasattr(part, "force_evaluator") for part in parts)
+
+
+def evaluator_of(potential: Potential, topology: Topology, threads: int = 1) -> ForceEvaluator:
+    """The potential's own evaluator, or its calculator as one."""
+    if has_force_evaluator(potential):
+        return potential.force_evaluator(topology, threads)
+    return CalculatorEvaluator(potential.calculator(topology, threads), topology.symbols)
