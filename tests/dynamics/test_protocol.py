@@ -92,7 +92,7 @@ def test_velocities_are_not_kept_where_they_would_mean_nothing(changes):
         ("clp", "ase", 1.0, None),
         ("clpol", None, 1.5, None),
         ("exp6", "openmm", 2.0, "exp6 in openmm"),
-        ("mace", None, 2.0, "mace in openmm"),
+        ("mace", None, 2.0, "mace in builtin"),
         ("deepmd", None, 2.0, "deepmd in lammps"),
     ],
 )

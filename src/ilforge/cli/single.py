@@ -167,6 +167,27 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 )
 @click.option("--length", type=float, required=True, help="ps")
 @click.option("--interval", type=float, default=0.1, show_default=True, help="ps between recorded frames")
+@click.option(
+    "--thermostat", type=click.Choice(["langevin", "nose-hoover"]), help="Without it the engine's own. [builtin: both]"
+)
+@click.option(
+    "--barostat",
+    type=click.Choice(["monte-carlo", "cell-rescaling"]),
+    help="Without it the engine's own. [builtin: both]",
+)
+@click.option(
+    "--hydrogen-mass",
+    type=float,
+    metavar="AMU",
+    help="Mass of H, taken from its neighbours, for longer steps: 3 is usual. It slows the ions somewhat.",
+)
+@click.option(
+    "--inner-potential",
+    metavar="POTENTIAL",
+    help="Cheap potential that moves the atoms within a step; --potential corrects it once a step. builtin only.",
+)
+@click.option("--inner-trust", metavar="SHA256", help="Digest of the inner potential's file, if it has one.")
+@click.option("--inner-steps", type=click.IntRange(1), default=1, show_default=True, help="Steps it takes in one step.")
 @click.option("--pressure-interval", type=float, help="ps between records of the pressure tensor, engine gromacs only")
 @click.option("--minimise", type=click.IntRange(0), default=0, show_default=True, help="Steps of minimisation first")
 @click.option("--constant-volume", type=float, default=0.0, show_default=True, help="ps of NVT then, unrecorded")
@@ -180,7 +201,7 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 )
 @click.option(
     "--engine",
-    type=click.Choice(["openmm", "lammps", "ase", "gromacs"]),
+    type=click.Choice(["builtin", "openmm", "lammps", "ase", "gromacs"]),
     help="Program that moves the atoms; without it the one that suits the potential.",
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
@@ -218,6 +239,10 @@ def md(
         constant_volume_ps=state["constant_volume"],
         equilibration_ps=state["equilibration"],
         keep_velocities=state["keep_velocities"],
+        thermostat=state["thermostat"],
+        barostat=state["barostat"],
+        hydrogen_mass_amu=state["hydrogen_mass"],
+        inner_steps=state["inner_steps"],
         seed=state["seed"] or 0,
     )
     if state["seed"] is None:
@@ -227,10 +252,15 @@ def md(
     own = parse_define(define)
     liquid = Liquid.of_frame(start, own)
     model = potentials.create(parse_potential(potential, trust, own))
+    inner = None
+    if state["inner_potential"]:
+        inner = potentials.create(parse_potential(state["inner_potential"], state["inner_trust"], own))
     warning = time_step_warning(model, start, liquid, protocol, state["engine"])
     if warning:
         click.echo(f"Warning: {warning}", err=True)
-    fault = run_md(model, start, liquid, protocol, directory, threads=threads, engine=state["engine"]).fault
+    fault = run_md(
+        model, start, liquid, protocol, directory, threads=threads, engine=state["engine"], inner_potential=inner
+    ).fault
     if fault:
         click.echo(f"The run broke and ended early. {fault['message']}", err=True)
     click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -154,16 +155,18 @@ def time_step_warning(
     """
     from ilforge.dynamics.simulation import Job
 
-    topology = liquid.topology
-    free = any("H" in (topology.symbols[i], topology.symbols[j]) for i, j in topology.bonds.tolist())
-    if protocol.timestep_fs <= CONSTRAIN_ABOVE_FS or not free:
+    if protocol.inner_timestep_fs <= CONSTRAIN_ABOVE_FS:
+        return None
+    job = Job(potential, atoms, liquid.topology, replace(protocol, inner_steps=1))
+    slowing = job.slowing_of_hydrogens
+    if slowing is None or protocol.inner_timestep_fs <= CONSTRAIN_ABOVE_FS * slowing:
         return None
     name = choose_engine(potential, atoms, engine)
-    if _module(name).holds_hydrogens(Job(potential, atoms, topology, protocol)):
+    if _module(name).holds_hydrogens(job):
         return None
     return (
-        f"timestep_fs (--timestep) is {protocol.timestep_fs:g}, and bonds to H, whose period is 11 fs, stay free with "
-        f"{potential.kind} in {name}: the energy drifts, or the run breaks. {TIME_STEPS}"
+        f"timestep_fs (--timestep) is {protocol.timestep_fs:g}, and bonds to H, whose period is {11 * slowing:.0f} fs, "
+        f"stay free with {potential.kind} in {name}: the energy drifts, or the run breaks. {TIME_STEPS}"
     )
 
 

@@ -39,7 +39,7 @@ MONTE_CARLO_STEPS = 25
 RESCALING_FS = 2.0
 """Time between rescalings of the cell, about: a whole number of steps."""
 
-RESCALING_PERIOD_FS = 1000.0
+RESCALING_PERIOD_FS = 500.0
 
 _FINE = 0.05  # eV/Å, largest force at which minimisation ends
 _LONGEST_MOVE = 0.1  # Å, of one minimisation step

@@ -146,6 +146,18 @@ class Job:
         return masses
 
     @property
+    def slowing_of_hydrogens(self) -> float | None:
+        """How much longer the fastest bond to H vibrates by the masses of the run; None where there is no such bond."""
+        symbols, natural = self.topology.symbols, self.topology.masses
+        bonds = np.array(
+            [(i, j) for i, j in self.topology.bonds.tolist() if "H" in (symbols[i], symbols[j])], dtype=int
+        )
+        if not len(bonds):
+            return None
+        reduced = [1 / (1 / masses[bonds]).sum(axis=1) for masses in (self.masses, natural)]
+        return float(np.sqrt(reduced[0] / reduced[1]).min())
+
+    @property
     def start_velocities(self) -> np.ndarray:
         """Velocities drawn by the seed or, where the protocol keeps them, those of the start, ``(n_atoms, 3)`` Å/fs."""
         if self.protocol.keep_velocities:

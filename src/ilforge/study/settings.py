@@ -255,15 +255,32 @@ class MdSettings(Settings):
     """Temperature in K; without it that of the liquid."""
     pressure_bar: float | None = None
     """Pressure in bar, for NPT; without it that of the liquid."""
-    engine: Literal["openmm", "lammps", "ase", "gromacs"] | None = None
+    engine: Literal["builtin", "openmm", "lammps", "ase", "gromacs"] | None = None
     """Which program moves the atoms; without it the one that suits the potential. `gromacs` (not installed with
     ilforge) runs `clp` with a Nosé-Hoover thermostat and a Parrinello-Rahman barostat."""
+    thermostat: Literal["langevin", "nose-hoover"] | None = None
+    """Thermostat of the `builtin` engine, which runs `mace`; without it `langevin`. `nose-hoover` is a chain of three
+    with a period of 0.1 ps, which leaves the dynamics of the liquid alone. Other engines have one each."""
+    barostat: Literal["monte-carlo", "cell-rescaling"] | None = None
+    """Barostat of the `builtin` engine; without it `monte-carlo`. `cell-rescaling` follows the pressure, which the
+    potential has to give, and costs no extra evaluation. Other engines have one each."""
+    hydrogen_mass_amu: Annotated[float, Field(ge=1.008, le=4)] | None = None
+    """Mass of H in amu, for time steps about half as long again; what it gains, the heavy neighbour loses. 3 is usual.
+    Structure and density stay, and diffusion changes somewhat. Engines `builtin`, `openmm` and `ase`."""
+    inner_potential: Literal["clp", "deepmd"] | None = None
+    """Cheap potential that moves the atoms `inner_steps` times within a step of `timestep_fs`; the potential of the run
+    adds what it differs by once a step. Engine `builtin`. Check what it does to the energy at constant energy first."""
+    inner_steps: Annotated[int, Field(ge=1)] = 1
+    """Short steps within one of `timestep_fs`, with `inner_potential`."""
 
     @model_validator(mode="after")
     def _engine_can(self) -> MdSettings:
-        able = {"openmm": {"clp", "clpol", "exp6", "mace"}, "lammps": {"deepmd"}, "gromacs": {"clp"}}.get(
-            self.engine or "ase"
-        )
+        able = {
+            "builtin": {"mace"},
+            "openmm": {"clp", "clpol", "exp6", "mace"},
+            "lammps": {"deepmd"},
+            "gromacs": {"clp"},
+        }.get(self.engine or "ase")
         unable = [name for name in self.potentials if able is not None and name not in able]
         if unable:
             raise ValueError(f"engine {self.engine} cannot run {unable[0]}: give it a protocol of its own")
@@ -273,8 +290,9 @@ class MdSettings(Settings):
             )
         if self.vacuum is not None and (self.box_multiple != 1 or self.cutoff_A is not None):
             raise ValueError("box_multiple and cutoff_A are of a box, and vacuum has none: leave them out")
-        if self.cutoff_A is not None and not {"clp", "clpol", "exp6"} & set(self.potentials):
+        if self.cutoff_A is not None and not {"clp", "clpol", "exp6"} & {*self.potentials, self.inner_potential}:
             raise ValueError("cutoff_A is that of clp, clpol and exp6, which potentials does not name: leave it out")
+        self._refuse_choices()
         if self.parameters and "exp6" not in self.potentials:
             raise ValueError("parameters is the file of exp6, which potentials does not name")
         if self.pressure_interval_ps is not None:
@@ -284,6 +302,19 @@ class MdSettings(Settings):
             if multiple < 1 or abs(multiple - round(multiple)) > 1e-6:
                 raise ValueError("interval_ps must be a whole multiple of pressure_interval_ps")
         return self
+
+    def _refuse_choices(self) -> None:
+        """Refuse what only the builtin engine has a choice of where another one runs."""
+        if (self.inner_potential is None) != (self.inner_steps == 1):
+            raise ValueError("inner_potential and inner_steps of 2 or more go together: give both, or neither")
+        if self.barostat and self.ensemble != "NPT":
+            raise ValueError(f"barostat = {self.barostat!r} needs ensemble = 'NPT': {self.ensemble} has no pressure")
+        chosen = [name for name in ("thermostat", "barostat", "inner_potential") if getattr(self, name)]
+        if chosen and (self.engine not in (None, "builtin") or set(self.potentials) != {"mace"}):
+            raise ValueError(f"{chosen[0]} is a choice of the builtin engine, which runs mace alone: leave it out")
+        lacks = self.engine in ("lammps", "gromacs") or (self.engine is None and "deepmd" in self.potentials)
+        if self.hydrogen_mass_amu and lacks:
+            raise ValueError("hydrogen_mass_amu is kept by builtin, openmm and ase, not by lammps and gromacs")
 
 
 class StudySettings(Settings):
@@ -329,7 +360,7 @@ class StudySettings(Settings):
             if protocol.composition is not None and protocol.composition not in compositions:
                 known = ", ".join(compositions) or "none: name them in [[liquid.compositions]]"
                 raise ValueError(f"md {protocol.name!r} is for composition {protocol.composition!r}; there is {known}")
-            for potential in protocol.potentials:
+            for potential in (*protocol.potentials, protocol.inner_potential):
                 if potential in ("mace", "deepmd") and potential not in self.training.models:
                     raise ValueError(
                         f"md {protocol.name!r} runs {potential}, but training.models is {self.training.models}"

@@ -210,7 +210,12 @@ def _plan_md(plan: Plan) -> None:
                 potentials.create(spec).calculator(structures.ions_of(part, protocol).topology)
             elif name in FORCE_FIELDS:
                 _refuse_unfit_md(part, protocol, spec)
-            trajectory = md.md_stage(part, protocol, name, start, model, spec)
+            inner = protocol.inner_potential
+            if inner is not None:
+                inner = (
+                    _md_spec(inner, given, protocol) if inner in given else plan.trained[plan.last_iteration, inner][0]
+                )
+            trajectory = md.md_stage(part, protocol, name, start, model, spec, inner)
             plan.trajectories[protocol.name, name] = trajectory
             for property_name in md.measured_in(protocol, settings.analysis):
                 analysis = md.analysis_stage(part, protocol, trajectory, property_name)
@@ -274,7 +279,7 @@ def given_potentials(study: Study) -> dict[str, dict[str, Any]]:
     for kind in FORCE_FIELDS:
         if sampling.kind == kind:
             given[kind] = structures.sampling_potential(study)
-        elif any(kind in protocol.potentials for protocol in settings.md):
+        elif any(kind in (*protocol.potentials, protocol.inner_potential) for protocol in settings.md):
             file = _parameter_file(study) if kind == "exp6" else None
             given[kind] = structures.spec_of(study, PotentialSettings(kind=kind, cutoff_A=cutoff, parameters=file))
     return given

@@ -39,9 +39,18 @@ _VACUUM_MINIMISATION = 200  # steps: a conformer comes from no run at a temperat
 
 
 def md_stage(
-    study: Study, settings: MdSettings, name: str, start: Stage, model: Stage | None, spec: dict[str, Any] | None
+    study: Study,
+    settings: MdSettings,
+    name: str,
+    start: Stage,
+    model: Stage | None,
+    spec: dict[str, Any] | None,
+    inner: Stage | dict[str, Any] | None = None,
 ) -> Stage:
-    """A trajectory (see :class:`~ilforge.dynamics.trajectory.Trajectory`) of a trained model or a given potential."""
+    """A trajectory (see :class:`~ilforge.dynamics.trajectory.Trajectory`) of a trained model or a given potential.
+
+    ``inner`` is the cheap potential that moves the atoms within a step, trained or given, where steps are divided.
+    """
     liquid = ions_of(study, settings)
     protocol = MdProtocol(
         ensemble=settings.ensemble,
@@ -53,14 +62,18 @@ def md_stage(
         interval_ps=settings.interval_ps,
         pressure_interval_ps=settings.pressure_interval_ps,
         minimise_steps=0 if settings.vacuum is None else _VACUUM_MINIMISATION,
+        thermostat=settings.thermostat,
+        barostat=settings.barostat,
+        hydrogen_mass_amu=settings.hydrogen_mass_amu,
+        inner_steps=settings.inner_steps,
         seed=study.seed("md", settings.name, name),  # with the same kicks, two potentials would not differ by chance
     )
 
     def work(job: Job) -> None:
         chosen = spec if model is None else model_spec(job.input("model"))
-        job.run(
-            _run, chosen, job.input("start") / FRAMES, liquid, protocol, job.directory, job.threads, settings.engine
-        )
+        within = model_spec(job.input("inner")) if isinstance(inner, Stage) else inner
+        start_file = job.input("start") / FRAMES
+        job.run(_run, chosen, start_file, liquid, protocol, job.directory, job.threads, settings.engine, within)
 
     n_atoms = liquid.topology.n_atoms
     steps = protocol.unrecorded_steps + protocol.n_frames * protocol.interval_steps
@@ -75,9 +88,15 @@ def md_stage(
         settings={
             "protocol": protocol.as_dict(),
             "spec": None if spec is None else potentials.create(spec).describe(),
-            **({"engine": settings.engine} if settings.engine else {}),  # absent, results made before keep their names
+            # absent, results made before keep their names
+            **({"engine": settings.engine} if settings.engine else {}),
+            **({"inner": potentials.create(inner).describe()} if isinstance(inner, dict) else {}),
         },
-        inputs={"start": start, **({"model": model} if model else {})},
+        inputs={
+            "start": start,
+            **({"model": model} if model else {}),
+            **({"inner": inner} if isinstance(inner, Stage) else {}),
+        },
         work=work,
         task_seconds=5.0 + steps * per_step,
         memory_GB=1.5 * max(1.0, n_atoms / _LARGE),
@@ -131,10 +150,18 @@ def _programs(potential: str, engine: str | None) -> tuple[str, ...]:
 
 
 def _run(
-    spec: dict, start: Path, liquid: Any, protocol: MdProtocol, directory: Path, threads: int, engine: str | None
+    spec: dict,
+    start: Path,
+    liquid: Any,
+    protocol: MdProtocol,
+    directory: Path,
+    threads: int,
+    engine: str | None,
+    inner_spec: dict | None,
 ) -> None:
-    potential = potentials.create(spec)
-    run_md(potential, frames.read(start)[0], liquid, protocol, directory, threads=threads, engine=engine)
+    inner = None if inner_spec is None else potentials.create(inner_spec)
+    potential, start_frame = potentials.create(spec), frames.read(start)[0]
+    run_md(potential, start_frame, liquid, protocol, directory, threads, engine, inner)
 
 
 def _measure(
