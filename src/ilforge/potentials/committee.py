@@ -14,27 +14,11 @@ from ase.calculators.calculator import Calculator, all_changes
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import model_file
-from ilforge.potentials.force_evaluator import CalculatorEvaluator, ForceEvaluator
+from ilforge.potentials.force_evaluator import CalculatorEvaluator, ForceEvaluator, force_deviation
 from ilforge.potentials.potential import Potential
 
 DEVIATION_FILE = "model_devi.out"
 """Where LAMMPS writes deviations: step, then largest, smallest and mean one of virials, and the same of forces."""
-
-
-def force_deviation(forces: np.ndarray) -> float:
-    """Largest disagreement about the force on an atom.
-
-    .. math:: \\epsilon = \\max_i \\sqrt{\\langle |F_i^k - \\langle F_i \\rangle|^2 \\rangle_k}
-
-    with means over the members k: Zhang et al., Phys. Rev. Mater. 3 (2019) 023804, as DP-GEN takes it.
-
-    Parameters
-    ----------
-    forces
-        ``(n_members, n_atoms, 3)``, eV/Å.
-    """
-    spread = forces - forces.mean(axis=0)
-    return float(np.sqrt((spread**2).sum(axis=2).mean(axis=0)).max())
 
 
 @dataclass(frozen=True)
@@ -73,7 +57,16 @@ class Committee:
 
     def force_evaluator(self, topology: Topology, threads: int = 1) -> ForceEvaluator:
         """Mean energy and forces for the engine of the package, with the deviation of forces."""
-        return CalculatorEvaluator(self.calculator(topology, threads), topology.symbols)
+
+        def slow() -> ForceEvaluator:
+            return CalculatorEvaluator(self.calculator(topology, threads), topology.symbols)
+
+        find = [getattr(member, "fast_network", None) for member in self.members]
+        if not all(find):
+            return slow()
+        from ilforge.potentials.fast_mace.calculator import FastMaceEvaluator
+
+        return FastMaceEvaluator(find, slow, topology.symbols, threads)
 
     def force_deviation(self, atoms: Atoms) -> float:
         """Largest disagreement about the force on an atom of a frame, eV/Å: see :func:`force_deviation`."""

@@ -61,6 +61,22 @@ class ForceEvaluator(Protocol):
         ...
 
 
+def force_deviation(forces: np.ndarray) -> float:
+    """Largest disagreement about the force on an atom.
+
+    .. math:: \\epsilon = \\max_i \\sqrt{\\langle |F_i^k - \\langle F_i \\rangle|^2 \\rangle_k}
+
+    with means over the members k: Zhang et al., Phys. Rev. Mater. 3 (2019) 023804, as DP-GEN takes it.
+
+    Parameters
+    ----------
+    forces
+        ``(n_members, n_atoms, 3)``, eV/Å.
+    """
+    spread = forces - forces.mean(axis=0)
+    return float(np.sqrt((spread**2).sum(axis=2).mean(axis=0)).max())
+
+
 class CalculatorEvaluator:
     """Any ASE calculator as a :class:`ForceEvaluator`.
 

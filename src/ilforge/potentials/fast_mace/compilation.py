@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from types import ModuleType
 from ilforge import files
 from ilforge.potentials.fast_mace import contractions, convolutions
 from ilforge.potentials.fast_mace.architecture import Architecture
+
+log = logging.getLogger("ilforge")
 
 _HEAD = '''"""Kernels of one MACE architecture, written by ilforge. Changes are overwritten."""
 import math
@@ -69,9 +72,7 @@ def _constants(net: Architecture) -> list[str]:
 
 def _second_scatter(net: Architecture) -> list[str]:
     """One function that calls the kernels of all degrees, so that the stages need not know how many there are."""
-    arguments = (
-        "G, neighbour, bins, t, first, count, W, table, H, features, M, shift, DH, gradients, S, FE, row"
-    )
+    arguments = "G, neighbour, bins, t, first, count, W, table, H, features, M, shift, DH, gradients, S, FE, row"
     calls = [f"    scatter_second_{degree}({arguments})" for degree in range(net.l_max + 1)]
     return ["@compiled", f"def scatter_second({arguments}):", *calls, ""]
 
@@ -86,6 +87,8 @@ def load(net: Architecture) -> tuple[ModuleType, int]:
 def _module(text: str) -> ModuleType:
     name = f"ilforge_kernels_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     path = _written(name, text)
+    if not any(path.parent.glob(f"__pycache__/{name}.*.nbi")):
+        log.warning("Kernels of this kind of MACE network are compiled, once on this machine: about 20 s.")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -103,9 +103,7 @@ def _gather_first(net: Architecture, first: list[Factor | None]) -> list[str]:
     return [*lines, ""]
 
 
-def _scatter_first(
-    net: Architecture, first: list[Factor | None], slopes: list[list[Factor | None]]
-) -> list[str]:
+def _scatter_first(net: Architecture, first: list[Factor | None], slopes: list[list[Factor | None]]) -> list[str]:
     """Adds to ``FE`` the derivatives of the energy by distance and direction of each edge."""
     lines = [
         "@compiled",
@@ -173,9 +171,7 @@ def _gather_second(net: Architecture, coupled: Coupled) -> list[str]:
     return [*lines, ""]
 
 
-def _scatter_second(
-    net: Architecture, degree: int, coupled: Coupled, slopes: list[list[Factor | None]]
-) -> list[str]:
+def _scatter_second(net: Architecture, degree: int, coupled: Coupled, slopes: list[list[Factor | None]]) -> list[str]:
     """One kernel for all paths of one degree of the edge: ``S`` carries sums from the one before to the next."""
     paths = [p for p, path in enumerate(net.paths) if path.l_edge == degree]
     starts, last = net.path_starts, degree == net.l_max

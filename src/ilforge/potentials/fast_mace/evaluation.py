@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_numbers
 
-from ilforge.errors import DidNotConverge, SettingsError
+from ilforge.errors import DidNotConverge
 from ilforge.potentials.fast_mace import arrays, compilation, neighbours
-from ilforge.potentials.fast_mace.network import Network
+from ilforge.potentials.fast_mace.network import Network, NoFastForm
 
 SKIN = 1.0
 """Å, by which the list of neighbours reaches farther than the cutoff: a liquid at 423 K renews it every 10 to 20 fs."""
@@ -180,13 +180,13 @@ def _even(starts: np.ndarray, threads: int) -> list[tuple[int, int]]:
 
 
 def _refuse_mixed(networks: list[Network]) -> None:
-    first = compilation.source(networks[0].architecture)[0]
+    first = networks[0]
     for other in networks[1:]:
         same = (
-            other.r_max == networks[0].r_max
-            and np.array_equal(other.elements, networks[0].elements)
-            and (other.repulsion is None) == (networks[0].repulsion is None)
-            and compilation.source(other.architecture)[0] == first
+            other.r_max == first.r_max
+            and np.array_equal(other.elements, first.elements)
+            and (other.repulsion is None) == (first.repulsion is None)
+            and compilation.source(other.architecture) == compilation.source(first.architecture)
         )
         if not same:
-            raise SettingsError("The models of a fast committee must have one architecture, cutoff and set of elements.")
+            raise NoFastForm("the models of the committee differ in architecture, cutoff or elements")

@@ -20,10 +20,10 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints which accelerators 
 from e3nn import o3
 
 from ilforge.potentials.fast_mace.architecture import Architecture, Path, Polynomial, Term, fitted
-from ilforge.potentials.fast_mace.network import Network, Packer, spline_table
+from ilforge.potentials.fast_mace.network import Network, NoFastForm, Packer, spline_table
 from ilforge.potentials.fast_mace.vectors import LANES
 
-INTERVALS = 512
+INTERVALS = 1024
 """Of the radial splines: errors of forces are then below those of single precision."""
 R_MIN = 0.4
 """Å, where they begin: no bond is half as long."""
@@ -32,16 +32,12 @@ _BLOCK = "RealAgnosticResidualInteractionBlock"
 _ZERO = 1e-12
 
 
-class Unsupported(Exception):
-    """The model has a part that the fast evaluation does not know; the text names it."""
-
-
 def extract(model: Any) -> Network:
     """The network of a loaded model; the model is not changed.
 
     Raises
     ------
-    Unsupported
+    NoFastForm
         When it is no two-layer ScaleShiftMACE of a known form.
     """
     before = torch.get_default_dtype()
@@ -57,25 +53,25 @@ def extract(model: Any) -> Network:
 
 def _refuse_unknown(model: Any) -> None:
     if type(model).__name__ != "ScaleShiftMACE":
-        raise Unsupported(f"it is a {type(model).__name__}, not a ScaleShiftMACE")
+        raise NoFastForm(f"it is a {type(model).__name__}, not a ScaleShiftMACE")
     if len(model.interactions) != 2:
-        raise Unsupported(f"it has {len(model.interactions)} layers, not two")
+        raise NoFastForm(f"it has {len(model.interactions)} layers, not two")
     if len(getattr(model, "heads", ["Default"])) != 1:
-        raise Unsupported(f"it has several heads ({', '.join(model.heads)})")
+        raise NoFastForm(f"it has several heads ({', '.join(model.heads)})")
     for part in ("joint_embedding", "embedding_readout"):
         if hasattr(model, part):
-            raise Unsupported(f"it has a {part}")
+            raise NoFastForm(f"it has a {part}")
     for interaction in model.interactions:
         if type(interaction).__name__ != _BLOCK:
-            raise Unsupported(f"its layers are {type(interaction).__name__}, not {_BLOCK}")
+            raise NoFastForm(f"its layers are {type(interaction).__name__}, not {_BLOCK}")
         if hasattr(interaction, "conv_fusion"):
-            raise Unsupported("its tensor product was fused for another device")
+            raise NoFastForm("its tensor product was fused for another device")
     if hasattr(model.radial_embedding, "distance_transform"):
-        raise Unsupported("its radial functions depend on the elements (distance_transform)")
+        raise NoFastForm("its radial functions depend on the elements (distance_transform)")
     if len(model.readouts) != 2:
-        raise Unsupported("it has no readout after the first layer")
+        raise NoFastForm("it has no readout after the first layer")
     if getattr(model, "use_agnostic_product", False):
-        raise Unsupported("its products do not depend on the element (use_agnostic_product)")
+        raise NoFastForm("its products do not depend on the element (use_agnostic_product)")
 
 
 class _Reader:
@@ -91,9 +87,9 @@ class _Reader:
         self._l_max = max(ir.l for _, ir in model.interactions[0].target_irreps)
         natural = o3.Irreps([(self._channels, (l, (-1) ** l)) for l in range(self._l_hidden + 1)])
         if o3.Irreps(str(hidden)) != natural:
-            raise Unsupported(f"its hidden features are {hidden}, not of the form {natural}")
+            raise NoFastForm(f"its hidden features are {hidden}, not of the form {natural}")
         if self._l_max > 3 or self._l_hidden > 2:
-            raise Unsupported(f"its degrees (max_ell {self._l_max}, hidden {self._l_hidden}) exceed 3 and 2")
+            raise NoFastForm(f"its degrees (max_ell {self._l_max}, hidden {self._l_hidden}) exceed 3 and 2")
         self._blocks = -(-self._channels // LANES)
         self._padded = self._blocks * LANES
 
@@ -104,7 +100,7 @@ class _Reader:
         step = float(knots[1] - knots[0])
         coupling_first, degrees = self._coupling(first, 1)
         if degrees != list(range(self._l_max + 1)):
-            raise Unsupported("its first layer has other paths than one for each degree")
+            raise NoFastForm("its first layer has other paths than one for each degree")
         coupling, out = self._coupling(second, (self._l_hidden + 1) ** 2)
         packer.add("splines_first", self._splines(first, knots, step, len(degrees)))
         packer.add("splines_second", self._splines(second, knots, step, len(out)))
@@ -139,7 +135,7 @@ class _Reader:
         columns = [begin + m for begin, l in sizes for m in range(2 * l + 1)]
         rows = [begin + m for begin, l in self._offsets(product.irreps_in1) for m in range(2 * l + 1)]
         if len(rows) != n_in:
-            raise Unsupported(f"its features along edges are {product.irreps_in1}")
+            raise NoFastForm(f"its features along edges are {product.irreps_in1}")
         left = torch.zeros(n_in * n_edge, product.irreps_in1.dim)
         right = torch.zeros(n_in * n_edge, n_edge)
         for k, row in enumerate(rows):
@@ -170,7 +166,7 @@ class _Reader:
                 if np.abs(part[slices[a], slices[b]]).max() > _ZERO
             ]
             if len(pairs) != 1:
-                raise Unsupported("a path of its second layer mixes degrees")
+                raise NoFastForm("a path of its second layer mixes degrees")
             a, b = pairs[0]
             paths.append(Path(a, b, l_out, part[slices[a], slices[b]]))
         return tuple(paths)
@@ -261,7 +257,7 @@ class _Reader:
             outputs += _polynomials(contraction)
         terms = tuple(tuple(sorted(output)) for output in outputs)
         if max(len(term) for output in terms for term in output) > 3:
-            raise Unsupported("its correlation is above 3")
+            raise NoFastForm("its correlation is above 3")
         values = np.array([outputs[o][term] for o, found in enumerate(terms) for term in found])
         values = self._pad(values, -1).reshape(len(values), len(self._elements), self._blocks, LANES)
         packer.add(f"contraction_{name}", values.transpose(1, 2, 0, 3))
@@ -270,18 +266,18 @@ class _Reader:
     def _readouts(self, packer: Packer) -> None:
         first, second = self._model.readouts
         if type(first).__name__ != "LinearReadoutBlock" or type(second).__name__ != "NonLinearReadoutBlock":
-            raise Unsupported(f"its readouts are {type(first).__name__} and {type(second).__name__}")
+            raise NoFastForm(f"its readouts are {type(first).__name__} and {type(second).__name__}")
         activation = second.non_linearity.acts[0]
         points = torch.linspace(-3, 3, 7)
         silu, given = torch.nn.functional.silu(points), activation(points)
         factor = float((given @ silu) / (silu @ silu))  # e3nn normalises activations
         if float(torch.abs(given - factor * silu).max()) > 1e-9:
-            raise Unsupported("the activation of its readout is not silu")
+            raise NoFastForm("the activation of its readout is not silu")
         linear = self._matrix(first.linear, first.linear.irreps_in.dim)[: self._channels, 0]
         inner = self._matrix(second.linear_1, second.linear_1.irreps_in.dim)
         outer = factor * self._matrix(second.linear_2, second.linear_2.irreps_in.dim)[:, 0]
         if inner.shape[1] > LANES:
-            raise Unsupported(f"its readout has {inner.shape[1]} units, more than {LANES}")
+            raise NoFastForm(f"its readout has {inner.shape[1]} units, more than {LANES}")
         more = LANES - inner.shape[1]
         inner = np.pad(self._pad(inner, 0), ((0, 0), (0, more)))
         packer.add("readout_first", self._pad(linear, 0))
@@ -296,23 +292,15 @@ class _Reader:
         n = len(self._elements)
         table = np.empty((n, n, len(knots), 4))
         at = torch.tensor(knots)
+        pairs = torch.arange(2 * len(knots)).reshape(-1, 2).T  # each distance has two atoms of its own
         for a in range(n):
             for b in range(n):
-                species = torch.eye(n)[[a, b]]
-
-                def energy(r: torch.Tensor, species: torch.Tensor = species) -> torch.Tensor:
-                    one = [
-                        self._model.pair_repulsion_fn(
-                            x.reshape(1, 1), species, torch.tensor([[0], [1]]), self._model.atomic_numbers
-                        )[1]
-                        for x in r
-                    ]
-                    return torch.stack(one)
-
+                species = torch.eye(n)[[a, b] * len(knots)]
                 with torch.enable_grad():
                     moved = at.clone().requires_grad_(True)
-                    values = energy(moved)
-                    slopes = torch.autograd.grad(values.sum(), moved)[0]
+                    energies = self._model.pair_repulsion_fn(moved[:, None], species, pairs, self._model.atomic_numbers)
+                    slopes = torch.autograd.grad(energies.sum(), moved)[0]
+                values = energies[1::2]
                 table[a, b] = spline_table(values.detach().numpy(), slopes.numpy(), step)
         return table
 

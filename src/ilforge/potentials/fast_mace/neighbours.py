@@ -111,9 +111,7 @@ def find(positions: np.ndarray, cell: np.ndarray | None, reach: float) -> Neighb
     else:
         sides = [np.arange(-n, n + 1) for n in n_images]
         table = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 3).astype(float)
-    return NeighbourList(
-        starts, listed, image, table, wraps, positions.copy(), box.copy() if periodic else None, reach
-    )
+    return NeighbourList(starts, listed, image, table, wraps, positions.copy(), box.copy() if periodic else None, reach)
 
 
 @compiled

@@ -18,6 +18,10 @@ VERSION = 1
 """Of the layout: files of another one are made again."""
 
 
+class NoFastForm(Exception):
+    """The model is left to mace-torch; the text says why."""
+
+
 @dataclass(frozen=True)
 class Network:
     """What an evaluation needs to know of a model.

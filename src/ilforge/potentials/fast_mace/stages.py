@@ -190,7 +190,14 @@ def first_stage(begin, end, member, weights, edges, state, scratch):
             skip = own + weights.skip_first + element * CHANNELS + b
             store(state.hidden, h + b, add(load(state.hidden, h + b), load(W, skip)))
         by_degree(state.hidden, h, W, own + weights.up, state.raised, h)
-        times(state.hidden, h, W, own + weights.skip_second + element * CHANNELS * CHANNELS, state.skipped, atom * CHANNELS)
+        times(
+            state.hidden,
+            h,
+            W,
+            own + weights.skip_second + element * CHANNELS * CHANNELS,
+            state.skipped,
+            atom * CHANNELS,
+        )
 
 
 @compiled
@@ -257,9 +264,7 @@ def second_stage(begin, end, member, slot, weights, edges, state, scratch):
         times(scratch.narrow, 0, W, own + weights.product_second_back, scratch.wide, 0)
         for block in range(BLOCKS):
             terms = contraction + (element * (BLOCKS) + block) * TERMS_SECOND
-            contract_second_back(
-                scratch.components, 0, W, terms, scratch.wide, scratch.components_back, block * 16
-            )
+            contract_second_back(scratch.components, 0, W, terms, scratch.wide, scratch.components_back, block * 16)
         mix_back(scratch.components_back, W, own + weights.mix_second_back, PATH_L_SECOND, PATH_START_SECOND, scratch.mid)  # fmt: skip
         for block in range(BLOCKS):
             scatter_second(
