@@ -25,6 +25,8 @@ Find = Callable[[Atoms], Network]
 class FastMaceCalculator(Calculator):
     """Energy, forces, stress and energies of atoms of one model.
 
+    Neighbours are listed anew for each frame, so that a result does not depend on the frames before.
+
     Parameters
     ----------
     find
@@ -78,7 +80,7 @@ class FastMaceCalculator(Calculator):
             except NoFastForm as error:
                 self.refused = str(error)
                 return None
-            self._evaluators = {symbols: FastEvaluator([network], symbols, self._threads)}
+            self._evaluators = {symbols: FastEvaluator([network], symbols, self._threads, skin=0.0)}
         return self._evaluators[symbols]
 
     def _by_torch(self, properties: list[str]) -> None:

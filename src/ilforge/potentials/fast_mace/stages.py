@@ -182,7 +182,7 @@ def first_stage(begin, end, member, weights, edges, state, scratch):
         mix(scratch.mid, W, own + weights.mix_first, PATH_L_FIRST, PATH_START_FIRST,
             state.components, components)  # fmt: skip
         for block in range(BLOCKS):
-            terms = own + weights.contraction_first + (element * (BLOCKS) + block) * TERMS_FIRST
+            terms = own + weights.contraction_first + (element * BLOCKS + block) * TERMS_FIRST
             contract_first(state.components, components, W, terms, scratch.wide, block * 16)
         h = atom * wide
         by_degree(scratch.wide, 0, W, own + weights.product_first, state.hidden, h)
@@ -243,7 +243,7 @@ def second_stage(begin, end, member, slot, weights, edges, state, scratch):
             scratch.components, 0)  # fmt: skip
         contraction = own + weights.contraction_second
         for block in range(BLOCKS):
-            terms = contraction + (element * (BLOCKS) + block) * TERMS_SECOND
+            terms = contraction + (element * BLOCKS + block) * TERMS_SECOND
             contract_second(scratch.components, 0, W, terms, scratch.wide, block * 16)
         times(scratch.wide, 0, W, own + weights.product_second, scratch.narrow, 0)
         hidden = atom * wide
@@ -263,9 +263,10 @@ def second_stage(begin, end, member, slot, weights, edges, state, scratch):
         times(scratch.narrow, 0, W, skip, state.skipped_back, atom * CHANNELS)
         times(scratch.narrow, 0, W, own + weights.product_second_back, scratch.wide, 0)
         for block in range(BLOCKS):
-            terms = contraction + (element * (BLOCKS) + block) * TERMS_SECOND
+            terms = contraction + (element * BLOCKS + block) * TERMS_SECOND
             contract_second_back(scratch.components, 0, W, terms, scratch.wide, scratch.components_back, block * 16)
-        mix_back(scratch.components_back, W, own + weights.mix_second_back, PATH_L_SECOND, PATH_START_SECOND, scratch.mid)  # fmt: skip
+        mixing = own + weights.mix_second_back
+        mix_back(scratch.components_back, W, mixing, PATH_L_SECOND, PATH_START_SECOND, scratch.mid)
         for block in range(BLOCKS):
             scatter_second(
                 scratch.rows, edges.neighbour, edges.bins, edges.t, first, count,
@@ -307,11 +308,12 @@ def third_stage(begin, end, member, slot, slots, weights, edges, state, scratch)
         by_degree(scratch.wide_back, 0, W, own + weights.product_first_back, scratch.wide, 0)
         components = atom * N_HARMONICS * CHANNELS
         for block in range(BLOCKS):
-            terms = own + weights.contraction_first + (element * (BLOCKS) + block) * TERMS_FIRST
+            terms = own + weights.contraction_first + (element * BLOCKS + block) * TERMS_FIRST
             contract_first_back(
                 state.components, components, W, terms, scratch.wide, scratch.components_back, block * 16
             )
-        mix_back(scratch.components_back, W, own + weights.mix_first_back, PATH_L_FIRST, PATH_START_FIRST, scratch.mid)  # fmt: skip
+        mixing = own + weights.mix_first_back
+        mix_back(scratch.components_back, W, mixing, PATH_L_FIRST, PATH_START_FIRST, scratch.mid)
         first_geometry_back(edges.x, edges.y, edges.z, first, count, scratch.rows)
         along = scratch.along_edges
         for k in range(4):
