@@ -18,7 +18,7 @@ ELEMENTS = ("H", "B", "C", "N", "F")
 
 
 def write_mace_model(path: Path, seed: int = 1, r_max: float = 4.5, channels: int = 4) -> Path:
-    """A MACE model with random weights, as ``mace_run_train`` would save it."""
+    """A MACE model with random weights, as ``mace_run_train`` would save it, and a repulsion that keeps atoms apart."""
     import torch
     from mace import modules  # isort: skip  (e3nn does not load before mace has changed torch's defaults)
     from e3nn import o3
@@ -44,6 +44,7 @@ def write_mace_model(path: Path, seed: int = 1, r_max: float = 4.5, channels: in
             gate=torch.nn.functional.silu,
             atomic_inter_scale=1.0,
             atomic_inter_shift=0.0,
+            pair_repulsion=True,
         )
         torch.save(model, path)
     return path

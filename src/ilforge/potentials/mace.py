@@ -58,8 +58,8 @@ class Mace:
         In double precision, and for other models, by mace-torch, whose ``threads`` hold for all of PyTorch in this
         process.
         """
-        if topology is not None:
-            self._refuse_unknown(topology.symbols)
+        model_file.verified(self.path, self.sha256)
+        self._refuse_unknown(() if topology is None else topology.symbols)
         if self.dtype == "float64":
             return self._torch_calculator(threads)
         from ilforge.potentials.fast_mace.calculator import FastMaceCalculator
@@ -68,6 +68,7 @@ class Mace:
 
     def force_evaluator(self, topology: Topology, threads: int = 1) -> ForceEvaluator:
         """Energy and forces for the engine of the package."""
+        model_file.verified(self.path, self.sha256)
         self._refuse_unknown(topology.symbols)
 
         def slow() -> ForceEvaluator:
