@@ -17,7 +17,17 @@ ELEMENTS = ("H", "B", "C", "N", "F")
 """What the models know: PYR14BF4. DeePMD builds a network for each, and takes its time over it."""
 
 
-def write_mace_model(path: Path, seed: int = 1, r_max: float = 4.5, channels: int = 4) -> Path:
+def write_mace_model(
+    path: Path,
+    seed: int = 1,
+    r_max: float = 4.5,
+    channels: int = 4,
+    max_ell: int = 2,
+    correlation: int = 2,
+    l_hidden: int = 1,
+    pair_repulsion: bool = True,
+    block: str = "RealAgnosticResidualInteractionBlock",
+) -> Path:
     """A MACE model with random weights, as ``mace_run_train`` would save it, and a repulsion that keeps atoms apart."""
     import torch
     from mace import modules  # isort: skip  (e3nn does not load before mace has changed torch's defaults)
@@ -25,26 +35,28 @@ def write_mace_model(path: Path, seed: int = 1, r_max: float = 4.5, channels: in
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        block = modules.interaction_classes["RealAgnosticResidualInteractionBlock"]
+        layer = modules.interaction_classes[block]
         model = modules.ScaleShiftMACE(
             r_max=r_max,
             num_bessel=8,
             num_polynomial_cutoff=5,
-            max_ell=2,
-            interaction_cls=block,
-            interaction_cls_first=block,
+            max_ell=max_ell,
+            interaction_cls=layer,
+            interaction_cls_first=layer,
             num_interactions=2,
             num_elements=len(ELEMENTS),
-            hidden_irreps=o3.Irreps(f"{channels}x0e + {channels}x1o"),
+            hidden_irreps=o3.Irreps(
+                "+".join(f"{channels}x{degree}{'eo'[degree % 2]}" for degree in range(l_hidden + 1))
+            ),
             MLP_irreps=o3.Irreps("8x0e"),
             atomic_energies=np.linspace(-100.0, -10.0, len(ELEMENTS)),
             avg_num_neighbors=40.0,
             atomic_numbers=[Atoms(symbol).numbers[0] for symbol in ELEMENTS],
-            correlation=2,
+            correlation=correlation,
             gate=torch.nn.functional.silu,
             atomic_inter_scale=1.0,
             atomic_inter_shift=0.0,
-            pair_repulsion=True,
+            pair_repulsion=pair_repulsion,
         )
         torch.save(model, path)
     return path

@@ -56,7 +56,7 @@ class Weights(NamedTuple):
     isolated: np.ndarray  # (members, elements) eV
     scale: np.ndarray  # (members,) float32
     shift: np.ndarray  # (members,) eV
-    repulsion: np.ndarray  # (members, elements, elements, intervals + 1, 4) eV, without elements where there is none
+    repulsion: np.ndarray  # (members, elements, elements, 4), without elements where there is none
     r_max: float
     r_min: float
     per_step: float  # intervals of the splines in one Å
@@ -68,7 +68,6 @@ def weights_of(networks: list[Network]) -> Weights:
     width = (first.intervals + 1) * 4 * LANES
     places = {name: first.places[name] for name in Weights._fields if name in first.places}
     repulsion = [n.repulsion for n in networks if n.repulsion is not None]
-    shape = (len(networks), 0, 0, 0, 4)
     return Weights(
         values=_joined([n.weights for n in networks]),
         member=len(first.weights),
@@ -78,7 +77,7 @@ def weights_of(networks: list[Network]) -> Weights:
         isolated=np.array([n.isolated for n in networks]),
         scale=np.array([n.scale for n in networks], np.float32),
         shift=np.array([n.shift for n in networks]),
-        repulsion=np.array(repulsion) if repulsion else np.zeros(shape),
+        repulsion=np.array(repulsion) if repulsion else np.zeros((len(networks), 0, 0, 4)),
         r_max=first.r_max,
         r_min=first.r_min,
         per_step=first.intervals / (first.r_max - first.r_min),

@@ -20,7 +20,7 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints which accelerators 
 from e3nn import o3
 
 from ilforge.potentials.fast_mace.architecture import Architecture, Path, Polynomial, Term, fitted
-from ilforge.potentials.fast_mace.network import Network, NoFastForm, Packer, spline_table
+from ilforge.potentials.fast_mace.network import ZBL_SHARES, Network, NoFastForm, Packer, spline_table
 from ilforge.potentials.fast_mace.vectors import LANES
 
 INTERVALS = 1024
@@ -118,7 +118,7 @@ class _Reader:
         isolated = np.asarray(model.atomic_energies_fn.atomic_energies).reshape(-1)
         return Network(
             net, self._elements, isolated.copy(), float(model.scale_shift.scale), float(model.scale_shift.shift),
-            float(model.r_max), R_MIN, INTERVALS, packer.weights(), packer.places, self._repulsion(knots, step),
+            float(model.r_max), R_MIN, INTERVALS, packer.weights(), packer.places, self._repulsion(),
         )  # fmt: skip
 
     def _harmonics(self) -> tuple[Polynomial, ...]:
@@ -285,23 +285,20 @@ class _Reader:
         packer.add("readout_inner_back", inner.T)
         packer.add("readout_outer", np.pad(outer, (0, more)))
 
-    def _repulsion(self, knots: np.ndarray, step: float) -> np.ndarray | None:
-        """Splines of what a pair adds to the energy of each of its atoms; None without a repulsion."""
+    def _repulsion(self) -> np.ndarray | None:
         if not hasattr(self._model, "pair_repulsion"):
             return None
-        n = len(self._elements)
-        table = np.empty((n, n, len(knots), 4))
-        at = torch.tensor(knots)
-        pairs = torch.arange(2 * len(knots)).reshape(-1, 2).T  # each distance has two atoms of its own
-        for a in range(n):
-            for b in range(n):
-                species = torch.eye(n)[[a, b] * len(knots)]
-                with torch.enable_grad():
-                    moved = at.clone().requires_grad_(True)
-                    energies = self._model.pair_repulsion_fn(moved[:, None], species, pairs, self._model.atomic_numbers)
-                    slopes = torch.autograd.grad(energies.sum(), moved)[0]
-                values = energies[1::2]
-                table[a, b] = spline_table(values.detach().numpy(), slopes.numpy(), step)
+        found = self._model.pair_repulsion_fn
+        if not np.allclose(found.c.numpy(), ZBL_SHARES):
+            raise NoFastForm("its pair repulsion is not that of Ziegler, Biersack and Littmark")
+        z = self._elements.astype(float)
+        power, radii = float(found.a_exp), found.covalent_radii.numpy()[self._elements]
+        length = float(found.a_prefactor) * 0.529 / (z[:, None] ** power + z[None] ** power)
+        table = np.empty((len(z), len(z), 4))
+        table[..., 0] = 0.5 * 14.3996 * z[:, None] * z[None]  # a half for each atom of a pair, as mace has it
+        table[..., 1] = length
+        table[..., 2] = radii[:, None] + radii[None]
+        table[..., 3] = float(found.p)
         return table
 
 

@@ -14,7 +14,12 @@ from ilforge import files
 from ilforge.potentials.fast_mace.architecture import Architecture
 from ilforge.potentials.fast_mace.architecture import Path as TensorPath
 
-VERSION = 1
+ZBL_SHARES = (0.1818, 0.5099, 0.2802, 0.02817)
+ZBL_RATES = (3.2, 0.9423, 0.4028, 0.2016)
+"""Screening function of the universal repulsion: Ziegler, Biersack, Littmark, The Stopping and Range of Ions in Solids
+(1985)."""
+
+VERSION = 2
 """Of the layout: files of another one are made again."""
 
 
@@ -47,8 +52,8 @@ class Network:
     places
         Where each kind of weight begins in ``weights``.
     repulsion
-        Cubic splines of a pair energy for each pair of elements, ``(n_elements, n_elements, intervals + 1, 4)`` in eV;
-        None without.
+        Of Ziegler, Biersack and Littmark, for each pair of elements, ``(n_elements, n_elements, 4)``: strength in eV Å,
+        screening length and cutoff in Å, power of the cutoff. None without.
     """
 
     architecture: Architecture

@@ -205,10 +205,28 @@ def repel(i, first, count, member, weights, edges, along):
     """Pair repulsion of an atom, and its derivative by the place in the intervals."""
     energy = 0.0
     for e in range(count):
-        k = weights.repulsion[member, edges.neighbour_species[first + e], edges.species[i], edges.bins[first + e]]
-        t = np.float64(edges.t[first + e])
-        energy += ((k[3] * t + k[2]) * t + k[1]) * t + k[0]
-        along[e] += (3 * k[3] * t + 2 * k[2]) * t + k[1]
+        strength, length, cutoff, power = weights.repulsion[
+            member, edges.neighbour_species[first + e], edges.species[i]
+        ]
+        r = 1.0 / np.float64(edges.inverse[first + e])
+        if r >= cutoff:
+            continue
+        screening = 0.0
+        slope = 0.0
+        for share, rate in zip(ZBL_SHARES, ZBL_RATES):  # noqa: B905  numba knows no strict
+            part = share * math.exp(-rate * r / length)
+            screening += part
+            slope -= rate / length * part
+        x = r / cutoff
+        a = (power + 1) * (power + 2) / 2
+        b = power * (power + 2)
+        c = power * (power + 1) / 2
+        envelope = 1 - a * x**power + b * x ** (power + 1) - c * x ** (power + 2)
+        steepness = (-a * power + b * (power + 1) * x - c * (power + 2) * x * x) * x ** (power - 1) / cutoff
+        pair = strength / r * screening
+        energy += pair * envelope
+        derivative = strength / r * slope * envelope - pair / r * envelope + pair * steepness
+        along[e] += derivative / weights.per_step
     return energy
 
 
