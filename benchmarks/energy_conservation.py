@@ -56,6 +56,7 @@ CASES = [
     Case("clpol with Drude", "openmm", "vacuum", 0.5, 2.0),
     Case("xtb", "ase", "vacuum", 0.5, 0.3),
     Case("mace", "openmm", "vacuum", 0.5, 0.3),
+    Case("mace", "builtin", "vacuum", 0.5, 0.3),
     Case("deepmd", "lammps", "box", 0.5, 0.5),
     Case("deepmd", "lammps", "vacuum", 0.5, 0.5),
 ]

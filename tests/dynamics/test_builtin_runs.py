@@ -17,6 +17,7 @@ from ilforge.potentials.clp import Clp
 from ilforge.potentials.committee import Committee
 from ilforge.potentials.force_evaluator import has_force_evaluator
 from ilforge.potentials.mace import Mace
+from ilforge.units import KB
 from support import md, soft
 
 CHOICES = [
@@ -152,7 +153,7 @@ def test_heavy_hydrogens_take_their_mass_from_their_neighbours():
     assert job.masses[methyl] == pytest.approx(12.011 - attached * (3.0 - 1.008))
     assert np.array_equal(Job(Clp(4.0), md.warm_box(), topology, md.short()).masses, topology.masses)
     velocities = job.start_velocities
-    assert kinetic_energy(job.masses, velocities) == pytest.approx(207 / 2 * soft.KB * 423.0)
+    assert kinetic_energy(job.masses, velocities) == pytest.approx(207 / 2 * KB * 423.0)
 
 
 @pytest.mark.parametrize("kind", ["clp", "clpol"])

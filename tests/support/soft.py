@@ -5,6 +5,7 @@ Cheap enough for 100,000 steps, and dense enough for the volume to fluctuate by 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from ilforge.dynamics.simulation import Job
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
 from ilforge.potentials.force_evaluator import Evaluation
-from ilforge.units import ANGSTROM_PER_NM, BAR, KB, KJ_PER_MOL
+from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 
 
 @dataclass(frozen=True)
@@ -128,16 +129,22 @@ def _add(slope, apart, i, j, forces, strain):
             strain[a, b] += slope * apart[a] * apart[b]
 
 
-def ions(pairs: int = 8) -> tuple[Liquid, Atoms]:
-    """Pairs of Li and BF4 in a box that suits the potential at some 3,000 bar."""
-    liquid = Liquid.of({"Li": pairs, "BF4": pairs})
-    box = pack(liquid, 0.75, seed=1)
-    return liquid, box
+@functools.cache
+def _packed(anion: str) -> tuple[Liquid, Atoms]:
+    pairs, density = {"BF4": (8, 0.75), "Cl": (24, 1.1)}[anion]
+    liquid = Liquid.of({"Li": pairs, anion: pairs})
+    return liquid, pack(liquid, density, seed=1)
 
 
-def simulation(potential: Any, pairs: int = 8, engine: Any = builtin, **choices: Any) -> Any:
+def ions(anion: str = "BF4") -> tuple[Liquid, Atoms]:
+    """48 atoms of Li and BF4, or of Li and Cl, in a box that suits the potential at some 3,000 bar."""
+    liquid, box = _packed(anion)
+    return liquid, box.copy()
+
+
+def simulation(potential: Any, anion: str = "BF4", engine: Any = builtin, **choices: Any) -> Any:
     """A simulation of these ions at its start; ``choices`` are of the protocol."""
-    liquid, box = ions(pairs)
+    liquid, box = ions(anion)
     usual = {"ensemble": "NVT", "temperature_K": 423.0, "timestep_fs": 2.0, "constrain_hydrogens": False}
     protocol = MdProtocol(**{**usual, "length_ps": 1.0, "interval_ps": 1.0, "seed": 1, **choices})
     job = Job(potential, box, liquid.topology, protocol)
@@ -185,8 +192,3 @@ def slope_of_log_ratio(first: np.ndarray, second: np.ndarray) -> tuple[float, fl
         found += np.linalg.solve(information, design.T @ (is_second - chance))
     worth = max(inefficiency(first), inefficiency(second))
     return float(found[1] / width), float(np.sqrt(np.linalg.inv(information)[1, 1] * worth) / width)
-
-
-def ideal_gas_pressure(volume: float, n_molecules: int, temperature_K: float = 423.0) -> float:
-    """Pressure in bar of which a gas without interactions has about this volume in Å^3."""
-    return (n_molecules + 1) * KB * temperature_K / volume / BAR
