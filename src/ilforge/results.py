@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -97,9 +98,77 @@ class Table:
         return [row[where] for row in self.rows]
 
 
+class Holding(StrEnum):
+    """Whether a run holds the liquid that it started with."""
+
+    HOLDS = "holds"
+    DOES_NOT_HOLD = "does not hold"
+    NOT_JUDGED = "not judged"
+
+
+@dataclass(frozen=True)
+class LiquidVerdict:
+    """What a run says of its potential: does it hold the liquid?
+
+    Attributes
+    ----------
+    holding
+        The verdict.
+    what
+        What it rests on, a clause such as ``"the density fell from 1.02 to 0.45 g/cm3 within 11 ps"``.
+    density, start_density
+        That the run holds, or that it reached, and that of its start, g/cm^3; None where it is not known.
+    time_ps
+        Time from the start to ``density`` where it does not hold, length of the run where it does, ps.
+    n_eff
+        Independent samples of the density.
+    """
+
+    holding: Holding
+    what: str
+    density: float | None = None
+    start_density: float | None = None
+    time_ps: float | None = None
+    n_eff: float = 0.0
+
+    def __str__(self) -> str:
+        """One sentence without its full stop: the verdict, and why."""
+        what = " the liquid" if self.holding is not Holding.NOT_JUDGED else ""
+        return f"{self.holding}{what}: {self.what}"
+
+    @property
+    def lost(self) -> bool:
+        """Whether the run does not hold the liquid: then its numbers are of something else."""
+        return self.holding is Holding.DOES_NOT_HOLD
+
+    @property
+    def estimate(self) -> Estimate:
+        """The verdict as a number: 1 where it holds, 0 where it does not, not converged where it is not judged."""
+        if self.holding is Holding.NOT_JUDGED:
+            return Estimate.refused("1", str(self), self.n_eff)
+        value = 1.0 if self.holding is Holding.HOLDS else 0.0
+        return Estimate(value, math.nan, self.n_eff, "1", True, str(self))
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> LiquidVerdict:
+        return cls(**{**data, "holding": Holding(data["holding"])})
+
+
+HOLDS_LIQUID = "holds_liquid"
+"""The quantity of records that are verdicts."""
+
+
 @dataclass(frozen=True)
 class Record:
-    """One line of ``ilforge results``: an estimate and everything that says what it is of."""
+    """One line of ``ilforge results``: an estimate and everything that says what it is of.
+
+    ``verdict`` is that of the run which the number was measured on; None for what was measured on none, or not judged
+    by ``health``. Records of the quantity ``holds_liquid`` are the verdicts themselves.
+    """
 
     quantity: str
     liquid: str
@@ -115,6 +184,7 @@ class Record:
     converged: bool
     note: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
+    verdict: Holding | None = None
 
     @classmethod
     def of(cls, estimate: Estimate, **labels: Any) -> Record:
@@ -124,7 +194,9 @@ class Record:
 
     @property
     def text(self) -> str:
-        """Value, error and unit as they are quoted, or why they are not."""
+        """Value, error and unit as they are quoted, or why they are not; of a verdict the sentence."""
+        if self.quantity == HOLDS_LIQUID:
+            return self.note
         return str(Estimate(self.value, self.error, self.n_eff, self.unit, self.converged, self.note))
 
     def as_json(self) -> dict[str, Any]:
@@ -137,4 +209,5 @@ class Record:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Record:
         numbers = {k: math.nan if data[k] is None else data[k] for k in ("value", "error", "n_eff")}
-        return cls(**{**data, **numbers})
+        verdict = data.get("verdict")
+        return cls(**{**data, **numbers, "verdict": None if verdict is None else Holding(verdict)})

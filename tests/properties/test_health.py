@@ -78,7 +78,7 @@ def test_sound_run():
     thermo = {"temperature_K": 400 + 15 * rng.normal(size=30), "potential_energy_eV": rng.normal(size=30)}
     result = measured("health", system, snapshots(system, frames, cell, **thermo))
     assert all(verdict.ok for verdict in result.verdicts), result.verdicts
-    assert len(result.verdicts) == 6
+    assert len(result.verdicts) == 6 and len(result.estimates) == 2
     cavity = estimate(result, "largest_cavity_radius")
     assert 0.5 < cavity.value < 4.0 and np.isnan(cavity.error)  # a maximum has no error of a mean
     assert cavity.value == result.curves["cavity"].y.max() and "the largest of 25 frames" in cavity.note

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from ase import Atoms
 
 from ilforge.properties.folder import Run
+from ilforge.properties.holding import KEPT
 from ilforge.report import (
     Cost,
     Coverage,
@@ -21,7 +24,7 @@ from ilforge.report import (
     Verdict,
     measured,
 )
-from ilforge.results import Curve, Estimate, Record
+from ilforge.results import HOLDS_LIQUID, Curve, Estimate, Holding, LiquidVerdict, Record
 from support.measured import clusters, exchange, refused_exchange, tfsi_map
 
 PION = ["N", *["C"] * 9, *["H"] * 20]
@@ -76,6 +79,38 @@ def error_records(parity):
             )  # fmt: skip
             records.append(record)
     return records
+
+
+LOST = LiquidVerdict(Holding.DOES_NOT_HOLD, "the density fell from 1.02 to 0.45 g/cm3 within 11 ps", 0.45, 1.02, 11.0)
+HELD = LiquidVerdict(Holding.HOLDS, "the density is 1.037 ± 0.003 g/cm3 over 40 ps", 1.037, 1.03, 40.0, 31.0)
+UNKNOWN = LiquidVerdict(Holding.NOT_JUDGED, "the density is still drifting: run longer", time_ps=40.0, n_eff=4.1)
+FIXED = LiquidVerdict(Holding.NOT_JUDGED, "at constant volume a liquid cannot leave its density")
+JUDGED = {("npt", "clp"): HELD, ("npt", "deepmd"): LOST, ("npt", "mace"): UNKNOWN} | {
+    ("nvt", potential): FIXED for potential in ("clp", "deepmd", "mace")
+}
+"""Verdicts on every run, by protocol and potential."""
+
+
+def verdict_records():
+    """Verdicts as health would give them."""
+    return [
+        Record.of(
+            liquid.estimate, quantity=HOLDS_LIQUID, liquid="PYR14BF4", temperature_K=423.0, potential=potential,
+            provenance={"protocol": protocol},
+        )
+        for (protocol, potential), liquid in JUDGED.items()
+    ]  # fmt: skip
+
+
+def as_of_run(record):
+    """A record as a study gives it: with the verdict on its run, and not converged where that lost the liquid."""
+    liquid = JUDGED.get((record.provenance.get("protocol"), record.potential))
+    if liquid is None:
+        return record
+    record = dataclasses.replace(record, verdict=liquid.holding)
+    if liquid.lost and record.quantity not in KEPT:
+        return dataclasses.replace(record, converged=False, note=f"the run {liquid}")
+    return record
 
 
 def property_records():
@@ -240,7 +275,8 @@ def content():
         rounds.append(LearningRound(i, deviations, 60 + 70 * i, 138 - 68 * i, 2, 0.05, 1.5, 40))
     local = local_structure()
     records = [record for one in parity for record in error_records(one)]
-    records += [*local["records"], *property_records()]
+    records += [*verdict_records(), *local["records"], *property_records()]
+    records = [as_of_run(record) for record in records]
     return ReportContent(
         study="pyr14bf4-quick",
         liquid="PYR14BF4",

@@ -132,10 +132,10 @@ def test_a_scan_lies_on_the_map_in_its_colours(content, figures):
     assert not any(one.get("name") == "scan" for figure in figures.values() for one in figure.data)
 
 
-def test_divergence_stands_beside_both_runs_and_not_with_an_unphysical_one(content):
-    (row,) = divergence_table(content.records, content, palette_of(content)).rows
+def test_divergence_stands_beside_both_runs_and_not_with_one_that_lost_the_liquid(content):
+    (row,) = divergence_table(content.records, palette_of(content)).rows
     assert [cell.text for cell in row[1:]] == ["CL&P, nvt", "MACE, nvt", "0.310 ± 0.020"]
     (record,) = (r for r in content.records if r.quantity == "shape_divergence")
-    against = {"protocol": "nvt", "against": {"protocol": "npt", "potential": "deepmd"}}
-    refused = divergence_table([dataclasses.replace(record, provenance=against)], content, palette_of(content))
-    assert refused.rows[0][3].text == "run unphysical"
+    lost = dataclasses.replace(record, converged=False, note="the run does not hold the liquid: it boiled")
+    refused = divergence_table([lost], palette_of(content))
+    assert refused.rows[0][3].text == "not converged"

@@ -8,7 +8,7 @@ import pytest
 
 from ilforge.report import key_numbers, tables
 from ilforge.report.inventory import frames_table, rejections_table
-from ilforge.report.sections import palette_of
+from ilforge.report.sections import findings, palette_of, sections
 from ilforge.report.wording import duration, number, unit_name, with_error
 from ilforge.results import Estimate, Record
 
@@ -33,31 +33,45 @@ def test_what_did_not_converge_is_never_printed(changes):
     assert not any(character.isdigit() for character in cell.text)
 
 
-def test_a_number_from_an_unphysical_run_is_not_quoted(content):
+def test_a_number_of_a_run_that_lost_the_liquid_is_not_quoted(content):
     density = next(r for r in content.records if (r.quantity, r.potential) == ("density", "deepmd"))
-    assert density.converged
-    cell = tables.cell(density, content)
-    assert cell.text == "run unphysical" and "cavity" in cell.note and "kept its bonds" not in cell.note
+    cell = tables.cell(density)
+    assert cell.text == "does not hold" and "the density fell from 1.02 to 0.45 g/cm3 within 11 ps" in cell.note
     void = next(r for r in content.records if (r.quantity, r.potential) == ("largest_cavity_radius", "deepmd"))
-    assert tables.cell(void, content).text == "5.20 ± 0.05"  # what shows the fault is shown
+    assert tables.cell(void).text == "5.20 ± 0.05"  # what shows the fault is shown
 
 
-def test_the_summary_sets_potentials_side_by_side(content):
-    table = tables.summary(content, palette_of(content))
+def test_the_summary_sets_potentials_side_by_side_under_their_verdicts(content):
+    table = tables.summary(content.records, palette_of(content))
     assert [cell.text for cell in table.columns] == ["Quantity", "MACE", "DeePMD", "CL&P"]
+    assert [cell.unit for cell in table.columns] == ["", "not judged", "does not hold", "holds"]
     rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
-    assert rows["Density"] == ["not converged", "run unphysical", "1.037 ± 0.003"]
+    assert next(iter(rows)) == "Density" and rows["Density"] == ["not converged", "does not hold", "1.037 ± 0.003"]
     mace = next(r for r in content.records if (r.quantity, r.potential, r.dataset, r.iteration, r.species) == (
         "force_rmse", "mace", "EQ", 1, None))  # fmt: skip
     assert rows["Force RMSE, EQ frames"][0] == with_error(mace.value, mace.error)
     assert len(table.footnotes) == len(set(table.footnotes)) == 3
 
 
-def test_key_numbers_are_of_the_last_iteration(content):
-    chosen = key_numbers(content.records, 10)
-    assert len(chosen) == 10
+def test_verdicts_stand_first_a_line_for_each_run_that_tells_something(content):
+    table = tables.verdicts(content.records, palette_of(content))
+    assert [(row[0].text, row[1].text, row[2].text) for row in table.rows] == [
+        ("MACE", "▲ Not judged", "npt"), ("MACE", "▲ Not judged", "nvt"), ("DeePMD", "■ Does not hold", "npt"),
+        ("CL&P", "● Holds", "npt"),
+    ]  # fmt: skip
+    assert table.rows[2][3].text == "The density fell from 1.02 to 0.45 g/cm3 within 11 ps."
+    lines = tables.verdict_lines(content.records, palette_of(content))
+    assert lines[2] == ("DeePMD (npt): does not hold the liquid: the density fell from 1.02 to 0.45 g/cm3 within 11 ps")
+    assert sections(content)[0].blocks[0].caption == table.caption
+    assert findings(content, palette_of(content))[0].startswith("CL&P held the liquid; DeePMD did not hold the liquid")
+
+
+def test_key_numbers_are_of_the_last_iteration_and_properties_come_first(content):
+    chosen = key_numbers(content.records)
+    assert chosen[0].quantity == "density" and chosen[-1].quantity == "energy_rmse_per_atom_offset_removed"
     assert {r.iteration for r in chosen} == {None, 1}
     assert all(r.species is None for r in chosen if r.quantity == "force_rmse")
+    assert {r.species for r in chosen if r.quantity == "rdf_first_peak"} == {"PYR14-BF4"}
 
 
 def test_the_force_error_is_set_against_the_forces(content):
@@ -73,9 +87,13 @@ def test_elements_have_a_column_each(content):
 
 
 def test_protocols_are_named_where_there_are_several(content):
-    records = [record(provenance={"protocol": "npt"}), record(provenance={"protocol": "npt-long"})]
-    table = tables.comparison("", records, content, palette_of(content))
-    assert [row[0].text for row in table.rows] == ["Density, npt", "Density, npt-long"]
+    def rows(*potentials):
+        runs = zip(("npt", "npt-long"), potentials, strict=True)
+        records = [record(provenance={"protocol": protocol}, potential=potential) for protocol, potential in runs]
+        return [row[0].text for row in tables.comparison("", records, records, palette_of(content)).rows]
+
+    assert rows("clp", "clp") == ["Density, npt", "Density, npt-long"]
+    assert rows("clp", "mace") == ["Density"]  # runs of different lengths, side by side
 
 
 def test_frames_add_up(content):

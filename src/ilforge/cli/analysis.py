@@ -104,6 +104,7 @@ def analyse(
     TOPOLOGY and a file of each run) independent runs of one system, which give one estimate together.
     """
     from ilforge.properties import measure
+    from ilforge.properties.holding import verdict_of
     from ilforge.properties.pressure_table import read_pressure
     from ilforge.properties.reader import open_trajectory
     from ilforge.properties.replicas import measure_replicas, open_replicas
@@ -133,7 +134,9 @@ def analyse(
         found["shapes"].tables.update(study_scans(own))
     labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
     rows = (row for measurement in found.values() for row in measurement.estimates)
-    records = [Record.of(e, quantity=q, species=s, **labels) for q, s, e in rows]
+    liquid = verdict_of(found)
+    verdict = None if liquid is None else liquid.holding
+    records = [Record.of(e, quantity=q, species=s, verdict=verdict, **labels) for q, s, e in rows]
     try:  # numbers took the time: a disk that is full must not lose them, nor a pipe that closed the files
         if as_json:
             click.echo(json.dumps([record.as_json() for record in records], indent=1))
@@ -209,10 +212,17 @@ def read_records(path: Path) -> list[Record]:
 
 
 def _print(found: Mapping[str, Measurement]) -> None:
-    """Numbers first, then verdicts and notes."""
+    """Whether the run holds the liquid first, then numbers, then verdicts and notes."""
+    from ilforge.properties.holding import verdict_of
+    from ilforge.results import HOLDS_LIQUID
+
+    liquid = verdict_of(found)
+    if liquid is not None:
+        click.echo(str(liquid))
     for measurement in found.values():
         for quantity, species, estimate in measurement.estimates:
-            click.echo(f"{quantity:28s} {species or '':16s} {estimate}")
+            if quantity != HOLDS_LIQUID:
+                click.echo(f"{quantity:28s} {species or '':16s} {estimate}")
     for measurement in found.values():
         for verdict in measurement.verdicts:
             click.echo(f"{'ok  ' if verdict.ok else 'LOOK'} {verdict.what}")

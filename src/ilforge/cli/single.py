@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ilforge.dynamics.protocol import MdProtocol
+    from ilforge.dynamics.trajectory import Trajectory
 
 POTENTIAL_HELP = (
     "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, exp6:FILE.toml, exp6:FILE.toml:CUTOFF_A, GFN1-xTB, GFN2-xTB, gpaw, "
@@ -258,12 +259,23 @@ def md(
     warning = time_step_warning(model, start, liquid, protocol, state["engine"])
     if warning:
         click.echo(f"Warning: {warning}", err=True)
-    fault = run_md(
+    trajectory = run_md(
         model, start, liquid, protocol, directory, threads=threads, engine=state["engine"], inner_potential=inner
-    ).fault
+    )
+    _print_verdict(trajectory)
+    fault = trajectory.fault
     if fault:
         click.echo(f"The run broke and ended early. {fault['message']}", err=True)
     click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")
+
+
+def _print_verdict(trajectory: Trajectory) -> None:
+    """Whether the run holds the liquid, in a line; nothing for ions in a vacuum."""
+    from ilforge.properties import measure
+
+    judged = measure(trajectory, ["health"])["health"].liquid
+    if judged is not None:
+        click.echo(f"{trajectory.info()['potential']['kind']}: {judged}")
 
 
 def _own_seed(start: Atoms, potential: str, engine: str | None, protocol: MdProtocol) -> int:

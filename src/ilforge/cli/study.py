@@ -15,9 +15,13 @@ from ilforge.cli import ilforge
 from ilforge.cli.single import parse_counts
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
 from ilforge.programs import PACKAGES, find, installed_versions
+from ilforge.results import HOLDS_LIQUID, Record
 from ilforge.study import document
 from ilforge.study.load import Study, load_study
 from ilforge.study.machine import Machine, load_machine
+
+KEY_ROWS = 10
+"""Most rows of the table that ends a run."""
 
 
 def on_a_study(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -167,7 +171,10 @@ def run(quiet: bool, **arguments: Any) -> None:
         lines = [f"  - {stage.name}: {error}" for stage, error in outcome.failed]
         waiting = f"\n{len(outcome.blocked)} stages wait for these." if outcome.blocked else ""
         raise IlforgeError("Some work failed:\n" + "\n".join(lines) + waiting)
-    _print_summary(study, machine)
+    records = study_records(study, machine)
+    click.echo("")
+    print_verdicts(records)
+    _print_key_numbers(records)
     click.echo(f"\nReport: {folder / 'report.html'}")
 
 
@@ -200,6 +207,7 @@ def results(form: str | None, **arguments: Any) -> None:
     elif form == "csv":
         click.echo(results_csv(records), nl=False)
     else:
+        print_verdicts(records)
         console().print(records_table(records))
 
 
@@ -243,7 +251,7 @@ def console() -> Console:
     return plain if plain.is_terminal else Console(width=int(os.environ.get("COLUMNS", "160")))
 
 
-def study_records(study: Study, machine: Machine) -> list:
+def study_records(study: Study, machine: Machine) -> list[Record]:
     """Records of all that is finished."""
     from ilforge.workflow.plan import make_plan
     from ilforge.workflow.records import collect_records
@@ -252,18 +260,43 @@ def study_records(study: Study, machine: Machine) -> list:
     return collect_records(make_plan(study), ResultStore(Path(machine.store)))
 
 
-def records_table(records: list) -> Table:
-    """Records for the eye."""
+def print_verdicts(records: list[Record]) -> None:
+    """Which potential holds the liquid, a line for each run; nothing where no run was judged."""
+    from ilforge.report import palette_of_records, verdict_lines
+
+    for line in verdict_lines(records, palette_of_records(records)):
+        click.echo(line)
+
+
+def records_table(records: list[Record]) -> Table:
+    """Records for the eye; verdicts are printed before them."""
     table = Table("quantity", "potential", "iteration", "species", "set or protocol", "value", box=None, pad_edge=False)
     for record in records:
+        if record.quantity == HOLDS_LIQUID:
+            continue
         of = record.dataset or record.provenance.get("protocol", "")
         iteration = "" if record.iteration is None else str(record.iteration)
         table.add_row(record.quantity, record.potential, iteration, record.species or "", of, record.text)
     return table
 
 
-def _print_summary(study: Study, machine: Machine) -> None:
-    from ilforge.report import key_numbers
+def _print_key_numbers(records: list[Record]) -> None:
+    """The most important numbers, potentials side by side, and why some cannot be quoted."""
+    from ilforge.report import palette_of_records, summary
 
+    found = summary(records, palette_of_records(records))
+    rows = found.rows[:KEY_ROWS]
+    if not rows:
+        return
+    notes = list(dict.fromkeys(cell.note for row in rows for cell in row if cell.note))
+    table = Table(box=None, pad_edge=False)
+    for number, head in enumerate(found.columns):
+        table.add_column(head.text, justify="right" if number in found.numeric else "left")
+    for row in rows:
+        marks = [f" ({notes.index(cell.note) + 1})" if cell.note else "" for cell in row]
+        units = [f" ({cell.unit})" if cell.unit else "" for cell in row]
+        table.add_row(*(f"{cell.text}{u}{m}" for cell, u, m in zip(row, units, marks, strict=True)))
     click.echo("")
-    console().print(records_table(key_numbers(study_records(study, machine), 10)))
+    console().print(table)
+    for number, note in enumerate(notes, 1):
+        click.echo(f"({number}) {note}")

@@ -248,7 +248,7 @@ class _Segment:
         steps = np.rint(self.energies.get("time", np.empty(0)) * 1000 / job.protocol.timestep_fs)
         found = self.energies.get("Temperature", np.empty(0))
         volumes = self.energies.get(_VOLUME, np.empty(0)) * ANGSTROM_PER_NM**3
-        bursts = [burst(volume, volume_of(job.cell)) for volume in volumes] or [None] * len(steps)
+        bursts = [burst(volume, volume_of(job.cell), job.mass) for volume in volumes] or [None] * len(steps)
         hot = ~(found <= HOTTEST * kelvin)
         bad = np.flatnonzero((hot | np.not_equal(bursts, None)) & (steps > first))
         if not len(bad):

@@ -291,7 +291,7 @@ def _fault(job: Job, work: Path, log: str, failure: DidNotFinish | None) -> Expl
     recorded = [*read_dump(work / "frames.dump", job.topology.n_atoms)]
     recorded += read_dump(work / "end.dump", job.topology.n_atoms)
     if halted and halted[1] == "box":
-        what = burst(volume_of(recorded[-1].cell), volume_of(job.cell)) if recorded else None
+        what = burst(volume_of(recorded[-1].cell), volume_of(job.cell), job.mass) if recorded else None
         what = what or f"the box left {SMALLEST:g} to {LARGEST:g} times its volume at the start"
     elif halted:
         kelvin = job.protocol.temperature_K

@@ -10,7 +10,7 @@ import numpy as np
 
 from ilforge.errors import Unphysical
 from ilforge.liquid.topology import Topology
-from ilforge.units import ASE_TIME_IN_FS, KB
+from ilforge.units import AMU_PER_A3_IN_G_CM3, ASE_TIME_IN_FS, KB
 
 HOTTEST = 5.0
 """A run is over when its temperature exceeds this many times the set one."""
@@ -197,15 +197,27 @@ def volume_of(cell: np.ndarray) -> float:
     return float(abs(np.linalg.det(cell))) if np.any(cell) else float("nan")
 
 
-def burst(volume: float, start_volume: float) -> str | None:
-    """What is wrong with a volume, given that at the start of the run, Å^3; None when nothing is."""
+def density(mass_amu: float, volume: float) -> float:
+    """Mass density in g/cm^3; amu and Å^3."""
+    return mass_amu * AMU_PER_A3_IN_G_CM3 / volume
+
+
+def burst(volume: float, start_volume: float, mass_amu: float | None = None) -> str | None:
+    """What is wrong with a volume, given that at the start of the run, Å^3; None when nothing is.
+
+    With the mass of the box it is said as density, too.
+    """
     if SMALLEST * start_volume <= volume <= LARGEST * start_volume:
         return None
     if not np.isfinite(volume):
         return "the volume is no finite number any more"
-    how = "grew" if volume > start_volume else "shrank"
+    how, fell = ("grew", "fell") if volume > start_volume else ("shrank", "rose")
+    changed = ""
+    if mass_amu is not None:
+        start, reached = density(mass_amu, start_volume), density(mass_amu, volume)
+        changed = f"the density {fell} from {start:.2f} to {reached:.2f} g/cm3: "
     return (
-        f"the box {how} from {start_volume:.0f} to {volume:.0f} Å^3, beyond {SMALLEST:g} to {LARGEST:g} times its "
-        "volume at the start. Start from an equilibrated box, or minimise a packed one and heat it at constant volume "
-        "before NPT"
+        f"{changed}the box {how} from {start_volume:.0f} to {volume:.0f} Å^3, beyond {SMALLEST:g} to {LARGEST:g} times "
+        "its volume at the start. Start from an equilibrated box, or minimise a packed one and heat it at constant "
+        "volume before NPT; from an equilibrated box the potential does not hold the liquid"
     )

@@ -21,7 +21,7 @@ from ase import Atoms
 
 from ilforge import files, frames
 from ilforge.dynamics import dcd
-from ilforge.dynamics.motion import Exploded, Sample
+from ilforge.dynamics.motion import Exploded, Sample, density, volume_of
 from ilforge.dynamics.simulation import Job
 from ilforge.dynamics.trajectory import THERMO_COLUMNS, Trajectory
 from ilforge.errors import SettingsError
@@ -183,7 +183,7 @@ class Recorder:
             **self._about,
             "fingerprint": self._fingerprint,
             "finished": False,
-            "fault": None if fault is None else _as_json(fault),
+            "fault": None if fault is None else _as_json(fault, self._job),
             "n_frames": self.n_frames,
             "frame_interval_ps": self._job.protocol.frame_interval_ps,
             "periodic": self._job.periodic,
@@ -279,5 +279,15 @@ def _json_object(text: str) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _as_json(fault: Exploded) -> dict[str, Any]:
-    return {"message": str(fault), "what": fault.what, "time_ps": fault.time_ps, "atoms": list(fault.atoms)}
+def _as_json(fault: Exploded, job: Job) -> dict[str, Any]:
+    """A fault for ``run.json``, with how far the density had gone since the start, unrecorded stages included."""
+    said = {"message": str(fault), "what": fault.what, "time_ps": fault.time_ps, "atoms": list(fault.atoms)}
+    if fault.broken is None or not job.periodic or not np.isfinite(fault.broken.cell).all():
+        return said
+    unrecorded_ps = job.protocol.unrecorded_steps * job.protocol.timestep_fs / 1000
+    said["density"] = {
+        "start_g_cm3": density(job.mass, volume_of(job.cell)),
+        "reached_g_cm3": density(job.mass, volume_of(fault.broken.cell)),
+        "within_ps": unrecorded_ps + (fault.time_ps or 0.0),
+    }
+    return said

@@ -116,6 +116,11 @@ class Job:
         return self.atoms.cell.array if self.periodic else np.zeros((3, 3))
 
     @property
+    def mass(self) -> float:
+        """Mass of all atoms, amu."""
+        return float(self.topology.masses.sum())
+
+    @property
     def start_positions(self) -> np.ndarray:
         """Positions of the start with whole molecules, ``(n_atoms, 3)`` Å."""
         return whole_molecules(self.atoms.positions, self.cell, self.topology)
@@ -302,7 +307,7 @@ def _advance(simulation: Simulation, job: Job, step: int, steps: int) -> Sample:
             step += size
             look(step)
             now = simulation.state()
-            wrong = burst(volume_of(now.cell), volume_of(job.cell)) if job.periodic else None
+            wrong = burst(volume_of(now.cell), volume_of(job.cell), job.mass) if job.periodic else None
             if wrong:
                 raise Exploded(wrong, job.time_ps(step), fastest(now.velocities))
             last = now

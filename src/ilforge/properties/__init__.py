@@ -85,6 +85,8 @@ def measure(
 ) -> dict[str, Measurement]:
     """Measure properties of a trajectory in one pass over its frames.
 
+    Where ``health`` is among them and finds that the run does not hold the liquid, no other number is converged.
+
     Parameters
     ----------
     trajectory
@@ -109,6 +111,7 @@ def measure(
     SettingsError
         When the trajectory lacks what is needed; says what to supply.
     """
+    from ilforge.properties.holding import as_judged
     from ilforge.properties.reader import source_of
     from ilforge.properties.sharing import observe
 
@@ -122,7 +125,9 @@ def measure(
     for observer in asked.values():
         observer.begin(system)
     observe(source, system, asked, settings, workers)
-    return {name: one.measurement() if name in asked else _not_in_vacuum(name, one) for name, one in chosen.items()}
+    return as_judged(
+        {name: one.measurement() if name in asked else _not_in_vacuum(name, one) for name, one in chosen.items()}
+    )
 
 
 def _not_in_vacuum(name: str, observer: Property) -> Measurement:

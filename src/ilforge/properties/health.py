@@ -7,10 +7,12 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from ilforge.liquid.connectivity import nearest_images
+from ilforge.properties.density_course import departure
+from ilforge.properties.holding import judge
 from ilforge.properties.kernels.pairs import heights, wrap
 from ilforge.properties.kernels.voids import clearance_function, empty_fraction, largest_void
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
-from ilforge.results import Curve, Estimate
+from ilforge.results import HOLDS_LIQUID, Curve, Estimate
 from ilforge.statistics import correlated_mean
 from ilforge.study.analysis_settings import HealthSettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
@@ -37,6 +39,7 @@ class _Space(NamedTuple):
 class _Signs(NamedTuple):
     """What one frame shows."""
 
+    density: float
     temperature_K: float | None
     potential_energy_eV: float | None
     drude_temperature_K: float | None
@@ -50,6 +53,8 @@ class Health:
 
     End
         The engine ended early by a fault, or has not ended. No word of it where nobody knows.
+    Density
+        That of the last tenth of the run against that of its start: a box that boils or collapses.
     Broken bonds and proton transfer
         In every frame, bonds of the topology longer than ``bond_factor`` times the sum of covalent radii; in 25
         frames and where a bond broke, the whole bond graph against the topology.
@@ -63,6 +68,8 @@ class Health:
         Mean temperature against the set one; mean potential energy per atom in the last third of the run
         against the first; mean temperature of Drude particles, which belong near 0 K. Each counts only beyond three
         standard errors, and names the frame that is farthest off.
+
+    From all of these follows whether the run holds the liquid: see :func:`~ilforge.properties.holding.judge`.
 
     Ions in a vacuum have neither cavities nor a box to fill: the rest holds for them.
 
@@ -86,6 +93,8 @@ class Health:
         self._longest_bonds = self._settings.bond_factor * (covalent_radii[numbers[i]] + covalent_radii[numbers[j]])
         spread = np.linspace(0, max(system.n_frames - 1, 0), min(_SAMPLES, max(system.n_frames, 1)))
         self._sampled = set(np.rint(spread).astype(int).tolist())
+        self._mass = float(system.topology.masses.sum()) * AMU_PER_A3_IN_G_CM3
+        self._densities: list[float] = []
         self._times: list[float] = []
         self._voids: list[tuple[float, int, tuple[int, ...]]] = []
         self._empty: list[tuple[float, int]] = []
@@ -105,6 +114,7 @@ class Health:
             fragments = self._compare_bonds(snapshot, broken)
             self._fell_apart = fragments is not None
         return _Signs(
+            self._mass / snapshot.volume if self._system.periodic else np.nan,
             snapshot.temperature_K,
             snapshot.potential_energy_eV,
             snapshot.drude_temperature_K,
@@ -114,6 +124,7 @@ class Health:
         )
 
     def add(self, seen: _Signs) -> None:
+        self._densities.append(seen.density)
         self._temperatures.append(seen.temperature_K)
         self._energies.append(seen.potential_energy_eV)
         self._drude_temperatures.append(seen.drude_temperature_K)
@@ -135,10 +146,13 @@ class Health:
         if self._profile is not None:
             curves["density_profile"] = self._profile
         verdicts = [
-            *self._engine_verdict(), self._bond_verdict(), self._cavity_verdict(), self._collapse_verdict(),
-            *self._drift_verdicts(),
+            *self._engine_verdict(), *self._density_verdict(), self._bond_verdict(), self._cavity_verdict(),
+            self._collapse_verdict(), *self._drift_verdicts(),
         ]  # fmt: skip
-        return Measurement(estimates, curves, verdicts)
+        liquid = judge(self._system, np.array(self._densities), verdicts, self._settings)
+        if liquid is not None:
+            estimates.append((HOLDS_LIQUID, None, liquid.estimate))
+        return Measurement(estimates, curves, verdicts, liquid=liquid)
 
     def _broken_bonds(self, snapshot: Snapshot) -> np.ndarray:
         """Bonds of the topology that are too long, ``(n_broken, 2)``."""
@@ -195,6 +209,12 @@ class Health:
             return [Verdict(True, "the run went to its end")]
         what = f"the run has not ended: what is measured reaches to {self._time(last)}"
         return [Verdict(False, what, last, grave=False)]
+
+    def _density_verdict(self) -> list[Verdict]:
+        lowest, highest = self._settings.min_density_ratio, self._settings.max_density_ratio
+        interval = self._system.frame_interval_ps
+        change = departure(np.array(self._densities), interval, lowest, highest)
+        return [] if change is None else [Verdict(False, str(change), round(change.time_ps / interval))]
 
     def _bond_verdict(self) -> Verdict:
         if self._fragments is None:

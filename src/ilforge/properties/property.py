@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from ilforge.liquid.topology import Topology
 from ilforge.properties.kernels.pairs import heights
-from ilforge.results import Curve, Estimate, Table
+from ilforge.results import Curve, Estimate, LiquidVerdict, Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +32,19 @@ class PressureSeries:
     interval_ps: float
     off_diagonal: np.ndarray
     diagonal: np.ndarray | None = None
+
+
+class DensityChange(NamedTuple):
+    """How far the density of a run went: at its start, where it went, both in g/cm^3, and the time it took in ps."""
+
+    start: float
+    reached: float
+    time_ps: float
+
+    def __str__(self) -> str:
+        how = "fell" if self.reached < self.start else "rose"
+        time = f"{self.time_ps:.3g}" if self.time_ps < 1000 else f"{self.time_ps:.0f}"
+        return f"the density {how} from {self.start:.2f} to {self.reached:.2f} g/cm3 within {time} ps"
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,8 @@ class System:
         Of a run at constant energy whose temperature is its mean: what was set for its start, where anything was.
     ended
         Whether the engine was done with the run, for better or worse (see ``fault``); None where nobody knows.
+    fault_density
+        How far the density had gone when the engine ended the run early, where it says so.
     """
 
     topology: Topology
@@ -79,6 +94,7 @@ class System:
     no_velocities: str = "the trajectory holds no velocities"
     start_temperature_K: float | None = None
     ended: bool | None = None
+    fault_density: DensityChange | None = None
 
     @cached_property
     def ions(self) -> dict[str, np.ndarray]:
@@ -195,6 +211,8 @@ class Measurement:
         By name, ``"populations Li"``: tidy rows for whatever is more than one number or one line.
     structures
         By name, ``"Li(TFSI)3"``: extended XYZ text of a part of a frame to look at.
+    liquid
+        Whether the run holds the liquid, where that was asked.
     """
 
     estimates: list[tuple[str, str | None, Estimate]] = field(default_factory=list)
@@ -203,6 +221,7 @@ class Measurement:
     notes: list[str] = field(default_factory=list)
     tables: dict[str, Table] = field(default_factory=dict)
     structures: dict[str, str] = field(default_factory=dict)
+    liquid: LiquidVerdict | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The measurement as JSON can hold it: arrays as lists, NaN as null."""
@@ -216,6 +235,7 @@ class Measurement:
             "notes": list(self.notes),
             "tables": {name: _plain(asdict(table)) for name, table in self.tables.items()},
             "structures": dict(self.structures),
+            "liquid": None if self.liquid is None else _plain(self.liquid.to_json()),
         }
 
     @classmethod
@@ -232,7 +252,9 @@ class Measurement:
             name: Table(tuple(values["columns"]), [tuple(row) for row in values["rows"]])
             for name, values in data.get("tables", {}).items()
         }
-        return cls(estimates, curves, verdicts, list(data["notes"]), tables, dict(data.get("structures", {})))
+        liquid = data.get("liquid")
+        judged = None if liquid is None else LiquidVerdict.from_json(liquid)
+        return cls(estimates, curves, verdicts, list(data["notes"]), tables, dict(data.get("structures", {})), judged)
 
 
 @runtime_checkable

@@ -18,7 +18,7 @@ from ilforge.liquid.ions import CATALOGUE, get_ion
 from ilforge.liquid.topology import Topology
 from ilforge.properties.frame_times import Clock, refuse_begun_again, refuse_doubled
 from ilforge.properties.pressure_table import read_pressure
-from ilforge.properties.property import Snapshot, System
+from ilforge.properties.property import DensityChange, Snapshot, System
 from ilforge.properties.topology_reader import Reading, check_copies, check_elements, topology_of_universe
 from ilforge.properties.trajectory_files import (
     Times,
@@ -191,6 +191,7 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
         unknown_charges=reading.unknown_charges,
         start_temperature_K=protocol["temperature_K"] if drawn and temperature is None else None,
         ended=not trajectory.unended,
+        fault_density=_fault_density(fault),
     )
     thermo = trajectory.thermo() if info["n_frames"] else {}
     unit = velocity_unit(universe, given.lammps_units)
@@ -201,6 +202,12 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
         info["potential"]["kind"],
         trajectory.unended,
     )
+
+
+def _fault_density(fault: Mapping[str, Any] | None) -> DensityChange | None:
+    """How far the density had gone at a fault, where the run says so: not in a vacuum, nor by earlier versions."""
+    said = (fault or {}).get("density")
+    return None if said is None else DensityChange(said["start_g_cm3"], said["reached_g_cm3"], said["within_ps"])
 
 
 def _charges(info: Mapping[str, Any]) -> dict[str, int]:

@@ -12,9 +12,10 @@ import numpy as np
 
 from ilforge.errors import SettingsError
 from ilforge.properties.frame_times import same_place
+from ilforge.properties.holding import worst
 from ilforge.properties.kernels.populations import share_error
 from ilforge.properties.property import Measurement, Property, Snapshot, System
-from ilforge.results import Estimate
+from ilforge.results import HOLDS_LIQUID, Estimate
 from ilforge.statistics import DISAGREEMENT, MIN_RUNS, disagree, error_between
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def measure_replicas(
         When the runs are not of the same ions, times between frames or temperature, or one is given twice.
     """
     from ilforge.properties import create, measure
+    from ilforge.properties.holding import as_judged
     from ilforge.properties.reader import source_of
     from ilforge.properties.sharing import observe
     from ilforge.study.analysis_settings import AnalysisSettings
@@ -115,7 +117,9 @@ def measure_replicas(
     found = {name: observer.measurement() for name, observer in shared.items()}
     found |= {name: _pooled([of_run[name] for of_run in observers], lengths, settings) for name in observers[0]}
     note = _cut(sources)
-    return {name: _noted(found[name], note if name in ("diffusion", "conductivity") else None) for name in names}
+    return as_judged(
+        {name: _noted(found[name], note if name in ("diffusion", "conductivity") else None) for name in names}
+    )
 
 
 def combined(estimates: Sequence[Estimate]) -> Estimate:
@@ -272,13 +276,17 @@ def _pooled(runs: Sequence[Property], lengths: Sequence[int], settings: Analysis
 
 def _combined_parts(parts: Sequence[Measurement], lengths: Sequence[int], settings: AnalysisSettings) -> Measurement:
     """Estimates averaged, everything else of each run under its number."""
-    result = Measurement()
+    judged = [part.liquid for part in parts if part.liquid is not None]
+    liquid = worst(judged) if judged else None
+    result = Measurement(liquid=liquid)
     groups: dict[tuple[str, str | None], list[Estimate]] = {}
     for part in parts:
         for quantity, species, estimate in part.estimates:
             groups.setdefault((quantity, species), []).append(estimate)
     for (quantity, species), found in groups.items():
-        if quantity == "largest_cavity_radius":
+        if quantity == HOLDS_LIQUID and liquid is not None:
+            together = liquid.estimate
+        elif quantity == "largest_cavity_radius":
             together = _largest(found)
         elif quantity in POPULATIONS:
             together = _population(parts, lengths, quantity, species, _least(quantity, settings))

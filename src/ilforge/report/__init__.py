@@ -16,7 +16,8 @@ from ilforge.report.content import (
     Verdict,
 )
 from ilforge.report.page import write_report
-from ilforge.report.tables import key_numbers
+from ilforge.report.sections import palette_of_records
+from ilforge.report.tables import key_numbers, summary, verdict_lines
 
 __all__ = [
     "ClusterPicture",
@@ -33,5 +34,8 @@ __all__ = [
     "TrainingCurve",
     "Verdict",
     "key_numbers",
+    "palette_of_records",
+    "summary",
+    "verdict_lines",
     "write_report",
 ]

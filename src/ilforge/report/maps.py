@@ -6,7 +6,7 @@ import base64
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,7 @@ def map_rows(content: ReportContent, palette: Palette) -> list[FigureRow]:
     return rows
 
 
-def divergence_table(records: Sequence[Record], content: ReportContent, palette: Palette) -> Table | None:
+def divergence_table(records: Sequence[Record], palette: Palette) -> Table | None:
     """How much the maps of two runs differ; None where no two were compared."""
     chosen = [record for record in records if record.quantity == "shape_divergence"]
     if not chosen:
@@ -81,13 +81,12 @@ def divergence_table(records: Sequence[Record], content: ReportContent, palette:
     body = []
     for record in chosen:
         other = record.provenance["against"]
-        beside = replace(record, potential=other["potential"], provenance={"protocol": other["protocol"]})
-        cells = [tables.cell(one, content) for one in (record, beside)]
-        shown = next((cell for cell in cells if cell.tone == "refused"), cells[0])
-        runs = [f"{palette.label(one.potential)}, {one.provenance['protocol']}" for one in (record, beside)]
-        colours = [palette.colour(one.potential) for one in (record, beside)]
-        named = [Cell(run, swatch=colour) for run, colour in zip(runs, colours, strict=True)]
-        body.append((Cell(record.species or ""), *named, shown))
+        runs = [(record.potential, record.provenance["protocol"]), (other["potential"], other["protocol"])]
+        named = [
+            Cell(f"{palette.label(potential)}, {protocol}", swatch=palette.colour(potential))
+            for potential, protocol in runs
+        ]
+        body.append((Cell(record.species or ""), *named, tables.cell(record)))
     caption = "How much shapes differ: 0 for equal maps, 1 for maps that never overlap"
     return Table(caption, head, tuple(body), frozenset({3}))
 
@@ -109,7 +108,7 @@ def _populations(named: NamedTable, content: ReportContent) -> tuple[tuple[str, 
         run = record.provenance.get("protocol"), record.potential
         ion, _, label = (record.species or "").rpartition(" ")
         if record.quantity == "shape_population" and run == (named.protocol, named.potential) and ion == named.key:
-            refused = tables.cell(record, content).tone == "refused"
+            refused = tables.cell(record).tone == "refused"
             found.append((label, "" if refused else f"{with_error(record.value, record.error)} %"))
     return tuple(found)
 

@@ -40,7 +40,7 @@ def exchange_blocks(content: ReportContent, palette: Palette) -> list[Any]:
     """For each run: network, implied time scales and Chapman-Kolmogorov test, or why there is no model."""
     blocks: list[Any] = []
     for model in _models(content):
-        name, refusal = f"{palette.label(model.potential)}, {model.protocol}", _refusal(model, content)
+        name, refusal = f"{palette.label(model.potential)}, {model.protocol}", _refusal(model)
         figures = []
         if refusal:
             blocks.append(Paragraph(f"{name}: no Markov state model of {model.pair} is drawn: {refusal}."))
@@ -71,10 +71,10 @@ def _models(content: ReportContent) -> list[_Model]:
     return [_Model(*key, of_run, numbers.get(key[:2], {})) for key, of_run in found.items()]
 
 
-def _refusal(model: _Model, content: ReportContent) -> str:
+def _refusal(model: _Model) -> str:
     """Why the model is not to be shown, or nothing."""
     record = model.numbers.get(("exchange_time_scale", model.pair))
-    cell = tables.cell(record, content) if record else None
+    cell = tables.cell(record) if record else None
     return cell.note if cell and cell.tone == "refused" else ""
 
 

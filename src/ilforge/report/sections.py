@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ilforge.report import citations, inventory, tables
 from ilforge.report.blocks import Beside, Code, Details, Figure, FigureRow, Heading, Items, Paragraph, Section
@@ -23,6 +23,7 @@ from ilforge.report.palette import Palette
 from ilforge.report.parity import OUTLIER, energy_parity, error_distribution, force_parity
 from ilforge.report.structure import galleries, viewer
 from ilforge.report.wording import counted, duration, joined, number, quantity_name
+from ilforge.results import HOLDS_LIQUID, Holding, Record
 
 
 def sections(content: ReportContent) -> list[Section]:
@@ -39,17 +40,24 @@ def palette_of(content: ReportContent) -> Palette:
     return Palette.of((item.potential for item in named if item.potential), content.potential_labels)
 
 
+def palette_of_records(records: Sequence[Record]) -> Palette:
+    """Colours and printed names for the potentials of some records, in their order."""
+    return Palette.of(record.potential for record in records)
+
+
 def findings(content: ReportContent, palette: Palette) -> tuple[str, ...]:
     """What the study says, in a few sentences."""
-    sentences = [_force_finding(content, palette, dataset) for dataset in ("EQ", "nEQ")]
+    sentences = [_liquid_finding(content, palette)]
+    sentences += [_force_finding(content, palette, dataset) for dataset in ("EQ", "nEQ")]
     sentences += [_health_finding(content, palette), _refused_finding(content), _label_finding(content)]
     return tuple(sentence for sentence in sentences if sentence)
 
 
 def _summary(content: ReportContent, palette: Palette) -> Section | None:
-    blocks: list = []
+    verdicts = tables.verdicts(content.records, palette)
+    blocks: list = [] if verdicts is None else [verdicts]
     if content.records:
-        blocks.append(tables.summary(content, palette))
+        blocks.append(tables.summary(content.records, palette))
     said = findings(content, palette)
     if said:
         blocks += [Heading("In words"), Items(said)]
@@ -134,6 +142,7 @@ def _properties(content: ReportContent, palette: Palette) -> Section:
         {name for _, quantities, drawn in _PROPERTIES for name in (*quantities, *drawn)}
         | set(_HEALTH)
         | set(_ELSEWHERE)
+        | {HOLDS_LIQUID}
     )
     further = dict.fromkeys(r.quantity for r in content.records if r.quantity not in tables.ERROR_QUANTITIES)
     further |= dict.fromkeys(curve.property for curve in content.curves)
@@ -201,9 +210,7 @@ _PROPERTIES = (
 
 
 def _shape_blocks(content: ReportContent, palette: Palette) -> list:
-    return [
-        block for block in (*map_rows(content, palette), divergence_table(content.records, content, palette)) if block
-    ]
+    return [block for block in (*map_rows(content, palette), divergence_table(content.records, palette)) if block]
 
 
 _FURTHER: dict[str, Callable[[ReportContent, Palette], list]] = {
@@ -225,7 +232,7 @@ _HEALTH = (*tables.HEALTH_QUANTITIES, "cavity", "density_profile")
 def _measured(content: ReportContent, caption: str, quantities: tuple[str, ...], palette: Palette) -> list:
     """The table that compares the potentials on some quantities, if there is anything to compare."""
     records = [r for name in quantities for r in content.records if r.quantity == name]
-    return [tables.comparison(caption, records, content, palette)] if records else []
+    return [tables.comparison(caption, records, content.records, palette)] if records else []
 
 
 def _health(content: ReportContent, palette: Palette) -> Section:
@@ -234,8 +241,8 @@ def _health(content: ReportContent, palette: Palette) -> Section:
     blocks += [row for name in _HEALTH for row in _curve_rows(content, (name,), palette)]
     lead = (
         "A force field can match forces and still be wrong. Every run is searched for broken molecules, cavities, "
-        "collapse and drift; no number of an unphysical run is quoted on this page, but for those that show it to be "
-        "one, and its lines are dotted."
+        "collapse and drift; no number of a run that does not hold the liquid is quoted on this page, but for those "
+        "that show it, and its lines are dotted."
     )
     return Section("health", "Health of the runs", lead, tuple(blocks))
 
@@ -308,6 +315,24 @@ def _draw(members: list[NamedCurve], content: ReportContent, palette: Palette) -
     return plain_figure(members, palette, unphysical)
 
 
+def _liquid_finding(content: ReportContent, palette: Palette) -> str:
+    """Which potentials hold the liquid."""
+    said = {potential: tables.holding(content.records, potential) for potential in palette}
+    named = [
+        f"{joined([palette.label(potential) for potential, verdict in said.items() if verdict == holding])} {words}"
+        for holding, words in _HELD.items()
+        if holding in said.values()
+    ]
+    return f"{'; '.join(named)}." if named else ""
+
+
+_HELD = {
+    Holding.HOLDS: "held the liquid",
+    Holding.DOES_NOT_HOLD: "did not hold the liquid",
+    Holding.NOT_JUDGED: "cannot be judged by runs this short or at constant volume",
+}
+
+
 def _force_finding(content: ReportContent, palette: Palette, dataset: str) -> str:
     """Which model has the smallest force error on a dataset, and how large it is beside the forces."""
     records = [
@@ -335,12 +360,13 @@ def _health_finding(content: ReportContent, palette: Palette) -> str:
 
 
 def _refused_finding(content: ReportContent) -> str:
-    refused = [r for r in content.records if tables.cell(r, content).tone == "refused"]
+    numbers = [r for r in content.records if r.quantity != HOLDS_LIQUID]
+    refused = [r for r in numbers if tables.cell(r).tone == "refused"]
     if not refused:
         return ""
     names = joined(tuple(dict.fromkeys(quantity_name(r.quantity).lower() for r in refused)))
     return (
-        f"{len(refused)} of {counted(len(content.records), 'number')} cannot be quoted ({names}); "
+        f"{len(refused)} of {counted(len(numbers), 'number')} cannot be quoted ({names}); "
         "the notes say why and what it would take."
     )
 

@@ -7,18 +7,20 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from ilforge.properties.holding import KEPT
 from ilforge.report.blocks import Cell, Table
 from ilforge.report.content import ReportContent
 from ilforge.report.palette import Palette
 from ilforge.report.parity import force_residuals
-from ilforge.report.wording import number, quantity_name, shown_unit, with_error
-from ilforge.results import Record
+from ilforge.report.wording import number, quantity_name, sentence, shown_unit, with_error
+from ilforge.results import HOLDS_LIQUID, Holding, Record
 
 KEY_QUANTITIES = (
-    ("force_rmse", "EQ"),
-    ("force_rmse", "nEQ"),
     ("density", None),
     ("self_diffusion", None),
+    ("rdf_first_peak", None),
+    ("force_rmse", "EQ"),
+    ("force_rmse", "nEQ"),
     ("energy_rmse_per_atom_offset_removed", "EQ"),
     ("energy_rmse_per_atom_offset_removed", "nEQ"),
 )
@@ -33,19 +35,35 @@ ERROR_QUANTITIES = (
     "energy_mae_per_atom_offset_removed",
 )
 HEALTH_QUANTITIES = ("largest_cavity_radius",)
-"""What shows a run to be unphysical, and so is printed for such a run as well."""
+
+_HOLDING = {
+    Holding.DOES_NOT_HOLD: ("■ Does not hold", "fault"),
+    Holding.HOLDS: ("● Holds", "good"),
+    Holding.NOT_JUDGED: ("▲ Not judged", "doubt"),
+}
+"""Verdicts in words; of several runs of a potential the first of these that one of them has."""
 
 _ENERGIES = ("energy_rmse_per_atom", "energy_rmse_per_atom_offset_removed", "energy_mae_per_atom_offset_removed")
 
 
-def key_numbers(records: Sequence[Record], limit: int | None = None) -> list[Record]:
+def key_numbers(records: Sequence[Record]) -> list[Record]:
     """The most important records, most telling first; of models trained repeatedly, the last iteration's."""
     chosen = []
     latest = last_iteration(records)
     for quantity, dataset in KEY_QUANTITIES:
-        whole = quantity == "self_diffusion"  # of each species; errors only over all elements
-        chosen += [r for r in latest if (r.quantity, r.dataset) == (quantity, dataset) and (whole or r.species is None)]
-    return chosen[:limit]
+        found = [r for r in latest if (r.quantity, r.dataset) == (quantity, dataset)]
+        if quantity == "rdf_first_peak":
+            found = [r for r in found if _of_unlike_ions(r)]
+        elif quantity != "self_diffusion":  # which is of each ion; errors only over all elements
+            found = [r for r in found if r.species is None]
+        chosen += found
+    return chosen
+
+
+def _of_unlike_ions(record: Record) -> bool:
+    """Whether a pair such as ``PYR14-BF4`` is of two kinds of ion."""
+    one, _, other = (record.species or "").partition("-")
+    return one != other
 
 
 def last_iteration(records: Iterable[Record]) -> list[Record]:
@@ -58,35 +76,69 @@ def last_iteration(records: Iterable[Record]) -> list[Record]:
     return [r for r in records if r.iteration is None or r.iteration == last[(r.potential, r.quantity, r.liquid)]]
 
 
-def cell(record: Record, content: ReportContent | None = None) -> Cell:
+def cell(record: Record) -> Cell:
     """A record as a cell: value and error, or why there is none to quote."""
+    if record.verdict is Holding.DOES_NOT_HOLD and record.quantity not in KEPT:
+        return Cell(str(record.verdict), "refused", record.note)
     if not record.converged:
         return Cell("not converged", "refused", record.note or "no reason was recorded")
     if not math.isfinite(record.value):
         return Cell("not available", "refused", record.note or "no reason was recorded")
-    fault = _fault(record, content)
-    if fault:
-        return Cell("run unphysical", "refused", fault)
     _, factor = shown_unit(record.unit)
     return Cell(with_error(record.value * factor, record.error * factor), note=record.note)
 
 
-def summary(content: ReportContent, palette: Palette) -> Table:
+def summary(records: Sequence[Record], palette: Palette) -> Table:
     """Key numbers, one column for each potential."""
-    return comparison("Key numbers, with standard errors", key_numbers(content.records), content, palette)
+    return comparison("Key numbers, with standard errors", key_numbers(records), records, palette)
 
 
-def comparison(caption: str, records: Sequence[Record], content: ReportContent, palette: Palette) -> Table:
-    """Records side by side: a row for each thing measured, a column for each potential."""
-    name = _row_namer(records)
+def verdicts(records: Sequence[Record], palette: Palette) -> Table | None:
+    """Which potential holds the liquid, run by run; None where no run was judged."""
+    rows = [
+        (
+            _potential(record.potential, palette),
+            Cell(*_HOLDING[record.verdict]),
+            Cell(_protocol(record)),
+            Cell(sentence(record.note.partition(": ")[2])),
+        )
+        for record in _judged(records, palette)
+    ]
+    head = tuple(map(Cell, ("Potential", "The liquid", "Run", "Why")))
+    return Table("Which potential holds the liquid", head, tuple(rows)) if rows else None
+
+
+def verdict_lines(records: Sequence[Record], palette: Palette) -> list[str]:
+    """The same in plain text, a line for each run."""
+    return [f"{palette.label(r.potential)} ({_protocol(r)}): {r.note}" for r in _judged(records, palette)]
+
+
+def _judged(records: Sequence[Record], palette: Palette) -> list[Record]:
+    """Verdicts, those of one potential together; runs that cannot be judged only where none of its runs was."""
+    order = list(palette)
+    found = [r for r in records if r.quantity == HOLDS_LIQUID and r.verdict is not None]
+    known = {r.potential for r in found if r.verdict is not Holding.NOT_JUDGED}
+    chosen = [r for r in found if r.verdict is not Holding.NOT_JUDGED or r.potential not in known]
+    return sorted(chosen, key=lambda r: order.index(r.potential))
+
+
+def holding(records: Sequence[Record], potential: str) -> str:
+    """What all runs of a potential say of it, in two or three words; empty where none was judged."""
+    found = [r.verdict for r in records if (r.quantity, r.potential) == (HOLDS_LIQUID, potential)]
+    return next((str(verdict) for verdict in _HOLDING if verdict in found), "")
+
+
+def comparison(caption: str, chosen: Sequence[Record], records: Sequence[Record], palette: Palette) -> Table:
+    """Chosen ones of all records side by side: a row for each thing, a column for each potential and its verdict."""
+    name = _row_namer(chosen)
     rows: dict[tuple[str, str], dict[str, list[Record]]] = {}
-    for record in records:
+    for record in chosen:
         key = (name(record), shown_unit(record.unit)[0])
         rows.setdefault(key, {}).setdefault(record.potential, []).append(record)
     potentials = [p for p in palette if any(p in columns for columns in rows.values())]
-    head = (Cell("Quantity"), *(_potential(p, palette) for p in potentials))
+    head = (Cell("Quantity"), *(_potential(p, palette, holding(records, p)) for p in potentials))
     body = tuple(
-        (Cell(label, unit=unit), *(_cells(columns.get(p, []), content) for p in potentials))
+        (Cell(label, unit=unit), *(_cells(columns.get(p, [])) for p in potentials))
         for (label, unit), columns in rows.items()
     )
     return Table(caption, head, body, frozenset(range(1, len(head))))
@@ -102,9 +154,9 @@ def error_table(content: ReportContent, palette: Palette, records: Sequence[Reco
     rows = []
     for model in _models(chosen):
         of_row = {r.quantity: r for r in chosen if _model(r) == model}
-        cells = [cell(of_row[q], content) if q in of_row else Cell("–", "muted") for q in quantities]
+        cells = [cell(of_row[q]) if q in of_row else Cell("–", "muted") for q in quantities]
         relative = _relative_force_error(content, of_row.get("force_rmse"))
-        head_cells = _model_cells(model, chosen, palette)
+        head_cells = _model_cells(model, chosen, content, palette)
         rows.append((*head_cells, cells[0], relative, *cells[1:]))
     return Table("Errors against the reference", tuple(head), tuple(rows), frozenset(range(2, len(head))))
 
@@ -119,8 +171,8 @@ def element_table(content: ReportContent, palette: Palette, records: Sequence[Re
     rows = []
     for model in _models(chosen):
         of_row = {r.species: r for r in chosen if _model(r) == model}
-        cells = [cell(of_row[e], content) if e in of_row else Cell("–", "muted") for e in elements]
-        rows.append((*_model_cells(model, chosen, palette), *cells))
+        cells = [cell(of_row[e]) if e in of_row else Cell("–", "muted") for e in elements]
+        rows.append((*_model_cells(model, chosen, content, palette), *cells))
     unit = shown_unit(chosen[0].unit)[0]
     return Table(f"Force RMSE by element ({unit})", head, tuple(rows), frozenset(range(2, len(head))))
 
@@ -136,20 +188,21 @@ def all_records(content: ReportContent, palette: Palette) -> Table:
             Cell(r.dataset or _protocol(r)),
             Cell("" if r.iteration is None else str(r.iteration)),
             Cell("" if r.temperature_K is None else f"{r.temperature_K:g}"),
-            cell(r, content),
+            cell(r),
             Cell(shown_unit(r.unit)[0], "muted"),
             Cell(number(r.n_eff), "muted"),
         )
         for r in content.records
+        if r.quantity != HOLDS_LIQUID
     ]
     return Table("Every number, with standard errors", tuple(map(Cell, names)), tuple(rows), frozenset({6, 8}))
 
 
-def _cells(records: Sequence[Record], content: ReportContent) -> Cell:
+def _cells(records: Sequence[Record]) -> Cell:
     """One cell for what one potential says of one row."""
     if not records:
         return Cell("–", "muted")
-    cells = [cell(record, content) for record in records]
+    cells = [cell(record) for record in records]
     if len(cells) == 1:
         return cells[0]
     notes = " ".join(dict.fromkeys(c.note for c in cells if c.note))
@@ -158,18 +211,22 @@ def _cells(records: Sequence[Record], content: ReportContent) -> Cell:
 
 
 def _row_namer(records: Sequence[Record]) -> Callable[[Record], str]:
-    """Names rows by what tells them apart: liquid, temperature and protocol only where there are several."""
+    """Names rows by what tells them apart: liquid and temperature only where there are several.
+
+    A protocol is named only where one potential ran several: runs of different lengths then stand side by side.
+    """
     several = {
         "liquid": len({r.liquid for r in records}) > 1,
         "temperature": len({r.temperature_K for r in records if r.temperature_K is not None}) > 1,
     }
-    protocols: dict[str, set[str]] = {}
+    runs: dict[tuple[str, str, str, float | None], set[str]] = {}
     for r in records:
-        protocols.setdefault(r.quantity, set()).add(_protocol(r))
+        runs.setdefault((r.quantity, r.potential, r.liquid, r.temperature_K), set()).add(_protocol(r))
+    repeated = {quantity for (quantity, *_), protocols in runs.items() if len(protocols) > 1}
 
     def name(record: Record) -> str:
         parts = [quantity_name(record.quantity), record.species, record.dataset and f"{record.dataset} frames"]
-        parts.append(_protocol(record) if len(protocols[record.quantity]) > 1 else "")
+        parts.append(_protocol(record) if record.quantity in repeated else "")
         parts.append(record.liquid if several["liquid"] else "")
         if several["temperature"] and record.temperature_K is not None:
             parts.append(f"{record.temperature_K:g} K")
@@ -182,17 +239,8 @@ def _protocol(record: Record) -> str:
     return str(record.provenance.get("protocol") or "")
 
 
-def _fault(record: Record, content: ReportContent | None) -> str:
-    """Why the run behind a record must not be quoted, or nothing."""
-    for verdict in content.verdicts if content and record.quantity not in HEALTH_QUANTITIES else ():
-        same = (verdict.protocol, verdict.potential) == (_protocol(record), record.potential)
-        if same and verdict.state == "unphysical":
-            return f"the run {verdict.protocol} is unphysical: {'; '.join(verdict.faults or verdict.lines)}"
-    return ""
-
-
-def _potential(potential: str, palette: Palette) -> Cell:
-    return Cell(palette.label(potential), swatch=palette.colour(potential))
+def _potential(potential: str, palette: Palette, verdict: str = "") -> Cell:
+    return Cell(palette.label(potential), swatch=palette.colour(potential), unit=verdict)
 
 
 _Model = tuple[str, int | None, str | None, str]
@@ -208,18 +256,23 @@ def _models(records: Sequence[Record]) -> list[_Model]:
     return list(dict.fromkeys(_model(r) for r in records))
 
 
-def _model_cells(model: _Model, records: Sequence[Record], palette: Palette) -> tuple[Cell, Cell]:
-    """The model, and the frames; their liquid only where there are several."""
+def _model_cells(
+    model: _Model, records: Sequence[Record], content: ReportContent, palette: Palette
+) -> tuple[Cell, Cell]:
+    """The model with the verdict on its MD, which its last iteration ran; the frames, with their liquid if several."""
     potential, iteration, dataset, liquid = model
-    which = "" if iteration is None else f"iteration {iteration}"
+    last = max((r.iteration or 0 for r in content.records if r.potential == potential), default=0)
+    said = "" if iteration is None else f"iteration {iteration}"
+    verdict = holding(content.records, potential) if iteration in (None, last) else ""
     several = len({record.liquid for record in records}) > 1
     frames = f"{dataset or 'all'}, {liquid}" if several else dataset or "all"
-    return Cell(palette.label(potential), swatch=palette.colour(potential), unit=which), Cell(frames)
+    of_model = ", ".join(words for words in (said, verdict) if words)
+    return Cell(palette.label(potential), swatch=palette.colour(potential), unit=of_model), Cell(frames)
 
 
 def _relative_force_error(content: ReportContent, record: Record | None) -> Cell:
     """Force RMSE as a share of the root mean square force of the same frames."""
-    if record is None or cell(record, content).tone == "refused":
+    if record is None or cell(record).tone == "refused":
         return Cell("–", "muted")
     size = rms_force(content, record)
     return Cell(f"{100 * record.value / size:.1f} %") if size else Cell("–", "muted")

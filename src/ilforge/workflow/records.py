@@ -10,8 +10,9 @@ from typing import Any
 
 from ilforge.dynamics.trajectory import Trajectory
 from ilforge.properties import Measurement
+from ilforge.properties.holding import as_far_as_held, as_judged, verdict_of
 from ilforge.properties.shapes import compare, have_common_map
-from ilforge.results import Record
+from ilforge.results import HOLDS_LIQUID, LiquidVerdict, Record
 from ilforge.workflow.plan import Plan
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.md import MEASUREMENT
@@ -25,6 +26,19 @@ def collect_records(plan: Plan, store: ResultStore) -> list[Record]:
     """Records of all finished validations and analyses; what is not there yet is left out."""
     liquids = {part.composition: liquid_of(part).name for part in plan.study.parts}
     return [*_validation_records(plan, store, liquids), *_property_records(plan, store), *divergences(plan, store)]
+
+
+def measurements(plan: Plan, store: ResultStore) -> dict[tuple[str, str], dict[str, Measurement]]:
+    """What was measured on each run, by ``(protocol, potential)`` and property.
+
+    No number is converged of a run that does not hold the liquid.
+    """
+    runs: dict[tuple[str, str], dict[str, Measurement]] = {}
+    for (protocol, potential, name), stage in plan.analyses.items():
+        if store.holds(stage):
+            found = Measurement.from_json(_stored(store, stage, MEASUREMENT))
+            runs.setdefault((protocol, potential), {})[name] = found
+    return {run: as_judged(found) for run, found in runs.items()}
 
 
 def run_labels(plan: Plan) -> dict[str, dict[str, Any]]:
@@ -53,18 +67,15 @@ def _states(plan: Plan) -> dict[str, dict[str, Any]]:
 
 def divergences(plan: Plan, store: ResultStore) -> Iterator[Record]:
     """How much the shapes of ions differ between two potentials of a protocol, or two protocols of a potential."""
-    labels = run_labels(plan)
-    shapes = {
-        (protocol, potential): Measurement.from_json(_stored(store, stage, MEASUREMENT))
-        for (protocol, potential, name), stage in plan.analyses.items()
-        if name == "shapes" and store.holds(stage)
-    }
+    labels, runs = run_labels(plan), measurements(plan, store)
+    shapes = {run: found["shapes"] for run, found in runs.items() if "shapes" in found}
     for (one, a), (other, b) in combinations(shapes.items(), 2):
         if (one[0] == other[0]) == (one[1] == other[1]) or not have_common_map(a, b):
             continue
+        verdicts = [found for found in (verdict_of(runs[one]), verdict_of(runs[other])) if found is not None]
         for quantity, ion, estimate in compare(a, b):
             yield Record.of(
-                estimate,
+                as_far_as_held(estimate, verdicts),
                 quantity=quantity,
                 species=ion,
                 potential=one[1],
@@ -102,22 +113,38 @@ def _counted_from(plan: Plan, potential: str, iteration: int | None) -> dict[str
 
 def _property_records(plan: Plan, store: ResultStore) -> Iterator[Record]:
     labels, states = run_labels(plan), _states(plan)
-    for (protocol, potential, _), stage in plan.analyses.items():
-        if not store.holds(stage):
-            continue
+    for (protocol, potential), found in measurements(plan, store).items():
         run, temperature = plan.trajectories[protocol, potential], labels[protocol]["temperature_K"]
         if store.holds(run):
             temperature = Trajectory(store.path(run)).temperature_K
-        for row in _stored(store, stage, MEASUREMENT)["estimates"]:
-            yield _record(
-                row,
-                liquid=labels[protocol]["liquid"],
-                temperature_K=temperature,
-                potential=potential,
-                dataset=None,
-                iteration=_iteration(plan, potential),
-                provenance={"stage": stage.key, "protocol": protocol, **states[protocol]},
-            )
+        liquid = verdict_of(found)
+        for name, measurement in found.items():
+            stage = plan.analyses[protocol, potential, name]
+            for quantity, species, estimate in measurement.estimates:
+                judged = _as_provenance(liquid) if quantity == HOLDS_LIQUID else {}
+                yield Record.of(
+                    estimate,
+                    quantity=quantity,
+                    species=species,
+                    liquid=labels[protocol]["liquid"],
+                    temperature_K=temperature,
+                    potential=potential,
+                    iteration=_iteration(plan, potential),
+                    provenance={"stage": stage.key, "protocol": protocol, **states[protocol], **judged},
+                    verdict=None if liquid is None else liquid.holding,
+                )
+
+
+def _as_provenance(liquid: LiquidVerdict | None) -> dict[str, Any]:
+    """What a verdict rests on, in numbers."""
+    if liquid is None:
+        return {}
+    found = {
+        "start_density_g_cm3": liquid.start_density,
+        "density_g_cm3": liquid.density,
+        "time_ps": liquid.time_ps,
+    }
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _record(row: dict[str, Any], **labels: Any) -> Record:

@@ -27,7 +27,7 @@ _VERSIONS = {
     "conductivity": 2,
     "density": 2,
     "diffusion": 2,
-    "health": 3,
+    "health": 4,
     "rdf": 3,
     "shapes": 4,
     "structure_factor": 3,

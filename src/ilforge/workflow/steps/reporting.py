@@ -33,12 +33,11 @@ from ilforge.training import learning_curve
 from ilforge.training.validation import Predictions
 from ilforge.workflow.job import Job
 from ilforge.workflow.plan import Plan
-from ilforge.workflow.records import collect_records, run_labels
+from ilforge.workflow.records import collect_records, measurements, run_labels
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.atoms import read_atoms
 from ilforge.workflow.steps.labels import CENSUS
 from ilforge.workflow.steps.learning import SELECTION
-from ilforge.workflow.steps.md import MEASUREMENT
 from ilforge.workflow.steps.models import PREDICTIONS, virials_note
 from ilforge.workflow.steps.published import labelled_by
 from ilforge.workflow.steps.structures import FRAMES, liquid_of
@@ -70,8 +69,9 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
     liquids = {part.composition: liquid_of(part).name for part in study.parts}
     reference = study.settings.reference
     scanned = measured.named_tables("", "", Measurement(tables=study_scans(plan.study)))
-    every, records = list(_measurements(plan, store)), collect_records(plan, store)
-    names, found = [name for *_, name, _ in every], [(*run, one) for *run, _, one in every]
+    every, records = measurements(plan, store), collect_records(plan, store)
+    found = [(*run, one) for run, by_name in every.items() for one in by_name.values()]
+    health = [(*run, by_name["health"]) for run, by_name in every.items() if "health" in by_name]
     return ReportContent(
         study=study.settings.name,
         liquid=", ".join(liquids.values()),
@@ -87,7 +87,7 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         curves=tuple(one for run in found for one in measured.curves(*run)),
         tables=(*scanned, *(one for run in found for one in measured.named_tables(*run))),
         clusters=tuple(one for run in found for one in measured.cluster_pictures(*run)),
-        verdicts=tuple(measured.verdict(*run) for run, name in zip(found, names, strict=True) if name == "health"),
+        verdicts=tuple(measured.verdict(*run) for run in health),
         frames=tuple(_frame_rows(plan, store)),
         coverage=tuple(_coverage(plan, store)),
         learning=tuple(_learning_rounds(plan, store)),
@@ -124,19 +124,10 @@ def _held(stages: Mapping[Any, Stage], store: ResultStore) -> Iterator[tuple[Any
     return ((key, stage) for key, stage in stages.items() if store.holds(stage))
 
 
-def _measurements(plan: Plan, store: ResultStore):
-    for (protocol, potential, name), stage in _held(plan.analyses, store):
-        data = json.loads((store.path(stage) / MEASUREMENT).read_text())
-        yield protocol, potential, name, Measurement.from_json(data)
-
-
 def _runs(plan: Plan, store: ResultStore, records: list[Record]):
     """What was measured on each trajectory, labelled as its numbers are, and how much shapes differ between two."""
     labels = run_labels(plan)
-    runs: dict[tuple[str, str], dict[str, Measurement]] = {}
-    for protocol, potential, name, measurement in _measurements(plan, store):
-        runs.setdefault((protocol, potential), {})[name] = measurement
-    for (protocol, potential), found in runs.items():
+    for (protocol, potential), found in measurements(plan, store).items():
         yield Run({**labels[protocol], "protocol": protocol, "potential": potential}, found)
     if scans := study_scans(plan.study):
         yield Run({}, {"shapes": Measurement(tables=scans)})

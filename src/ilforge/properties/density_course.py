@@ -1,0 +1,115 @@
+"""The density along a run: its mean, whether it is at rest, and whether it has left that of the liquid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ilforge.properties.property import DensityChange
+from ilforge.results import Estimate
+from ilforge.statistics import Equilibration, correlated_mean, detect_equilibration, error_between, linear_trend
+
+UNIT = "g/cm^3"
+MIN_FRAMES = 5
+_FIXED = 1e-6  # relative change of volume below which the cell does not move
+_DRIFT = 3.0  # standard errors: a slope that is none is as steep in one stationary run of a hundred
+_HALF = 0.45  # of a run: a start that is chosen so late would have been later still if it could
+_WINDOW, _END = 50, 10  # parts of a run that single frames are averaged over, and that its end is
+_ARRIVED = 0.02  # of a density: so close to where it went, it is there
+
+
+def at_fixed_volume(density: np.ndarray, ensemble: str | None) -> bool:
+    """Whether the density of a run was set, not measured; told by the frames where the ensemble is not known."""
+    still = len(density) >= MIN_FRAMES and np.ptp(density) <= _FIXED * density.mean()
+    return ensemble in ("NVT", "NVE") or (ensemble is None and still)
+
+
+def mean_density(density: np.ndarray, frame_interval_ps: float, min_samples: float) -> Estimate:
+    """Mean over the equilibrated part of a time series ``(n_frames,)`` in g/cm^3.
+
+    Not converged with fewer than ``min_samples`` independent samples, or where it still drifts.
+    """
+    if len(density) < MIN_FRAMES:
+        return Estimate.refused(UNIT, f"{len(density)} frames say nothing about fluctuations", len(density))
+    found = detect_equilibration(density)
+    mean = correlated_mean(density[found.start :])
+    converged = found.n_eff >= min_samples
+    note = "" if converged else _too_short(found, len(density), frame_interval_ps, min_samples)
+    estimate = Estimate(mean.value, mean.error, mean.n_eff, UNIT, converged, note)
+    return if_at_rest(estimate, density[None], frame_interval_ps)
+
+
+def if_at_rest(found: Estimate, densities: np.ndarray, frame_interval_ps: float) -> Estimate:
+    """Not converged, with the reason, where the runs ``(n_runs, n_frames)`` still drift."""
+    if not found.converged or densities.shape[1] < MIN_FRAMES:
+        return found
+    reason = drifting(densities, frame_interval_ps)
+    return replace(found, converged=False, note=f"{reason}: run longer") if reason else found
+
+
+def drifting(densities: np.ndarray, frame_interval_ps: float) -> str:
+    """How independent runs of one system still drift, all together; empty where their average is at rest.
+
+    It drifts if the part that runs keep has a slope of more than three standard errors, or if what differs from the
+    rest of the average (see :func:`~ilforge.statistics.detect_equilibration`) reaches its middle. With three runs or
+    more the spread between them counts as well: averages of a few short runs fluctuate more slowly than they show.
+
+    Parameters
+    ----------
+    densities
+        ``(n_runs, n_frames)`` in g/cm^3.
+    frame_interval_ps
+        Time between frames, ps.
+    """
+    n = densities.shape[1]
+    start = detect_equilibration(densities.mean(axis=0)).start
+    if start >= _HALF * n:
+        steps = densities[:, start:].mean(axis=1) - densities[:, :start].mean(axis=1)
+        if abs(steps.mean()) > _DRIFT * error_between(steps):
+            return f"still drifting, by {steps.mean():.2g} {UNIT} between halves of {n * frame_interval_ps:.3g} ps"
+    starts = [start] if len(densities) == 1 else [detect_equilibration(run).start for run in densities]
+    kept = densities[:, int(np.median(starts)) :]
+    slopes = np.array([linear_trend(run).slope for run in kept])
+    error = max(linear_trend(kept.mean(axis=0)).error, error_between(slopes))
+    if abs(slopes.mean()) <= _DRIFT * error:
+        return ""
+    length = kept.shape[1]
+    change = f"{slopes.mean() * length:.2g} ± {error * length:.1g} {UNIT}"
+    return f"still drifting, by {change} in the last {length * frame_interval_ps:.3g} ps"
+
+
+def departure(density: np.ndarray, frame_interval_ps: float, lowest: float, highest: float) -> DensityChange | None:
+    """Where a density went that ends a run far from where it began; None where it did not.
+
+    What counts is the mean over the last tenth of the run against its first fiftieth. Where it went is the farthest
+    mean over a fiftieth, at the first time that the density is within 2 % of it.
+
+    Parameters
+    ----------
+    density
+        ``(n_frames,)`` in g/cm^3.
+    frame_interval_ps
+        Time between frames, ps.
+    lowest, highest
+        What the last tenth may be, relative to the first fiftieth.
+    """
+    n = len(density)
+    if n < MIN_FRAMES:
+        return None
+    window = max(1, n // _WINDOW)
+    smooth = np.convolve(density, np.full(window, 1.0 / window), mode="valid")
+    start, end = smooth[0], density[-max(1, n // _END) :].mean()
+    if lowest * start <= end <= highest * start:
+        return None
+    reached = smooth.min() if end < start else smooth.max()
+    first = int(np.flatnonzero(np.abs(smooth - reached) <= _ARRIVED * reached)[0])
+    return DensityChange(float(start), float(reached), (first + window - 1) * frame_interval_ps)
+
+
+def _too_short(found: Equilibration, n: int, frame_interval_ps: float, min_samples: float) -> str:
+    needed = found.start + min_samples * found.inefficiency
+    return (
+        f"{found.n_eff:.1f} independent samples in {n * frame_interval_ps:.3g} ps, "
+        f"{min_samples:g} needed: run at least {float(f'{needed * frame_interval_ps:.2g}'):g} ps"
+    )
