@@ -8,7 +8,7 @@ from ilforge.errors import SettingsError
 from ilforge.study.document import json_schema, reference, template
 from ilforge.study.load import check_settings, load_study
 from ilforge.study.machine import load_machine
-from ilforge.study.presets import DEEPMD_PRESETS
+from ilforge.study.presets import DEEPMD_PRESETS, MACE_PRESETS
 from ilforge.study.settings import DeepmdSettings, MaceSettings, StudySettings
 
 MINIMAL = """
@@ -43,7 +43,7 @@ def test_a_minimal_study_is_filled_with_defaults(tmp_path):
         ("temperature_K = -3.0", ["liquid.temperature_K is -3.0", "greater than 0", "K."]),
         ("pressure_bar = 'high'", ["liquid.pressure_bar is 'high'", "valid number"]),
         ("[training.mace]\nr_maks_A = 5.0", ["training.mace.r_maks_A", "Did you mean r_max_A"]),
-        ("[training.mace]\npreset = 'fast'", ["training.mace.preset is 'fast'", "'quick' or 'park2025'"]),
+        ("[training.mace]\npreset = 'fast'", ["training.mace.preset is 'fast'", "'quick', 'liquid' or 'park2025'"]),
         ("[learning]\ndeviation_low_eV_A = 2.0", ["deviation_low_eV_A must be below deviation_high_eV_A"]),
         ("[training]\nmodels = ['mace']", ["learning.iterations > 0 needs deepmd"]),
         ("[training.deepmd]\ncommittee = 1", ["committee of at least 2"]),
@@ -84,6 +84,13 @@ def test_bad_toml_and_missing_files_are_said(tmp_path):
         load(tmp_path, "name = \n")
     with pytest.raises(SettingsError, match="There is no file"):
         load_study(tmp_path / "nothing.toml")
+
+
+def test_liquid_is_quick_with_a_radius_that_holds_one():
+    differ = {key for key, value in MACE_PRESETS["quick"].items() if MACE_PRESETS["liquid"][key] != value}
+    assert differ == {"r_max_A", "epochs"} and MaceSettings(preset="liquid").r_max_A == 6.0
+    with pytest.raises(SettingsError, match="--preset:\n.*preset is 'liquid', but should be 'quick' or 'park2025'"):
+        check_settings(DeepmdSettings, {"preset": "liquid"}, "--preset")
 
 
 def test_presets_fill_what_is_not_given_and_only_that():

@@ -112,7 +112,13 @@ def label(file: str, potential: str, trust: str | None, ions: str, store: str, o
 @ilforge.command()
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--model", "kind", type=click.Choice(["mace", "deepmd"]), default="mace", show_default=True)
-@click.option("--preset", type=click.Choice(["quick", "park2025"]), default="quick", show_default=True)
+@click.option(
+    "--preset",
+    type=click.Choice(["quick", "liquid", "park2025"]),
+    default="quick",
+    show_default=True,
+    help="Hyperparameters; liquid is of MACE alone. docs/study-file.md lists them.",
+)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--out", type=click.Path(file_okay=False), default="model", show_default=True, help="Folder to train in.")
@@ -120,10 +126,11 @@ def train(file: str, kind: str, preset: str, seed: int, threads: int, out: str) 
     """Train a model on labelled frames."""
     from ilforge import frames
     from ilforge.labelling.dataset import split
+    from ilforge.study.load import check_settings
     from ilforge.study.settings import DeepmdSettings, MaceSettings
     from ilforge.training import TRAINERS, load_trainer
 
-    settings = {"mace": MaceSettings, "deepmd": DeepmdSettings}[kind](preset=preset)
+    settings = check_settings({"mace": MaceSettings, "deepmd": DeepmdSettings}[kind], {"preset": preset}, "--preset")
     directory = Path(out)
     directory.mkdir(parents=True, exist_ok=True)
     dataset = split(frames.read(Path(file)), 0.1, seed)

@@ -82,8 +82,9 @@ def _with_preset(data: Any, presets: dict[str, dict[str, Any]]) -> Any:
 class MaceSettings(Settings):
     """Hyperparameters of MACE. `preset` fills every key that is not given."""
 
-    preset: Literal["quick", "park2025"] = "quick"
-    """`quick` for the small studies, `park2025` for the published study's own."""
+    preset: Literal["quick", "liquid", "park2025"] = "quick"
+    """`quick` for trying out a study: it matches forces, and its short radius does not hold a liquid at constant
+    pressure. `liquid` for small studies whose MD is to be measured; `park2025` for the published study's own."""
     hidden_irreps: str
     """One multiplicity for all irreps, natural parity: MACE accepts no other (so not `16x0e + 4x1e`)."""
     r_max_A: Positive
