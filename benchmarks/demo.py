@@ -1,16 +1,19 @@
-"""Wall time and peak memory of the quick study, stage by stage.
+"""Wall time, processor time and peak memory of a small study, stage by stage; the quick one without STUDY.toml.
 
     python benchmarks/demo.py [STUDY.toml]
 
 Runs the study in an empty folder, samples the memory of the whole process tree twice a second (proportional set
 size, so that shared pages count once), and prints for each stage its wall time and the highest memory of the tree
-while it ran (stages overlap, so this is what the machine must have, not what the stage alone uses). Linux only.
+while it ran (stages overlap, so this is what the machine must have, not what the stage alone uses). Processor time is
+of the whole study: where other programs are at work, half of it is what two cores would have taken at the least. Linux
+only.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -34,6 +37,8 @@ def main() -> None:
         _print_stages(Path(folder), samples)
         peak = max((memory for _, memory in samples), default=float("nan"))
         print(f"{'whole study':56s} {total:9.1f} {peak:10.2f}   exit code {code}")
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        print(f"{'processor time of it, user and system':56s} {used.ru_utime:9.1f} {used.ru_stime:10.1f}")
     sys.exit(code)
 
 
