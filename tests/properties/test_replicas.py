@@ -14,7 +14,7 @@ from ilforge.properties import System, measure
 from ilforge.properties.density import pooled_density
 from ilforge.properties.reader import Source
 from ilforge.properties.replicas import measure_replicas, pooled_population
-from ilforge.results import Estimate
+from ilforge.results import HOLDS_LIQUID, Estimate, Holding
 from ilforge.study.analysis_settings import AnalysisSettings, DensitySettings
 from support.motion import (
     atomic_ions,
@@ -188,6 +188,24 @@ def test_density_that_drifts_in_all_runs_is_not_converged():
         assert not found.converged
         notes.append(found.note)
     assert sum("still drifting, by" in note and note.endswith("ps: run longer") for note in notes) >= 3
+
+
+def test_one_run_of_two_that_boils_leaves_no_number_of_both_converged():
+    topology, n, rng = atomic_ions(Cs=10), 200, np.random.default_rng(4)
+    system = System(topology, n, INTERVAL, T, ensemble="NPT")
+    cells = [breathing_cells(SIDE, n, rng, size=0.005) for _ in range(2)]
+    swelling = np.linspace(1, 1.25, n)[:, None, None]
+    settings = AnalysisSettings(health={"max_cavity_radius_A": 90.0, "max_empty_fraction": 1.0})
+
+    def of(*runs):
+        sources = [source_of(system, np.zeros((n, 10, 3)), run) for run in runs]
+        return measure_replicas(sources, ["density", "health"], settings)
+
+    sound, lost = of(*cells), of(cells[0], cells[1] * swelling)
+    assert sound["health"].liquid.holding is Holding.HOLDS and estimate(sound["density"], "density").converged
+    assert lost["health"].liquid.lost and estimate(lost["health"], HOLDS_LIQUID).value == 0.0
+    assert not estimate(lost["density"], "density").converged
+    assert "does not hold the liquid: the density fell" in estimate(lost["density"], "density").note
 
 
 def test_distribution_of_runs_is_that_of_all_frames():
