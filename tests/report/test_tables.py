@@ -9,7 +9,7 @@ import pytest
 from ilforge.report import key_numbers, tables
 from ilforge.report.inventory import frames_table, rejections_table
 from ilforge.report.sections import findings, palette_of, sections
-from ilforge.report.wording import duration, number, unit_name, with_error
+from ilforge.report.wording import duration, number, typeset, unit_name, with_error
 from ilforge.results import Estimate, Record
 
 
@@ -123,6 +123,7 @@ def test_errors_set_the_digits(value, error, text):
 def test_numbers_units_and_times_read_well():
     assert (number(0.0123), number(12345.0, 2), number(3.2e-8, 2)) == ("0.0123", "12345", "3.2 × 10⁻⁸")
     assert (unit_name("g/cm^3"), unit_name("A^2/ps"), unit_name("1e-10 m2/s")) == ("g/cm³", "Å²/ps", "10⁻¹⁰ m²/s")
+    assert typeset("fell to 0.45 g/cm3 or 0.5 g/cm^3 in 9 Å^3") == "fell to 0.45 g/\u2060cm³ or 0.5 g/\u2060cm³ in 9 Å³"
     assert (duration(0.42), duration(61), duration(7380)) == ("0.4 s", "1 min 01 s", "2 h 03 min")
 
 

@@ -14,7 +14,7 @@ from ilforge.report.blocks import Beside, Details, Figure, FigureRow, Gallery, S
 from ilforge.report.content import ReportContent
 from ilforge.report.export import results_csv, results_json, script_json
 from ilforge.report.sections import sections
-from ilforge.report.wording import sentence, unbroken
+from ilforge.report.wording import sentence, typeset
 
 DATA = "data"
 _VENDORED = (("plotly.js (basic bundle)", "LICENSE.plotly"), ("3Dmol.js", "LICENSE.3Dmol"))
@@ -49,7 +49,7 @@ def render(content: ReportContent) -> str:
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, auto_reload=False
     )
-    environment.filters |= {"sentence": sentence, "unbroken": unbroken}
+    environment.filters |= {"sentence": sentence, "typeset": typeset}
     # Only what the package itself wrote is marked safe; all else is escaped by the template.
     return environment.from_string(_resource("page.html")).render(
         content=content,

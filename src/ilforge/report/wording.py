@@ -104,8 +104,9 @@ def sentence(text: str) -> str:
     return text and text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
 
 
-def unbroken(text: str) -> str:
-    """Text in which no line ends inside a unit such as eV/Å."""
+def typeset(text: str) -> str:
+    """Text whose powers of units are raised, and in which no line ends inside a unit such as eV/Å."""
+    text = re.sub(r"\bg/cm\^?3\b", "g/cm³", text).replace("Å^3", "Å³")
     return re.sub(r"(?<=eV)/(?=Å|atom)|(?<=g)/(?=cm)", "/\u2060", text)
 
 
