@@ -104,6 +104,16 @@ def test_a_box_begun_too_loose_comes_back_and_holds():
     assert judged(course * noise(400, np.random.default_rng(6), 0.02))["health"].liquid.holding is Holding.HOLDS
 
 
+def test_a_box_that_boiled_before_the_recorded_part_has_lost_the_liquid():
+    """And one that was packed loosely and came to its density there has not."""
+    boiled = judged(0.6 * noise(400, np.random.default_rng(9), 0.02), start_density=1.02, unrecorded_ps=5.0)
+    liquid = boiled["health"].liquid
+    assert liquid.lost and liquid.start_density == 1.02 and 5.0 <= liquid.time_ps <= 45.0
+    assert "the density fell from 1.02 to 0.5" in str(liquid)
+    packed = judged(0.97 * noise(400, np.random.default_rng(9), 0.02), start_density=0.6, unrecorded_ps=5.0)
+    assert packed["health"].liquid.holding is Holding.HOLDS
+
+
 @pytest.mark.parametrize(("size", "least"), [(0.05, 18), (0.12, 18)])
 def test_fluctuations_of_small_boxes_are_no_departure(size, least):
     """Relative fluctuations of 10 and of 2 pairs: never lost, and nearly always judged."""

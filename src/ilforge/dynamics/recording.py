@@ -190,6 +190,8 @@ class Recorder:
             "species": list(topology.species),
             "charges": dict(zip(topology.species, topology.charges, strict=True)),
             "masses": [float(mass) for mass in topology.masses],
+            "start_density_g_cm3": self._job.start_density,
+            "unrecorded_ps": self._job.unrecorded_ps,
             "wall_s": round(self._wall_s(), 3),
         }
 
@@ -284,10 +286,9 @@ def _as_json(fault: Exploded, job: Job) -> dict[str, Any]:
     said = {"message": str(fault), "what": fault.what, "time_ps": fault.time_ps, "atoms": list(fault.atoms)}
     if fault.broken is None or not job.periodic or not np.isfinite(fault.broken.cell).all():
         return said
-    unrecorded_ps = job.protocol.unrecorded_steps * job.protocol.timestep_fs / 1000
     said["density"] = {
-        "start_g_cm3": density(job.mass, volume_of(job.cell)),
+        "start_g_cm3": job.start_density,
         "reached_g_cm3": density(job.mass, volume_of(fault.broken.cell)),
-        "within_ps": unrecorded_ps + (fault.time_ps or 0.0),
+        "within_ps": job.unrecorded_ps + (fault.time_ps or 0.0),
     }
     return said

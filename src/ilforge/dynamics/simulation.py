@@ -19,6 +19,7 @@ from ilforge.dynamics.motion import (
     State,
     burst,
     check_motion,
+    density,
     fastest_atoms,
     maxwell_boltzmann,
     volume_of,
@@ -119,6 +120,16 @@ class Job:
     def mass(self) -> float:
         """Mass of all atoms, amu."""
         return float(self.topology.masses.sum())
+
+    @property
+    def start_density(self) -> float | None:
+        """Density of the start, g/cm^3; None in a vacuum."""
+        return density(self.mass, volume_of(self.cell)) if self.periodic else None
+
+    @property
+    def unrecorded_ps(self) -> float:
+        """How long the stages before the recorded run take, ps."""
+        return self.protocol.unrecorded_steps * self.protocol.timestep_fs / 1000
 
     @property
     def start_positions(self) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ilforge.properties.property import DensityChange
+from ilforge.properties.property import DensityChange, System
 from ilforge.results import Estimate
 from ilforge.statistics import Equilibration, correlated_mean, detect_equilibration, error_between, linear_trend
 
@@ -79,32 +79,37 @@ def drifting(densities: np.ndarray, frame_interval_ps: float) -> str:
     return f"still drifting, by {change} in the last {length * frame_interval_ps:.3g} ps"
 
 
-def departure(density: np.ndarray, frame_interval_ps: float, lowest: float, highest: float) -> DensityChange | None:
+def departure(density: np.ndarray, system: System, lowest: float, highest: float) -> DensityChange | None:
     """Where a density went that ends a run far from where it began; None where it did not.
 
-    What counts is the mean over the last tenth of the run against its first fiftieth. Where it went is the farthest
-    mean over a fiftieth, at the first time that the density is within 2 % of it.
+    What counts is the mean over the last tenth of the run against its first fiftieth or, where that is denser and the
+    run says it, the density before its unrecorded stages: a box that boiled in these has lost the liquid, one that was
+    packed loosely has not. Where it went is the farthest mean over a fiftieth, at the first time that the density is
+    within 2 % of it.
 
     Parameters
     ----------
     density
         ``(n_frames,)`` in g/cm^3.
-    frame_interval_ps
-        Time between frames, ps.
     lowest, highest
-        What the last tenth may be, relative to the first fiftieth.
+        What the last tenth may be, relative to the start.
     """
     n = len(density)
     if n < MIN_FRAMES:
         return None
     window = max(1, n // _WINDOW)
     smooth = np.convolve(density, np.full(window, 1.0 / window), mode="valid")
-    start, end = smooth[0], density[-max(1, n // _END) :].mean()
-    if lowest * start <= end <= highest * start:
+    start, before_ps = float(smooth[0]), 0.0
+    if system.start_density is not None and system.start_density > start:
+        start, before_ps = system.start_density, system.unrecorded_ps
+    end = density[-max(1, n // _END) :].mean()
+    if end >= lowest * start and end <= highest * smooth[0]:
         return None
-    reached = smooth.min() if end < start else smooth.max()
+    fell = end < lowest * start
+    start, before_ps = (start, before_ps) if fell else (float(smooth[0]), 0.0)
+    reached = smooth.min() if fell else smooth.max()
     first = int(np.flatnonzero(np.abs(smooth - reached) <= _ARRIVED * reached)[0])
-    return DensityChange(float(start), float(reached), (first + window - 1) * frame_interval_ps)
+    return DensityChange(start, float(reached), before_ps + (first + window - 1) * system.frame_interval_ps)
 
 
 def _too_short(found: Equilibration, n: int, frame_interval_ps: float, min_samples: float) -> str:

@@ -212,9 +212,11 @@ class Health:
 
     def _density_verdict(self) -> list[Verdict]:
         lowest, highest = self._settings.min_density_ratio, self._settings.max_density_ratio
-        interval = self._system.frame_interval_ps
-        change = departure(np.array(self._densities), interval, lowest, highest)
-        return [] if change is None else [Verdict(False, str(change), round(change.time_ps / interval))]
+        change = departure(np.array(self._densities), self._system, lowest, highest)
+        if change is None:
+            return []
+        frame = round((change.time_ps - self._system.unrecorded_ps) / self._system.frame_interval_ps)
+        return [Verdict(False, str(change), min(max(frame, 0), len(self._densities) - 1))]
 
     def _bond_verdict(self) -> Verdict:
         if self._fragments is None:

@@ -48,7 +48,8 @@ def judge(
         what = doubts[0] if doubts else _unsettled(density, system.frame_interval_ps, found)
         return LiquidVerdict(Holding.NOT_JUDGED, what, time_ps=length_ps, n_eff=found.n_eff)
     what = f"the density is {found.value:.3f} ± {found.error:.3f} g/cm3 over {length_ps:.3g} ps"
-    return LiquidVerdict(Holding.HOLDS, what, found.value, float(density[0]), length_ps, found.n_eff)
+    start = float(density[0]) if system.start_density is None else system.start_density
+    return LiquidVerdict(Holding.HOLDS, what, found.value, start, length_ps, found.n_eff)
 
 
 def _unsettled(density: np.ndarray, frame_interval_ps: float, found: Estimate) -> str:
@@ -62,7 +63,7 @@ def _lost(
 ) -> LiquidVerdict | None:
     """That a run does not hold the liquid, and why: by the density where that tells it."""
     lowest, highest = settings.min_density_ratio, settings.max_density_ratio
-    change = departure(density, system.frame_interval_ps, lowest, highest)
+    change = departure(density, system, lowest, highest)
     at_end = system.fault_density
     if at_end is not None and not lowest <= at_end.reached / at_end.start <= highest:
         change = at_end

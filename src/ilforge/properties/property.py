@@ -79,6 +79,10 @@ class System:
         Whether the engine was done with the run, for better or worse (see ``fault``); None where nobody knows.
     fault_density
         How far the density had gone when the engine ended the run early, where it says so.
+    start_density
+        That of the start, before all unrecorded stages, g/cm^3, where the run says it.
+    unrecorded_ps
+        How long these took, ps.
     """
 
     topology: Topology
@@ -95,6 +99,8 @@ class System:
     start_temperature_K: float | None = None
     ended: bool | None = None
     fault_density: DensityChange | None = None
+    start_density: float | None = None
+    unrecorded_ps: float = 0.0
 
     @cached_property
     def ions(self) -> dict[str, np.ndarray]:

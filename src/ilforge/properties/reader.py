@@ -192,6 +192,8 @@ def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
         start_temperature_K=protocol["temperature_K"] if drawn and temperature is None else None,
         ended=not trajectory.unended,
         fault_density=_fault_density(fault),
+        start_density=info.get("start_density_g_cm3"),
+        unrecorded_ps=info.get("unrecorded_ps", 0.0),
     )
     thermo = trajectory.thermo() if info["n_frames"] else {}
     unit = velocity_unit(universe, given.lammps_units)
