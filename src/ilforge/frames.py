@@ -5,7 +5,8 @@ A frame's ``info`` carries where it came from, and after labelling what it was l
 ==============  =====================================================================
 ``ions``        what it is made of, in atom order: ``"2 PYR14, 2 BF4"``
 ``kind``        ``"EQ"`` or ``"nEQ"``
-``recipe``      ``"nvt"``, ``"packed"``, ``"hot"``, ``"distorted"``, ``"aimd"`` or ``"explored"``
+``recipe``      ``"nvt"``, ``"packed"``, ``"hot"``, ``"distorted"``, ``"scaled"``, ``"parted"``, ``"cavity"``,
+                ``"aimd"`` or ``"explored"``
 ``seed``        the seed of the random numbers that made it
 ``parent``      name of the packed box it descends from
 ``REF_energy``  reference energy, eV (labelled frames only)

@@ -10,7 +10,8 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Temperature = Annotated[float, Field(gt=0, le=5000)]
 Density = Annotated[float, Field(ge=0.05, le=10.0)]
-DensityRatios = Annotated[list[Annotated[float, Field(ge=0.3, le=2.0)]], Field(min_length=1)]
+DensityRatio = Annotated[float, Field(ge=0.3, le=2.0)]
+DensityRatios = Annotated[list[DensityRatio], Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 
 

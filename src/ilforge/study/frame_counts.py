@@ -28,6 +28,11 @@ class FrameCounts(Settings):
     """nEQ-molecule frames taken from each hot run."""
     distorted: Count = 0
     """nEQ-molecule frames with noise on bonds, angles and torsions, from a packed box each."""
+    intermolecular: Count = 0
+    """nEQ frames of rigid molecules that are spread, pulled apart or around a cavity: the most diverse of
+    `intermolecular_candidates` times as many. They teach what holds the liquid together."""
+    intermolecular_boxes: Annotated[int, Field(ge=1)] = 5
+    """Packed boxes with a run each that these frames are made from."""
     density_ratios: DensityRatios | None = None
     """Box densities of this set relative to `liquid.density_g_cm3`; without it `sampling.density_ratios`."""
     eq_aimd_runs: Count = 0
@@ -47,7 +52,7 @@ class FrameCounts(Settings):
     @property
     def neq_starts(self) -> int:
         """Sampled nEQ frames."""
-        return self.packed + self.hot_boxes * self.hot_frames_per_box + self.distorted
+        return self.packed + self.hot_boxes * self.hot_frames_per_box + self.distorted + self.intermolecular
 
     @property
     def eq_aimd(self) -> int:

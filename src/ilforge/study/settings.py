@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ilforge.study.analysis_settings import AnalysisSettings
-from ilforge.study.base import Count, DensityRatios, Name, Positive, Settings, Temperature
+from ilforge.study.base import Count, DensityRatio, DensityRatios, Name, Positive, Settings, Temperature
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.liquid_settings import LiquidSettings
 from ilforge.study.potential_settings import PotentialSettings, ReferenceSettings
@@ -45,6 +45,10 @@ class SamplingSettings(Settings):
     """Largest change of a bond angle in distorted frames, degrees."""
     distorted_torsion_deg: Annotated[float, Field(ge=0, le=180)] = 60.0
     """Largest turn about a bond outside rings in distorted frames, degrees."""
+    intermolecular_density_ratios: tuple[DensityRatio, DensityRatio] = (0.5, 1.3)
+    """Lowest and highest density of intermolecular frames, relative to `liquid.density_g_cm3`."""
+    intermolecular_candidates: Annotated[float, Field(ge=1, le=1000)] = 10.0
+    """So many intermolecular frames are made for each one that is taken."""
     aimd_timestep_fs: Positive = 1.0
     """Time step of AIMD, fs: every step is a labelled frame."""
     training: FrameCounts = FrameCounts(eq_boxes=10, eq_frames_per_box=9, packed=30, hot_boxes=5, hot_frames_per_box=6)
@@ -56,6 +60,15 @@ class SamplingSettings(Settings):
     def _validation_is_single_points(self) -> SamplingSettings:
         if self.validation.aimd:
             raise ValueError("validation frames are single points: leave its eq_aimd_runs and neq_aimd_runs out")
+        return self
+
+    @model_validator(mode="after")
+    def _lowest_density_first(self) -> SamplingSettings:
+        low, high = self.intermolecular_density_ratios
+        if low >= high:
+            raise ValueError(
+                f"intermolecular_density_ratios is [{low:g}, {high:g}]: give the lowest ratio, then the highest"
+            )
         return self
 
 

@@ -243,6 +243,7 @@ def _refuse_unfit_potentials(part: Study, dataset: Published | None) -> None:
         ratios += sampling.density_ratios
         for counts in (sampling.training, sampling.validation):
             ratios += counts.density_ratios or []
+            ratios += sampling.intermolecular_density_ratios if counts.intermolecular else []
     structures.refuse_unfit(part, structures.sampling_potential(part), max(ratios))
     if part.settings.dataset is None:
         structures.refuse_unfit(part, structures.spec_of(part, part.settings.reference), max(ratios))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,17 @@ import numpy as np
 from ilforge import frames, potentials
 from ilforge.liquid.ions import typed_files
 from ilforge.liquid.liquid import Liquid
-from ilforge.liquid.packing import pack
 from ilforge.liquid.vacuum import in_vacuum
 from ilforge.potentials import exp6_file
 from ilforge.potentials.clp_files import ion_parameters
-from ilforge.sampling.distorted import sample_distorted
-from ilforge.sampling.equilibrated import sample_equilibrated
-from ilforge.sampling.nonequilibrated import hottest_bearable, relax_packed, sample_hot
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.study.potential_settings import PotentialSettings
 from ilforge.study.settings import MdSettings
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.store import write_json
+from ilforge.workflow.steps.boxes import FRAMES, HOT, RUNS, chosen_frames, find_heat, of_each_box, sample_box
 
-FRAMES, HOT = "frames.xyz", "hot.json"
 _HOT_KEYS = {"hot_temperature_K", "hot_timestep_fs", "hot_interval_ps"}
 
 
@@ -131,7 +125,8 @@ def frames_stage(study: Study, purpose: str) -> Stage:
     counts: FrameCounts = getattr(sampling, purpose)
     liquid = liquid_of(study)
     ratios = counts.density_ratios or sampling.density_ratios
-    named = of_each_box(study, counts, ratios, purpose)
+    first = f"{study.composition}-{purpose}" if study.composition else purpose
+    named = of_each_box(first, counts, ratios, sampling.intermolecular_candidates)
     boxes = {name: {**box, "seed": study.seed(purpose, name)} for name, box in named.items()}
     settings = {
         "liquid": identity(liquid),
@@ -141,6 +136,7 @@ def frames_stage(study: Study, purpose: str) -> Stage:
         "potential": potentials.create(sampling_potential(study)).describe(),
         "sampling": sampling.model_dump(include=_sampling_keys(counts)),
         "bond_factor": study.settings.gate.bond_factor,
+        **({"intermolecular": counts.intermolecular} if counts.intermolecular else {}),
     }
     hot = {"hot": hot_stage(study)} if counts.hot_boxes and counts.hot_frames_per_box else {}
 
@@ -148,14 +144,15 @@ def frames_stage(study: Study, purpose: str) -> Stage:
         spec = sampling_potential(study)
         found = json.loads((job.input("hot") / HOT).read_text()) if hot else {}
         parts = job.parts(
-            _sample_box,
+            sample_box,
             {name: (liquid, spec, box, {**settings, "hot": found}, name, job.threads) for name, box in boxes.items()},
         )
-        frames.write(job.directory / FRAMES, [frame for path in parts.values() for frame in frames.read(path / FRAMES)])
+        sampled = {name: frames.read(path / FRAMES) for name, path in parts.items()}
+        frames.write(job.directory / FRAMES, chosen_frames(sampled, boxes, liquid, counts.intermolecular))
 
     cost = potentials.create(sampling_potential(study)).seconds_per_frame(liquid.topology.n_atoms)
-    steps = (sampling.equilibration_ps + counts.eq_frames_per_box * sampling.interval_ps) * 1000
-    share = counts.eq_boxes / max(1, len(boxes))
+    runs = [box["frames"] for box in boxes.values() if box["recipe"] in RUNS]
+    steps = 1000 * (len(runs) * sampling.equilibration_ps + sum(runs) * sampling.interval_ps) / max(1, len(boxes))
     return Stage(
         name=of_composition(study, f"sample {purpose} frames"),
         kind="frames",
@@ -164,7 +161,7 @@ def frames_stage(study: Study, purpose: str) -> Stage:
         inputs=hot,
         work=work,
         tasks=len(boxes),
-        task_seconds=2.0 + share * cost * steps / sampling.timestep_fs,
+        task_seconds=2.0 + cost * steps / sampling.timestep_fs,
         programs=("packmol",),
     )
 
@@ -187,7 +184,7 @@ def hot_stage(study: Study) -> Stage:
     }
 
     def work(job: Job) -> None:
-        job.run(_find_heat, job.directory, liquid, sampling_potential(study), settings, job.threads)
+        job.run(find_heat, job.directory, liquid, sampling_potential(study), settings, job.threads)
 
     cost = potentials.create(sampling_potential(study)).seconds_per_frame(liquid.topology.n_atoms)
     steps = settings["frames"] * sampling.hot_interval_ps * 1000 / sampling.hot_timestep_fs
@@ -206,8 +203,10 @@ def hot_stage(study: Study) -> Stage:
 def _sampling_keys(counts: FrameCounts) -> set[str]:
     """Those keys of the sampling that decide what the frames of a set are."""
     keys = set()
-    if counts.eq_boxes:
+    if counts.eq_boxes or counts.intermolecular:
         keys |= {"timestep_fs", "equilibration_ps", "interval_ps"}
+    if counts.intermolecular:
+        keys |= {"intermolecular_density_ratios", "intermolecular_candidates"}
     if counts.packed or counts.distorted:
         keys |= {"packed_steps"}
     if counts.distorted:
@@ -238,7 +237,7 @@ def start_stage(study: Study, protocol: MdSettings) -> Stage:
     steps = 1000 * (sampling.equilibration_ps + sampling.interval_ps) / sampling.timestep_fs
 
     def work(job: Job) -> None:
-        job.run(_sample_box, job.directory, liquid, sampling_potential(study), box, settings, "md-start", job.threads)
+        job.run(sample_box, job.directory, liquid, sampling_potential(study), box, settings, "md-start", job.threads)
 
     return Stage(
         name=of_composition(study, name),
@@ -267,102 +266,3 @@ def _vacuum_stage(study: Study, protocol: MdSettings) -> Stage:
         work=work,
         task_seconds=1.0,
     )
-
-
-def of_each_box(study: Study, counts: FrameCounts, ratios: list[float], purpose: str) -> dict[str, dict[str, Any]]:
-    """Recipe, density ratio and number of frames of every box, by name; ratios are taken in turn."""
-    first = f"{study.composition}-{purpose}" if study.composition else purpose
-    kinds = {
-        "nvt": (counts.eq_boxes, counts.eq_frames_per_box),
-        "packed": (counts.packed, 1),
-        "hot": (counts.hot_boxes, counts.hot_frames_per_box),
-        "distorted": (counts.distorted, 1),
-    }
-    return {
-        f"{first}-{recipe}-{i:03d}": {
-            "recipe": recipe,
-            "density_ratio": ratios[i % len(ratios)],
-            "frames": per_box,
-        }
-        for recipe, (count, per_box) in kinds.items()
-        for i in range(count if per_box else 0)
-    }
-
-
-def _sample_box(
-    directory: Path,
-    liquid: Liquid,
-    spec: Mapping[str, Any],
-    box: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    name: str,
-    threads: int,
-) -> None:
-    """Pack one box and take its frames: a task for a worker."""
-    packed = pack(liquid, settings["density_g_cm3"] * box["density_ratio"], box["seed"], directory=directory)
-    packed.info.update(parent=name, seed=box["seed"], density_ratio=box["density_ratio"])
-    potential = potentials.create(spec)
-    sampling = settings["sampling"]
-    if box["recipe"] == "packed":
-        sampled = [relax_packed(packed, liquid, potential, sampling["packed_steps"])]
-    elif box["recipe"] == "hot":
-        sampled = sample_hot(
-            packed,
-            liquid,
-            potential,
-            temperature_K=settings["hot"]["temperature_K"],
-            timestep_fs=settings["hot"]["timestep_fs"],
-            interval_ps=sampling["hot_interval_ps"],
-            n_frames=box["frames"],
-            seed=box["seed"],
-            bond_factor=settings["bond_factor"],
-        )
-    elif box["recipe"] == "distorted":
-        relaxed = relax_packed(packed, liquid, potential, sampling["packed_steps"])
-        sampled = [
-            sample_distorted(
-                relaxed,
-                liquid,
-                bond_strain=sampling["distorted_bond_strain"],
-                angle_deg=sampling["distorted_angle_deg"],
-                torsion_deg=sampling["distorted_torsion_deg"],
-                seed=box["seed"],
-                bond_factor=settings["bond_factor"],
-            )
-        ]
-    else:
-        sampled = sample_equilibrated(
-            packed,
-            liquid,
-            potential,
-            temperature_K=settings["temperature_K"],
-            timestep_fs=sampling["timestep_fs"],
-            equilibration_ps=sampling["equilibration_ps"],
-            interval_ps=sampling["interval_ps"],
-            n_frames=box["frames"],
-            seed=box["seed"],
-            threads=threads,
-        )
-    frames.write(directory / FRAMES, sampled)
-
-
-def _find_heat(
-    directory: Path, liquid: Liquid, spec: Mapping[str, Any], settings: Mapping[str, Any], threads: int
-) -> None:
-    """Search for the hottest bearable run in a packed box at the density of the liquid: a task for a worker."""
-    sampling, seed = settings["sampling"], settings["seed"]
-    packed = pack(liquid, settings["density_g_cm3"], seed, directory=directory)
-    packed.info.update(parent="hot", seed=seed)
-    found = hottest_bearable(
-        packed,
-        liquid,
-        potentials.create(spec),
-        temperature_K=sampling["hot_temperature_K"],
-        timestep_fs=sampling["hot_timestep_fs"],
-        interval_ps=sampling["hot_interval_ps"],
-        n_frames=settings["frames"],
-        seed=seed,
-        bond_factor=settings["bond_factor"],
-        threads=threads,
-    )
-    write_json(directory / HOT, asdict(found))

@@ -1,0 +1,255 @@
+"""nEQ frames that show what holds ions together: whole rigid molecules spread, parted, or around a cavity.
+
+Boxes in equilibrium, packed ones and hot ones all keep their molecules in touch: a model that has seen no others does
+not know what it costs to take them apart, and its liquid boils or comes out too light. Here molecules keep the shape
+that MD gave them, to the last digit, and only their distances change:
+
+``scaled``  centres of mass and cell scaled together, to any density in a range
+``parted``  an ion or an ion pair moved away from the others by a gap, on both sides, in a cell made longer by two gaps
+``cavity``  a sphere without nuclei, in a box of the liquid's density or below
+
+Frames are made in excess, and :mod:`ilforge.sampling.diversity` chooses those that differ most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from ase import Atoms
+
+from ilforge.liquid.connectivity import centres_of_mass, fragmentation, nearest_images, whole_molecules
+from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.overlaps import overlap, separate
+from ilforge.liquid.packing import atomic_radii
+from ilforge.liquid.topology import Topology
+from ilforge.potentials.potential import Potential
+from ilforge.sampling.equilibrated import sample_equilibrated
+from ilforge.sampling.frame import make_frame
+
+RECIPES = ("scaled", "parted", "cavity")
+CLOSEST_A = 1.8
+"""Distance that atoms of different molecules keep, Å; more for S and P, less for hydrogens."""
+_HYDROGENS = 0.8  # of a hydrogen's share of that distance
+_SLACK = 0.02  # Å, the precision of separate()
+_GAPS_A = (0.5, 5.0)  # from bonds between molecules just stretched to nearly none within the cutoff of a model
+_CAVITIES_A = (2.5, 4.0)  # radius: from the room of an atom to that of a small ion
+_CAVITY_DENSITIES = (0.6, 1.0)  # relative to the liquid's: a denser box has no room
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Where the molecules of a box are: whole, in an orthorhombic periodic cell.
+
+    Attributes
+    ----------
+    positions
+        ``(n_atoms, 3)`` Å.
+    cell
+        ``(3, 3)`` Å; rows are the cell vectors.
+    """
+
+    positions: np.ndarray
+    cell: np.ndarray
+
+    @property
+    def volume(self) -> float:
+        """Volume of the cell, Å^3."""
+        return float(abs(np.linalg.det(self.cell)))
+
+
+def scaled(start: Arrangement, topology: Topology, volume_A3: float) -> Arrangement:
+    """Centres of mass and cell scaled to another volume; molecules neither turn nor change.
+
+    Parameters
+    ----------
+    volume_A3
+        Of the new cell, Å^3.
+    """
+    factor = (volume_A3 / start.volume) ** (1 / 3)
+    centres = centres_of_mass(start.positions, topology)
+    return Arrangement(start.positions + ((factor - 1) * centres)[topology.molecules], factor * start.cell)
+
+
+def parted(start: Arrangement, topology: Topology, chosen: np.ndarray, gap_A: float) -> Arrangement:
+    """Some molecules moved away from all others along one axis of a cell made longer.
+
+    All molecules are taken at the images nearest to the first of those chosen. The axis is the one along which the
+    centres of both groups are furthest apart. What is chosen moves by ``gap_A`` and the cell grows by twice that: along
+    this axis each pair of the two groups is ``gap_A`` further apart, across the boundary of the cell as well.
+
+    Parameters
+    ----------
+    chosen
+        ``(n_molecules,)`` booleans: some, not all.
+    gap_A
+        How far to part them, Å.
+    """
+    positions = _gathered(start, topology, int(np.flatnonzero(chosen)[0]))
+    centres, masses = centres_of_mass(positions, topology), topology.molecule_masses
+    away = np.average(centres[chosen], axis=0, weights=masses[chosen])
+    away -= np.average(centres[~chosen], axis=0, weights=masses[~chosen])
+    axis = int(np.argmax(np.abs(away)))
+    positions[chosen[topology.molecules], axis] += np.copysign(gap_A, away[axis])
+    cell = start.cell.copy()
+    cell[axis, axis] += 2 * gap_A
+    return Arrangement(positions, cell)
+
+
+def with_cavity(
+    start: Arrangement, topology: Topology, radius_A: float, radii: np.ndarray, rng: np.random.Generator
+) -> tuple[Arrangement, np.ndarray] | None:
+    """Rigid molecules moved and turned out of a sphere that begins at a random place.
+
+    Parameters
+    ----------
+    radius_A
+        Distance that every nucleus keeps from the centre of the sphere, Å, to 0.02 Å.
+    radii
+        ``(n_atoms,)`` Å, half the distances that molecules keep from each other.
+
+    Returns
+    -------
+    arrangement, centre
+        And where the sphere ended up, ``(3,)`` Å; None where there is no room for it.
+    """
+    # the sphere is one more molecule of one atom, whose radius makes up what the others lack
+    with_sphere = replace(
+        topology,
+        symbols=(*topology.symbols, "X"),
+        names=(*topology.names, "cavity"),
+        molecules=np.append(topology.molecules, topology.n_molecules),
+        species=(*topology.species, "cavity"),
+        charges=(*topology.charges, 0),
+    )
+    sizes = np.append(radii, radius_A - radii.min())
+    place = rng.uniform(size=3) @ start.cell
+    box = Atoms([*topology.symbols, "X"], np.vstack([start.positions, place]), cell=start.cell, pbc=True)
+    found = _apart(box, with_sphere, sizes)
+    if found is None or _nearest(found.positions[:-1], found.positions[-1], start.cell) < radius_A - _SLACK:
+        return None
+    return Arrangement(found.positions[:-1], start.cell), found.positions[-1]
+
+
+def sample_intermolecular(
+    box: Atoms,
+    liquid: Liquid,
+    potential: Potential,
+    *,
+    temperature_K: float,
+    timestep_fs: float,
+    equilibration_ps: float,
+    interval_ps: float,
+    n_frames: int,
+    density_g_cm3: float,
+    density_ratios: tuple[float, float],
+    seed: int,
+    bond_factor: float,
+    threads: int = 1,
+) -> list[Atoms]:
+    """Frames to choose from: of each frame of one NVT run, one of each recipe for which there is room.
+
+    Parameters
+    ----------
+    n_frames
+        Frames of the run, ``interval_ps`` apart.
+    density_g_cm3
+        Density of the liquid, which all ratios refer to.
+    density_ratios
+        Lowest and highest density of scaled frames; those with a cavity stay between 0.6 and 1.0 and inside these.
+    bond_factor
+        Two atoms count as bonded below this factor times the sum of their covalent radii.
+
+    Returns
+    -------
+    frames
+        Of kind ``nEQ``, recipes ``scaled``, ``parted`` and ``cavity``; none fragmented, no two atoms of different
+        molecules closer than their radii (:func:`ilforge.liquid.packing.atomic_radii` for 1.8 Å, hydrogens 0.8 of
+        that). ``info`` holds ``density_ratio``, and ``gap_A`` or ``cavity_A``.
+    """
+    run = sample_equilibrated(
+        box,
+        liquid,
+        potential,
+        temperature_K=temperature_K,
+        timestep_fs=timestep_fs,
+        equilibration_ps=equilibration_ps,
+        interval_ps=interval_ps,
+        n_frames=n_frames,
+        seed=seed,
+        threads=threads,
+    )
+    rng, volume = np.random.default_rng([seed, len(RECIPES)]), liquid.volume(density_g_cm3)
+    found = []
+    for frame in run:
+        start = Arrangement(whole_molecules(frame.positions, frame.cell.array, liquid.topology), frame.cell.array)
+        for recipe, arrangement, more in _variants(start, liquid.topology, volume, density_ratios, rng):
+            more["density_ratio"] = round(volume / arrangement.volume, 6)
+            made = make_frame(arrangement.positions, arrangement.cell, box, liquid, "nEQ", recipe, seed, **more)
+            if fragmentation(made, liquid.topology, bond_factor) is None:
+                found.append(made)
+    return found
+
+
+def _variants(
+    start: Arrangement, topology: Topology, volume: float, ratios: Sequence[float], rng: np.random.Generator
+) -> Iterator[tuple[str, Arrangement, dict[str, float]]]:
+    """One arrangement of each recipe that has room: recipe, arrangement, and what its frame says beside."""
+    low, high = ratios
+    radii = atomic_radii(topology.symbols, CLOSEST_A, _HYDROGENS)
+    spread = _clear(scaled(start, topology, volume / rng.uniform(low, high)), topology, radii)
+    if spread is not None:
+        yield "scaled", spread, {}
+    gap = rng.uniform(*_GAPS_A)
+    if topology.n_molecules > 1:
+        apart = parted(start, topology, _some_molecules(start, topology, rng), gap)
+        if overlap(_box(apart, topology), topology, radii) <= _SLACK:
+            yield "parted", apart, {"gap_A": round(gap, 6)}
+    radius = rng.uniform(*_CAVITIES_A)
+    ratio = np.clip(rng.uniform(*_CAVITY_DENSITIES), low, high)
+    hollow = with_cavity(scaled(start, topology, volume / ratio), topology, radius, radii, rng)
+    if hollow is not None:
+        yield "cavity", hollow[0], {"cavity_A": round(radius, 6)}
+
+
+def _some_molecules(start: Arrangement, topology: Topology, rng: np.random.Generator) -> np.ndarray:
+    """One molecule, or one and the nearest of opposite charge, ``(n_molecules,)`` booleans; never all of them."""
+    charges, first = np.array(topology.charges), int(rng.integers(topology.n_molecules))
+    chosen = np.zeros(topology.n_molecules, dtype=bool)
+    chosen[first] = True
+    opposite = np.flatnonzero(charges * charges[first] < 0)
+    if topology.n_molecules > 2 and len(opposite) and rng.random() < 0.5:
+        centres = centres_of_mass(start.positions, topology)
+        away = nearest_images(centres[opposite] - centres[first], start.cell)
+        chosen[opposite[np.argmin(np.linalg.norm(away, axis=1))]] = True
+    return chosen
+
+
+def _gathered(start: Arrangement, topology: Topology, first: int) -> np.ndarray:
+    """Positions with every molecule at the image whose centre is nearest to that of one molecule, a copy."""
+    centres = centres_of_mass(start.positions, topology)
+    away = centres - centres[first]
+    return start.positions + (nearest_images(away, start.cell) - away)[topology.molecules]
+
+
+def _clear(arrangement: Arrangement, topology: Topology, radii: np.ndarray) -> Arrangement | None:
+    """The arrangement with its molecules moved and turned out of overlaps; None where there is no room."""
+    found = _apart(_box(arrangement, topology), topology, radii)
+    return None if found is None else Arrangement(found.positions, arrangement.cell)
+
+
+def _apart(box: Atoms, topology: Topology, radii: np.ndarray) -> Atoms | None:
+    """A box without overlaps, as it was where it has none; None where that fails."""
+    if overlap(box, topology, radii) > _SLACK:
+        box = separate(box, topology, radii)
+    return box if overlap(box, topology, radii) <= _SLACK else None
+
+
+def _box(arrangement: Arrangement, topology: Topology) -> Atoms:
+    return Atoms(topology.symbols, arrangement.positions, cell=arrangement.cell, pbc=True)
+
+
+def _nearest(positions: np.ndarray, point: np.ndarray, cell: np.ndarray) -> float:
+    """Distance from a point to the nearest of some atoms or their images, Å."""
+    return float(np.linalg.norm(nearest_images(positions - point, cell), axis=1).min())

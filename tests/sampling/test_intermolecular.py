@@ -1,0 +1,205 @@
+"""Rigid molecules spread, parted and around a cavity: shapes kept, densities, gaps and distances as they are said."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from ase.data import atomic_masses, atomic_numbers
+
+from ilforge import frames
+from ilforge.liquid.connectivity import centres_of_mass, fragmentation, whole_molecules
+from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.packing import atomic_radii, pack
+from ilforge.potentials.clp import Clp
+from ilforge.sampling.intermolecular import (
+    CLOSEST_A,
+    RECIPES,
+    Arrangement,
+    parted,
+    sample_intermolecular,
+    scaled,
+    with_cavity,
+)
+
+DENSITY = 1.3  # g/cm^3
+LIQUIDS = {"PYR14TFSI": {"PYR14": 2, "TFSI": 2}, "LiTFSI": {"LI": 1, "PYR14": 1, "TFSI": 2}}
+
+
+@pytest.fixture(scope="module", params=LIQUIDS)
+def start(request):
+    """A liquid, and whole molecules in its box, some of them across the boundary."""
+    liquid = Liquid.of(LIQUIDS[request.param])
+    box = pack(liquid, DENSITY, seed=2)
+    shifted = box.positions + [0.4 * box.cell[0, 0], 0.0, 0.3 * box.cell[2, 2]]
+    wrapped = shifted - np.floor(shifted / np.diag(box.cell)) * np.diag(box.cell)
+    return liquid, Arrangement(whole_molecules(wrapped, box.cell.array, liquid.topology), box.cell.array)
+
+
+@pytest.fixture(scope="module", params=LIQUIDS)
+def sampled(request):
+    """A liquid and the frames made of a short run of it."""
+    liquid = Liquid.of(LIQUIDS[request.param])
+    box = pack(liquid, DENSITY, seed=4)
+    box.info["parent"] = "box-4"
+    found = sample_intermolecular(
+        box, liquid, Clp(4.0), temperature_K=423.0, timestep_fs=1.0, equilibration_ps=0.3, interval_ps=0.1, n_frames=6,
+        density_g_cm3=DENSITY, density_ratios=(0.5, 1.3), seed=7, bond_factor=1.25,
+    )  # fmt: skip
+    return liquid, found
+
+
+def inner_distances(positions, topology):
+    """Distances of all pairs of atoms of the same molecule, Å."""
+    i, j = np.triu_indices(len(positions), k=1)
+    same = topology.molecules[i] == topology.molecules[j]
+    return np.linalg.norm(positions[i[same]] - positions[j[same]], axis=1)
+
+
+def closest_approach(frame, topology, radii):
+    """Smallest distance less the sum of radii, over pairs of different molecules and 27 images each, Å: brute force."""
+    least = np.inf
+    for shift in itertools.product((-1, 0, 1), repeat=3):
+        vectors = frame.positions[None] - frame.positions[:, None] + np.array(shift) @ frame.cell.array
+        room = np.linalg.norm(vectors, axis=2) - radii[:, None] - radii[None]
+        others = topology.molecules[:, None] != topology.molecules[None]
+        least = min(least, room[others | (any(shift) & ~others)].min())
+    return least
+
+
+def density(frame):
+    """From masses and volume alone, g/cm^3; 1.66053907 g/cm^3 is 1 amu/Å^3."""
+    mass = sum(atomic_masses[atomic_numbers[symbol]] for symbol in frame.get_chemical_symbols())
+    return 1.66053907 * mass / frame.get_volume()
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 1.3])
+def test_scaling_keeps_molecules_and_scales_what_is_between(start, ratio):
+    liquid, before = start
+    after = scaled(before, liquid.topology, before.volume / ratio)
+    assert after.volume == pytest.approx(before.volume / ratio, rel=1e-12)
+    kept = inner_distances(after.positions, liquid.topology) - inner_distances(before.positions, liquid.topology)
+    assert np.abs(kept).max() < 1e-10
+    factor = ratio ** (-1 / 3)
+    centres = [centres_of_mass(a.positions, liquid.topology) for a in (before, after)]
+    between = [np.linalg.norm(c[:, None] - c[None], axis=2) for c in centres]
+    np.testing.assert_allclose(between[1], factor * between[0], atol=1e-10)
+    np.testing.assert_allclose(after.cell, factor * before.cell, atol=1e-12)
+
+
+def test_two_ions_are_parted_by_the_gap_on_both_sides():
+    """Li and Cl 2.5 Å apart in a cell of 5 Å: 5.5 Å apart both ways in one of 11 Å, which is 5 Å wide as before."""
+    topology = Liquid.of({"LI": 1, "CL": 1}).topology
+    start = Arrangement(np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 7.5]]), 5.0 * np.eye(3))
+    found = parted(start, topology, np.array([False, True]), 3.0)
+    np.testing.assert_allclose(found.cell, np.diag([5.0, 5.0, 11.0]), atol=1e-12)
+    away = abs(found.positions[1, 2] - found.positions[0, 2]) % 11.0
+    assert away == pytest.approx(5.5, abs=1e-12)
+    assert np.abs(found.positions[:, :2]).max() < 1e-12
+
+
+@pytest.mark.parametrize("chosen", [[0], [1, 3]])
+def test_what_is_chosen_moves_by_the_gap_and_nothing_else(start, chosen):
+    liquid, before = start
+    topology, gap = liquid.topology, 2.4
+    mask = np.isin(np.arange(topology.n_molecules), chosen)
+    nothing, after = (parted(before, topology, mask, size) for size in (0.0, gap))
+    kept = inner_distances(after.positions, topology) - inner_distances(before.positions, topology)
+    assert np.abs(kept).max() < 1e-10
+    moved = after.positions - nothing.positions
+    assert np.abs(moved[~mask[topology.molecules]]).max() == 0.0
+    axis = int(np.argmax(np.abs(moved).max(axis=0)))
+    step = moved[mask[topology.molecules]]
+    np.testing.assert_allclose(np.abs(step[:, axis]), gap, atol=1e-12)
+    assert np.abs(np.delete(step, axis, axis=1)).max() < 1e-12
+    np.testing.assert_allclose(after.cell - before.cell, 2 * gap * np.diag(np.eye(3)[axis]), atol=1e-12)
+    # no pair of the two groups is closer along the axis than it was, over the boundary or not
+    apart = [image_distance(a, mask[topology.molecules], axis) for a in (nothing, after)]
+    assert np.all(apart[1] > apart[0])
+    np.testing.assert_allclose(apart[1] - apart[0], gap, atol=1e-10)
+
+
+def image_distance(arrangement, chosen, axis):
+    """Distance along an axis from the centre of the atoms chosen up and down to that of all others, Å."""
+    side = arrangement.cell[axis, axis]
+    up = arrangement.positions[chosen, axis].mean() - arrangement.positions[~chosen, axis].mean()
+    return np.array([abs(up), side - abs(up)])
+
+
+def test_a_cavity_is_empty_and_its_walls_are_whole(start):
+    liquid, before = start
+    topology = liquid.topology
+    radii = atomic_radii(topology.symbols, CLOSEST_A, 0.8)
+    roomy = scaled(before, topology, before.volume / 0.6)
+    found, centre = with_cavity(roomy, topology, 3.5, radii, np.random.default_rng(1))
+    kept = inner_distances(found.positions, topology) - inner_distances(before.positions, topology)
+    assert np.abs(kept).max() < 1e-10
+    shifts = np.array(list(itertools.product((-2, -1, 0, 1, 2), repeat=3))) @ found.cell
+    away = np.linalg.norm(found.positions[:, None] + shifts[None] - centre, axis=2)
+    assert away.min() >= 3.48
+    np.testing.assert_array_equal(found.cell, roomy.cell)
+
+
+def test_without_room_there_is_no_cavity(start):
+    liquid, before = start
+    radii = atomic_radii(liquid.topology.symbols, CLOSEST_A, 0.8)
+    dense = scaled(before, liquid.topology, before.volume / 1.3)
+    assert with_cavity(dense, liquid.topology, 4.0, radii, np.random.default_rng(1)) is None
+
+
+def test_frames_are_of_every_recipe_and_say_what_they_are(sampled):
+    liquid, found = sampled
+    assert {frame.info["recipe"] for frame in found} == set(RECIPES)
+    assert len(found) >= 0.6 * 18, "most variants have room"
+    for frame in found:
+        assert (frame.info["kind"], frame.info["parent"], frame.info["ions"]) == ("nEQ", "box-4", liquid.label)
+        assert density(frame) == pytest.approx(DENSITY * frame.info["density_ratio"], rel=1e-5)
+        assert ("gap_A" in frame.info) == (frame.info["recipe"] == "parted")
+        assert ("cavity_A" in frame.info) == (frame.info["recipe"] == "cavity")
+    ratios = [frame.info["density_ratio"] for frame in found if frame.info["recipe"] == "scaled"]
+    assert min(ratios) >= 0.5 and max(ratios) <= 1.3 and max(ratios) - min(ratios) > 0.2
+
+
+def test_no_two_molecules_overlap_and_all_are_whole(sampled):
+    liquid, found = sampled
+    radii = atomic_radii(liquid.topology.symbols, CLOSEST_A, 0.8)
+    for frame in found:
+        assert closest_approach(frame, liquid.topology, radii) >= -0.021, frame.info
+        assert fragmentation(frame, liquid.topology, 1.25) is None
+
+
+def test_variants_of_a_frame_share_the_shapes_of_its_molecules(sampled):
+    """To the 1e-6 Å that frames are stored with: only what is between molecules tells them apart."""
+    liquid, found = sampled
+    shapes = [inner_distances(frame.positions, liquid.topology) for frame in found]
+    alike = sum(np.abs(a - b).max() < 1e-5 for a, b in itertools.combinations(shapes, 2))
+    assert alike >= 6, "pairs of variants of the same frame"
+
+
+def test_the_same_seed_makes_the_same_frames(sampled):
+    liquid, found = sampled
+    box = pack(liquid, DENSITY, seed=4)
+    box.info["parent"] = "box-4"
+    again = sample_intermolecular(
+        box, liquid, Clp(4.0), temperature_K=423.0, timestep_fs=1.0, equilibration_ps=0.3, interval_ps=0.1, n_frames=6,
+        density_g_cm3=DENSITY, density_ratios=(0.5, 1.3), seed=7, bond_factor=1.25,
+    )  # fmt: skip
+    assert [frames.digest(frame) for frame in again] == [frames.digest(frame) for frame in found]
+
+
+def test_attraction_weakens_with_the_gap():
+    """CL&P of parted LiTFSI: the energy rises with the gap, as nothing but the distance of opposite charges changes."""
+    liquid = Liquid.of({"LI": 1, "TFSI": 1})
+    box = pack(liquid, 1.2, seed=1)
+    start = Arrangement(box.positions, box.cell.array)
+    start = scaled(start, liquid.topology, 12.0**3)  # one ion pair on its own, nearly
+    calculator = Clp(5.0).calculator(liquid.topology)
+    energies = []
+    for gap in (0.0, 1.0, 2.0, 4.0):
+        there = parted(start, liquid.topology, np.array([True, False]), gap)
+        box.set_cell(there.cell, scale_atoms=False)
+        box.set_positions(there.positions)
+        calculator.calculate(box, ["energy"])
+        energies.append(calculator.results["energy"])
+    assert np.all(np.diff(energies) > 0)
