@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from pathlib import Path
@@ -54,6 +55,13 @@ def command_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def card(name: str) -> str:
+    """The card of a dataset that comes with ilforge."""
+    from ilforge.workflow.dataset_card import card_text
+
+    return card_text(ilforge.Dataset.open(HERE.parent / "data" / name), "That of ilforge: MIT.", NOTES[name])
+
+
 def _signature(thing: object) -> str:
     try:
         text = str(inspect.signature(thing))
@@ -62,11 +70,14 @@ def _signature(thing: object) -> str:
     return text.replace("'", "").replace("ilforge.", "")
 
 
+NOTES = {"pyr14bf4-pbe-d3": ""}
+"""What else the cards of datasets in ``data/`` say."""
 PAGES = {
     "study-file.md": document.reference,
     "study.schema.json": document.json_schema,
     "python.md": api_page,
     "commands.md": command_page,
+    **{f"../data/{name}/README.md": functools.partial(card, name) for name in NOTES},
 }
 
 

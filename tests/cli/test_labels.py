@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from ilforge import frames
+from ilforge.labelling.atoms import held_atoms
 from ilforge.labelling.exchange import import_deepmd
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.store import LabelStore
@@ -235,7 +238,19 @@ def test_merge_refuses_in_words(ilforge, tmp_path):
 def test_a_dataset_is_taken_into_a_store(ilforge, tmp_path):
     code, out, _ = ilforge("import", DATA / "datasets" / "gpaw-pair", "--store", "store")
     assert code == 0 and "5 accepted" in out and "LOOK" not in out
-    assert held(tmp_path / "store")["results"] == 5
+    assert held(tmp_path / "store")["results"] == 5 + len("HBCNF"), "frames and isolated atoms"
+
+
+def test_isolated_atoms_of_a_dataset_are_taken_into_a_store_with_it(ilforge, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(DATA / "datasets" / "gpaw-pair", copy)
+    manifest = json.loads((copy / "manifest.json").read_text()) | {"isolated_atoms_eV": {"H": -1.1, "C": -1.4}}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert ilforge("import", copy, "--store", "store")[0] == 0
+    with LabelStore(tmp_path / "store" / "labels") as store:
+        found = held_atoms(store, manifest["method"], ["H", "C", "N"])
+    assert {element: label.energy for element, label in found.items()} == {"H": -1.1, "C": -1.4}
+    assert not any(label.failed for label in found.values())
 
 
 def test_atoms_are_kept_and_not_paid_for_twice(ilforge, tmp_path):

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 
@@ -74,6 +75,22 @@ def test_it_says_what_a_reader_must_know(dataset):
     asked = potentials.settings(potentials.create(study.reference.spec()))
     assert asked.items() <= dataset.method.items(), "study.toml asks for the method that labelled"
     assert {kind.split("/")[0] for purpose in PURPOSES for kind in dataset.counts(purpose)} <= {"EQ", "nEQ"}
+
+
+def test_its_card_counts_what_is_there(dataset, labelled):
+    """README.md of those that come with ilforge: rows of the table against the frames, read by ASE alone."""
+    if dataset.directory == SMALL:
+        pytest.skip("of the tests, without a card")
+    card = (dataset.directory / "README.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in card.splitlines() if line.startswith("| ")]
+    for purpose in PURPOSES:
+        found = ase.io.read(dataset.directory / f"{purpose}.xyz.gz", ":", format="extxyz")
+        assert sum(int(row[4]) for row in rows if row[0] == purpose) == len(found) == len(labelled[purpose])
+        low, high = zip(*(row[3].split(" to ") for row in rows if row[0] == purpose), strict=True)
+        masses = [1.66053907 * frame.get_masses().sum() / frame.get_volume() for frame in found]
+        assert min(map(float, low)) == pytest.approx(min(masses), abs=0.0051)
+        assert max(map(float, high)) == pytest.approx(max(masses), abs=0.0051)
+    assert dataset.manifest["title"] in card and "## Licence" in card and "## What to cite" in card
 
 
 def test_no_label_is_missing_or_all_zero(labelled):

@@ -31,12 +31,15 @@ def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool,
 
     Files may be compressed (gz, bz2, xz). Frames that did not converge, are incomplete, repeat or fail the gate are
     left out and counted with the reason. What comes out is a file to train on or to export; with --store the labels are
-    kept too, but only those of a dataset are of a method that a study's `[reference]` can have.
+    kept too, but only those of a dataset are of a method that a study's `[reference]` can have. Energies of isolated
+    atoms of a dataset are kept with them.
     """
     from ilforge import frames
+    from ilforge.labelling.atoms import published_atoms
     from ilforge.labelling.dataset import census
     from ilforge.labelling.gate import judge_batch, tally
     from ilforge.labelling.outputs import import_labels
+    from ilforge.labelling.published import is_published, open_published
     from ilforge.labelling.store import LabelStore
     from ilforge.study.settings import GateSettings
 
@@ -47,8 +50,9 @@ def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool,
     pairs = list(zip(found.labels, reasons, strict=True))
     accepted = [label.on(label.frame) for label, reason in pairs if reason is None]
     if store is not None:
+        atoms = [atom for file in files if is_published(Path(file)) for atom in published_atoms(open_published(file))]
         with LabelStore(Path(store) / "labels") as labels:
-            labels.add_many(found.labels)
+            labels.add_many([*found.labels, *atoms])
     frames.write(Path(out), accepted)
     for name, counts in census(accepted).items():
         click.echo(f"{name:7s} {counts['present']} present, {counts['missing']} missing, {counts['zero']} zero")
@@ -76,14 +80,27 @@ def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool,
 @click.option("--no-virials", is_flag=True, help="Leave virials out (deepmd, deepmd-hdf5).")
 @click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use (dataset).")
 @click.option("--store", type=click.Path(file_okay=False), help="Folder of results and labels (dataset).")
+@click.option("--licence", default="", help="For the card: what others may do with the labels (dataset).")
+@click.option(
+    "--note", default="", help="For the card: what else they must know, such as what is unfinished (dataset)."
+)
 @click.option("--out", type=click.Path(), required=True, help="Folder to write; with extxyz and deepmd-hdf5 the file.")
-def export_labels(file: str, program: str, no_virials: bool, machine: str | None, store: str | None, out: str) -> None:
+def export_labels(
+    file: str,
+    program: str,
+    no_virials: bool,
+    machine: str | None,
+    store: str | None,
+    licence: str,
+    note: str,
+    out: str,
+) -> None:
     """Write labelled frames as other programs train on them, or those of a study as a dataset to share.
 
     FILE holds labelled frames; deepmd writes npy systems, deepmd-hdf5 one file of them (which DeePMD reads as
     FILE.hdf5#/SYSTEM), extxyz the names that ASE and other trainers expect (energy, forces, stress). With dataset, FILE
-    is a study file, whose labels so far go into a folder with all that says how they were made: other studies name it
-    as their `dataset`.
+    is a study file, whose labels so far go into a folder with all that says how they were made, README.md above all:
+    other studies name it as their `dataset`.
     """
     from ilforge import frames
     from ilforge.labelling.exchange import export_deepmd, export_plain_extxyz
@@ -93,7 +110,7 @@ def export_labels(file: str, program: str, no_virials: bool, machine: str | None
         expected = "a study file (.toml)" if program == "dataset" else "a file of labelled frames, not a study"
         raise SettingsError(f"--format {program} takes {expected}; found {file}.")
     if program == "dataset":
-        _export_dataset(file, machine, store, out)
+        _export_dataset(file, machine, store, out, licence, note)
         return
     labelled = frames.read(Path(file))
     lacking = sum(frames.ENERGY not in frame.info or frames.FORCES not in frame.arrays for frame in labelled)
@@ -109,11 +126,11 @@ def export_labels(file: str, program: str, no_virials: bool, machine: str | None
     click.echo(f"Wrote {len(labelled)} frames in {len(systems)} systems to {out}; types: {' '.join(elements)}")
 
 
-def _export_dataset(file: str, machine: str | None, store: str | None, out: str) -> None:
+def _export_dataset(file: str, machine: str | None, store: str | None, out: str, licence: str, note: str) -> None:
     from ilforge.cli.study import opened
     from ilforge.workflow.publish import publish_study
 
-    dataset, missing = publish_study(*opened(file, machine, store, None), Path(out))
+    dataset, missing = publish_study(*opened(file, machine, store, None), Path(out), licence, note)
     for purpose in dataset.manifest["sets"]:
         listed = ", ".join(f"{n} {what}" for what, n in dataset.counts(purpose).items())
         rejected = dataset.manifest["rejected"][purpose]

@@ -15,6 +15,7 @@ from ase import Atoms
 from ilforge import frames, potentials
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
 from ilforge.labelling.labels import Label, checked, method_digest
+from ilforge.labelling.published import Published
 from ilforge.labelling.store import LabelStore
 
 _STATE = "neutral, spin-polarised, ground state by Hund's rules"
@@ -48,6 +49,15 @@ def held_atoms(store: LabelStore, description: Mapping[str, Any], elements: Iter
     wanted = {frames.digest(_atom(element)): element for element in sorted(set(elements))}
     found = store.get_many(list(wanted), method_digest(_method(description)))
     return {wanted[digest]: label for digest, label in found.items()}
+
+
+def published_atoms(dataset: Published) -> list[Label]:
+    """The energies of isolated atoms that a dataset holds, as labels for a store."""
+    found = {"forces": np.zeros((1, 3)), "converged": True, "host": f"dataset {dataset.name}"}
+    return [
+        Label(_atom(element), _method(dataset.method), energy=energy, **found)
+        for element, energy in dataset.isolated_atoms.items()
+    ]
 
 
 def require_atoms(potential: potentials.Potential) -> None:

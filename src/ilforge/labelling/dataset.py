@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -24,6 +24,9 @@ from ilforge import files
 from ilforge import frames as _frames
 from ilforge.errors import SettingsError
 from ilforge.frames import ENERGY, FORCES, STRESS
+
+if TYPE_CHECKING:
+    from ilforge.labelling.published import Published
 
 _DECIMALS = {ENERGY: 8, FORCES: 8, STRESS: 12}  # what extended XYZ keeps, in eV, eV/Å, eV/Å^3
 _FILES = {"train": "train.xyz", "stop": "stop.xyz"}
@@ -46,6 +49,22 @@ class Dataset:
     train: tuple[Atoms, ...]
     stop: tuple[Atoms, ...]
     duplicates: int = 0
+
+    @staticmethod
+    def open(name: str | Path) -> Published:
+        """Labels that come with ilforge, or those in a folder of this form: their frames, method and versions.
+
+        >>> labels = Dataset.open("pyr14bf4-pbe-d3")
+        >>> frames = labels.frames("training")
+
+        Raises
+        ------
+        SettingsError
+            When there is no such dataset.
+        """
+        from ilforge.labelling.shipped import open_dataset
+
+        return open_dataset(name)
 
     @property
     def frames(self) -> tuple[Atoms, ...]:

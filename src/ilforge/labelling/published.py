@@ -137,6 +137,19 @@ class Published:
                     found.append(Entry(self._label(frame), purpose, frame.info.get("rejected")))
         return found
 
+    def frames(self, purpose: str) -> list[Atoms]:
+        """Accepted frames for ``"training"`` or ``"validation"`` with their labels, under the keys of `ilforge.frames`.
+
+        Raises
+        ------
+        SettingsError
+            When a file is not what the manifest says, or for another purpose.
+        """
+        if purpose not in PURPOSES:
+            raise SettingsError(f"purpose is {purpose!r}; it may be {' or '.join(map(repr, PURPOSES))}.")
+        chosen = (entry.label for entry in self.entries([purpose]) if entry.rejected is None)
+        return [label.on(label.frame) for label in chosen]
+
     def require_whole(self) -> None:
         """Compare every file with its digest.
 

@@ -44,6 +44,9 @@ def works(content: ReportContent) -> tuple[str, ...]:
     used += [record.potential for record in content.records] + [parity.potential for parity in content.parity]
     used += [curve.potential for curve in content.curves] + [content.reference]
     used += ["learning"] if content.learning else []
-    spoken = " ".join(used).lower()
-    cited = [text for word, text in _WORKS.items() if word in spoken]
-    return (f"ilforge {content.ilforge_version}.", STUDY, *cited, *content.citations)
+    return (f"ilforge {content.ilforge_version}.", STUDY, *works_on(" ".join(used)), *content.citations)
+
+
+def works_on(text: str) -> tuple[str, ...]:
+    """Works on the methods and programs that a text names: ``"PBE-D3(BJ) with GPAW"``."""
+    return tuple(work for word, work in _WORKS.items() if word in text.lower())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from ilforge import frames, potentials
+from ilforge import files, frames, potentials
 from ilforge.errors import SettingsError
 from ilforge.labelling.atoms import held_atoms
 from ilforge.labelling.gate import judge_batch
@@ -17,15 +17,23 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.programs import installed_versions
 from ilforge.study.load import Study
 from ilforge.study.machine import Machine
+from ilforge.workflow.dataset_card import CARD, card_text
 from ilforge.workflow.plan import Plan, make_plan
 from ilforge.workflow.steps.structures import FRAMES, elements_of, liquid_of, spec_of
 from ilforge.workflow.store import ResultStore
 
 
-def publish_study(study: Study, machine: Machine, directory: Path) -> tuple[Published, int]:
-    """Write the labels that a study has so far as a dataset.
+def publish_study(
+    study: Study, machine: Machine, directory: Path, licence: str = "", note: str = ""
+) -> tuple[Published, int]:
+    """Write the labels that a study has so far as a dataset, and its card.
 
     Frames of concurrent learning are for training.
+
+    Parameters
+    ----------
+    licence, note
+        For the card: what others may do with the labels, and what else they must know, a sentence each.
 
     Returns
     -------
@@ -69,6 +77,7 @@ def publish_study(study: Study, machine: Machine, directory: Path) -> tuple[Publ
         isolated_atoms=isolated if set(isolated) == set(elements) else {},  # of some elements they are of no use
         programs=installed_versions(),
     )
+    files.write_text(dataset.directory / CARD, card_text(dataset, licence, note))
     return dataset, len(sampled) - len(held)
 
 

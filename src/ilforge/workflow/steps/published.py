@@ -8,7 +8,8 @@ from typing import Any
 from ilforge import frames, potentials
 from ilforge.errors import MissingProgram, SettingsError
 from ilforge.labelling.labels import method_digest
-from ilforge.labelling.published import PURPOSES, Published, open_published
+from ilforge.labelling.published import PURPOSES, Published
+from ilforge.labelling.shipped import open_dataset
 from ilforge.labelling.store import LabelStore
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job
@@ -28,7 +29,7 @@ def dataset_of(study: Study) -> Published | None:
     folder = study.settings.dataset
     if folder is None:
         return None
-    dataset = open_published(study.folder / folder)
+    dataset = open_dataset(folder, study.folder)
     _require_method(study, dataset)
     known = {liquid_of(part).label for part in study.parts}
     if not known & set(dataset.compositions):
