@@ -26,3 +26,6 @@ A2_PER_PS_IN_M2_S = 1e-8
 
 ASE_TIME_IN_FS = 1.0 / _ase.fs
 """ASE's unit of time, Å sqrt(amu/eV), in fs."""
+
+EV_PER_A3_IN_GPA = 1.0 / _ase.GPa
+"""One eV/Å^3 in GPa."""
