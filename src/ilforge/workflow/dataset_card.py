@@ -101,8 +101,9 @@ def _reading(dataset: Published) -> list[str]:
     return [
         "```python",
         "import ase.io",
+        "",
         'frames = ase.io.read("training.xyz.gz", ":", format="extxyz")',
-        'frames[0].info["REF_energy"], frames[0].arrays["REF_forces"]   # eV, eV/Å',
+        'frames[0].info["REF_energy"], frames[0].arrays["REF_forces"]  # eV, eV/Å',
         "```",
         "",
         f'or `ilforge.Dataset.open("{dataset.name}").frames("training")`; in a study, `dataset = "{dataset.name}"`. To '
