@@ -6,18 +6,22 @@ import itertools
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
 from ilforge import frames
 from ilforge.liquid.connectivity import centres_of_mass, fragmentation, whole_molecules
 from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.overlaps import overlap
 from ilforge.liquid.packing import atomic_radii, pack
 from ilforge.potentials.clp import Clp
 from ilforge.sampling.intermolecular import (
     CLOSEST_A,
     RECIPES,
     Arrangement,
+    cut_in_two,
     parted,
+    pulled_out,
     sample_intermolecular,
     scaled,
     with_cavity,
@@ -92,39 +96,77 @@ def test_two_ions_are_parted_by_the_gap_on_both_sides():
     """Li and Cl 2.5 Å apart in a cell of 5 Å: 5.5 Å apart both ways in one of 11 Å, which is 5 Å wide as before."""
     topology = Liquid.of({"LI": 1, "CL": 1}).topology
     start = Arrangement(np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 7.5]]), 5.0 * np.eye(3))
-    found = parted(start, topology, np.array([False, True]), 3.0)
-    np.testing.assert_allclose(found.cell, np.diag([5.0, 5.0, 11.0]), atol=1e-12)
-    away = abs(found.positions[1, 2] - found.positions[0, 2]) % 11.0
-    assert away == pytest.approx(5.5, abs=1e-12)
-    assert np.abs(found.positions[:, :2]).max() < 1e-12
+    for how in (pulled_out(start, topology, np.array([False, True])), cut_in_two(start, topology, 2, 4.0)):
+        there, upper, axis = how
+        found = parted(there, topology, upper, axis, 3.0)
+        np.testing.assert_allclose(found.cell, np.diag([5.0, 5.0, 11.0]), atol=1e-12)
+        away = abs(found.positions[1, 2] - found.positions[0, 2]) % 11.0
+        assert away == pytest.approx(5.5, abs=1e-12)
+        assert np.abs(found.positions[:, :2]).max() < 1e-12
 
 
-@pytest.mark.parametrize("chosen", [[0], [1, 3]])
-def test_what_is_chosen_moves_by_the_gap_and_nothing_else(start, chosen):
+def pulled(start, topology, chosen):
+    return pulled_out(start, topology, np.isin(np.arange(topology.n_molecules), chosen))
+
+
+WAYS = {
+    "an ion": lambda start, topology: pulled(start, topology, [0]),
+    "two ions": lambda start, topology: pulled(start, topology, [1, 3]),
+    "layers": lambda start, topology: cut_in_two(start, topology, 1, 3.0),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_chosen_moves_by_the_gap_and_nothing_else(start, way):
     liquid, before = start
     topology, gap = liquid.topology, 2.4
-    mask = np.isin(np.arange(topology.n_molecules), chosen)
-    nothing, after = (parted(before, topology, mask, size) for size in (0.0, gap))
-    kept = inner_distances(after.positions, topology) - inner_distances(before.positions, topology)
-    assert np.abs(kept).max() < 1e-10
-    moved = after.positions - nothing.positions
-    assert np.abs(moved[~mask[topology.molecules]]).max() == 0.0
-    axis = int(np.argmax(np.abs(moved).max(axis=0)))
-    step = moved[mask[topology.molecules]]
-    np.testing.assert_allclose(np.abs(step[:, axis]), gap, atol=1e-12)
-    assert np.abs(np.delete(step, axis, axis=1)).max() < 1e-12
+    there, upper, axis = WAYS[way](before, topology)
+    images = (there.positions - before.positions) / np.diag(before.cell)
+    np.testing.assert_allclose(images, np.rint(images), atol=1e-9, err_msg="the same box, other images")
+    after = parted(there, topology, upper, axis, gap)
+    for found in (there, after):
+        kept = inner_distances(found.positions, topology) - inner_distances(before.positions, topology)
+        assert np.abs(kept).max() < 1e-10
+    moved = after.positions - there.positions
+    assert not np.any(moved[~upper[topology.molecules]]) and upper.any() and not upper.all()
+    step = moved[upper[topology.molecules]]
+    np.testing.assert_allclose(step[:, axis], gap, atol=1e-12)
+    assert not np.any(np.delete(step, axis, axis=1))
     np.testing.assert_allclose(after.cell - before.cell, 2 * gap * np.diag(np.eye(3)[axis]), atol=1e-12)
-    # no pair of the two groups is closer along the axis than it was, over the boundary or not
-    apart = [image_distance(a, mask[topology.molecules], axis) for a in (nothing, after)]
-    assert np.all(apart[1] > apart[0])
+    # what is above is further up, and further from the next image of what is below
+    apart = [up_and_down(found, upper[topology.molecules], axis) for found in (there, after)]
+    assert np.all(apart[0] > 0)
     np.testing.assert_allclose(apart[1] - apart[0], gap, atol=1e-10)
 
 
-def image_distance(arrangement, chosen, axis):
-    """Distance along an axis from the centre of the atoms chosen up and down to that of all others, Å."""
-    side = arrangement.cell[axis, axis]
-    up = arrangement.positions[chosen, axis].mean() - arrangement.positions[~chosen, axis].mean()
-    return np.array([abs(up), side - abs(up)])
+def up_and_down(arrangement, upper, axis):
+    """Height of the centre of what is above over that of what is below, and from there to its next image, Å."""
+    height = arrangement.positions[upper, axis].mean() - arrangement.positions[~upper, axis].mean()
+    return np.array([height, arrangement.cell[axis, axis] - height])
+
+
+def test_layers_are_halves_with_all_of_one_above_the_other(start):
+    liquid, before = start
+    topology = liquid.topology
+    there, upper, axis = cut_in_two(before, topology, 0, 2.0)
+    heights = centres_of_mass(there.positions, topology)[:, axis]
+    assert upper.sum() == topology.n_molecules - topology.n_molecules // 2
+    assert heights[upper].min() >= heights[~upper].max()
+    assert heights.min() >= 2.0 and heights.max() < 2.0 + before.cell[axis, axis]
+
+
+def test_a_large_box_is_parted_as_well_as_a_small_one():
+    """Of ten pairs few ions can be pulled out between others, but two layers can be taken apart."""
+    liquid = Liquid.of({"PYR14": 10, "BF4": 10})
+    box = pack(liquid, 1.04, seed=1)
+    start, topology = Arrangement(box.positions, box.cell.array), liquid.topology
+    radii = atomic_radii(topology.symbols, CLOSEST_A, 0.8)
+    apart = []
+    for low in range(12):
+        there, upper, axis = cut_in_two(start, topology, low % 3, float(low))
+        found = parted(there, topology, upper, axis, 3.0)
+        apart.append(overlap(Atoms(topology.symbols, found.positions, cell=found.cell, pbc=True), topology, radii))
+    assert np.mean(np.array(apart) <= 0.02) > 0.5
 
 
 def test_a_cavity_is_empty_and_its_walls_are_whole(start):
@@ -188,6 +230,11 @@ def test_the_same_seed_makes_the_same_frames(sampled):
     assert [frames.digest(frame) for frame in again] == [frames.digest(frame) for frame in found]
 
 
+def _pulled_apart(start, topology):
+    there, upper, axis = pulled(start, topology, [0])
+    return there, topology, upper, axis
+
+
 def test_attraction_weakens_with_the_gap():
     """CL&P of parted LiTFSI: the energy rises with the gap, as nothing but the distance of opposite charges changes."""
     liquid = Liquid.of({"LI": 1, "TFSI": 1})
@@ -197,7 +244,7 @@ def test_attraction_weakens_with_the_gap():
     calculator = Clp(5.0).calculator(liquid.topology)
     energies = []
     for gap in (0.0, 1.0, 2.0, 4.0):
-        there = parted(start, liquid.topology, np.array([True, False]), gap)
+        there = parted(*_pulled_apart(start, liquid.topology), gap)
         box.set_cell(there.cell, scale_atoms=False)
         box.set_positions(there.positions)
         calculator.calculate(box, ["energy"])

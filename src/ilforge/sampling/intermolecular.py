@@ -5,7 +5,8 @@ not know what it costs to take them apart, and its liquid boils or comes out too
 that MD gave them, to the last digit, and only their distances change:
 
 ``scaled``  centres of mass and cell scaled together, to any density in a range
-``parted``  an ion or an ion pair moved away from the others by a gap, on both sides, in a cell made longer by two gaps
+``parted``  an ion, an ion pair or half of all ions moved away from the others by a gap, on both sides, in a cell made
+            longer by two gaps
 ``cavity``  a sphere without nuclei, in a box of the liquid's density or below
 
 Frames are made in excess, and :mod:`ilforge.sampling.diversity` chooses those that differ most.
@@ -72,29 +73,65 @@ def scaled(start: Arrangement, topology: Topology, volume_A3: float) -> Arrangem
     return Arrangement(start.positions + ((factor - 1) * centres)[topology.molecules], factor * start.cell)
 
 
-def parted(start: Arrangement, topology: Topology, chosen: np.ndarray, gap_A: float) -> Arrangement:
-    """Some molecules moved away from all others along one axis of a cell made longer.
+def parted(start: Arrangement, topology: Topology, upper: np.ndarray, axis: int, gap_A: float) -> Arrangement:
+    """Some molecules moved up along an axis, away from all others, in a cell made longer.
 
-    All molecules are taken at the images nearest to the first of those chosen. The axis is the one along which the
-    centres of both groups are furthest apart. What is chosen moves by ``gap_A`` and the cell grows by twice that: along
-    this axis each pair of the two groups is ``gap_A`` further apart, across the boundary of the cell as well.
+    What is moved moves by ``gap_A``, and the cell grows by twice that: along the axis each pair of the two groups is
+    ``gap_A`` further apart, across the boundary of the cell as well.
+
+    Parameters
+    ----------
+    upper
+        ``(n_molecules,)`` booleans: those that move. They are above all others, at the images that are given.
+    axis
+        0, 1 or 2.
+    gap_A
+        How far to part them, Å.
+    """
+    positions, cell = start.positions.copy(), start.cell.copy()
+    positions[upper[topology.molecules], axis] += gap_A
+    cell[axis, axis] += 2 * gap_A
+    return Arrangement(positions, cell)
+
+
+def pulled_out(start: Arrangement, topology: Topology, chosen: np.ndarray) -> tuple[Arrangement, np.ndarray, int]:
+    """How to part some molecules from those around them: arrangement, ``upper`` and ``axis`` of :func:`parted`.
+
+    All molecules are put at the images nearest to the first of those chosen. The axis is the one along which the
+    centres of both groups are furthest apart.
 
     Parameters
     ----------
     chosen
         ``(n_molecules,)`` booleans: some, not all.
-    gap_A
-        How far to part them, Å.
     """
-    positions = _gathered(start, topology, int(np.flatnonzero(chosen)[0]))
-    centres, masses = centres_of_mass(positions, topology), topology.molecule_masses
-    away = np.average(centres[chosen], axis=0, weights=masses[chosen])
-    away -= np.average(centres[~chosen], axis=0, weights=masses[~chosen])
+    first, centres = int(np.flatnonzero(chosen)[0]), centres_of_mass(start.positions, topology)
+    around = centres[first] + nearest_images(centres - centres[first], start.cell)
+    masses = topology.molecule_masses
+    away = np.average(around[chosen], axis=0, weights=masses[chosen])
+    away -= np.average(around[~chosen], axis=0, weights=masses[~chosen])
     axis = int(np.argmax(np.abs(away)))
-    positions[chosen[topology.molecules], axis] += np.copysign(gap_A, away[axis])
-    cell = start.cell.copy()
-    cell[axis, axis] += 2 * gap_A
-    return Arrangement(positions, cell)
+    there = Arrangement(start.positions + (around - centres)[topology.molecules], start.cell)
+    return there, chosen if away[axis] > 0 else ~chosen, axis
+
+
+def cut_in_two(start: Arrangement, topology: Topology, axis: int, low_A: float) -> tuple[Arrangement, np.ndarray, int]:
+    """How to part two layers of half the molecules each: arrangement, ``upper`` and ``axis`` of :func:`parted`.
+
+    Parameters
+    ----------
+    axis
+        0, 1 or 2: layers are perpendicular to it.
+    low_A
+        Where the lower layer begins along the axis, Å.
+    """
+    centres, side = centres_of_mass(start.positions, topology), start.cell[axis, axis]
+    shift = np.zeros_like(centres)
+    shift[:, axis] = -np.floor((centres[:, axis] - low_A) / side) * side
+    heights = (centres + shift)[:, axis]
+    upper = np.zeros(topology.n_molecules, dtype=bool)
+    upper[np.argsort(heights)[topology.n_molecules // 2 :]] = True
+    return Arrangement(start.positions + shift[topology.molecules], start.cell), upper, axis
 
 
 def with_cavity(
@@ -203,7 +240,8 @@ def _variants(
         yield "scaled", spread, {}
     gap = rng.uniform(*_GAPS_A)
     if topology.n_molecules > 1:
-        apart = parted(start, topology, _some_molecules(start, topology, rng), gap)
+        around, upper, axis = _two_groups(start, topology, rng)
+        apart = parted(around, topology, upper, axis, gap)
         if overlap(_box(apart, topology), topology, radii) <= _SLACK:
             yield "parted", apart, {"gap_A": round(gap, 6)}
     radius = rng.uniform(*_CAVITIES_A)
@@ -213,24 +251,22 @@ def _variants(
         yield "cavity", hollow[0], {"cavity_A": round(radius, 6)}
 
 
-def _some_molecules(start: Arrangement, topology: Topology, rng: np.random.Generator) -> np.ndarray:
-    """One molecule, or one and the nearest of opposite charge, ``(n_molecules,)`` booleans; never all of them."""
+def _two_groups(
+    start: Arrangement, topology: Topology, rng: np.random.Generator
+) -> tuple[Arrangement, np.ndarray, int]:
+    """One ion and all others, an ion pair and all others, or two layers: what :func:`parted` asks for."""
+    way = rng.integers(3)
+    if way == 2 or topology.n_molecules == 2:
+        axis = int(rng.integers(3))
+        return cut_in_two(start, topology, axis, rng.uniform(0, start.cell[axis, axis]))
     charges, first = np.array(topology.charges), int(rng.integers(topology.n_molecules))
-    chosen = np.zeros(topology.n_molecules, dtype=bool)
-    chosen[first] = True
+    chosen = np.arange(topology.n_molecules) == first
     opposite = np.flatnonzero(charges * charges[first] < 0)
-    if topology.n_molecules > 2 and len(opposite) and rng.random() < 0.5:
+    if way == 1 and len(opposite):
         centres = centres_of_mass(start.positions, topology)
         away = nearest_images(centres[opposite] - centres[first], start.cell)
         chosen[opposite[np.argmin(np.linalg.norm(away, axis=1))]] = True
-    return chosen
-
-
-def _gathered(start: Arrangement, topology: Topology, first: int) -> np.ndarray:
-    """Positions with every molecule at the image whose centre is nearest to that of one molecule, a copy."""
-    centres = centres_of_mass(start.positions, topology)
-    away = centres - centres[first]
-    return start.positions + (nearest_images(away, start.cell) - away)[topology.molecules]
+    return pulled_out(start, topology, chosen)
 
 
 def _clear(arrangement: Arrangement, topology: Topology, radii: np.ndarray) -> Arrangement | None:
