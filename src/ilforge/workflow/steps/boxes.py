@@ -23,13 +23,16 @@ from ilforge.sampling.nonequilibrated import hottest_bearable, relax_packed, sam
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.workflow.store import write_json
 
+Settings = Mapping[str, Any]
 FRAMES, HOT = "frames.xyz", "hot.json"
 INTERMOLECULAR = "intermolecular"
 RUNS = ("nvt", INTERMOLECULAR)
 """Recipes that take their frames from a run at the temperature of the liquid."""
 
 
-def of_each_box(first: str, counts: FrameCounts, ratios: Sequence[float], candidates: float) -> dict[str, dict]:
+def of_each_box(
+    first: str, counts: FrameCounts, ratios: Sequence[float], candidates: float
+) -> dict[str, dict[str, Any]]:
     """Recipe, density ratio and number of frames of every box, by name; ratios are taken in turn.
 
     Parameters
@@ -60,7 +63,7 @@ def of_each_box(first: str, counts: FrameCounts, ratios: Sequence[float], candid
 
 
 def chosen_frames(
-    sampled: Mapping[str, Sequence[Atoms]], boxes: Mapping[str, Mapping[str, Any]], liquid: Liquid, intermolecular: int
+    sampled: Mapping[str, Sequence[Atoms]], boxes: Mapping[str, Settings], liquid: Liquid, intermolecular: int
 ) -> list[Atoms]:
     """All frames of all boxes, but of the intermolecular ones only so many: those that differ most.
 
@@ -83,9 +86,9 @@ def chosen_frames(
 def sample_box(
     directory: Path,
     liquid: Liquid,
-    spec: Mapping[str, Any],
-    box: Mapping[str, Any],
-    settings: Mapping[str, Any],
+    spec: Settings,
+    box: Settings,
+    settings: Settings,
     name: str,
     threads: int,
 ) -> None:
@@ -94,9 +97,6 @@ def sample_box(
     packed.info.update(parent=name, seed=box["seed"], density_ratio=box["density_ratio"])
     sampled = _SAMPLERS[box["recipe"]](packed, liquid, potentials.create(spec), box, settings, threads)
     frames.write(directory / FRAMES, sampled)
-
-
-Settings = Mapping[str, Any]
 
 
 def _nvt(
