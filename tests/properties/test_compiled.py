@@ -1,6 +1,6 @@
 """Compiled loops where nothing can be kept on disk."""
 
-from ilforge.properties.kernels.compiled import compiled
+from ilforge.compiled import compiled
 
 
 def test_without_a_file_to_keep_it_beside_a_loop_is_compiled_all_the_same():

@@ -73,6 +73,8 @@ def details(job: Job) -> dict[str, Any]:
     if job.inner is not None:
         how["inner"] = f"{job.inner.kind}, {protocol.inner_steps} steps of {protocol.inner_timestep_fs:g} fs"
     how["bonds_to_H"] = "free"
+    if hasattr(job.potential, "evaluated_by"):
+        how["evaluated_by"] = job.potential.evaluated_by
     return how
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
@@ -16,9 +18,11 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import model_file
 from ilforge.potentials.calculator_system import system_of
-from ilforge.potentials.fast_mace.network import Network
 from ilforge.potentials.fast_mace.variations import variations
 from ilforge.potentials.force_evaluator import CalculatorEvaluator, ForceEvaluator
+
+if TYPE_CHECKING:
+    from ilforge.potentials.fast_mace.network import Network
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,14 @@ class Mace:
         if self.dtype == "float64":
             raise NoFastForm("double precision was asked for")
         return network_of(self.sha256, lambda: model_file.verified(self.path, self.sha256), lambda: variations(frame))
+
+    def prepare(self, tested: Sequence[Atoms]) -> None:
+        """Compare compiled kernels with mace-torch on these frames now, and not when the model is first used."""
+        from ilforge.potentials.fast_mace.network import NoFastForm
+        from ilforge.potentials.fast_mace.networks import network_of
+
+        with contextlib.suppress(NoFastForm):  # said where it was found
+            network_of(self.sha256, lambda: model_file.verified(self.path, self.sha256), lambda: tested)
 
     @property
     def evaluated_by(self) -> str:

@@ -20,7 +20,10 @@ from ase.data import atomic_numbers
 
 from ilforge import frames, programs
 from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.files import file_digest
 from ilforge.labelling.dataset import Dataset, require_labels
+from ilforge.potentials.fast_mace.variations import spanning
+from ilforge.potentials.mace import Mace
 from ilforge.study.settings import MaceSettings
 from ilforge.training import curve
 
@@ -81,7 +84,9 @@ def train_mace(
     command = command_line(settings, seed, epochs, second_stage, energies, device, start_from)
     programs.run(command, directory, log=_LOG, threads=threads)
     curve.keep(directory, parse_curve(_curve_text(directory)), "MACE")
-    return _keep_model(directory, second_stage < epochs)
+    model = _keep_model(directory, second_stage < epochs)
+    Mace(model, file_digest(model)).prepare(spanning(dataset.train))
+    return model
 
 
 def _refuse_unfit(dataset: Dataset, settings: MaceSettings) -> None:

@@ -28,7 +28,7 @@ import math
 import numpy as np
 
 from ilforge.potentials.fast_mace.arrays import MOST_EDGES
-from ilforge.potentials.fast_mace.compiled import compiled
+from ilforge.compiled import compiled
 from ilforge.potentials.fast_mace.network import ZBL_RATES, ZBL_SHARES
 from ilforge.potentials.fast_mace.rows import EDGES
 from ilforge.potentials.fast_mace.vectors import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilforge.potentials.fast_mace.compiled import compiled
+from ilforge.compiled import compiled
 
 _FINEST = 12
 """Most cells along a side: more would cost more than they save."""

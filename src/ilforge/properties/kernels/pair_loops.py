@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ilforge.properties.kernels.compiled import compiled
+from ilforge.compiled import compiled
 
 WIDTH = 16
 """Points are looked at this many at a time, which become vector instructions; arrays are longer by as many."""
