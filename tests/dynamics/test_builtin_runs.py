@@ -303,6 +303,16 @@ def test_a_committee_records_its_deviation(tiny_mace_model, tmp_path):
     assert (trajectory.thermo()["force_deviation_eV_A"] > 0).all()
 
 
+def test_a_run_that_another_engine_began_is_still_that_run(tiny_mace_model, tmp_path):
+    """MACE ran in OpenMM before there was this engine; what was run then is not refused, and not run again."""
+    ion, mace = md.lone_ion(), potentials.create(md.mace(tiny_mace_model))
+    first = run_md(mace, ion, Liquid.of_frame(ion), md.short(length_ps=0.01), tmp_path / "run", engine="openmm")
+    again = run_md(mace, ion, Liquid.of_frame(ion), md.short(length_ps=0.01), tmp_path / "run")
+    assert again.info()["run_by"] == "openmm" and again.info() == first.info()
+    with pytest.raises(SettingsError, match="holds a run with another"):
+        run_md(mace, ion, Liquid.of_frame(ion), md.short(length_ps=0.01), tmp_path / "run", engine="builtin")
+
+
 def test_minimisation_ends_at_rest_where_forces_are_small():
     job = job_of(soft.Soft(), minimise_steps=300)
     from ilforge.dynamics.simulation import minimised

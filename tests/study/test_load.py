@@ -36,6 +36,9 @@ def test_a_minimal_study_is_filled_with_defaults(tmp_path):
     }
 
 
+MD_OF = "[[md]]\nname = 'a'\nensemble = 'NVT'\nlength_ps = 1.0\npotentials = [{}]\n{}"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -52,6 +55,11 @@ def test_a_minimal_study_is_filled_with_defaults(tmp_path):
             "[[md]]\nname = 'a'\nensemble = 'NVT'\npotentials = ['clp', 'mace']\nlength_ps = 1.0\nengine = 'gromacs'",
             ["engine gromacs cannot run mace"],
         ),
+        (MD_OF.format("'mace', 'clp'", "thermostat = 'nose-hoover'"), ["thermostat is a choice of the builtin engine"]),
+        (MD_OF.format("'mace'", "barostat = 'cell-rescaling'"), ["needs ensemble = 'NPT'"]),
+        (MD_OF.format("'mace'", "inner_potential = 'clp'"), ["inner_steps of 2 or more go together"]),
+        (MD_OF.format("'mace'", "engine = 'openmm'\nthermostat = 'langevin'"), ["runs mace alone"]),
+        (MD_OF.format("'mace', 'deepmd'", "hydrogen_mass_amu = 3.0"), ["not by lammps and gromacs"]),
         ("[liquid.define.ION]\ncharge = 1", ["either smiles or structure"]),
         ("[reference]\nkind = 'gpaw'\nmethod = 'GFN2-xTB'", ['method is a key of kind = "xtb"', "[reference.gpaw]"]),
         ("[reference]\nkind = 'xtb'\ncutoff_A = 4.0", ['a key of kind = "clp" or "clpol" or "exp6"', 'kind is "xtb"']),

@@ -22,3 +22,21 @@ def test_the_engine_of_a_protocol_is_part_of_its_stages(tmp_path):
     assert asked[name].key != usual[name].key
     assert asked["MD nvt with clp"].key == usual["MD nvt with clp"].key
     assert asked["MD nvt with deepmd"].programs == ("lmp",)
+
+
+def test_longer_steps_and_choices_are_part_of_the_stages_that_make_them(tmp_path):
+    choices = 'thermostat = "nose-hoover"\nhydrogen_mass_amu = 3.0\ninner_potential = "INNER"\ninner_steps = 4'
+    path = smallest(tmp_path)
+    plain = path.read_text().replace('potentials = ["clp", "deepmd", "mace"]', 'potentials = ["mace"]')
+    found = {}
+    for inner in (None, "clp", "deepmd"):
+        added = choices.replace("INNER", inner) if inner else ""
+        path.write_text(plain.replace('name = "nvt"\n', f'name = "nvt"\n{added}\n'))
+        stages = make_plan(load_study(path)).stages
+        found[inner] = next(stage for stage in stages if stage.name == "MD nvt with mace")
+    protocol = found["clp"].settings["protocol"]
+    assert (protocol["thermostat"], protocol["hydrogen_mass_amu"], protocol["inner_steps"]) == ("nose-hoover", 3.0, 4)
+    assert not {"thermostat", "barostat", "hydrogen_mass_amu", "inner_steps"} & set(found[None].settings["protocol"])
+    assert found["clp"].settings["inner"]["kind"] == "clp" and "inner" not in found[None].settings
+    assert found["deepmd"].inputs["inner"].kind == "deepmd"
+    assert len({stage.key for stage in found.values()}) == 3

@@ -90,7 +90,8 @@ def run_md(
     directory
         Where the run is kept; made if it is not there. A run that has ended there is returned as it is.
     engine
-        A key of :data:`ENGINES`; without it the first that can run the potential.
+        A key of :data:`ENGINES`; without it the one that began the run in this directory, or else the first that can
+        run the potential.
     inner_potential
         A cheap potential that moves the atoms within a step, ``protocol.inner_steps`` times: the builtin engine alone
         can. What ``potential`` adds to it acts once in a step.
@@ -101,9 +102,12 @@ def run_md(
         When potential, box, engine and protocol do not fit together, or the directory holds another run.
     """
     from ilforge import frames
-    from ilforge.dynamics.recording import Recorder
+    from ilforge.dynamics.recording import Recorder, begun_by
     from ilforge.dynamics.simulation import Job
 
+    begun = begun_by(Path(directory))
+    if engine is None and begun in ENGINES and _module(begun).accepts(potential, atoms.cell):
+        engine = begun
     name = choose_engine(potential, atoms, engine)
     if protocol.pressure_interval_ps is not None and name != "gromacs":
         raise SettingsError(f"pressure_interval_ps: {name} records no pressure tensor here; use engine gromacs.")

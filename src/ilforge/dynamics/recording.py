@@ -231,6 +231,16 @@ class Recorder:
         return atoms
 
 
+def begun_by(directory: Path) -> str | None:
+    """Engine of the run that a directory holds, ended or not; None where there is none."""
+    for name in ("run.json", "checkpoint"):
+        path = directory / name
+        if path.is_file():
+            head = path.read_bytes() if name == "run.json" else path.read_bytes().partition(b"\n")[0]
+            return _json_object(head.decode(errors="replace")).get("run_by")
+    return None
+
+
 def pdb_text(topology: Topology, positions: np.ndarray, cell: np.ndarray) -> str:
     """A PDB file with bonds and, unless it is zeros, the cell.
 
