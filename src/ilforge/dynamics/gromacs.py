@@ -34,6 +34,7 @@ from ilforge.dynamics.gromacs_options import (
     BAROSTAT_PS,
     FRICTION_PER_PS,
     THERMOSTAT_PS,
+    honours,  # noqa: F401  # of an engine
     nonbonded_options,
     record_options,
     stage_options,
@@ -71,11 +72,6 @@ def details(job: Job) -> dict[str, Any]:
 def holds_hydrogens(job: Job) -> bool:
     """Whether bonds to H are held in this run."""
     return job.protocol.hydrogens_held
-
-
-def honours(job: Job, option: str, value: Any) -> bool:
-    """Whether it can run what the protocol chooses: its own thermostat."""
-    return value == ("nose-hoover" if job.periodic else "langevin")
 
 
 @dataclass(frozen=True)

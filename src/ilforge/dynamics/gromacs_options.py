@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ilforge.dynamics import gromacs_vacuum
@@ -17,6 +19,11 @@ _EVERY_STEP = {"nstcalcenergy": "1", "nsttcouple": "1", "nstpcouple": "1"}
 arrives as noise: Parrinello-Rahman's box has no thermostat, and 40 ion pairs had evaporated after 20 ps."""
 
 _GUARD_STEPS = 10  # at most, between looks at the temperature
+
+
+def honours(job: Job, option: str, value: Any) -> bool:
+    """Whether GROMACS can run what the protocol chooses: its own thermostat."""
+    return value == ("nose-hoover" if job.periodic else "langevin")
 
 
 def record_options(job: Job) -> dict[str, str]:
