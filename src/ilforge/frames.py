@@ -2,16 +2,18 @@
 
 A frame's ``info`` carries where it came from, and after labelling what it was labelled with:
 
-==============  =====================================================================
-``ions``        what it is made of, in atom order: ``"2 PYR14, 2 BF4"``
-``kind``        ``"EQ"`` or ``"nEQ"``
-``recipe``      ``"nvt"``, ``"packed"``, ``"hot"``, ``"distorted"``, ``"scaled"``, ``"parted"``, ``"cavity"``,
-                ``"aimd"`` or ``"explored"``
-``seed``        the seed of the random numbers that made it
-``parent``      name of the packed box it descends from
-``REF_energy``  reference energy, eV (labelled frames only)
-``REF_stress``  reference stress, eV/Å^3, Voigt xx yy zz yz xz xy, tension positive
-==============  =====================================================================
+================  ===================================================================
+``ions``          what it is made of, in atom order: ``"2 PYR14, 2 BF4"``
+``kind``          ``"EQ"`` or ``"nEQ"``
+``recipe``        ``"nvt"``, ``"packed"``, ``"hot"``, ``"distorted"``, ``"scaled"``, ``"parted"``, ``"cavity"``,
+                  ``"aimd"`` or ``"explored"``
+``seed``          the seed of the random numbers that made it
+``parent``        name of the packed box it descends from
+``charge``        net charge, e: of frames without periodicity, and of boxes that are not neutral
+``multiplicity``  2S + 1, where it is not the lowest that the number of electrons allows
+``REF_energy``    reference energy, eV (labelled frames only)
+``REF_stress``    reference stress, eV/Å^3, Voigt xx yy zz yz xz xy, tension positive
+================  ===================================================================
 
 and ``arrays["REF_forces"]`` holds the reference forces in eV/Å. Molecules are stored one after the other,
 whole, and in the order of ``ions``.
@@ -31,6 +33,7 @@ from ilforge import files
 from ilforge.errors import SettingsError
 
 ENERGY, FORCES, STRESS = "REF_energy", "REF_forces", "REF_stress"
+CHARGE, MULTIPLICITY = "charge", "multiplicity"
 _RESOLUTION = 1e-6  # Å
 
 
@@ -42,13 +45,66 @@ def quantize(atoms: Atoms) -> Atoms:
 
 
 def digest(atoms: Atoms) -> str:
-    """Name of a structure: SHA-256 over elements, positions, cell and periodicity at 1e-6 Å."""
+    """Name of a structure: SHA-256 over elements, positions, cell and periodicity at 1e-6 Å, charge and multiplicity.
+
+    A neutral box in its lowest multiplicity is named by its structure alone, and so is a frame that does not say its
+    charge. The charge of a frame without periodicity counts when it is zero too: the same atoms may be an ion.
+    """
     hasher = hashlib.sha256()
     hasher.update(np.asarray(atoms.numbers, dtype="<i4").tobytes())
     for lengths in (atoms.positions, atoms.cell.array):
         hasher.update(np.rint(np.asarray(lengths) / _RESOLUTION).astype("<i8").tobytes())
     hasher.update(np.asarray(atoms.pbc, dtype="u1").tobytes())
+    charge, multiplicity = charge_of(atoms), multiplicity_of(atoms)
+    if charge is not None and (charge or not atoms.pbc.any()):
+        hasher.update(f"charge {charge}".encode())
+    if multiplicity is not None and multiplicity != lowest_multiplicity(atoms):
+        hasher.update(f"multiplicity {multiplicity}".encode())
     return hasher.hexdigest()
+
+
+def charge_of(atoms: Atoms) -> int | None:
+    """The net charge that a frame says it has, e; None where it says nothing.
+
+    Raises
+    ------
+    SettingsError
+        When it is no whole number.
+    """
+    return _whole_number(atoms, CHARGE)
+
+
+def multiplicity_of(atoms: Atoms) -> int | None:
+    """The multiplicity 2S + 1 that a frame says it has; None where it says nothing.
+
+    Raises
+    ------
+    SettingsError
+        When it is no whole number from 1.
+    """
+    found = _whole_number(atoms, MULTIPLICITY)
+    if found is not None and found < 1:
+        raise SettingsError(f"A frame has {MULTIPLICITY} = {found}: it is 2S + 1, a whole number from 1.")
+    return found
+
+
+def lowest_multiplicity(atoms: Atoms) -> int:
+    """1 for an even number of electrons, 2 for an odd one; the frame is neutral where it says no charge."""
+    electrons = int(atoms.numbers.sum()) - (charge_of(atoms) or 0)
+    return 1 + electrons % 2
+
+
+def _whole_number(atoms: Atoms, key: str) -> int | None:
+    value = atoms.info.get(key)
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not number.is_integer():
+        raise SettingsError(f"A frame has {key} = {value!r}: it must be a whole number.")
+    return int(number)
 
 
 def write(path: Path, frames: Iterable[Atoms]) -> None:
@@ -88,11 +144,32 @@ def read(path: Path) -> list[Atoms]:
         frames = read_file(path, index=":", format="extxyz")
     except Exception as error:
         raise SettingsError(f"{path} could not be read as extended XYZ: {error}") from error
-    for frame in frames:
+    for number, frame in enumerate(frames):
         frame.calc = None
         if STRESS in frame.info:
-            frame.info[STRESS] = np.asarray(frame.info[STRESS], dtype=float).reshape(6)
+            try:
+                frame.info[STRESS] = voigt(frame.info[STRESS])
+            except ValueError as error:
+                raise SettingsError(f"{path}, frame {number}: {STRESS} {error}.") from error
     return frames
+
+
+def voigt(stress: Any) -> np.ndarray:
+    """A stress of six or nine numbers as ``(6,)``, xx yy zz yz xz xy.
+
+    Raises
+    ------
+    ValueError
+        For any other number of components.
+    """
+    values = np.asarray(stress, dtype=float)
+    if values.size == 6:
+        return values.reshape(6)
+    if values.size != 9:
+        raise ValueError(f"has {values.size} numbers; a stress has 6 (xx yy zz yz xz xy) or 9 (row by row)")
+    full = values.reshape(3, 3)
+    full = (full + full.T) / 2
+    return full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
 
 
 def rms_force(frames: Sequence[Atoms], key: str = FORCES) -> float:

@@ -26,6 +26,7 @@ from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.labelling.inbox import SUFFIX, decode, deliver, encode
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label
+from ilforge.labelling.state import with_state
 from ilforge.labelling.store import FILE, LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.topology import Topology
@@ -139,6 +140,7 @@ class _Labelled:
             positions, cell, self.start, self.liquid, self.start.info.get("kind", "EQ"), "aimd", self.seed,
             time_fs=round(len(self.labels) * self.timestep_fs, 6),
         )  # fmt: skip
+        frame = with_state(frame, self.liquid)
         path = self.directory / f"{len(self.labels):06d}{SUFFIX}"
         label = _kept(path, frame, self.method_digest)
         if label is None:

@@ -15,9 +15,13 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from ilforge import potentials
 from ilforge.errors import MissingProgram, SettingsError
+from ilforge.frames import charge_of
 from ilforge.labelling.inbox import deliver
 from ilforge.labelling.labels import Label, checked
+from ilforge.labelling.state import with_state
+from ilforge.liquid.ions import atom_names
 from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.topology import Topology
 from ilforge.potentials.potential import Potential
 
 _KEPT_WARM = 4  # calculators kept per process; each can hold some hundred MB
@@ -52,13 +56,16 @@ def evaluate(
     Raises
     ------
     SettingsError, MissingProgram
-        When no frame could be labelled this way.
+        When no frame could be labelled this way, and as :func:`.state.with_state` says.
     """
     bare = _bare(frame)
-    composition = liquid.label if liquid is not None else str(bare.info.get("ions", ""))
-    if liquid is None and composition:
+    if liquid is None and bare.info.get("ions"):
         liquid = Liquid.of_frame(bare)
-    potential, calculator = _calculator(spec, composition, liquid, threads)
+    bare = with_state(bare, liquid, spec.get("charge"))
+    if spec.get("charge") not in (None, charge_of(bare) or 0):
+        raise SettingsError(f"charge = {spec['charge']} of the method, but the frame has {charge_of(bare) or 0:+d} e.")
+    composition = liquid.label if liquid is not None else f"charge {charge_of(bare) or 0}"
+    potential, calculator = _calculator(spec, composition, _topology(bare, liquid), threads)
     started = time.perf_counter()
     try:
         result = _ask(calculator, bare, potential.has_stress)
@@ -93,15 +100,32 @@ def _bare(frame: Atoms) -> Atoms:
     return bare
 
 
+def _topology(frame: Atoms, liquid: Liquid | None) -> Topology | None:
+    """What the calculator must know: of a frame that names no ions only its charge, None where that is zero."""
+    if liquid is not None:
+        return liquid.topology
+    charge, symbols = charge_of(frame), tuple(frame.get_chemical_symbols())
+    if not charge:
+        return None
+    return Topology(
+        symbols=symbols,
+        names=atom_names(symbols),
+        bonds=np.empty((0, 2), dtype=np.int64),
+        molecules=np.zeros(len(frame), dtype=np.int64),
+        species=("unknown",),
+        charges=(charge,),
+    )
+
+
 def _calculator(
-    spec: Mapping[str, Any], composition: str, liquid: Liquid | None, threads: int
+    spec: Mapping[str, Any], composition: str, topology: Topology | None, threads: int
 ) -> tuple[Potential, Calculator]:
     key = (json.dumps(spec, sort_keys=True, default=str), composition, threads)
     if key in _warm:
         _warm.move_to_end(key)
         return _warm[key]
     potential = potentials.create(spec)
-    _warm[key] = (potential, potential.calculator(liquid.topology if liquid else None, threads))
+    _warm[key] = (potential, potential.calculator(topology, threads))
     if len(_warm) > _KEPT_WARM:
         _warm.popitem(last=False)
     return _warm[key]

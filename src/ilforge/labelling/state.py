@@ -1,0 +1,83 @@
+"""Charge, multiplicity and periodicity of a frame: what a label belongs to beside where the atoms are."""
+
+from __future__ import annotations
+
+from ase import Atoms
+
+from ilforge import frames
+from ilforge.errors import SettingsError
+from ilforge.frames import CHARGE, MULTIPLICITY
+from ilforge.liquid.liquid import Liquid
+
+
+def with_state(frame: Atoms, liquid: Liquid | None = None, charge: int | None = None) -> Atoms:
+    """A copy of a frame whose ``info`` holds its charge, where the charge is part of its name.
+
+    That is so for a frame without periodicity, and for a box that is not neutral; see :func:`ilforge.frames.digest`.
+
+    Parameters
+    ----------
+    liquid
+        What the frame is made of; it gives the charge.
+    charge
+        Net charge of frames that do not say theirs, e.
+
+    Raises
+    ------
+    SettingsError
+        For a frame without periodicity whose charge nothing says, for charges that contradict each other, for a
+        multiplicity that is not the lowest, and for a frame that is periodic along one or two directions.
+    """
+    require_whole_periodicity(frame)
+    found = {
+        "the frame": frames.charge_of(frame),
+        "its ions": None if liquid is None else int(sum(liquid.topology.charges)),
+    }
+    said = {whose: value for whose, value in found.items() if value is not None}
+    if len(set(said.values())) > 1:
+        raise SettingsError(
+            f"The charge of a frame is {said['the frame']:+d} by its own word ({CHARGE} = ...) and "
+            f"{said['its ions']:+d} by its ions ({liquid.label}): mend the one that is wrong."
+        )
+    isolated, total = not frame.pbc.any(), next(iter(said.values()), charge)
+    if total is None and isolated:
+        raise SettingsError(
+            f"A frame of {len(frame)} atoms ({frame.get_chemical_formula()}) has no periodicity and does not say its "
+            f"charge, so it could be a radical or an ion. Say what it is with --ions, or its charge with --charge or "
+            f"as {CHARGE}=... in its header."
+        )
+    stated = frame.copy()
+    stated.calc = frame.calc
+    stated.info.pop(CHARGE, None)
+    if total is not None and (total or isolated):
+        stated.info[CHARGE] = total
+    _require_lowest_multiplicity(stated)
+    return stated
+
+
+def require_whole_periodicity(frame: Atoms) -> None:
+    """Refuse a frame that is periodic along one or two of its three directions.
+
+    Raises
+    ------
+    SettingsError
+        Most methods would take it for periodic along all three, and say nothing.
+    """
+    if frame.pbc.any() and not frame.pbc.all():
+        along = ", ".join(axis for axis, periodic in zip("xyz", frame.pbc, strict=True) if periodic)
+        raise SettingsError(
+            f'A frame is periodic along {along} only (pbc = "{" ".join("FT"[int(p)] for p in frame.pbc)}"). Frames are '
+            "periodic along all three directions, or along none. Label a slab with a vacuum in its box as periodic "
+            'along all three: pbc="T T T".'
+        )
+
+
+def _require_lowest_multiplicity(frame: Atoms) -> None:
+    found, lowest = frames.multiplicity_of(frame), frames.lowest_multiplicity(frame)
+    if found is None or found == lowest:
+        return
+    electrons = int(frame.numbers.sum()) - (frames.charge_of(frame) or 0)
+    raise SettingsError(
+        f"A frame has {MULTIPLICITY} = {found}. With {electrons} electrons the lowest is {lowest}, and only that is "
+        "labelled."
+    )
