@@ -17,7 +17,8 @@ from ase.units import GPa, Hartree
 from ilforge.errors import SettingsError
 from ilforge.potentials.cp2k_output import read_cp2k
 from ilforge.potentials.gpaw_output import read_gpaw
-from ilforge.potentials.vasp_output import electronic_convergence, read_outcar, read_vasprun
+from ilforge.potentials.vasp_outcar import electronic_convergence, read_outcar
+from ilforge.potentials.vasp_output import read_vasprun
 
 OUTPUTS = Path(__file__).parents[1] / "data/outputs"
 

@@ -30,7 +30,8 @@ from ilforge.labelling.units_check import ONLY_TOGETHER, UNCHECKED, require_cons
 from ilforge.potentials.cp2k_output import read_cp2k
 from ilforge.potentials.gpaw_output import read_gpaw
 from ilforge.potentials.outputs import Output, Reading, named, opened
-from ilforge.potentials.vasp_output import read_outcar, read_vasprun
+from ilforge.potentials.vasp_outcar import read_outcar
+from ilforge.potentials.vasp_output import read_vasprun
 
 NOT_STATED = "not stated"
 

@@ -23,7 +23,8 @@ from ilforge import programs
 from ilforge.errors import DidNotConverge, DidNotFinish, MissingProgram, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
-from ilforge.potentials.vasp_output import MIN_STRESS_CUTOFF_EV, read_vasprun
+from ilforge.potentials.vasp_outcar import MIN_STRESS_CUTOFF_EV
+from ilforge.potentials.vasp_output import read_vasprun
 from ilforge.potentials.wavefunctions import is_step
 
 FUNCTIONALS = {"PBE": {"GGA": "PE"}, "SCAN": {"METAGGA": "SCAN", "LASPH": ".TRUE.", "ALGO": "All"}}
