@@ -304,11 +304,18 @@ def every_second(source, path, number_of_lines=4):
     path.write_text("".join(line for block in blocks[::2] for line in block))
 
 
+def without_forces(output):
+    """An output as it is without FORCE_EVAL/PRINT/FORCES."""
+    text = output.read_text()
+    output.write_text(re.sub(r" ATOMIC FORCES in \[a\.u\.\].*?SUM OF ATOMIC FORCES[^\n]*\n", "", text, flags=re.S))
+
+
 @pytest.mark.parametrize("rare", ["frc", "pos"])
 def test_cp2k_aimd_joins_its_files_by_the_step(tmp_path, rare):
     """With another EACH the second frame of one file is not that of the other."""
     folder = shutil.copytree(OUTPUTS / "cp2k_aimd", tmp_path / "aimd")
     every_second(OUTPUTS / f"cp2k_aimd/aimd-{rare}-1.xyz", folder / f"aimd-{rare}-1.xyz")
+    without_forces(folder / "aimd.out")
     whole, output = read_cp2k(OUTPUTS / "cp2k_aimd/aimd.out"), read_cp2k(folder / "aimd.out")
     assert whole.remarks == () and len(output.readings) == 2
     for reading, wanted in zip(output.readings, whole.readings[::2], strict=True):
@@ -318,6 +325,94 @@ def test_cp2k_aimd_joins_its_files_by_the_step(tmp_path, rare):
     (remark,) = output.remarks
     lacking = {"frc": "forces", "pos": "positions"}[rare]
     assert remark.startswith(f"2 of 4 steps are left out: 2 have no {lacking}")
+
+
+def test_cp2k_forces_that_stand_only_in_the_output_are_taken_from_it(tmp_path):
+    folder = shutil.copytree(OUTPUTS / "cp2k_aimd", tmp_path / "aimd")
+    whole = read_cp2k(folder / "aimd.out")
+    (folder / "aimd-frc-1.xyz").unlink()
+    output = read_cp2k(folder / "aimd.out")
+    assert len(output.readings) == 4 and output.remarks == ()
+    for reading, wanted in zip(output.readings, whole.readings, strict=True):
+        assert reading.fault is None and reading.converged
+        np.testing.assert_allclose(reading.forces, wanted.forces, atol=2e-7)
+    without_forces(folder / "aimd.out")
+    with pytest.raises(SettingsError, match="the output has no forces of its steps"):
+        read_cp2k(folder / "aimd.out")
+
+
+@pytest.fixture
+def npt(tmp_path):
+    """A copy of a real NPT run of LiCl, CP2K 2023.1: every file that MD can print, and all of it in the output too."""
+    return shutil.copytree(OUTPUTS / "cp2k_npt", tmp_path / "npt")
+
+
+def test_cp2k_npt_has_boxes_and_stress_of_every_step(npt):
+    output = read_cp2k(npt / "npt.out")
+    assert [reading.converged for reading in output.readings] == [False, True, True, True]
+    assert output.remarks == ()
+    sides = [reading.atoms.cell.lengths()[0] for reading in output.readings]
+    np.testing.assert_allclose(sides, [6.0, 6.00379263, 6.00687995, 6.00947001], atol=1e-8)
+    first = output.readings[0].stress
+    pressures_GPa = [-1.60702443151, 0.224]
+    np.testing.assert_allclose(first[:2] / GPa, -np.array(pressures_GPa), atol=0.1)
+
+
+def test_cp2k_boxes_that_stand_only_in_the_output(npt):
+    whole = read_cp2k(npt / "npt.out")
+    (npt / "npt-1.cell").unlink()
+    output = read_cp2k(npt / "npt.out")
+    assert output.remarks == () and len(output.readings) == 4
+    for reading, wanted in zip(output.readings, whole.readings, strict=True):
+        np.testing.assert_allclose(reading.atoms.cell.array, wanted.atoms.cell.array, atol=2e-7)
+
+
+def test_cp2k_boxes_whose_orientation_the_output_does_not_say_are_left_out(npt):
+    (npt / "npt-1.cell").unlink()
+    angles = " MD| Cell angles [deg]            9.10000000E+01  9.00000000E+01  9.00000000E+01\n"
+    lines = (npt / "npt.out").read_text().splitlines(keepends=True)
+    lengths = [number for number, line in enumerate(lines) if line.startswith(" MD| Cell lengths [ang]")]
+    lines.insert(lengths[1] + 1, angles)
+    (npt / "npt.out").write_text("".join(lines))
+    output = read_cp2k(npt / "npt.out")
+    assert len(output.readings) == 3 and "1 of 4 steps are left out: 1 have no box" in output.remarks[0]
+
+
+def test_cp2k_box_that_no_vectors_say_is_that_of_right_angles_only(npt):
+    """With PRINT_LEVEL LOW an output has no vectors, and MD says lengths and angles."""
+    (npt / "npt-1.cell").unlink()
+    text = (npt / "npt.out").read_text().replace("NPT_I", "NVT  ")
+    (npt / "npt.out").write_text(text)
+    for reading in read_cp2k(npt / "npt.out").readings:
+        np.testing.assert_allclose(reading.atoms.cell.array, np.diag([6.0, 6.2, 6.4]))
+    (npt / "npt.out").write_text(text.replace("9.00000000E+01  9.00000000E+01", "9.00000000E+01  9.50000000E+01"))
+    with pytest.raises(SettingsError, match="does not say what its cell is"):
+        read_cp2k(npt / "npt.out")
+
+
+def without_stress(output):
+    """An output as it is without FORCE_EVAL/PRINT/STRESS_TENSOR."""
+    output.write_text("".join(line for line in output.open() if not line.startswith(" STRESS|")))
+
+
+def test_cp2k_stress_file_without_the_motion_of_the_atoms_is_what_the_output_says(npt):
+    """Of -1.stress CP2K says nothing, but it holds the kinetic pressure: velocities take it out again."""
+    whole = read_cp2k(npt / "npt.out")
+    without_stress(npt / "npt.out")
+    output = read_cp2k(npt / "npt.out")
+    for reading, wanted in zip(output.readings, whole.readings, strict=True):
+        # 1 bar: the velocities in the file are those of the step's end, to their last digit
+        np.testing.assert_allclose(reading.stress / GPa, wanted.stress / GPa, atol=2e-4)
+    assert output.remarks == ()
+
+
+def test_cp2k_stress_file_without_velocities_is_left_out_and_said(npt):
+    without_stress(npt / "npt.out")
+    (npt / "npt-vel-1.xyz").unlink()
+    output = read_cp2k(npt / "npt.out")
+    assert all(reading.stress is None for reading in output.readings)
+    (remark,) = output.remarks
+    assert remark.startswith("the stress of 4 frames is left out: -1.stress holds the motion of the atoms too")
 
 
 @pytest.mark.parametrize("ensemble", ["NPT_I", "REFTRAJ"])
@@ -337,6 +432,7 @@ def test_cp2k_boxes_that_change_are_those_of_their_step(tmp_path, ensemble):
     np.testing.assert_allclose([reading.atoms.cell.lengths()[0] for reading in found.readings], [5, 7])
     assert "3 of 5 steps are left out: 1 have no positions, 1 have no forces, 2 have no box" in found.remarks[0]
     (folder / "aimd-1.cell").unlink()
+    output.write_text("".join(line for line in output.open() if "Cell lengths" not in line))
     with pytest.raises(SettingsError, match="the box of this run changes"):
         read_cp2k(output)
 
