@@ -16,6 +16,7 @@ from ilforge.labelling.exchange import (
     export_extxyz,
     import_deepmd,
     import_extxyz,
+    read_deepmd,
     virial_from_stress,
 )
 from ilforge.labelling.exchange_hdf5 import export_deepmd_hdf5, import_deepmd_hdf5
@@ -66,13 +67,95 @@ def test_virial_is_minus_the_strain_derivative_of_the_energy(two_pairs, topology
         assert virial[i, j] == pytest.approx(-(energies[0] - energies[1]) / (2 * step), abs=2e-3)
 
 
-def test_deepmd_virials_only_where_every_frame_has_one(tmp_path):
-    members = [labelled_frame(0), labelled_frame(1)]
-    members[1].numbers = members[0].numbers
-    del members[1].info[frames.STRESS]
-    (folder,) = export_deepmd(tmp_path, members, ELEMENTS)
-    assert not (folder / "set.000" / "virial.npy").exists()
-    assert frames.STRESS not in import_deepmd(tmp_path)[0].info
+def test_deepmd_frames_without_a_stress_cost_others_no_virial(tmp_path):
+    """They are a system of their own: DeePMD takes virials by system."""
+    members = [labelled_frame(number) for number in range(4)]
+    for member in members[1:]:
+        member.numbers = members[0].numbers
+    del members[2].info[frames.STRESS]
+    with_virials, without = export_deepmd(tmp_path, members, ELEMENTS)
+    assert np.load(with_virials / "set.000" / "virial.npy").shape == (3, 9)
+    assert not (without / "set.000" / "virial.npy").exists()
+    by_digest = {frames.digest(frame): frame for frame in import_deepmd(tmp_path)}
+    assert len(by_digest) == 4
+    for number, member in enumerate(members):
+        assert (frames.STRESS in by_digest[frames.digest(member)].info) == (number != 2)
+    (one,) = export_deepmd(tmp_path / "none", members, ELEMENTS, virials=False)
+    assert not (one / "set.000" / "virial.npy").exists()
+
+
+@pytest.fixture
+def system(tmp_path):
+    """A DeePMD system of five frames, and the frames."""
+    members = [labelled_frame(number) for number in range(5)]
+    for member in members[1:]:
+        member.numbers = members[0].numbers
+    (folder,) = export_deepmd(tmp_path / "system", members, ELEMENTS)
+    return folder, members
+
+
+def as_raw(folder):
+    """The same system as it is before ``raw_to_set.sh``: text, and no sets."""
+    for path in sorted((folder / "set.000").glob("*.npy")):
+        np.savetxt(folder / f"{path.stem}.raw", np.load(path))
+        path.unlink()
+    (folder / "set.000").rmdir()
+
+
+def test_deepmd_raw_files_are_read(system):
+    folder, members = system
+    as_raw(folder)
+    for found, member in zip(import_deepmd(folder), members, strict=True):
+        same_labels(found, member)
+        np.testing.assert_allclose(found.info[frames.STRESS], member.info[frames.STRESS], atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["coord", "force", "energy", "box"])
+def test_deepmd_array_that_is_shorter_is_said(system, name):
+    folder, members = system
+    path = folder / "set.000" / f"{name}.npy"
+    np.save(path, np.load(path)[:3])
+    found, (remark,) = read_deepmd(folder)
+    assert remark.startswith("2 frames of ") and f"{name} 3" in remark
+    for frame, member in zip(found, members[:3], strict=True):
+        same_labels(frame, member)
+
+
+def test_deepmd_virials_that_lack_or_are_no_numbers_cost_no_frame(system):
+    folder, _ = system
+    path = folder / "set.000" / "virial.npy"
+    virials = np.load(path)[:4]
+    virials[1] = np.nan
+    np.save(path, virials)
+    assert [frames.STRESS in frame.info for frame in import_deepmd(folder)] == [True, False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda folder: (folder / "type.raw").write_text("9\n" * 20), "types up to 9, but type_map.raw names"),
+        (lambda folder: (folder / "type_map.raw").write_text("BT CW NA HC X1 X2"), "names BT, CW, NA, HC, which are no"),
+        (lambda folder: (folder / "type.raw").write_text("C H\n"), "expected whole numbers"),
+        (lambda folder: (folder / "type_map.raw").unlink(), "has no type_map.raw"),
+        (lambda folder: (folder / "set.000/energy.npy").unlink(), "has no energy: nothing is taken for zero"),
+        (lambda folder: np.save(folder / "set.000/force.npy", np.zeros((5, 7))), "force has shape"),
+        (lambda folder: (folder / "set.000/force.npy").write_bytes(b"torn"), "force.npy could not be read"),
+        (lambda folder: shutil.rmtree(folder / "set.000"), "hold no frames"),
+    ],
+)  # fmt: skip
+def test_deepmd_systems_that_are_wrong_are_refused_in_words(system, spoil, words):
+    folder, _ = system
+    spoil(folder)
+    with pytest.raises(SettingsError, match=words):
+        import_deepmd(folder)
+
+
+@pytest.mark.parametrize("write", ["deepmd", "hdf5"])
+def test_deepmd_knows_no_slabs(tmp_path, write):
+    member = labelled_frame(0)
+    member.pbc = (True, True, False)
+    with pytest.raises(SettingsError, match="periodic along x, y only"):
+        {"deepmd": export_deepmd, "hdf5": export_deepmd_hdf5}[write](tmp_path / "out", [member], ELEMENTS)
 
 
 def test_deepmd_system_that_is_written_again_keeps_nothing_of_the_old_one(tmp_path):

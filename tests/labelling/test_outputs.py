@@ -10,6 +10,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import Bohr, Hartree
 
@@ -18,7 +19,7 @@ from ilforge.errors import SettingsError
 from ilforge.labelling.gate import judge
 from ilforge.labelling.outputs import import_labels
 from ilforge.labelling.store import LabelStore
-from ilforge.labelling.units_check import ONLY_TOGETHER, unit_ratio
+from ilforge.labelling.units_check import ONLY_FORCES, ONLY_TOGETHER, STRESS_UNCHECKED, UNCHECKED, unit_ratio
 from ilforge.liquid.liquid import Liquid
 from ilforge.study.settings import GateSettings
 
@@ -206,8 +207,7 @@ def test_atoms_in_another_order_are_put_in_that_of_the_ions(aimd, tmp_path, how)
         calculator.calculate(label.frame, ["energy", "forces"])
         np.testing.assert_allclose(label.forces, calculator.results["forces"], atol=1e-4)
         assert label.energy == pytest.approx(calculator.results["energy"], abs=1e-4)
-    remark, of_units = found.remarks[str(path)]
-    assert of_units == ONLY_TOGETHER
+    (remark,) = found.remarks[str(path)]
     assert remark.startswith("the atoms of 6 frames were put in the order of their ions")
 
 
@@ -257,12 +257,35 @@ def test_files_of_one_name_are_not_taken_for_one_method(aimd, tmp_path):
 
 def test_what_units_cannot_be_checked_says_so(aimd, tmp_path):
     path = written(tmp_path / "two.traj", aimd[:2])
-    assert import_labels([path]).remarks[str(path)][0].startswith("units could not be checked")
+    assert import_labels([path]).remarks == {str(path): (ONLY_FORCES,)}, "of two frames no slope says anything"
     for number, frame in enumerate(aimd):
         with_results(frame, energy=float((-1) ** number))
     path = written(tmp_path / "noise.traj", aimd)
-    assert import_labels([path]).remarks[str(path)][0].startswith("units could not be checked")
+    assert import_labels([path]).remarks == {str(path): (ONLY_FORCES,)}
+    rng = np.random.default_rng(4)
+    for frame in aimd:
+        with_results(frame, forces=rng.normal(size=(35, 3)), stress=rng.normal(size=6) * 0.01)
+    path = written(tmp_path / "invented.traj", aimd)
+    assert import_labels([path]).remarks == {str(path): (UNCHECKED, STRESS_UNCHECKED)}
     assert import_labels([OUTPUTS / "gpaw_two_frames.txt"]).remarks == {}, "units of a program are known"
+
+
+def test_where_all_is_checked_nothing_is_said(aimd, tmp_path):
+    """A remark that appears on every file warns of nothing."""
+    assert import_labels([written(tmp_path / "run.traj", aimd)], ions=PAIR).remarks == {}
+
+
+def test_what_tight_binding_cannot_tell_says_so(tmp_path):
+    """Springs in place of ions: energies follow forces, but no method of electrons agrees with them."""
+    rng, frames_of_springs = np.random.default_rng(2), []
+    start = np.array([[0.0, 0, 0], [3.0, 0, 0], [0, 3.1, 0], [0, 0, 2.9]])
+    for number in range(8):
+        frame = Atoms("Ne4", start + 0.05 * number * rng.normal(size=(4, 3)), cell=9 * np.eye(3), pbc=True)
+        away = frame.positions - start
+        frame.calc = SinglePointCalculator(frame, energy=float(5 * np.sum(away**2)), forces=-10 * away)
+        frames_of_springs.append(frame)
+    path = written(tmp_path / "springs.traj", frames_of_springs)
+    assert import_labels([path]).remarks == {str(path): (ONLY_TOGETHER,)}
 
 
 @pytest.mark.parametrize("module", [gzip, bz2, lzma])

@@ -4,56 +4,99 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ilforge.cli import ilforge
-from ilforge.cli.single import BONDS_UNCHECKED, parse_potential, topology_of
+from ilforge.cli.frame_options import MadeOf, charge_option, gate_options, made_of_options, show_refusals
+from ilforge.cli.single import BONDS_UNCHECKED, parse_potential
 from ilforge.errors import DidNotFinish, SettingsError
 
-_SHOWN = 5  # rejected frames that are named one by one
+UNITS_HELP = (
+    "Units of files that do not say theirs: metal, atomic, real, or a list such as "
+    "energy=hartree,forces=hartree/bohr,stress=kbar,virial=eV,length=bohr. A minus before that of stress or virial "
+    "(stress=-kbar) turns its sign, for compression positive; stress=none leaves stresses out."
+)
+
+if TYPE_CHECKING:
+    from ilforge.labelling.refusals import Refusal
+    from ilforge.study.settings import GateSettings
+
+_SHOWN = 5  # contradictions that are named one by one
 
 
 @ilforge.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path())
-@click.option(
-    "--ions",
-    default="",
-    metavar="LIST",
-    help="What the frames are: '2 PYR14, 2 BF4'. Atoms are put in this order.",
-)
+@made_of_options
+@charge_option
 @click.option("--method", default="", metavar="NAME", help="Name of the method, for files that do not say it.")
 @click.option("--mixed-methods", is_flag=True, help="Take files that were made with different methods.")
+@click.option("--energy-key", metavar="KEY", help="Name of the energy in extended XYZ or an ASE database.")
+@click.option("--forces-key", metavar="KEY", help="Name of the forces there.")
+@click.option("--stress-key", metavar="KEY", help="Name of the stress there.")
+@click.option("--virial-key", metavar="KEY", help="Name of the virial there: stress = -virial / volume.")
+@click.option("--units", default="", metavar="UNITS", help=UNITS_HELP)
+@gate_options
 @click.option("--store", type=click.Path(file_okay=False), metavar="STORE", help="Keep all of them in this store too.")
 @click.option("--out", type=click.Path(dir_okay=False), default="labelled.xyz", show_default=True)
-def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool, store: str | None, out: str) -> None:
+def import_(
+    files: tuple[str, ...],
+    made_of: MadeOf,
+    charge: int | None,
+    method: str,
+    mixed_methods: bool,
+    units: str,
+    gate: GateSettings,
+    store: str | None,
+    out: str,
+    **keys: str | None,
+) -> None:
     """Take in labels that you have: vasprun.xml, OUTCAR, CP2K or GPAW output, ASE databases, extended XYZ, DeePMD.
 
     Files may be compressed (gz, bz2, xz). Frames that did not converge, are incomplete, repeat or fail the gate are
-    left out and counted with the reason. What comes out is a file to train on or to export; with --store the labels are
-    kept too, but only those of a dataset are of a method that a study's `[reference]` can have. Energies of isolated
-    atoms of a dataset are kept with them.
+    left out; they are written with their reasons beside the accepted ones, and `ilforge rejected` prints them. What
+    comes out is a file to train on or to export; with --store the labels are kept too, but only those of a dataset are
+    of a method that a study's `[reference]` can have. Energies of isolated atoms of a dataset are kept with them.
+
+    \b
+    ilforge import run1/vasprun.xml run2/OUTCAR.gz --ions "32 EMIM, 32 BF4"
+    ilforge import set.xyz --energy-key dft_energy --forces-key dft_forces --units forces=hartree/bohr,energy=hartree
     """
     from ilforge import frames
     from ilforge.labelling.atoms import published_atoms
     from ilforge.labelling.dataset import census
+    from ilforge.labelling.foreign import Keys
+    from ilforge.labelling.foreign_units import parse_units
     from ilforge.labelling.gate import judge_batch, tally
     from ilforge.labelling.outputs import import_labels
     from ilforge.labelling.published import is_published, open_published
+    from ilforge.labelling.refusals import Refusal, write_refusals
     from ilforge.labelling.store import LabelStore
-    from ilforge.study.settings import GateSettings
 
-    found = import_labels([Path(file) for file in files], ions=ions, method=method, one_method=not mixed_methods)
+    found = import_labels(
+        [Path(file) for file in files],
+        ions=made_of.ions,
+        method=method,
+        one_method=not mixed_methods,
+        keys=Keys(**{name.removesuffix("_key"): key for name, key in keys.items()}, units=parse_units(units)),
+        charge=charge,
+        define=made_of.define,
+        bond_factor=gate.bond_factor,
+    )
     # what is wrong with a frame of a file is a verdict of its own, not a failure of a calculation
-    judged = judge_batch({str(i): label for i, label in enumerate(found.labels)}, topology_of, GateSettings())
+    labels = {str(i): label for i, label in enumerate(found.labels)}
+    judged = judge_batch(labels, made_of.topology_of_known, gate)
     reasons = [label.error or reason for label, reason in zip(found.labels, judged.values(), strict=True)]
     pairs = list(zip(found.labels, reasons, strict=True))
     accepted = [label.on(label.frame) for label, reason in pairs if reason is None]
     if store is not None:
         atoms = [atom for file in files if is_published(Path(file)) for atom in published_atoms(open_published(file))]
-        with LabelStore(Path(store) / "labels") as labels:
-            labels.add_many([*found.labels, *atoms])
+        with LabelStore(Path(store) / "labels") as kept:
+            kept.add_many([*found.labels, *atoms])
     frames.write(Path(out), accepted)
+    refusals = [Refusal(label.frame, label.frame.info["source"], reason) for label, reason in pairs if reason]
+    refused = write_refusals(Path(out), refusals)
     for name, counts in census(accepted).items():
         click.echo(f"{name:7s} {counts['present']} present, {counts['missing']} missing, {counts['zero']} zero")
     for path, ending in found.endings.items():
@@ -61,17 +104,56 @@ def import_(files: tuple[str, ...], ions: str, method: str, mixed_methods: bool,
     for path, remarks in found.remarks.items():
         for remark in remarks:
             click.echo(f"LOOK {path}: {remark}.")
-    rejected = [(label, reason) for label, reason in pairs if reason is not None]
-    for label, reason in rejected[:_SHOWN]:
-        click.echo(f"rejected {label.frame.info['source']}: {reason}")
-    if len(rejected) > _SHOWN:
-        click.echo(f"... and {len(rejected) - _SHOWN} more")
-    if found.unstated:
-        click.echo(f"LOOK {found.unstated} labels come from files that do not say whether they converged.")
-    if any(topology_of(label.frame) is None for label, _ in pairs):
+    show_refusals(refusals, refused)
+    if any(made_of.topology_of_known(label.frame) is None for label, _ in pairs):
         click.echo(BONDS_UNCHECKED)
     counts = ", ".join(f"{n} {verdict}" for verdict, n in tally(reasons).items())
+    if not accepted:
+        raise DidNotFinish(f"No label was accepted: {counts or 'there is no frame'}")
+    if found.unstated:
+        click.echo(f"{found.unstated} labels come from files that do not say whether they converged.")
     click.echo(f"{counts}. Wrote the accepted ones to {out}")
+
+
+@ilforge.command("rejected")
+@click.argument("path", type=click.Path())
+@click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use (study).")
+@click.option("--store", type=click.Path(file_okay=False), help="Folder of results and labels (study).")
+def rejected(path: str, machine: str | None, store: str | None) -> None:
+    """Print every rejected label with its source and reason.
+
+    PATH is what `import` or `label` wrote, a dataset, or a study file.
+
+    \b
+    ilforge rejected labelled.xyz
+    ilforge rejected study.toml
+    """
+    from ilforge.labelling.refusals import by_kind
+
+    found = _refusals_of(path, machine, store)
+    for refusal in found:
+        click.echo(f"{refusal.source}: {refusal.reason}")
+    kinds = ", ".join(f"{len(members)} {kind}" for kind, members in by_kind(found).items())
+    click.echo(f"{len(found)} rejected{f': {kinds}' if kinds else ''}")
+
+
+def _refusals_of(path: str, machine: str | None, store: str | None) -> list[Refusal]:
+    from ilforge.labelling.published import is_published, open_published
+    from ilforge.labelling.refusals import Refusal, read_refusals
+
+    if is_published(Path(path)):
+        entries = open_published(Path(path)).entries()
+        return [
+            Refusal(each.label.frame, f"{path}, {each.purpose}, {each.label.frame_digest[:12]}", each.rejected)
+            for each in entries
+            if each.rejected
+        ]
+    if Path(path).suffix == ".toml":
+        from ilforge.cli.study import opened
+        from ilforge.workflow.publish import refusals_of_study
+
+        return refusals_of_study(*opened(path, machine, store, None))
+    return read_refusals(Path(path))
 
 
 @ilforge.command("export-labels")

@@ -13,14 +13,16 @@ import click
 import numpy as np
 
 from ilforge.cli import ilforge
+from ilforge.cli.frame_options import MadeOf, charge_option, gate_options, made_of_options, show_refusals
 from ilforge.cli.own_ions import clp_parameters, define_option, parse_define
-from ilforge.errors import SettingsError
+from ilforge.errors import DidNotFinish, SettingsError
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from ilforge.dynamics.protocol import MdProtocol
     from ilforge.dynamics.trajectory import Trajectory
+    from ilforge.study.settings import GateSettings
 
 POTENTIAL_HELP = (
     "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, exp6:FILE.toml, exp6:FILE.toml:CUTOFF_A, GFN1-xTB, GFN2-xTB, gpaw, "
@@ -72,40 +74,65 @@ def pack(
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--potential", default="GFN1-xTB", show_default=True, help=POTENTIAL_HELP)
 @click.option("--trust", metavar="SHA256", help="Digest of a model file that may be loaded.")
-@click.option("--ions", default="", metavar="LIST", help="What frames that do not say it are: '2 PYR14, 2 BF4'.")
+@made_of_options
+@charge_option
+@gate_options
 @click.option("--store", type=click.Path(file_okay=False), default="ilforge-store", show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False), default="labelled.xyz", show_default=True)
-def label(file: str, potential: str, trust: str | None, ions: str, store: str, out: str) -> None:
+def label(
+    file: str,
+    potential: str,
+    trust: str | None,
+    made_of: MadeOf,
+    charge: int | None,
+    gate: GateSettings,
+    store: str,
+    out: str,
+) -> None:
     """Label frames, each once: what the store holds already is not computed again.
 
     FILE is extended XYZ. The methods are those that need no more than their name; keys of a program (another cutoff,
     a basis set, VASP) are given in a study's `[reference]`, whose labels the store shares. Frames whose labels fail, or
-    that the gate refuses, are counted and left out of the file; the store keeps every label.
+    that the gate refuses, are left out of the file and written beside it with their reasons; the store keeps every
+    label.
+
+    \b
+    ilforge label boxes.xyz --potential gpaw
+    ilforge label cation.xyz --ions "1 EMIM"
     """
     from ilforge import frames, potentials
     from ilforge.labelling.gate import judge_batch, tally
     from ilforge.labelling.label import evaluate
+    from ilforge.labelling.refusals import Refusal, write_refusals
+    from ilforge.labelling.state import with_state
     from ilforge.labelling.store import LabelStore
-    from ilforge.study.settings import GateSettings
 
-    spec = parse_potential(potential, trust)
-    wanted = {frames.digest(frame): frame for frame in frames.read(Path(file))}
-    for frame in wanted.values():
-        if ions:
-            frame.info.setdefault("ions", ions)
+    spec = parse_potential(potential, trust, made_of.define)
+    wanted, liquids, sources = {}, {}, {}
+    for number, frame in enumerate(made_of.read(file, gate.bond_factor)):
+        liquid = made_of.liquid_of(frame, file) if frame.info.get("ions") else None
+        stated = with_state(frame, liquid, spec.get("charge") if charge is None else charge)
+        digest = frames.digest(stated)
+        wanted[digest], liquids[digest] = stated, liquid
+        sources.setdefault(digest, f"{file}#{number}")
     method = potentials.digest(potentials.create(spec))
     with LabelStore(Path(store) / "labels") as labels, click.progressbar(wanted.items(), label="labels") as bar:
         labels.absorb_inbox()
         for digest, frame in bar:
             if labels.get(digest, method) is None:
-                labels.add(evaluate(frame, spec))
+                labels.add(evaluate(frame, spec, liquid=liquids[digest]))
         found = labels.get_many(list(wanted), method)
     mine = {digest: found[digest].of(frame) for digest, frame in wanted.items()}
-    reasons = judge_batch(mine, topology_of, GateSettings())
-    frames.write(Path(out), [found[digest].on(frame) for digest, frame in wanted.items() if reasons[digest] is None])
-    if any(topology_of(frame) is None for frame in wanted.values()):
+    reasons = judge_batch(mine, made_of.topology_of, gate)
+    accepted = [found[digest].on(frame) for digest, frame in wanted.items() if reasons[digest] is None]
+    frames.write(Path(out), accepted)
+    refusals = [Refusal(wanted[digest], sources[digest], reason) for digest, reason in reasons.items() if reason]
+    show_refusals(refusals, write_refusals(Path(out), refusals))
+    if any(liquid is None for liquid in liquids.values()):
         click.echo(BONDS_UNCHECKED)
     counts = ", ".join(f"{n} {verdict}" for verdict, n in tally(reasons.values()).items())
+    if not accepted:
+        raise DidNotFinish(f"No label was accepted: {counts}")
     click.echo(f"{counts}. Wrote the accepted ones to {out}")
 
 
@@ -142,18 +169,20 @@ def train(file: str, kind: str, preset: str, seed: int, threads: int, out: str) 
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--potential", required=True, help=POTENTIAL_HELP)
 @click.option("--trust", metavar="SHA256", help="Digest of a model file that may be loaded.")
+@made_of_options
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the bootstrap.")
-def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
-    """Hold a potential against labelled frames: errors of forces and energies, with their errors."""
-    from ilforge import frames
-    from ilforge.liquid.liquid import Liquid
+def validate(file: str, potential: str, trust: str | None, made_of: MadeOf, seed: int) -> None:
+    """Hold a potential against labelled frames: errors of forces and energies, with their errors.
+
+    \b
+    ilforge validate labelled.xyz --potential clp:4.0 --ions "2 PYR14, 2 BF4"
+    """
     from ilforge.training.validation import errors, predict
 
-    labelled = frames.read(Path(file))
-    if not labelled:
-        raise SettingsError(f"{file} holds no frames.")
-    liquid = Liquid.of_frame(labelled[0])
-    found = errors(predict(parse_potential(potential, trust), labelled, liquid), np.random.default_rng(seed))
+    labelled = made_of.read(file)
+    liquid = made_of.liquid_of(labelled[0], file)
+    spec = parse_potential(potential, trust, made_of.define)
+    found = errors(predict(spec, labelled, liquid), np.random.default_rng(seed))
     for quantity, species, dataset, estimate in found:
         click.echo(f"{quantity:38s} {dataset:4s} {species or '':8s} {estimate}")
 
@@ -162,7 +191,7 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--potential", required=True, help=POTENTIAL_HELP)
 @click.option("--trust", metavar="SHA256", help="Digest of a model file that may be loaded.")
-@define_option
+@made_of_options
 @click.option("--ensemble", type=click.Choice(["NVE", "NVT", "NPT"]), default="NVT", show_default=True)
 @click.option("--temperature", type=float, default=423.0, show_default=True, help="K")
 @click.option("--pressure", type=float, default=1.01325, show_default=True, help="bar")
@@ -214,9 +243,7 @@ def validate(file: str, potential: str, trust: str | None, seed: int) -> None:
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--out", type=click.Path(file_okay=False), default="md", show_default=True, help="Folder to run in.")
-def md(
-    file: str, potential: str, trust: str | None, define: tuple[str, ...], out: str, threads: int, **state: Any
-) -> None:
+def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, threads: int, **state: Any) -> None:
     """Run MD from the last frame of FILE. The same command goes on after a stop.
 
     A frame without periodicity is one of ions in a vacuum. A freshly packed box wants --minimise 500
@@ -226,15 +253,12 @@ def md(
     Above 1 fs bonds to H are held, by clp and clpol in OpenMM and GROMACS. MACE, DeePMD, exp6 and whatever ASE runs
     leave them free.
     """
-    from ilforge import frames, potentials
+    from ilforge import potentials
     from ilforge.dynamics import run_md, time_step_warning
     from ilforge.dynamics.protocol import MdProtocol
-    from ilforge.liquid.liquid import Liquid
 
-    found = frames.read(Path(file))
-    if not found:
-        raise SettingsError(f"{file} holds no frames.")
-    start = found[-1]
+    start = made_of.read(file, last=True)[-1]
+    liquid = made_of.liquid_of(start, file)
     protocol = MdProtocol(
         ensemble=state["ensemble"],
         temperature_K=state["temperature"],
@@ -257,12 +281,10 @@ def md(
         protocol = replace(protocol, seed=_own_seed(start, potential, state["engine"], protocol))
     directory = Path(out)
     directory.mkdir(parents=True, exist_ok=True)
-    own = parse_define(define)
-    liquid = Liquid.of_frame(start, own)
-    model = potentials.create(parse_potential(potential, trust, own))
+    model = potentials.create(parse_potential(potential, trust, made_of.define))
     inner = None
     if state["inner_potential"]:
-        inner = potentials.create(parse_potential(state["inner_potential"], state["inner_trust"], own))
+        inner = potentials.create(parse_potential(state["inner_potential"], state["inner_trust"], made_of.define))
     warning = time_step_warning(model, start, liquid, protocol, state["engine"])
     if warning:
         click.echo(f"Warning: {warning}", err=True)
@@ -333,13 +355,6 @@ def _cutoff(text: str, cutoff: str, such_as: str) -> dict[str, float]:
         return {"cutoff_A": float(cutoff)} if cutoff else {}
     except ValueError:
         raise SettingsError(f"--potential {text}: {cutoff} is not a cutoff in Å, such as {such_as}") from None
-
-
-def topology_of(frame: Any) -> Any:
-    """Topology of a frame that says what it is made of, else None."""
-    from ilforge.liquid.liquid import Liquid
-
-    return Liquid.of_frame(frame).topology if frame.info.get("ions") else None
 
 
 def digest_of(path: Path) -> str:

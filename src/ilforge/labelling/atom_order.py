@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from ase import Atoms
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.atom_order import order_by_bonds
@@ -12,10 +14,34 @@ from ilforge.liquid.connectivity import fragmentation
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.outputs import Output, Reading
+from ilforge.study.liquid_settings import IonSettings
 from ilforge.study.settings import GateSettings
 
 
-def in_order(output: Output, ions: str) -> Output:
+def frames_in_order(
+    frames: Sequence[Atoms],
+    ions: str,
+    define: Mapping[str, IonSettings] | None = None,
+    bond_factor: float | None = None,
+) -> tuple[list[Atoms], int]:
+    """Frames as :func:`in_order` has them, with what they carry, and how many were put in order.
+
+    One whose atoms cannot be put in order is left as it is. Frames that do not say their ions say ``ions`` then.
+    """
+    output = in_order(Output({}, tuple(Reading(frame) for frame in frames)), ions, define, bond_factor)
+    ordered = [reading.atoms.copy() for reading in output.readings]
+    for frame in ordered:
+        if ions:
+            frame.info.setdefault("ions", ions)
+    return ordered, sum(now.atoms is not before for now, before in zip(output.readings, frames, strict=True))
+
+
+def in_order(
+    output: Output,
+    ions: str,
+    define: Mapping[str, IonSettings] | None = None,
+    bond_factor: float | None = None,
+) -> Output:
     """The output with the atoms of every frame in the order of its ions, as far as bonds tell what they are.
 
     Programs want the atoms of an element together (VASP); without their order every molecule looks broken. A frame
@@ -26,15 +52,19 @@ def in_order(output: Output, ions: str) -> Output:
     ----------
     ions
         What frames that do not say so are made of, ``"2 PYR14, 2 BF4"``; empty when it is not known.
+    define
+        The user's own ions, by name.
+    bond_factor
+        Two atoms count as bonded below this factor times the sum of their covalent radii; that of the gate without it.
     """
-    factor = GateSettings().bond_factor
+    factor = bond_factor or GateSettings().bond_factor
     liquids: dict[tuple[str, bool], Topology | None] = {}
     known: dict[tuple[str, bytes], np.ndarray] = {}  # one order for all frames of a file: it does not change in a run
     pending: dict[int, tuple[tuple[str, bytes], Topology]] = {}
     readings, moved = list(output.readings), 0
     for number, reading in enumerate(readings):
         label = reading.atoms.info.get("ions", "") or ions
-        topology = _topology(liquids, label, reading, asked=label == ions)
+        topology = _topology(liquids, label, reading, label == ions, define)
         if topology is None or reading.fault is not None or len(reading.atoms) != topology.n_atoms:
             continue
         key = (label, reading.atoms.numbers.tobytes())
@@ -61,7 +91,11 @@ def in_order(output: Output, ions: str) -> Output:
 
 
 def _topology(
-    liquids: dict[tuple[str, bool], Topology | None], label: str, reading: Reading, asked: bool
+    liquids: dict[tuple[str, bool], Topology | None],
+    label: str,
+    reading: Reading,
+    asked: bool,
+    define: Mapping[str, IonSettings] | None,
 ) -> Topology | None:
     """What a frame is made of; None where it says nothing, or names ions of its author that the catalogue lacks."""
     if not label:
@@ -69,7 +103,7 @@ def _topology(
     key = (label, not reading.atoms.pbc.any())
     if key not in liquids:
         try:
-            liquids[key] = Liquid.from_label(label, vacuum=key[1]).topology
+            liquids[key] = Liquid.from_label(label, define, vacuum=key[1]).topology
         except SettingsError:
             if asked:
                 raise

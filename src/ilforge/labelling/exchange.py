@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_numbers
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 
 from ilforge import files
 from ilforge import frames as _frames
 from ilforge.errors import SettingsError
 from ilforge.frames import ENERGY, FORCES, STRESS
+from ilforge.labelling.state import require_whole_periodicity
 
 
 def import_extxyz(
@@ -94,14 +96,14 @@ def export_deepmd(
     type_map
         Elements in the order of their type numbers.
     virials
-        Write virials of systems whose frames all have a stress.
+        Write virials; frames without a stress are a system of their own.
 
     Raises
     ------
     SettingsError
-        When the folder holds other systems.
+        When the folder holds other systems, or a frame is periodic along one or two directions.
     """
-    systems = systems_of(labelled)
+    systems = systems_of(labelled, virials)
     folders = [Path(directory) / name for name in systems]
     _refuse_other_systems(Path(directory), folders)
     for folder, members in zip(folders, systems.values(), strict=True):
@@ -109,27 +111,49 @@ def export_deepmd(
     return folders
 
 
-def systems_of(labelled: Iterable[Atoms]) -> dict[str, list[Atoms]]:
-    """Frames by the DeePMD system they belong to: one for each sequence of elements."""
-    systems: dict[bytes, list[Atoms]] = {}
+def systems_of(labelled: Iterable[Atoms], virials: bool = True) -> dict[str, list[Atoms]]:
+    """Frames by the DeePMD system they belong to: one for each sequence of elements, with and without virials.
+
+    DeePMD knows boxes that are periodic along all directions, and none: any other frame is refused.
+    """
+    systems: dict[tuple[bytes, bool], list[Atoms]] = {}
     for frame in labelled:
-        key = np.asarray(frame.numbers, dtype="<i4").tobytes() + bytes(np.asarray(frame.pbc, dtype="u1"))
-        systems.setdefault(key, []).append(frame)
+        require_whole_periodicity(frame)
+        made_of = np.asarray(frame.numbers, dtype="<i4").tobytes() + bytes(np.asarray(frame.pbc, dtype="u1"))
+        systems.setdefault((made_of, virials and STRESS in frame.info), []).append(frame)
     return {f"{group[0].get_chemical_formula()}.{n}": group for n, group in enumerate(systems.values())}
 
 
 def import_deepmd(directory: Path, kind: str = "EQ", independent: bool = False) -> list[Atoms]:
-    """Read every DeePMD ``npy`` system at or below a folder; see :func:`import_extxyz` for the options."""
+    """Read every DeePMD system at or below a folder; see :func:`import_extxyz` for the options."""
+    return read_deepmd(directory, kind, independent)[0]
+
+
+def read_deepmd(directory: Path, kind: str = "EQ", independent: bool = False) -> tuple[list[Atoms], tuple[str, ...]]:
+    """Every frame of the DeePMD systems at or below a folder, and in words what was left out.
+
+    A system is a folder with ``type.raw`` and sets of ``npy`` arrays, or with ``*.raw`` of numbers where it has none.
+
+    Raises
+    ------
+    SettingsError
+        When there is no system, no frame, or a part is missing or not what it must be.
+    """
     directory = Path(directory)
     systems = _systems_below(directory)
     if not systems:
         raise SettingsError(f"There is no DeePMD system (a folder with type.raw) in {directory}.")
     imported: list[Atoms] = []
+    remarks: list[str] = []
     for system in systems:
-        for index, frame in enumerate(_read_system(system)):
+        for index, frame in enumerate(_read_system(system, remarks)):
             name = str(system.relative_to(directory)) if system != directory else system.name
             imported.append(with_origin(frame, name, index, kind, independent))
-    return imported
+    if not imported:
+        raise SettingsError(
+            f"The DeePMD systems in {directory} hold no frames: there is no set.*/coord.npy or coord.raw."
+        )
+    return imported, tuple(remarks)
 
 
 def virial_from_stress(stress: np.ndarray, volume: float) -> np.ndarray:
@@ -213,44 +237,109 @@ def _refuse_other_systems(directory: Path, folders: Sequence[Path]) -> None:
         )
 
 
-def _read_system(system: Path) -> Iterable[Atoms]:
-    types = np.loadtxt(system / "type.raw", dtype=int, ndmin=1)
+def _read_system(system: Path, remarks: list[str]) -> Iterable[Atoms]:
     try:
-        elements = np.array((system / "type_map.raw").read_text().split())
+        types = np.loadtxt(system / "type.raw", dtype=int, ndmin=1)
+        elements = elements_of((system / "type_map.raw").read_text().split(), types, str(system))
     except FileNotFoundError as error:
         raise SettingsError(f"{system} has no type_map.raw: its elements are unknown.") from error
+    except ValueError as error:
+        raise SettingsError(f"{system / 'type.raw'}: expected whole numbers, one for each atom ({error}).") from error
     periodic = not (system / "nopbc").exists()
-    for part in sorted(system.glob("set.*")):
-        arrays = {path.stem: np.load(path, allow_pickle=False) for path in part.glob("*.npy")}
-        yield from frames_of(elements, types, arrays, periodic, str(part))
+    parts = sorted(system.glob("set.*"))
+    for part in parts:
+        arrays = {
+            path.stem: _loaded(path, lambda path: np.load(path, allow_pickle=False)) for path in part.glob("*.npy")
+        }
+        yield from frames_of(elements, types, arrays, periodic, str(part), remarks)
+    if not parts:
+        names = ("coord", "box", "energy", "force", "virial")
+        found = {name: system / f"{name}.raw" for name in names if (system / f"{name}.raw").is_file()}
+        arrays = {name: _loaded(path, lambda path: np.loadtxt(path, ndmin=2)) for name, path in found.items()}
+        if arrays:
+            yield from frames_of(elements, types, arrays, periodic, str(system), remarks)
+
+
+def _loaded(path: Path, load: Callable[[Path], np.ndarray]) -> np.ndarray:
+    try:
+        return load(path)
+    except (ValueError, EOFError, OSError) as error:
+        raise SettingsError(f"{path} could not be read: {error}") from error
+
+
+def elements_of(names: Sequence[str], types: np.ndarray, source: str) -> np.ndarray:
+    """The element of each type of a DeePMD system.
+
+    Raises
+    ------
+    SettingsError
+        For a type that has no name, or a name that is no element.
+    """
+    if len(types) and not -1 <= types.min() <= types.max() < len(names):
+        raise SettingsError(f"{source}: type.raw has types up to {types.max()}, but type_map.raw names {len(names)}.")
+    unknown = [name for name in names if name not in atomic_numbers]
+    if unknown:
+        raise SettingsError(
+            f"{source}: type_map.raw names {', '.join(unknown[:4])}, which are no elements (perhaps types of a force "
+            "field): put the element of each type in its place."
+        )
+    return np.array(list(names))
 
 
 def frames_of(
-    elements: np.ndarray, types: np.ndarray, arrays: Mapping[str, np.ndarray], periodic: bool, source: str
+    elements: np.ndarray,
+    types: np.ndarray,
+    arrays: Mapping[str, np.ndarray],
+    periodic: bool,
+    source: str,
+    remarks: list[str],
 ) -> Iterator[Atoms]:
-    """The labelled frames of one set of DeePMD's arrays.
+    """The labelled frames of one set of DeePMD's arrays, as many as the shortest of them has.
 
     Parameters
     ----------
     elements, types
         The type map, and for each atom its place there. Where a set has ``real_atom_types`` (DeePMD's mixed type),
         each frame has its own, and -1 fills up the frames with fewer atoms.
+    remarks
+        Takes in words what was left out.
 
     Raises
     ------
     SettingsError
-        When an array is not there: nothing is taken for zero.
+        When an array is not there, or is not of this number of atoms: nothing is taken for zero.
     """
-    lacking = {"coord", "energy", "force", *(["box"] if periodic else [])} - set(arrays)
+    needed = ["coord", "energy", "force", *(["box"] if periodic else [])]
+    lacking = set(needed) - set(arrays)
     if lacking:
         raise SettingsError(f"{source} has no {', '.join(sorted(lacking))}: nothing is taken for zero.")
-    for i, coordinates in enumerate(arrays["coord"]):
-        cell = arrays["box"][i].reshape(3, 3) if periodic else np.zeros((3, 3))
+    n_atoms = arrays["real_atom_types"].shape[1] if "real_atom_types" in arrays else len(types)
+    rows = {name: _rows(arrays[name], name, n_atoms, source) for name in (*needed, "virial") if name in arrays}
+    lengths = {name: len(rows[name]) for name in needed}
+    n_frames = min(lengths.values())
+    if n_frames < max(lengths.values()):
+        listed = ", ".join(f"{name} {n}" for name, n in lengths.items())
+        remarks.append(
+            f"{max(lengths.values()) - n_frames} frames of {source} are left out: its arrays are not equally long "
+            f"({listed}), as after an interrupted copy; frames are taken from the start"
+        )
+    for i in range(n_frames):
+        cell = rows["box"][i].reshape(3, 3) if periodic else np.zeros((3, 3))
         own = arrays["real_atom_types"][i].astype(int) if "real_atom_types" in arrays else types
         real = own >= 0
-        frame = Atoms(elements[own[real]], positions=coordinates.reshape(-1, 3)[real], cell=cell, pbc=periodic)
+        frame = Atoms(elements[own[real]], positions=rows["coord"][i].reshape(-1, 3)[real], cell=cell, pbc=periodic)
         stress = None
-        if periodic and "virial" in arrays:
-            stress = full_3x3_to_voigt_6_stress(arrays["virial"][i].reshape(3, 3) / -frame.get_volume())
-        _put_labels(frame, float(arrays["energy"][i].item()), arrays["force"][i].reshape(-1, 3)[real], stress)
+        if periodic and i < len(rows.get("virial", ())) and np.all(np.isfinite(rows["virial"][i])):
+            stress = full_3x3_to_voigt_6_stress(rows["virial"][i].reshape(3, 3) / -frame.get_volume())
+        _put_labels(frame, float(rows["energy"][i].item()), rows["force"][i].reshape(-1, 3)[real], stress)
         yield frame
+
+
+def _rows(array: np.ndarray, name: str, n_atoms: int, source: str) -> np.ndarray:
+    """An array with a row for each frame; also one of a single frame that was kept flat."""
+    width = {"coord": 3 * n_atoms, "force": 3 * n_atoms, "box": 9, "virial": 9, "energy": 1}[name]
+    if array.size % width:
+        raise SettingsError(
+            f"{source}: {name} has shape {array.shape}, which are no whole rows of {width} numbers for {n_atoms} atoms."
+        )
+    return np.asarray(array, dtype=float).reshape(-1, width)

@@ -10,7 +10,7 @@ from ase import Atoms
 
 from ilforge import files
 from ilforge.errors import SettingsError
-from ilforge.labelling.exchange import arrays_of, frames_of, systems_of, with_origin
+from ilforge.labelling.exchange import arrays_of, elements_of, frames_of, systems_of, with_origin
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 """What an HDF5 file begins with."""
@@ -25,7 +25,7 @@ def export_deepmd_hdf5(
     """
     import h5py
 
-    systems = systems_of(labelled)
+    systems = systems_of(labelled, virials)
     with files.replacing(path) as partial, h5py.File(partial, "w") as file:
         for name, members in systems.items():
             group, first = file.create_group(name), members[0]
@@ -40,7 +40,12 @@ def export_deepmd_hdf5(
 
 
 def import_deepmd_hdf5(path: Path, kind: str = "EQ", independent: bool = False) -> list[Atoms]:
-    """Read every DeePMD system of an HDF5 file; see :func:`.exchange.import_extxyz` for the options.
+    """Read every DeePMD system of an HDF5 file; see :func:`.exchange.import_extxyz` for the options."""
+    return read_deepmd_hdf5(path, kind, independent)[0]
+
+
+def read_deepmd_hdf5(path: Path, kind: str = "EQ", independent: bool = False) -> tuple[list[Atoms], tuple[str, ...]]:
+    """Every frame of the DeePMD systems of an HDF5 file, and in words what was left out.
 
     Raises
     ------
@@ -49,17 +54,17 @@ def import_deepmd_hdf5(path: Path, kind: str = "EQ", independent: bool = False) 
     """
     import h5py
 
-    path, imported = Path(path), []
+    path, imported, remarks = Path(path), [], []
     try:
         with h5py.File(path, "r") as file:
             for name in _systems(file):
-                for index, frame in enumerate(_frames(file[name], f"{path}#/{name}")):
+                for index, frame in enumerate(_frames(file[name], f"{path}#/{name}", remarks)):
                     imported.append(with_origin(frame, f"{path.stem}/{name}", index, kind, independent))
     except OSError as error:
         raise SettingsError(f"{path} could not be read as HDF5: {error}") from error
     if not imported:
         raise SettingsError(f"There is no DeePMD system (a group with type.raw) with frames in {path}.")
-    return imported
+    return imported, tuple(remarks)
 
 
 def _systems(file) -> list[str]:
@@ -68,13 +73,14 @@ def _systems(file) -> list[str]:
     return sorted(name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == "type.raw")
 
 
-def _frames(group, name: str) -> list[Atoms]:
+def _frames(group, name: str, remarks: list[str]) -> list[Atoms]:
     if "type_map.raw" not in group:
         raise SettingsError(f"{name} has no type_map.raw: its elements are unknown.")
-    elements = np.array([each.decode() if isinstance(each, bytes) else each for each in group["type_map.raw"][:]])
+    names = [each.decode() if isinstance(each, bytes) else each for each in group["type_map.raw"][:]]
     types, periodic = np.atleast_1d(group["type.raw"][:]).astype(int), "nopbc" not in group
+    elements = elements_of(names, types, name)
     found = []
     for part in sorted(key for key in group if key.startswith("set.")):
         arrays = {key.removesuffix(".npy"): group[part][key][:] for key in group[part] if key.endswith(".npy")}
-        found += frames_of(elements, types, arrays, periodic, f"{name}/{part}")
+        found += frames_of(elements, types, arrays, periodic, f"{name}/{part}", remarks)
     return found

@@ -7,33 +7,30 @@ each other.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 
-from ilforge import files
 from ilforge import frames as _frames
 from ilforge.errors import SettingsError
-from ilforge.frames import ENERGY, FORCES, STRESS
+from ilforge.frames import CHARGE, MULTIPLICITY
 from ilforge.labelling.atom_order import in_order
-from ilforge.labelling.exchange import import_deepmd
-from ilforge.labelling.exchange_hdf5 import MAGIC, import_deepmd_hdf5
+from ilforge.labelling.foreign import NOT_STATED, Keys, is_hdf5, read_foreign
 from ilforge.labelling.labels import SAME_ENERGY_EV, Label, checked, method_digest
 from ilforge.labelling.published import Entry, is_published, open_published
-from ilforge.labelling.units_check import ONLY_TOGETHER, UNCHECKED, require_consistent_units
+from ilforge.labelling.state import with_state
+from ilforge.labelling.units_check import require_consistent_units
+from ilforge.liquid.liquid import Liquid
 from ilforge.potentials.cp2k_output import read_cp2k
 from ilforge.potentials.gpaw_output import read_gpaw
 from ilforge.potentials.outputs import Output, Reading, named, opened
 from ilforge.potentials.vasp_outcar import read_outcar
 from ilforge.potentials.vasp_output import read_vasprun
-
-NOT_STATED = "not stated"
+from ilforge.study.liquid_settings import IonSettings
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,17 @@ class Imported:
     remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def import_labels(paths: Sequence[Path], *, ions: str = "", method: str = "", one_method: bool = True) -> Imported:
+def import_labels(
+    paths: Sequence[Path],
+    *,
+    ions: str = "",
+    method: str = "",
+    one_method: bool = True,
+    keys: Keys | None = None,
+    charge: int | None = None,
+    define: Mapping[str, IonSettings] | None = None,
+    bond_factor: float | None = None,
+) -> Imported:
     """Read every frame of some outputs as labels.
 
     Parameters
@@ -72,6 +79,14 @@ def import_labels(paths: Sequence[Path], *, ions: str = "", method: str = "", on
         Name of the method, for files that do not say how they were made.
     one_method
         Refuse files that were made with different methods.
+    keys
+        Names and units of the labels in files that are no program's own output.
+    charge
+        Net charge of frames without periodicity that do not say theirs, e.
+    define
+        The user's own ions, by name.
+    bond_factor
+        Two atoms count as bonded below this factor times the sum of their covalent radii; that of the gate without it.
 
     Raises
     ------
@@ -86,28 +101,28 @@ def import_labels(paths: Sequence[Path], *, ions: str = "", method: str = "", on
             labels += [_of_dataset(entry, path, index) for index, entry in enumerate(dataset.entries())]
             methods[str(path)] = dataset.method
             continue
-        output = read_output(path, method)
+        output = read_output(path, method, keys)
         stated = output.method.get("convergence") != NOT_STATED
-        checked_units = require_consistent_units(path, output.readings)
-        output = in_order(output, ions)
+        output = in_order(output, ions, define, bond_factor)
+        # units of a program's own output are known; those of any other file are what its author took
+        of_units = () if stated else require_consistent_units(path, output.readings)
         methods[str(path)] = output.method
         if output.ending:
             endings[str(path)] = output.ending
-        # units of a program's own output are known; those of any other file are what its author took
-        of_units = () if stated else (ONLY_TOGETHER if checked_units else UNCHECKED,)
-        said = (*output.remarks, *of_units)
-        if said:
+        if said := (*output.remarks, *of_units):
             remarks[str(path)] = said
         unstated += 0 if stated else sum(reading.fault is None for reading in output.readings)
-        for index, reading in enumerate(output.readings):
-            labels.append(_label(reading, output.method, path, index, ions, stated))
+        stating = _Stating(ions, charge, define, stated)
+        labels += [
+            _label(reading, output.method, path, index, stating) for index, reading in enumerate(output.readings)
+        ]
     if one_method:
         _require_one_method(methods)
     return Imported(tuple(_without_repeats(labels)), endings, unstated, remarks)
 
 
-def read_output(path: Path, method: str = "") -> Output:
-    """One output, whatever wrote it.
+def read_output(path: Path, method: str = "", keys: Keys | None = None) -> Output:
+    """One output, whatever wrote it; ``method`` and ``keys`` are for files that are no program's own.
 
     Raises
     ------
@@ -120,19 +135,14 @@ def read_output(path: Path, method: str = "") -> Output:
             if (found := named(path, name)) is not None:
                 return reader(found)
         if any(path.rglob("type.raw")):
-            return _deepmd(path, method)
+            return read_foreign(path, method, keys)
         raise SettingsError(f"{path} holds neither vasprun.xml nor OUTCAR nor a DeePMD system.")
     if not path.is_file():
         raise SettingsError(f"There is no file {path}.")
-    if _is_hdf5(path):
-        return _deepmd(path, method)
+    if is_hdf5(path):
+        return read_foreign(path, method, keys)
     reader = _reader(path)
-    return _ase(path, method) if reader is None else reader(path)
-
-
-def _is_hdf5(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
+    return read_foreign(path, method, keys) if reader is None else reader(path)
 
 
 def _reader(path: Path) -> Callable[[Path], Output] | None:
@@ -149,75 +159,39 @@ def _reader(path: Path) -> Callable[[Path], Output] | None:
     return None
 
 
-def _ase(path: Path, method: str) -> Output:
-    """Anything else that ASE reads: extended XYZ, databases, trajectories."""
-    try:
-        found = ase.io.read(path, index=":")
-    except Exception as error:
-        raise SettingsError(
-            f"{path} could not be read ({type(error).__name__}: {error}). Known are vasprun.xml, OUTCAR, CP2K's "
-            "output, GPAW's text, ASE databases and trajectories, extended XYZ, and folders of DeePMD systems."
-        ) from error
-    return Output(_unknown(method, path), tuple(_of_ase(frame, converged=None) for frame in found))
+@dataclass(frozen=True)
+class _Stating:
+    """What the user and the file say of all frames of a file."""
+
+    ions: str
+    charge: int | None
+    define: Mapping[str, IonSettings] | None
+    convergence: bool
 
 
-def _deepmd(path: Path, method: str) -> Output:
-    found = import_deepmd(path) if path.is_dir() else import_deepmd_hdf5(path)
-    readings = tuple(
-        Reading(_stripped(frame), frame.info[ENERGY], frame.arrays[FORCES], frame.info.get(STRESS)) for frame in found
-    )
-    return Output(_unknown(method, path), readings)
-
-
-def _unknown(method: str, path: Path) -> dict[str, Any]:
-    """A method of which only its name is known; without one, no other file is taken for made by the same."""
-    return {"program": "unknown", "method": method or f"of {path.name} {_content(path)}", "convergence": NOT_STATED}
-
-
-def _content(path: Path) -> str:
-    """Digest of a file, or of all files of a folder."""
-    parts = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file())
-    digests = [files.file_digest(part) for part in parts]
-    return (digests[0] if path.is_file() else hashlib.sha256("".join(digests).encode()).hexdigest())[:16]
-
-
-def _of_ase(frame: Atoms, converged: bool | None) -> Reading:
-    results = dict(frame.calc.results) if frame.calc is not None else {}
-    energy = results.get("free_energy", results.get("energy", frame.info.get(ENERGY, frame.info.get("energy"))))
-    forces = results.get("forces", frame.arrays.get(FORCES, frame.arrays.get("forces")))
-    stress = results.get("stress", frame.info.get(STRESS))
-    if stress is not None:
-        stress = np.asarray(stress, dtype=float)
-        if stress.size == 9:
-            full = stress.reshape(3, 3)
-            stress = full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-    lacking = [name for name, value in (("energy", energy), ("forces", forces)) if value is None]
-    fault = f"missing: the frame has no {' and no '.join(lacking)}" if lacking else None
-    return Reading(_stripped(frame), energy, forces, stress, converged, fault)
-
-
-def _stripped(frame: Atoms) -> Atoms:
-    bare = Atoms(numbers=frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
-    bare.info = {key: frame.info[key] for key in ("ions", "kind", "recipe", "seed", "parent") if key in frame.info}
-    return bare
-
-
-def _label(reading: Reading, method: Any, path: Path, index: int, ions: str, stated: bool) -> Label:
+def _label(reading: Reading, method: Any, path: Path, index: int, stating: _Stating) -> Label:
     frame = _frames.quantize(reading.atoms.copy())
     frame.info.setdefault("kind", "EQ")
     frame.info.setdefault("recipe", "imported")
     frame.info.setdefault("parent", f"{path.parent.name}/{path.name}" if path.parent.name else path.name)
     frame.info["source"] = f"{path}#{index}"
-    if ions:
-        frame.info.setdefault("ions", ions)
-    common = {"frame": frame, "method": dict(method), "host": "imported"}
+    if stating.ions:
+        frame.info.setdefault("ions", stating.ions)
+    common = {"method": dict(method), "host": "imported"}
     if reading.fault is not None:
-        return Label(**common, error=reading.fault)
+        frame.info.pop(CHARGE, None)  # what is wrong with the frame may be what it says of itself
+        return Label(frame, **common, error=reading.fault)
+    try:
+        frame = with_state(frame, _liquid(frame, stating), stating.charge)
+    except SettingsError as error:
+        frame.info = {key: value for key, value in frame.info.items() if key not in (CHARGE, MULTIPLICITY)}
+        return Label(frame, **common, error=f"charge: {error}")
+    common["frame"] = frame
     if reading.energy is None or reading.forces is None:
         return Label(**common, error="missing: the frame has no energy or no forces")
     if len(reading.atoms) > 1 and not np.any(reading.forces):
         return Label(**common, error="zero forces: every force is exactly zero, which no frame of a liquid has")
-    if reading.converged is None and stated:
+    if reading.converged is None and stating.convergence:
         return Label(**common, error="not stated: the output does not say whether this frame converged")
     label = Label(
         **common,
@@ -227,6 +201,19 @@ def _label(reading: Reading, method: Any, path: Path, index: int, ions: str, sta
         converged=reading.converged is not False,
     )
     return checked(label)
+
+
+def _liquid(frame: Atoms, stating: _Stating) -> Liquid | None:
+    """What a frame is made of, for its charge; None where nothing or nobody known says so."""
+    label = str(frame.info.get("ions", ""))
+    if not label:
+        return None
+    try:
+        return Liquid.from_label(label, stating.define, vacuum=True)
+    except SettingsError:
+        if label == stating.ions:
+            raise
+        return None
 
 
 def _of_dataset(entry: Entry, path: Path, index: int) -> Label:

@@ -76,7 +76,8 @@ class GateSettings(Settings):
     """What a label must satisfy to be trained on. Rejected labels are kept with the reason."""
 
     max_net_force_eV_A: Positive = 0.05
-    """Largest component of the sum of forces, eV/Å."""
+    """Largest component of the sum of forces, eV/Å, of frames of up to 70 atoms. Of larger ones it grows with the
+    square root of their number, where the method has a grid of points or plane waves."""
     max_force_eV_A: Positive = 30.0
     """Largest force on any atom, eV/Å."""
     max_energy_jump_eV_atom: Positive = 0.1

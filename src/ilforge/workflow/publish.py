@@ -12,6 +12,7 @@ from ilforge.errors import SettingsError
 from ilforge.labelling.atoms import held_atoms
 from ilforge.labelling.gate import judge_batch
 from ilforge.labelling.published import PURPOSES, Entry, Published, publish
+from ilforge.labelling.refusals import REASON, Refusal
 from ilforge.labelling.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.programs import installed_versions
@@ -19,6 +20,7 @@ from ilforge.study.load import Study
 from ilforge.study.machine import Machine
 from ilforge.workflow.dataset_card import CARD, card_text
 from ilforge.workflow.plan import Plan, make_plan
+from ilforge.workflow.steps.labels import REJECTED
 from ilforge.workflow.steps.structures import FRAMES, elements_of, liquid_of, spec_of
 from ilforge.workflow.store import ResultStore
 
@@ -79,6 +81,23 @@ def publish_study(
     )
     files.write_text(dataset.directory / CARD, card_text(dataset, licence, note))
     return dataset, len(sampled) - len(held)
+
+
+def refusals_of_study(study: Study, machine: Machine) -> list[Refusal]:
+    """Every label of a study's finished stages that was refused."""
+    plan, store = make_plan(study), ResultStore(Path(machine.store))
+    found = []
+    for name, stage in plan.labels.items():
+        if store.holds(stage):
+            refused = frames.read(store.path(stage) / REJECTED)
+            found += [Refusal(frame, f"{name}, {_history(frame)}", frame.info[REASON]) for frame in refused]
+    return found
+
+
+def _history(frame: Atoms) -> str:
+    """Where a frame comes from and its name in the label store."""
+    parts = [str(frame.info[key]) for key in ("kind", "recipe", "parent") if key in frame.info]
+    return ", ".join([*parts, f"frame {frames.digest(frame)[:12]}"])
 
 
 def _sampled(plan: Plan, store: ResultStore) -> Iterator[tuple[Atoms, str, Liquid]]:

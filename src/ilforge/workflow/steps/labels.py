@@ -10,7 +10,7 @@ from ase import Atoms
 
 from ilforge import frames, potentials
 from ilforge.errors import DidNotFinish
-from ilforge.labelling.gate import judge_batch, tally
+from ilforge.labelling.gate import judge_batch, net_force_limit, tally
 from ilforge.labelling.label import evaluate, failed
 from ilforge.labelling.labels import Label
 from ilforge.labelling.store import FILE, LabelStore
@@ -86,13 +86,24 @@ def label_stage(
         name=of_composition(study, name),
         kind="labels",
         version=2,
-        settings={"reference": method.describe(), "gate": gate.model_dump(), **without},
+        settings={
+            "reference": method.describe(),
+            "gate": gate.model_dump(),
+            **net_force_setting(gate, method.describe(), liquid),
+            **without,
+        },
         inputs={"frames": source},
         work=work,
         tasks=1 if computed else expected,
         task_seconds=1.0 + 0.002 * expected if computed else method.seconds_per_frame(liquid.topology.n_atoms),
         at_hand=None if computed else at_hand,
     )
+
+
+def net_force_setting(gate: GateSettings, method: Mapping[str, Any], liquid: Liquid) -> dict[str, float]:
+    """The limit that counts for boxes of this size, where it is not that of the gate."""
+    limit = net_force_limit(gate, method, liquid.topology.n_atoms)
+    return {} if limit == gate.max_net_force_eV_A else {"net_force_limit_eV_A": round(limit, 9)}
 
 
 def _label(job: Job, store: LabelStore, tasks: list[tuple]) -> None:

@@ -14,7 +14,7 @@ from ilforge.labelling.store import LabelStore
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.labels import write_judged
+from ilforge.workflow.steps.labels import net_force_setting, write_judged
 from ilforge.workflow.steps.structures import FRAMES, identity, liquid_of, of_composition, spec_of
 
 
@@ -70,6 +70,7 @@ def published_stage(study: Study, purpose: str, dataset: Published) -> Stage:
             "liquid": identity(liquid),
             "reference": dataset.method,
             "gate": gate.model_dump(),
+            **net_force_setting(gate, dataset.method, liquid),
         },
         inputs={},
         work=work,

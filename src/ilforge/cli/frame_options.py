@@ -1,0 +1,159 @@
+"""Options of all commands that meet frames: what they are made of, and what their labels must satisfy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ilforge.cli.own_ions import define_option, parse_define
+from ilforge.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ilforge.labelling.refusals import Refusal
+    from ilforge.study.settings import GateSettings
+
+_GATE = {
+    "max_net_force": ("max_net_force_eV_A", "eV/Å"),
+    "max_force": ("max_force_eV_A", "eV/Å"),
+    "max_energy_jump": ("max_energy_jump_eV_atom", "eV per atom"),
+    "bond_factor": ("bond_factor", ""),
+}
+_SHOWN = 5  # kinds of refusals that are named one by one
+
+ions_option = click.option(
+    "--ions",
+    default="",
+    metavar="LIST",
+    help="What frames that do not say it are: '2 PYR14, 2 BF4'. Atoms are put in this order by their bonds.",
+)
+charge_option = click.option(
+    "--charge",
+    type=int,
+    help="Net charge, e, of frames without periodicity that say neither their charge nor their ions.",
+)
+
+
+@dataclass(frozen=True)
+class MadeOf:
+    """What the user says that frames are made of."""
+
+    ions: str = ""
+    define: Mapping[str, Any] = field(default_factory=dict)
+
+    def topology_of(self, frame: Atoms) -> Any:
+        """Topology of a frame that says what it is made of, else None."""
+        from ilforge.liquid.liquid import Liquid
+
+        return Liquid.of_frame(frame, self.define).topology if frame.info.get("ions") else None
+
+    def topology_of_known(self, frame: Atoms) -> Any:
+        """The same, and None of ions that the author of a file named and nobody here knows."""
+        try:
+            return self.topology_of(frame)
+        except SettingsError:
+            if frame.info.get("ions") == self.ions:
+                raise
+            return None
+
+    def read(self, file: str | Path, bond_factor: float | None = None, last: bool = False) -> list[Atoms]:
+        """Frames of a file, or the last one only, their atoms in the order of their ions.
+
+        Raises
+        ------
+        SettingsError
+            When the file is not there, or holds no frames.
+        """
+        from ilforge import frames
+        from ilforge.labelling.atom_order import frames_in_order
+
+        found = frames.read(Path(file))
+        if not found:
+            raise SettingsError(f"{file} holds no frames.")
+        ordered, moved = frames_in_order(found[-1:] if last else found, self.ions, self.define, bond_factor)
+        if moved:
+            click.echo(f"The atoms of {moved} frames were put in the order of their ions.", err=True)
+        return ordered
+
+    def liquid_of(self, frame: Atoms, file: str | Path) -> Any:
+        """The liquid of a frame.
+
+        Raises
+        ------
+        SettingsError
+            When nothing says what it is made of.
+        """
+        from ilforge.liquid.liquid import Liquid
+
+        if not frame.info.get("ions"):
+            raise SettingsError(
+                f"{file} does not say what its frames are made of: say it with --ions, such as '2 PYR14, 2 BF4'."
+            )
+        return Liquid.of_frame(frame, self.define)
+
+
+def made_of_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--ions`` and ``--define``; the command gets them as ``made_of``."""
+
+    @wraps(command)
+    def with_made_of(*args: Any, ions: str, define: tuple[str, ...], **arguments: Any) -> Any:
+        return command(*args, made_of=MadeOf(ions, parse_define(define)), **arguments)
+
+    return ions_option(define_option(with_made_of))
+
+
+def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Limits of the gate; the command gets them as ``gate``."""
+
+    @wraps(command)
+    def with_gate(*args: Any, **arguments: Any) -> Any:
+        given = {name: arguments.pop(name) for name in _GATE}
+        return command(*args, gate=_parse_gate(given), **arguments)
+
+    helps = {
+        "max_net_force": "Largest component of the sum of forces, eV/Å, of frames of up to 70 atoms; of larger ones it "
+        "grows with the square root of their number.  [default: 0.05]",
+        "max_force": "Largest force on any atom, eV/Å.  [default: 30]",
+        "max_energy_jump": "Largest distance of an energy from the median of its recipe, eV per atom.  [default: 0.1]",
+        "bond_factor": "Two atoms count as bonded below this factor times the sum of their covalent radii.  "
+        "[default: 1.25]",
+    }
+    for name in reversed(_GATE):
+        command_with = click.option(f"--{name.replace('_', '-')}", name, type=float, help=helps[name])
+        with_gate = command_with(with_gate)
+    return with_gate
+
+
+def _parse_gate(given: Mapping[str, float | None]) -> GateSettings:
+    from pydantic import ValidationError
+
+    from ilforge.study.settings import GateSettings
+
+    try:
+        return GateSettings(**{_GATE[name][0]: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = next(name for name, (key, _) in _GATE.items() if key == first["loc"][0])
+        raise SettingsError(f"--{option.replace('_', '-')} is {first['input']}: {first['msg'].lower()}.") from None
+
+
+def show_refusals(refusals: Sequence[Refusal], file: Path | None) -> None:
+    """One refusal of each kind, and where all of them are."""
+    from ilforge.labelling.refusals import by_kind
+
+    kinds = by_kind(refusals)
+    for members in list(kinds.values())[:_SHOWN]:
+        more = f" (and {len(members) - 1} more of this kind)" if len(members) > 1 else ""
+        click.echo(f"rejected {members[0].source}: {members[0].reason}{more}")
+    if len(kinds) > _SHOWN:
+        click.echo(f"... and {len(kinds) - _SHOWN} more kinds")
+    if file is not None:
+        click.echo(
+            f"All {len(refusals)} rejected frames with their reasons are in {file}. See them: ilforge rejected {file}"
+        )
