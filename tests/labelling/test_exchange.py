@@ -134,7 +134,7 @@ def test_deepmd_virials_that_lack_or_are_no_numbers_cost_no_frame(system):
     ("spoil", "words"),
     [
         (lambda folder: (folder / "type.raw").write_text("9\n" * 20), "types up to 9, but type_map.raw names"),
-        (lambda folder: (folder / "type_map.raw").write_text("BT CW NA HC X1 X2"), "names BT, CW, NA, HC, which are no"),
+        (lambda folder: (folder / "type_map.raw").write_text("BT CW NA HC X1 X2"), "names BT, CW, NA, HC, which"),
         (lambda folder: (folder / "type.raw").write_text("C H\n"), "expected whole numbers"),
         (lambda folder: (folder / "type_map.raw").unlink(), "has no type_map.raw"),
         (lambda folder: (folder / "set.000/energy.npy").unlink(), "has no energy: nothing is taken for zero"),
