@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL = ".partial"
 """Ending of a file that is being written."""
-REPLACED = ".replaced"
-"""Ending of a folder that another is taking the place of; a process that was killed may leave it."""
 
 
 @contextmanager
@@ -30,24 +27,6 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """An empty folder to fill; it takes the place of ``path``, all files of it, when nothing went wrong."""
-    path = Path(path)
-    partial, old = path.with_name(path.name + PARTIAL), path.with_name(path.name + REPLACED)
-    for left in (partial, old):
-        shutil.rmtree(left, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if path.exists():
-            os.replace(path, old)
-        os.replace(partial, path)
-    finally:
-        for left in (partial, old):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from ilforge import frames
 from ilforge.cli import ilforge, load_commands
 from ilforge.errors import SettingsError
+from ilforge.folders import MARKER
 from ilforge.liquid.liquid import Liquid
 from ilforge.properties.reader import open_trajectory
 from support.motion import tumbling_ions
@@ -271,6 +272,7 @@ def test_folder_that_cannot_be_written_is_refused_before_anything_is_measured(na
 
 def test_numbers_are_printed_though_files_cannot_be_written(named, tmp_path, ilforge):
     (tmp_path / "out" / "results.csv").mkdir(parents=True)
+    (tmp_path / "out" / MARKER).touch()
     for options, shown in (((), "density "), (("--json",), '"quantity": "density"')):
         code, out, err = ilforge(*named, "--out", tmp_path / "out", *options)
         assert code == 2 and shown in out

@@ -13,6 +13,7 @@ import click
 
 from ilforge.cli import ilforge
 from ilforge.errors import SettingsError
+from ilforge.folders import claim, refuse_foreign
 
 if TYPE_CHECKING:
     from ilforge.properties.property import Measurement
@@ -283,6 +284,7 @@ def _refuse_unused(
 
 def _prove_writable(folder: Path) -> None:
     """Make the folder and a file in it, before hours are spent on what would go there."""
+    refuse_foreign(folder, "--out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".ilforge-"):
@@ -300,6 +302,7 @@ def _write(folder: Path, found: Mapping[str, Measurement], records: list[Record]
     from ilforge.report.export import results_csv
 
     try:
+        claim(folder, "--out")
         written = write_measurements(folder, found, labels)
         files.write_text(folder / "results.csv", results_csv(records))
     except OSError as error:

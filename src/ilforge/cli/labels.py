@@ -10,7 +10,7 @@ import click
 
 from ilforge.cli import ilforge
 from ilforge.cli.frame_options import MadeOf, charge_option, gate_options, made_of_options, show_refusals
-from ilforge.cli.single import BONDS_UNCHECKED, parse_potential
+from ilforge.cli.single import BONDS_UNCHECKED, parse_potential, refuse_replacing
 from ilforge.errors import DidNotFinish, SettingsError
 
 UNITS_HELP = (
@@ -74,6 +74,7 @@ def import_(
     from ilforge.labelling.refusals import Refusal, write_refusals
     from ilforge.labelling.store import LabelStore
 
+    refuse_replacing(Path(out), [Path(file) for file in files])
     found = import_labels(
         [Path(file) for file in files],
         ions=made_of.ions,
@@ -191,6 +192,7 @@ def export_labels(
     if (program == "dataset") != (Path(file).suffix == ".toml"):
         expected = "a study file (.toml)" if program == "dataset" else "a file of labelled frames, not a study"
         raise SettingsError(f"--format {program} takes {expected}; found {file}.")
+    refuse_replacing(Path(out), [Path(file)])
     if program == "dataset":
         _export_dataset(file, machine, store, out, licence, note)
         return

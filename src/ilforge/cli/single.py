@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +107,7 @@ def label(
     from ilforge.labelling.state import with_state
     from ilforge.labelling.store import LabelStore
 
+    refuse_replacing(Path(out), [Path(file)])
     spec = parse_potential(potential, trust, made_of.define)
     wanted, liquids, sources = {}, {}, {}
     for number, frame in enumerate(made_of.read(file, gate.bond_factor)):
@@ -152,14 +153,14 @@ def label(
 def train(file: str, kind: str, preset: str, seed: int, threads: int, out: str) -> None:
     """Train a model on labelled frames."""
     from ilforge import frames
+    from ilforge.folders import claim
     from ilforge.labelling.dataset import split
     from ilforge.study.load import check_settings
     from ilforge.study.settings import DeepmdSettings, MaceSettings
     from ilforge.training import TRAINERS, load_trainer
 
     settings = check_settings({"mace": MaceSettings, "deepmd": DeepmdSettings}[kind], {"preset": preset}, "--preset")
-    directory = Path(out)
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = claim(Path(out), "--out")
     dataset = split(frames.read(Path(file)), 0.1, seed)
     model = load_trainer(TRAINERS[kind])(dataset, settings, seed, directory, threads)
     click.echo(f"Trained {model}\nSHA-256 (for --trust): {digest_of(model)}")
@@ -355,6 +356,13 @@ def _cutoff(text: str, cutoff: str, such_as: str) -> dict[str, float]:
         return {"cutoff_A": float(cutoff)} if cutoff else {}
     except ValueError:
         raise SettingsError(f"--potential {text}: {cutoff} is not a cutoff in Å, such as {such_as}") from None
+
+
+def refuse_replacing(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuse to write over a file that is read: what is left out of the new one would be lost."""
+    for path in inputs:
+        if out.exists() and path.exists() and out.samefile(path):
+            raise SettingsError(f"--out {out} is the file that is read, and would replace it: name another.")
 
 
 def digest_of(path: Path) -> str:

@@ -15,6 +15,7 @@ from ilforge.dynamics.openmm import BAROSTAT_STEPS, integrator_for, substeps_of,
 from ilforge.dynamics.recording import pdb_text
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
+from ilforge.folders import claim
 from ilforge.potentials.lammps_molecules import LammpsInput
 
 _RUN_PY = '''"""Written by ilforge. Needs only OpenMM: python run.py"""
@@ -109,7 +110,7 @@ def export(job: Job, program: str, directory: Path) -> list[Path]:
     if not job.periodic:
         raise SettingsError("Ions in a vacuum cannot be exported: give a structure with a periodic box.")
     texts = write(job)
-    directory.mkdir(parents=True, exist_ok=True)
+    claim(directory, "--out")
     for name, text in texts.items():
         (directory / name).write_text(text, encoding="utf-8")
     return [directory / name for name in texts]

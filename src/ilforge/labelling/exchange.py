@@ -15,6 +15,7 @@ from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from ilforge import files
 from ilforge import frames as _frames
 from ilforge.errors import SettingsError
+from ilforge.folders import REPLACED, replacing_folder
 from ilforge.frames import ENERGY, FORCES, STRESS
 from ilforge.labelling.state import require_whole_periodicity
 
@@ -196,7 +197,7 @@ def _write_system(folder: Path, members: Sequence[Atoms], type_map: list[str], v
     first = members[0]
     types = [type_map.index(symbol) for symbol in first.get_chemical_symbols()]
     arrays = arrays_of(members, virials)
-    with files.replacing_folder(folder) as partial:
+    with replacing_folder(folder) as partial:
         (partial / "type.raw").write_text("\n".join(map(str, types)) + "\n")
         (partial / "type_map.raw").write_text("\n".join(type_map) + "\n")
         if not any(first.pbc):
@@ -223,7 +224,7 @@ def arrays_of(members: Sequence[Atoms], virials: bool) -> dict[str, np.ndarray]:
 def _systems_below(directory: Path) -> list[Path]:
     """Folders of systems at or below a folder, but those that a killed process did not finish."""
     found = sorted(path.parent for path in directory.rglob("type.raw"))
-    return [folder for folder in found if folder.suffix not in (files.PARTIAL, files.REPLACED)]
+    return [folder for folder in found if folder.suffix not in (files.PARTIAL, REPLACED)]
 
 
 def _refuse_other_systems(directory: Path, folders: Sequence[Path]) -> None:

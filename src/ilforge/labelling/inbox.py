@@ -78,7 +78,7 @@ def damaged(inbox: Path) -> list[Path]:
 
 def sweep(inbox: Path) -> None:
     """Remove what workers that were killed while writing have left."""
-    for path in Path(inbox).glob(f"*{_PARTIAL}"):
+    for path in Path(inbox).glob(f"*{SUFFIX}.*{_PARTIAL}"):
         try:
             if time.time() - path.stat().st_mtime > _ABANDONED_S:
                 path.unlink()

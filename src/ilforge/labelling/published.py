@@ -32,6 +32,7 @@ from ase import Atoms
 
 from ilforge import files, frames
 from ilforge.errors import SettingsError
+from ilforge.folders import claim
 from ilforge.frames import ENERGY, FORCES, STRESS
 from ilforge.labelling.dataset import parent_of
 from ilforge.labelling.gate import judge_batch
@@ -259,7 +260,7 @@ def publish(
     faults = [*_duplicates(entries), *_shared_parents(entries)]
     if faults:
         raise SettingsError(f"{name} is no dataset: {faults[0]}")
-    directory.mkdir(parents=True, exist_ok=True)
+    claim(directory, "--out", known=is_published(directory))
     (directory / MANIFEST).unlink(missing_ok=True)
     written = {STUDY: study.encode(), **_frame_files(entries)}
     for file, content in written.items():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import shutil
 from importlib import resources
 from pathlib import Path
 
 from ilforge import files
+from ilforge.folders import claim, replacing_folder
 from ilforge.properties.folder import write_tidy
 from ilforge.report.blocks import Beside, Details, Figure, FigureRow, Gallery, Section, Viewer
 from ilforge.report.content import ReportContent
@@ -24,14 +24,17 @@ def write_report(directory: Path, content: ReportContent) -> Path:
     """Write ``report.html``, ``results.json``, ``results.csv`` and ``data/`` into a directory; return the page's path.
 
     ``data/`` holds every number, table and curve as tidy CSV: see :func:`~ilforge.properties.folder.write_tidy`.
+
+    Raises
+    ------
+    SettingsError
+        When the directory holds files and is not ilforge's: see :mod:`ilforge.folders`.
     """
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = claim(Path(directory), "another directory")
     files.write_text(directory / "results.json", results_json(content.records))
     files.write_text(directory / "results.csv", results_csv(content.records))
-    shutil.rmtree(directory / DATA, ignore_errors=True)
-    (directory / DATA).mkdir()
-    write_tidy(directory / DATA, content.runs)
+    with replacing_folder(directory / DATA) as partial:
+        write_tidy(partial, content.runs)
     files.write_text(directory / "report.html", render(content))
     return directory / "report.html"
 

@@ -12,7 +12,7 @@ Temperature = Annotated[float, Field(gt=0, le=5000)]
 Density = Annotated[float, Field(ge=0.05, le=10.0)]
 DensityRatio = Annotated[float, Field(ge=0.3, le=2.0)]
 DensityRatios = Annotated[list[DensityRatio], Field(min_length=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
 
 
 class Settings(BaseModel):

@@ -36,7 +36,7 @@ class CompositionSettings(Settings):
     """One of several compositions of a liquid, whose frames train the same models."""
 
     name: Name
-    """Name of the composition in boxes, stages and results: letters, digits, `_`, `.`, `-`."""
+    """Name of the composition in boxes, stages and results: letters, digits, `_`, and after the first `.`, `-`."""
     ions: dict[str, Annotated[int, Field(ge=1)]]
     """Number of each ion in the training box of this composition."""
     density_g_cm3: Density

@@ -235,7 +235,7 @@ class MdSettings(Settings):
     """One MD protocol, run with each of the named potentials from the same start."""
 
     name: Name
-    """Name of the protocol: letters, digits, `_`, `.`, `-`."""
+    """Name of the protocol: letters, digits, `_`, and after the first `.`, `-`."""
     ensemble: Literal["NVE", "NVT", "NPT"]
     """Which ensemble."""
     composition: str | None = None
@@ -336,7 +336,7 @@ class StudySettings(Settings):
     """A whole study: from the ions of a liquid to trained models, their trajectories and properties."""
 
     name: Name
-    """Name of the study: letters, digits, `_`, `.`, `-`. Results go to a folder of this name."""
+    """Name of the study: letters, digits, `_`, and after the first `.`, `-`. Results go to a folder of this name."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     """All random numbers of the study descend from this one."""
     liquid: LiquidSettings

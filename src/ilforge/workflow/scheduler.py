@@ -120,6 +120,9 @@ class _Run:
             if self.store.holds(stage):  # another study made it while this one waited
                 self.watch.finished(stage)
                 return
+            if self.store.finish_publishing(stage):
+                self.watch.finished(stage)
+                return
             job = Job(stage, self.store, self.workers, self.urgency[stage.key], self.watch)
             asked = time.time()
             try:

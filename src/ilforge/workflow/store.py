@@ -26,7 +26,8 @@ from typing import Any
 
 from ilforge import files
 from ilforge.errors import IlforgeError, SettingsError
-from ilforge.files import file_digest
+from ilforge.files import PARTIAL, file_digest
+from ilforge.folders import REPLACED
 from ilforge.workflow.stage import Stage
 
 MANIFEST = "manifest.json"
@@ -67,18 +68,7 @@ class ResultStore:
 
     def fault(self, stage: Stage) -> str | None:
         """What is wrong with a finished stage's files; None when every digest holds."""
-        directory = self.path(stage)
-        try:
-            files = read_manifest(directory)["files"]
-        except (OSError, ValueError, KeyError) as error:
-            return f"its manifest cannot be read ({error})"
-        for name, expected in files.items():
-            try:
-                if file_digest(directory / name) != expected:
-                    return f"{name} is not what was stored"
-            except OSError as error:
-                return f"{name} cannot be read ({error.strerror})"
-        return None
+        return fault_of(self.path(stage))
 
     def set_aside(self, stage: Stage) -> Path:
         """Move a damaged result out of the way, so that it is made again."""
@@ -88,22 +78,36 @@ class ResultStore:
         return target
 
     def open_scratch(self, stage: Stage) -> Path:
-        """The stage's scratch directory, with whatever an earlier, stopped run left there."""
+        """The stage's scratch directory, with whatever an earlier, stopped run left there; it is no result yet."""
         directory = self.scratch / stage.key
         directory.mkdir(parents=True, exist_ok=True)
+        (directory / MANIFEST).unlink(missing_ok=True)
         return directory
 
     def publish(self, stage: Stage, manifest: dict[str, Any]) -> Path:
         """Digest the scratch directory's files, write the manifest last, and rename it into place."""
         directory = self.scratch / stage.key
-        shutil.rmtree(directory / "parts", ignore_errors=True)
+        _remove_leftovers(directory)
         files = {
             str(path.relative_to(directory)): file_digest(path)
             for path in sorted(directory.rglob("*"))
-            if path.is_file()
+            if path.is_file() and path != directory / MANIFEST
         }
         write_json(directory / MANIFEST, {**manifest, "files": files})
-        os.replace(directory, self.path(stage))
+        return self._put_in_place(stage)
+
+    def finish_publishing(self, stage: Stage) -> bool:
+        """Put a result into place whose publication was stopped behind its last file; whether there was one."""
+        directory = self.scratch / stage.key
+        if not (directory / MANIFEST).is_file() or fault_of(directory) is not None:
+            return False
+        self._put_in_place(stage)
+        return True
+
+    def _put_in_place(self, stage: Stage) -> Path:
+        if self.path(stage).exists():  # without a manifest, or it would be held
+            self.set_aside(stage)
+        os.replace(self.scratch / stage.key, self.path(stage))
         return self.path(stage)
 
     @contextlib.contextmanager
@@ -163,6 +167,33 @@ def require_writable(folder: Path, what: str, instead: str) -> None:
         raise SettingsError(
             f"{what} {folder} cannot be written to ({error.strerror}). Name another folder with {instead}."
         ) from error
+
+
+def fault_of(directory: Path) -> str | None:
+    """What is wrong with the files of a result; None when every digest of its manifest holds."""
+    try:
+        listed = dict(read_manifest(directory)["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"its manifest cannot be read ({error})"
+    for name, expected in listed.items():
+        if name in (MANIFEST, MANIFEST + PARTIAL):  # earlier versions listed them after a kill
+            continue
+        try:
+            if file_digest(directory / name) != expected:
+                return f"{name} is not what was stored"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
+    return None
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Remove what a stage needs no more, and what writers that were killed have left."""
+    shutil.rmtree(directory / "parts", ignore_errors=True)
+    for path in [path for path in directory.rglob("*") if path.suffix in (PARTIAL, REPLACED)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

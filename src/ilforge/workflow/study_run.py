@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ilforge import files
+from ilforge import files, folders
 from ilforge.errors import MissingProgram
 from ilforge.programs import find
 from ilforge.report import write_report
@@ -21,10 +21,11 @@ from ilforge.workflow.progress import Watch
 from ilforge.workflow.scheduler import Outcome, run_stages
 from ilforge.workflow.stage import Stage, seconds_to_the_end
 from ilforge.workflow.steps.reporting import report_content, report_stage
-from ilforge.workflow.store import ResultStore, read_manifest, require_writable, study_lock
+from ilforge.workflow.store import ResultStore, read_manifest, study_lock
 
 PUBLISHED = ("report.html", "results.json", "results.csv")
 """Beside the folder of tables, :data:`ilforge.report.page.DATA`."""
+_OUTPUT = "--output, or with `output` in machine.toml"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def run_study(study: Study, machine: Machine, console: Console, quiet: bool = Fa
     folder = output_folder(study, machine)
     store = ResultStore(Path(machine.store))
     store.prepare()
-    require_writable(folder, "The output folder", "--output, or with `output` in machine.toml")
+    folders.claim(folder, _OUTPUT)
     with study_lock(store.locks, study.settings.name):
         watch = Watch(console, store, machine.worker_count, quiet)
         try:
@@ -110,7 +111,7 @@ def run_study(study: Study, machine: Machine, console: Console, quiet: bool = Fa
 
 
 def output_folder(study: Study, machine: Machine) -> Path:
-    """Where a study's report goes."""
+    """Where a study's report goes: a folder that is made, and marked, by ilforge."""
     return Path(machine.output).absolute() / study.settings.name
 
 
@@ -119,7 +120,7 @@ def publish(report: Path, folder: Path) -> None:
     for name in PUBLISHED:
         with files.replacing(folder / name) as partial:
             shutil.copyfile(report / name, partial)
-    with files.replacing_folder(folder / DATA) as partial:
+    with folders.replacing_folder(folder / DATA) as partial:
         shutil.copytree(report / DATA, partial, dirs_exist_ok=True)
 
 
@@ -149,6 +150,5 @@ def study_status(study: Study, machine: Machine) -> list[StageState]:
 
 def write_partial_report(study: Study, machine: Machine) -> Path:
     """The report of what is finished so far, in the output folder."""
-    folder = output_folder(study, machine)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folders.claim(output_folder(study, machine), _OUTPUT)
     return write_report(folder, report_content(make_plan(study), ResultStore(Path(machine.store))))

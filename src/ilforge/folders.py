@@ -1,0 +1,135 @@
+"""Folders that ilforge may fill and empty: those that it made itself, known by a file in them.
+
+What a user keeps in a folder is never deleted or written over: a folder that is neither new, empty nor marked is
+refused, whatever option or name led to it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ilforge.errors import SettingsError
+from ilforge.files import PARTIAL
+
+MARKER = ".ilforge"
+"""Name of the file that marks a folder as ilforge's."""
+REPLACED = ".replaced"
+"""Ending of a folder that another is taking the place of; a process that was killed may leave it."""
+_TEXT = "ilforge made this folder and replaces files in it. Keep nothing of your own here.\n"
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether ilforge may write into a folder and empty it: it is missing, empty, or carries the marker."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        return not os.path.lexists(folder)
+    marker = folder / MARKER
+    return (marker.is_file() and not marker.is_symlink()) or not any(folder.iterdir())
+
+
+def refuse_foreign(folder: Path, instead: str) -> None:
+    """Refuse a folder that is not ilforge's.
+
+    Parameters
+    ----------
+    instead
+        How to name another: ``"--out"``.
+
+    Raises
+    ------
+    SettingsError
+        When it holds files and no marker.
+    """
+    if not is_ours(folder):
+        raise SettingsError(
+            f"{folder} holds files, and ilforge did not make it (there is no {MARKER} in it): nothing is written "
+            f"there, since files of yours could be replaced. Name a new or empty folder with {instead}."
+        )
+
+
+def claim(folder: Path, instead: str, known: bool = False) -> Path:
+    """Make a folder and mark it as ilforge's.
+
+    Parameters
+    ----------
+    instead
+        As in :func:`refuse_foreign`.
+    known
+        Whether something else in it shows that ilforge made it.
+
+    Raises
+    ------
+    SettingsError
+        When it holds files and no marker, or cannot be written to.
+    """
+    folder = Path(folder)
+    if not known:
+        refuse_foreign(folder, instead)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / MARKER).is_file():
+            (folder / MARKER).write_text(_TEXT)
+    except OSError as error:
+        raise SettingsError(
+            f"{folder} cannot be written to ({error.strerror}). Name another folder with {instead}."
+        ) from error
+    return folder
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder that ilforge made, if it is there; the marker last, so that a kill leaves it marked.
+
+    Raises
+    ------
+    SettingsError
+        When the folder is not ilforge's.
+    """
+    folder = Path(folder)
+    if not os.path.lexists(folder):
+        return
+    if folder.is_symlink() or not is_ours(folder):
+        raise SettingsError(
+            f"{folder} would be deleted, but ilforge did not make it (there is no {MARKER} in it). "
+            "Move it away, or name another folder."
+        )
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != MARKER:
+            path.unlink()
+    (folder / MARKER).unlink(missing_ok=True)
+    folder.rmdir()
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """An empty, marked folder to fill; it takes the place of ``path``, all files of it, when nothing went wrong.
+
+    Raises
+    ------
+    SettingsError
+        When ``path`` holds files and is not ilforge's.
+    """
+    path = Path(path)
+    partial, old = path.with_name(path.name + PARTIAL), path.with_name(path.name + REPLACED)
+    if path.is_symlink() or not is_ours(path):
+        raise SettingsError(
+            f"{path} would be replaced, but ilforge did not make it (there is no {MARKER} in it). Move it away, or "
+            "name another folder."
+        )
+    for left in (partial, old):
+        remove(left)
+    partial.mkdir(parents=True)
+    (partial / MARKER).write_text(_TEXT)
+    try:
+        yield partial
+        if path.exists():
+            os.replace(path, old)
+        os.replace(partial, path)
+    finally:
+        for left in (partial, old):
+            remove(left)
