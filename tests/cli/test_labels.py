@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ilforge import frames
+from ilforge.labelling import label
 from ilforge.labelling.atoms import held_atoms
 from ilforge.labelling.exchange import import_deepmd
 from ilforge.labelling.label import evaluate
@@ -272,3 +273,31 @@ def test_atoms_refuse_in_words(ilforge):
     assert code == 2 and "Xy is no element" in err
     code, _, err = ilforge("atoms", "H", "--potential", "GFN1-xTB")
     assert code == 2 and "gives no energies of isolated atoms; gpaw and pyscf do" in err
+
+
+def test_label_tries_again_what_lacked_memory_and_says_that_it_is_outstanding(
+    ilforge, tmp_path, two_pairs, monkeypatch
+):
+    frames.write(tmp_path / "box.xyz", [two_pairs])
+    arguments = ("label", "box.xyz", "--potential", "clp:4.0", "--out", "out.xyz")
+    real = label._ask
+
+    def short(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(label, "_ask", short)
+    code, _, err = ilforge(*arguments)
+    assert code == 4 and "1 of 1 frames have no label yet" in err and "MemoryError" in err
+    monkeypatch.setattr(label, "_ask", real)
+    code, out, err = ilforge(*arguments)
+    assert code == 0 and "1 accepted" in out, err
+
+
+def test_label_of_nothing_and_over_its_own_file_is_an_error(ilforge, tmp_path, two_pairs):
+    frames.write(tmp_path / "box.xyz", [two_pairs])
+    code, _, err = ilforge("label", "box.xyz", "--potential", "clp:4.0", "--out", "./box.xyz")
+    assert code == 2 and "--out box.xyz is the file that is read" in err
+    two_pairs.positions[0] = two_pairs.positions[1] + 0.2
+    frames.write(tmp_path / "bad.xyz", [two_pairs])
+    code, _, err = ilforge("label", "bad.xyz", "--potential", "clp:4.0", "--out", "out.xyz")
+    assert code == 4 and "No frame of bad.xyz" in err

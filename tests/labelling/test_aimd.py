@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ilforge import frames, potentials
-from ilforge.errors import SettingsError
+from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.store import LabelStore
 from support import aimd
@@ -74,6 +75,23 @@ def test_a_killed_run_goes_on_where_it_was_and_computes_nothing_twice(whole, tmp
     with LabelStore(tmp_path / "labels") as store:
         assert store.absorb_inbox() == aimd.N_FRAMES
         assert not store.missing([label.frame_digest for label in run.labels], method)
+
+
+def test_a_step_that_lacked_memory_is_no_end_of_the_run(whole, tmp_path, monkeypatch):
+    """The run stops with an error, and the next attempt ends as one that nobody disturbed."""
+    real, calls = evaluate, []
+
+    def short(frame, *args, **kwargs):
+        calls.append(frame)
+        label = real(frame, *args, **kwargs)
+        return replace(label, energy=None, forces=None, error="MemoryError: ") if len(calls) == 4 else label
+
+    monkeypatch.setattr("ilforge.labelling.aimd.evaluate", short)
+    with pytest.raises(DidNotFinish, match="step 3: MemoryError"):
+        aimd.run(tmp_path / "run", tmp_path / "inbox")
+    run = aimd.run(tmp_path / "run", tmp_path / "inbox")
+    assert run.fault is None and run.computed == aimd.N_FRAMES - 3
+    assert [label.frame_digest for label in run.labels] == [label.frame_digest for label in whole.labels]
 
 
 def test_a_longer_run_computes_only_what_no_store_has(whole, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ilforge import frames, potentials
+from ilforge.labelling import labels as labels_of
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label
 from ilforge.labelling.store import LabelStore
@@ -13,6 +14,7 @@ from ilforge.study.load import load_study
 from ilforge.workflow.executors import WorkerDied
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps import labels as steps
 from ilforge.workflow.steps.labels import _lost
 from ilforge.workflow.steps.structures import FRAMES
 from support import studies, tasks
@@ -27,6 +29,11 @@ def test_what_was_cut_short_is_told_from_what_has_no_answer(one_pair):
         ("OSError: [Errno 28] No space left on device", True),
         ("BrokenPipeError: [Errno 32]", True),
         ("MemoryError: ", True),
+        ("_ArrayMemoryError: Unable to allocate 7.45 GiB for an array with shape (1000000000,)", True),
+        ("OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB", True),
+        ("RuntimeError: [enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory", True),
+        ("RuntimeError: std::bad_alloc", True),
+        ("DidNotConverge: GPAW: MemoryError: Unable to allocate", True),
         ("DidNotConverge: CP2K: self-consistency was not reached", False),
         ("not finite: the method gave NaN or infinity in energy", False),
     ):
@@ -85,3 +92,59 @@ def test_a_frame_that_no_worker_survives_is_a_failed_label_and_the_others_go_on(
     with LabelStore(tmp_path / "labels") as store:
         label = _lost(WorkerDied("a worker process died twice"), one_pair, XTB, 1, store.inbox, liquid)
         assert label.cut_short and store.absorb_inbox() == 1
+
+
+def test_what_may_pass_is_told_from_a_program_that_ends_by_itself(one_pair):
+    method = potentials.create(XTB).describe()
+    for error, expected in (
+        ("DidNotFinish: A worker process died twice while it ran evaluate", True),
+        ("DidNotFinish: cp2k was killed by signal 9", True),
+        ("DidNotFinish: mpirun ended with exit code 137\nIt last said:\nrank 3 exited on signal 9 (Killed)", True),
+        ("DidNotFinish: cp2k ended with exit code 1\nIt last said:\nCholesky decomposition failed", False),
+        ("DidNotFinish: vasp_std ended with exit code 1\nIt last said:\nforrtl: No space left on device", True),
+        ("MemoryError: ", True),
+        ("DidNotConverge: never", False),
+    ):
+        assert Label(frame=one_pair, method=method, error=error).may_pass is expected, error
+
+
+def test_an_exception_is_kept_under_the_name_of_what_it_is(one_pair):
+    class OfALibrary(MemoryError):
+        pass
+
+    assert labels_of.in_words(OfALibrary("too much")) == "MemoryError: too much"
+    assert labels_of.in_words(FileNotFoundError("gone")) == "FileNotFoundError: gone"
+    assert labels_of.in_words(KeyError("x")) == "KeyError: 'x'"
+
+
+def test_another_attempt_replaces_what_was_cut_short_and_nothing_else(tmp_path, one_pair):
+    method = potentials.create(XTB).describe()
+    errors = ["MemoryError: ", "DidNotConverge: never", "MemoryError: ", "DidNotConverge: again"]
+    with LabelStore(tmp_path) as store:
+        for error in errors:
+            store.add(Label(frame=one_pair, method=method, error=error))
+        label = Label(frame=one_pair, method=method)
+        assert store.get(label.frame_digest, label.method_digest).error == "DidNotConverge: never"
+
+
+@pytest.mark.slow
+@pytest.mark.program("packmol")
+def test_nothing_is_published_while_a_frame_was_killed_and_the_next_run_has_it(tmp_path, monkeypatch):
+    """Memory is short for a while: the stage fails, says why, and the same run later is complete."""
+    flag = tmp_path / "short"
+    flag.touch()
+    monkeypatch.setenv(tasks.SHORT, str(flag))
+    monkeypatch.setattr(steps, "evaluate", tasks.evaluate_with_little_memory)
+    monkeypatch.setattr(steps, "IN_A_ROW", 99)
+    stage = make_plan(load_study(studies.smallest(tmp_path))).labels["validation"]
+    store, outcome = studies.run([stage], tmp_path / "store")
+    ((_, error),) = outcome.failed
+    assert "2 of 5 frames have no label yet" in str(error) and "the same command tries them again" in str(error)
+    assert not store.holds(stage)
+    with LabelStore(store.labels) as labels:
+        (digest,) = labels.methods()
+        assert labels.census(digest)["results"] == 3, "what was finished is kept"
+    flag.unlink()
+    store, outcome = studies.run([stage], tmp_path / "store")
+    assert outcome.complete and store.holds(stage)
+    assert len(frames.read(store.path(stage) / "accepted.xyz")) == 5

@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import CancelledError
 
 import pytest
 
 from ilforge.errors import DidNotFinish
-from ilforge.workflow.executors import Workers
+from ilforge.workflow import executors
+from ilforge.workflow.executors import NoWorker, WorkerDied, Workers
 from support import tasks
 
 
@@ -79,3 +81,69 @@ def _alive(pid: int) -> bool:
             return handle.read().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_task_that_kills_its_worker_does_not_touch_the_tasks_of_others(tmp_path):
+    """Each of the innocent starts once and none is given up, however often the guilty dies beside them."""
+    log = tmp_path / "log"
+    log.touch()
+    with Workers(3) as workers:
+        innocent = [workers.submit(tasks.logged_sleep, log, str(i), 3.0) for i in range(2)]
+        guilty = [workers.submit(tasks.die) for _ in range(3)]
+        for future in guilty:
+            with pytest.raises(WorkerDied):
+                future.result(60)
+        for future in innocent:
+            future.result(60)
+    said = log.read_text().split()
+    assert sorted(said) == ["end-0", "end-1", "start-0", "start-1"]
+
+
+def test_tasks_that_run_when_another_fails_end_without_a_traceback(tmp_path, capfd):
+    with Workers(2) as workers:
+        running = workers.submit(tasks.sleep, 1.0)
+        workers.submit(tasks.sleep, 0.0).result(60)
+        assert not running.cancel(), "its process runs"
+        assert running.result(60) == 1.0
+    with Workers(1) as workers:
+        long, waiting = workers.submit(tasks.sleep, 100.0), workers.submit(tasks.sleep, 100.0)
+        time.sleep(2.0)
+    for future in (long, waiting):
+        with pytest.raises(CancelledError):
+            future.result(10)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_process_that_cannot_be_started_is_an_error_not_a_hang(monkeypatch):
+    monkeypatch.setattr(executors, "PAUSE_S", 0.01)
+    with Workers(1) as workers:
+
+        def refused():
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr(workers, "_new_process", refused)
+        with pytest.raises(NoWorker, match="Too many open files.*fewer workers"):
+            workers.submit(tasks.sleep, 0.0).result(20)
+        monkeypatch.undo()
+        assert workers.submit(tasks.sleep, 0.0).result(60) == 0.0
+
+
+def test_without_descriptors_a_study_ends(tmp_path):
+    """With real limits of the system."""
+    script = tmp_path / "limited.py"
+    script.write_text(
+        "import resource\n"
+        "from ilforge.workflow import executors\n"
+        "from support import tasks\n"
+        "if __name__ == '__main__':\n"
+        "    executors.PAUSE_S = 0.1\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (9, 9))\n"
+        "    with executors.Workers(2) as workers:\n"
+        "        print(type(workers.submit(tasks.sleep, 0.0).exception(60)).__name__)\n"
+    )
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}:{os.path.dirname(os.path.dirname(tasks.__file__))}",
+    }
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=90)
+    assert done.stdout.strip() == "NoWorker", done.stderr

@@ -119,8 +119,9 @@ def label(
     method = potentials.digest(potentials.create(spec))
     with LabelStore(Path(store) / "labels") as labels, click.progressbar(wanted.items(), label="labels") as bar:
         labels.absorb_inbox()
+        missing = set(labels.missing(wanted, method))  # those that were cut short among them
         for digest, frame in bar:
-            if labels.get(digest, method) is None:
+            if digest in missing:
                 labels.add(evaluate(frame, spec, liquid=liquids[digest]))
         found = labels.get_many(list(wanted), method)
     mine = {digest: found[digest].of(frame) for digest, frame in wanted.items()}
@@ -132,9 +133,15 @@ def label(
     if any(liquid is None for liquid in liquids.values()):
         click.echo(BONDS_UNCHECKED)
     counts = ", ".join(f"{n} {verdict}" for verdict, n in tally(reasons.values()).items())
+    click.echo(f"{counts}. Wrote the accepted ones to {out}")
+    outstanding = [label for label in mine.values() if label.may_pass]
+    if outstanding:
+        raise DidNotFinish(
+            f"{len(outstanding)} of {len(mine)} frames have no label yet: their calculations were killed, or lacked "
+            f"memory or disk. The same command tries these again. The last one: {outstanding[-1].error}"
+        )
     if not accepted:
         raise DidNotFinish(f"No label was accepted: {counts}")
-    click.echo(f"{counts}. Wrote the accepted ones to {out}")
 
 
 @ilforge.command()

@@ -22,7 +22,7 @@ from ilforge import dynamics, files, frames, potentials
 from ilforge.dynamics.motion import Exploded
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.dynamics.simulation import Job
-from ilforge.errors import DidNotConverge, SettingsError
+from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.labelling.inbox import SUFFIX, decode, deliver, encode
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label
@@ -184,6 +184,8 @@ class _LabelCalculator(Calculator):
     ) -> None:
         super().calculate(atoms, properties or ["energy"], system_changes)
         label = self._source.label(self.atoms.positions, self.atoms.cell.array)
+        if label.cut_short:  # no end of the run: the next attempt goes on from the labels it has
+            raise DidNotFinish(f"AIMD stopped at step {len(self._source.labels) - 1}: {label.error}")
         if label.error is not None or not label.converged:
             raise DidNotConverge(label.error or "the method ended before its energy settled")
         self.results = {"energy": label.energy, "forces": label.forces.copy()}

@@ -14,7 +14,7 @@ from ase import Atoms
 
 from ilforge import frames, potentials
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
-from ilforge.labelling.labels import Label, checked, method_digest
+from ilforge.labelling.labels import Label, checked, in_words, method_digest
 from ilforge.labelling.published import Published
 from ilforge.labelling.store import LabelStore
 
@@ -39,7 +39,7 @@ def atom_label(spec: Mapping[str, Any], element: str) -> Label:
     except (SettingsError, MissingProgram):
         raise
     except IlforgeError as error:
-        found = {"error": f"{type(error).__name__}: {error}"}
+        found = {"error": in_words(error)}
     cost_s = time.perf_counter() - started
     return checked(Label(_atom(element), _method(potential.describe()), cost_s=cost_s, **found))
 

@@ -17,7 +17,7 @@ from ilforge import potentials
 from ilforge.errors import MissingProgram, SettingsError
 from ilforge.frames import charge_of
 from ilforge.labelling.inbox import deliver
-from ilforge.labelling.labels import Label, checked
+from ilforge.labelling.labels import Label, checked, in_words
 from ilforge.labelling.state import with_state
 from ilforge.liquid.ions import atom_names
 from ilforge.liquid.liquid import Liquid
@@ -73,7 +73,7 @@ def evaluate(
         raise
     except Exception as error:
         forget()  # whatever state the failure left behind must not reach the next frame
-        result = {"error": f"{type(error).__name__}: {error}"}
+        result = {"error": in_words(error)}
     cost_s = time.perf_counter() - started
     label = checked(Label(frame=bare, method=potential.describe(), cost_s=cost_s, **result))
     if inbox is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,13 @@ from ilforge.errors import DidNotFinish, SettingsError
 _CUT_SHORT = {
     kind.__name__
     for kind in (DidNotFinish, MemoryError, OSError, *OSError.__subclasses__(), *ConnectionError.__subclasses__())
-}
+} | {"_ArrayMemoryError", "OutOfMemoryError"}  # as NumPy and PyTorch call theirs
+_LACKING = re.compile(
+    r"\bMemoryError\b|out of memory|(can ?not|can't|could not|unable to|failed to) (re)?allocate|bad_alloc|oom.?kill|no space left"
+    r"|signal -?(9|15)\b|signal: killed|disk quota exceeded|too many open files|resource temporarily unavailable",
+    re.IGNORECASE,
+)
+"""What libraries and programs say when the machine had too little of something, or when they were killed."""
 
 SAME_ENERGY_EV = 1e-4
 """Two energies of one frame by one method that differ by more than this, in eV, contradict each other."""
@@ -34,7 +41,23 @@ def method_digest(description: Mapping[str, Any]) -> str:
 
 def is_cut_short(error: str | None) -> bool:
     """Whether a reason is the machine's and not the frame's: see :attr:`Label.cut_short`."""
-    return error is not None and error.partition(":")[0] in _CUT_SHORT
+    return error is not None and (error.partition(":")[0] in _CUT_SHORT or bool(_LACKING.search(error)))
+
+
+def may_pass(error: str | None) -> bool:
+    """Whether a reason is one that passes, such as too little memory or a kill, and so is never a frame's result.
+
+    A program that ends by itself with an exit code, time and again and on this frame alone, is none.
+    """
+    if not is_cut_short(error):
+        return False
+    return "ended with exit code" not in error or bool(_LACKING.search(error))
+
+
+def in_words(error: BaseException) -> str:
+    """An exception as a label keeps it: the name of its class, or of the known one above it, and what it says."""
+    known = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _CUT_SHORT]
+    return f"{known[0] if known else type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +117,11 @@ class Label:
     def cut_short(self) -> bool:
         """True when the calculation was killed, or lacked memory or disk: another attempt may have a result."""
         return is_cut_short(self.error)
+
+    @property
+    def may_pass(self) -> bool:
+        """True when the reason is the machine's alone, so that this is never the frame's result: see :func:`may_pass`."""
+        return may_pass(self.error)
 
     def of(self, frame: Atoms) -> Label:
         """This label of the same structure with another history, as another study has it."""

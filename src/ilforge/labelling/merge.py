@@ -35,7 +35,7 @@ def merge(target: LabelStore, source: LabelStore) -> Merged:
     conflicts = []
     for label in source:
         held = target.get(label.frame_digest, label.method_digest)
-        if held is None or (held.failed and not label.failed):
+        if held is None or (held.failed and (not label.failed or (held.cut_short and not label.cut_short))):
             target.add(label)
             added += 1
             failures += label.failed

@@ -49,7 +49,7 @@ _COLUMNS = (
     "frame, method, numbers, positions, cell, pbc, info, energy, forces, stress, converged, error, cost_s, host, time"
 )
 _ERROR = _COLUMNS.split(", ").index("error")
-# A result replaces an earlier failure; nothing replaces a result.
+# A result replaces an earlier failure, and anything a calculation that was cut short; nothing replaces a result.
 _INSERT = f"""
 INSERT INTO labels ({_COLUMNS}, checksum) VALUES ({", ".join("?" * 16)})
 ON CONFLICT (frame, method) DO UPDATE SET
@@ -57,7 +57,7 @@ ON CONFLICT (frame, method) DO UPDATE SET
     numbers = excluded.numbers, positions = excluded.positions, cell = excluded.cell, pbc = excluded.pbc,
     converged = excluded.converged, error = excluded.error, cost_s = excluded.cost_s,
     host = excluded.host, time = excluded.time, checksum = excluded.checksum
-WHERE labels.error IS NOT NULL AND excluded.error IS NULL
+WHERE labels.error IS NOT NULL AND (excluded.error IS NULL OR cut_short(labels.error))
 """
 
 
@@ -88,6 +88,7 @@ class LabelStore:
             self._connection = sqlite3.connect(
                 self.path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
             )
+            self._connection.create_function("cut_short", 1, is_cut_short, deterministic=True)
             self._prepare()
 
     def __enter__(self) -> LabelStore:

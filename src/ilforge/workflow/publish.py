@@ -58,7 +58,8 @@ def publish_study(
         raise SettingsError(f"{study.settings.name} has no frames in {store.root} yet: run it first.")
     with LabelStore(store.labels) as labels:
         labels.absorb_inbox()
-        held = labels.get_many(list(sampled), potentials.digest(reference))
+        found = labels.get_many(list(sampled), potentials.digest(reference))
+        held = {digest: label for digest, label in found.items() if not label.may_pass}
         elements = elements_of(study)
         atoms = held_atoms(labels, reference.describe(), elements)
     isolated = {element: label.energy for element, label in atoms.items() if not label.failed}

@@ -79,6 +79,9 @@ def label_stage(
             labels = store.get_many(list(wanted), method_digest)
         if missing and len(left) == len(missing):
             raise _stopped(len(left), labels[left[-1]])
+        passing = [digest for digest in wanted if labels[digest].may_pass]
+        if passing:
+            raise _outstanding(len(passing), len(wanted), labels[passing[-1]])
         write_judged(job.directory, wanted, labels, liquid, gate)
         job.facts.update(labelled_now=len(missing), reused=len(wanted) - len(missing))
 
@@ -131,6 +134,14 @@ def _stopped(count: int, label: Label) -> DidNotFinish:
     return DidNotFinish(
         f"{count} calculations in a row were cut short, so labelling stopped. What was labelled is kept, and the same "
         f"command tries these again. The last one: {label.error}"
+    )
+
+
+def _outstanding(count: int, total: int, label: Label) -> DidNotFinish:
+    return DidNotFinish(
+        f"{count} of {total} frames have no label yet: their calculations were killed, or lacked memory or disk. All "
+        "others are kept, nothing is published without these, and the same command tries them again; fewer workers "
+        f"(machine.toml) leave more memory to each. The last one: {label.error}"
     )
 
 
