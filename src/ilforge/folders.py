@@ -51,6 +51,22 @@ def refuse_foreign(folder: Path, instead: str) -> None:
         )
 
 
+def refuse_links(*paths: Path) -> None:
+    """Refuse links where ilforge keeps files of its own: one in a store from elsewhere could lead anywhere.
+
+    Raises
+    ------
+    SettingsError
+        Naming the first.
+    """
+    for path in paths:
+        if Path(path).is_symlink():
+            raise SettingsError(
+                f"{path} is a link, and links inside a store are not followed. Put the folder or file itself there, "
+                "or name its place with --store."
+            )
+
+
 def claim(folder: Path, instead: str, known: bool = False) -> Path:
     """Make a folder and mark it as ilforge's.
 

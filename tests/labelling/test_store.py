@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,7 +18,10 @@ from ilforge import frames
 from ilforge.errors import SettingsError
 from ilforge.labelling import inbox
 from ilforge.labelling.labels import Label, method_digest
-from ilforge.labelling.store import FILE, LabelStore, salvage
+from ilforge.labelling.merge import merge
+from ilforge.labelling.salvage import salvage
+from ilforge.labelling.store import BACKUP, FILE, METHODS, LabelStore
+from support.kills import killed_at
 from support.labels import METHOD, random_frame, random_label
 
 TESTS = Path(__file__).parents[1]
@@ -173,25 +177,239 @@ def test_damaged_row_is_found_dropped_and_computed_again(store):
     assert store.census()["damaged"] == 1
 
 
-def test_damaged_file_says_how_to_rescue_labels_and_salvage_does(tmp_path):
-    labels = [random_label(seed, n_atoms=100) for seed in range(60)]
-    with LabelStore(tmp_path) as store:
-        store.add_many(labels)
-    path = tmp_path / FILE
+def damage(path: Path, start: int, end: int) -> None:
     contents = bytearray(path.read_bytes())
-    third = len(contents) // 3
-    contents[third : third + 20000] = bytes(20000)
+    contents[start:end] = bytes(len(contents[start:end]))
     path.write_bytes(contents)
-    with pytest.raises(SettingsError, match="salvage"), LabelStore(tmp_path) as store:
-        store.verify()
-    count, aside = salvage(tmp_path)
-    assert aside.is_file()
-    assert 20 < count < 60
-    with LabelStore(tmp_path) as store:
-        store.verify()
+
+
+def filled(folder: Path, count: int, n_atoms: int = 20, backup: bool = False) -> list[Label]:
+    labels = [random_label(seed, n_atoms=n_atoms) for seed in range(count)]
+    with LabelStore(folder) as store:
+        store.add_many(labels)
+        if backup:
+            store.backup()
+    return labels
+
+
+def assert_whole(folder: Path, labels: list[Label], count: int) -> None:
+    """The store opens, verifies, and holds so many of the labels, each bit by bit."""
+    with LabelStore(folder) as store:
+        assert not store.verify()
         whole = store.get_many([label.frame_digest for label in labels], labels[0].method_digest)
-        assert len(whole) == count
+        assert len(whole) == count == store.census()["labels"]
         assert all(same(whole[label.frame_digest], label) for label in labels if label.frame_digest in whole)
+
+
+@pytest.mark.parametrize("n_atoms", [20, 100])
+def test_every_page_may_be_lost_and_only_its_own_labels_are(tmp_path, n_atoms):
+    """115 labels; each page of the file in turn becomes zeros. Rows of 100 atoms run over into pages of their own."""
+    labels = filled(tmp_path / "whole", 115, n_atoms)
+    size = (tmp_path / "whole" / FILE).stat().st_size
+    at_most = 4096 // 1000 + 1 if n_atoms == 20 else 4  # rows that touch one page
+    lost = []
+    for page in range(0, size, 4096):
+        folder = tmp_path / str(page)
+        shutil.copytree(tmp_path / "whole", folder)
+        damage(folder / FILE, page, page + 4096)
+        count, aside = salvage(folder)
+        assert aside.is_file()
+        assert_whole(folder, labels, count)
+        lost.append(115 - count)
+        shutil.rmtree(folder)
+    assert max(lost) <= at_most, "more than one page's labels"
+    assert sum(lost) >= 115, "every label lies on some page"
+
+
+def test_a_lost_description_of_the_method_costs_no_label(tmp_path):
+    """Its row is gone with its page: the file of its own has it."""
+    labels = filled(tmp_path, 10)
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("DELETE FROM methods")
+    connection.close()
+    count, _ = salvage(tmp_path)
+    assert count == 10
+    assert_whole(tmp_path, labels, 10)
+
+
+def test_a_torn_end_and_a_lost_beginning(tmp_path):
+    labels = filled(tmp_path / "a", 115)
+    for name, start, end in (("begin", 0, 20000), ("end", 250_000, None), ("all", 0, None)):
+        folder = tmp_path / name
+        shutil.copytree(tmp_path / "a", folder)
+        contents = (folder / FILE).read_bytes()
+        (folder / FILE).write_bytes(contents[:start] if end is None else bytes(end) + contents[end:])
+        count, _ = salvage(folder)
+        assert_whole(folder, labels, count)
+        assert (count == 0) == (name == "all") and (name == "all" or count > 60)
+
+
+def test_labels_of_the_write_ahead_log_are_rescued(tmp_path):
+    """Killed before the log went into the file, whose pages are bad: the log has the labels."""
+    store = LabelStore(tmp_path / "a")
+    labels = [random_label(seed) for seed in range(30)]
+    store.add_many(labels)
+    (tmp_path / "b").mkdir()
+    for path in (tmp_path / "a").glob(f"{FILE}*"):
+        shutil.copy(path, tmp_path / "b")
+    store.close()
+    damage(tmp_path / "b" / FILE, 0, 4096)
+    count, _ = salvage(tmp_path / "b")
+    assert count == 30
+    assert_whole(tmp_path / "b", labels, 30)
+
+
+def test_the_backup_has_what_the_file_lost(tmp_path):
+    labels = filled(tmp_path, 20, backup=True)
+    late = random_label(77)
+    with LabelStore(tmp_path) as store:
+        store.add(late)
+    damage(tmp_path / FILE, 0, 8 * 4096)
+    count, _ = salvage(tmp_path)
+    assert count >= 20
+    assert_whole(tmp_path, [*labels, late], count)
+    (tmp_path / FILE).unlink()
+    assert salvage(tmp_path)[0] >= 20, "the file is gone"
+
+
+def test_a_backup_with_more_labels_is_kept(tmp_path):
+    filled(tmp_path, 20, backup=True)
+    for path in tmp_path.glob(f"{FILE}*"):
+        path.unlink()
+    with LabelStore(tmp_path) as store:
+        store.add(random_label(1))
+        store.backup()
+    assert (tmp_path / BACKUP / "previous.sqlite").is_file()
+    assert salvage(tmp_path)[0] == 20
+
+
+def test_a_killed_rescue_is_gone_on_with(tmp_path):
+    n, killed = 0, True
+    while killed:
+        n += 1
+        labels = filled(tmp_path / str(n), 20)
+        damage(tmp_path / str(n) / FILE, 0, 4096)
+        killed = killed_at(n, lambda n=n: salvage(tmp_path / str(n)))
+        assert salvage(tmp_path / str(n))[0] == 20
+        assert_whole(tmp_path / str(n), labels, 20)
+    assert n > 2
+
+
+def test_a_damaged_file_says_how_to_rescue_it(tmp_path):
+    filled(tmp_path / "labels", 60, 100)
+    damage(tmp_path / "labels" / FILE, 40960, 60000)
+    with pytest.raises(SettingsError, match="ilforge store salvage"), LabelStore(tmp_path / "labels") as store:
+        store.verify()
+
+
+def test_an_index_that_hides_labels_is_found_and_made_anew(tmp_path):
+    """Labels that the index does not list would be computed, and paid for, again."""
+    labels = filled(tmp_path, 50)
+    hide_from_index(tmp_path / FILE, 20)
+    digests, method = [label.frame_digest for label in labels], labels[0].method_digest
+    with LabelStore(tmp_path) as store:
+        assert len(store.missing(digests, method)) == 20
+        assert store.verify(), "it is mended"
+        assert store.missing(digests, method) == [] and not store.verify()
+    hide_from_index(tmp_path / FILE, 20)
+    with pytest.raises(SettingsError, match="index"), LabelStore(tmp_path, read_only=True) as store:
+        store.verify()
+
+
+def hide_from_index(path: Path, count: int) -> None:
+    """Take entries out of the index: rows are put in while SQLite believes that there is none."""
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT * FROM labels LIMIT ?", (count,)).fetchall()
+        connection.execute("DELETE FROM labels WHERE rowid <= ?", (count,))
+        row = connection.execute("SELECT * FROM sqlite_master WHERE name = 'sqlite_autoindex_labels_1'").fetchone()
+        sql = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'labels'").fetchone()[0]
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("DELETE FROM sqlite_master WHERE name = 'sqlite_autoindex_labels_1'")
+        without = sql.replace(",\n    UNIQUE (frame, method)", "")
+        assert without != sql
+        connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'labels'", (without,))
+    connection.close()
+    with sqlite3.connect(path) as connection:
+        marks = ", ".join("?" * 16)
+        connection.executemany(f"INSERT INTO labels VALUES ({marks})", rows)
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
+        connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'labels'", (sql,))
+    connection.close()
+
+
+def test_a_changed_text_of_a_method_is_never_believed(tmp_path):
+    """One word changed, GFN1 to GFN2: not given under it, not merged under another name, and mended."""
+    gfn1 = {"kind": "xtb", "method": "GFN1-xTB"}
+    label = random_label(1, method=gfn1)
+    with LabelStore(tmp_path / "a") as store:
+        store.add(label)
+    change_method(tmp_path / "a")
+    with LabelStore(tmp_path / "a") as store, LabelStore(tmp_path / "b") as other:
+        assert store.methods() == {label.method_digest: gfn1}, "the file of its own has the true text"
+        shutil.rmtree(tmp_path / "a" / METHODS)
+        assert store.methods() == {} and list(store) == []
+        assert store.get(label.frame_digest, label.method_digest) is None
+        assert store.missing([label.frame_digest], label.method_digest) == [label.frame_digest]
+        assert merge(other, store).added == 0 and other.census()["labels"] == 0
+        store.remember(gfn1)  # whoever asks for labels of a method knows what it says of itself
+        assert store.missing([label.frame_digest], label.method_digest) == []
+        assert same(store.get(label.frame_digest, label.method_digest), label)
+    change_method(tmp_path / "a")
+    assert salvage(tmp_path / "a")[0] == 1
+
+
+def change_method(folder: Path) -> None:
+    with sqlite3.connect(folder / FILE) as connection:
+        connection.execute("UPDATE methods SET description = replace(description, 'GFN1', 'GFN2')")
+    connection.close()
+
+
+def test_a_store_that_may_only_be_read(tmp_path):
+    """As a user without rights to write, in a process of its own."""
+    labels = filled(tmp_path / "store", 5)
+    inbox.deliver(random_label(9), tmp_path / "store" / "inbox")
+    for path in (tmp_path, *tmp_path.parents[:-1]):
+        path.chmod(0o755)
+
+    def read():
+        os.setuid(65534)
+        assert not os.access(tmp_path / "store", os.W_OK)
+        with LabelStore(tmp_path / "store", read_only=True) as store:
+            assert len(store.get_many([x.frame_digest for x in labels], labels[0].method_digest)) == 5
+            assert len(list(store)) == 6, "those in the inbox too"
+            store.verify()
+
+    if os.getuid() != 0:
+        pytest.skip("needs root, to become somebody else")
+    before = sorted(path for path in (tmp_path / "store").rglob("*"))
+    assert not killed_at(None, read)
+    assert sorted(path for path in (tmp_path / "store").rglob("*")) == before
+
+
+@pytest.mark.parametrize("part", ["", "inbox", FILE])
+def test_links_inside_a_store_are_not_followed(tmp_path, part):
+    filled(tmp_path / "mine", 3)
+    (tmp_path / "store").mkdir()
+    target = tmp_path / "store" / "labels"
+    if part:
+        target.mkdir()
+    (target / part if part else target).symlink_to(tmp_path / "mine" / part)
+    with pytest.raises(SettingsError, match="is a link"):
+        LabelStore(target)
+
+
+def test_what_is_no_label_in_the_inbox_is_set_aside(store, tmp_path):
+    """A newer version's file with a right checksum, a folder and a link, all called NAME.label."""
+    inbox.deliver(random_label(1), store.inbox)
+    data = inbox.encode(random_label(2)).replace(b'"energy"', b'"energie"')[:-16]
+    (store.inbox / "newer.label").write_bytes(data + inbox._checksum(data))
+    (store.inbox / "folder.label").mkdir()
+    (tmp_path / "elsewhere").write_bytes(inbox.encode(random_label(3)))
+    (store.inbox / "link.label").symlink_to(tmp_path / "elsewhere")
+    assert store.absorb_inbox() == 1
+    assert store.census()["damaged"] == 3 and (tmp_path / "elsewhere").is_file()
+    assert store.absorb_inbox() == 0
 
 
 @pytest.mark.parametrize(
@@ -228,6 +446,7 @@ def test_a_label_fits_only_its_own_frame():
 
 WRITER = """
 import sys
+from support.kills import killed_at
 from support.labels import random_label
 from ilforge.labelling import inbox
 from ilforge.labelling.store import LabelStore

@@ -88,7 +88,7 @@ def test_what_a_study_labelled_is_in_the_dataset_and_bears_a_second_look(made):
     assert dataset.counts("training") == {"EQ/nvt": 6, "nEQ/packed": 3}
     assert dataset.counts("validation") == {"EQ/nvt": 2, "nEQ/packed": 2}
     assert sorted(path.name for path in dataset.directory.iterdir()) == [
-        "README.md", "manifest.json", "study.toml", "training.xyz.gz", "validation.xyz.gz"
+        ".ilforge", "README.md", "manifest.json", "study.toml", "training.xyz.gz", "validation.xyz.gz"
     ]  # fmt: skip
     assert dataset.method["kind"] == "clp" and dataset.manifest["title"] == "CLP"
     again = open_published(dataset.directory)

@@ -94,7 +94,9 @@ def import_(
     if store is not None:
         atoms = [atom for file in files if is_published(Path(file)) for atom in published_atoms(open_published(file))]
         with LabelStore(Path(store) / "labels") as kept:
+            kept.verify()
             kept.add_many([*found.labels, *atoms])
+            kept.backup()
     frames.write(Path(out), accepted)
     refusals = [Refusal(label.frame, label.frame.info["source"], reason) for label, reason in pairs if reason]
     refused = write_refusals(Path(out), refusals)
@@ -258,10 +260,10 @@ def atoms(elements: tuple[str, ...], potential: str, store: str | None) -> None:
 
 @ilforge.group()
 def store() -> None:
-    """Two stores of labels made one.
+    """Stores of labels: made one, checked, copied, rescued.
 
     A store holds every label ever paid for by frame and method, failures with their reasons, and finished stages of
-    studies. `store merge` counts what it holds. Nothing here lists, removes or exports single labels: a study's go out
+    studies. `store check` counts what it holds. Nothing here lists, removes or exports single labels: a study's go out
     with `export-labels STUDY --format dataset`, and any can be read in Python (ilforge.labelling.store.LabelStore).
     """
 
@@ -280,9 +282,11 @@ def merge(target: str, source: str) -> None:
         raise SettingsError(f"{source} is a dataset, no store. Take it in with: {instead}")
     if not (Path(source) / "labels" / FILE).is_file():
         raise SettingsError(f"{source} holds no labels: expected {Path(source) / 'labels' / FILE}.")
-    with LabelStore(Path(target) / "labels") as into, LabelStore(Path(source) / "labels") as of:
-        of.absorb_inbox()
+    with LabelStore(Path(target) / "labels") as into, LabelStore(Path(source) / "labels", read_only=True) as of:
+        into.verify()
+        of.verify()
         done = merge_stores(into, of)
+        into.backup()
         for digest, description in into.methods().items():
             counts = into.census(digest)
             name = description.get("method") or description.get("program") or description.get("functional") or ""
@@ -297,3 +301,56 @@ def merge(target: str, source: str) -> None:
             f"{len(done.conflicts)} labels of the same frame and method contradict each other; those of {target} were "
             f"kept. A method has changed under its name:\n{listed}"
         )
+
+
+@store.command("check")
+@click.argument("store", type=click.Path(file_okay=False))
+def check_store(store: str) -> None:
+    """Read every label of STORE, and its index, and say whether all are whole; nothing is changed."""
+    from ilforge.labelling.store import LabelStore
+
+    with LabelStore(_labels_in(store), read_only=True) as labels:
+        labels.verify()
+        whole = sum(1 for _ in labels)
+        counts, methods = labels.census(), labels.methods()
+    click.echo(
+        f"{whole} labels are whole: {counts['results']} results, {counts['failures']} failures, {counts['waiting']} "
+        f"waiting in the inbox, by {len(methods)} methods."
+    )
+    damaged = counts["labels"] + counts["waiting"] - whole
+    if damaged:
+        raise DidNotFinish(f"{damaged} labels are damaged. Rescue the others with: ilforge store salvage {store}")
+
+
+@store.command("backup")
+@click.argument("store", type=click.Path(file_okay=False))
+def backup_store(store: str) -> None:
+    """Check the labels of STORE and copy them into its folder `labels/backup`; studies do so as they label."""
+    from ilforge.labelling.store import LabelStore
+
+    with LabelStore(_labels_in(store)) as labels:
+        labels.absorb_inbox()
+        click.echo(f"Copied {labels.census()['labels']} labels to {labels.backup()}")
+
+
+@store.command("salvage")
+@click.argument("store", type=click.Path(file_okay=False))
+def salvage_store(store: str) -> None:
+    """Rescue the labels of a damaged STORE: all that are whole in its file or its backup.
+
+    The damaged file is kept beside the new one. No study may be running on the store.
+    """
+    from ilforge.labelling.salvage import salvage
+
+    count, aside = salvage(_labels_in(store))
+    click.echo(f"Rescued {count} labels. The damaged file is {aside}; what is not in it is computed again when needed.")
+
+
+def _labels_in(store: str) -> Path:
+    """The folder of labels of a store, named by the store or by itself."""
+    from ilforge.labelling.store import BACKUP, FILE
+
+    for folder in (Path(store) / "labels", Path(store)):
+        if (folder / FILE).exists() or (folder / BACKUP).is_dir():
+            return folder
+    raise SettingsError(f"{store} holds no labels: expected {Path(store) / 'labels' / FILE}.")

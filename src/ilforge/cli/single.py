@@ -116,14 +116,19 @@ def label(
         digest = frames.digest(stated)
         wanted[digest], liquids[digest] = stated, liquid
         sources.setdefault(digest, f"{file}#{number}")
-    method = potentials.digest(potentials.create(spec))
+    reference = potentials.create(spec)
+    method = potentials.digest(reference)
     with LabelStore(Path(store) / "labels") as labels, click.progressbar(wanted.items(), label="labels") as bar:
+        labels.verify()
+        labels.remember(reference.describe())
         labels.absorb_inbox()
         missing = set(labels.missing(wanted, method))  # those that were cut short among them
         for digest, frame in bar:
             if digest in missing:
                 labels.add(evaluate(frame, spec, liquid=liquids[digest]))
         found = labels.get_many(list(wanted), method)
+        if missing:
+            labels.backup()
     mine = {digest: found[digest].of(frame) for digest, frame in wanted.items()}
     reasons = judge_batch(mine, made_of.topology_of, gate)
     accepted = [found[digest].on(frame) for digest, frame in wanted.items() if reasons[digest] is None]

@@ -4,7 +4,8 @@ from ilforge.labelling.dataset import Dataset, census, require_labels, split
 from ilforge.labelling.gate import judge, tally
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label, method_digest
-from ilforge.labelling.store import LabelStore, salvage
+from ilforge.labelling.salvage import salvage
+from ilforge.labelling.store import LabelStore
 
 __all__ = [
     "Dataset",

@@ -162,7 +162,7 @@ class _Labelled:
         """The label of this frame in the store."""
         if self.known is None or not (self.known / FILE).is_file():
             return None
-        with LabelStore(self.known) as store:
+        with LabelStore(self.known, read_only=True) as store:
             label = store.get(frames.digest(frame), self.method_digest)
         return None if label is None or label.cut_short else label.of(frame)
 

@@ -56,19 +56,33 @@ def deliver(label: Label, inbox: Path) -> Path:
     return inbox / name
 
 
-def waiting(inbox: Path) -> Iterator[tuple[Path, Label]]:
+def waiting(inbox: Path, set_aside: bool = True) -> Iterator[tuple[Path, Label]]:
     """Every label in the inbox, with its file.
 
-    A file that cannot be read (a disk that lost power, a hand that edited it) is set aside under another name,
-    and its label is computed again.
+    What is no label (a disk that lost power, a hand that edited it, a newer version's file, a folder, a link) is set
+    aside under another name, and its label is computed again.
+
+    Parameters
+    ----------
+    set_aside
+        False leaves it where it is.
     """
     for path in sorted(Path(inbox).glob(f"*{SUFFIX}")):
         try:
-            yield path, decode(path.read_bytes())
+            label = _read(path)
         except FileNotFoundError:
             continue  # another coordinator on the same store was faster
-        except ValueError:
-            os.replace(path, path.with_name(path.name + _DAMAGED))
+        except (ValueError, IsADirectoryError):
+            if set_aside:
+                os.replace(path, path.with_name(f"{path.name}.{time.time_ns()}{_DAMAGED}"))
+            continue
+        yield path, label
+
+
+def _read(path: Path) -> Label:
+    if path.is_symlink():
+        raise ValueError("a link")
+    return decode(path.read_bytes())
 
 
 def damaged(inbox: Path) -> list[Path]:
@@ -119,6 +133,13 @@ def decode(data: bytes) -> Label:
     content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
     if not content.startswith(_MAGIC) or checksum != _checksum(content):
         raise ValueError("not a whole label")
+    try:
+        return _decoded(content)
+    except (KeyError, TypeError, AttributeError) as error:  # whole, and not as this version writes them
+        raise ValueError(f"a label of another version: {error!r}") from error
+
+
+def _decoded(content: bytes) -> Label:
     start = content.index(b"\n", len(_MAGIC))
     header = json.loads(content[len(_MAGIC) : start])
     arrays, start = {}, start + 1

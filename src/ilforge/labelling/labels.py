@@ -23,8 +23,9 @@ _CUT_SHORT = {
     for kind in (DidNotFinish, MemoryError, OSError, *OSError.__subclasses__(), *ConnectionError.__subclasses__())
 } | {"_ArrayMemoryError", "OutOfMemoryError"}  # as NumPy and PyTorch call theirs
 _LACKING = re.compile(
-    r"\bMemoryError\b|out of memory|(can ?not|can't|could not|unable to|failed to) (re)?allocate|bad_alloc|oom.?kill|no space left"
-    r"|signal -?(9|15)\b|signal: killed|disk quota exceeded|too many open files|resource temporarily unavailable",
+    r"\bMemoryError\b|out of memory|(can ?not|can't|could not|unable to|failed to) (re)?allocate|bad_alloc|oom.?kill"
+    r"|no space left|signal -?(9|15)\b|signal: killed|disk quota exceeded|too many open files"
+    r"|resource temporarily unavailable",
     re.IGNORECASE,
 )
 """What libraries and programs say when the machine had too little of something, or when they were killed."""
@@ -120,7 +121,7 @@ class Label:
 
     @property
     def may_pass(self) -> bool:
-        """True when the reason is the machine's alone, so that this is never the frame's result: see :func:`may_pass`."""
+        """True when the reason is the machine's alone: this is never the frame's result, see :func:`may_pass`."""
         return may_pass(self.error)
 
     def of(self, frame: Atoms) -> Label:

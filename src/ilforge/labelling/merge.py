@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 from ilforge.labelling.labels import SAME_ENERGY_EV, Label
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.store import BATCH, LabelStore
 
 
 @dataclass(frozen=True)
@@ -30,20 +31,29 @@ class Merged:
 
 
 def merge(target: LabelStore, source: LabelStore) -> Merged:
-    """Copy every label of ``source`` that ``target`` does not have, damaged ones left out."""
+    """Copy every label of ``source`` that ``target`` does not have, damaged ones left out; one transaction a batch."""
     added = known = failures = 0
-    conflicts = []
-    for label in source:
-        held = target.get(label.frame_digest, label.method_digest)
-        if held is None or (held.failed and (not label.failed or (held.cut_short and not label.cut_short))):
-            target.add(label)
-            added += 1
-            failures += label.failed
-            continue
-        known += 1
-        if (conflict := _conflict(held, label)) is not None:
-            conflicts.append(conflict)
+    conflicts: list[str] = []
+    labels = iter(source)
+    while batch := list(islice(labels, BATCH)):
+        new = []
+        for label in batch:
+            held = target.get(label.frame_digest, label.method_digest)
+            if held is None or _is_better(label, held):
+                new.append(label)
+                continue
+            known += 1
+            if (conflict := _conflict(held, label)) is not None:
+                conflicts.append(conflict)
+        target.add_many(new)
+        added += len(new)
+        failures += sum(label.failed for label in new)
     return Merged(added, known, failures, tuple(conflicts))
+
+
+def _is_better(label: Label, held: Label) -> bool:
+    """Whether a label replaces another: a result a failure, and a failure what was only cut short."""
+    return held.failed and (not label.failed or (held.cut_short and not label.cut_short))
 
 
 def _conflict(held: Label, label: Label) -> str | None:

@@ -8,28 +8,36 @@ a row is found when it is read; such a row is dropped, counted, and computed aga
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
 import os
+import shlex
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from ase import Atoms
-
+from ilforge import files
 from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.files import PARTIAL
+from ilforge.folders import refuse_links
 from ilforge.labelling import inbox as _inbox
+from ilforge.labelling import rows
 from ilforge.labelling.labels import Label, checked, is_cut_short
+from ilforge.labelling.labels import method_digest as method_digest_of
 
 FILE = "labels.sqlite"
+"""The labels, in the folder of a store's labels."""
 _APPLICATION = 0x696C6667  # "ilfg": tells a label store from any other SQLite file
 _VERSION = 1
-_BATCH = 200  # labels in one transaction while absorbing: one flush to disk pays for all of them
+BACKUP = "backup"
+"""Folder with a copy of the file, beside it."""
+METHODS = "methods"
+"""Folder with the description of each method in a file of its own: without it no label of that method is of use."""
+BATCH = 200
+"""Labels in one transaction: one flush to disk pays for all of them."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS methods (
     digest TEXT PRIMARY KEY,
@@ -45,10 +53,8 @@ CREATE TABLE IF NOT EXISTS labels (
     UNIQUE (frame, method)
 );
 """
-_COLUMNS = (
-    "frame, method, numbers, positions, cell, pbc, info, energy, forces, stress, converged, error, cost_s, host, time"
-)
-_ERROR = _COLUMNS.split(", ").index("error")
+_COLUMNS = ", ".join(rows.COLUMNS)
+_ERROR = rows.COLUMNS.index("error")
 # A result replaces an earlier failure, and anything a calculation that was cut short; nothing replaces a result.
 _INSERT = f"""
 INSERT INTO labels ({_COLUMNS}, checksum) VALUES ({", ".join("?" * 16)})
@@ -71,23 +77,25 @@ class LabelStore:
         local disk of the coordinator; the inbox need not.
     busy_timeout_s
         How long to wait for another study that is writing.
+    read_only
+        Change nothing in the folder, which need not be writable.
 
     Raises
     ------
     SettingsError
-        When the file is no label store, is damaged, or cannot be written.
+        When the file is no label store, is damaged, is a link, or cannot be written.
     """
 
-    def __init__(self, directory: str | Path, busy_timeout_s: float = 60.0):
-        self.path = Path(directory) / FILE
-        self.inbox = Path(directory) / "inbox"
+    def __init__(self, directory: str | Path, busy_timeout_s: float = 60.0, read_only: bool = False):
+        self.directory, self.read_only = Path(directory), read_only
+        self.path, self.inbox = self.directory / FILE, self.directory / "inbox"
         self.damaged_rows = 0
         self._lock = threading.RLock()
+        refuse_links(self.directory, self.path, self.inbox)
         with _explained(self.path):
-            self.inbox.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                self.path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
-            )
+            if not read_only:
+                self.inbox.mkdir(parents=True, exist_ok=True)
+            self._connection = self._connect(busy_timeout_s)
             self._connection.create_function("cut_short", 1, is_cut_short, deterministic=True)
             self._prepare()
 
@@ -110,26 +118,34 @@ class LabelStore:
             description = self._description(method_digest)
             if description is None:
                 return {}
-            rows = ((digest, self._row(digest, method_digest)) for digest in dict.fromkeys(frame_digests))
-            return {digest: _label_of(row, description) for digest, row in rows if row is not None}
+            found = ((digest, self._row(digest, method_digest)) for digest in dict.fromkeys(frame_digests))
+            return {digest: rows.label_of(row, description) for digest, row in found if row is not None}
 
     def __iter__(self) -> Iterator[Label]:
-        """Every label that is whole, results and failures, in the order in which they were stored."""
+        """Every label that is whole, results and failures, in the order in which they were stored.
+
+        Of a store that is read only, those that wait in the inbox come last.
+        """
         with self._lock, _explained(self.path):
             keys = self._connection.execute("SELECT frame, method FROM labels ORDER BY rowid").fetchall()
         for frame, method in keys:
             label = self.get(frame, method)
             if label is not None:
                 yield label
+        if self.read_only:
+            yield from (label for _, label in _inbox.waiting(self.inbox, set_aside=False))
 
     def missing(self, frame_digests: Iterable[str], method_digest: str) -> list[str]:
         """Those of the frames, in their order and without repeats, that have neither result nor failure.
 
         A calculation that was cut short is no failure of its frame: another attempt may have a result.
         """
+        frame_digests = list(dict.fromkeys(frame_digests))
         with self._lock, _explained(self.path):
-            rows = ((digest, self._row(digest, method_digest)) for digest in dict.fromkeys(frame_digests))
-            return [digest for digest, row in rows if row is None or is_cut_short(row[_ERROR])]
+            if self._description(method_digest) is None:
+                return frame_digests
+            found = ((digest, self._row(digest, method_digest)) for digest in frame_digests)
+            return [digest for digest, row in found if row is None or is_cut_short(row[_ERROR])]
 
     def add(self, label: Label) -> None:
         """Store one label; it is on disk when this returns. A stored result is never overwritten."""
@@ -139,16 +155,21 @@ class LabelStore:
         """Store labels in one transaction: all of them or, on any failure, none."""
         with self._lock, _explained(self.path), self._transaction():
             for label in map(checked, labels):
-                self._remember_method(label)
-                row = _row_of(label)
-                self._connection.execute(_INSERT, (*row, _checksum(row)))
+                self._remember(label.method_digest, label.method)
+                row = rows.row_of(label)
+                self._connection.execute(_INSERT, (*row, rows.checksum(row)))
+
+    def remember(self, method: Mapping[str, Any]) -> None:
+        """Store what a method says of itself; a damaged text of the same method is mended."""
+        with self._lock, _explained(self.path), self._transaction():
+            self._remember(method_digest_of(method), method)
 
     def absorb_inbox(self) -> int:
         """Take in everything workers have finished, leftovers of killed runs included; returns how many."""
         _inbox.sweep(self.inbox)
         arrivals: Iterator[tuple[Path, Label]] = _inbox.waiting(self.inbox)
         count = 0
-        while batch := list(islice(arrivals, _BATCH)):
+        while batch := list(islice(arrivals, BATCH)):
             self.add_many(label for _, label in batch)
             for path, _ in batch:  # only now that the labels are on disk
                 path.unlink(missing_ok=True)
@@ -165,8 +186,9 @@ class LabelStore:
     def methods(self) -> dict[str, dict[str, Any]]:
         """Description of every method that has labels here, by digest."""
         with self._lock, _explained(self.path):
-            rows = self._connection.execute("SELECT digest, description FROM methods").fetchall()
-        return {digest: json.loads(description) for digest, description in rows}
+            found = self._connection.execute("SELECT digest FROM methods").fetchall()
+            described = {digest: self._description(digest) for (digest,) in found}
+        return {digest: description for digest, description in described.items() if description is not None}
 
     def census(self, method_digest: str | None = None) -> dict[str, int]:
         """Numbers of labels, of results, failures and stresses among them, of files waiting, of damaged ones."""
@@ -184,18 +206,73 @@ class LabelStore:
             "damaged": self.damaged_rows + len(_inbox.damaged(self.inbox)),
         }
 
-    def verify(self) -> None:
-        """Read the whole file.
+    def verify(self) -> bool:
+        """Read the whole file and its index; an index that does not fit the labels is made anew.
+
+        Returns
+        -------
+        bool
+            Whether the index was mended.
 
         Raises
         ------
         SettingsError
-            When SQLite finds it damaged; says how to rescue the labels.
+            When SQLite finds the file damaged; says how to rescue the labels.
         """
         with self._lock, _explained(self.path):
-            verdict = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if verdict != "ok":
-                raise sqlite3.DatabaseError(verdict)
+            faults = self._faults()
+            if not faults:
+                return False
+            if self.read_only or not all("index" in fault for fault in faults):
+                raise sqlite3.DatabaseError(faults[0])
+            self._connection.execute("REINDEX")
+            if left := self._faults():
+                raise sqlite3.DatabaseError(left[0])
+            return True
+
+    def backup(self) -> Path:
+        """Copy the file, checked first, by SQLite's own means; other studies may go on meanwhile. Returns the copy.
+
+        A copy with more labels than there are now (the file was lost, and begun anew) is kept as ``previous.sqlite``.
+        """
+        self.verify()
+        for digest, description in self.methods().items():
+            _keep_method(self.directory / METHODS, digest, description)
+        path = self.directory / BACKUP / FILE
+        with self._lock, _explained(path):
+            path.parent.mkdir(exist_ok=True)
+            refuse_links(path.parent, path)
+            partial = path.with_name(FILE + PARTIAL)
+            partial.unlink(missing_ok=True)
+            with contextlib.closing(sqlite3.connect(partial)) as copy:
+                self._connection.backup(copy, pages=2000)
+                copy.execute("PRAGMA journal_mode = DELETE")
+                count = copy.execute("SELECT COUNT(*) FROM labels").fetchone()[0]
+            if _count_in(path) > count:
+                os.replace(path, path.with_name("previous.sqlite"))
+            os.replace(partial, path)
+        return path
+
+    def _faults(self) -> list[str]:
+        """What SQLite finds wrong; nothing when all is well."""
+        found = [fault for (fault,) in self._connection.execute("PRAGMA integrity_check(20)")]
+        return [] if found == ["ok"] else found
+
+    def _connect(self, timeout_s: float) -> sqlite3.Connection:
+        how: dict[str, Any] = {"timeout": timeout_s, "isolation_level": None, "check_same_thread": False}
+        if not self.read_only:
+            return sqlite3.connect(self.path, **how)
+        address = self.path.absolute().as_uri()
+        connection = sqlite3.connect(f"{address}?mode=ro", uri=True, **how)
+        try:
+            connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError:
+            log = self.path.with_name(f"{FILE}-wal")
+            if not os.path.exists(self.path) or (log.exists() and log.stat().st_size > 0):
+                raise
+            # where nothing may be written, not even the index of the log that readers share
+            connection = sqlite3.connect(f"{address}?mode=ro&immutable=1", uri=True, **how)
+        return connection
 
     def _prepare(self) -> None:
         execute = self._connection.execute
@@ -208,6 +285,8 @@ class LabelStore:
             raise SettingsError(f"{self.path} is an SQLite file but not a label store. Name another file.")
         if version > _VERSION:
             raise SettingsError(f"{self.path} was written by a newer ilforge. Upgrade, or name another file.")
+        if self.read_only:
+            return
         if execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")  # a label outlives a power failure, not only a kill
@@ -232,14 +311,19 @@ class LabelStore:
             raise
 
     def _description(self, method_digest: str) -> Mapping[str, Any] | None:
+        """What a method says of itself, checked by its digest; from its own file where the row is damaged."""
         row = self._connection.execute("SELECT description FROM methods WHERE digest = ?", (method_digest,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        if row is None:
+            return None
+        description = rows.method_of(method_digest, row[0])
+        return description or rows.method_of(method_digest, _text_of(self.directory / METHODS, method_digest))
 
-    def _remember_method(self, label: Label) -> None:
-        self._connection.execute(
-            "INSERT OR IGNORE INTO methods VALUES (?, ?)",
-            (label.method_digest, json.dumps(label.method, sort_keys=True)),
-        )
+    def _remember(self, digest: str, method: Mapping[str, Any]) -> None:
+        row = self._connection.execute("SELECT description FROM methods WHERE digest = ?", (digest,)).fetchone()
+        if row is not None and rows.method_of(digest, row[0]) is not None:
+            return
+        self._connection.execute("INSERT OR REPLACE INTO methods VALUES (?, ?)", (digest, rows.method_text(method)))
+        _keep_method(self.directory / METHODS, digest, method)
 
     def _row(self, frame_digest: str, method_digest: str) -> tuple[Any, ...] | None:
         """A row that is there and whole; one that is not whole is dropped and counted."""
@@ -247,105 +331,37 @@ class LabelStore:
         row = self._connection.execute(
             f"SELECT {_COLUMNS}, checksum FROM labels WHERE frame = ? AND method = ?", key
         ).fetchone()
-        if row is None or row[-1] == _checksum(row[:-1]):
+        if row is None or row[-1] == rows.checksum(row[:-1]):
             return row
-        with self._transaction():
-            self._connection.execute("DELETE FROM labels WHERE frame = ? AND method = ?", key)
+        if not self.read_only:
+            with self._transaction():
+                self._connection.execute("DELETE FROM labels WHERE frame = ? AND method = ?", key)
         self.damaged_rows += 1
         return None
 
 
-def salvage(directory: str | Path) -> tuple[int, Path]:
-    """Rescue a damaged store: set it aside, and copy every label that is still whole into a new one.
-
-    Returns
-    -------
-    count, aside
-        Number of labels rescued, and where the damaged file now is.
-    """
-    path = Path(directory) / FILE
-    aside = path.with_name(path.name + ".damaged")
-    number = 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}.damaged{number}")
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            os.replace(part, aside.with_name(aside.name + suffix))
-    with LabelStore(directory) as store:
-        return sum(_copy_whole(aside, store.add)), aside
+def _keep_method(folder: Path, digest: str, method: Mapping[str, Any]) -> None:
+    """A method's description in a file of its own, where there is none that is whole."""
+    refuse_links(folder)
+    if rows.method_of(digest, _text_of(folder, digest)) is None:
+        folder.mkdir(exist_ok=True)
+        files.write_text(folder / f"{digest}.json", rows.method_text(method))
 
 
-def _copy_whole(source: Path, add: Callable[[Label], None]) -> Iterator[int]:
-    """Yield 1 for each label copied; rows are asked for one by one since a scan ends at the first bad page."""
+def _text_of(folder: Path, digest: str) -> str:
     try:
-        connection = sqlite3.connect(source)
-        methods = dict(connection.execute("SELECT digest, description FROM methods").fetchall())
-        last = connection.execute("SELECT MAX(rowid) FROM labels").fetchone()[0] or 0
-    except sqlite3.DatabaseError:
-        return
-    for rowid in range(1, last + 1):
-        try:
-            row = connection.execute(f"SELECT {_COLUMNS}, checksum FROM labels WHERE rowid = ?", (rowid,)).fetchone()
-        except sqlite3.DatabaseError:
-            continue
-        if row is not None and row[1] in methods and row[-1] == _checksum(row[:-1]):
-            add(_label_of(row, json.loads(methods[row[1]])))
-            yield 1
-    connection.close()
+        return (folder / f"{digest}.json").read_text()
+    except (OSError, ValueError):
+        return ""
 
 
-def _row_of(label: Label) -> tuple[Any, ...]:
-    frame = label.frame
-    return (
-        label.frame_digest,
-        label.method_digest,
-        np.asarray(frame.numbers, dtype="<i4").tobytes(),
-        np.asarray(frame.positions, dtype="<f8").tobytes(),
-        np.asarray(frame.cell.array, dtype="<f8").tobytes(),
-        np.asarray(frame.pbc, dtype="u1").tobytes(),
-        _inbox.info_json(frame),
-        None if label.energy is None else float(label.energy),
-        None if label.forces is None else np.asarray(label.forces, dtype="<f8").tobytes(),
-        None if label.stress is None else np.asarray(label.stress, dtype="<f8").tobytes(),
-        int(label.converged),
-        label.error,
-        float(label.cost_s),
-        label.host,
-        float(label.time),
-    )
-
-
-def _label_of(row: Sequence[Any], method: Mapping[str, Any]) -> Label:
-    _, _, numbers, positions, cell, pbc, info, energy, forces, stress, converged, error, cost_s, host, time = row[:15]
-    frame = Atoms(
-        numbers=np.frombuffer(numbers, dtype="<i4"),
-        positions=np.frombuffer(positions, dtype="<f8").reshape(-1, 3),
-        cell=np.frombuffer(cell, dtype="<f8").reshape(3, 3),
-        pbc=np.frombuffer(pbc, dtype="u1").astype(bool),
-        info=json.loads(info),
-    )
-    return Label(
-        frame=frame,
-        method=method,
-        energy=energy,
-        forces=None if forces is None else np.frombuffer(forces, dtype="<f8").reshape(-1, 3).copy(),
-        stress=None if stress is None else np.frombuffer(stress, dtype="<f8").copy(),
-        converged=bool(converged),
-        error=error,
-        cost_s=cost_s,
-        host=host,
-        time=time,
-    )
-
-
-def _checksum(row: Sequence[Any]) -> bytes:
-    hasher = hashlib.blake2b(digest_size=16)
-    for value in row:
-        hasher.update(value if isinstance(value, bytes) else repr(value).encode())
-        hasher.update(b"\0")
-    return hasher.digest()
+def _count_in(path: Path) -> int:
+    """Number of labels in a copy; 0 where there is none that can be read."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as copy:
+            return copy.execute("SELECT COUNT(*) FROM labels").fetchone()[0]
+    except sqlite3.Error:
+        return 0
 
 
 @contextmanager
@@ -362,9 +378,9 @@ def _explained(path: Path) -> Iterator[None]:
         raise SettingsError(f"The label store {path} cannot be opened or written: {said}.") from error
     except sqlite3.DatabaseError as error:
         raise SettingsError(
-            f"The label store {path} is damaged ({error}). Rescue what is whole in it with: "
-            f"python -c \"from ilforge.labelling import salvage; print(salvage('{path.parent}'))\". "
-            "The damaged file is kept beside it, and labels that were lost are computed again."
+            f"The label store {path} is damaged ({error}). Rescue what is whole in it, and in its backup, with: "
+            f"ilforge store salvage {shlex.quote(str(path.parent))}. The damaged file is kept beside it, and labels "
+            "that were lost are computed again."
         ) from error
     except OSError as error:
         raise SettingsError(f"The label store {path} cannot be written: {error.strerror}.") from error

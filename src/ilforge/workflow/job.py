@@ -50,6 +50,10 @@ class Job:
         """Say how many tasks there are, once that is known better than it was planned."""
         self._watch.expect(self.stage, tasks)
 
+    def say(self, text: str) -> None:
+        """One line for the user to read."""
+        self._watch.say(text)
+
     def begin(self) -> None:
         """Note the start, once; called by the first task to leave the queue."""
         if self.started is None:

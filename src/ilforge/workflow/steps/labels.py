@@ -64,12 +64,14 @@ def label_stage(
         if not store.holds(source) or not (store.labels / FILE).is_file():
             return 0
         wanted = frames_in(store.path(source))
-        with LabelStore(store.labels) as labels:
+        with LabelStore(store.labels, read_only=True) as labels:
             return len(wanted) - len(labels.missing(wanted, method_digest))
 
     def work(job: Job) -> None:
         wanted = frames_in(job.input("frames"))
         with LabelStore(job.store.labels) as store:
+            _verify(job, store)
+            store.remember(method.describe())
             store.absorb_inbox()
             missing = left = store.missing(wanted, method_digest)
             job.expect(len(missing))
@@ -77,6 +79,8 @@ def label_stage(
                 _label(job, store, [(wanted[digest], spec, job.threads, store.inbox, liquid) for digest in left])
                 left = store.missing(left, method_digest)
             labels = store.get_many(list(wanted), method_digest)
+            if missing:
+                store.backup()
         if missing and len(left) == len(missing):
             raise _stopped(len(left), labels[left[-1]])
         passing = [digest for digest in wanted if labels[digest].may_pass]
@@ -107,6 +111,12 @@ def net_force_setting(gate: GateSettings, method: Mapping[str, Any], liquid: Liq
     """The limit that counts for boxes of this size, where it is not that of the gate."""
     limit = net_force_limit(gate, method, liquid.topology.n_atoms)
     return {} if limit == gate.max_net_force_eV_A else {"net_force_limit_eV_A": round(limit, 9)}
+
+
+def _verify(job: Job, store: LabelStore) -> None:
+    """Read the whole store before it is trusted: labels that a damaged index hides would be paid for again."""
+    if store.verify():
+        job.say("The index of the label store did not fit its labels and was made anew; no label is lost.")
 
 
 def _label(job: Job, store: LabelStore, tasks: list[tuple]) -> None:
