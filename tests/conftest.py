@@ -24,6 +24,14 @@ def pytest_runtest_setup(item):
             pytest.skip(str(error))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def users_folder(tmp_path_factory):
+    """Tests have a user's folder, with the key that results are signed with, of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture
 def one_pair():
     """One PYR14+ and one BF4- in a box of 8.5 Å, 35 atoms, away from any minimum."""

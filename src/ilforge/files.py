@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
+from ilforge.errors import SettingsError
+
+_ALWAYS_BYTES, _MOST_BYTES = 64 * 2**20, 16 * 2**30
+_MOST_TIMES = 300  # the largest ratio of sizes that is believed; numbers as text have 3 to 10
 PARTIAL = ".partial"
 """Ending of a file that is being written."""
 
@@ -44,3 +50,47 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+class Bounded(io.RawIOBase):
+    """What a decompressor gives, up to a size: a small file that unfolds to fill the memory is no file of numbers.
+
+    Parameters
+    ----------
+    content
+        The open decompressor.
+    path
+        The compressed file.
+    """
+
+    def __init__(self, content: IO[bytes], path: Path):
+        super().__init__()
+        self._content, self._path = content, Path(path)
+        self._limit = min(_MOST_BYTES, max(_ALWAYS_BYTES, _MOST_TIMES * self._path.stat().st_size))
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._content.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._content.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._content.read(len(buffer))
+        buffer[: len(data)] = data
+        if self._content.tell() > self._limit:
+            raise SettingsError(
+                f"{self._path} unfolds to more than {self._limit / 2**20:.0f} MiB, from {self._path.stat().st_size} "
+                "bytes: that is no file of numbers. If it is one, decompress it first."
+            )
+        return len(data)
+
+
+def csv_cell(value: Any) -> Any:
+    """A value as a cell of a CSV file: text that a spreadsheet would take for a formula begins with an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -21,7 +21,9 @@ whole, and in the order of ``ions``.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -141,7 +143,9 @@ def read(path: Path) -> list[Atoms]:
     if path.stat().st_size == 0:
         return []
     try:
-        frames = read_file(path, index=":", format="extxyz")
+        frames = read_file(_content(path), index=":", format="extxyz")
+    except SettingsError:
+        raise
     except Exception as error:
         raise SettingsError(f"{path} could not be read as extended XYZ: {error}") from error
     for number, frame in enumerate(frames):
@@ -170,6 +174,14 @@ def voigt(stress: Any) -> np.ndarray:
     full = values.reshape(3, 3)
     full = (full + full.T) / 2
     return full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+
+
+def _content(path: Path) -> Any:
+    """The file, or the text of one compressed by gzip, which may not fill the memory."""
+    if path.suffix != ".gz":
+        return path
+    with gzip.open(path, "rb") as content:
+        return io.StringIO(io.BufferedReader(files.Bounded(content, path)).read().decode())
 
 
 def rms_force(frames: Sequence[Atoms], key: str = FORCES) -> float:

@@ -22,7 +22,7 @@ from ilforge.labelling.merge import merge
 from ilforge.labelling.salvage import salvage
 from ilforge.labelling.store import BACKUP, FILE, METHODS, LabelStore
 from support.kills import killed_at
-from support.labels import METHOD, random_frame, random_label
+from support.labels import METHOD, damage, filled, random_frame, random_label
 
 TESTS = Path(__file__).parents[1]
 
@@ -175,21 +175,6 @@ def test_damaged_row_is_found_dropped_and_computed_again(store):
     assert store.get(label.frame_digest, label.method_digest) is None
     assert store.census()["labels"] == 1
     assert store.census()["damaged"] == 1
-
-
-def damage(path: Path, start: int, end: int) -> None:
-    contents = bytearray(path.read_bytes())
-    contents[start:end] = bytes(len(contents[start:end]))
-    path.write_bytes(contents)
-
-
-def filled(folder: Path, count: int, n_atoms: int = 20, backup: bool = False) -> list[Label]:
-    labels = [random_label(seed, n_atoms=n_atoms) for seed in range(count)]
-    with LabelStore(folder) as store:
-        store.add_many(labels)
-        if backup:
-            store.backup()
-    return labels
 
 
 def assert_whole(folder: Path, labels: list[Label], count: int) -> None:

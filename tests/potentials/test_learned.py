@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from ilforge.potentials.clp import Clp
 from ilforge.potentials.committee import DEVIATION_FILE, Committee, force_deviation
 from ilforge.potentials.deepmd import Deepmd
 from ilforge.potentials.mace import Mace
+from ilforge.potentials.model_file import lammps_word
 from ilforge.units import KJ_PER_MOL
 
 KINDS = [Mace, Deepmd]
@@ -168,6 +171,27 @@ def test_committee_is_the_mean_of_its_members(members, one_pair):
 
 def test_committee_of_one_model_twice_agrees(members, one_pair):
     assert Committee((members[0], members[0])).force_deviation(one_pair) == 0.0
+
+
+@pytest.mark.program("lmp")
+@pytest.mark.parametrize("folder", ['a "quoted" $name', "it's # one", "plain & simple", "${x} $(1+1)"])
+def test_lammps_reads_a_model_whatever_its_folder_is_called(tiny_deepmd_model, tmp_path, folder):
+    """And runs nothing that the name says."""
+    (tmp_path / folder).mkdir()
+    path = tmp_path / folder / "model.pb"
+    shutil.copy(tiny_deepmd_model, path)
+    script = [
+        "units metal", "atom_style atomic", "region box block 0 9 0 9 0 9", "create_box 5 box", "mass * 1.0",
+        *Deepmd(path, sha256(path)).lammps_pair(["B", "C", "F", "H", "N"]), "run 0",
+    ]  # fmt: skip
+    (tmp_path / "in.lammps").write_text("\n".join(script) + "\n")
+    programs.run(["lmp", "-in", "in.lammps"], tmp_path, log="lmp.log")
+
+
+@pytest.mark.parametrize("name", ["a\" 'b", "a\nshell touch trace"])
+def test_a_path_that_no_quotes_hold_is_not_given_to_lammps(name):
+    with pytest.raises(SettingsError, match="LAMMPS cannot be given the path"):
+        lammps_word(Path("/") / name)
 
 
 def test_committee_that_lammps_cannot_run_is_refused():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from ase import Atoms
 
 from ilforge import frames
 from ilforge.labelling.labels import Label
+from ilforge.labelling.store import LabelStore
 
 METHOD = {"kind": "invented", "cutoff_A": 4.0}
 
@@ -63,3 +66,18 @@ def salt_frames(count: int) -> list[Atoms]:
         frames.quantize(frame)
         labelled.append(evaluate(frame, {"kind": "clp", "cutoff_A": 3.9}).on(frame))
     return labelled
+
+
+def damage(path: Path, start: int, end: int) -> None:
+    contents = bytearray(path.read_bytes())
+    contents[start:end] = bytes(len(contents[start:end]))
+    path.write_bytes(contents)
+
+
+def filled(folder: Path, count: int, n_atoms: int = 20, backup: bool = False) -> list[Label]:
+    labels = [random_label(seed, n_atoms=n_atoms) for seed in range(count)]
+    with LabelStore(folder) as store:
+        store.add_many(labels)
+        if backup:
+            store.backup()
+    return labels

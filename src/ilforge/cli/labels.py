@@ -354,3 +354,22 @@ def _labels_in(store: str) -> Path:
         if (folder / FILE).exists() or (folder / BACKUP).is_dir():
             return folder
     raise SettingsError(f"{store} holds no labels: expected {Path(store) / 'labels' / FILE}.")
+
+
+@store.command("trust")
+@click.argument("store", type=click.Path(file_okay=False))
+def trust_store(store: str) -> None:
+    """Sign every result of STORE with your key: its models, which can run code when loaded, are then trusted.
+
+    For stores that an earlier ilforge made, or you on another account. Results that are damaged are not signed.
+    """
+    from ilforge.workflow.store import ResultStore, sign
+
+    results = ResultStore(Path(store)).results
+    folders = sorted(path for path in results.iterdir() if path.is_dir()) if results.is_dir() else []
+    if not folders:
+        raise SettingsError(f"{store} holds no results: expected them in {results}.")
+    faults = {folder.name: fault for folder in folders if (fault := sign(folder)) is not None}
+    for name, fault in faults.items():
+        click.echo(f"LOOK {name} is not signed: {fault}")
+    click.echo(f"Signed {len(folders) - len(faults)} results of {store}.")

@@ -161,12 +161,13 @@ def _print_label_costs(study: Study) -> None:
 @ilforge.command()
 @on_a_study
 @click.option("--quiet", is_flag=True, help="Say nothing until the end.")
-def run(quiet: bool, **arguments: Any) -> None:
+@click.option("--trust", is_flag=True, help="Load models in the store that you did not make; they can run code.")
+def run(quiet: bool, trust: bool, **arguments: Any) -> None:
     """Compute what is missing of a study and write its report. The same command goes on after a stop."""
     from ilforge.workflow.study_run import run_study
 
     study, machine = opened(**arguments)
-    outcome, folder = run_study(study, machine, console(), quiet)
+    outcome, folder = run_study(study, machine, console(), quiet, trust)
     if not outcome.complete:
         lines = [f"  - {stage.name}: {error}" for stage, error in outcome.failed]
         waiting = f"\n{len(outcome.blocked)} stages wait for these." if outcome.blocked else ""
@@ -252,12 +253,13 @@ def console() -> Console:
 
 
 def study_records(study: Study, machine: Machine) -> list[Record]:
-    """Records of all that is finished."""
-    from ilforge.workflow.plan import make_plan
-    from ilforge.workflow.records import collect_records
-    from ilforge.workflow.store import ResultStore
+    """Records of all that is finished; results that are damaged are named and left out."""
+    from ilforge.workflow.study_run import study_records as records_of
 
-    return collect_records(make_plan(study), ResultStore(Path(machine.store)))
+    records, faults = records_of(study, machine)
+    for key, fault in faults.items():
+        click.echo(f"LOOK the result {key} is damaged and left out: {fault}. `ilforge run` makes it again.", err=True)
+    return records
 
 
 def print_verdicts(records: list[Record]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from ilforge import frames
+from ilforge import files, frames
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.labelling.labels import SAME_ENERGY_EV
 from ilforge.labelling.scan_folder import ScanFolder, ScanPoint
@@ -113,7 +113,9 @@ def write_scan(path: Path, points: Sequence[ScanPoint]) -> None:
         for point in points:
             usable = point.energy is not None
             above = f"{(point.energy - lowest) / KJ_PER_MOL:.4f}" if usable else ""
-            table.writerow([*point.angles, above, f"{point.energy:.8f}" if usable else "", point.fault or ""])
+            table.writerow(
+                [*point.angles, above, f"{point.energy:.8f}" if usable else "", files.csv_cell(point.fault or "")]
+            )
 
 
 def write_scan_frames(path: Path, points: Sequence[ScanPoint], ion: str) -> None:

@@ -90,7 +90,7 @@ class Committee:
             raise SettingsError(f"LAMMPS runs committees of deepmd models only, not of {kinds}.")
         for member in self.members:
             model_file.verified(member.path, member.sha256)
-        paths = " ".join(f'"{member.path}"' for member in self.members)
+        paths = " ".join(model_file.lammps_word(member.path) for member in self.members)
         return [
             f"pair_style deepmd {paths} out_file {DEVIATION_FILE} out_freq {deviation_every}",
             f"pair_coeff * * {' '.join(elements)}",

@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from ilforge import programs
+from ilforge import programs, trust
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
@@ -99,8 +99,8 @@ class Cp2k:
         MissingProgram
             Where CP2K is not installed.
         """
-        program = str(programs.find_outside(shlex.split(self.command)[-1]))
-        return {**self.settings(), "cp2k": installed(program), "data": _data()}
+        program = shlex.split(self.command)[-1]
+        return {**self.settings(), "cp2k": _version_of(program), "data": _data()}
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator. The topology gives only the total charge; without one it is zero.
@@ -191,6 +191,22 @@ class Cp2kCalculator(Calculator):
                 raise DidNotFinish("CP2K: its output has no stress")
             found["stress"] = np.array(reading.stress)
         return found
+
+
+def _version_of(name: str) -> str:
+    """CP2K's version; who only looks at a study does not start for it what the study, and no user, calls CP2K."""
+    program = programs.find_outside(name)
+    if trust.only_looking() and name not in programs.PACKAGES:
+        known = trust.kept_version(program)
+        if known is None:
+            raise SettingsError(
+                f"The study names {program} as its CP2K, and looking at a study starts no program that it names; its "
+                "version, on which the names of results depend, is not known here yet. `ilforge run` finds it out."
+            )
+        return known
+    version = installed(str(program))
+    trust.keep_version(program, version)
+    return version
 
 
 @functools.cache

@@ -61,7 +61,7 @@ class Deepmd:
     def lammps_pair(self, elements: Sequence[str]) -> list[str]:
         """Pair style for atom types in the order of ``elements``."""
         model_file.verified(self.path, self.sha256)
-        return [f'pair_style deepmd "{self.path}"', f"pair_coeff * * {' '.join(elements)}"]
+        return [f"pair_style deepmd {model_file.lammps_word(self.path)}", f"pair_coeff * * {' '.join(elements)}"]
 
     def seconds_per_frame(self, n_atoms: int) -> float:
         # 350 atoms at 10 Å, compressed, two threads: 0.22 s

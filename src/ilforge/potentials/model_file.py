@@ -40,6 +40,21 @@ def verified(path: Path, sha256: str) -> bytes:
     return contents
 
 
+def lammps_word(path: Path) -> str:
+    """A path as one word of a LAMMPS input, which has commands that run programs.
+
+    Raises
+    ------
+    SettingsError
+        When no quotes of LAMMPS hold the path: it has quotes of both kinds, or more than one line.
+    """
+    text = str(path)
+    mark = next((mark for mark in ('"', "'") if mark not in text), None)
+    if mark is None or not text.isprintable() or text.endswith("&"):
+        raise SettingsError(f"LAMMPS cannot be given the path {text!r}: call its folders and file otherwise.")
+    return f"{mark}{text}{mark}"
+
+
 def refuse_unknown(path: Path, symbols: tuple[str, ...], known: list[str]) -> None:
     """Refuse a frame with elements that a model was not trained on."""
     unknown = sorted(set(symbols) - set(known))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 from ase import Atoms
 
+from ilforge import files
 from ilforge.errors import SettingsError
 
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
@@ -93,7 +95,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     opener = next((opener for magic, opener in _COMPRESSED.items() if head.startswith(magic)), open)
     try:
         with opener(path, "rb") as content:
-            yield content
+            yield content if opener is open else io.BufferedReader(files.Bounded(content, path))
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise SettingsError(f"{path} is compressed and cannot be decompressed ({error}): copy it again.") from error
 

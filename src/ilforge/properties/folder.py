@@ -157,7 +157,7 @@ def _write_csv(path: Path, parts: Sequence[tuple[Mapping[str, Any], Table]]) -> 
     columns = list(dict.fromkeys(column for _, table in parts for column in table.columns))
     with files.replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*names, *columns])
+        writer.writerow([files.csv_cell(name) for name in (*names, *columns)])
         for labels, table in parts:
             of_run = _plain([labels.get(name) for name in names])
             where = [table.columns.index(column) if column in table.columns else None for column in columns]
@@ -168,7 +168,8 @@ def _write_csv(path: Path, parts: Sequence[tuple[Mapping[str, Any], Table]]) -> 
 def _plain(row: Sequence[Any]) -> list[Any]:
     """What is not a number is empty; numbers in full."""
     plain = [value.item() if isinstance(value, np.generic) else value for value in row]
-    return ["" if value is None or (isinstance(value, float) and math.isnan(value)) else value for value in plain]
+    plain = ["" if value is None or (isinstance(value, float) and math.isnan(value)) else value for value in plain]
+    return [files.csv_cell(value) for value in plain]
 
 
 def _file_name(title: str) -> str:

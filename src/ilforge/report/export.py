@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ilforge.files import csv_cell
 from ilforge.results import Record
 
 _DIGITS = 6
@@ -31,7 +32,8 @@ def results_csv(records: Sequence[Record]) -> str:
     for record in records:
         row = _plain(record.as_json())
         provenance = json.dumps(row["provenance"], sort_keys=True, ensure_ascii=False, default=str)
-        writer.writerow({**row, "provenance": provenance if row["provenance"] else ""})
+        cells = {**row, "provenance": provenance if row["provenance"] else ""}
+        writer.writerow({key: csv_cell(value) for key, value in cells.items()})
     return text.getvalue()
 
 

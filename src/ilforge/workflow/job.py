@@ -46,6 +46,16 @@ class Job:
         """Directory of an input's result."""
         return self.store.path(self.stage.inputs[name])
 
+    def trusted_input(self, name: str) -> Path:
+        """Directory of an input whose files are loaded as models: only of one that may be.
+
+        Raises
+        ------
+        SettingsError
+            See :meth:`~ilforge.workflow.store.ResultStore.require_trusted`.
+        """
+        return self.store.require_trusted(self.stage.inputs[name])
+
     def expect(self, tasks: int) -> None:
         """Say how many tasks there are, once that is known better than it was planned."""
         self._watch.expect(self.stage, tasks)

@@ -207,7 +207,7 @@ def _plan_md(plan: Plan) -> None:
             if name == "reference" and protocol.ensemble == "NPT":
                 _require_stress(protocol.name, spec)
             if protocol.vacuum is not None and spec is not None:  # it may not know these ions
-                potentials.create(spec).calculator(structures.ions_of(part, protocol).topology)
+                structures.refuse_unfit_ions(spec, structures.ions_of(part, protocol))
             elif name in FORCE_FIELDS:
                 _refuse_unfit_md(part, protocol, spec)
             inner = protocol.inner_potential

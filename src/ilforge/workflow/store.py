@@ -20,14 +20,14 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from ilforge import files
+from ilforge import files, trust
 from ilforge.errors import IlforgeError, SettingsError
 from ilforge.files import PARTIAL, file_digest
-from ilforge.folders import REPLACED
+from ilforge.folders import REPLACED, refuse_links
 from ilforge.workflow.stage import Stage
 
 MANIFEST = "manifest.json"
@@ -40,10 +40,18 @@ class ResultStore:
     ----------
     root
         Folder of the store; made when it is not there.
+    trust
+        Load models of it that were not made by this user.
+    verify
+        Hold only results whose files are what was stored, as those do who show them; what is wrong with the others is
+        in :attr:`faults`.
+    largest
+        Largest file, bytes, whose digest is then taken; of larger ones only that they are there. None for all.
     """
 
-    def __init__(self, root: Path):
-        self.root = Path(root).absolute()
+    def __init__(self, root: Path, trust: bool = False, verify: bool = False, largest: int | None = None):
+        self.root, self.trust, self.verify, self._largest = Path(root).absolute(), trust, verify, largest
+        self.faults: dict[str, str | None] = {}
         self.results, self.scratch = self.root / "results", self.root / "scratch"
         self.labels, self.locks, self.damaged = self.root / "labels", self.root / "locks", self.root / "damaged"
 
@@ -56,6 +64,7 @@ class ResultStore:
             When the store cannot be written to.
         """
         for folder in (self.results, self.scratch, self.labels, self.locks):
+            refuse_links(folder)
             require_writable(folder, "The store", "--store, or with `store` in machine.toml")
 
     def path(self, stage: Stage) -> Path:
@@ -63,8 +72,34 @@ class ResultStore:
         return self.results / stage.key
 
     def holds(self, stage: Stage) -> bool:
-        """Whether the stage is finished: a look at the manifest only."""
-        return (self.path(stage) / MANIFEST).is_file()
+        """Whether the stage is finished: a look at the manifest only, unless the store verifies what it holds."""
+        if not (self.path(stage) / MANIFEST).is_file():
+            return False
+        if not self.verify:
+            return True
+        if stage.key not in self.faults:
+            self.faults[stage.key] = fault_of(self.path(stage), self._largest)
+        return self.faults[stage.key] is None
+
+    def require_trusted(self, stage: Stage) -> Path:
+        """The result of a stage, when its files may be loaded as models, which can run code.
+
+        Raises
+        ------
+        SettingsError
+            When this user did not make it and did not say that it is trusted, or its files have changed.
+        """
+        directory = self.path(stage)
+        if not self.trust and not trust.is_signed(read_manifest(directory)):
+            raise SettingsError(
+                f"{directory} was not made by you: it carries no signature of your key, and loading a model can run "
+                "code in it. If you trust who made it, say so with `ilforge run --trust`; to sign a whole store, made "
+                f"by an earlier ilforge or moved from another account of yours: ilforge store trust {self.root}"
+            )
+        fault = self.fault(stage)
+        if fault is not None:
+            raise SettingsError(f"{directory} is damaged, {fault}: run again, and it is made anew.")
+        return directory
 
     def fault(self, stage: Stage) -> str | None:
         """What is wrong with a finished stage's files; None when every digest holds."""
@@ -93,7 +128,7 @@ class ResultStore:
             for path in sorted(directory.rglob("*"))
             if path.is_file() and path != directory / MANIFEST
         }
-        write_json(directory / MANIFEST, {**manifest, "files": files})
+        write_json(directory / MANIFEST, trust.signed({**manifest, "files": files}))
         return self._put_in_place(stage)
 
     def finish_publishing(self, stage: Stage) -> bool:
@@ -113,14 +148,14 @@ class ResultStore:
     @contextlib.contextmanager
     def stage_lock(self, stage: Stage) -> Iterator[None]:
         """Hold a stage: another run that wants the same stage waits here and then finds it finished."""
-        with open(self.locks / f"{stage.key}.lock", "w") as handle:
+        with _opened(self.locks / f"{stage.key}.lock") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
     def at_work(self, stage: Stage) -> bool:
         """Whether some process holds the stage right now."""
         lock = self.locks / f"{stage.key}.lock"
-        if not lock.is_file():
+        if not lock.is_file() or lock.is_symlink():
             return False
         with open(lock) as handle:
             try:
@@ -133,7 +168,7 @@ class ResultStore:
 @contextlib.contextmanager
 def study_lock(folder: Path, name: str) -> Iterator[None]:
     """Hold a study of this store: a second run of it is refused, with who holds it and since when."""
-    with open(folder / f"study-{name}.lock", "a+") as handle:
+    with _opened(folder / f"study-{name}.lock") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -144,10 +179,20 @@ def study_lock(folder: Path, name: str) -> Iterator[None]:
                 f"The study {name} is running already ({handle.read().strip() or 'by another process'}). "
                 "Wait for it to end, follow it with `ilforge status`, or stop it first."
             ) from None
-        handle.truncate(0)
+        handle.seek(0)
+        handle.truncate()
         handle.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         handle.flush()
         yield
+
+
+def _opened(path: Path) -> IO[str]:
+    """A lock file, made when it is not there. A link is refused: what it leads to would be written over."""
+    try:
+        return open(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666), "r+")
+    except OSError as error:
+        refuse_links(path)
+        raise SettingsError(f"The lock {path} cannot be opened ({error.strerror}): remove it.") from error
 
 
 def require_writable(folder: Path, what: str, instead: str) -> None:
@@ -169,21 +214,54 @@ def require_writable(folder: Path, what: str, instead: str) -> None:
         ) from error
 
 
-def fault_of(directory: Path) -> str | None:
-    """What is wrong with the files of a result; None when every digest of its manifest holds."""
+def sign(directory: Path) -> str | None:
+    """Sign a result with the key of this user, if it is whole; returns what is wrong with it otherwise."""
+    fault = fault_of(directory)
+    if fault is None:
+        write_json(directory / MANIFEST, trust.signed(read_manifest(directory)))
+    return fault
+
+
+def fault_of(directory: Path, largest: int | None = None) -> str | None:
+    """What is wrong with the files of a result; None when every digest of its manifest holds.
+
+    Of files larger than ``largest``, bytes, only that they are there is asked.
+    """
+    if directory.is_symlink():
+        return "it is a link, and links inside a store are not followed"
     try:
-        listed = dict(read_manifest(directory)["files"])
+        manifest = read_manifest(directory)
+        listed = dict(manifest["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"its manifest cannot be read ({error})"
+    if manifest.get("key") != directory.name or not _is_complete(manifest):
+        return "its manifest is that of another result"
     for name, expected in listed.items():
         if name in (MANIFEST, MANIFEST + PARTIAL):  # earlier versions listed them after a kill
             continue
         try:
-            if file_digest(directory / name) != expected:
+            if _leads_out(directory, name):
+                return f"{name} is a link, or leads out of the result"
+            size = (directory / name).stat().st_size
+            if (largest is None or size <= largest) and file_digest(directory / name) != expected:
                 return f"{name} is not what was stored"
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})"
     return None
+
+
+def _is_complete(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest has what is shown of it."""
+    texts = all(isinstance(manifest.get(key), str) for key in ("name", "host", "finished"))
+    return texts and isinstance(manifest.get("wall_s"), int | float) and isinstance(manifest.get("programs"), dict)
+
+
+def _leads_out(directory: Path, name: str) -> bool:
+    """Whether a file of a result is a link, below one, or outside its folder."""
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts:
+        return True
+    return any((directory / part).is_symlink() for part in (path, *path.parents))
 
 
 def _remove_leftovers(directory: Path) -> None:

@@ -8,16 +8,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ilforge import files, folders
+from ilforge import files, folders, trust
 from ilforge.errors import MissingProgram
 from ilforge.programs import find
 from ilforge.report import write_report
 from ilforge.report.page import DATA
+from ilforge.results import Record
 from ilforge.study.load import Study
 from ilforge.study.machine import Machine
 from ilforge.workflow.executors import Workers
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.progress import Watch
+from ilforge.workflow.records import collect_records
 from ilforge.workflow.scheduler import Outcome, run_stages
 from ilforge.workflow.stage import Stage, seconds_to_the_end
 from ilforge.workflow.steps.reporting import report_content, report_stage
@@ -25,6 +27,7 @@ from ilforge.workflow.store import ResultStore, read_manifest, study_lock
 
 PUBLISHED = ("report.html", "results.json", "results.csv")
 """Beside the folder of tables, :data:`ilforge.report.page.DATA`."""
+_LARGEST = 16 * 2**20  # bytes: of larger files, trajectories, a look at the states of a study takes no digests
 _OUTPUT = "--output, or with `output` in machine.toml"
 
 
@@ -56,9 +59,10 @@ def all_stages(study: Study) -> list[Stage]:
     return [*plan.stages, report_stage(plan)]
 
 
+@trust.looking()
 def check_study(study: Study, machine: Machine) -> Check:
     """Plan a study and look up what is done; compute nothing, write nothing."""
-    store = ResultStore(Path(machine.store))
+    store = ResultStore(Path(machine.store), verify=True, largest=_LARGEST)
     rows = [(stage, store.holds(stage), _tasks_at_hand(stage, store)) for stage in all_stages(study)]
     todo = [replace(stage, tasks=stage.tasks - at_hand) for stage, done, at_hand in rows if not done]
     missing = []
@@ -80,8 +84,15 @@ def _tasks_at_hand(stage: Stage, store: ResultStore) -> int:
     return min(stage.at_hand(store), stage.tasks - 1)
 
 
-def run_study(study: Study, machine: Machine, console: Console, quiet: bool = False) -> tuple[Outcome, Path]:
+def run_study(
+    study: Study, machine: Machine, console: Console, quiet: bool = False, trusted: bool = False
+) -> tuple[Outcome, Path]:
     """Compute what is missing of a study, and put its report into the output folder.
+
+    Parameters
+    ----------
+    trusted
+        Load models in the store that were not made by this user.
 
     Returns
     -------
@@ -95,8 +106,9 @@ def run_study(study: Study, machine: Machine, console: Console, quiet: bool = Fa
     """
     stages = all_stages(study)
     folder = output_folder(study, machine)
-    store = ResultStore(Path(machine.store))
+    store = ResultStore(Path(machine.store), trust=trusted)
     store.prepare()
+    trust.user_key()  # that there is none to sign with is said now, not after the first stage
     folders.claim(folder, _OUTPUT)
     with study_lock(store.locks, study.settings.name):
         watch = Watch(console, store, machine.worker_count, quiet)
@@ -133,12 +145,15 @@ class StageState:
     wall_s: float | None = None
 
 
+@trust.looking()
 def study_status(study: Study, machine: Machine) -> list[StageState]:
     """The state of every stage: done, at work, begun (a run was stopped in it), or to do."""
-    store = ResultStore(Path(machine.store))
+    store = ResultStore(Path(machine.store), verify=True, largest=_LARGEST)
     states = []
     for stage in all_stages(study):
-        if store.holds(stage):
+        if not store.holds(stage) and stage.key in store.faults:
+            states.append(StageState(stage, f"damaged: {store.faults[stage.key]}"))
+        elif store.holds(stage):
             states.append(StageState(stage, "done", read_manifest(store.path(stage))["wall_s"]))
         elif store.at_work(stage):
             states.append(StageState(stage, "at work"))
@@ -148,7 +163,16 @@ def study_status(study: Study, machine: Machine) -> list[StageState]:
     return states
 
 
+@trust.looking()
 def write_partial_report(study: Study, machine: Machine) -> Path:
     """The report of what is finished so far, in the output folder."""
     folder = folders.claim(output_folder(study, machine), _OUTPUT)
-    return write_report(folder, report_content(make_plan(study), ResultStore(Path(machine.store))))
+    return write_report(folder, report_content(make_plan(study), ResultStore(Path(machine.store), verify=True)))
+
+
+@trust.looking()
+def study_records(study: Study, machine: Machine) -> tuple[list[Record], dict[str, str]]:
+    """Records of all that is finished, and what is wrong with results that were left out, by key."""
+    store = ResultStore(Path(machine.store), verify=True)
+    records = collect_records(make_plan(study), store)
+    return records, {key: fault for key, fault in store.faults.items() if fault is not None}

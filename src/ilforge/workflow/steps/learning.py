@@ -30,7 +30,7 @@ def exploration_stage(study: Study, iteration: int, committee: Sequence[Stage], 
     state = (study.settings.liquid.pressure_bar, study.settings.gate.bond_factor)
 
     def work(job: Job) -> None:
-        members = [model_spec(job.input(f"member{i}")) for i in range(len(committee))]
+        members = [model_spec(job.trusted_input(f"member{i}")) for i in range(len(committee))]
         boxes = _starts(frames.read(job.input("starts") / FRAMES), learning.starts, seed)
         parts = job.parts(
             _explore,

@@ -70,8 +70,8 @@ def md_stage(
     )
 
     def work(job: Job) -> None:
-        chosen = spec if model is None else model_spec(job.input("model"))
-        within = model_spec(job.input("inner")) if isinstance(inner, Stage) else inner
+        chosen = spec if model is None else model_spec(job.trusted_input("model"))
+        within = model_spec(job.trusted_input("inner")) if isinstance(inner, Stage) else inner
         start_file = job.input("start") / FRAMES
         job.run(_run, chosen, start_file, liquid, protocol, job.directory, job.threads, settings.engine, within)
 

@@ -58,7 +58,7 @@ def mace_stage(
     seed = study.seed("mace", iteration)
 
     def work(job: Job) -> None:
-        start = job.input("before") / MACE_FILE if before else None
+        start = job.trusted_input("before") / MACE_FILE if before else None
         energies = read_atoms(job.input("atoms")) if atoms else None
         job.run(_train_mace, job.input("dataset"), settings, seed, job.directory, job.threads, start, energies)
 
@@ -92,7 +92,7 @@ def _deepmd_stage(study: Study, iteration: int, member: int, dataset: Stage, bef
     expected = deepmd_training.seconds(settings, largest)
 
     def work(job: Job) -> None:
-        start = job.input("before") if before else None
+        start = job.trusted_input("before") if before else None
         job.run(_train_deepmd, job.input("dataset"), settings, seed, job.directory, job.threads, start)
 
     return Stage(
@@ -120,7 +120,7 @@ def virials_note(study: Study) -> str:
 
 
 def model_spec(directory: Path) -> dict[str, Any]:
-    """The trained model in a stage's directory as a potential, trusted by the digest it was published with."""
+    """The trained model in a stage's directory as a potential; whether it is trusted is asked before."""
     kind, file = ("mace", MACE_FILE) if (directory / MACE_FILE).is_file() else ("deepmd", DEEPMD_FILE)
     return {"kind": kind, "path": str(directory / file), "sha256": read_manifest(directory)["files"][file]}
 
@@ -146,7 +146,7 @@ def validation_stage(
     liquid, seed = liquid_of(study), study.seed("bootstrap")
 
     def work(job: Job) -> None:
-        chosen = spec if model is None else model_spec(job.input("model"))
+        chosen = spec if model is None else model_spec(job.trusted_input("model"))
         job.run(_validate, chosen, job.input("labels") / ACCEPTED, liquid, seed, job.directory, job.threads)
 
     return Stage(

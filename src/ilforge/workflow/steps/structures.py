@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ilforge import frames, potentials
+from ilforge import frames, potentials, trust
 from ilforge.liquid.ions import typed_files
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.vacuum import in_vacuum
@@ -102,6 +102,10 @@ def own_parameters(study: Study) -> dict[str, dict[str, Any]]:
     return {name: ion_parameters(name, *found) for name, found in files.items() if found is not None}
 
 
+_MODELS = ("mace", "deepmd")
+"""Potentials whose files can run code when they are loaded."""
+
+
 def refuse_unfit(
     study: Study, spec: Mapping[str, Any], density_ratio: float = 1.0, liquid: Liquid | None = None
 ) -> None:
@@ -112,11 +116,19 @@ def refuse_unfit(
     SettingsError
         When it does not know an ion, or its cutoff does not fit the box.
     """
-    liquid, potential = liquid or liquid_of(study), potentials.create(spec)
-    potential.calculator(liquid.topology)
+    liquid = liquid or liquid_of(study)
+    refuse_unfit_ions(spec, liquid)
     if spec["kind"] in ("clp", "clpol", "exp6"):
+        potential = potentials.create(spec)
         side = liquid.volume(study.settings.liquid.density_g_cm3 * density_ratio) ** (1 / 3)
         potential.openmm_system(liquid.topology, np.eye(3) * side)
+
+
+def refuse_unfit_ions(spec: Mapping[str, Any], liquid: Liquid) -> None:
+    """Ask a potential about the ions of a liquid; a model is loaded for it, but not by those who only look."""
+    potential = potentials.create(spec)
+    if not (trust.only_looking() and spec["kind"] in _MODELS):
+        potential.calculator(liquid.topology)
 
 
 def frames_stage(study: Study, purpose: str) -> Stage:
