@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -493,3 +494,16 @@ def test_two_studies_write_and_read_at_once(tmp_path):
         assert store.missing(digests, method_digest(METHOD)) == []
         assert store.census()["labels"] == 120
         assert store.census()["damaged"] == 0
+
+
+def test_two_runs_back_up_at_once(tmp_path):
+    filled(tmp_path, 200)
+    stores = [LabelStore(tmp_path) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(store.backup) for store in stores for _ in range(5)]:
+            future.result()
+    for store in stores:
+        store.close()
+    assert [path.name for path in (tmp_path / BACKUP).iterdir()] == [FILE]
+    with LabelStore(tmp_path / BACKUP, read_only=True) as copy:
+        assert copy.census()["labels"] == 200

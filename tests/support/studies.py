@@ -158,13 +158,13 @@ def smallest(folder: Path, reference: str = "xtb") -> Path:
     return path
 
 
-def run(stages: Sequence[Stage], root: Path) -> tuple[ResultStore, Outcome]:
-    """Make some stages in a store, by one worker."""
+def run(stages: Sequence[Stage], root: Path, workers: int = 1) -> tuple[ResultStore, Outcome]:
+    """Make some stages in a store, by one worker or more."""
     store = ResultStore(root)
     store.prepare()
     watch = Watch(Console(file=io.StringIO()), store)
     try:
-        with Workers(1) as workers:
-            return store, run_stages(stages, store, workers, watch)
+        with Workers(workers) as pool:
+            return store, run_stages(stages, store, pool, watch)
     finally:
         watch.stop()

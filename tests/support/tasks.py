@@ -7,11 +7,14 @@ import signal
 import time
 from pathlib import Path
 
+from ilforge import frames
 from ilforge.errors import SettingsError
 from ilforge.labelling.label import evaluate
 
 SHORT = "ILFORGE_TEST_SHORT_OF_MEMORY"
 """Variable that names a file: while it is there, some calculations are killed."""
+SLOW, SECONDS = "ILFORGE_TEST_SLOW_LOG", "ILFORGE_TEST_SLOW_SECONDS"
+"""Variables that name a file to log labels in, and how long each takes, s."""
 
 
 def write_number(path: Path, number: int) -> None:
@@ -90,3 +93,13 @@ def evaluate_with_little_memory(frame, spec, threads, inbox, liquid):
     if frame.info["recipe"] == "packed" and os.path.exists(os.environ[SHORT]):
         die()
     return evaluate(frame, spec, threads, inbox, liquid)
+
+
+def evaluate_slowly(frame, spec, threads, inbox, liquid):
+    """Label a frame as a DFT program does, which takes its time, and write down that it was computed."""
+    log = Path(os.environ[SLOW])
+    count_call(log, f"begin-{frames.digest(frame)}")
+    time.sleep(float(os.environ[SECONDS]))
+    label = evaluate(frame, spec, threads, inbox, liquid)
+    count_call(log, f"end-{frames.digest(frame)}")
+    return label

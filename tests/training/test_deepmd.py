@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
 from ilforge import frames
 from ilforge.errors import SettingsError, Unphysical
-from ilforge.labelling.dataset import split
+from ilforge.labelling.dataset import Dataset, split
 from ilforge.labelling.label import evaluate
 from ilforge.study.settings import DeepmdSettings
 from ilforge.training import deepmd
@@ -76,6 +81,63 @@ def test_same_seed_same_model(trained, dataset, tmp_path):
     assert read(tmp_path) == read(trained.parent)
     for frame in dataset.stop:
         np.testing.assert_array_equal(answer(again, frame).forces, answer(trained, frame).forces)
+
+
+LONGER = SMALL.model_copy(update={"steps": 400, "learning_rate_start": 1e-3})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(dataset, tmp_path_factory):
+    return train_deepmd(dataset, LONGER, 5, tmp_path_factory.mktemp("undisturbed"))
+
+
+def kill_after(dataset_folder, directory, steps):
+    """Train in a process that is killed when so many steps are behind it."""
+    code = (
+        "from pathlib import Path; from ilforge.labelling.dataset import Dataset\n"
+        "from ilforge.training.deepmd import train_deepmd; from ilforge.study.settings import DeepmdSettings\n"
+        f"settings = DeepmdSettings.model_validate_json({LONGER.model_dump_json()!r})\n"
+        f"train_deepmd(Dataset.read(Path({str(dataset_folder)!r})), settings, 5, Path({str(directory)!r}))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None and progress(directory)[0] < steps:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(undisturbed, dataset, tmp_path):
+    dataset.write(tmp_path / "dataset")
+    kill_after(tmp_path / "dataset", tmp_path / "run", 100)
+    assert list((tmp_path / "run").glob("model.ckpt-*.index"))
+    again = train_deepmd(Dataset.read(tmp_path / "dataset"), LONGER, 5, tmp_path / "run")
+    said = (tmp_path / "run" / "dp.log").read_text()
+    assert "restart from model" in said, "it went on"
+    assert [p.step for p in read(tmp_path / "run")] == [p.step for p in read(undisturbed.parent)]
+    for a, b in zip(read(tmp_path / "run"), read(undisturbed.parent), strict=True):
+        assert a.force_rmse_eV_A == pytest.approx(b.force_rmse_eV_A, rel=1e-6)
+    for frame in dataset.stop:
+        np.testing.assert_allclose(answer(again, frame).forces, answer(undisturbed, frame).forces, rtol=0, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_somebody_else_put_there_is_not_used(trained, dataset, tmp_path):
+    """The folder was copied from elsewhere: its training is begun anew."""
+    dataset.write(tmp_path / "dataset")
+    kill_after(tmp_path / "dataset", tmp_path / "run", 50)
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    train_deepmd(dataset, LONGER, 5, tmp_path / "copy")
+    assert "restart from model" not in (tmp_path / "copy" / "dp.log").read_text()
+
+
+def test_folders_of_the_users_are_not_cleared(dataset, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "raw.csv").write_text("precious")
+    with pytest.raises(SettingsError, match="no training of ilforge"):
+        train_deepmd(dataset, SMALL, 1, tmp_path)
+    assert (tmp_path / "data" / "raw.csv").read_text() == "precious"
 
 
 @pytest.mark.slow

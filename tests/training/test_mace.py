@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -24,6 +28,7 @@ from ilforge.training.mace import (
     schedule,
     train_mace,
 )
+from support.hostile import evil_model
 from support.labels import labelled_frame, salt_frames
 
 SMALL = MaceSettings(
@@ -79,11 +84,78 @@ def test_training_leaves_a_model_a_curve_and_nothing_big(trained, dataset):
 def test_same_seed_same_model_and_leftovers_of_a_killed_training_do_not_matter(trained, dataset, tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "results").mkdir()
+    (tmp_path / "training.json").write_text('{"epochs": 9, "batches": 2}')
     (tmp_path / "results" / "mace_run-5_train.txt").write_text('{"mode": "eval", "epoch": 7, "loss"')
     again = load_trainer(TRAINERS["mace"])(dataset, SMALL, 5, tmp_path)
     assert read(tmp_path) == read(trained.parent)
     for frame in dataset.stop:
         np.testing.assert_array_equal(forces(again, frame), forces(trained, frame))
+
+
+LONGER = SMALL.model_copy(update={"epochs": 6, "second_stage_epoch": 3})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(dataset, tmp_path_factory):
+    return train_mace(dataset, LONGER, seed=5, directory=tmp_path_factory.mktemp("undisturbed"))
+
+
+def kill_after(dataset_file, directory, epochs):
+    """Train in a process that is killed when so many epochs are behind it."""
+    code = (
+        "import sys; from pathlib import Path; from ilforge.labelling.dataset import Dataset\n"
+        "from ilforge.training.mace import train_mace; from ilforge.study.settings import MaceSettings\n"
+        f"settings = MaceSettings.model_validate_json({LONGER.model_dump_json()!r})\n"
+        f"train_mace(Dataset.read(Path({str(dataset_file)!r})), settings, 5, Path({str(directory)!r}))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
+        text = "".join(path.read_text() for path in (directory / "results").glob("*_train.txt"))
+        if f'"epoch": {epochs}' in text:
+            break
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+
+
+@pytest.mark.slow
+@pytest.mark.program("mace_run_train")
+def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(undisturbed, dataset, tmp_path):
+    """Killed in the first stage and again in the second."""
+    dataset.write(tmp_path / "dataset")
+    for epochs in (2, 4):
+        kill_after(tmp_path / "dataset", tmp_path / "run", epochs)
+        assert (tmp_path / "run" / "resume.pt").is_file()
+    again = train_mace(Dataset.read(tmp_path / "dataset"), LONGER, 5, tmp_path / "run")
+    steps = [json.loads(line) for line in (next((tmp_path / "run" / "results").glob("*"))).read_text().splitlines()]
+    assert sum(step["mode"] == "opt" and step["epoch"] < 3 for step in steps) == 3 * (len(dataset.train) // 2)
+    assert read(tmp_path / "run") == read(undisturbed.parent)
+    for frame in dataset.stop:
+        np.testing.assert_allclose(forces(again, frame), forces(undisturbed, frame), rtol=0, atol=1e-6)
+    assert not (tmp_path / "run" / "resume.pt").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.program("mace_run_train")
+def test_a_state_that_would_run_code_is_not_loaded(trained, dataset, tmp_path):
+    evil = tmp_path / "run"
+    dataset.write(tmp_path / "dataset")
+    again = train_mace(dataset, SMALL, seed=5, directory=evil)
+    again.unlink()
+    evil_model(evil / "resume.pt", tmp_path / "trace")
+    (evil / "checkpoints").mkdir()
+    evil_model(evil / "checkpoints" / "mace_run-5_epoch-0.pt", tmp_path / "trace")
+    again = train_mace(dataset, SMALL, seed=5, directory=evil)
+    assert not (tmp_path / "trace").exists() and read(evil) == read(trained.parent)
+
+
+def test_folders_of_the_users_are_not_cleared(dataset, tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "mine.csv").write_text("precious")
+    with pytest.raises(SettingsError, match="no training of ilforge"):
+        train_mace(dataset, SMALL, 1, tmp_path)
+    assert (tmp_path / "results" / "mine.csv").read_text() == "precious"
 
 
 @pytest.mark.program("mace_run_train")

@@ -6,6 +6,7 @@ import pytest
 
 from ilforge import frames, potentials
 from ilforge.labelling import labels as labels_of
+from ilforge.labelling.claims import State, holding
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label
 from ilforge.labelling.store import LabelStore
@@ -89,8 +90,11 @@ def test_a_frame_that_no_worker_survives_is_a_failed_label_and_the_others_go_on(
     outcome = studies.run([Stage("all", "all", 1, {}, {}, work)], tmp_path / "store")[1]
     assert outcome.complete and sorted(map(str, found)) == sorted(map(str, [1, 2, (13, WorkerDied)]))
     liquid = Liquid.from_label("1 PYR14, 1 BF4")
-    with LabelStore(tmp_path / "labels") as store:
-        label = _lost(WorkerDied("a worker process died twice"), one_pair, XTB, 1, store.inbox, liquid)
+    with LabelStore(tmp_path / "labels") as store, holding(tmp_path / "labels") as holder:
+        arguments = (evaluate, holder, "m", "f", one_pair, XTB, 1, store.inbox, liquid)
+        assert holder.take("f", "m") is State.MINE
+        _, label = _lost(WorkerDied("a worker process died twice"), *arguments)
+        assert holder.state("f", "m") is State.FREE
         assert label.cut_short and store.absorb_inbox() == 1
 
 

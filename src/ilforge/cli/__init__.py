@@ -47,7 +47,7 @@ def main() -> NoReturn:
         error.show()
         code = error.exit_code
     except KeyboardInterrupt:
-        click.echo("Interrupted. What is finished is kept; the same command goes on from there.", err=True)
+        click.echo("Stopped. What is finished is kept; the same command goes on from there.", err=True)
         code = 130
     except IlforgeError as error:
         click.echo(f"Error: {error}", err=True)

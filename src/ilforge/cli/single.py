@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 
     from ilforge.dynamics.protocol import MdProtocol
     from ilforge.dynamics.trajectory import Trajectory
+    from ilforge.labelling.store import LabelStore
+    from ilforge.liquid.liquid import Liquid
     from ilforge.study.settings import GateSettings
 
+_POLL_S = 2.0  # between looks at what another run has claimed
 POTENTIAL_HELP = (
     "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, exp6:FILE.toml, exp6:FILE.toml:CUTOFF_A, GFN1-xTB, GFN2-xTB, gpaw, "
     "cp2k, pyscf (vacuum), or a model file, model.model (MACE) or model.pb (DeePMD); a model file needs --trust with "
@@ -102,7 +106,6 @@ def label(
     """
     from ilforge import frames, potentials
     from ilforge.labelling.gate import judge_batch, tally
-    from ilforge.labelling.label import evaluate
     from ilforge.labelling.refusals import Refusal, write_refusals
     from ilforge.labelling.state import with_state
     from ilforge.labelling.store import LabelStore
@@ -118,14 +121,12 @@ def label(
         sources.setdefault(digest, f"{file}#{number}")
     reference = potentials.create(spec)
     method = potentials.digest(reference)
-    with LabelStore(Path(store) / "labels") as labels, click.progressbar(wanted.items(), label="labels") as bar:
+    with LabelStore(Path(store) / "labels") as labels:
         labels.verify()
         labels.remember(reference.describe())
         labels.absorb_inbox()
-        missing = set(labels.missing(wanted, method))  # those that were cut short among them
-        for digest, frame in bar:
-            if digest in missing:
-                labels.add(evaluate(frame, spec, liquid=liquids[digest]))
+        missing = labels.missing(wanted, method)  # those that were cut short among them
+        _label_missing(labels, {digest: wanted[digest] for digest in missing}, liquids, spec, method)
         found = labels.get_many(list(wanted), method)
         if missing:
             labels.backup()
@@ -147,6 +148,40 @@ def label(
         )
     if not accepted:
         raise DidNotFinish(f"No label was accepted: {counts}")
+
+
+def _label_missing(
+    labels: LabelStore,
+    wanted: Mapping[str, Atoms],
+    liquids: Mapping[str, Liquid | None],
+    spec: Mapping[str, Any],
+    method: str,
+) -> None:
+    """Label frames one by one; one that another run has claimed is waited for, and not labelled twice."""
+    from ilforge.labelling.claims import State, holding
+    from ilforge.labelling.label import evaluate
+
+    left = list(wanted)
+    with holding(labels.directory) as holder, click.progressbar(length=len(left), label="labels") as bar:
+        while left:
+            busy = []
+            for digest in left:
+                state = holder.take(digest, method)
+                if state is not State.MINE:
+                    busy.append(digest)
+                    continue
+                label = evaluate(wanted[digest], spec, liquid=liquids[digest])
+                labels.add(label)
+                (holder.release if label.cut_short else holder.finish)(digest, method)
+                bar.update(1)
+            if busy and len(busy) == len(left):
+                time.sleep(_POLL_S)
+            labels.absorb_inbox()
+            left = labels.missing(busy, method)
+            for digest in left:
+                if holder.state(digest, method) is State.DONE:  # and yet there is no label of it: it was lost
+                    holder.release(digest, method)
+            bar.update(len(busy) - len(left))
 
 
 @ilforge.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ilforge import files, trust
 from ilforge.cli import ilforge
 from ilforge.cli.single import parse_counts
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
@@ -54,9 +56,23 @@ def init(file: str, ions: tuple[str, ...], density: float) -> None:
         raise SettingsError(f"{path} exists already; init does not overwrite it.")
     counts = parse_counts(ions)
     Liquid.of(counts)
-    path.write_text(document.template(path.stem, counts, density), encoding="utf-8")
-    load_study(path)
+    text = document.template(path.stem, counts, density)
+    _refuse_unusable(text, path.name)
+    try:
+        files.write_text(path, text)
+    except OSError as error:
+        raise SettingsError(f"FILE {path} cannot be written: {error.strerror}.") from error
     click.echo(f"Wrote {path}. See what it takes with: ilforge check {path}")
+
+
+def _refuse_unusable(text: str, name: str) -> None:
+    """Refuse what would be a study that `ilforge check` refuses; nothing is left behind."""
+    from ilforge.workflow.plan import make_plan
+
+    with tempfile.TemporaryDirectory(prefix="ilforge-init-") as folder, trust.looking():
+        path = Path(folder) / name
+        path.write_text(text, encoding="utf-8")
+        make_plan(load_study(path))
 
 
 @ilforge.command()
@@ -161,13 +177,15 @@ def _print_label_costs(study: Study) -> None:
 @ilforge.command()
 @on_a_study
 @click.option("--quiet", is_flag=True, help="Say nothing until the end.")
-@click.option("--trust", is_flag=True, help="Load models in the store that you did not make; they can run code.")
-def run(quiet: bool, trust: bool, **arguments: Any) -> None:
+@click.option(
+    "--trust", "trusted", is_flag=True, help="Load models in the store that you did not make; they can run code."
+)
+def run(quiet: bool, trusted: bool, **arguments: Any) -> None:
     """Compute what is missing of a study and write its report. The same command goes on after a stop."""
     from ilforge.workflow.study_run import run_study
 
     study, machine = opened(**arguments)
-    outcome, folder = run_study(study, machine, console(), quiet, trust)
+    outcome, folder = run_study(study, machine, console(), quiet, trusted)
     if not outcome.complete:
         lines = [f"  - {stage.name}: {error}" for stage, error in outcome.failed]
         waiting = f"\n{len(outcome.blocked)} stages wait for these." if outcome.blocked else ""

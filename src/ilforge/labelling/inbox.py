@@ -39,7 +39,7 @@ def deliver(label: Label, inbox: Path) -> Path:
         When the disk is full.
     """
     inbox = Path(inbox)
-    name = f"{label.frame_digest[:32]}-{label.method_digest[:16]}{SUFFIX}"
+    name = name_of(label.frame_digest, label.method_digest)
     partial = inbox / f"{name}.{os.getpid()}{_PARTIAL}"
     try:
         inbox.mkdir(parents=True, exist_ok=True)
@@ -54,6 +54,11 @@ def deliver(label: Label, inbox: Path) -> Path:
         partial.unlink(missing_ok=True)
         raise DidNotFinish(f"A label could not be written to {inbox}: {error.strerror}", inbox) from error
     return inbox / name
+
+
+def name_of(frame_digest: str, method_digest: str) -> str:
+    """Name of the file that a label is handed over in."""
+    return f"{frame_digest[:32]}-{method_digest[:16]}{SUFFIX}"
 
 
 def waiting(inbox: Path, set_aside: bool = True) -> Iterator[tuple[Path, Label]]:

@@ -21,7 +21,6 @@ from typing import Any
 
 from ilforge import files
 from ilforge.errors import DidNotFinish, SettingsError
-from ilforge.files import PARTIAL
 from ilforge.folders import refuse_links
 from ilforge.labelling import inbox as _inbox
 from ilforge.labelling import rows
@@ -242,15 +241,16 @@ class LabelStore:
         with self._lock, _explained(path):
             path.parent.mkdir(exist_ok=True)
             refuse_links(path.parent, path)
-            partial = path.with_name(FILE + PARTIAL)
-            partial.unlink(missing_ok=True)
-            with contextlib.closing(sqlite3.connect(partial)) as copy:
-                self._connection.backup(copy, pages=2000)
-                copy.execute("PRAGMA journal_mode = DELETE")
-                count = copy.execute("SELECT COUNT(*) FROM labels").fetchone()[0]
+            # two runs may copy at once: each has a file of its own, and the last one stays
+            with files.replacing(path.with_name(f"{FILE}.{os.getpid()}-{threading.get_ident()}")) as partial:
+                partial.unlink(missing_ok=True)
+                with contextlib.closing(sqlite3.connect(partial)) as copy:
+                    self._connection.backup(copy, pages=2000)
+                    copy.execute("PRAGMA journal_mode = DELETE")
+                    count = copy.execute("SELECT COUNT(*) FROM labels").fetchone()[0]
             if _count_in(path) > count:
                 os.replace(path, path.with_name("previous.sqlite"))
-            os.replace(partial, path)
+            os.replace(partial.with_suffix(""), path)
         return path
 
     def _faults(self) -> list[str]:

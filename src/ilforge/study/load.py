@@ -7,6 +7,7 @@ import hashlib
 import tomllib
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ from ilforge.study.base import Settings
 from ilforge.study.settings import StudySettings
 
 T = TypeVar("T", bound=Settings)
+_MOST_BYTES, _DEEPEST, _LONGEST = 2**20, 16, 10_000
+_LARGEST, _SMALLEST = 1e10 - 1, 1e-20  # of any number, whatever its unit
 
 
 @dataclass(frozen=True)
@@ -84,12 +87,18 @@ def load_study(path: str | Path) -> Study:
     """
     path = Path(path).resolve()
     text, data = read_toml(path)
+    refuse_absurd(data, path.name)
     return Study(check_settings(StudySettings, data, path.name), path, text)
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     """Text and content of a TOML file."""
     try:
+        # a pipe or a device could be waited for without end, or never end itself
+        if path.exists() and not path.is_file():
+            raise SettingsError(f"{path} is no file to be read.")
+        if path.stat().st_size > _MOST_BYTES:
+            raise SettingsError(f"{path} has {path.stat().st_size} bytes; a settings file has at most {_MOST_BYTES}.")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SettingsError(f"There is no file {path}.") from None
@@ -97,8 +106,46 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         raise SettingsError(f"{path} could not be read: {error}") from error
     try:
         return text, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
+
+
+def refuse_absurd(data: dict[str, Any], source: str) -> None:
+    """Refuse what no key can mean, whatever the key: numbers without bounds, text and lists without end.
+
+    Raises
+    ------
+    SettingsError
+        Naming every such key.
+    """
+    faults = [f"{key}: {fault}" for key, fault in _absurd(data, "")]
+    if faults:
+        more = f"\n  ... and {len(faults) - 20} more" if len(faults) > 20 else ""
+        raise SettingsError(f"{source}:\n" + "\n".join(f"  - {fault}" for fault in faults[:20]) + more)
+
+
+def _absurd(data: Any, key: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    if depth > _DEEPEST:
+        yield key, f"tables and lists are nested at most {_DEEPEST} deep"
+    elif isinstance(data, dict):
+        for name, value in data.items():
+            yield from _absurd(value, f"{key}.{name}" if key else name, depth + 1)
+    elif isinstance(data, list):
+        if len(data) > _LONGEST:
+            yield key, f"the list has {len(data)} entries, and may have {_LONGEST}"
+            return
+        for number, value in enumerate(data):
+            yield from _absurd(value, f"{key}.{number}", depth + 1)
+    elif isinstance(data, str) and (len(data) > _LONGEST or not _is_text(data)):
+        yield key, f"the text has {len(data)} characters (at most {_LONGEST}), or some that cannot be printed"
+    elif isinstance(data, int | float) and not isinstance(data, bool):
+        size = abs(data)
+        if not size <= _LARGEST or 0 < size < _SMALLEST:  # NaN is not
+            yield key, f"{data:.6g} is no number that it can be: from {_SMALLEST:g} to {_LARGEST:g}, or 0"
+
+
+def _is_text(data: str) -> bool:
+    return all(letter.isprintable() or letter in "\n\t\r" for letter in data)
 
 
 def check_settings(model: type[T], data: dict[str, Any], source: str) -> T:

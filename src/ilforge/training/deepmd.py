@@ -5,6 +5,7 @@ Descriptor: Zhang et al., NeurIPS 2018 (arXiv:1805.09003); program: Zeng et al.,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -17,8 +18,9 @@ import numpy as np
 from ase import Atoms
 from matscipy.neighbours import neighbour_list
 
-from ilforge import programs
+from ilforge import files, frames, programs, trust
 from ilforge.errors import DidNotFinish, SettingsError, Unphysical
+from ilforge.files import file_digest
 from ilforge.labelling.dataset import Dataset, census, require_labels
 from ilforge.labelling.exchange import export_deepmd
 from ilforge.study.settings import DeepmdSettings
@@ -26,6 +28,7 @@ from ilforge.training import curve, deepmd_session
 
 MODEL, FROZEN = "model.pb", "frozen.pb"
 _LOG, _CURVE, _INPUT, _DATA = "dp.log", "lcurve.out", "input.json", "data"
+_PLAN = "made_of.json"
 _HEADROOM = 1.3  # room for neighbours beyond the most crowded training frame
 _TOLERANCE_EV_A = {"float64": 1e-4, "float32": 1e-3}  # largest harm that compression may do to a force
 _TABLE_STEP = {"float64": 0.01, "float32": 0.1}  # a finer table only tabulates the rounding of float32
@@ -41,6 +44,8 @@ def train_deepmd(
     start_from: Path | None = None,
 ) -> Path:
     """Train, freeze and compress one model; with one thread the same seed gives the same model.
+
+    A training that was stopped goes on from its last checkpoint, and ends as one that nobody disturbed.
 
     Parameters
     ----------
@@ -65,7 +70,8 @@ def train_deepmd(
     Raises
     ------
     SettingsError
-        When labels are missing, or the earlier model does not fit these settings.
+        When labels are missing, the earlier model does not fit these settings, or the directory holds files of
+        DeePMD's names that are not of a training of ilforge.
     DidNotFinish
         When ``dp`` fails; quotes it.
     Unphysical
@@ -74,14 +80,14 @@ def train_deepmd(
     virials = any(settings.virial_prefactor) and _has_stresses(dataset)
     require_labels(dataset, "energy", "forces", *(["stress"] if virials else []))
     directory = Path(directory)
-    _clear(directory)
     before = None if start_from is None else _folder(start_from)
     if not virials:
         settings = settings.model_copy(update={"virial_prefactor": (0.0, 0.0)})
     script = _script_for(dataset, settings, seed, before)
+    resume = _prepare(directory, dataset, script, before, threads)
     _write_inputs(directory, dataset, script, virials)
     warm = [] if before is None else ["--init-frz-model", str(before / FROZEN)]
-    _run_session(directory, dataset, settings.dtype, warm, threads)
+    _run_session(directory, dataset, settings.dtype, warm, threads, resume)
     curve.keep(directory, parse_curve((directory / _CURVE).read_text()), "DeePMD")
     _check_parity(directory, _TOLERANCE_EV_A[settings.dtype])
     _tidy(directory)
@@ -131,6 +137,7 @@ def input_script(settings: DeepmdSettings, elements: Sequence[str], seed: int, w
     names = {"e": settings.energy_prefactor, "f": settings.force_prefactor, "v": settings.virial_prefactor}
     loss = {f"start_pref_{key}": start for key, (start, _) in names.items()}
     loss |= {f"limit_pref_{key}": limit for key, (_, limit) in names.items()}
+    every = max(1, steps // _POINTS)
     return {
         "model": {
             "type_map": list(elements),
@@ -164,8 +171,8 @@ def input_script(settings: DeepmdSettings, elements: Sequence[str], seed: int, w
             "numb_steps": steps,
             "seed": seed + 2,
             "disp_file": _CURVE,
-            "disp_freq": max(1, steps // _POINTS),
-            "save_freq": steps,
+            "disp_freq": every,
+            "save_freq": every if steps >= 1000 else 5 * every,
         },
     }
 
@@ -221,10 +228,12 @@ def parse_curve(text: str) -> list[curve.Point]:
         return []
     names = header.lstrip("#").split()
     points = []
+    seen: set[str] = set()
     for line in lines:
         values = line.split()
-        if line.startswith("#") or len(values) != len(names):
+        if line.startswith("#") or len(values) != len(names) or values[0] in seen:  # written again by a restart
             continue
+        seen.add(values[0])
         row = dict(zip(names, map(float, values), strict=True))
         points.append(
             curve.Point(
@@ -238,9 +247,50 @@ def parse_curve(text: str) -> list[curve.Point]:
     return points
 
 
-def _clear(directory: Path) -> None:
-    """Make the directory, and remove what a training that was killed there has left."""
+def _prepare(directory: Path, dataset: Dataset, script: dict[str, Any], before: Path | None, threads: int) -> bool:
+    """Make the directory ready, and say whether a training in it can be gone on with.
+
+    It can when it is of the very same frames and settings, and was begun by this user in this very folder: the graph in
+    a checkpoint of somebody else's could do anything. What any other training has left is removed.
+
+    Raises
+    ------
+    SettingsError
+        When there are files of DeePMD's names that are not of a training of ilforge.
+    """
     directory.mkdir(parents=True, exist_ok=True)
+    labels = hashlib.sha256()
+    for frame in (*dataset.train, *dataset.stop):
+        labels.update(frames.digest(frame).encode() + np.asarray(frame.arrays[frames.FORCES]).tobytes())
+        labels.update(repr((float(frame.info[frames.ENERGY]), frame.info.get(frames.STRESS))).encode())
+    versions = programs.installed_versions()
+    made_of = {
+        "script": script,
+        "frames": labels.hexdigest(),
+        "before": None if before is None else file_digest(before / FROZEN),
+        "threads": threads,
+        "versions": [versions.get("deepmd-kit"), versions.get("tensorflow-cpu")],
+        "begun": trust.token(f"training in {directory.resolve()} {directory.stat().st_ino}"),
+    }
+    made_of = json.loads(json.dumps(made_of))
+    try:
+        found = json.loads((directory / _PLAN).read_text())
+    except (OSError, ValueError):
+        found = None
+    if found == made_of and not (directory / MODEL).is_file():
+        return True
+    _clear(directory, ours=found is not None or (directory / "session.json").is_file())
+    files.write_text(directory / _PLAN, json.dumps(made_of))
+    return False
+
+
+def _clear(directory: Path, ours: bool) -> None:
+    """Remove what a training that was killed there has left."""
+    if not ours and (left := [*directory.glob(_DATA), *directory.glob("model.ckpt*"), *directory.glob("checkpoint")]):
+        raise SettingsError(
+            f"{left[0]} is of no training of ilforge (there is no {_PLAN} beside it), and DeePMD would replace it: "
+            "train in a new or empty folder."
+        )
     shutil.rmtree(directory / _DATA, ignore_errors=True)
     for leftover in (_CURVE, MODEL, FROZEN, deepmd_session.PARITY):
         (directory / leftover).unlink(missing_ok=True)
@@ -251,16 +301,26 @@ def _tidy(directory: Path) -> None:
     """Remove what is of no further use: the data are in the dataset, the weights in the frozen model."""
     for folder in (_DATA, "model-compression"):
         shutil.rmtree(directory / folder, ignore_errors=True)
-    for pattern in ("model.ckpt*", "checkpoint", "out.json", "compress.json", "session.json", "input_v2_compat.json"):
+    for pattern in (
+        "model.ckpt*",
+        "checkpoint",
+        "out.json",
+        "compress.json",
+        "session.json",
+        "input_v2_compat.json",
+        _PLAN,
+    ):
         for path in directory.glob(pattern):
             path.unlink()
 
 
-def _run_session(directory: Path, dataset: Dataset, dtype: str, warm: list[str], threads: int) -> None:
+def _run_session(directory: Path, dataset: Dataset, dtype: str, warm: list[str], threads: int, resume: bool) -> None:
     programs.find("dp")  # says what to install, where running Python would say that a module is missing
     frame = dataset.stop[0]
     index = {element: number for number, element in enumerate(dataset.elements)}
     session = {
+        "resume": resume,
+        "input": _INPUT,
         "commands": [
             ["train", *warm, _INPUT],
             ["freeze", "-o", FROZEN],

@@ -16,6 +16,7 @@ import numpy as np
 from ilforge import files
 
 PARITY = "parity.json"
+CHECKPOINT = "model.ckpt"
 
 
 def compare(first: str, second: str, frame: dict[str, Any]) -> dict[str, float]:
@@ -48,13 +49,107 @@ def compare(first: str, second: str, frame: dict[str, Any]) -> dict[str, float]:
     }
 
 
+class Batches:
+    """Frames in an order that depends on a seed and on how many were drawn, and on nothing else.
+
+    DeePMD-kit draws training and validation frames, and those that it takes statistics of, from one stream of random
+    numbers, which a training that is gone on with begins anew. Here each kind has its own, led to where it was.
+
+    Parameters
+    ----------
+    data
+        A ``DeepmdDataSystem``.
+    seed
+        Of the stream.
+    drawn
+        Batches that were drawn before.
+    repeat_first
+        How often the first batch is handed out again: DeePMD-kit asks for one to see the shapes of its arrays.
+    """
+
+    def __init__(self, data: Any, seed: int, drawn: int, repeat_first: int = 0):
+        self._data, self._stream = data, np.random.RandomState(seed)
+        for system in data.data_systems:
+            system.iterator = system.set_count = 0
+            vars(system).pop("batch_set", None)
+        for _ in range(drawn):
+            self._draw()
+        first = self._draw() if repeat_first else None
+        self._ready = [first] * (repeat_first + 1) if repeat_first else []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._data, name)
+
+    def get_batch(self) -> dict[str, Any]:
+        """The next batch."""
+        return self._ready.pop() if self._ready else self._draw()
+
+    def _draw(self) -> dict[str, Any]:
+        from deepmd.utils import random as dp_random
+
+        before, dp_random._RANDOM_GENERATOR = dp_random._RANDOM_GENERATOR, self._stream
+        try:
+            return self._data.get_batch()
+        finally:
+            dp_random._RANDOM_GENERATOR = before
+
+
+def latest_checkpoint(directory: Path) -> tuple[str, int] | None:
+    """Name and step of the newest checkpoint of which every number can be read; None without one."""
+    import tensorflow as tf
+
+    found = {}
+    for index in directory.glob(f"{CHECKPOINT}-*.index"):
+        step = index.name.removeprefix(f"{CHECKPOINT}-").removesuffix(".index")
+        if step.isdigit() and (directory / f"{CHECKPOINT}-{step}.meta").is_file():
+            found[int(step)] = f"{CHECKPOINT}-{step}"
+    for step, name in sorted(found.items(), reverse=True):
+        try:
+            reader = tf.train.load_checkpoint(str(directory / name))
+            for variable in reader.get_variable_to_shape_map():
+                reader.get_tensor(variable)
+        except (tf.errors.OpError, ValueError, RuntimeError):  # cut short by a kill
+            continue
+        return name, step
+    return None
+
+
+def draw_alike(step: int, seed: int, valid_batches: int, every: int) -> None:
+    """Let a training draw its frames as if it had made this many steps itself."""
+    from deepmd.tf.train.trainer import DPTrainer
+
+    train = DPTrainer.train
+
+    def drawing_alike(self: Any, train_data: Any = None, valid_data: Any = None) -> None:
+        training = Batches(train_data, seed, step, repeat_first=1)
+        validation = None if valid_data is None else Batches(valid_data, seed + 1, valid_batches * (step // every))
+        train(self, training, validation)
+
+    DPTrainer.train = drawing_alike
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Remove what a kill left of a line: the next one would be written behind it."""
+    if path.is_file():
+        content = path.read_bytes()
+        files.write_bytes(path, content[: content.rfind(b"\n") + 1])
+
+
 def main() -> None:
-    """Do what ``session.json`` in the working directory says: ``commands``, then ``compare``."""
+    """Do what ``session.json`` in the working directory says: ``commands``, then ``compare``.
+
+    A training that was stopped goes on from its newest checkpoint.
+    """
     from deepmd.tf.entrypoints.main import main as dp
 
     session = json.loads(Path("session.json").read_text())
+    at = latest_checkpoint(Path()) if session["resume"] else None
+    settings = json.loads(Path(session["input"]).read_text())["training"]
+    step = at[1] if at else 0
+    _cut_torn_line(Path(settings["disp_file"]))
+    draw_alike(step, settings["seed"], settings["validation_data"]["numb_btch"], settings["disp_freq"])
     for command in session["commands"]:
-        dp(command)
+        dp(["train", "--restart", at[0], session["input"]] if at and command[0] == "train" else command)
     found = compare(**session["compare"])
     files.write_text(Path(PARITY), json.dumps(found))
 

@@ -5,10 +5,13 @@ Architecture: Batatia et al., NeurIPS 2022 (arXiv:2206.07697), with scaled and s
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import shutil
+import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,17 +21,18 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from ilforge import frames, programs
+from ilforge import files, frames, programs
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.files import file_digest
 from ilforge.labelling.dataset import Dataset, require_labels
 from ilforge.potentials.fast_mace.variations import spanning
 from ilforge.potentials.mace import Mace
 from ilforge.study.settings import MaceSettings
-from ilforge.training import curve
+from ilforge.training import curve, mace_session
 
 MODEL = "model.model"
 _LOG, _PLAN, _NAME = "mace.log", "training.json", "mace"
+_FOLDERS = ("results", "checkpoints", "models", "logs")
 
 
 def train_mace(
@@ -42,6 +46,8 @@ def train_mace(
     device: str = "cpu",
 ) -> Path:
     """Train one model; on one thread of one kind of machine the same seed gives the same model.
+
+    A training that was stopped goes on from the last epoch that it finished, and ends as one that nobody disturbed.
 
     Parameters
     ----------
@@ -69,7 +75,8 @@ def train_mace(
     Raises
     ------
     SettingsError
-        When labels are missing, or there are fewer frames than a batch.
+        When labels are missing, there are fewer frames than a batch, or the directory holds folders of MACE's names
+        that are not of a training of ilforge.
     DidNotFinish
         When MACE fails; quotes it.
     Unphysical
@@ -77,12 +84,13 @@ def train_mace(
     """
     _refuse_unfit(dataset, settings)
     directory = Path(directory)
-    _clear(directory)
     epochs, second_stage = schedule(settings, warm=start_from is not None)
-    _write_inputs(directory, dataset, epochs, settings.batch_size)
     energies = dict(isolated_atoms or atom_energies(dataset.train, dataset.elements))
     command = command_line(settings, seed, epochs, second_stage, energies, device, start_from)
-    programs.run(command, directory, log=_LOG, threads=threads)
+    _prepare(directory, dataset, epochs, settings.batch_size, [*command, str(threads)], start_from)
+    programs.find(command[0])  # says what to install, where running Python would say that a module is missing
+    session = [sys.executable, "-m", mace_session.__name__, *command[1:]]
+    programs.run(session, directory, log=_LOG, threads=threads)
     curve.keep(directory, parse_curve(_curve_text(directory)), "MACE")
     model = _keep_model(directory, second_stage < epochs)
     Mace(model, file_digest(model)).prepare(spanning(dataset.train))
@@ -98,19 +106,48 @@ def _refuse_unfit(dataset: Dataset, settings: MaceSettings) -> None:
         )
 
 
-def _write_inputs(directory: Path, dataset: Dataset, epochs: int, batch_size: int) -> None:
-    """Write the frames in MACE's form, and how many steps there will be."""
-    for part in ("train", "stop"):
-        frames.write(directory / f"{part}.xyz", [_for_mace(frame) for frame in getattr(dataset, part)])
-    plan = {"epochs": epochs, "batches": len(dataset.train) // batch_size}
-    (directory / _PLAN).write_text(json.dumps(plan))
+def _prepare(
+    directory: Path, dataset: Dataset, epochs: int, batch_size: int, command: list[str], start_from: Path | None
+) -> None:
+    """Write the frames in MACE's form, and how many steps there will be.
+
+    What a training of the very same frames and settings that was stopped has left stays: it is gone on with. What
+    another one left goes, MACE would append to it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    before = _planned(directory)
+    with tempfile.TemporaryDirectory(prefix="ilforge-mace-") as folder:
+        written = {}
+        for part in ("train", "stop"):
+            path = Path(folder) / f"{part}.xyz"
+            frames.write(path, [_for_mace(frame) for frame in getattr(dataset, part)])
+            written[path.name] = path.read_bytes()
+    versions = programs.installed_versions()
+    made_of = [command, *(hashlib.sha256(content).hexdigest() for content in written.values())]
+    made_of += [versions.get("torch"), versions.get("mace-torch")]
+    if start_from is not None:
+        made_of.append(files.file_digest(Path(start_from)))
+    plan = {"epochs": epochs, "batches": len(dataset.train) // batch_size, "made_of": made_of}
+    if before != json.loads(json.dumps(plan)) or (directory / MODEL).is_file():
+        _clear(directory, ours=before is not None)
+    for name, content in written.items():
+        files.write_bytes(directory / name, content)
+    files.write_text(directory / _PLAN, json.dumps(plan))
+
+
+def _planned(directory: Path) -> dict[str, Any] | None:
+    """What the training in this directory is; None when there was none."""
+    try:
+        plan = json.loads((directory / _PLAN).read_text())
+    except (OSError, ValueError):
+        return None
+    return plan if isinstance(plan, dict) and {"epochs", "batches"} <= set(plan) else None
 
 
 def progress(directory: Path) -> tuple[int, int]:
     """Optimiser steps done and to do of a training that runs or has run in this directory."""
-    try:
-        plan = json.loads((Path(directory) / _PLAN).read_text())
-    except (OSError, ValueError):
+    plan = _planned(Path(directory))
+    if plan is None:
         return 0, 0
     total = plan["epochs"] * plan["batches"]
     return min(total, _curve_text(directory).count('"mode": "opt"')), total
@@ -244,11 +281,24 @@ def _for_mace(frame: Atoms) -> Atoms:
     return bare
 
 
-def _clear(directory: Path) -> None:
-    """Make the directory, and remove what a training that was killed there has left: MACE appends to it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for name in ("results", "checkpoints", "models", "logs"):
-        shutil.rmtree(directory / name, ignore_errors=True)
+def _clear(directory: Path, ours: bool) -> None:
+    """Remove what another training has left there.
+
+    Raises
+    ------
+    SettingsError
+        When there are folders of MACE's names that are not of a training of ilforge.
+    """
+    found = [directory / name for name in _FOLDERS if os.path.lexists(directory / name)]
+    if found and not ours:
+        raise SettingsError(
+            f"{found[0]} is of no training of ilforge (there is no {_PLAN} beside it), and MACE would write into it: "
+            "train in a new or empty folder."
+        )
+    for folder in found:
+        shutil.rmtree(folder, ignore_errors=True)
+    for name in (mace_session.STATE, MODEL):
+        (directory / name).unlink(missing_ok=True)
 
 
 def _curve_text(directory: Path) -> str:
@@ -262,4 +312,5 @@ def _keep_model(directory: Path, two_stages: bool) -> Path:
     os.replace(made, directory / MODEL)
     for name in ("checkpoints", "models"):  # several times the model's size, and of no further use
         shutil.rmtree(directory / name, ignore_errors=True)
+    (directory / mace_session.STATE).unlink(missing_ok=True)
     return directory / MODEL

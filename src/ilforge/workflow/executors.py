@@ -63,6 +63,11 @@ class Workers:
         Processes.
     threads
         Threads that numerical libraries may use in each.
+
+    Attributes
+    ----------
+    closed
+        Set when nothing runs any more.
     """
 
     def __init__(self, count: int, threads: int = 1):
@@ -73,7 +78,7 @@ class Workers:
         self._running = 0
         self._changed = threading.Condition()
         self._serial = itertools.count()
-        self._closed = False
+        self.closed = threading.Event()
         # One long-lived thread starts all processes: on Linux a child dies with the *thread* that started it.
         threading.Thread(target=self._dispatch, name="workers", daemon=True).start()
 
@@ -90,7 +95,7 @@ class Workers:
         """
         task = _Task((-urgency, next(self._serial)), function, arguments, Future(), on_start)
         with self._changed:
-            if self._closed:
+            if self.closed.is_set():
                 _cancel(task.future)
             else:
                 heapq.heappush(self._waiting, task)
@@ -100,7 +105,7 @@ class Workers:
     def close(self) -> None:
         """Stop at once: forget waiting tasks and kill the processes."""
         with self._changed:
-            self._closed = True
+            self.closed.set()
             waiting, self._waiting = self._waiting, []
             pools = [*self._idle, *self._busy]
             self._idle = []
@@ -122,8 +127,8 @@ class Workers:
         """Hand the most urgent task to a process whenever one is free, until closed."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or (self._waiting and self._running < self.count))
-                if self._closed:
+                self._changed.wait_for(lambda: self.closed.is_set() or (self._waiting and self._running < self.count))
+                if self.closed.is_set():
                     return
                 task = heapq.heappop(self._waiting)
                 # from here on it cannot be cancelled from outside: its process would go on unseen
@@ -149,7 +154,7 @@ class Workers:
             task.attempts += 1
             with self._changed:
                 self._busy[pool] = task
-                if self._closed:  # since it left the queue
+                if self.closed.is_set():  # since it left the queue
                     _kill(pool)
             inner.add_done_callback(lambda done: self._finished(task, pool, done))
 
@@ -159,11 +164,11 @@ class Workers:
             time.sleep(PAUSE_S)  # what lacks now may be there soon
         with self._changed:
             self._running -= 1
-            if not self._closed and (error is None or task.starts < STARTS):
+            if not self.closed.is_set() and (error is None or task.starts < STARTS):
                 heapq.heappush(self._waiting, task)
                 self._changed.notify()
                 return
-        if self._closed:
+        if self.closed.is_set():
             _cancel(task.future)
         else:
             task.future.set_exception(_no_worker(error))
@@ -174,12 +179,12 @@ class Workers:
         with self._changed:
             self._running -= 1
             self._busy.pop(pool, None)
-            if not broken and not self._closed:
+            if not broken and not self.closed.is_set():
                 self._idle.append(pool)
-            again = broken and task.attempts < ATTEMPTS and not self._closed
+            again = broken and task.attempts < ATTEMPTS and not self.closed.is_set()
             if again:
                 heapq.heappush(self._waiting, task)
-            closed = self._closed
+            closed = self.closed.is_set()
             self._changed.notify()
         if again:
             return

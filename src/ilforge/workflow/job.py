@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,17 @@ class Job:
     def expect(self, tasks: int) -> None:
         """Say how many tasks there are, once that is known better than it was planned."""
         self._watch.expect(self.stage, tasks)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless the run is stopped.
+
+        Raises
+        ------
+        CancelledError
+            When it is.
+        """
+        if self._workers.closed.wait(seconds):
+            raise CancelledError
 
     def say(self, text: str) -> None:
         """One line for the user to read."""

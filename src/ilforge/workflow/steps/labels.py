@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from ase import Atoms
 
 from ilforge import frames, potentials
 from ilforge.errors import DidNotFinish
+from ilforge.labelling.claims import Holder, State, holding
 from ilforge.labelling.gate import judge_batch, net_force_limit, tally
+from ilforge.labelling.inbox import name_of
 from ilforge.labelling.label import evaluate, failed
 from ilforge.labelling.labels import Label
 from ilforge.labelling.store import FILE, LabelStore
@@ -28,6 +31,9 @@ from ilforge.workflow.store import ResultStore, write_json
 
 ATTEMPTS = 2
 """So often a calculation is tried that is cut short."""
+
+POLL_S = 2.0
+"""Between looks at what another run has claimed, s."""
 
 IN_A_ROW = 5
 """So many calculations cut short one after the other are no frame's fault."""
@@ -69,15 +75,14 @@ def label_stage(
 
     def work(job: Job) -> None:
         wanted = frames_in(job.input("frames"))
-        with LabelStore(job.store.labels) as store:
+        with LabelStore(job.store.labels) as store, holding(job.store.labels) as holder:
             _verify(job, store)
             store.remember(method.describe())
             store.absorb_inbox()
-            missing = left = store.missing(wanted, method_digest)
+            missing = store.missing(wanted, method_digest)
             job.expect(len(missing))
-            for _ in range(ATTEMPTS):
-                _label(job, store, [(wanted[digest], spec, job.threads, store.inbox, liquid) for digest in left])
-                left = store.missing(left, method_digest)
+            asked = {digest: (wanted[digest], spec, job.threads, store.inbox, liquid) for digest in missing}
+            left = _Labelling(job, store, holder, method_digest).go(asked)
             labels = store.get_many(list(wanted), method_digest)
             if missing:
                 store.backup()
@@ -119,25 +124,101 @@ def _verify(job: Job, store: LabelStore) -> None:
         job.say("The index of the label store did not fit its labels and was made anew; no label is lost.")
 
 
-def _label(job: Job, store: LabelStore, tasks: list[tuple]) -> None:
-    """Label frames in workers.
+class _Labelling:
+    """Frames labelled in workers, each by one run of all that want it: what another one has claimed is waited for."""
 
-    Raises
-    ------
-    DidNotFinish
-        When several in a row were cut short: then it is the program or the machine, and no frame's fault.
-    """
-    in_a_row = 0
-    for label in job.each(evaluate, tasks, lost=_lost):
-        store.absorb_inbox()
-        in_a_row = in_a_row + 1 if label.cut_short else 0
-        if in_a_row >= IN_A_ROW:
-            raise _stopped(in_a_row, label)
+    def __init__(self, job: Job, store: LabelStore, holder: Holder, method_digest: str):
+        self.job, self.store, self.holder, self.method_digest = job, store, holder, method_digest
+        self.attempts: Counter[str] = Counter()
+
+    def go(self, asked: Mapping[str, tuple]) -> list[str]:
+        """Label frames, given by digest with the arguments of :func:`evaluate`; returns those without an answer.
+
+        Raises
+        ------
+        DidNotFinish
+            When several in a row were cut short: then it is the program or the machine, and no frame's fault.
+        """
+        left, waited = list(asked), False
+        while tried_less := [digest for digest in left if self.attempts[digest] < ATTEMPTS]:
+            ready = [digest for digest in tried_less if self._state(digest) is not State.BUSY]
+            if ready:
+                self._label({digest: asked[digest] for digest in ready})
+            else:
+                waited = waited or self._say_who(tried_less)
+                self.job.sleep(POLL_S)
+            self.store.absorb_inbox()
+            left = self.store.missing(left, self.method_digest)
+            for digest in left:
+                if self._state(digest) is State.DONE:  # and yet there is no label of it: it was lost
+                    self.holder.release(digest, self.method_digest)
+        return left
+
+    def _state(self, digest: str) -> State:
+        return self.holder.state(digest, self.method_digest)
+
+    def _say_who(self, waiting: Sequence[str]) -> bool:
+        names = sorted({self.holder.holder_of(digest, self.method_digest) for digest in waiting} - {""})
+        self.job.say(f"{len(waiting)} frames are being labelled by {', '.join(names)}: waiting for them.")
+        return True
+
+    def _label(self, asked: Mapping[str, tuple]) -> None:
+        in_a_row = 0
+        tasks = [(evaluate, self.holder, self.method_digest, digest, *args) for digest, args in asked.items()]
+        for digest, label in self.job.each(_evaluate_claimed, tasks, lost=_lost):
+            self.store.absorb_inbox()
+            if label is None:  # another run was faster
+                continue
+            self.attempts[digest] += 1
+            in_a_row = in_a_row + 1 if label.cut_short else 0
+            if in_a_row >= IN_A_ROW:
+                raise _stopped(in_a_row, label)
 
 
-def _lost(error: WorkerDied, frame: Atoms, spec: Mapping[str, Any], threads: int, inbox: Path, liquid: Liquid) -> Label:
+def _evaluate_claimed(
+    evaluate_one: Callable[..., Label],
+    holder: Holder,
+    method_digest: str,
+    digest: str,
+    frame: Atoms,
+    spec: Mapping[str, Any],
+    threads: int,
+    inbox: Path,
+    liquid: Liquid,
+) -> tuple[str, Label | None]:
+    """A task for a worker: the label of a frame, or None when another run has it."""
+    if holder.take(digest, method_digest) is not State.MINE:
+        return digest, None
+    if (inbox / name_of(digest, method_digest)).exists():  # of a run that was killed before it could say so
+        holder.finish(digest, method_digest)
+        return digest, None
+    try:
+        label = evaluate_one(frame, spec, threads, inbox, liquid)
+    except BaseException:
+        holder.release(digest, method_digest)
+        raise
+    if label.cut_short:
+        holder.release(digest, method_digest)
+    else:
+        holder.finish(digest, method_digest)
+    return digest, label
+
+
+def _lost(
+    error: WorkerDied,
+    evaluate_one: Callable[..., Label],
+    holder: Holder,
+    method_digest: str,
+    digest: str,
+    frame: Atoms,
+    spec: Mapping[str, Any],
+    threads: int,
+    inbox: Path,
+    liquid: Liquid,
+) -> tuple[str, Label]:
     """The label of a frame that no worker survived."""
-    return failed(frame, spec, f"DidNotFinish: {error}", inbox)
+    holder.release(digest, method_digest)
+    return digest, failed(frame, spec, f"DidNotFinish: {error}", inbox)
 
 
 def _stopped(count: int, label: Label) -> DidNotFinish:

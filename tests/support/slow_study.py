@@ -1,0 +1,38 @@
+"""One of two studies on one store that differ in their gate alone, whose labels take their time: a process of its own.
+
+``python -m support.slow_study FOLDER MAX_FORCE [LEASE_S]``
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ilforge.labelling import claims
+from ilforge.study.load import load_study
+from ilforge.workflow.plan import make_plan
+from ilforge.workflow.steps import labels as steps
+from support import studies, tasks
+
+
+def stage(folder: Path, max_force: str):
+    """The stage that labels the training frames, and the one that samples them."""
+    text = studies.smallest(folder, "clp").read_text()
+    path = folder / f"force-{max_force}.toml"
+    path.write_text(f"{text}\n[gate]\nmax_force_eV_A = {max_force}\n")
+    found = make_plan(load_study(path)).labels["training"]
+    return found, found.inputs["frames"]
+
+
+def main() -> None:
+    folder, max_force, *lease = sys.argv[1:]
+    if lease:  # as on another machine: no lock of the system says that a process is dead
+        claims.LEASE_S = float(lease[0])
+        claims._machine = lambda: f"machine of {max_force}"
+    steps.evaluate, steps.POLL_S = tasks.evaluate_slowly, 0.2
+    _, outcome = studies.run([stage(Path(folder), max_force)[0]], Path(folder) / "store", workers=2)
+    assert outcome.complete, outcome.failed
+
+
+if __name__ == "__main__":
+    main()
