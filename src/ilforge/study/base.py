@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0, le=100_000)]
+Widths = Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=1, max_length=20)]
 Temperature = Annotated[float, Field(gt=0, le=5000)]
 Density = Annotated[float, Field(ge=0.05, le=10.0)]
 DensityRatio = Annotated[float, Field(ge=0.3, le=2.0)]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ilforge.study.analysis_settings import AnalysisSettings
-from ilforge.study.base import Count, DensityRatio, DensityRatios, Name, Positive, Settings, Temperature
+from ilforge.study.base import Count, DensityRatio, DensityRatios, Name, Positive, Settings, Temperature, Widths
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.liquid_settings import LiquidSettings
 from ilforge.study.potential_settings import PotentialSettings, ReferenceSettings
@@ -99,7 +99,7 @@ class MaceSettings(Settings):
     preset: Literal["quick", "liquid", "park2025"] = "quick"
     """`quick` for trying out a study: it matches forces, and its short radius does not hold a liquid at constant
     pressure. `liquid` for small studies whose MD is to be measured; `park2025` for the published study's own."""
-    hidden_irreps: str
+    hidden_irreps: Annotated[str, Field(pattern=r"^\d{1,4}x\d[eo]( ?\+ ?\d{1,4}x\d[eo])*$", max_length=200)]
     """One multiplicity for all irreps, natural parity: MACE accepts no other (so not `16x0e + 4x1e`)."""
     r_max_A: Positive
     """Cutoff of the graph, Å."""
@@ -154,11 +154,11 @@ class DeepmdSettings(Settings):
     """Cutoff, Å."""
     r_smooth_A: Positive
     """Where smoothing begins, Å."""
-    embedding: Annotated[list[int], Field(min_length=1)]
+    embedding: Widths
     """Widths of the embedding net."""
     axis_neurons: Annotated[int, Field(ge=1)]
     """Size of the sub-matrix of the embedding."""
-    fitting: Annotated[list[int], Field(min_length=1)]
+    fitting: Widths
     """Widths of the fitting net."""
     one_side_embedding: bool
     """One embedding net for each element of the neighbour, not for each pair of elements: about twice as fast."""
@@ -366,6 +366,8 @@ class StudySettings(Settings):
         if len(set(names)) != len(names):
             raise ValueError(f"md: every protocol needs a name of its own, found {names}")
         for protocol in self.md:
+            if len(set(protocol.potentials)) != len(protocol.potentials):
+                raise ValueError(f"md {protocol.name!r}: potentials names one twice, found {protocol.potentials[:9]}")
             if protocol.vacuum and "reference" in protocol.potentials and self.reference.is_dft:
                 raise ValueError(
                     f"md {protocol.name!r} runs the reference in a vacuum, but {self.reference.kind} needs a box"
