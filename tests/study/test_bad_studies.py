@@ -159,3 +159,25 @@ def test_what_is_no_file_is_not_read(tmp_path):
     for path in (tmp_path / "pipe", Path("/dev/zero"), Path("/dev/random"), tmp_path, tmp_path / "missing"):
         with in_time(), pytest.raises(SettingsError, match=path.name):
             read_toml(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("liquid.temperature_K", 25.0),
+        ("liquid.temperature_K", 150.0),
+        ("liquid.density_g_cm3", 5.0),
+        ("liquid.pressure_bar", -100.0),
+        ("md.0.timestep_fs", 50.0),
+        ("sampling.timestep_fs", 50.0),
+        ("md.0.pressure_bar", -1.0),
+        ("md.0.temperature_K", 1e6),
+    ],
+)
+def test_states_that_are_no_liquid_are_refused(tmp_path, key, value):
+    data = tomllib.loads(SMALLEST.replace("REFERENCE", "xtb"))
+    path = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    changed = with_value(data, path, value)
+    (tmp_path / "s.toml").write_text("".join(f"{name} = {toml(inner)}\n" for name, inner in changed.items()))
+    with pytest.raises(SettingsError, match=key.replace(".", r"\.")):
+        load_study(tmp_path / "s.toml")

@@ -43,7 +43,7 @@ MD_OF = "[[md]]\nname = 'a'\nensemble = 'NVT'\nlength_ps = 1.0\npotentials = [{}
     ("change", "words"),
     [
         ("temprature_K = 400.0", ["liquid.temprature_K", "Did you mean temperature_K", "density_g_cm3"]),
-        ("temperature_K = -3.0", ["liquid.temperature_K is -3.0", "greater than 0", "K."]),
+        ("temperature_K = -3.0", ["liquid.temperature_K is -3.0", "at least 160", "K."]),
         ("pressure_bar = 'high'", ["liquid.pressure_bar is 'high'", "valid number"]),
         ("[training.mace]\nr_maks_A = 5.0", ["training.mace.r_maks_A", "Did you mean r_max_A"]),
         ("[training.mace]\npreset = 'fast'", ["training.mace.preset is 'fast'", "'quick', 'liquid' or 'park2025'"]),

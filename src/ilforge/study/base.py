@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0, le=100_000)]
 Widths = Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=1, max_length=20)]
-Temperature = Annotated[float, Field(gt=0, le=5000)]
-Density = Annotated[float, Field(ge=0.05, le=10.0)]
+Temperature = Annotated[float, Field(ge=160, le=5000)]  # below, an ionic liquid is a glass on any time scale of MD
+Density = Annotated[float, Field(ge=0.05, le=4.0)]
+Pressure = Annotated[float, Field(ge=0, le=1e6)]
+Timestep = Annotated[float, Field(gt=0, le=8.0)]
 DensityRatio = Annotated[float, Field(ge=0.3, le=2.0)]
 DensityRatios = Annotated[list[DensityRatio], Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from ilforge.study.base import Density, Name, Settings, Temperature
+from ilforge.study.base import Density, Name, Pressure, Settings, Temperature
 
 
 class IonSettings(Settings):
@@ -57,7 +57,7 @@ class LiquidSettings(Settings):
     """Number of each ion in the training box, such as `{ PYR14 = 2, BF4 = 2 }`. The sum of charges must be zero."""
     temperature_K: Temperature = 423.0
     """Temperature of sampling and MD, K."""
-    pressure_bar: float = 1.01325
+    pressure_bar: Pressure = 1.01325
     """Pressure of NPT runs, bar."""
     density_g_cm3: Density
     """Density close to equilibrium, g/cm^3. All density ratios refer to it."""

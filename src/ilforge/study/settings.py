@@ -11,7 +11,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ilforge.study.analysis_settings import AnalysisSettings
-from ilforge.study.base import Count, DensityRatio, DensityRatios, Name, Positive, Settings, Temperature, Widths
+from ilforge.study.base import (
+    Count,
+    DensityRatio,
+    DensityRatios,
+    Name,
+    Positive,
+    Pressure,
+    Settings,
+    Temperature,
+    Timestep,
+    Widths,
+)
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.liquid_settings import LiquidSettings
 from ilforge.study.potential_settings import PotentialSettings, ReferenceSettings
@@ -25,7 +36,7 @@ class SamplingSettings(Settings):
     """The potential that moves the atoms while sampling."""
     density_ratios: DensityRatios = [0.77, 0.88, 1.0, 1.13, 1.26]
     """Box densities relative to `liquid.density_g_cm3`."""
-    timestep_fs: Positive = 1.0
+    timestep_fs: Timestep = 1.0
     """Time step of EQ runs, fs."""
     equilibration_ps: Positive = 5.0
     """Discarded start of each EQ run, ps."""
@@ -35,7 +46,7 @@ class SamplingSettings(Settings):
     """Minimisation steps that take the worst contacts out of a packed nEQ structure."""
     hot_temperature_K: Temperature = 1500.0
     """Temperature that the search for the hottest bearable run begins at, K."""
-    hot_timestep_fs: Positive = 1.5
+    hot_timestep_fs: Timestep = 1.5
     """Time step that this search begins with, fs."""
     hot_interval_ps: Positive = 0.1
     """Time between hot frames, ps."""
@@ -49,7 +60,7 @@ class SamplingSettings(Settings):
     """Lowest and highest density of intermolecular frames, relative to `liquid.density_g_cm3`."""
     intermolecular_candidates: Annotated[float, Field(ge=1, le=1000)] = 10.0
     """So many intermolecular frames are made for each one that is taken."""
-    aimd_timestep_fs: Positive = 1.0
+    aimd_timestep_fs: Timestep = 1.0
     """Time step of AIMD, fs: every step is a labelled frame."""
     training: FrameCounts = FrameCounts(eq_boxes=10, eq_frames_per_box=9, packed=30, hot_boxes=5, hot_frames_per_box=6)
     """Frames to train on."""
@@ -211,7 +222,7 @@ class LearningSettings(Settings):
     """Independent exploration runs in each round."""
     temperature_K: Temperature = 450.0
     """Temperature of exploration, K."""
-    timestep_fs: Positive = 0.5
+    timestep_fs: Timestep = 0.5
     """Time step of exploration, fs."""
     length_ps: Positive = 1.0
     """Length of each exploration run, ps."""
@@ -254,7 +265,7 @@ class MdSettings(Settings):
     """Cutoff of `clp`, `clpol` and `exp6` in this run, Å; without it that of `[sampling.potential]`, which a small box
     keeps too short for properties. They want 10 Å, in a box of twice that. With it, `clp` has its default
     `ewald_tolerance`."""
-    timestep_fs: Positive = 0.5
+    timestep_fs: Timestep = 0.5
     """Time step, fs."""
     length_ps: Positive
     """Length of the recorded run, ps."""
@@ -268,7 +279,7 @@ class MdSettings(Settings):
     `gromacs`."""
     temperature_K: Temperature | None = None
     """Temperature in K; without it that of the liquid."""
-    pressure_bar: float | None = None
+    pressure_bar: Pressure | None = None
     """Pressure in bar, for NPT; without it that of the liquid."""
     engine: Literal["builtin", "openmm", "lammps", "ase", "gromacs"] | None = None
     """Which program moves the atoms; without it the one that suits the potential. `gromacs` (not installed with
