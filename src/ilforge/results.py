@@ -23,6 +23,8 @@ class Estimate:
         Number of statistically independent samples behind the value.
     converged
         False when the number must not be quoted as a result; ``note`` then says why, and what it would take.
+    steady
+        False where what it is made of changes along the run: a longer run of the same kind would not help.
     """
 
     value: float
@@ -31,6 +33,7 @@ class Estimate:
     unit: str
     converged: bool = True
     note: str = ""
+    steady: bool = True
 
     @classmethod
     def refused(cls, unit: str, note: str, n_eff: float = 0.0) -> Estimate:
@@ -184,6 +187,7 @@ class Record:
     converged: bool
     note: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
+    steady: bool = True
     verdict: Holding | None = None
 
     @classmethod

@@ -6,7 +6,6 @@ import pytest
 from ilforge.properties import System
 from ilforge.properties.diffusion import infinite_system, yeh_hummer
 from ilforge.properties.einstein import MsdAnalysis
-from ilforge.properties.kernels.displacement import mean_squared_displacement
 from ilforge.results import Estimate
 from ilforge.study.analysis_settings import DiffusionSettings
 from support.motion import (
@@ -95,8 +94,7 @@ def hopping(n_ions, n_frames, chance, length, rng):
 def of_hopping(n_ions, rng):
     """What 2,000 frames of ions that hop twenty times each give, with D = 0.02 Å^2 a frame."""
     paths = hopping(n_ions, 2000, 0.01, 2.0, rng)
-    msd = mean_squared_displacement(paths, 400)
-    return MsdAnalysis(msd, 2000, 1.0, DiffusionSettings(), float(n_ions)).estimate()
+    return MsdAnalysis([paths], 400, 1.0, DiffusionSettings(), float(n_ions)).estimate()
 
 
 def test_error_bars_of_a_few_hopping_ions_hold():

@@ -76,6 +76,17 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     metavar="PA_S ERROR",
     help="Of the same model: diffusion of an infinite system too.",
 )
+@click.option("--start", type=click.FloatRange(min=0), metavar="PS", default=0.0, help="Leave out what is before it.")
+@click.option("--stop", type=_POSITIVE, metavar="PS", help="Leave out what is after it.")
+@click.option("--stride", type=click.IntRange(min=1), metavar="N", default=1, help="Measure every N-th frame only.")
+@click.option(
+    "--pairs",
+    type=(str, str),
+    multiple=True,
+    metavar="SITE SITE",
+    help="Pairs of sites whose g(r) is wanted: ions (PYR14), elements (B), elements or atoms of an ion (N:PYR14); "
+    "repeat. All pairs of ions without it.",
+)
 @click.option(
     "--cores", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the frames."
 )
@@ -92,6 +103,10 @@ def analyse(
     pressure: str | None,
     pressure_units: str | None,
     viscosity: tuple[float, float] | None,
+    start: float,
+    stop: float | None,
+    stride: int,
+    pairs: tuple[tuple[str, str], ...],
     cores: int,
     as_json: bool,
     out: str | None,
@@ -105,6 +120,7 @@ def analyse(
     TOPOLOGY and a file of each run) independent runs of one system, which give one estimate together.
     """
     from ilforge.properties import measure
+    from ilforge.properties.excerpt import Excerpt
     from ilforge.properties.holding import verdict_of
     from ilforge.properties.pressure_table import read_pressure
     from ilforge.properties.reader import open_trajectory
@@ -114,8 +130,9 @@ def analyse(
     from ilforge.study.load import load_study
 
     own = load_study(Path(study)) if study else None
-    settings, chosen = _settings(own, viscosity), _chosen(names, own)
-    _refuse_unused(chosen, pressure, pressure_units, viscosity)
+    settings, chosen = _settings(own, viscosity, pairs), _chosen(names, own)
+    _refuse_unused(chosen, pressure, pressure_units, viscosity, pairs)
+    excerpt = Excerpt(start, stop, stride)
     paths = [Path(path) for path in trajectory]
     if replicas:
         _refuse_of_one_run(pressure, cores, lammps_units)
@@ -124,6 +141,9 @@ def analyse(
         sources = [open_trajectory(paths, frame_interval, temperature, lammps_units)]
     _warn_of_unended(sources)
     tensor = read_pressure(Path(pressure), pressure_units) if pressure else None
+    if excerpt != Excerpt():
+        sources = [excerpt.of(source) for source in sources]
+        tensor = None if tensor is None else excerpt.of_pressure(tensor)
     if out is not None:
         _prove_writable(Path(out))
     source = sources[0]
@@ -227,15 +247,19 @@ def _print(found: Mapping[str, Measurement]) -> None:
     for measurement in found.values():
         for verdict in measurement.verdicts:
             click.echo(f"{'ok  ' if verdict.ok else 'LOOK'} {verdict.what}")
-        for note in measurement.notes:
-            click.echo(f"note {note}")
+    for note in dict.fromkeys(note for measurement in found.values() for note in measurement.notes):
+        click.echo(f"note {note}")
 
 
-def _settings(own: Study | None, viscosity: tuple[float, float] | None) -> AnalysisSettings:
-    """Those of the study file, if there is one, with a viscosity given on the command line."""
+def _settings(
+    own: Study | None, viscosity: tuple[float, float] | None, pairs: Sequence[tuple[str, str]]
+) -> AnalysisSettings:
+    """Those of the study file, if there is one, with what is given on the command line."""
     from ilforge.study.analysis_settings import AnalysisSettings
 
     settings = own.settings.analysis if own else AnalysisSettings()
+    if pairs:
+        settings = settings.model_copy(update={"rdf": settings.rdf.model_copy(update={"pairs": list(pairs)})})
     if viscosity is None:
         return settings
     eta = {"viscosity_Pa_s": viscosity[0], "viscosity_error_Pa_s": viscosity[1]}
@@ -269,7 +293,11 @@ def _refuse_of_one_run(pressure: str | None, cores: int, lammps_units: str | Non
 
 
 def _refuse_unused(
-    chosen: Sequence[str], pressure: str | None, pressure_units: str | None, viscosity: tuple[float, float] | None
+    chosen: Sequence[str],
+    pressure: str | None,
+    pressure_units: str | None,
+    viscosity: tuple[float, float] | None,
+    pairs: Sequence[tuple[str, str]],
 ) -> None:
     """What is given and would not be looked at is a mistake of the user's."""
     if pressure_units and not pressure:
@@ -278,6 +306,8 @@ def _refuse_unused(
         raise SettingsError("--pressure is for the viscosity, which is not measured: add --property viscosity.")
     if viscosity and "diffusion" not in chosen:
         raise SettingsError("--viscosity corrects the diffusion, which is not measured: add --property diffusion.")
+    if pairs and "rdf" not in chosen:
+        raise SettingsError("--pairs is for g(r), which is not measured: add --property rdf.")
     if viscosity and not all(map(math.isfinite, viscosity)):
         raise SettingsError("--viscosity: give two numbers, the viscosity and its error in Pa s.")
 

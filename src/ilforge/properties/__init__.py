@@ -125,9 +125,11 @@ def measure(
     for observer in asked.values():
         observer.begin(system)
     observe(source, system, asked, settings, workers)
-    return as_judged(
-        {name: one.measurement() if name in asked else _not_in_vacuum(name, one) for name, one in chosen.items()}
-    )
+    found = {name: one.measurement() if name in asked else _not_in_vacuum(name, one) for name, one in chosen.items()}
+    if source.used:
+        for measurement in found.values():
+            measurement.notes.append(source.used)
+    return as_judged(found)
 
 
 def _not_in_vacuum(name: str, observer: Property) -> Measurement:

@@ -12,6 +12,7 @@ from ilforge.properties.kernels.contacts import aggregate_sizes, close_pairs, co
 from ilforge.properties.kernels.populations import DECAYED, decay_time, mean_of_ions, population, relaxation
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.properties.solvation import Contacts, FrameContacts, Solvation, atoms_in
+from ilforge.properties.steadiness import Course, in_parts, judged
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
 from ilforge.study.local_structure import ClustersSettings
@@ -272,7 +273,8 @@ class Residence:
         pair = contacts.cation.astype(np.int64) * width + contacts.ligand
         once = np.unique(contacts.frame.astype(np.int64) * (self._n_cations * width) + pair)
         frame, pair = np.divmod(once, self._n_cations * width)
-        self._departures = departures(frame, pair, self._n_frames)
+        self._departures_of = departures(frame, pair, pair // width, shape)
+        self._departures = int(self._departures_of.sum())
         self._intermittent, self._continuous, self._origins = contact_correlations(
             frame, pair, pair // width, self._n_frames, self._n_cations, self.max_lag
         )
@@ -316,7 +318,9 @@ class Residence:
         if value < 2.0 * self._interval:
             note = f"contacts change within {self._interval:.3g} ps, the time between frames: record more often"
             return Estimate(value, error, n, "ps", False, note)
-        return Estimate(value, error, n, "ps")
+        length = self._n_frames * self._interval
+        course = Course("the number of ligands that leave a cation", in_parts(self._departures_of), length)
+        return judged(Estimate(value, error, n, "ps"), [course])
 
     def curve(self, kind: str) -> Curve:
         """The correlation function with its error over cations, at no more than some hundred lags."""

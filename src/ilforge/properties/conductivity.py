@@ -9,16 +9,16 @@ from typing import ClassVar
 import numpy as np
 from scipy.constants import Avogadro, Boltzmann, elementary_charge
 
-from ilforge.properties.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, duration, sparse_frames
+from ilforge.properties.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, duration, repeated_note, sparse_frames
 from ilforge.properties.green_kubo import transport_coefficient
 from ilforge.properties.kernels.displacement import (
     cross_displacements,
     displacement_covariance,
     follow,
     independent_ions,
-    mean_squared_displacement,
 )
 from ilforge.properties.property import Measurement, Snapshot, System
+from ilforge.properties.steadiness import Course, judged, unsteady
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import DISAGREEMENT, LinearFit, disagree, error_between
 from ilforge.study.analysis_settings import ConductivitySettings
@@ -103,9 +103,9 @@ class Conductivity:
         followed = [follow(run._centres[:n_frames], run._cells[:n_frames], masses) for run in runs]
         paths = [positions for positions, _ in followed]
         max_lag = int(self._settings.max_lag_fraction * self._n_frames)
-        own = {name: self._self_diffusion(paths, members, max_lag) for name, members in self._system.ions.items()}
+        own = {name: self._self_diffusion(name, paths, max_lag) for name in self._system.ions}
         products = np.array([self._products(positions, max_lag) for positions in paths])
-        together = self._charge_motion(products.mean(axis=0))
+        together = self._charge_motion(paths, max_lag)
         longest = max(step for _, step in followed)
         if longest > AMBIGUOUS:
             result = self._refused(sparse_frames(longest))
@@ -113,7 +113,7 @@ class Conductivity:
             result = Measurement(list(self._estimates(own, products, together)))
         result.curves.update(_curves(together))
         result.estimates.extend(self._from_velocities())
-        result.notes.extend(self._notes())
+        result.notes.extend([*self._notes(), *repeated_note(paths)])
         return result
 
     def _unable(self) -> str:
@@ -165,18 +165,17 @@ class Conductivity:
         collective = np.stack([positions[:, members].sum(axis=1) for members in self._system.ions.values()], axis=1)
         return cross_displacements(collective, max_lag)
 
-    def _self_diffusion(self, paths: list[np.ndarray], members: np.ndarray, max_lag: int) -> MsdAnalysis:
-        n_runs = len(paths)
-        independent = n_runs * independent_ions(self._system.topology.molecule_masses, members)
-        msd = np.concatenate([mean_squared_displacement(positions[:, members], max_lag) for positions in paths])
-        interval = self._system.frame_interval_ps
-        return MsdAnalysis(msd, self._n_frames, interval, self._settings, independent, n_runs)
+    def _self_diffusion(self, name: str, paths: list[np.ndarray], max_lag: int) -> MsdAnalysis:
+        members = self._system.ions[name]
+        independent = independent_ions(self._system.topology.molecule_masses, members)
+        interval, own = self._system.frame_interval_ps, [positions[:, members] for positions in paths]
+        return MsdAnalysis(own, max_lag, interval, self._settings, independent, name)
 
-    def _charge_motion(self, products: np.ndarray) -> MsdAnalysis:
+    def _charge_motion(self, paths: list[np.ndarray], max_lag: int) -> MsdAnalysis:
         """Of the charge as a whole, per squared charge: what the mean squared displacement is for free ions."""
-        msd = np.einsum("i,j,ijk->k", self._charges, self._charges, products) / self._squared_charges.sum()
-        interval, n_runs = self._system.frame_interval_ps, len(self._runs)
-        return MsdAnalysis(msd[None], self._n_frames, interval, self._settings, float(n_runs))
+        charges = np.asarray(self._system.topology.charges, dtype=float) / np.sqrt(self._squared_charges.sum())
+        together = [np.einsum("tix,i->tx", positions, charges)[:, None] for positions in paths]
+        return MsdAnalysis(together, max_lag, self._system.frame_interval_ps, self._settings, 1.0, "all charge")
 
     @property
     def _squared_charges(self) -> np.ndarray:
@@ -202,11 +201,16 @@ class Conductivity:
             )
             yield from self._with_free(self._refused(reason).estimates, free)
             return
+        course = together.course(int(found[0][0]))
+        changes = unsteady(course)
+        if changes:
+            yield from self._with_free(self._refused(changes).estimates, free)
+            return
         motion = self._motion(products, *found)
         if motion is None:
             yield from self._with_free(self._refused(DISAGREEMENT.format(len(self._runs))).estimates, free)
             return
-        yield from self._collective_estimates(motion, free, found[0])
+        yield from self._collective_estimates(motion, free, found[0], course)
 
     def _motion(self, products: np.ndarray, lags: np.ndarray, fit: LinearFit) -> _Collective | None:
         """Of all runs, with a covariance wide enough for the spread of σ between them; None if they disagree."""
@@ -220,7 +224,7 @@ class Conductivity:
         return _Collective(mean.slopes, mean.covariance * wider**2 / n_runs)
 
     def _collective_estimates(
-        self, motion: _Collective, free: Estimate, lags: np.ndarray
+        self, motion: _Collective, free: Estimate, lags: np.ndarray, course: Course
     ) -> Iterator[tuple[str, str | None, Estimate]]:
         names, z = list(self._system.ions), self._charges
         slope, error = motion.combined(np.outer(z, z))
@@ -236,7 +240,7 @@ class Conductivity:
         n_eff = 2.0 / 3.0 * (slope / error) ** 2
         step = self._system.frame_interval_ps
         note = f"fitted from {duration(lags[0] * step)} to {duration(lags[-1] * step)}"
-        sigma = Estimate(slope * self._scale / 6, error * self._scale / 6, n_eff, _SIGMA, True, note)
+        sigma = judged(Estimate(slope * self._scale / 6, error * self._scale / 6, n_eff, _SIGMA, True, note), [course])
         yield "conductivity", None, sigma
         yield "conductivity_nernst_einstein", None, free
         haven = free.value / sigma.value
@@ -261,7 +265,7 @@ class Conductivity:
         weights = self._squared_charges * self._scale / A2_PER_PS_IN_M2_S
         value = float(weights @ [found.value for found in diffusion])
         error = float(np.linalg.norm(weights * [found.error for found in diffusion]))
-        return Estimate(value, error, 2.0 / 3.0 * (value / error) ** 2, _SIGMA)
+        return judged(Estimate(value, error, 2.0 / 3.0 * (value / error) ** 2, _SIGMA), [])  # each D was judged
 
     def _refused(self, reason: str) -> Measurement:
         names = list(self._system.ions)

@@ -10,7 +10,7 @@ import numpy as np
 from ilforge.properties.density_course import UNIT, at_fixed_volume, if_at_rest, mean_density
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Curve, Estimate
-from ilforge.statistics import DISAGREEMENT, disagree, error_between
+from ilforge.statistics import DISAGREEMENT, detect_equilibration, disagree, error_between
 from ilforge.study.analysis_settings import DensitySettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
@@ -57,7 +57,9 @@ class Density:
         together = pooled_density(found, self._settings)
         shortest = min(len(run._densities) for run in runs)
         series = np.array([run._densities[:shortest] for run in runs])
-        estimate = if_at_rest(together, series, self._system.frame_interval_ps)
+        start = int(np.median([detect_equilibration(run).start for run in series]))
+        start = max(start, detect_equilibration(series.mean(axis=0)).start)
+        estimate = if_at_rest(together, series, self._system.frame_interval_ps, start)
         return Measurement([("density", None, estimate)], curves)
 
     def _measured(self, title: str) -> Measurement:

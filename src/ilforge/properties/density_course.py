@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from ilforge.properties.property import DensityChange, System
+from ilforge.properties.steadiness import Course, in_parts, judged, unsteady
 from ilforge.results import Estimate
 from ilforge.statistics import Equilibration, correlated_mean, detect_equilibration, error_between, linear_trend
 
 UNIT = "g/cm^3"
 MIN_FRAMES = 5
 _FIXED = 1e-6  # relative change of volume below which the cell does not move
-_DRIFT = 3.0  # standard errors: a slope that is none is as steep in one stationary run of a hundred
+_DRIFT = 3.0  # standard errors
 _HALF = 0.45  # of a run: a start that is chosen so late would have been later still if it could
 _WINDOW, _END = 50, 10  # parts of a run that single frames are averaged over, and that its end is
 _ARRIVED = 0.02  # of a density: so close to where it went, it is there
@@ -37,23 +38,28 @@ def mean_density(density: np.ndarray, frame_interval_ps: float, min_samples: flo
     converged = found.n_eff >= min_samples
     note = "" if converged else _too_short(found, len(density), frame_interval_ps, min_samples)
     estimate = Estimate(mean.value, mean.error, mean.n_eff, UNIT, converged, note)
-    return if_at_rest(estimate, density[None], frame_interval_ps)
+    return if_at_rest(estimate, density[None], frame_interval_ps, found.start)
 
 
-def if_at_rest(found: Estimate, densities: np.ndarray, frame_interval_ps: float) -> Estimate:
-    """Not converged, with the reason, where the runs ``(n_runs, n_frames)`` still drift."""
+def if_at_rest(found: Estimate, densities: np.ndarray, frame_interval_ps: float, start: int) -> Estimate:
+    """Not converged, with the reason, where the runs still drift; how much of the start was left out otherwise.
+
+    Parameters are those of :func:`drifting`.
+    """
     if not found.converged or densities.shape[1] < MIN_FRAMES:
         return found
-    reason = drifting(densities, frame_interval_ps)
-    return replace(found, converged=False, note=f"{reason}: run longer") if reason else found
+    reason = drifting(densities, frame_interval_ps, start)
+    if reason:
+        return replace(found, converged=False, steady=False, note=reason)
+    return judged(found, [_course(densities, frame_interval_ps, start)], start * frame_interval_ps)
 
 
-def drifting(densities: np.ndarray, frame_interval_ps: float) -> str:
+def drifting(densities: np.ndarray, frame_interval_ps: float, start: int) -> str:
     """How independent runs of one system still drift, all together; empty where their average is at rest.
 
-    It drifts if the part that runs keep has a slope of more than three standard errors, or if what differs from the
-    rest of the average (see :func:`~ilforge.statistics.detect_equilibration`) reaches its middle. With three runs or
-    more the spread between them counts as well: averages of a few short runs fluctuate more slowly than they show.
+    What is kept must be at rest (see :mod:`~ilforge.properties.steadiness`). If a start is left out, that must be what
+    made the whole run drift: where the whole has a slope, that of the rest must be less than half as steep, and must
+    exclude it by two standard errors. Else leaving out a start hides a drift, for the rest is shorter and knows less.
 
     Parameters
     ----------
@@ -61,22 +67,35 @@ def drifting(densities: np.ndarray, frame_interval_ps: float) -> str:
         ``(n_runs, n_frames)`` in g/cm^3.
     frame_interval_ps
         Time between frames, ps.
+    start
+        First frame that is kept.
     """
     n = densities.shape[1]
-    start = detect_equilibration(densities.mean(axis=0)).start
     if start >= _HALF * n:
         steps = densities[:, start:].mean(axis=1) - densities[:, :start].mean(axis=1)
         if abs(steps.mean()) > _DRIFT * error_between(steps):
-            return f"still drifting, by {steps.mean():.2g} {UNIT} between halves of {n * frame_interval_ps:.3g} ps"
-    starts = [start] if len(densities) == 1 else [detect_equilibration(run).start for run in densities]
-    kept = densities[:, int(np.median(starts)) :]
-    slopes = np.array([linear_trend(run).slope for run in kept])
-    error = max(linear_trend(kept.mean(axis=0)).error, error_between(slopes))
-    if abs(slopes.mean()) <= _DRIFT * error:
+            between = f"between halves of {n * frame_interval_ps:.3g} ps"
+            return f"not stationary: the density is still drifting, by {steps.mean():.2g} {UNIT} {between}: run longer"
+    kept = _course(densities, frame_interval_ps, start)
+    reason = unsteady(kept)
+    if reason or start == 0:
+        return reason
+    mean = densities.mean(axis=0)
+    whole, rest = linear_trend(mean), linear_trend(mean[start:])
+    gone = abs(rest.slope) < 0.5 * abs(whole.slope) and abs(rest.slope - whole.slope) > 2.0 * rest.error
+    if gone or abs(whole.slope) <= _DRIFT * whole.error:
         return ""
-    length = kept.shape[1]
-    change = f"{slopes.mean() * length:.2g} ± {error * length:.1g} {UNIT}"
-    return f"still drifting, by {change} in the last {length * frame_interval_ps:.3g} ps"
+    return (
+        f"not stationary: the density is still drifting, by {whole.slope * n:.2g} ± {whole.error * n:.1g} {UNIT} in "
+        f"{n * frame_interval_ps:.3g} ps, of which leaving out the first {kept.from_ps:.3g} ps does not free it: "
+        "run longer"
+    )
+
+
+def _course(densities: np.ndarray, frame_interval_ps: float, start: int) -> Course:
+    kept = densities[:, start:]
+    length, before = kept.shape[1] * frame_interval_ps, start * frame_interval_ps
+    return Course("the density", in_parts(kept), length, UNIT, before)
 
 
 def departure(density: np.ndarray, system: System, lowest: float, highest: float) -> DensityChange | None:

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ilforge.properties.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, sparse_frames
-from ilforge.properties.kernels.displacement import follow, independent_ions, mean_squared_displacement
+from ilforge.properties.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, repeated_note, sparse_frames
+from ilforge.properties.kernels.displacement import follow, independent_ions
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.results import Estimate
 from ilforge.study.analysis_settings import DiffusionSettings
@@ -81,14 +81,13 @@ class Diffusion:
         longest = max(step for _, step in followed)
         estimates, curves = [], {}
         for name, members in self._system.ions.items():
-            msd = [mean_squared_displacement(positions[:, members], max_lag) for positions, _ in followed]
             analysis = MsdAnalysis(
-                np.concatenate(msd),
-                n_frames,
+                [positions[:, members] for positions, _ in followed],
+                max_lag,
                 self._system.frame_interval_ps,
                 self._settings,
-                len(runs) * independent_ions(masses, members),
-                len(runs),
+                independent_ions(masses, members),
+                name,
             )
             estimate = analysis.estimate()
             if longest > AMBIGUOUS:
@@ -96,7 +95,8 @@ class Diffusion:
             estimates.append(("self_diffusion", name, estimate))
             curves |= {f"msd {name}": analysis.msd_curve(), f"msd_slope {name}": analysis.slope_curve()}
         cells = np.concatenate([run._cells[:n_frames] for run in runs])
-        return Measurement(estimates + self._infinite(estimates, cells), curves)
+        notes = repeated_note([positions for positions, _ in followed])
+        return Measurement(estimates + self._infinite(estimates, cells), curves, notes=notes)
 
     def _infinite(
         self, estimates: list[tuple[str, str | None, Estimate]], cells: np.ndarray

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from ilforge.properties.kernels.displacement import msd_covariance
+from ilforge.properties.kernels.displacement import (
+    excess_variance,
+    mean_squared_displacement,
+    msd_covariance,
+    repeated_frames,
+    squared_displacements,
+)
+from ilforge.properties.steadiness import PARTS, Course, judged
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import DISAGREEMENT, LinearFit, disagree, error_between, generalised_least_squares
 from ilforge.units import A2_PER_PS_IN_M2_S
@@ -39,36 +47,38 @@ class MsdAnalysis:
 
     Parameters
     ----------
-    msd
-        ``(n_ions, max_lag + 1)`` in Å^2, averaged over time origins.
-    n_frames
-        Length of the run they come from.
+    paths
+        ``(n_frames, n_ions, 3)`` in Å of each independent run, unwrapped.
+    max_lag
+        Longest lag, frames.
     interval_ps
         Time of one lag, ps.
     independent
-        Number of independent ions these ions are worth.
-    n_runs
-        Number of independent runs: the first ``n_ions / n_runs`` rows of ``msd`` are of the first, and so on.
+        Number of independent ions the ions of one run are worth.
+    of_whom
+        Whose displacements they are, for the reasons given.
     """
 
     def __init__(
         self,
-        msd: np.ndarray,
-        n_frames: int,
+        paths: Sequence[np.ndarray],
+        max_lag: int,
         interval_ps: float,
         settings: EinsteinSettings,
         independent: float,
-        n_runs: int = 1,
+        of_whom: str = "the ions",
     ):
-        self._n_runs = n_runs
-        self._of_ions, self._mean = msd, msd.mean(axis=0)
-        self._n_frames, self._interval, self._settings = n_frames, interval_ps, settings
-        self._independent = independent
-        max_lag = msd.shape[1] - 1
+        self._paths, self._n_runs, self._of_whom = paths, len(paths), of_whom
+        self._of_ions = np.concatenate([mean_squared_displacement(path, max_lag) for path in paths])
+        self._mean = self._of_ions.mean(axis=0)
+        self._n_frames, self._interval, self._settings = len(paths[0]), interval_ps, settings
+        self._independent = len(paths) * independent
         spacing = np.geomspace(1, max_lag // 2, 3 * int(np.log2(max_lag)) + 1)
         self._starts = np.unique(np.rint(spacing).astype(int))
         self._lags = np.union1d(self._starts, 2 * self._starts)
-        self._covariance = self._covariance_for(_smooth(self._mean, self._lags), self._lags)
+        model = _smooth(self._mean, self._lags)
+        self._widening = np.sqrt(excess_variance(paths, model, self._lags))
+        self._covariance = self._covariance_for(model, self._lags)
         self._slopes, self._slope_errors = self._local_slopes()
 
     def estimate(self) -> Estimate:
@@ -94,7 +104,14 @@ class MsdAnalysis:
         note = f"fitted from {self._time(regime.start)} to {self._time(self._lags[-1])}"
         if not np.isfinite(spread):
             note += "; the error takes the motion to be Gaussian: too few ions to see their spread"
-        return Estimate(slope * scale, error * scale, n_eff, _UNIT, True, note)
+        found = Estimate(slope * scale, error * scale, n_eff, _UNIT, True, note)
+        return judged(found, [self.course(regime.start)])
+
+    def course(self, lag: int) -> Course:
+        """Squared displacements of each ion over one lag, along the run."""
+        of_ions = np.concatenate([squared_displacements(path, lag, PARTS) for path in self._paths], axis=1)
+        what = f"the mean squared displacement of {self._of_whom} in {self._time(lag)}"
+        return Course(what, of_ions.T, self._n_frames * self._interval, "Å^2")
 
     def diffusive_regime(self) -> DiffusiveRegime | None:
         """The longest range of lags that ends at the longest and is diffusive, fitted."""
@@ -175,7 +192,8 @@ class MsdAnalysis:
         return DiffusiveRegime(int(lags[0]), fit.coefficients[0], error, _error_of_spread(of_ions), of_runs)
 
     def _covariance_for(self, model: np.ndarray, lags: np.ndarray) -> np.ndarray:
-        return msd_covariance(model, lags, self._n_frames, self._independent)
+        wider = self._widening[np.searchsorted(self._lags, lags)]
+        return msd_covariance(model, lags, self._n_frames, self._independent) * np.outer(wider, wider)
 
     def _why_not_diffusive(self) -> str:
         known = np.flatnonzero(self._slope_errors <= 1.0 - self._settings.min_slope)
@@ -248,6 +266,21 @@ def sparse_frames(longest: float) -> str:
         f"an ion moved by {longest:.2f} of the cell between two frames, so that its image is ambiguous: "
         "give frames closer in time, or a trajectory from one run"
     )
+
+
+def repeated_note(paths: Sequence[np.ndarray]) -> list[str]:
+    """A word on frames that stand twice in a run, if there are any; paths as for :class:`MsdAnalysis`, of all ions."""
+    notes = []
+    for number, path in enumerate(paths, 1):
+        frames = repeated_frames(path)
+        if len(frames):
+            where = "" if len(paths) == 1 else f" of run {number}"
+            more = f", and {len(frames) - 1} more times" if len(frames) > 1 else ""
+            notes.append(
+                f"Frames {frames[0] - 1} and {frames[0]}{where} are the same{more}: the time between them is missing "
+                "from the displacements. Leave out what is there twice."
+            )
+    return notes
 
 
 def duration(ps: float) -> str:

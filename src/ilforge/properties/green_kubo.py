@@ -8,6 +8,7 @@ import numpy as np
 
 from ilforge.properties.einstein import duration
 from ilforge.properties.kernels.spectrum import Spectrum, integrate, power_spectrum
+from ilforge.properties.steadiness import Course, in_parts, judged
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import disagree
 
@@ -15,6 +16,7 @@ _RELAXATIONS = 20.0  # a run this many relaxation times long has three frequenci
 _ALL_RELAXATIONS = 200.0  # of all components together: with fewer, those that happen to look fast pass
 _MAX_ALIASED = 0.1
 _CURVE_BINS = 60
+_WINDOW = 2.0  # decays: integrals over windows this long are almost independent
 
 
 def transport_coefficient(
@@ -52,7 +54,22 @@ def transport_coefficient(
         note = f"{value:.2g} ± {error:.2g} {unit}, slowest decay {duration(found.relaxation_ps)}: too short a run"
         return Estimate.refused(unit, f"{note}; would need at least about {duration(needed * run)}", n_eff), spectrum
     note = f"from {found.n_points} frequencies, slowest decay {duration(found.relaxation_ps)}"
-    return Estimate(value, error, n_eff, unit, True, note), spectrum
+    course = power_course(series, interval_ps, found.relaxation_ps, recorded)
+    return judged(Estimate(value, error, n_eff, unit, True, note), [course]), spectrum
+
+
+def power_course(series: np.ndarray, interval_ps: float, relaxation_ps: float, recorded: str) -> Course:
+    """Power at low frequencies along the run: squared integrals over windows of two decays, relative to their mean.
+
+    Arguments are those of :func:`transport_coefficient`; components are alike, so that they count as one.
+    """
+    width = max(1, round(_WINDOW * relaxation_ps / interval_ps))
+    used = series.shape[1] // width * width
+    fluctuation = series - series.mean(axis=1, keepdims=True)
+    sums = fluctuation[:, :used].reshape(len(series), -1, width).sum(axis=2)
+    power = (sums**2).mean(axis=0)
+    what = f"the power of {recorded} at low frequencies, relative to its mean,"
+    return Course(what, in_parts(power[None] / power.mean()), used * interval_ps)
 
 
 def runs_differ(runs: Sequence[np.ndarray], interval_ps: float) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ilforge.properties.density_course import MIN_FRAMES, at_fixed_volume, departure, drifting, mean_density
+from ilforge.properties.density_course import at_fixed_volume, departure, mean_density
 from ilforge.properties.property import Measurement, System, Verdict
 from ilforge.results import HOLDS_LIQUID, Estimate, Holding, LiquidVerdict
 from ilforge.study.analysis_settings import HealthSettings
@@ -45,17 +45,16 @@ def judge(
     length_ps = len(density) * system.frame_interval_ps
     doubts = [verdict.what for verdict in verdicts if not verdict.ok]
     if doubts or not found.converged:
-        what = doubts[0] if doubts else _unsettled(density, system.frame_interval_ps, found)
+        what = doubts[0] if doubts else _unsettled(found)
         return LiquidVerdict(Holding.NOT_JUDGED, what, time_ps=length_ps, n_eff=found.n_eff)
     what = f"the density is {found.value:.3f} ± {found.error:.3f} g/cm3 over {length_ps:.3g} ps"
     start = float(density[0]) if system.start_density is None else system.start_density
     return LiquidVerdict(Holding.HOLDS, what, found.value, start, length_ps, found.n_eff)
 
 
-def _unsettled(density: np.ndarray, frame_interval_ps: float, found: Estimate) -> str:
-    """Why a density says nothing yet: a drift goes before the few samples that it leaves."""
-    drift = drifting(density[None], frame_interval_ps) if len(density) >= MIN_FRAMES else ""
-    return f"the density is {drift}: run longer" if drift else f"of the density there are {found.note}"
+def _unsettled(found: Estimate) -> str:
+    """Why a density says nothing yet."""
+    return found.note if not found.steady else f"of the density there are {found.note}"
 
 
 def _lost(

@@ -63,6 +63,8 @@ class Source:
         Kind of the potential that made it, ``"unknown"`` for a trajectory from elsewhere.
     unended
         Of a run of ilforge that has not ended: how much of it there is.
+    used
+        Of a part of a run: which part it is.
     """
 
     system: System
@@ -70,6 +72,7 @@ class Source:
     liquid: str
     potential: str = "unknown"
     unended: str = ""
+    used: str = ""
 
     @property
     def temperature_K(self) -> float | None:

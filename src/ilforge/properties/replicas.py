@@ -116,10 +116,9 @@ def measure_replicas(
         done += source.system.n_frames
     found = {name: observer.measurement() for name, observer in shared.items()}
     found |= {name: _pooled([of_run[name] for of_run in observers], lengths, settings) for name in observers[0]}
-    note = _cut(sources)
-    return as_judged(
-        {name: _noted(found[name], note if name in ("diffusion", "conductivity") else None) for name in names}
-    )
+    note, used = _cut(sources), sources[0].used or None
+    found = {name: _noted(found[name], note if name in ("diffusion", "conductivity") else None) for name in names}
+    return as_judged({name: _noted(measurement, used) for name, measurement in found.items()})
 
 
 def combined(estimates: Sequence[Estimate]) -> Estimate:
@@ -310,7 +309,7 @@ def _population(
     kinds = [
         {of: one for name, of, one in part.estimates if name == quantity and _kind(named, of) == kind} for part in parts
     ]
-    settled = [any(one.converged for one in kind.values()) for kind in kinds]
+    settled = [any(e.converged for e in kind.values()) and all(e.steady for e in kind.values()) for kind in kinds]
     used = [k for k, kind in enumerate(kinds) if (settled[k] if any(settled) else kind)]
     found = [kinds[k].get(species) or _never(kinds[k].values()) for k in used]
     pooled = pooled_population(found, [lengths[k] for k in used], min_samples)

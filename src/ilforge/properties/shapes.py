@@ -12,6 +12,7 @@ from ilforge.properties.conformations import Coordinate, Shape, shapes_of
 from ilforge.properties.kernels.internal import divergence_of_blocks
 from ilforge.properties.kernels.populations import Relaxation, population, relaxation
 from ilforge.properties.property import Measurement, Snapshot, System
+from ilforge.properties.steadiness import Course, in_parts, judged
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
 from ilforge.study.local_structure import ShapesSettings
@@ -167,6 +168,9 @@ class _Series:
         result.tables[f"transitions {self._shape.name}"] = Table(columns, rows)
         for index, label in enumerate(labels):
             estimate = _lifetime(spent[index], counts[index].sum(axis=0))
+            left = in_parts((changed & (before == index)).T)
+            course = Course(f"the number of times that {label} is left", left, len(settled) * interval)
+            estimate = judged(estimate, [course])
             result.estimates.append(("shape_lifetime", f"{self._shape.name} {label}", estimate))
 
     def _distribution(self, coordinate: Coordinate) -> Curve:

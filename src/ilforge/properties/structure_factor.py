@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from ilforge.errors import SettingsError
+from ilforge.properties import steadiness
 from ilforge.properties.kernels.modes import density_modes, lengths, spread_over_bins, wave_vectors
 from ilforge.properties.kernels.populations import Relaxation, relaxation, too_short
 from ilforge.properties.property import Measurement, Snapshot, System
@@ -254,7 +255,10 @@ def main_peak(q: np.ndarray, blocks: np.ndarray, course: Course, min_samples: fl
     left_out = np.array([_vertex(q, (blocks.sum(axis=0) - block) / (n - 1), top) for block in blocks])
     spread = (n - 1) * left_out.var()
     width = 0.5 * (q[top + 1] - q[top - 1])
-    return Estimate(_vertex(q, mean, top), float(np.sqrt(spread + width**2 / 12.0)), n_eff, "1/Å", not note, note)
+    found = Estimate(_vertex(q, mean, top), float(np.sqrt(spread + width**2 / 12.0)), n_eff, "1/Å", not note, note)
+    level = course.mean[:, top] / course.mean[:, top].mean()
+    at_peak = steadiness.Course("S(q) at its main peak, relative to its mean,", level[None], course.length_ps)
+    return steadiness.judged(found, [at_peak])
 
 
 def _samples(course: Course, top: int, min_samples: float) -> tuple[float, str]:

@@ -19,6 +19,7 @@ from ilforge.properties.kernels.markov import (
 )
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
 from ilforge.properties.solvation import Contacts, FrameContacts, Solvation
+from ilforge.properties.steadiness import Course, in_parts, judged, unsteady
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
 from ilforge.study.local_structure import ShapesSettings, TransitionsSettings
@@ -104,6 +105,7 @@ class Transitions:
         result.notes.append(f"{self._pair}: {what}")
         series, labels = self._series(cutoff, release)
         self._add_ligands(result, series, labels)
+        self._changes = self._why_unsteady(series, labels)
         self._add_model(result, *cores(series, labels, self._settings.min_population))
         return result
 
@@ -165,6 +167,16 @@ class Transitions:
             return f"{label} {more[0]} {self._settings.ligand_atoms}"
         named = [f"{n} {name}" for n, name in zip(more, self._shape.labels, strict=True) if n] if more else []
         return f"{label} {' '.join(named)}".strip()
+
+    def _why_unsteady(self, series: np.ndarray, labels: list[str]) -> str:
+        """Why the states of ions, or how often these change, are not those of a run at rest; empty where they are."""
+        length = len(series) * self._system.frame_interval_ps
+        courses = [Course("the number of changes of state", in_parts((series[1:] != series[:-1]).T), length)]
+        for index, label in enumerate(labels):
+            visits = series == index
+            if visits.mean() >= self._settings.min_population:
+                courses.append(Course(f"the population of {label}", 100.0 * in_parts(visits.T), length, "%"))
+        return next((reason for reason in map(unsteady, courses) if reason), "")
 
     def _add_ligands(self, result: Measurement, series: np.ndarray, labels: list[str]) -> None:
         """The course of the states' shares, as a table, in at most 500 parts of the run."""
@@ -256,17 +268,22 @@ class Transitions:
         result.verdicts.append(
             Verdict(passed, f"the Markov model of {self._pair} at a lag of {lag:.3g} ps: {note}", grave=False)
         )
-        why = "" if passed else f"the model fails: {note}"
+        why = self._changes or ("" if passed else f"the model fails: {note}")
+        passed = passed and not self._changes
         values, errors = model.time_scales()
         moves = float(exits.sum())
-        slowest = Estimate(values[0] * interval, errors[0] * interval, moves, "ps", passed, why)
+
+        def of(value: float, error: float, n: float, unit: str) -> Estimate:
+            return judged(Estimate(value, error, n, unit, passed, why, steady=not self._changes), [])
+
+        slowest = of(values[0] * interval, errors[0] * interval, moves, "ps")
         result.estimates.append(("exchange_time_scale", self._pair, slowest))
         life, life_error = model.lifetimes()
         share_error = model.stationary_samples.std(axis=0, ddof=1)
         for k, label in enumerate(labels):
             n = float(exits[k])
-            lifetime = Estimate(life[k] * interval, life_error[k] * interval, n, "ps", passed, why)
-            share = Estimate(100 * model.stationary[k], 100 * share_error[k], n, "%", passed, why)
+            lifetime = of(life[k] * interval, life_error[k] * interval, n, "ps")
+            share = of(100 * model.stationary[k], 100 * share_error[k], n, "%")
             result.estimates.extend([("cluster_lifetime", label, lifetime), ("markov_population", label, share)])
         self._add_matrix(result, model, labels, exits, passed)
         if test is not None:

@@ -150,11 +150,28 @@ def _runs(frame: np.ndarray, pair: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.diff(np.append(begins, len(frame))), begins
 
 
-def departures(frame: np.ndarray, pair: np.ndarray, n_frames: int) -> int:
-    """Number of contacts that ended before the run did."""
+def departures(frame: np.ndarray, pair: np.ndarray, cation: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Number of contacts that each cation loses after each frame.
+
+    Parameters
+    ----------
+    frame, pair, cation
+        ``(n,)``: contacts, each once in a frame.
+    shape
+        ``(n_frames, n_cations)``.
+
+    Returns
+    -------
+    ``(n_cations, n_frames - 1)``: those of a frame that are no longer there in the next.
+    """
+    n_frames, n_cations = shape
     order = np.lexsort((frame, pair))
     lengths, begins = _runs(frame[order], pair[order])
-    return int(np.sum(frame[order][begins] + lengths - 1 < n_frames - 1)) if len(lengths) else 0
+    last = frame[order][begins] + lengths - 1
+    lost = last < n_frames - 1
+    places = cation[order][begins][lost].astype(np.int64) * (n_frames - 1) + last[lost]
+    counts = np.bincount(places, minlength=n_cations * (n_frames - 1))
+    return counts.astype(np.uint16).reshape(n_cations, n_frames - 1)
 
 
 def aggregate_sizes(frame: np.ndarray, cation: np.ndarray, ligand: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 
 _CHUNK_ELEMENTS = 4_000_000  # FFT work arrays of about 100 MB
+_STILL_A = 1e-4  # between two frames, of all ions: they are one frame
+_COMPARED_LAGS = 6  # lags at which halves of a run are compared
+_FEWEST_COMPARED = 8  # ions; of fewer the spread is hardly known
 
 
 def unwrap(centres: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, float]:
@@ -63,6 +69,24 @@ def follow(centres: np.ndarray, cells: np.ndarray, masses: np.ndarray) -> tuple[
     return remove_drift(unwrapped, masses), longest
 
 
+def repeated_frames(positions: np.ndarray) -> np.ndarray:
+    """Frames in which everything is where it was in the frame before: ions at any temperature move more than rounding.
+
+    Parameters
+    ----------
+    positions
+        ``(n_frames, n, 3)`` in Å, unwrapped.
+
+    Returns
+    -------
+    Numbers of frames, ascending.
+    """
+    if positions.shape[1] == 0:
+        return np.empty(0, dtype=int)
+    still = [np.abs(after - before).max() < _STILL_A for before, after in pairwise(positions)]
+    return np.flatnonzero(still) + 1
+
+
 def mean_squared_displacement(positions: np.ndarray, max_lag: int) -> np.ndarray:
     """Squared displacement of each particle over every lag, averaged over all time origins.
 
@@ -89,6 +113,69 @@ def mean_squared_displacement(positions: np.ndarray, max_lag: int) -> np.ndarray
         part = np.ascontiguousarray(positions[:, start : start + chunk].transpose(1, 2, 0))
         result[start : start + chunk] = _msd_of(part - part.mean(axis=2, keepdims=True), max_lag)
     return result
+
+
+def squared_displacements(positions: np.ndarray, lag: int, n_parts: int) -> np.ndarray:
+    """Squared displacement of each particle over one lag along the run, averaged in at most ``n_parts`` parts of it.
+
+    Parameters
+    ----------
+    positions
+        ``(n_frames, n, 3)`` in Å, unwrapped.
+    lag
+        Frames, below ``n_frames``.
+
+    Returns
+    -------
+    ``(n_parts, n)`` in Å^2; time origins that are left over at the end are not used.
+    """
+    n_origins = len(positions) - lag
+    width = -(-n_origins // n_parts)
+    starts = np.arange(0, n_origins // width * width, width)
+    parts = np.empty((len(starts), positions.shape[1]))
+    for row, start in enumerate(starts):
+        moved = positions[start + lag : start + lag + width] - positions[start : start + width]
+        parts[row] = np.einsum("tix,tix->i", moved, moved) / width
+    return parts
+
+
+def excess_variance(paths: Sequence[np.ndarray], msd: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """By how much the mean squared displacement varies more than that of equal ions whose motion is Gaussian.
+
+    Ions that hop, or that differ from each other, spread more: of ions with own diffusion coefficients D_i the variance
+    is <D²>/<D>² times that of equal ones. What an ion's MSD is off by in one half of the run is independent of the
+    other half, while what makes it differ from other ions for ever is the same in both. So the variance is that of the
+    difference between halves, over ions, against that of Gaussian motion, 2 Var. It counts where it is larger by more
+    than chance: two standard errors of a variance of so many ions.
+
+    Parameters
+    ----------
+    paths
+        ``(n_frames, n_ions, 3)`` in Å of each independent run, unwrapped.
+    msd
+        ``(n_known + 1,)``: the mean at lags 0, 1, ..., n_known, Å^2.
+    lags
+        Ascending integers.
+
+    Returns
+    -------
+    ``(n_lags,)``, at least 1.
+    """
+    n_ions = sum(path.shape[1] for path in paths)
+    half = len(paths[0]) // 2
+    some = np.unique(lags[np.linspace(0, len(lags) - 1, _COMPARED_LAGS).round().astype(int)])
+    some = some[(some < half) & (msd[some] > 0)]
+    if n_ions < _FEWEST_COMPARED or len(some) == 0:
+        return np.ones(len(lags))
+    longest = int(some[-1])
+    first, second = (
+        np.concatenate([mean_squared_displacement(path[part], longest)[:, some] for path in paths])
+        for part in (slice(None, half), slice(half, 2 * half))
+    )
+    gaussian = np.diag(msd_covariance(msd[: longest + 1], some, half, 1.0))
+    ratio = (second - first).var(axis=0, ddof=1) / (2.0 * gaussian)
+    ratio = np.where(ratio > 1.0 + 2.0 * np.sqrt(2.0 / (n_ions - 1)), ratio, 1.0)
+    return np.interp(np.log(lags), np.log(some), ratio)
 
 
 def cross_displacements(collective: np.ndarray, max_lag: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ilforge.properties.steadiness import Course, in_parts, judged
 from ilforge.results import Estimate
 from ilforge.statistics import correlated_mean
 
@@ -95,7 +96,8 @@ def population(
     if not error > 0 and n > 1:
         error = share_error(value, n_eff)
     note = too_short(n, relaxed, n_eff, min_samples, interval_ps)
-    return Estimate(scale * value, scale * error, n_eff, unit, not note, note)
+    found = Estimate(scale * value, scale * error, n_eff, unit, not note, note)
+    return judged(found, [Course("the population", scale * in_parts(visits.T), n * interval_ps, unit)])
 
 
 def share_error(value: float, n: float) -> float:
@@ -113,7 +115,8 @@ def mean_of_ions(series: np.ndarray, relaxed: Relaxation, min_samples: float, in
     error = float(np.nanmax(errors)) if errors else np.nan
     n_eff = min(relaxed.n_eff, float(series.var()) / error**2) if error > 0 else relaxed.n_eff
     note = too_short(n, relaxed, n_eff, min_samples, interval_ps)
-    return Estimate(float(series.mean()), error, n_eff, "1", not note, note)
+    found = Estimate(float(series.mean()), error, n_eff, "1", not note, note)
+    return judged(found, [Course("the mean", in_parts(series.T), n * interval_ps)])
 
 
 def too_short(

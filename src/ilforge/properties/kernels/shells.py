@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from ilforge.properties import steadiness
 from ilforge.properties.kernels.populations import Relaxation, relaxation, too_short
 from ilforge.results import Estimate
 from ilforge.statistics import block_error, correlated_mean, statistical_inefficiency, too_few
@@ -14,7 +16,9 @@ MIN_BLOCKS = 5
 """Fewer blocks of a run than this give no error."""
 _SMOOTHING_A = 0.12  # of g(r), to find maxima and minima
 _MIN_PROMINENCE = 0.1
+_ROUNDING = 1e-9
 _SIGNIFICANT = 3.0  # standard errors
+_NEVER_CHANGED = "the first shell never changed in {:.3g} ps, which says nothing of other arrangements"
 _LEVEL = 0.02  # of the first maximum: a minimum that deep is a gap, and its middle is meant
 
 
@@ -112,7 +116,14 @@ def first_shell(r: np.ndarray, g: np.ndarray, n: np.ndarray, course: Course) -> 
         error = _error_of_neighbours(r, n, low, minima, course)
         value = _up_to(low, r, n.mean(axis=0))
         found.append(("coordination_number", Estimate(value, error, n_eff, "1", not note, note)))
-    return found
+    if np.ptp(course.series[:, shell]) == 0.0:
+        remark = _NEVER_CHANGED.format(course.length_ps)
+        found = [(quantity, replace(one, converged=True, note=remark)) for quantity, one in found]
+    along = []
+    for one in (shell, peak):
+        what = f"the number of neighbours within {r[one]:.1f} Å"
+        along.append(steadiness.Course(what, course.series[None, :, one], course.length_ps))
+    return [(quantity, steadiness.judged(one, along)) for quantity, one in found]
 
 
 def _independent_samples(course: Course, *bins: int) -> float:
@@ -123,11 +134,6 @@ def _independent_samples(course: Course, *bins: int) -> float:
 def _samples(course: Course, peak: int, shell: int, distance: float) -> tuple[float, str]:
     """Number of independent samples of a shell, and why nothing has converged; empty where it has."""
     n_eff = _independent_samples(course, peak, shell)
-    if np.ptp(course.series[:, shell]) == 0.0:
-        return n_eff, (
-            f"the number of pairs in the first shell never changed in {course.length_ps:.3g} ps, which says nothing of "
-            "other arrangements: run many times as long"
-        )
     note = too_few("the first shell", n_eff, course.min_samples, course.length_ps)
     if course.ions is None:
         return n_eff, note
@@ -159,7 +165,7 @@ def _error_of_neighbours(r: np.ndarray, n: np.ndarray, low: float, minima: list[
         between = course.ions.within(low).mean(axis=0).std(ddof=1)
         errors.append(between / np.sqrt(course.ions.n_all))
     error = float(np.nanmax(errors))
-    return error if error > 0 else np.nan
+    return error if error > _ROUNDING else np.nan
 
 
 def extrema(smooth: np.ndarray, error: np.ndarray) -> Extrema:

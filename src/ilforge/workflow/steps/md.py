@@ -23,16 +23,16 @@ from ilforge.workflow.store import write_json
 
 MEASUREMENT = "measurement.json"
 _VERSIONS = {
-    "clusters": 3,
-    "conductivity": 2,
-    "density": 2,
-    "diffusion": 2,
+    "clusters": 4,
+    "conductivity": 3,
+    "density": 3,
+    "diffusion": 3,
     "health": 4,
-    "rdf": 3,
-    "shapes": 4,
-    "structure_factor": 3,
-    "transitions": 4,
-    "viscosity": 2,
+    "rdf": 4,
+    "shapes": 5,
+    "structure_factor": 4,
+    "transitions": 5,
+    "viscosity": 3,
 }  # of what a measurement holds
 _LARGE = 2000  # atoms; from there on memory is taken to grow with their number
 _VACUUM_MINIMISATION = 200  # steps: a conformer comes from no run at a temperature, unlike a box
