@@ -18,7 +18,7 @@ from ilforge.properties.kernels.displacement import (
     independent_ions,
 )
 from ilforge.properties.property import Measurement, Snapshot, System
-from ilforge.properties.steadiness import Course, judged, unsteady
+from ilforge.properties.steadiness import Course, judged, temperature_note, unsteady
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import DISAGREEMENT, LinearFit, disagree, error_between
 from ilforge.study.analysis_settings import ConductivitySettings
@@ -114,6 +114,9 @@ class Conductivity:
         result.curves.update(_curves(together))
         result.estimates.extend(self._from_velocities())
         result.notes.extend([*self._notes(), *repeated_note(paths)])
+        length = n_frames * self._system.frame_interval_ps
+        for run in runs:
+            result.notes.extend(temperature_note(run._temperatures[:n_frames], length))
         return result
 
     def _unable(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from ilforge.properties.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, repeated_note, sparse_frames
 from ilforge.properties.kernels.displacement import follow, independent_ions
 from ilforge.properties.property import Measurement, Snapshot, System
+from ilforge.properties.steadiness import temperature_note
 from ilforge.results import Estimate
 from ilforge.study.analysis_settings import DiffusionSettings
 
@@ -57,12 +58,14 @@ class Diffusion:
         self._seen = 0
         self._centres = np.empty((system.n_frames, system.topology.n_molecules, 3))
         self._cells = np.empty((system.n_frames, 3, 3))
+        self._temperatures: list[float | None] = []
 
-    def look(self, snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray]:
-        return snapshot.centres, snapshot.cell
+    def look(self, snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray, float | None]:
+        return snapshot.centres, snapshot.cell, snapshot.temperature_K
 
-    def add(self, seen: tuple[np.ndarray, np.ndarray]) -> None:
-        self._centres[self._seen], self._cells[self._seen] = seen
+    def add(self, seen: tuple[np.ndarray, np.ndarray, float | None]) -> None:
+        self._centres[self._seen], self._cells[self._seen], temperature = seen
+        self._temperatures.append(temperature)
         self._seen += 1
 
     def measurement(self) -> Measurement:
@@ -96,6 +99,8 @@ class Diffusion:
             curves |= {f"msd {name}": analysis.msd_curve(), f"msd_slope {name}": analysis.slope_curve()}
         cells = np.concatenate([run._cells[:n_frames] for run in runs])
         notes = repeated_note([positions for positions, _ in followed])
+        length = n_frames * self._system.frame_interval_ps
+        notes += [note for run in runs for note in temperature_note(run._temperatures[:n_frames], length)]
         return Measurement(estimates + self._infinite(estimates, cells), curves, notes=notes)
 
     def _infinite(

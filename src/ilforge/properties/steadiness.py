@@ -173,6 +173,23 @@ def judged(found: Estimate, courses: Sequence[Course], left_out_ps: float = 0.0)
     return replace(found, note="; ".join([*words, left_out(left_out_ps)]))
 
 
+def temperature_note(kelvin: Sequence[float | None], length_ps: float) -> list[str]:
+    """A word on a temperature that changes along the run, for what depends on it; none where it is not known.
+
+    Parameters
+    ----------
+    kelvin
+        Of each frame.
+    length_ps
+        Of the run, ps.
+    """
+    known = [value for value in kelvin if value is not None]
+    if not known or len(known) < len(kelvin):
+        return []
+    reason = unsteady(Course("the temperature", in_parts(np.array([known])), length_ps, "K"))
+    return [f"N{reason[1:]}."] if reason else []
+
+
 def left_out(ps: float) -> str:
     """How much of the start was left out, in words."""
     return f"first {ps:.3g} ps left out" if ps > 0 else "whole run used"

@@ -142,11 +142,13 @@ def squared_displacements(positions: np.ndarray, lag: int, n_parts: int) -> np.n
 def excess_variance(paths: Sequence[np.ndarray], msd: np.ndarray, lags: np.ndarray) -> np.ndarray:
     """By how much the mean squared displacement varies more than that of equal ions whose motion is Gaussian.
 
-    Ions that hop, or that differ from each other, spread more: of ions with own diffusion coefficients D_i the variance
-    is <D²>/<D>² times that of equal ones. What an ion's MSD is off by in one half of the run is independent of the
-    other half, while what makes it differ from other ions for ever is the same in both. So the variance is that of the
-    difference between halves, over ions, against that of Gaussian motion, 2 Var. It counts where it is larger by more
-    than chance: two standard errors of a variance of so many ions.
+    What an ion's MSD is off by in one half of the run is independent of the other half, while what makes it differ from
+    other ions for ever is the same in both. So halves A and B tell two things of which the larger counts, where it is
+    larger than 1 by more than chance (two standard errors of a variance of so many ions):
+
+    - Ions that hop, or are fast at times: the variance over ions of B - A against that of Gaussian motion, 2 Var.
+    - Ions that differ for ever, with D_i: <D²>/<D>² = <A B>/(<A> <B>). The first shows that too, but where few ions are
+      fast it knows the variance of those few only.
 
     Parameters
     ----------
@@ -173,7 +175,8 @@ def excess_variance(paths: Sequence[np.ndarray], msd: np.ndarray, lags: np.ndarr
         for part in (slice(None, half), slice(half, 2 * half))
     )
     gaussian = np.diag(msd_covariance(msd[: longest + 1], some, half, 1.0))
-    ratio = (second - first).var(axis=0, ddof=1) / (2.0 * gaussian)
+    differ = (first * second).mean(axis=0) / (first.mean(axis=0) * second.mean(axis=0))
+    ratio = np.maximum((second - first).var(axis=0, ddof=1) / (2.0 * gaussian), differ)
     ratio = np.where(ratio > 1.0 + 2.0 * np.sqrt(2.0 / (n_ions - 1)), ratio, 1.0)
     return np.interp(np.log(lags), np.log(some), ratio)
 
