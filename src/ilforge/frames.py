@@ -26,7 +26,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from ase import Atoms
@@ -143,7 +143,8 @@ def read(path: Path) -> list[Atoms]:
     if path.stat().st_size == 0:
         return []
     try:
-        frames = read_file(_content(path), index=":", format="extxyz")
+        with _content(path) as content:
+            frames = read_file(content, index=":", format="extxyz")
     except SettingsError:
         raise
     except Exception as error:
@@ -176,12 +177,12 @@ def voigt(stress: Any) -> np.ndarray:
     return full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
 
 
-def _content(path: Path) -> Any:
-    """The file, or the text of one compressed by gzip, which may not fill the memory."""
+def _content(path: Path) -> TextIO:
+    """The text of the file, without the byte order mark that Windows writes; one by gzip may not fill the memory."""
     if path.suffix != ".gz":
-        return path
+        return path.open(encoding="utf-8-sig")
     with gzip.open(path, "rb") as content:
-        return io.StringIO(io.BufferedReader(files.Bounded(content, path)).read().decode())
+        return io.StringIO(io.BufferedReader(files.Bounded(content, path)).read().decode("utf-8-sig"))
 
 
 def rms_force(frames: Sequence[Atoms], key: str = FORCES) -> float:

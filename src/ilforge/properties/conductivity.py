@@ -100,7 +100,7 @@ class Conductivity:
         if reason:
             return self._refused(reason)
         masses, n_frames = self._system.topology.molecule_masses, self._n_frames
-        followed = [follow(run._centres[:n_frames], run._cells[:n_frames], masses) for run in runs]
+        followed = [follow(run._centres[:n_frames], run._cells[:n_frames], masses, run._system.images) for run in runs]
         paths = [positions for positions, _ in followed]
         max_lag = int(self._settings.max_lag_fraction * self._n_frames)
         own = {name: self._self_diffusion(name, paths, max_lag) for name in self._system.ions}

@@ -80,7 +80,7 @@ class Diffusion:
             refused = Estimate.refused(_UNIT, note)
             return Measurement([("self_diffusion", name, refused) for name in self._system.ions])
         masses = self._system.topology.molecule_masses
-        followed = [follow(run._centres[:n_frames], run._cells[:n_frames], masses) for run in runs]
+        followed = [follow(run._centres[:n_frames], run._cells[:n_frames], masses, run._system.images) for run in runs]
         longest = max(step for _, step in followed)
         estimates, curves = [], {}
         for name, members in self._system.ions.items():

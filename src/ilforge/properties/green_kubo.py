@@ -17,6 +17,7 @@ _ALL_RELAXATIONS = 200.0  # of all components together: with fewer, those that h
 _MAX_ALIASED = 0.1
 _CURVE_BINS = 60
 _WINDOW = 2.0  # decays: integrals over windows this long are almost independent
+_LEAST_CHANGE = 0.1  # of fast fluctuations, whose smallest changes a long run shows
 
 
 def transport_coefficient(
@@ -54,22 +55,31 @@ def transport_coefficient(
         note = f"{value:.2g} ± {error:.2g} {unit}, slowest decay {duration(found.relaxation_ps)}: too short a run"
         return Estimate.refused(unit, f"{note}; would need at least about {duration(needed * run)}", n_eff), spectrum
     note = f"from {found.n_points} frequencies, slowest decay {duration(found.relaxation_ps)}"
-    course = power_course(series, interval_ps, found.relaxation_ps, recorded)
-    return judged(Estimate(value, error, n_eff, unit, True, note), [course]), spectrum
+    courses = _courses(series, interval_ps, found.relaxation_ps, recorded)
+    return judged(Estimate(value, error, n_eff, unit, True, note), courses), spectrum
 
 
-def power_course(series: np.ndarray, interval_ps: float, relaxation_ps: float, recorded: str) -> Course:
-    """Power at low frequencies along the run: squared integrals over windows of two decays, relative to their mean.
+def _courses(series: np.ndarray, interval_ps: float, relaxation_ps: float, recorded: str) -> list[Course]:
+    """What the integral is made of, along the run, relative to its mean; components are alike and count as one.
 
-    Arguments are those of :func:`transport_coefficient`; components are alike, so that they count as one.
+    Squared integrals over windows of two decays are the power at low frequencies. They are few, and too short to show
+    the whole change where decays become slower: squared differences between samples, which are many, show that too.
     """
+    fluctuation = series - series.mean(axis=1, keepdims=True)
     width = max(1, round(_WINDOW * relaxation_ps / interval_ps))
     used = series.shape[1] // width * width
-    fluctuation = series - series.mean(axis=1, keepdims=True)
-    sums = fluctuation[:, :used].reshape(len(series), -1, width).sum(axis=2)
-    power = (sums**2).mean(axis=0)
-    what = f"the power of {recorded} at low frequencies, relative to its mean,"
-    return Course(what, in_parts(power[None] / power.mean()), used * interval_ps)
+    slow = (fluctuation[:, :used].reshape(len(series), -1, width).sum(axis=2) ** 2).mean(axis=0)
+    fast = (np.diff(series, axis=1) ** 2).mean(axis=0)
+    named = "the power of {} at {} frequencies, relative to its mean,"
+    return [
+        Course(named.format(recorded, "low"), in_parts(slow[None] / slow.mean()), used * interval_ps),
+        Course(
+            named.format(recorded, "high"),
+            in_parts(fast[None] / fast.mean()),
+            series.shape[1] * interval_ps,
+            least=_LEAST_CHANGE,
+        ),
+    ]
 
 
 def runs_differ(runs: Sequence[np.ndarray], interval_ps: float) -> bool:

@@ -75,6 +75,9 @@ class System:
         Why there are no velocities, where there are none.
     start_temperature_K
         Of a run at constant energy whose temperature is its mean: what was set for its start, where anything was.
+    images
+        Whether positions are in the images that atoms moved to, as the trajectory says, so that even frames far apart
+        in time can be followed.
     ended
         Whether the engine was done with the run, for better or worse (see ``fault``); None where nobody knows.
     fault_density
@@ -98,6 +101,7 @@ class System:
     no_velocities: str = "the trajectory holds no velocities"
     start_temperature_K: float | None = None
     ended: bool | None = None
+    images: bool = False
     fault_density: DensityChange | None = None
     start_density: float | None = None
     unrecorded_ps: float = 0.0

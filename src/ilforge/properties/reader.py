@@ -29,6 +29,7 @@ from ilforge.properties.trajectory_files import (
     quietly,
     read_frame,
     read_pieces,
+    says_images,
     times_of,
     times_of_list,
     velocities_of,
@@ -113,7 +114,7 @@ def open_trajectory(
     about = frame_interval_ps, temperature_K, lammps_units
     if paths[0].is_dir():
         return source_of(Trajectory(paths[0]), None, *about)
-    if is_extended_xyz(paths[0]) or (len(paths) == 1 and paths[0].suffix == ".xyz"):
+    if is_extended_xyz(paths[0]) or (len(paths) == 1 and paths[0].suffix.lower() == ".xyz"):
         pieces = read_pieces(paths) if len(paths) > 1 else [frames.read(paths[0])]
         return _from_pieces(pieces, _given(None, *about), _names(paths))
     if any(is_extended_xyz(path) for path in paths[1:]):
@@ -226,7 +227,8 @@ def _from_universe(universe: Universe, given: _Given) -> Source:
     interval = frame_interval(universe) if given.frame_interval_ps is None else given.frame_interval_ps
     unit = velocity_unit(universe, given.lammps_units)
     n_frames = len(universe.trajectory)
-    system = System(topology, n_frames, interval, given.temperature_K, unknown_charges=unknown)
+    images = says_images(universe)
+    system = System(topology, n_frames, interval, given.temperature_K, unknown_charges=unknown, images=images)
     if unit is None:
         system = replace(system, no_velocities=_UNKNOWN_UNIT)
     times = times_of(universe, given.frame_interval_ps)
@@ -292,7 +294,7 @@ def _frame_of_universe(
 ) -> Snapshot:
     """One frame, atoms reordered where molecules were not listed one after the other."""
     with quietly():
-        frame = read_frame(universe, index, system.topology.n_atoms)
+        frame = read_frame(universe, index, len(universe.atoms))
         recorded_ps = times.of(frame)
     return _snapshot(
         system,

@@ -47,9 +47,10 @@ def open_replicas(
         When there are fewer than two runs, they cannot be of one system, or one is given twice.
     """
     from ilforge.properties.reader import open_trajectory
+    from ilforge.properties.trajectory_files import XYZ
 
     paths = [Path(path) for path in paths]
-    alone = [path.is_dir() or path.suffix in (".xyz", ".extxyz") for path in paths]
+    alone = [path.is_dir() or path.suffix.lower() in XYZ for path in paths]
     if alone[:1] == [True] and not all(alone):
         raise SettingsError(
             "--replicas takes folders or extended XYZ files, or else TOPOLOGY TRAJECTORY TRAJECTORY..., not a mixture."

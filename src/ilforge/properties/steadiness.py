@@ -63,6 +63,8 @@ class Course:
         Of the series; ``"1"`` for a plain number.
     from_ps
         Where in the run the series begins, ps.
+    least
+        A smaller change does not matter: of what fluctuates fast a long run shows any.
     """
 
     what: str
@@ -70,6 +72,7 @@ class Course:
     length_ps: float
     unit: str = "1"
     from_ps: float = 0.0
+    least: float = 0.0
 
 
 def drift(series: np.ndarray) -> Change:
@@ -117,9 +120,9 @@ def in_parts(series: np.ndarray, n_parts: int = PARTS) -> np.ndarray:
     ``(n_units, n_parts)``.
     """
     series = np.asarray(series)
-    width = -(-series.shape[1] // n_parts)
+    width = max(1, -(-series.shape[1] // n_parts))
     used = series.shape[1] // width * width
-    return series[:, :used].reshape(len(series), -1, width).mean(axis=2, dtype=float)
+    return series[:, :used].reshape(len(series), used // width, width).mean(axis=2, dtype=float)
 
 
 def unsteady(course: Course) -> str:
@@ -130,8 +133,9 @@ def unsteady(course: Course) -> str:
     """
     if not _tells(course.series):
         return ""
-    sudden, slow = step(course.series), drift(course.series)
-    relative = sudden.p_value / _STEP_CHANCE, slow.p_value / _DRIFT_CHANCE
+    changes = sudden, slow = step(course.series), drift(course.series)
+    chances = (one.p_value if abs(one.size) > course.least else 1.0 for one in changes)
+    relative = [chance / least for chance, least in zip(chances, (_STEP_CHANCE, _DRIFT_CHANCE), strict=True)]
     if min(relative) >= 1.0:
         return ""
     end = course.from_ps + course.length_ps
@@ -199,6 +203,8 @@ def _doubt(course: Course) -> str:
     if not _tells(course.series):
         return ""
     slow = drift(course.series)
+    if abs(slow.size) <= course.least:
+        return ""
     return f"{course.what} may drift, by {_size(slow, course.unit)}" if slow.p_value < _DOUBT_CHANCE else ""
 
 

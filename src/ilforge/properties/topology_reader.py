@@ -16,6 +16,7 @@ from ilforge.properties.species import Species, neutral, recognise
 if TYPE_CHECKING:
     from MDAnalysis import Universe
 
+_OF_MOLECULES = frozenset(("H", "B", "C", "N", "O", "Si", "P", "S"))  # elements of which no ion is a single atom
 _MASS_TOLERANCE = 0.1  # amu; a repartitioned hydrogen is none of the elements
 
 
@@ -40,7 +41,9 @@ class Reading(NamedTuple):
 def topology_of_universe(universe: Universe, charges: Mapping[str, int] | None = None) -> Reading:
     """Molecules by bonds, elements, and which ions they are: see :func:`~ilforge.properties.species.recognise`.
 
-    Copies of an ion that list their atoms in different orders are brought to that of the first.
+    Virtual sites (atoms without mass, as M of TIP4P) are left out, and their charge counts as that of their molecule.
+    Bonds that only hold two H of one atom apart, as in rigid water, are no bonds. Copies of an ion that list their
+    atoms in different orders are brought to that of the first.
 
     Parameters
     ----------
@@ -52,10 +55,13 @@ def topology_of_universe(universe: Universe, charges: Mapping[str, int] | None =
     SettingsError
         When bonds or elements are missing.
     """
-    bonds, symbols = _bonds(universe), np.array(_elements(universe))
-    molecules = _molecules(bonds, len(symbols))
-    order = np.argsort(molecules, kind="stable")
-    molecules = molecules[order]
+    real = _real(universe)
+    symbols = np.array(_elements(universe, real))
+    bonds = _bonds(universe, symbols)
+    of_file = _molecules(_with_sites(universe, bonds, real), len(symbols))
+    bonds = _of_chemistry(bonds[real[bonds].all(axis=1)], symbols)
+    order = np.argsort(np.where(real, of_file, len(symbols)), kind="stable")[: int(real.sum())]
+    molecules = np.unique(of_file[order], return_inverse=True)[1]
     starts = np.searchsorted(molecules, np.arange(molecules[-1] + 1))
     names = _names(universe, symbols, order, starts)
     loose = _topology(symbols, names, bonds, molecules, order)
@@ -64,12 +70,12 @@ def topology_of_universe(universe: Universe, charges: Mapping[str, int] | None =
     species = (
         _as_named(residues, charges)
         if charges is not None
-        else recognise(graphs, residues, _charges(universe, order, starts))
+        else recognise(graphs, residues, _charges(universe, order, starts, of_file, real))
     )
     order = _in_one_order(order, starts, graphs, names, species.names)
     topology = _topology(symbols, _names(universe, symbols, order, starts), bonds, molecules, order, species)
     check_copies(topology)
-    in_order = np.array_equal(order, np.arange(len(order)))
+    in_order = np.array_equal(order, np.arange(len(real)))
     return Reading(topology, None if in_order else order, species.unknown)
 
 
@@ -111,9 +117,10 @@ def check_elements(elements: Sequence[str] | None, topology: Topology, where: st
             )
 
 
-def _bonds(universe: Universe) -> np.ndarray:
-    bonds = universe.bonds.indices if hasattr(universe, "bonds") else np.empty((0, 2))
-    if len(bonds) == 0:
+def _bonds(universe: Universe, symbols: np.ndarray) -> np.ndarray:
+    """Pairs of atoms; none are needed where every element is that of an ion of one atom, as in a molten salt."""
+    bonds = universe.bonds.indices if hasattr(universe, "bonds") else np.empty((0, 2), dtype=np.int64)
+    if len(bonds) == 0 and np.isin(symbols, list(_OF_MOLECULES)).any():
         raise SettingsError(
             f"The topology{_file_of(universe)} has no bonds, so that atoms cannot be told apart into ions. Give a "
             "topology file with bonds (tpr, psf, prmtop, LAMMPS data, PDB with CONECT), or add them to the universe: "
@@ -128,24 +135,62 @@ def _file_of(universe: Universe) -> str:
     return f" {name}" if isinstance(name, str) else ""
 
 
-def _elements(universe: Universe) -> list[str]:
-    """Element of each atom, as the file says, or by mass."""
+def _real(universe: Universe) -> np.ndarray:
+    """Which atoms have a mass, or none that the file says; the others are virtual sites, ``(n_atoms,)``."""
+    masses = np.asarray(getattr(universe.atoms, "masses", []), dtype=float)
+    real = masses != 0.0
+    return real if len(masses) and real.any() else np.ones(len(universe.atoms), dtype=bool)
+
+
+def _with_sites(universe: Universe, bonds: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Bonds, and one more for each virtual site that has none: to the first atom of its residue."""
+    lonely = np.setdiff1d(np.flatnonzero(~real), bonds)
+    if len(lonely) == 0:
+        return bonds
+    residues = np.asarray(universe.atoms.resindices)
+    atoms = np.flatnonzero(real)
+    known, first = np.unique(residues[atoms], return_index=True)
+    beside = np.isin(residues[lonely], known)
+    hosts = atoms[first[np.searchsorted(known, residues[lonely[beside]])]]
+    return np.concatenate([bonds, np.stack([hosts, lonely[beside]], axis=1)])
+
+
+def _of_chemistry(bonds: np.ndarray, symbols: np.ndarray) -> np.ndarray:
+    """Bonds without those between two H of one and the same atom."""
+    both = (symbols[bonds] == "H").all(axis=1)
+    if not both.any():
+        return bonds
+    host: dict[int, set[int]] = {}
+    for a, b in bonds[~both].tolist():
+        host.setdefault(a, set()).add(b)
+        host.setdefault(b, set()).add(a)
+    shared = [bool(host.get(a, set()) & host.get(b, set())) for a, b in bonds.tolist()]
+    return bonds[~(both & np.array(shared))]
+
+
+def _elements(universe: Universe, real: np.ndarray) -> list[str]:
+    """Element of each atom, as the file says, or by mass; nothing for virtual sites."""
     from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
-    said = [str(name).capitalize() for name in getattr(universe.atoms, "elements", [])]
-    if said and all(name in atomic_numbers for name in said):
+    said = [str(name).capitalize() if one else "" for name, one in zip(_said_elements(universe), real, strict=False)]
+    if said and all(name in atomic_numbers for name in np.array(said)[real]):
         return said
     masses = np.asarray(getattr(universe.atoms, "masses", []), dtype=float)
     if len(masses):
+        masses = np.where(real, masses, atomic_masses[1])
         distance = np.abs(masses[:, None] - atomic_masses[None, 1:])
         nearest = np.argmin(np.where(np.isnan(distance), np.inf, distance), axis=1) + 1
         if np.all(np.abs(masses - atomic_masses[nearest]) < _MASS_TOLERANCE):
-            return [chemical_symbols[number] for number in nearest]
+            return [chemical_symbols[number] if one else "" for number, one in zip(nearest, real, strict=True)]
     raise SettingsError(
         f"The topology{_file_of(universe)} does not say which elements the atoms are. Give a topology with elements (a "
         "PDB file: columns 77 and 78 of every atom) or masses, or set them: "
         'universe.add_TopologyAttr("elements", symbols).'
     )
+
+
+def _said_elements(universe: Universe) -> Sequence[str]:
+    return getattr(universe.atoms, "elements", [])
 
 
 def _molecules(bonds: np.ndarray, n_atoms: int) -> np.ndarray:
@@ -171,7 +216,7 @@ def _topology(
 ) -> Topology:
     """The atoms in this order, with ions by name or, as long as they have none, by number."""
     n = int(molecules[-1]) + 1
-    place = np.empty_like(order)
+    place = np.empty(len(symbols), dtype=np.int64)
     place[order] = np.arange(len(order))
     return Topology(
         symbols=tuple(symbols[order].tolist()),
@@ -229,9 +274,18 @@ def _names(universe: Universe, symbols: np.ndarray, order: np.ndarray, starts: n
     return [name for part in _split(symbols[order].tolist(), starts) for name in atom_names(tuple(part))]
 
 
-def _charges(universe: Universe, order: np.ndarray, starts: np.ndarray) -> list[np.ndarray] | None:
-    """Of the atoms of each molecule, e; None where the file has none, or only zeros."""
-    said = np.asarray(getattr(universe.atoms, "charges", []), dtype=float)
+def _charges(
+    universe: Universe, order: np.ndarray, starts: np.ndarray, of_file: np.ndarray, real: np.ndarray
+) -> list[np.ndarray] | None:
+    """Of the atoms of each molecule, e; None where the file has none, or only zeros.
+
+    What virtual sites have stands at the first atom of their molecule: only sums matter.
+    """
+    said = np.array(getattr(universe.atoms, "charges", []), dtype=float)
     if not np.any(said) or not np.isfinite(said).all():
         return None
+    first = dict(zip(of_file[order[starts]].tolist(), order[starts].tolist(), strict=True))
+    for site in np.flatnonzero(~real).tolist():
+        if of_file[site] in first:
+            said[first[of_file[site]]] += said[site]
     return _split(said[order], starts)

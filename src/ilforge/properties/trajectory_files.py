@@ -20,7 +20,24 @@ if TYPE_CHECKING:
 LAMMPS_VELOCITIES = {"real": 1000.0, "metal": 1.0}
 """Unit of velocity in unit styles of LAMMPS, Å/ps."""
 _DUMP_SUFFIXES = (".lammpstrj", ".lammpsdump", ".dump")
-_DUMP, _DATA = "LAMMPSDUMP", "DATA"  # MDAnalysis's names of the formats
+DUMP = "ILFORGE_DUMP"
+"""Name of our reader of LAMMPS dumps, for MDAnalysis."""
+UNWRAPPED = "unwrapped"
+"""In the data of a frame of that reader: whether its positions are in the images that atoms have moved to."""
+_DUMPS = ("LAMMPSDUMP", DUMP)
+_DATA = "DATA"  # MDAnalysis's name of the format
+_ATOM_STYLES = {
+    "atomic": "id type x y z",
+    "charge": "id type charge x y z",
+    "dipole": "id type charge x y z",
+    "bond": "id resid type x y z",
+    "angle": "id resid type x y z",
+    "molecular": "id resid type x y z",
+    "full": "id resid type charge x y z",
+}
+"""Columns of atoms in LAMMPS data, by the style that its line ``Atoms # style`` names (LAMMPS manual, read_data)."""
+XYZ = (".xyz", ".extxyz", ".exyz")
+"""How files in extended XYZ are named."""
 _FRAMES_ONLY = (".xtc", ".trr", ".dcd", ".nc", ".ncdf", ".h5md")
 _HEAD_LINES = 50  # of a LAMMPS data file, in which its counts and its box stand
 
@@ -67,12 +84,12 @@ def check_paths(paths: Sequence[Path]) -> None:
 
 def is_extended_xyz(path: Path) -> bool:
     """Whether frames carry more than elements and positions, so that ASE must read them, or are named as such."""
-    if path.suffix not in (".xyz", ".extxyz"):
+    if path.suffix.lower() not in XYZ:
         return False
     with path.open(errors="replace") as file:
         file.readline()
         comment = file.readline()
-    return path.suffix == ".extxyz" or "Lattice=" in comment or "Properties=" in comment
+    return path.suffix.lower() != ".xyz" or "Lattice=" in comment or "Properties=" in comment
 
 
 def read_pieces(paths: Sequence[Path]) -> list[list[Atoms]]:
@@ -95,13 +112,17 @@ def open_universe(paths: Sequence[Path]) -> Universe:
     """
     import MDAnalysis
 
+    import ilforge.properties.dump_reader  # noqa: F401 - MDAnalysis then knows the format
+
     for path in paths:
         if path.stat().st_size == 0:
             raise SettingsError(f"{path} is an empty file: give the one that the run wrote.")
     _refuse_as_topology(paths[0])
     named = ", ".join(str(path) for path in paths)
-    topology: dict[str, Any] = {"topology_format": _DATA if _is_lammps_data(paths[0]) else None, "to_guess": ()}
-    files = [(str(path), _DUMP if _is_dump(path) else None) for path in paths[1:]]
+    topology: dict[str, Any] = {"to_guess": ()}
+    if _is_lammps_data(paths[0]):
+        topology |= {"topology_format": _DATA} | _atom_style(paths[0])
+    files = [(str(path), DUMP if _is_dump(path) else None) for path in paths[1:]]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is missing and needed is said below, in other words
@@ -134,6 +155,13 @@ def _is_lammps_data(path: Path) -> bool:
     head = _head(path)
     counted = any(line.split()[1:2] == ["atoms"] for line in head)
     return counted and any(line.split()[2:4] == ["xlo", "xhi"] for line in head)
+
+
+def _atom_style(path: Path) -> dict[str, str]:
+    """What stands in the columns of its atoms, where the file says; for MDAnalysis, which else takes them for full."""
+    with path.open(errors="replace") as file:
+        said = next((line.split("#")[-1].split()[:1] for line in file if line.split()[:2] == ["Atoms", "#"]), [])
+    return {"atom_style": _ATOM_STYLES[said[0]]} if said and said[0] in _ATOM_STYLES else {}
 
 
 def _head(path: Path) -> list[str]:
@@ -192,7 +220,7 @@ def times_of(universe: Universe, interval_ps: float | None) -> Times:
     readers = _readers(universe)
     if len(universe.trajectory) < 2 or any(_has_no_times(reader) for reader in readers):
         return Times()
-    by_step = all(getattr(reader, "format", None) == _DUMP for reader in readers)
+    by_step = all(getattr(reader, "format", None) in _DUMPS for reader in readers)
     with quietly():
         second, first = (_time(universe.trajectory[index], by_step) for index in (1, 0))  # the first stays read
     scale = 1.0 if interval_ps is None else time_scale(first, second, interval_ps)
@@ -283,7 +311,7 @@ def velocity_unit(universe: Universe, lammps_units: str | None) -> float | None:
     lammps_units
         Unit style of the run, where its trajectory is a LAMMPS dump.
     """
-    dumped = [getattr(reader, "format", None) == _DUMP for reader in _readers(universe)]
+    dumped = [getattr(reader, "format", None) in _DUMPS for reader in _readers(universe)]
     if lammps_units is None:
         return None if any(dumped) else 1.0
     if lammps_units not in LAMMPS_VELOCITIES:
@@ -300,6 +328,13 @@ def velocities_of(frame: Any, order: np.ndarray | None, unit: float | None) -> n
     if unit is None or not frame.has_velocities:
         return None
     return unit * (frame.velocities if order is None else frame.velocities[order])
+
+
+def says_images(universe: Universe) -> bool:
+    """Whether its positions are in the images that atoms moved to: dumps of LAMMPS with image flags, or unwrapped."""
+    with quietly():
+        universe.trajectory[0]
+    return all(reader.ts.data.get(UNWRAPPED, False) for reader in _readers(universe))
 
 
 def _named(universe: Universe) -> str:

@@ -8,12 +8,13 @@ from itertools import pairwise
 import numpy as np
 
 _CHUNK_ELEMENTS = 4_000_000  # FFT work arrays of about 100 MB
+_SURE = 0.3  # of the cell: a shorter step is that of the nearest image
 _STILL_A = 1e-4  # between two frames, of all ions: they are one frame
 _COMPARED_LAGS = 6  # lags at which halves of a run are compared
 _FEWEST_COMPARED = 8  # ions; of fewer the spread is hardly known
 
 
-def unwrap(centres: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, float]:
+def unwrap(centres: np.ndarray, cells: np.ndarray, images: bool = False) -> tuple[np.ndarray, float]:
     """Follow centres through periodic boundaries and changes of the cell.
 
     Between two frames a centre moves by the nearest-image step of its fractional coordinates times the mean of
@@ -33,18 +34,24 @@ def unwrap(centres: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, float]:
         ``(n_frames, n, 3)`` in Å, wrapped or not.
     cells
         ``(n_frames, 3, 3)`` in Å, lattice vectors as rows.
+    images
+        Whether centres are in the images that they moved to. That counts where the nearest image is in doubt; elsewhere
+        both are the same, but for counts of images that began anew with a run.
 
     Returns
     -------
     unwrapped
         ``(n_frames, n, 3)`` in Å.
     longest
-        Largest \\|Δs\\| of any component. Close to 0.5, frames are too far apart to tell which image moved.
+        Largest \\|Δs\\| of any component. Close to 0.5, frames are too far apart to tell which image moved; 0 where
+        images say it.
     """
     fractional = centres @ np.linalg.inv(cells)
-    steps = np.diff(fractional, axis=0)
-    steps -= np.rint(steps)
+    given = np.diff(fractional, axis=0)
+    steps = given - np.rint(given)
     longest = float(np.max(np.abs(steps), initial=0.0))
+    if images and longest > _SURE:
+        steps, longest = given, 0.0
     unwrapped = np.empty_like(fractional)
     unwrapped[0] = centres[0]
     np.cumsum(steps @ (0.5 * (cells[:-1] + cells[1:])), axis=0, out=unwrapped[1:])
@@ -60,12 +67,14 @@ def remove_drift(unwrapped: np.ndarray, masses: np.ndarray) -> np.ndarray:
     return unwrapped - np.einsum("tix,i->tx", unwrapped, masses / masses.sum())[:, None, :]
 
 
-def follow(centres: np.ndarray, cells: np.ndarray, masses: np.ndarray) -> tuple[np.ndarray, float]:
+def follow(
+    centres: np.ndarray, cells: np.ndarray, masses: np.ndarray, images: bool = False
+) -> tuple[np.ndarray, float]:
     """Unwrapped positions relative to the centre of mass of all, and the longest step as a share of the cell.
 
     Arguments and the share are those of :func:`unwrap` and :func:`remove_drift`.
     """
-    unwrapped, longest = unwrap(centres, cells)
+    unwrapped, longest = unwrap(centres, cells, images)
     return remove_drift(unwrapped, masses), longest
 
 
