@@ -41,20 +41,44 @@ class Estimate:
         return cls(math.nan, math.nan, n_eff, unit, converged=False, note=note)
 
     def __str__(self) -> str:
-        """Value and error with the digits that mean something; what has not converged is not quoted.
+        """Value and error with the digits that mean something, ``1.162(19)e-9 m2/s``; see :func:`with_error`.
 
-        A value without an error, such as the largest of some, says in its note what it is.
+        What has not converged is not quoted. A value without an error, such as the largest of some, says in its note
+        what it is.
         """
         if not self.converged:
             return f"not converged: {self.note}"
         if not math.isfinite(self.value):
             return f"not available: {self.note}"
-        if not math.isfinite(self.error):
-            return f"{self.value:.3g} {self.unit} ({self.note or 'no error'})"
-        digits = 3
-        if self.error > 0:
-            digits = max(0, 1 - math.floor(math.log10(self.error)))
-        return f"{self.value:.{digits}f} ± {self.error:.{digits}f} {self.unit}"
+        unit = "" if self.unit == "1" else f" {self.unit.replace('^', '')}"
+        if not (math.isfinite(self.error) and self.error > 0):
+            return f"{self.value:.4g}{unit} ({self.note or 'no error'})"
+        return f"{with_error(self.value, self.error)}{unit}"
+
+
+_LARGE, _SMALL = 6, -3  # powers of ten from and below which a number has an exponent
+
+
+def with_error(value: float, error: float) -> str:
+    """A number and its standard error in brackets, in units of the last digits: ``1.162(19)e-9``, ``423.4(1.2)``.
+
+    The error has two digits, and the value ends where it does. Convention: BIPM, Guide to the Expression of Uncertainty
+    in Measurement (2008), 7.2.2.
+
+    Parameters
+    ----------
+    value, error
+        Finite; the error is above zero.
+    """
+    last = int(f"{error:.1e}".partition("e")[2]) - 1  # power of ten of the last digit, after rounding
+    power = math.floor(math.log10(max(abs(value), error)))
+    exponent = power if power >= _LARGE or power < _SMALL else 0
+    digits = exponent - last
+    if digits <= 0:  # hundreds and more: the last digits that count stand before the point
+        return f"{round(value / 10.0**last) * 10**last:d}({round(error / 10.0**last) * 10**last:d})"
+    scaled, brackets = value / 10.0**exponent, error / 10.0**exponent
+    shown = f"{brackets:.{digits}f}" if brackets >= 1.0 else str(round(brackets * 10**digits))
+    return f"{scaled:.{digits}f}({shown})" + (f"e{exponent}" if exponent else "")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ilforge.units import in_digits
+
 _FIRST_LAGS = 3  # lags that always count, however the noise falls (Chodera 2016)
 _START_CANDIDATES = 40
 _DISTINCT = 4.0  # standard errors
@@ -192,8 +194,8 @@ def too_few(of: str, n_eff: float, min_samples: float, length_ps: float) -> str:
     if n_eff >= min_samples:
         return ""
     return (
-        f"{n_eff:.1f} independent samples of {of} in {length_ps:.3g} ps, {min_samples:g} needed: run at least "
-        f"{min_samples / n_eff * length_ps:.2g} ps"
+        f"{n_eff:.1f} independent samples of {of} in {in_digits(length_ps, 3)} ps, {min_samples:g} needed: "
+        f"run at least {in_digits(min_samples / n_eff * length_ps, 2)} ps"
     )
 
 

@@ -29,3 +29,8 @@ ASE_TIME_IN_FS = 1.0 / _ase.fs
 
 EV_PER_A3_IN_GPA = 1.0 / _ase.GPa
 """One eV/Å^3 in GPa."""
+
+
+def in_digits(value: float, digits: int) -> str:
+    """A number to so many significant digits, never with an exponent: 590 and not 5.9e+02."""
+    return f"{float(f'{value:.{digits}g}'):.10g}"

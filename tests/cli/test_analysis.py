@@ -86,3 +86,22 @@ def test_cores_share_the_frames(trajectory):
     asked = ("analyse", trajectory, "--frame-interval", 1, "--property", "rdf", "--json", "--cores")
     done = [call(*asked, cores) for cores in (1, 2)]
     assert done[0].output == done[1].output and "rdf_first_peak" in done[0].output
+
+
+def test_each_row_says_what_it_is_of_and_a_reason_stands_once(trajectory):
+    asked = ("--property", "diffusion", "--frame-interval", 1, "--temperature", 423)
+    rows = call("analyse", trajectory, *asked).output.splitlines()
+    assert all("2 Li, 4 PYR14, 6 TFSI, 423 K" in row for row in rows if row.startswith("self_diffusion"))
+    assert [row.count("too few to follow ions") for row in rows[:3]] == [1, 0, 0]
+    assert all(row.endswith("not converged, for the same reason") for row in rows[1:3])
+
+
+def test_a_part_of_a_run_and_pairs_of_sites_are_asked_for_by_options(trajectory):
+    part = ("--start", 2, "--stop", 6, "--stride", 2)
+    done = call("analyse", trajectory, "--frame-interval", 1, "--property", "rdf", *part, "--pairs", "Li", "O:TFSI")
+    assert "note Measured from 2 to 6 ps of 7 ps: 3 of 8 frames." in done.output
+    assert [row.split()[1] for row in done.output.splitlines() if row.startswith("rdf")] == ["Li-O:TFSI"]
+    with pytest.raises(SettingsError, match="No frame is left between 9 ps"):
+        call("analyse", trajectory, "--frame-interval", 1, "--property", "rdf", "--start", 9)
+    with pytest.raises(SettingsError, match="--pairs is for g"):
+        call("analyse", trajectory, "--frame-interval", 1, "--property", "density", "--pairs", "Li", "B")

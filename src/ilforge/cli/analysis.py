@@ -162,7 +162,7 @@ def analyse(
         if as_json:
             click.echo(json.dumps([record.as_json() for record in records], indent=1))
         else:
-            _print(found)
+            _print(found, records)
     finally:
         if out is not None:
             _write(Path(out), found, records, labels)
@@ -199,25 +199,24 @@ def temperatures(files: tuple[str, ...], as_json: bool) -> None:
     import numpy as np
 
     from ilforge.properties.temperatures import temperature_series
+    from ilforge.results import Estimate
 
     found = []
     for series in temperature_series([record for file in files for record in read_records(Path(file))]):
         found += series.records(np.random.default_rng(0))
         if not as_json:
+            of = f"{series.quantity:28s} {series.species or '':12s} {series.liquid}, {series.potential}"
             for t, value, error in zip(series.temperatures, series.values, series.errors, strict=True):
-                click.echo(
-                    f"{series.quantity:28s} {series.species or '':12s} {t:g} K  {value:.4g} ± {error:.2g} {series.unit}"
-                )
+                click.echo(f"{of}, {t:g} K  {Estimate(value, error, math.nan, series.unit)}")
             if series.left_out:
-                click.echo(
-                    f"{series.quantity:28s} {series.species or '':12s} {series.left_out} without a converged value"
-                )
+                click.echo(f"{of}  {series.left_out} without a converged value")
     if as_json:
         click.echo(json.dumps([record.as_json() for record in found], indent=1))
         return
     for record in found:
         said = f"  ({record.note})" if record.converged and record.note else ""
-        click.echo(f"{record.quantity:45s} {record.species or '':12s} {record.text}{said}")
+        of = f"{record.species or '':12s} {record.liquid}, {record.potential}"
+        click.echo(f"{record.quantity:45s} {of}  {record.text}{said}")
 
 
 def read_records(path: Path) -> list[Record]:
@@ -232,18 +231,29 @@ def read_records(path: Path) -> list[Record]:
         ) from None
 
 
-def _print(found: Mapping[str, Measurement]) -> None:
-    """Whether the run holds the liquid first, then numbers, then verdicts and notes."""
+def _print(found: Mapping[str, Measurement], records: Sequence[Record]) -> None:
+    """Whether the run holds the liquid, then numbers, each with what it is of, then verdicts and notes.
+
+    A remark that several rows have stands once.
+    """
     from ilforge.properties.holding import verdict_of
     from ilforge.results import HOLDS_LIQUID
 
     liquid = verdict_of(found)
     if liquid is not None:
         click.echo(str(liquid))
-    for measurement in found.values():
-        for quantity, species, estimate in measurement.estimates:
-            if quantity != HOLDS_LIQUID:
-                click.echo(f"{quantity:28s} {species or '':16s} {estimate}")
+    said: set[str] = set()
+    for record in records:
+        if record.quantity == HOLDS_LIQUID:
+            continue
+        temperature = "" if record.temperature_K is None else f", {record.temperature_K:g} K"
+        text, note = record.text, record.note
+        if note in said and not record.converged:
+            text = "not converged, for the same reason"
+        elif note and note not in said and note not in text:
+            text = f"{text}  ({note})"
+        said.add(note)
+        click.echo(f"{record.quantity:28s} {record.species or '':12s} {record.liquid}{temperature}  {text}")
     for measurement in found.values():
         for verdict in measurement.verdicts:
             click.echo(f"{'ok  ' if verdict.ok else 'LOOK'} {verdict.what}")

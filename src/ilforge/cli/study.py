@@ -290,13 +290,16 @@ def print_verdicts(records: list[Record]) -> None:
 
 def records_table(records: list[Record]) -> Table:
     """Records for the eye; verdicts are printed before them."""
-    table = Table("quantity", "potential", "iteration", "species", "set or protocol", "value", box=None, pad_edge=False)
+    columns = ("quantity", "liquid", "T / K", "potential", "iteration", "species", "set or protocol", "value")
+    table = Table(*columns, box=None, pad_edge=False)
     for record in records:
         if record.quantity == HOLDS_LIQUID:
             continue
         of = record.dataset or record.provenance.get("protocol", "")
         iteration = "" if record.iteration is None else str(record.iteration)
-        table.add_row(record.quantity, record.potential, iteration, record.species or "", of, record.text)
+        kelvin = "" if record.temperature_K is None else f"{record.temperature_K:g}"
+        what = record.quantity, record.liquid, kelvin, record.potential, iteration, record.species or ""
+        table.add_row(*what, of, record.text)
     return table
 
 

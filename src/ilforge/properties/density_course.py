@@ -10,6 +10,7 @@ from ilforge.properties.property import DensityChange, System
 from ilforge.properties.steadiness import Course, in_parts, judged, unsteady
 from ilforge.results import Estimate
 from ilforge.statistics import Equilibration, correlated_mean, detect_equilibration, error_between, linear_trend
+from ilforge.units import in_digits
 
 UNIT = "g/cm^3"
 MIN_FRAMES = 5
@@ -74,7 +75,7 @@ def drifting(densities: np.ndarray, frame_interval_ps: float, start: int) -> str
     if start >= _HALF * n:
         steps = densities[:, start:].mean(axis=1) - densities[:, :start].mean(axis=1)
         if abs(steps.mean()) > _DRIFT * error_between(steps):
-            between = f"between halves of {n * frame_interval_ps:.3g} ps"
+            between = f"between halves of {in_digits(n * frame_interval_ps, 3)} ps"
             return f"not stationary: the density is still drifting, by {steps.mean():.2g} {UNIT} {between}: run longer"
     kept = _course(densities, frame_interval_ps, start)
     reason = unsteady(kept)
@@ -87,8 +88,8 @@ def drifting(densities: np.ndarray, frame_interval_ps: float, start: int) -> str
         return ""
     return (
         f"not stationary: the density is still drifting, by {whole.slope * n:.2g} ± {whole.error * n:.1g} {UNIT} in "
-        f"{n * frame_interval_ps:.3g} ps, of which leaving out the first {kept.from_ps:.3g} ps does not free it: "
-        "run longer"
+        f"{in_digits(n * frame_interval_ps, 3)} ps, of which leaving out the first {in_digits(kept.from_ps, 3)} ps "
+        "does not free it: run longer"
     )
 
 
@@ -134,6 +135,6 @@ def departure(density: np.ndarray, system: System, lowest: float, highest: float
 def _too_short(found: Equilibration, n: int, frame_interval_ps: float, min_samples: float) -> str:
     needed = found.start + min_samples * found.inefficiency
     return (
-        f"{found.n_eff:.1f} independent samples in {n * frame_interval_ps:.3g} ps, "
-        f"{min_samples:g} needed: run at least {float(f'{needed * frame_interval_ps:.2g}'):g} ps"
+        f"{found.n_eff:.1f} independent samples in {in_digits(n * frame_interval_ps, 3)} ps, "
+        f"{min_samples:g} needed: run at least {in_digits(needed * frame_interval_ps, 2)} ps"
     )

@@ -15,6 +15,7 @@ import numpy as np
 
 from ilforge.results import Estimate
 from ilforge.statistics import statistical_inefficiency
+from ilforge.units import in_digits
 
 PARTS = 200
 """Parts that series are averaged in: finer ones tell no more of a drift or a step."""
@@ -144,12 +145,13 @@ def unsteady(course: Course) -> str:
         before, after = mean[: sudden.part].mean(), mean[sudden.part :].mean()
         return (
             f"not stationary: {course.what} changes from {before:.4g} to {after:.4g} ± {sudden.error:.1g}"
-            f"{_spaced(course.unit)} at {course.from_ps + share * course.length_ps:.3g} of {end:.3g} ps: look what "
-            "changed there (temperature, time between frames, another run), and use the part that is at rest"
+            f"{_spaced(course.unit)} at {in_digits(course.from_ps + share * course.length_ps, 3)} of "
+            f"{in_digits(end, 3)} ps: look what changed there (temperature, time between frames, another run), and use "
+            "the part that is at rest"
         )
     return (
         f"not stationary: {course.what} is still drifting, by {_size(slow, course.unit)} in the last "
-        f"{course.length_ps:.3g} ps: run longer"
+        f"{in_digits(course.length_ps, 3)} ps: run longer"
     )
 
 
@@ -196,7 +198,7 @@ def temperature_note(kelvin: Sequence[float | None], length_ps: float) -> list[s
 
 def left_out(ps: float) -> str:
     """How much of the start was left out, in words."""
-    return f"first {ps:.3g} ps left out" if ps > 0 else "whole run used"
+    return f"first {in_digits(ps, 3)} ps left out" if ps > 0 else "whole run used"
 
 
 def _doubt(course: Course) -> str:

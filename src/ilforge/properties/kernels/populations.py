@@ -9,6 +9,7 @@ import numpy as np
 from ilforge.properties.steadiness import Course, in_parts, judged
 from ilforge.results import Estimate
 from ilforge.statistics import correlated_mean
+from ilforge.units import in_digits
 
 _CHUNK_ELEMENTS = 4_000_000
 _FIRST_LAGS = 3
@@ -130,8 +131,8 @@ def too_short(
         return ""
     return (
         f"{n_eff:.1f} independent samples and {n / relaxed.inefficiency:.1f} relaxations of {what} in "
-        f"{n * interval_ps:.3g} ps, {min_samples:g} and {_RELAXATIONS:g} needed: "
-        f"run at least {factor * n * interval_ps:.2g} ps"
+        f"{in_digits(n * interval_ps, 3)} ps, {min_samples:g} and {_RELAXATIONS:g} needed: "
+        f"run at least {in_digits(factor * n * interval_ps, 2)} ps"
     )
 
 
