@@ -50,7 +50,8 @@ def test_the_python_examples_of_properties_run(name, capsys):
 
 @pytest.mark.parametrize(
     ("name", "known"),
-    [("density", r"density +32 Li, 32 Cl  1\.00\d*\(\d+\) g/cm3"), ("diffusion", r"self_diffusion_infinite +Cl .* m2/s"),
+    [("density", r"density +32 Li, 32 Cl  1\.00\d*\(\d+\) g/cm3"),
+     ("diffusion", r"self_diffusion_infinite +Cl .* m2/s"),
      ("rdf", r"rdf_first_peak +Li-Cl .* 2\.[34]\d*\(\d+\) Å"), ("health", "LOOK a cavity of radius .* has opened")],
 )  # fmt: skip
 def test_examples_of_what_every_run_is_measured_for(name, known, tmp_path, monkeypatch, capsys):

@@ -283,3 +283,20 @@ def test_first_minimum_lies_behind_the_first_maximum():
     peak, minimum = found["rdf_first_peak"], found["rdf_first_minimum"]
     assert peak.converged and minimum.converged and peak.value == pytest.approx(8.6, abs=0.1)
     assert peak.value < minimum.value < 9.1
+
+
+@pytest.mark.parametrize("n_runs", [1, 4])
+def test_a_shell_that_fills_up_along_the_run_is_not_converged(n_runs):
+    """Also where each of several runs that count as one does so: one after the other they look at rest."""
+    r = 0.05 + 0.1 * np.arange(100)
+    shape = np.exp(-(((r - 2.0) / 0.2) ** 2)) + np.where(r > 4.6, 1.0, 0.0)
+    rng = np.random.default_rng(2)
+    g = shape * (1 + 0.02 * rng.normal(size=(10, len(r))))
+    for rise, converged in ((0.0, True), (0.1, False)):
+        level = 1 + np.tile(rise * np.linspace(-0.5, 0.5, 200 // n_runs), n_runs) + 0.05 * rng.normal(size=200)
+        series = np.cumsum(shape * (1 + 0.02 * rng.normal(size=(200, len(r)))), axis=1) * level[:, None]
+        course = Course(series, 100.0, 20.0, n_runs=n_runs)
+        found = dict(first_shell(r, g, np.cumsum(g, axis=1), course))
+        assert found["coordination_number"].converged is converged, found["coordination_number"].note
+    note = found["coordination_number"].note
+    assert note.startswith("not stationary: the number of neighbours within"), note

@@ -75,6 +75,8 @@ class System:
         Why there are no velocities, where there are none.
     start_temperature_K
         Of a run at constant energy whose temperature is its mean: what was set for its start, where anything was.
+    n_runs
+        Independent runs, all of one length, that the frames are of, one after the other.
     images
         Whether positions are in the images that atoms moved to, as the trajectory says, so that even frames far apart
         in time can be followed.
@@ -101,6 +103,7 @@ class System:
     no_velocities: str = "the trajectory holds no velocities"
     start_temperature_K: float | None = None
     ended: bool | None = None
+    n_runs: int = 1
     images: bool = False
     fault_density: DensityChange | None = None
     start_density: float | None = None

@@ -63,7 +63,7 @@ class Rdf:
         self._classes = _Classes(system.topology, [site for pair in self._pairs for site in pair])
         self._n_blocks = min(_BLOCKS, system.n_frames)
         self._frames = np.zeros(self._n_blocks)
-        self._n_times = min(_TIMES, system.n_frames)
+        self._n_times = min(_TIMES, system.n_frames) // system.n_runs * system.n_runs or system.n_frames
         self._frames_at = np.zeros(self._n_times)
         self._shortest = np.inf
         self._seen = 0
@@ -156,7 +156,8 @@ class Rdf:
         n = np.cumsum(self._counts_at[:, row, :used], axis=1, dtype=float) / self._frames_at[:, None] / n_first
         length = self._system.n_frames * self._system.frame_interval_ps
         ions = Followed(np.stack(self._followed[row]), _FOLLOWED_WIDTH_A, n_first)
-        return Course(n, length, self._settings.min_independent_samples, ions)
+        n_runs = self._system.n_runs if self._n_times % self._system.n_runs == 0 else 1
+        return Course(n, length, self._settings.min_independent_samples, ions, n_runs)
 
 
 class _Classes:

@@ -102,7 +102,8 @@ def measure_replicas(
     if not sources[0].system.periodic:
         parts = [measure(source, names, settings) for source in sources]
         return {name: _combined_parts([part[name] for part in parts], lengths, settings) for name in names}
-    joint = replace(sources[0].system, n_frames=sum(lengths))
+    alike = len(set(lengths)) == 1
+    joint = replace(sources[0].system, n_frames=sum(lengths), n_runs=len(sources) if alike else 1)
     shared = {name: create(name, settings) for name in names if name in ANY_ORDER}
     for observer in shared.values():
         observer.begin(joint)

@@ -71,6 +71,7 @@ class StructureFactor:
         self._products = np.zeros((self._n_blocks, n, n, self._n_bins))
         self._weights, self._q = np.zeros((2, self._n_blocks, self._n_bins))
         self._n_times = min(_TIMES, len(self._frames))
+        self._n_runs = system.n_runs if self._n_times % system.n_runs == 0 else 1
         self._scattered, self._weights_at = np.zeros((2, self._n_times, self._n_bins))
         self._form = self._form_factors()
         self._of_vectors: list[np.ndarray] = []
@@ -130,7 +131,7 @@ class StructureFactor:
         length = self._system.n_frames * self._system.frame_interval_ps
         of_vectors = np.array(self._of_vectors)
         in_bin = [self._bins == one for one in np.flatnonzero(seen)]
-        course = Course(self._course(seen), lambda k: of_vectors[:, in_bin[k]], length)
+        course = Course(self._course(seen), lambda k: of_vectors[:, in_bin[k]], length, self._n_runs)
         peak = main_peak(q, xray, course, self._settings.min_independent_samples)
         return Measurement([("structure_factor_main_peak", None, peak)], curves)
 
@@ -212,11 +213,14 @@ class Course(NamedTuple):
         Gives for a bin of q what each of its wave vectors scatters, ``(n_times, n_vectors)``.
     length_ps
         Of the run, ps.
+    n_runs
+        Independent runs that it is of, one after the other, all of one length.
     """
 
     mean: np.ndarray
     of_vectors: Callable[[int], np.ndarray]
     length_ps: float
+    n_runs: int = 1
 
 
 def main_peak(q: np.ndarray, blocks: np.ndarray, course: Course, min_samples: float) -> Estimate:
@@ -257,7 +261,9 @@ def main_peak(q: np.ndarray, blocks: np.ndarray, course: Course, min_samples: fl
     width = 0.5 * (q[top + 1] - q[top - 1])
     found = Estimate(_vertex(q, mean, top), float(np.sqrt(spread + width**2 / 12.0)), n_eff, "1/Å", not note, note)
     level = course.mean[:, top] / course.mean[:, top].mean()
-    at_peak = steadiness.Course("S(q) at its main peak, relative to its mean,", level[None], course.length_ps)
+    of_runs = level.reshape(course.n_runs, -1)
+    what = "S(q) at its main peak, relative to its mean,"
+    at_peak = steadiness.Course(what, of_runs, course.length_ps / course.n_runs)
     return steadiness.judged(found, [at_peak])
 
 

@@ -66,12 +66,15 @@ class Course(NamedTuple):
         With fewer independent samples nothing has converged.
     ions
         Single ions: what the sum over all of them hides.
+    n_runs
+        Independent runs that the series is of, one after the other, all of one length.
     """
 
     series: np.ndarray
     length_ps: float
     min_samples: float
     ions: Followed | None = None
+    n_runs: int = 1
 
 
 def first_shell(r: np.ndarray, g: np.ndarray, n: np.ndarray, course: Course) -> list[tuple[str, Estimate]]:
@@ -122,7 +125,8 @@ def first_shell(r: np.ndarray, g: np.ndarray, n: np.ndarray, course: Course) -> 
     along = []
     for one in (shell, peak):
         what = f"the number of neighbours within {r[one]:.1f} Å"
-        along.append(steadiness.Course(what, course.series[None, :, one], course.length_ps))
+        of_runs = course.series[:, one].reshape(course.n_runs, -1)
+        along.append(steadiness.Course(what, of_runs, course.length_ps / course.n_runs))
     return [(quantity, steadiness.judged(one, along)) for quantity, one in found]
 
 
