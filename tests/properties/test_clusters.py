@@ -219,6 +219,17 @@ def test_residence_times_of_a_two_state_process():
     assert np.mean(errors) < 0.08
 
 
+def test_residence_that_becomes_shorter_along_the_run_is_not_converged():
+    rng = np.random.default_rng(1)
+    first, second = (two_state(20, 8, 400, off, off / 4, rng) for off in (0.02, 0.06))
+    together = [np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("cation", "ligand", "site")]
+    frame = np.concatenate([first.frame, second.frame + 400])
+    contacts = Contacts(frame, *together, np.full(len(frame), 2.0, dtype=np.float32))
+    found = Residence(contacts, (800, 20), 8, 0.5).time("intermittent")
+    assert not found.converged and not found.steady
+    assert "the number of ligands that leave a cation changes from" in found.note
+
+
 def test_an_ion_is_no_neighbour_of_itself():
     """An ideal gas of one kind, each ion both cation and ligand: g(r) = 1, and contacts have no memory."""
     rng, n = np.random.default_rng(2), 6

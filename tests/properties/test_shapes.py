@@ -1,6 +1,7 @@
 """Shapes: geometries of known class, known distributions, definitions of the user's own, comparison of runs."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -168,6 +169,21 @@ def test_populations_map_and_transitions_of_ions_that_swing():
     assert sum(pyr.column("population_percent")) == pytest.approx(100)
 
 
+@pytest.mark.parametrize(
+    ("later", "quantity"), [({"share": 0.4}, "shape_population"), ({"stay": 0.4}, "shape_lifetime")]
+)
+def test_shapes_that_change_along_the_run_are_not_converged(later, quantity):
+    """Another share of them in the second half, or the same share with more jumps between them."""
+    rng = np.random.default_rng(2)
+    usual = {"share": 0.75, "stay": 0.9}
+    system, first, _ = swinging(200, 12, rng=rng, **usual)
+    _, second, _ = swinging(200, 12, rng=rng, **(usual | later))
+    system = replace(system, n_frames=400)
+    result = measured("shapes", system, snapshots(system, np.concatenate([first, second]), CELL))
+    of_tfsi = [one for name, species, one in result.estimates if name == quantity and species.startswith("TFSI")]
+    assert any("not stationary" in one.note and not one.converged for one in of_tfsi)
+
+
 def test_flicker_on_a_border_is_no_transition():
     """A dihedral that trembles about the border of two shapes changes shape often, and never settles in the other."""
     settings = defined(states=[{"name": "low", "ranges": {"d": [0, 1.6]}}, {"name": "high", "ranges": {"d": [1.6, 9]}}])
@@ -260,7 +276,6 @@ def test_single_ion_in_a_large_cell():
 
 def test_ions_are_known_by_their_atoms_not_their_names():
     """A PDB file cuts names to four letters."""
-    from dataclasses import replace
 
     topology = Liquid.of({"PYR14": 1, "TFSI": 1, "Li": 1, "BF4": 1}).topology
     renamed = replace(topology, species=("PYR1", "NTF2", "Li", "BF4"))

@@ -10,6 +10,7 @@ from scipy.signal import lfilter
 from ilforge.properties import System
 from ilforge.properties.density import mean_density
 from ilforge.properties.einstein import MsdAnalysis
+from ilforge.properties.green_kubo import transport_coefficient
 from ilforge.properties.kernels.displacement import repeated_frames, squared_displacements
 from ilforge.properties.kernels.populations import population, relaxation
 from ilforge.properties.steadiness import Course, drift, in_parts, judged, step, temperature_note, unsteady
@@ -122,6 +123,15 @@ def test_a_population_that_drifts_is_not_converged():
             n += not population(visits, relaxation(visits), 20.0, 1.0).steady
         refused.append(n / 60)
     assert refused[0] <= 0.05 and refused[1] >= 0.9
+
+
+@pytest.mark.parametrize(("factor", "steady"), [(1.0, True), (2.0, False), (5.0, False)])
+def test_green_kubo_integrals_of_decays_that_become_slower_are_not_converged(factor, steady):
+    rng = np.random.default_rng(3)
+    series = np.concatenate([noise(2000, 10.0, rng, 5), noise(2000, 10.0 * factor, rng, 5)], axis=1)
+    found, _ = transport_coefficient(series, 1.0, 1.0, "Pa s", "the pressure tensor")
+    assert found.steady is steady and found.converged is steady
+    assert steady or "the power of the pressure tensor at" in found.note
 
 
 def test_what_has_not_converged_keeps_its_reason_and_doubt_is_a_word():

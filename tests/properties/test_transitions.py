@@ -1,5 +1,7 @@
 """Markov state models: known chains recovered, recrossings not counted, refusals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -236,6 +238,18 @@ def test_too_few_transitions_are_refused_with_the_length_it_takes():
     assert not found.converged and np.isnan(found.value)
     assert "10 needed: run" in found.note and "ps" in found.note
     assert not any(q == "cluster_lifetime" for q, _, _ in result.estimates)
+
+
+def test_exchange_that_becomes_faster_along_the_run_is_not_converged():
+    """The same shares of states in both halves; only how often ligands come and go tells."""
+    rng = np.random.default_rng(4)
+    system, slow, cell, _ = binding(800, rng, off=0.02, on=0.02)
+    _, fast, _, _ = binding(800, rng, off=0.08, on=0.08)
+    system = replace(system, n_frames=1600)
+    frames = snapshots(system, np.concatenate([slow, fast]), cell)
+    result = measured("transitions", system, frames, TransitionsSettings(**OXYGEN))
+    assert not any(one.converged for _, _, one in result.estimates)
+    assert "the number of changes of state changes from" in the_estimate(result, "exchange_time_scale", "Li-O").note
 
 
 def test_a_lag_that_is_too_short_for_the_process_fails_the_test():
