@@ -45,13 +45,15 @@ def mean_density(density: np.ndarray, frame_interval_ps: float, min_samples: flo
 def if_at_rest(found: Estimate, densities: np.ndarray, frame_interval_ps: float, start: int) -> Estimate:
     """Not converged, with the reason, where the runs still drift; how much of the start was left out otherwise.
 
-    Parameters are those of :func:`drifting`.
+    A drift is a graver reason than the few samples that it leaves. Parameters are those of :func:`drifting`.
     """
-    if not found.converged or densities.shape[1] < MIN_FRAMES:
+    if densities.shape[1] < MIN_FRAMES:
         return found
     reason = drifting(densities, frame_interval_ps, start)
     if reason:
         return replace(found, converged=False, steady=False, note=reason)
+    if not found.converged:
+        return found
     return judged(found, [_course(densities, frame_interval_ps, start)], start * frame_interval_ps)
 
 

@@ -54,7 +54,7 @@ def judge(
 
 def _unsettled(found: Estimate) -> str:
     """Why a density says nothing yet."""
-    return found.note if not found.steady else f"of the density there are {found.note}"
+    return found.note.removeprefix("not stationary: ") if not found.steady else f"of the density there are {found.note}"
 
 
 def _lost(
