@@ -20,6 +20,7 @@ CHARGES = {
     "PYR14": 1, "PYR13": 1, "EMIM": 1, "PMIM": 1, "BMIM": 1, "C5MIM": 1,
     "HMIM": 1, "C7MIM": 1, "OMIM": 1, "Li": 1, "Na": 1,
     "BF4": -1, "PF6": -1, "TFSI": -1, "FSI": -1, "OTf": -1, "DCA": -1, "NO3": -1, "Cl": -1, "Br": -1,
+    "Choline": 1, "EtNH3": 1, "K": 1, "OAc": -1, "I": -1, "H2O": 0, "Urea": 0, "MeCN": 0,
 }  # fmt: skip
 # g/mol, from the formulas C9H20N, C8H18N, ...
 MASSES = {"PYR14": 142.266, "EMIM": 111.168, "BF4": 86.804, "TFSI": 280.135, "PF6": 144.964, "Li": 6.94}

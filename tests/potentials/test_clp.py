@@ -16,7 +16,7 @@ from ilforge.potentials.clp_parameters import assign, known_ions, parameters
 from ilforge.units import KJ_PER_MOL
 from support import clp_by_hand
 
-WITHOUT = {"NO3"}  # the database has no nitrate
+WITHOUT = {"NO3", "Choline", "EtNH3", "K", "OAc", "I", "H2O", "Urea", "MeCN"}  # no parameters here
 
 
 def shaken(positions, seed, width=0.1):

@@ -53,7 +53,7 @@ def typed_structure(name, folder):
 
 def test_every_ion_with_parameters_is_compared_with_the_files():
     assert set(known_ions()) == set(ZMATS) | set(LONE) | set(CHAINS)
-    assert set(CATALOGUE) - set(known_ions()) == {"NO3"}
+    assert set(CATALOGUE) - set(known_ions()) == {"NO3", "Choline", "EtNH3", "K", "OAc", "I", "H2O", "Urea", "MeCN"}
 
 
 @pytest.mark.parametrize("name", LONE)

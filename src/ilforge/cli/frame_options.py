@@ -103,7 +103,12 @@ def made_of_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def with_made_of(*args: Any, ions: str, define: tuple[str, ...], **arguments: Any) -> Any:
-        return command(*args, made_of=MadeOf(ions, parse_define(define)), **arguments)
+        from ilforge.liquid.liquid import Liquid
+
+        own = parse_define(define)
+        # as frames have it: [bmim][PF6] is written out
+        label = Liquid.from_label(ions, own, vacuum=True).label if ions else ""
+        return command(*args, made_of=MadeOf(label, own), **arguments)
 
     return ions_option(define_option(with_made_of))
 

@@ -1,41 +1,99 @@
-"""Ions of the user's own on the command line: ``--define NAME=FILE``."""
+"""Ions on the command line: those of the user's own, ``--define NAME=SMILES|FILE``, and the catalogue, ``ions``."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ilforge.cli import ilforge
 from ilforge.errors import SettingsError
+
+_SUFFIXES = (".zmat", ".mol", ".sdf", ".xyz", ".pdb")
 
 define_option = click.option(
     "--define",
     multiple=True,
-    metavar="NAME=FILE[,FF]",
-    help="An ion of your own: a structure (zmat, mol, sdf), or xyz and force field (xyz,ff); repeat.",
+    metavar="NAME=SMILES|FILE",
+    help="An ion or neutral molecule of your own: SMILES with its charge (EA=CC[NH3+]), a structure (zmat, mol, sdf), "
+    "xyz or pdb with its charge (FILE:+1), or xyz and force field (FILE.xyz,FILE.ff); repeat.",
 )
 
 
 def parse_define(given: tuple[str, ...]) -> dict[str, Any]:
-    """``("MYCAT=mycat.zmat", "OTHER=other.xyz,other.ff")`` as a study file's ``[liquid.define]``."""
+    """``("EA=CC[NH3+]", "MYCAT=mycat.zmat", "OTHER=other.xyz,other.ff")`` as a study file's ``[liquid.define]``."""
     from ilforge.study.liquid_settings import IonSettings
 
-    ions = {}
+    ions: dict[str, Any] = {}
     for item in given:
-        name, _, files = item.partition("=")
-        structure, _, force_field = files.partition(",")
-        if not name or not structure:
-            raise SettingsError(f"--define {item}: expected a name and a file, such as --define MYCAT=mycat.zmat")
-        for path in filter(None, (structure, force_field)):
-            if not Path(path).is_file():
-                raise SettingsError(f"--define {item}: there is no file {path}.")
+        name, _, what = item.partition("=")
+        if not name or not what:
+            raise SettingsError(
+                f"--define {item}: expected a name and a SMILES or a file, such as --define EA=CC[NH3+] or "
+                "--define MYCAT=mycat.zmat"
+            )
+        if name in ions:
+            raise SettingsError(f"--define {item}: {name} is defined already.")
         try:
-            ions[name] = IonSettings(structure=structure, force_field=force_field or None)
+            ions[name] = IonSettings(**_source(item, what))
         except ValueError as error:
             raise SettingsError(f"--define {item}: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from None
     return ions
+
+
+def _source(item: str, what: str) -> dict[str, Any]:
+    """What an ion is made from: files where there are any or it is named as one, else a SMILES."""
+    path, charge = what, None
+    found = re.fullmatch(r"(.+):([+-]?\d+)", what)
+    if found and Path(found[1].partition(",")[0]).suffix.lower() in _SUFFIXES:
+        path, charge = found[1], int(found[2])
+    structure, _, force_field = path.partition(",")
+    if not Path(structure).is_file() and Path(structure).suffix.lower() not in _SUFFIXES:
+        return {"smiles": _smiles(item, what)}
+    for file in filter(None, (structure, force_field)):
+        if not Path(file).is_file():
+            raise SettingsError(f"--define {item}: there is no file {file}.")
+    return {"structure": structure, "force_field": force_field or None, "charge": charge}
+
+
+def _smiles(item: str, text: str) -> str:
+    """The text, if RDKit reads it as SMILES."""
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromSmiles(text)
+    if molecule is None or not molecule.GetNumAtoms():
+        raise SettingsError(f"--define {item}: {text!r} is neither a file nor a SMILES, such as CC[NH3+].")
+    return text
+
+
+@ilforge.command("ions")
+@click.argument("names", nargs=-1)
+@define_option
+def ions(names: tuple[str, ...], define: tuple[str, ...]) -> None:
+    """List the ions and molecules known by name, with charge, formula and other names; or those that you name.
+
+    Brackets, charges and capitals do not matter, and a salt may be written as one: [bmim][PF6], BMIM+, LiTFSI.
+
+    \b
+    ilforge ions
+    ilforge ions "[bmim][PF6]" choline
+    """
+    from ilforge.liquid.ions import CATALOGUE, get_ion, named_ions
+    from ilforge.liquid.recognition import sum_formula
+
+    own = parse_define(define)
+    asked = [part for name in names for part in named_ions(name, own)] or [*own, *CATALOGUE]
+    for name in asked:
+        ion = get_ion(name, own)
+        others = f"; also {', '.join(ion.aliases)}" if ion.aliases else ""
+        about = ion.description or "of your own"
+        known = CATALOGUE.get(ion.name)
+        note = "" if known is None or known.parameters else " (no force-field parameters here)"
+        click.echo(f"{ion.name:8s} {ion.charge:+2d}  {sum_formula(ion.symbols):12s} {about}{others}{note}")
 
 
 def clp_parameters(define: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ilforge import files, trust
 from ilforge.cli import ilforge
+from ilforge.cli.own_ions import define_option, parse_define
 from ilforge.cli.single import parse_counts
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
 from ilforge.programs import PACKAGES, find, installed_versions
@@ -46,33 +47,54 @@ def opened(study: str, machine: str | None, store: str | None, output: str | Non
 @click.option(
     "--ion", "ions", multiple=True, required=True, metavar="NAME=COUNT", help="An ion and its number; repeat."
 )
+@define_option
 @click.option("--density", type=float, required=True, help="Density close to equilibrium, g/cm^3.")
-def init(file: str, ions: tuple[str, ...], density: float) -> None:
-    """Write a commented study file."""
+def init(file: str, ions: tuple[str, ...], define: tuple[str, ...], density: float) -> None:
+    """Write a commented study file.
+
+    \b
+    ilforge init study.toml --ion PYR14=2 --ion BF4=2 --density 1.04
+    ilforge init ean.toml --define "EA=CC[NH3+]" --ion EA=8 --ion NO3=8 --density 1.2
+    """
     from ilforge.liquid.liquid import Liquid
 
     path = Path(file)
     if path.exists():
         raise SettingsError(f"{path} exists already; init does not overwrite it.")
-    counts = parse_counts(ions)
-    Liquid.of(counts)
-    text = document.template(path.stem, counts, density)
-    _refuse_unusable(text, path.name)
+    own = parse_define(define)
+    counts = Liquid.of(parse_counts(ions), own).counts
+
+    def text_in(folder: Path) -> str:
+        return document.template(path.stem, counts, density, _beside(own, folder))
+
+    _refuse_unusable(text_in, path.name)
     try:
-        files.write_text(path, text)
+        files.write_text(path, text_in(path.parent))
     except OSError as error:
         raise SettingsError(f"FILE {path} cannot be written: {error.strerror}.") from error
     click.echo(f"Wrote {path}. See what it takes with: ilforge check {path}")
 
 
-def _refuse_unusable(text: str, name: str) -> None:
+def _refuse_unusable(text_in: Callable[[Path], str], name: str) -> None:
     """Refuse what would be a study that `ilforge check` refuses; nothing is left behind."""
     from ilforge.workflow.plan import make_plan
 
     with tempfile.TemporaryDirectory(prefix="ilforge-init-") as folder, trust.looking():
         path = Path(folder) / name
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text_in(path.parent), encoding="utf-8")
         make_plan(load_study(path))
+
+
+def _beside(own: Mapping[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
+    """Definitions of ions as a study file in this folder has them: paths are relative to it."""
+    tables = {}
+    for name, ion in own.items():
+        given = ion.model_dump(exclude_none=True)
+        for key in ("structure", "force_field"):
+            if key in given:
+                given[key] = os.path.relpath(given[key], folder or ".")
+        tables[name] = given
+    return tables
 
 
 @ilforge.command()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ilforge.errors import SettingsError
+from ilforge.liquid.ion_names import plain_names, two_names
 from ilforge.liquid.typed_structures import read_typed
 from ilforge.study.liquid_settings import IonSettings
 
@@ -75,13 +76,18 @@ class Ion:
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """What the catalogue file says of an ion, before RDKit has read its SMILES."""
+    """What the catalogue file says of an ion, before RDKit has read its SMILES.
+
+    ``parameters`` is false where no force field of ilforge knows it: then a definition of the user's own may have its
+    name.
+    """
 
     name: str
     description: str
     aliases: tuple[str, ...]
     smiles: str
     geometry: str
+    parameters: bool = True
 
 
 def _read_catalogue() -> dict[str, CatalogueEntry]:
@@ -105,7 +111,7 @@ def get_ion(name: str, define: Mapping[str, IonSettings] | None = None, base: Pa
     Parameters
     ----------
     name
-        Upper and lower case do not matter.
+        Upper and lower case do not matter, nor do brackets and a charge: ``"[bmim]"``, ``"BMIM+"``.
     define
         The study's ``[liquid.define.NAME]`` tables.
     base
@@ -117,12 +123,23 @@ def get_ion(name: str, define: Mapping[str, IonSettings] | None = None, base: Pa
         When nobody knows the name (it lists the nearest ones), or its definition does not make sense.
     """
     own = {key.lower(): key for key in define or {}}
-    if name.lower() in own:
-        key = own[name.lower()]
-        return _defined(key, (define or {})[key], Path(base or "."))
-    if name.lower() in _BY_ANY_NAME:
-        return _from_catalogue(_BY_ANY_NAME[name.lower()])
+    for spelling in plain_names(name):
+        if spelling in own:
+            key = own[spelling]
+            return _defined(key, (define or {})[key], Path(base or "."))
+        if spelling in _BY_ANY_NAME:
+            return _from_catalogue(_BY_ANY_NAME[spelling])
     raise SettingsError(_unknown(name, list(own.values())))
+
+
+def named_ions(name: str, define: Mapping[str, IonSettings] | None = None) -> tuple[str, ...]:
+    """The name, or both ions where it is that of a salt: ``("Li", "TFSI")`` of ``"LiTFSI"``."""
+    own = {key.lower() for key in define or {}}
+
+    def is_known(part: str) -> bool:
+        return any(spelling in own or spelling in _BY_ANY_NAME for spelling in plain_names(part))
+
+    return (name,) if is_known(name) else two_names(name, is_known) or (name,)
 
 
 def _unknown(name: str, own: list[str]) -> str:
@@ -136,7 +153,8 @@ def _unknown(name: str, own: list[str]) -> str:
         f"liquid.ions: no ion is called {name!r}.{hint}\n"
         f"Known ions: {', '.join([*CATALOGUE, *own])}.\n"
         f'Define your own with a table [liquid.define.{name}] holding smiles = "..." (with explicit charge), '
-        f'or structure = "file.xyz" and charge = ...; on the command line, --define {name}=FILE.'
+        f'or structure = "file.xyz" and charge = ...; on the command line, --define {name}=SMILES or FILE. '
+        "`ilforge ions` lists what is known."
     )
 
 
@@ -159,7 +177,7 @@ def _defined(name: str, settings: IonSettings, base: Path) -> Ion:
         raise SettingsError(
             f"{key}: an ion's name starts with a letter and has only letters, digits, '_', '+' and '-'."
         )
-    if name.lower() in _BY_ANY_NAME:
+    if name.lower() in _BY_ANY_NAME and CATALOGUE[_BY_ANY_NAME[name.lower()]].parameters:
         raise SettingsError(
             f"{key}: the catalogue already has {name} ({CATALOGUE[_BY_ANY_NAME[name.lower()]].description}), "
             f"with a fixed order of atoms that force-field parameters rely on. Use that one, or another name."

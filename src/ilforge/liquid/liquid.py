@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ilforge.errors import SettingsError
-from ilforge.liquid.ions import Ion, get_ion
+from ilforge.liquid.ions import Ion, get_ion, named_ions
 from ilforge.liquid.topology import Topology
 from ilforge.study.liquid_settings import IonSettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
@@ -47,7 +47,7 @@ class Liquid:
         Parameters
         ----------
         counts
-            Name (or alias) of each ion and how many there are.
+            Name (or alias) of each ion, or of a salt (``"LiTFSI"``), and how many there are.
         define, base
             The study's own ions, and the directory their files are relative to.
         vacuum
@@ -61,13 +61,17 @@ class Liquid:
         if not counts:
             raise SettingsError("liquid.ions: name at least one ion.")
         ions: dict[Ion, int] = {}
+        of_salts: set[Ion] = set()  # LiTFSI and PYR14TFSI have one in common
         for name, count in counts.items():
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
                 raise SettingsError(f"liquid.ions.{name} is {count!r}: it must be a whole number from 1.")
-            ion = get_ion(name, define, base)
-            if ion in ions:
-                raise SettingsError(f"liquid.ions: {name} is {ion.name}, listed already: add them up.")
-            ions[ion] = count
+            parts = named_ions(name, define)
+            for part in parts:
+                ion = get_ion(part, define, base)
+                if ion in ions and len(parts) == 1 and ion not in of_salts:
+                    raise SettingsError(f"liquid.ions: {name} is {ion.name}, listed already: add them up.")
+                ions[ion] = ions.get(ion, 0) + count
+                of_salts |= {ion} if len(parts) == 2 else set()
         if not vacuum:
             _refuse_charged(ions)
         return cls(tuple(ions.items()))
@@ -83,7 +87,7 @@ class Liquid:
         """The liquid a frame's ``ions`` string stands for: ``"2 PYR14, 2 BF4"``."""
         counts: dict[str, int] = {}
         for part in label.split(","):
-            match = re.fullmatch(r"\s*(\d+) (\S+)\s*", part)
+            match = re.fullmatch(r"\s*(\d+) +(\S(?:.*\S)?)\s*", part)
             if match is None or match[2] in counts:
                 raise SettingsError(f'ions = "{label}" does not look like "2 PYR14, 2 BF4".')
             counts[match[2]] = int(match[1])

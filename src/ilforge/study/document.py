@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,8 +18,13 @@ from ilforge.study.settings import DeepmdSettings, MaceSettings, StudySettings
 PRESETS = {MaceSettings: MACE_PRESETS, DeepmdSettings: DEEPMD_PRESETS}
 
 
-def template(name: str, ions: dict[str, int], density_g_cm3: float) -> str:
-    """A study file with every key at its default and a comment on each; valid as it stands."""
+def template(
+    name: str, ions: dict[str, int], density_g_cm3: float, define: Mapping[str, Mapping[str, Any]] | None = None
+) -> str:
+    """A study file with every key at its default and a comment on each; valid as it stands.
+
+    ``define`` are tables of ions of the user's own, by name.
+    """
     given = {"name": name, "liquid.ions": ions, "liquid.density_g_cm3": density_g_cm3}
     lines = [
         f"# Study of {', '.join(f'{count} {ion}' for ion, count in ions.items())}.",
@@ -26,6 +32,9 @@ def template(name: str, ions: dict[str, int], density_g_cm3: float) -> str:
         "",
     ]
     lines += _template_lines(StudySettings, (), given)
+    for ion, table in (define or {}).items():
+        lines += ["", f"[liquid.define.{toml_key(ion)}]"]
+        lines += [f"{key} = {toml_value(value)}" for key, value in table.items()]
     lines += [
         "",
         "[[md]]                       # one table for each MD protocol; delete what you do not need",
@@ -132,12 +141,17 @@ def json_schema() -> str:
     return json.dumps(StudySettings.model_json_schema(), indent=1) + "\n"
 
 
+def toml_key(key: str) -> str:
+    """A key as TOML writes it, in quotes where it must be."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
+
+
 def toml_value(value: Any) -> str:
     """A value as TOML writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{toml_key(key)} = {toml_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, str):
