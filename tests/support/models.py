@@ -26,6 +26,7 @@ def write_mace_model(
     correlation: int = 2,
     l_hidden: int = 1,
     pair_repulsion: bool = True,
+    scale: float = 1.0,
     block: str = "RealAgnosticResidualInteractionBlock",
 ) -> Path:
     """A MACE model with random weights, as ``mace_run_train`` would save it, and a repulsion that keeps atoms apart."""
@@ -54,7 +55,7 @@ def write_mace_model(
             atomic_numbers=[Atoms(symbol).numbers[0] for symbol in ELEMENTS],
             correlation=correlation,
             gate=torch.nn.functional.silu,
-            atomic_inter_scale=1.0,
+            atomic_inter_scale=scale,
             atomic_inter_shift=0.0,
             pair_repulsion=pair_repulsion,
         )

@@ -105,13 +105,21 @@ class Edges(NamedTuple):
     y: np.ndarray
     z: np.ndarray
     inverse: np.ndarray  # of the distance, 1/Å
+    square: np.ndarray  # of the distance, Å2, in double precision: pair repulsion is so steep that it needs it
 
 
 def edges_of(species: np.ndarray, room: int) -> Edges:
     """Arrays for so many neighbours of each atom."""
     n = len(species) * room + 4 * LANES
     integers = [aligned(n, np.int32) for _ in range(3)]
-    return Edges(species, room, np.zeros(len(species), np.int64), *integers, *(aligned(n) for _ in range(5)))
+    return Edges(
+        species,
+        room,
+        np.zeros(len(species), np.int64),
+        *integers,
+        *(aligned(n) for _ in range(5)),
+        aligned(n, np.float64),
+    )
 
 
 class State(NamedTuple):

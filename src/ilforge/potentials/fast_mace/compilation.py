@@ -78,10 +78,16 @@ def _second_scatter(net: Architecture) -> list[str]:
     return ["@compiled", f"def scatter_second({arguments}):", *calls, ""]
 
 
+_loaded: dict[int, tuple[Architecture, ModuleType, int]] = {}
+"""By the identity of the architecture, which is kept along so that no other can have it."""
+
+
 def load(net: Architecture) -> tuple[ModuleType, int]:
     """The module for an architecture, and the number of rows that its kernels need. Compiled when first called."""
-    text, n_rows = source(net)
-    return _module(text), n_rows
+    if id(net) not in _loaded:  # frames of many compositions ask again and again; writing the source takes 5 ms
+        text, n_rows = source(net)
+        _loaded[id(net)] = (net, _module(text), n_rows)
+    return _loaded[id(net)][1:]
 
 
 @cache

@@ -295,7 +295,8 @@ class _Reader:
         power, radii = float(found.a_exp), found.covalent_radii.numpy()[self._elements]
         length = float(found.a_prefactor) * 0.529 / (z[:, None] ** power + z[None] ** power)
         table = np.empty((len(z), len(z), 4))
-        table[..., 0] = 0.5 * 14.3996 * z[:, None] * z[None]  # a half for each atom of a pair, as mace has it
+        # a half for each atom of a pair, and scaled like the rest of the energy, as mace has it
+        table[..., 0] = float(self._model.scale_shift.scale) * 0.5 * 14.3996 * z[:, None] * z[None]
         table[..., 1] = length
         table[..., 2] = radii[:, None] + radii[None]
         table[..., 3] = float(found.p)

@@ -123,6 +123,7 @@ def find_edges(i, positions, starts, listed, image, shifts, edges, r_max, r_min,
         edges.x[place] = dx
         edges.y[place] = dy
         edges.z[place] = dz
+        edges.square[place] = square
         count += np.int64(square < r_max * r_max)  # without a branch: the next one takes the place otherwise
         if square < least:
             least, partner = square, j
@@ -208,7 +209,7 @@ def repel(i, first, count, member, weights, edges, along):
         strength, length, cutoff, power = weights.repulsion[
             member, edges.neighbour_species[first + e], edges.species[i]
         ]
-        r = 1.0 / np.float64(edges.inverse[first + e])
+        r = math.sqrt(edges.square[first + e])
         if r >= cutoff:
             continue
         screening = 0.0
