@@ -13,7 +13,6 @@ the total energy, per degree of freedom, its error from the slopes of five parts
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
 import tempfile
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ilforge import frames, potentials
-from ilforge.dynamics import MdProtocol, Trajectory, minimise, run_md
+from ilforge.dynamics import MdProtocol, Trajectory, run_md
 from ilforge.dynamics.openmm import Simulation
 from ilforge.dynamics.simulation import Job, minimised
 from ilforge.liquid.liquid import Liquid
@@ -70,24 +69,16 @@ CASES = [
 ]
 
 
+TEN_PAIRS = Liquid.of({"PYR14": 10, "BF4": 10})
 TRAINED = Case("trained mace", "builtin", "10 pairs", 0.5, 20.0)
-
-
-@functools.cache
-def ten_pairs() -> Any:
-    """A packed box of ten pairs at 0.95 g/cm3 without bad contacts."""
-    liquid = Liquid.of({"PYR14": 10, "BF4": 10})
-    box = pack(liquid, 0.95, seed=1)
-    protocol = MdProtocol("NVT", 423.0, 1.0, 0.01, 0.01, seed=1)
-    box.positions = minimise(Job(potentials.create(md.CLP), box, liquid.topology, protocol, threads=2), 200).positions
-    box.info["ions"] = liquid.label
-    return box
 
 
 def start_of(case: Case) -> Any:
     """The frame a run starts from."""
     if case == TRAINED:
-        return ten_pairs().copy()
+        box = pack(TEN_PAIRS, 0.95, seed=1)
+        box.info["ions"] = TEN_PAIRS.label
+        return box
     if case.potential == "xtb":  # BF4: tight binding takes its time over more
         return in_vacuum(Liquid.of({"BF4": 1}, vacuum=True), 1)
     if case.where == "vacuum":
@@ -117,7 +108,15 @@ def run(case: Case, spec: dict[str, Any], directory: Path) -> Trajectory:
     start, trained = start_of(case), case == TRAINED
     before, often, threads = (1.0, 2000, 2) if trained else (0.1, 10**6, 1)
     protocol = MdProtocol(
-        "NVE", 423.0, case.timestep_fs, case.length_ps, 0.01, seed=3, equilibration_ps=before, checkpoint_steps=often
+        "NVE",
+        423.0,
+        case.timestep_fs,
+        case.length_ps,
+        0.01,
+        seed=3,
+        equilibration_ps=before,
+        minimise_steps=100 * trained,
+        checkpoint_steps=often,
     )
     liquid = Liquid.of_frame(start)
     trajectory = run_md(
