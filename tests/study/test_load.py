@@ -94,7 +94,7 @@ def test_bad_toml_and_missing_files_are_said(tmp_path):
         load_study(tmp_path / "nothing.toml")
 
 
-def test_liquid_is_quick_with_a_radius_that_holds_one():
+def test_liquid_is_quick_with_a_longer_radius():
     differ = {key for key, value in MACE_PRESETS["quick"].items() if MACE_PRESETS["liquid"][key] != value}
     assert differ == {"r_max_A", "epochs"} and MaceSettings(preset="liquid").r_max_A == 6.0
     with pytest.raises(SettingsError, match="--preset:\n.*preset is 'liquid', but should be 'quick' or 'park2025'"):

@@ -17,7 +17,7 @@ MIN_FRAMES = 5
 _FIXED = 1e-6  # relative change of volume below which the cell does not move
 _DRIFT = 3.0  # standard errors
 _HALF = 0.45  # of a run: a start that is chosen so late would have been later still if it could
-_WINDOW, _END = 50, 10  # parts of a run that single frames are averaged over, and that its end is
+_WINDOW, _END = 50, 4  # parts of a run that single frames are averaged over, and that its end is
 _ARRIVED = 0.02  # of a density: so close to where it went, it is there
 
 
@@ -104,7 +104,7 @@ def _course(densities: np.ndarray, frame_interval_ps: float, start: int) -> Cour
 def departure(density: np.ndarray, system: System, lowest: float, highest: float) -> DensityChange | None:
     """Where a density went that ends a run far from where it began; None where it did not.
 
-    What counts is the mean over the last tenth of the run against its first fiftieth or, where that is denser and the
+    What counts is the mean over the last quarter of the run against its first fiftieth or, where that is denser and the
     run says it, the density before its unrecorded stages: a box that boiled in these has lost the liquid, one that was
     packed loosely has not. Where it went is the farthest mean over a fiftieth, at the first time that the density is
     within 2 % of it.
@@ -114,7 +114,7 @@ def departure(density: np.ndarray, system: System, lowest: float, highest: float
     density
         ``(n_frames,)`` in g/cm^3.
     lowest, highest
-        What the last tenth may be, relative to the start.
+        What the last quarter may be, relative to the start.
     """
     n = len(density)
     if n < MIN_FRAMES:

@@ -54,7 +54,7 @@ class Health:
     End
         The engine ended early by a fault, or has not ended. No word of it where nobody knows.
     Density
-        That of the last tenth of the run against that of its start: a box that boils or collapses.
+        That of the last quarter of the run against that of its start: a box that boils or collapses.
     Broken bonds and proton transfer
         In every frame, bonds of the topology longer than ``bond_factor`` times the sum of covalent radii; in 25
         frames and where a bond broke, the whole bond graph against the topology.

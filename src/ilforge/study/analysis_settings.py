@@ -89,9 +89,9 @@ class HealthSettings(Settings):
     max_empty_fraction: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Share of the box farther than 2.5 Å from any van der Waals surface; more, and the ions have collapsed."""
     min_density_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.7
-    """A run whose last tenth has less than this share of the density of its start has boiled."""
+    """A run whose last quarter has less than this share of the density of its start has boiled."""
     max_density_ratio: Annotated[float, Field(gt=1)] = 1.4
-    """One whose last tenth has more than this multiple of it has collapsed."""
+    """One whose last quarter has more than this multiple of it has collapsed."""
     min_independent_samples: Annotated[float, Field(ge=2)] = 10.0
     """Fewer independent samples of the density than this, and whether the run holds the liquid is not judged."""
     max_temperature_drift_K: Positive = 50.0
