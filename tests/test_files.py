@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 
 import numpy as np
 import pytest
@@ -56,3 +57,12 @@ def test_text_that_a_spreadsheet_would_run_is_none_as_a_cell():
         assert files.csv_cell(text) == f"'{text}"
     for value in (-1.5, 7, None, "PYR14", "1-2", "", True):
         assert files.csv_cell(value) is value
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    """Nor a device: who may write into /dev would lose it."""
+    os.mkfifo(tmp_path / "pipe")
+    for write in (files.write_text, lambda path, text: frames.write(path, [])):
+        with pytest.raises(SettingsError, match="device or a pipe"):
+            write(tmp_path / "pipe", "x")
+    assert (tmp_path / "pipe").is_fifo() and [path.name for path in tmp_path.iterdir()] == ["pipe"]

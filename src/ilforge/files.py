@@ -23,8 +23,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """A file to write to, which takes the place of ``path`` when the block ends well and is removed when it does not.
 
     After a kill or a full disk, ``path`` is what it was before; its content has reached the disk before its name does.
+
+    Raises
+    ------
+    SettingsError
+        When ``path`` is a device or a pipe: it would be gone.
     """
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise SettingsError(f"{path} is a device or a pipe, and would be replaced by a file: name a file.")
     partial = path.with_name(path.name + PARTIAL)
     try:
         yield partial

@@ -16,6 +16,7 @@ import click
 
 from ilforge import __version__
 from ilforge.errors import IlforgeError
+from ilforge.files import PARTIAL
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -33,13 +34,19 @@ def ilforge() -> None:
 def load_commands() -> None:
     """Register every command; each module registers its own when it is loaded."""
     from ilforge.cli import analysis, export, labels, single, study  # noqa: F401
+    from ilforge.cli.bounds import bound_numbers
+
+    bound_numbers(ilforge)
 
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code; errors are said, never thrown at the user."""
     load_commands()
     signal.signal(signal.SIGTERM, _interrupt)
+    from ilforge.cli.bounds import option_of, refuse_empty
+
     try:
+        refuse_empty(sys.argv[1:])
         code = ilforge.main(standalone_mode=False) or 0  # click returns the code of an Exit
     except click.exceptions.Abort:
         code = 130
@@ -54,6 +61,14 @@ def main() -> NoReturn:
         code = error.exit_code
     except BrokenPipeError:
         code = 0
+    except OSError as error:
+        if not error.filename:
+            click.echo(f"Error: {error}\n{_keep_traceback()}", err=True)
+            code = 4
+        else:  # a path of the user's
+            path = str(error.filename).removesuffix(PARTIAL)
+            click.echo(f"Error: {option_of(path, sys.argv[1:])}{path}: {error.strerror}", err=True)
+            code = 2
     except Exception as error:
         click.echo(f"Error: {error or type(error).__name__}\n{_keep_traceback()}", err=True)
         code = 4
