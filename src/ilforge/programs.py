@@ -52,13 +52,19 @@ def find(program: str) -> Path:
     MissingProgram
         Naming the package that brings it.
     """
-    beside = _inside() / program
-    if beside.is_file() and os.access(beside, os.X_OK):
+    beside = of_environment(program)
+    if beside is not None:
         return beside
     found = shutil.which(program)
     if found is None:
         raise MissingProgram(program, PACKAGES.get(program, f"the package that brings {program}"))
     return Path(found)
+
+
+def of_environment(program: str) -> Path | None:
+    """Path of a program beside this interpreter; None when it is not there."""
+    beside = _inside() / program
+    return beside if beside.is_file() and os.access(beside, os.X_OK) else None
 
 
 def find_outside(program: str) -> Path:

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from ilforge import programs
 from ilforge.cli import ilforge, load_commands
-from ilforge.dynamics.lammps import _program
+from ilforge.dynamics.lammps_program import executable
 from ilforge.errors import SettingsError
 from ilforge.properties.reader import open_trajectory
 from support.motion import brownian, tumbling_ions
@@ -167,7 +167,7 @@ def test_times_of_a_dcd_file_of_lammps(tmp_path):
     script = "units real\natom_style bond\nbond_style harmonic\nread_data pair.data\nbond_coeff 1 100 1.4\n"
     script += "pair_style zero 5.0\npair_coeff * *\ndump d all dcd 10 run.dcd\nfix move all nve\nrun 40\n"
     (tmp_path / "in.lammps").write_text(script)
-    program, environment = _program()
+    program, environment = executable()
     environment = {**environment, "LAMMPS_PLUGIN_PATH": ""}  # the DeePMD plugin takes seconds to load
     programs.run([program, "-in", "in.lammps"], tmp_path, log="log", environment=environment)
     files = [tmp_path / "pair.data", tmp_path / "run.dcd"]

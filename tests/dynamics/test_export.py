@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from ilforge import programs
 from ilforge.cli.export import export as command
 from ilforge.dynamics.export import export
-from ilforge.dynamics.lammps import _program
+from ilforge.dynamics.lammps_program import executable
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
@@ -45,7 +45,7 @@ def job():
 
 def lammps(script, directory):
     """Run LAMMPS itself without its DeePMD plugin, which takes seconds to load."""
-    program, environment = _program()
+    program, environment = executable()
     environment = {**environment, "LAMMPS_PLUGIN_PATH": ""}
     programs.run([program, "-in", script, "-log", "none"], directory, log="log", environment=environment)
 

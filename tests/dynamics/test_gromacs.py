@@ -7,8 +7,10 @@ import pytest
 from ase.units import bar as BAR
 
 from ilforge import frames
+from ilforge.devices import CPU, Device
 from ilforge.dynamics import choose_engine, gromacs, run_md
 from ilforge.dynamics.gromacs_files import gro_text, read_trr, read_xvg
+from ilforge.dynamics.gromacs_program import offload
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
@@ -249,3 +251,11 @@ def test_a_liquid_at_constant_pressure_stays_one(tmp_path):
     trajectory = run_md(Clp(4.6), pack(liquid, 1.0, 1), liquid, protocol, tmp_path, engine="gromacs")
     volumes = trajectory.thermo()["volume_A3"]
     assert volumes.max() < 1.3 * volumes.mean() and volumes.std() < 0.1 * volumes.mean()
+
+
+def test_pairs_and_mesh_go_to_a_gpu_only_where_one_was_chosen():
+    on_gpu = Device("cuda", 1)
+    assert offload(CPU, periodic=True, dynamics=True) == ["-nb", "cpu"]  # a GPU that is there is not taken
+    assert offload(on_gpu, periodic=True, dynamics=True) == ["-nb", "gpu", "-pme", "gpu", "-gpu_id", "1"]
+    assert offload(Device("opencl"), periodic=True, dynamics=False) == ["-nb", "gpu", "-pme", "cpu"]
+    assert offload(on_gpu, periodic=False, dynamics=True) == ["-nb", "cpu"]

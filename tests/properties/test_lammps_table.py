@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from ilforge import programs
 from ilforge.cli import ilforge, load_commands
-from ilforge.dynamics.lammps import _program
+from ilforge.dynamics.lammps_program import executable
 from ilforge.errors import SettingsError
 from ilforge.properties.pressure_table import read_pressure
 
@@ -53,7 +53,7 @@ def run_lammps(folder, units="real", form="one", columns=COLUMNS):
     physics |= {name: length * LENGTH[units] for name, length in lengths.items()}
     script = SCRIPT.format(form=form, columns=columns, values=values, **physics)
     (folder / "in.lammps").write_text(script)
-    program, environment = _program()
+    program, environment = executable()
     environment = {**environment, "LAMMPS_PLUGIN_PATH": ""}  # the DeePMD plugin takes seconds to load
     command = [program, "-in", "in.lammps", "-log", "log.lammps", "-nocite"]
     programs.run(command, folder, log="screen", environment=environment)

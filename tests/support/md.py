@@ -93,9 +93,12 @@ def short(**changes: Any) -> MdProtocol:
     return MdProtocol(**{**usual, **changes})
 
 
-def run(spec: dict[str, Any], engine: str, start: Atoms, protocol: MdProtocol, directory: Path) -> Trajectory:
+def run(
+    spec: dict[str, Any], engine: str, start: Atoms, protocol: MdProtocol, directory: Path, threads: int = 1
+) -> Trajectory:
     """Run MD of the ions that the start says it holds."""
-    return run_md(potentials.create(spec), start, Liquid.of_frame(start), protocol, directory, engine=engine)
+    liquid = Liquid.of_frame(start)
+    return run_md(potentials.create(spec), start, liquid, protocol, directory, threads=threads, engine=engine)
 
 
 def run_and_be_killed(

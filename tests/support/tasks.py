@@ -7,7 +7,8 @@ import signal
 import time
 from pathlib import Path
 
-from ilforge import frames
+from ilforge import devices, frames
+from ilforge.devices import Devices
 from ilforge.errors import SettingsError
 from ilforge.labelling.label import evaluate
 
@@ -103,3 +104,8 @@ def evaluate_slowly(frame, spec, threads, inbox, liquid):
     label = evaluate(frame, spec, threads, inbox, liquid)
     count_call(log, f"end-{frames.digest(frame)}")
     return label
+
+
+def chosen_devices() -> Devices:
+    """Devices of the worker."""
+    return devices.chosen()

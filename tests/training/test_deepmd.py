@@ -18,15 +18,14 @@ from ilforge import frames
 from ilforge.errors import SettingsError, Unphysical
 from ilforge.labelling.dataset import Dataset, split
 from ilforge.labelling.label import evaluate
+from ilforge.potentials.deepmd_room import neighbour_counts, overflow, room_of
 from ilforge.study.settings import DeepmdSettings
 from ilforge.training import deepmd
 from ilforge.training.curve import read
 from ilforge.training.deepmd import (
     input_script,
-    neighbour_counts,
     parse_curve,
     progress,
-    refuse_overflow,
     selection,
     train_deepmd,
 )
@@ -181,13 +180,40 @@ def test_frames_without_stress_among_others_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_compression_that_changes_the_model_is_an_error(tmp_path):
-    (tmp_path / "parity.json").write_text(json.dumps({"energy_eV_atom": 0.0, "force_eV_A": 2e-4}))
-    with pytest.raises(Unphysical, match="Compressing"):
-        deepmd._check_parity(tmp_path, 1e-4)
-    (tmp_path / "parity.json").write_text('{"energy_eV_atom": 0.0, "force_eV_A": NaN}')
-    with pytest.raises(Unphysical):
-        deepmd._check_parity(tmp_path, 1e-4)
+def test_the_compressed_model_gives_the_frozen_ones_energies_forces_and_virials(trained):
+    found = json.loads((trained.parent / "parity.json").read_text())
+    assert found.pop("finite") is True and set(found) == {"energy_eV_atom", "force_eV_A", "virial_eV_atom"}
+    assert max(found.values()) < 1e-3 and deepmd.compression_note(trained.parent) == ""
+    assert trained.read_bytes() != (trained.parent / "frozen.pb").read_bytes()
+
+
+@pytest.mark.parametrize("what", ["energy_eV_atom", "force_eV_A", "virial_eV_atom"])
+@pytest.mark.parametrize("harm", [2e-4, math.nan])
+def test_a_compression_that_changes_the_model_gives_way_to_the_frozen_one(tmp_path, what, harm):
+    found = {"energy_eV_atom": 0.0, "force_eV_A": 0.0, "virial_eV_atom": 0.0, "finite": True, what: harm}
+    (tmp_path / "parity.json").write_text(json.dumps(found))
+    (tmp_path / "model.pb").write_text("compressed")
+    (tmp_path / "frozen.pb").write_text("frozen")
+    deepmd._settle_compression(tmp_path, 1e-4)
+    assert (tmp_path / "model.pb").read_text() == "frozen"
+    note = deepmd.compression_note(tmp_path)
+    assert f"by {harm:.2g} eV" in note and "model.pb is the uncompressed model" in note
+
+
+def test_a_model_that_gives_no_numbers_is_an_error(tmp_path):
+    nothing = dict.fromkeys(("energy_eV_atom", "force_eV_A", "virial_eV_atom"), math.nan)
+    (tmp_path / "parity.json").write_text(json.dumps({**nothing, "finite": False}))
+    with pytest.raises(Unphysical, match="no numbers"):
+        deepmd._settle_compression(tmp_path, 1e-4)
+
+
+def test_models_are_compared_on_frames_of_all_densities():
+    members = [labelled_frame(number) for number in range(9)]
+    for number, frame in enumerate(members):
+        frame.set_cell(frame.cell.array * (1 + 0.1 * number))
+    chosen = deepmd.spread_over(members, 3)
+    assert [frame.cell.volume for frame in chosen] == [members[i].cell.volume for i in (0, 4, 8)]
+    assert len(deepmd.spread_over(members, 20)) == 9
 
 
 def test_neighbours_are_counted_through_the_boundary(two_pairs):
@@ -206,9 +232,14 @@ def test_neighbours_are_counted_through_the_boundary(two_pairs):
 def test_room_for_neighbours_has_headroom_and_overflow_is_loud():
     counts = np.array([0, 6, 71])
     assert selection(counts) == [4, 8, 96]
-    refuse_overflow(counts, [4, 8, 96], ("B", "N", "H"), 6.0)
-    with pytest.raises(SettingsError, match="71 H neighbours within 6 Å"):
-        refuse_overflow(counts, [4, 8, 70], ("B", "N", "H"), 6.0)
+    assert overflow(counts, [4, 8, 96], ("B", "N", "H"), 6.0) is None
+    assert "71 H neighbours within 6 Å" in overflow(counts, [4, 8, 70], ("B", "N", "H"), 6.0)
+
+
+def test_the_room_is_read_from_the_model(trained):
+    sel = json.loads((trained.parent / "input.json").read_text())["model"]["descriptor"]["sel"]
+    for model in (trained, trained.parent / "frozen.pb"):
+        assert list(room_of(model).sel) == sel
 
 
 def test_published_hyperparameters_reach_the_program():

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from ilforge import frames
+from ilforge.devices import Device
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.labelling.dataset import Dataset, split
 from ilforge.labelling.label import evaluate
+from ilforge.potentials.cuequivariance import has_cuequivariance
 from ilforge.study.settings import MaceSettings
 from ilforge.training import TRAINERS, learning_curve, load_trainer
 from ilforge.training.curve import read
@@ -206,6 +208,13 @@ def test_second_stage_only_where_there_is_one():
     assert "--swa" not in one_stage
     assert "--E0s={1: -1.0}" in one_stage
     assert "--energy_key=REF_energy" in one_stage
+
+
+def test_the_device_reaches_the_program():
+    assert "--device=cpu" in command_line(SMALL, 1, 4, 3, {"H": -1.0})
+    on_gpu = command_line(SMALL, 1, 4, 3, {"H": -1.0}, Device("cuda", 1))  # which one is said by CUDA_VISIBLE_DEVICES
+    assert "--device=cuda" in on_gpu
+    assert any(option.startswith("--enable_cueq") for option in on_gpu) == has_cuequivariance(Device("cuda"))
 
 
 def test_schedule_of_a_warm_start_is_shorter_in_both_stages():

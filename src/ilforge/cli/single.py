@@ -14,6 +14,7 @@ import click
 import numpy as np
 
 from ilforge.cli import ilforge
+from ilforge.cli.device import device_option, require_device
 from ilforge.cli.frame_options import MadeOf, charge_option, gate_options, made_of_options, show_refusals
 from ilforge.cli.own_ions import clp_parameters, define_option, parse_define
 from ilforge.errors import DidNotFinish, SettingsError
@@ -82,6 +83,7 @@ def pack(
 @charge_option
 @gate_options
 @click.option("--store", type=click.Path(file_okay=False), default="ilforge-store", show_default=True)
+@device_option
 @click.option("--out", type=click.Path(dir_okay=False), default="labelled.xyz", show_default=True)
 def label(
     file: str,
@@ -112,6 +114,7 @@ def label(
 
     refuse_replacing(Path(out), [Path(file)])
     spec = parse_potential(potential, trust, made_of.define)
+    require_device(spec)
     wanted, liquids, sources = {}, {}, {}
     for number, frame in enumerate(made_of.read(file, gate.bond_factor)):
         liquid = made_of.liquid_of(frame, file) if frame.info.get("ions") else None
@@ -196,6 +199,7 @@ def _label_missing(
 )
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@device_option
 @click.option("--out", type=click.Path(file_okay=False), default="model", show_default=True, help="Folder to train in.")
 def train(file: str, kind: str, preset: str, seed: int, threads: int, out: str) -> None:
     """Train a model on labelled frames."""
@@ -205,11 +209,15 @@ def train(file: str, kind: str, preset: str, seed: int, threads: int, out: str) 
     from ilforge.study.load import check_settings
     from ilforge.study.settings import DeepmdSettings, MaceSettings
     from ilforge.training import TRAINERS, load_trainer
+    from ilforge.training.deepmd import compression_note
 
     settings = check_settings({"mace": MaceSettings, "deepmd": DeepmdSettings}[kind], {"preset": preset}, "--preset")
     directory = claim(Path(out), "--out")
     dataset = split(frames.read(Path(file)), 0.1, seed)
     model = load_trainer(TRAINERS[kind])(dataset, settings, seed, directory, threads)
+    note = compression_note(model.parent)
+    if note:
+        click.echo(note)
     click.echo(f"Trained {model}\nSHA-256 (for --trust): {digest_of(model)}")
 
 
@@ -218,6 +226,7 @@ def train(file: str, kind: str, preset: str, seed: int, threads: int, out: str) 
 @click.option("--potential", required=True, help=POTENTIAL_HELP)
 @click.option("--trust", metavar="SHA256", help="Digest of a model file that may be loaded.")
 @made_of_options
+@device_option
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the bootstrap.")
 def validate(file: str, potential: str, trust: str | None, made_of: MadeOf, seed: int) -> None:
     """Hold a potential against labelled frames: errors of forces and energies, with their errors.
@@ -230,6 +239,7 @@ def validate(file: str, potential: str, trust: str | None, made_of: MadeOf, seed
     labelled = made_of.read(file)
     liquid = made_of.liquid_of(labelled[0], file)
     spec = parse_potential(potential, trust, made_of.define)
+    require_device(spec)
     found = errors(predict(spec, labelled, liquid), np.random.default_rng(seed))
     for quantity, species, dataset, estimate in found:
         click.echo(f"{quantity:38s} {dataset:4s} {species or '':8s} {estimate}")
@@ -290,6 +300,7 @@ def validate(file: str, potential: str, trust: str | None, made_of: MadeOf, seed
     help="Program that moves the atoms; without it the one that suits the potential.",
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@device_option
 @click.option("--out", type=click.Path(file_okay=False), default="md", show_default=True, help="Folder to run in.")
 def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, threads: int, **state: Any) -> None:
     """Run MD from the last frame of FILE. The same command goes on after a stop.
@@ -327,12 +338,15 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
     )
     if state["seed"] is None:
         protocol = replace(protocol, seed=_own_seed(start, potential, state["engine"], protocol))
+    spec = parse_potential(potential, trust, made_of.define)
+    require_device(spec, state["engine"])
+    model, inner = potentials.create(spec), None
+    if state["inner_potential"]:
+        inner_spec = parse_potential(state["inner_potential"], state["inner_trust"], made_of.define)
+        require_device(inner_spec)
+        inner = potentials.create(inner_spec)
     directory = Path(out)
     directory.mkdir(parents=True, exist_ok=True)
-    model = potentials.create(parse_potential(potential, trust, made_of.define))
-    inner = None
-    if state["inner_potential"]:
-        inner = potentials.create(parse_potential(state["inner_potential"], state["inner_trust"], made_of.define))
     warning = time_step_warning(model, start, liquid, protocol, state["engine"])
     if warning:
         click.echo(f"Warning: {warning}", err=True)

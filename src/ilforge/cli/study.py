@@ -16,6 +16,7 @@ from ilforge import files, trust
 from ilforge.cli import ilforge
 from ilforge.cli.own_ions import define_option, parse_define
 from ilforge.cli.single import parse_counts
+from ilforge.devices import inventory
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
 from ilforge.programs import PACKAGES, find, installed_versions
 from ilforge.results import HOLDS_LIQUID, Record
@@ -131,8 +132,12 @@ def check(**arguments: Any) -> None:
         click.echo(f"\nAll {len(found.rows)} stages are done.")
     for error in found.missing:
         click.echo(f"Missing: {error}", err=True)
+    for fault in found.unusable:
+        click.echo(f"Device: {fault}", err=True)
     if found.missing:
         raise click.exceptions.Exit(MissingProgram.exit_code)
+    if found.unusable:
+        raise click.exceptions.Exit(SettingsError.exit_code)
 
 
 def _print_dataset(study: Study) -> None:
@@ -264,7 +269,7 @@ def report(**arguments: Any) -> None:
 
 @ilforge.command()
 def doctor() -> None:
-    """Say which programs and packages are found, in which version, and how to get the missing ones."""
+    """Say which programs, packages and devices are found, in which version, and how to get the missing ones."""
     table = Table("", "found", box=None, pad_edge=False)
     for package, version in installed_versions().items():
         table.add_row(package, version)
@@ -275,6 +280,8 @@ def doctor() -> None:
         except MissingProgram as error:
             missing += 1
             table.add_row(program, f"missing: {error.package}")
+    for program, kinds in inventory().items():
+        table.add_row(f"devices of {program}", kinds)
     console().print(table)
     if missing:
         click.echo(f"{missing} missing; only the studies that use them need them.")

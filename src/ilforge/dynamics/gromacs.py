@@ -13,9 +13,7 @@ has them; the kinetic energy is GROMACS's, the mean of those half a step before 
 
 from __future__ import annotations
 
-import functools
 import io
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -39,6 +37,7 @@ from ilforge.dynamics.gromacs_options import (
     record_options,
     stage_options,
 )
+from ilforge.dynamics.gromacs_program import gmx, mdrun, version
 from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, State, burst, fastest_atoms, volume_of
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import DidNotFinish
@@ -48,7 +47,6 @@ from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 
 FOLDER = "ilforge-gromacs"  # beside the files of the run
 _MINIMISED = 10.0  # kJ/mol/nm, largest force at which minimisation ends
-_NEVER_MIN = "1000000"  # minutes between GROMACS's own checkpoints: those at the end of segments are enough
 _TERMS, _VOLUME = ("Potential", "Kinetic-En.", "Temperature"), "Volume"
 
 
@@ -59,7 +57,7 @@ def accepts(potential: Potential, cell: Cell) -> bool:
 
 def details(job: Job) -> dict[str, Any]:
     """What ``run.json`` says of the engine."""
-    how: dict[str, Any] = {"name": "gromacs", "version": _version()}
+    how: dict[str, Any] = {"name": "gromacs", "version": version()}
     if job.protocol.ensemble != "NVE":
         nose_hoover, langevin = f"Nosé-Hoover, {THERMOSTAT_PS:g} ps", f"Langevin, {FRICTION_PER_PS:g}/ps"
         how["thermostat"] = nose_hoover if job.periodic else langevin
@@ -134,7 +132,8 @@ def one_point(job: Job, program: str = "gmx", **options: str) -> dict[str, float
         work = Path(folder)
         tpr = _grompp(job, work, "point", wanted, job.start_positions, program=program)
         (work / "point.tpr").write_bytes(tpr)
-        _gmx(work, "mdrun", "-s", "point.tpr", "-deffnm", "out", "-ntmpi", "1", "-ntomp", "1", program=program)
+        alone = ("-ntmpi", "1", "-ntomp", "1", "-nb", "cpu")
+        gmx(work, "mdrun", "-s", "point.tpr", "-deffnm", "out", *alone, program=program)
         table = _energies(work, work / "out.edr", [str(i) for i in range(1, 31)], program)
     names = list(table)[1:]
     return {name: float(table[name][0]) * KJ_PER_MOL for name in names[: names.index("Potential") + 1]}
@@ -169,7 +168,7 @@ def _minimised(job: Job, work: Path, positions: np.ndarray) -> np.ndarray:
     segment = _fresh(work / "segment")
     (segment / "run.tpr").write_bytes(tpr)
     try:
-        _mdrun(job, segment)
+        mdrun(job, segment, dynamics=False)
     except DidNotFinish as error:
         raise _as_ours(job, segment, error, None, []) from None
     found = read_g96_positions(segment / "out.part0001.g96")
@@ -284,7 +283,7 @@ def _segment(job: Job, work: Path, state: _State, steps: int) -> _Segment:
         arguments += ["-cpi", "start.cpt"]
     failure = None
     try:
-        _mdrun(job, directory, *arguments)
+        mdrun(job, directory, *arguments)
     except DidNotFinish as error:
         failure = error
     frames = [frame for path in sorted(directory.glob("out*.trr")) for frame in read_trr(path)]
@@ -321,30 +320,16 @@ def _grompp(
         (start / "start.cpt").write_bytes(checkpoint)
         arguments += ["-t", "start.cpt"]
     try:
-        _gmx(start, "grompp", *arguments, program=program)
+        gmx(start, "grompp", *arguments, program=program)
     except DidNotFinish as error:
         raise messages.refusal(job, start / "grompp.out") or error from None
     return (start / "run.tpr").read_bytes()
 
 
-def _mdrun(job: Job, directory: Path, *arguments: str) -> None:
-    _gmx(
-        directory, "mdrun", "-s", "run.tpr", "-deffnm", "out", "-c", "out.g96", "-noappend", "-cpo", "out.cpt",
-        "-cpt", _NEVER_MIN, "-ntmpi", "1", "-ntomp", str(job.threads), "-pin", "off", "-reprod", "-notunepme",
-        *arguments,
-        threads=job.threads,
-    )  # fmt: skip
-
-
 def _energies(work: Path, edr: Path, terms: Any, program: str = "gmx") -> dict[str, np.ndarray]:
     (work / "terms").write_text("\n".join(terms) + "\n\n")
-    _gmx(work, "energy", "-f", edr.name, "-o", "energy.xvg", "-dp", stdin=work / "terms", program=program)
+    gmx(work, "energy", "-f", edr.name, "-o", "energy.xvg", "-dp", stdin=work / "terms", program=program)
     return read_xvg(work / "energy.xvg")
-
-
-def _gmx(work: Path, tool: str, *arguments: str, program: str = "gmx", threads: int = 1, **how: Any) -> None:
-    command = [program, "-nobackup", "-quiet", tool, *arguments]
-    programs.run(command, work, log=f"{tool}.out", threads=threads, **how)
 
 
 def _continued(positions: np.ndarray, cell: np.ndarray, before: np.ndarray, job: Job) -> np.ndarray:
@@ -389,12 +374,3 @@ def _fresh(directory: Path) -> Path:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     return directory
-
-
-@functools.cache
-def _version() -> str:
-    with tempfile.TemporaryDirectory(prefix="ilforge-gmx-") as folder:
-        programs.run(["gmx", "--version"], Path(folder), log="version")
-        said = (Path(folder) / "version").read_text(errors="replace")
-    found = re.search(r"^GROMACS version:\s*(\S+)", said, re.MULTILINE)
-    return found[1] if found else "unknown"

@@ -11,19 +11,18 @@ that was killed and continued is the same as one that was not.
 
 from __future__ import annotations
 
-import functools
-import json
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.cell import Cell
 
 from ilforge import programs
+from ilforge.dynamics import lammps_program
 from ilforge.dynamics.lammps_files import data_file, read_dump, read_force_deviation, read_thermo
 from ilforge.dynamics.motion import (
     HOTTEST,
@@ -59,13 +58,6 @@ _SIGNS_OF_EXPLOSION = (
     "Neighbor list overflow",
     "has no volume",
 )
-_ENVIRONMENT = """
-import json, os
-before = dict(os.environ)
-from lammps import executable
-added = {key: value for key, value in os.environ.items() if before.get(key) != value}
-print("ENVIRONMENT " + json.dumps([os.path.join(executable.ROOT_DIR, "lmp"), added]))
-"""
 
 
 def accepts(potential: Potential, cell: Cell) -> bool:
@@ -75,7 +67,7 @@ def accepts(potential: Potential, cell: Cell) -> bool:
 
 def details(job: Job) -> dict[str, Any]:
     """What ``run.json`` says of the engine."""
-    log = programs.last_lines(job.directory / FOLDER / "lmp.log", count=10**6)
+    log = programs.last_lines(job.directory / FOLDER / lammps_program.LOG, count=10**6)
     version = re.search(r"^LAMMPS \((.*)\)", log, re.MULTILINE)
     how: dict[str, Any] = {"name": "lammps", "version": version[1] if version else "unknown"}
     if job.protocol.ensemble != "NVE":
@@ -110,6 +102,9 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
             "constrain_hydrogens: the LAMMPS engine leaves all bonds free. Leave it out, and use a time step of "
             "at most 1 fs."
         )
+    found = _overflow(job, job.start_positions, job.cell)
+    if found:
+        raise SettingsError(f"{found} Use a model that was trained on frames as dense as the start of this run.")
     work, protocol, fault = job.directory / FOLDER, job.protocol, None
     n_frames, every = protocol.n_frames, protocol.checkpoint_steps
     step, state = _where(job, state, done)
@@ -131,7 +126,7 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
             yield samples[-1], state
         elif samples:
             yield samples[-1], None
-    for leftover in set(work.iterdir()) - {work / "in.lammps", work / "lmp.log"}:
+    for leftover in set(work.iterdir()) - {work / lammps_program.INPUT, work / lammps_program.LOG}:
         leftover.unlink()
     if fault is not None:
         raise fault
@@ -157,26 +152,19 @@ def _segment(job: Job, work: Path, state: bytes | None, begin: int, end: int) ->
         (work / "start.data").write_text(data_file(job))
     else:
         (work / "start.restart").write_bytes(state)
-    (work / "in.lammps").write_text("\n".join(_script(job, state is None, begin, end)) + "\n")
-    program, environment = _program()
+    (work / lammps_program.INPUT).write_text("\n".join(_script(job, state is None, begin, end)) + "\n")
     failure = None
     try:
-        programs.run(
-            [program, "-in", "in.lammps", "-log", "none", "-nocite"],
-            work,
-            log="lmp.log",
-            environment=environment,
-            threads=job.threads,
-        )
+        lammps_program.run(job, work)
     except DidNotFinish as error:
         failure = error
-    log = (work / "lmp.log").read_text(errors="replace")
+    log = (work / lammps_program.LOG).read_text(errors="replace")
     if _halt(log) and not _recording_had_begun(log):
         return [], _fault(job, work, log, failure)
     samples = _read(job, work, done, count)
-    if failure is None and len(samples) == count:
-        return samples, None
-    return samples, _fault(job, work, log, failure)
+    if failure is not None or len(samples) < count:
+        return samples, _fault(job, work, log, failure)
+    return samples, _crowded(job, samples[-1], end) if samples else None
 
 
 def _stages(job: Job, begin: int, end: int) -> list[tuple[str, int]]:
@@ -307,6 +295,25 @@ def _fault(job: Job, work: Path, log: str, failure: DidNotFinish | None) -> Expl
     return Exploded(what, time_ps, fastest).at(*states)
 
 
+def _crowded(job: Job, sample: Sample, step: int) -> Exploded | None:
+    """A fault where atoms have come closer than the potential has room for: it goes on without saying so."""
+    found = _overflow(job, sample.positions, sample.cell)
+    if found is None:
+        return None
+    exploded = Exploded(found.rstrip("."), job.time_ps(step), fastest_atoms(sample.velocities, job.topology))
+    return exploded.at(State(sample.positions, sample.velocities, sample.cell, step))
+
+
+def _overflow(job: Job, positions: np.ndarray, cell: np.ndarray) -> str | None:
+    """What the potential, or a member of a committee, has no room for, in a sentence."""
+    frame = Atoms(list(job.topology.symbols), positions, cell=cell, pbc=job.periodic)
+    for part in (job.potential, *getattr(job.potential, "members", ())):
+        found = part.overflow(frame) if hasattr(part, "overflow") else None
+        if found is not None:
+            return found
+    return None
+
+
 def _halt(log: str) -> re.Match[str] | None:
     """The first halt: by which fix, and at which step."""
     return re.search(r"for fix-id (guard|box) met on step (\d+)", log)
@@ -316,20 +323,3 @@ def _recording_had_begun(log: str) -> bool:
     """Whether the run ended while frames were recorded. After a soft halt LAMMPS goes on with the next command."""
     began, halted = log.find("\nRECORDING"), _halt(log)
     return began >= 0 and (halted is None or halted.start() > began)
-
-
-@functools.cache
-def _program() -> tuple[str, dict[str, str]]:
-    """The LAMMPS program and the variables it needs to find the DeePMD plugin.
-
-    The ``lmp`` of the Python package is a script that sets these variables and starts the program as its child,
-    which would go on writing into the run's folder after ilforge has been killed: so we start the program itself.
-    """
-    found = programs.find("lmp")
-    if found.read_bytes()[:2] != b"#!":
-        return str(found), {}
-    with tempfile.TemporaryDirectory(prefix="ilforge-lmp-") as scratch:
-        programs.run(["python3", "-c", _ENVIRONMENT], Path(scratch), log="log")
-        said = (Path(scratch) / "log").read_text(errors="replace")
-    program, added = json.loads(re.search(r"^ENVIRONMENT (.*)$", said, re.MULTILINE)[1])
-    return program, added

@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 from ase.cell import Cell
 
+from ilforge import devices
 from ilforge.dynamics.motion import Sample, State, kinetic_energy, temperature
 from ilforge.dynamics.riders import Riders
 from ilforge.dynamics.simulation import Job, record
 from ilforge.errors import DidNotConverge, SettingsError
+from ilforge.potentials.openmm_platform import platform_for_dynamics
 from ilforge.potentials.potential import Potential
 from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 
@@ -55,7 +57,9 @@ def details(job: Job) -> dict[str, Any]:
     """What ``run.json`` says of the engine."""
     import openmm
 
-    how: dict[str, Any] = {"name": "openmm", "version": openmm.version.full_version, "platform": "CPU"}
+    how: dict[str, Any] = {"name": "openmm", "version": openmm.version.full_version}
+    on_cpu = devices.resolved("openmm") == devices.CPU  # else the system says, and building it may take long
+    how["platform"] = "CPU" if on_cpu else platform_for_dynamics(_system(job), job.threads)[0]
     if job.protocol.ensemble != "NVE":
         own = getattr(job.potential, "openmm_thermostat", None)
         how["thermostat"] = own or f"Langevin middle, {FRICTION_PER_PS:g}/ps"
@@ -77,7 +81,7 @@ def honours(job: Job, option: str, value: Any) -> bool:
 
 
 class Simulation:
-    """Atoms moved by OpenMM on the CPU, in mixed precision and with forces that do not depend on threads."""
+    """Atoms moved by OpenMM on the CPU or a GPU, in mixed precision and with forces that do not depend on threads."""
 
     def __init__(self, job: Job, ensemble: str):
         self._job, self._ensemble = job, ensemble
@@ -95,8 +99,8 @@ class Simulation:
         for force in self._system.getForces():
             if isinstance(force, openmm.MonteCarloBarostat):
                 force.setRandomNumberSeed(int(seeds[1]))
-        platform = openmm.Platform.getPlatformByName("CPU")
-        properties = {"Threads": str(self._job.threads), "DeterministicForces": "true"}
+        name, properties = platform_for_dynamics(self._system, self._job.threads)
+        platform = openmm.Platform.getPlatformByName(name)
         integrator = integrator_for(self._job, self._ensemble, self._system, int(seeds[0]))
         self._substeps = substeps_of(integrator, self._job)
         self._context = openmm.Context(self._system, integrator, platform, properties)

@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields
 from importlib import import_module
 from typing import Any
 
+from ilforge.devices import Program
 from ilforge.errors import SettingsError
 from ilforge.potentials.potential import Potential
 
@@ -27,7 +28,16 @@ POTENTIALS: dict[str, str] = {
 }
 """Kind of potential, and the class that is it. Classes are loaded when first asked for: many are slow to load."""
 
-__all__ = ["POTENTIALS", "Potential", "create", "digest", "settings"]
+COMPUTES_WITH: dict[str, Program] = {
+    "clp": "openmm",
+    "clpol": "openmm",
+    "exp6": "openmm",
+    "mace": "torch",
+    "deepmd": "deepmd",
+}
+"""Program that each kind computes with, of those that can use a GPU (:mod:`ilforge.devices`)."""
+
+__all__ = ["COMPUTES_WITH", "POTENTIALS", "Potential", "create", "digest", "settings"]
 
 
 def create(spec: Mapping[str, Any]) -> Potential:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from ilforge import devices
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import model_file
+from ilforge.potentials.deepmd_room import Room, room_of
 from ilforge.programs import thread_variables
 
 
@@ -45,11 +49,17 @@ class Deepmd:
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator; the first one in a process decides on the threads of TensorFlow."""
         model_file.verified(self.path, self.sha256)
+        device = devices.resolved("deepmd")
         os.environ.update(thread_variables(threads))
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets at length
         os.environ.setdefault("DP_INFER_BATCH_SIZE", "1024")  # its default, which it otherwise warns of each time
         from deepmd.calculator import DP
+        from deepmd.tf.env import default_tf_session_config
 
+        if device.is_gpu and device.index is not None:
+            default_tf_session_config.gpu_options.visible_device_list = str(device.index)
+        elif not device.is_gpu:
+            default_tf_session_config.device_count["GPU"] = 0  # a GPU that is there would be taken
         try:
             calculator = DP(model=self.path)
         except Exception as error:
@@ -57,6 +67,14 @@ class Deepmd:
         if topology is not None:
             model_file.refuse_unknown(self.path, topology.symbols, list(calculator.type_dict))
         return calculator
+
+    def overflow(self, frame: Atoms) -> str | None:
+        """Whether atoms of a frame have more neighbours than the model has room for, in a sentence; else None."""
+        return None if self._room is None else self._room.overflow([frame])
+
+    @cached_property
+    def _room(self) -> Room | None:
+        return room_of(self.path)
 
     def lammps_pair(self, elements: Sequence[str]) -> list[str]:
         """Pair style for atom types in the order of ``elements``."""

@@ -10,6 +10,7 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.clp_parameters import Terms
 from ilforge.potentials.openmm_calculator import reduced_form
+from ilforge.potentials.openmm_platform import platform_and_properties
 from ilforge.units import ANGSTROM_PER_NM
 
 SWITCH = 0.9
@@ -23,10 +24,15 @@ DOUBLE_PRECISION_BELOW = 500
 
 
 def platform_for(n_atoms: int, threads: int) -> dict[str, Any]:
-    """``platform`` and ``properties`` of a calculator that gives the same numbers whatever the threads."""
+    """``platform`` and ``properties`` of a calculator that gives the same numbers whatever the threads.
+
+    Boxes below :data:`DOUBLE_PRECISION_BELOW` atoms stay on the processor whatever the device: they are small, and
+    their labels exact.
+    """
     if n_atoms < DOUBLE_PRECISION_BELOW:
         return {"platform": "Reference", "properties": {}}
-    return {"platform": "CPU", "properties": {"Threads": str(threads), "DeterministicForces": "true"}}
+    platform, properties = platform_and_properties(threads)
+    return {"platform": platform, "properties": properties}
 
 
 def box_vectors(cell: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 
+from ilforge import devices
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import model_file
@@ -59,12 +60,12 @@ class Mace:
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator: by compiled kernels in single precision where the model has a form for them.
 
-        In double precision, and for other models, by mace-torch, whose ``threads`` hold for all of PyTorch in this
-        process.
+        In double precision, on a GPU, and for other models, by mace-torch, whose ``threads`` hold for all of PyTorch in
+        this process.
         """
         model_file.verified(self.path, self.sha256)
         self._refuse_unknown(() if topology is None else topology.symbols)
-        if self.dtype == "float64":
+        if self._by_torch():
             return self._torch_calculator(threads)
         from ilforge.potentials.fast_mace.calculator import FastMaceCalculator
 
@@ -78,7 +79,7 @@ class Mace:
         def slow() -> ForceEvaluator:
             return CalculatorEvaluator(self._torch_calculator(threads), topology.symbols)
 
-        if self.dtype == "float64":
+        if self._by_torch():
             return slow()
         from ilforge.potentials.fast_mace.calculator import FastMaceEvaluator
 
@@ -95,8 +96,9 @@ class Mace:
         from ilforge.potentials.fast_mace.network import NoFastForm
         from ilforge.potentials.fast_mace.networks import network_of
 
-        if self.dtype == "float64":
-            raise NoFastForm("double precision was asked for")
+        why = self._by_torch()
+        if why:
+            raise NoFastForm(f"it is to be computed {why}")
         return network_of(self.sha256, lambda: model_file.verified(self.path, self.sha256), lambda: variations(frame))
 
     def prepare(self, tested: Sequence[Atoms]) -> None:
@@ -112,10 +114,18 @@ class Mace:
         """By what it is evaluated, in words, once it has been."""
         from ilforge.potentials.fast_mace.networks import how
 
-        return "mace-torch in double precision" if self.dtype == "float64" else how(self.sha256)
+        why = self._by_torch()
+        return f"mace-torch {why}" if why else how(self.sha256)
+
+    def _by_torch(self) -> str:
+        """Why mace-torch computes and not the compiled kernels, in words; nothing where these may."""
+        device = devices.resolved("torch")
+        reasons = ["in double precision"] * (self.dtype == "float64") + [f"on {device}"] * device.is_gpu
+        return ", ".join(reasons)
 
     def _torch_calculator(self, threads: int) -> Calculator:
         contents = model_file.verified(self.path, self.sha256)
+        device = devices.resolved("torch")
         import torch
 
         from ilforge.potentials.mace_calculator import MaceCalculator
@@ -123,7 +133,7 @@ class Mace:
         torch.set_num_threads(threads)
         try:
             model = torch.load(io.BytesIO(contents), map_location="cpu", weights_only=False)
-            return MaceCalculator(model, self.dtype)
+            return MaceCalculator(model, self.dtype, device)
         except Exception as error:  # a pickle of anything else can fail in any way
             raise SettingsError(f"{self.path} could not be loaded as a MACE model: {error}") from error
 

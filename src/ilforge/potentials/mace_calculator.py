@@ -11,6 +11,9 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import all_changes
 
+from ilforge.devices import CPU, Device
+from ilforge.potentials.cuequivariance import has_cuequivariance
+
 with contextlib.redirect_stdout(io.StringIO()):  # it prints which accelerators are not installed
     from mace.calculators import MACECalculator
 
@@ -27,13 +30,20 @@ class MaceCalculator(MACECalculator):
         A loaded MACE model; it is changed.
     dtype
         Precision in which it is evaluated.
+    device
+        ``cpu``, or a CUDA device; there the model runs with cuEquivariance's kernels where they are installed.
     """
 
-    def __init__(self, model: Any, dtype: Literal["float32", "float64"]):
+    def __init__(self, model: Any, dtype: Literal["float32", "float64"], device: Device = CPU):
         table = model.atomic_energies_fn.atomic_energies
         isolated = np.atleast_2d(table.detach().double().cpu().numpy()).copy()
         table.data.zero_()
-        super().__init__(models=[model.to(getattr(torch, dtype))], device="cpu", default_dtype=dtype)
+        super().__init__(
+            models=[model.to(device=str(device), dtype=getattr(torch, dtype))],
+            device=str(device),
+            default_dtype=dtype,
+            enable_cueq=has_cuequivariance(device),
+        )
         numbers = [int(number) for number in self.z_table.zs]
         self._isolated = dict(zip(numbers, isolated[self.available_heads.index(self.head)], strict=True))
 

@@ -37,6 +37,8 @@ class Potential(Protocol):
     ``lammps_pair(elements) -> list[str]``
         For LAMMPS: the ``pair_style`` and ``pair_coeff`` lines, for atom types in the order of ``elements``
         and ``units metal``.
+    ``overflow(frame) -> str | None``
+        What of a frame it would silently leave out, in a sentence; None where it has room for all of it.
     ``gromacs_topology(topology) -> str`` and ``gromacs_options(cell, all_pairs_within_A=None) -> dict[str, str]``
         For GROMACS: the ``.top`` file, and the options of the ``.mdp`` file that say how pairs interact: in a box, or
         in a vacuum in full up to a distance that no two atoms exceed.

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ilforge.devices import Devices
 from ilforge.errors import SettingsError
 from ilforge.study.base import Settings
 from ilforge.study.load import check_settings, read_toml
@@ -22,10 +23,26 @@ class Machine(Settings):
     """Tasks that run at the same time; without it, the number of processor cores this process may use."""
     threads: Annotated[int, Field(ge=1)] = 1
     """Threads of each task. One thread a task is the fastest where there are many tasks, and reproducible."""
+    device: str | dict[str, str] = "cpu"
+    """Where PyTorch (MACE), OpenMM, DeePMD-kit and GROMACS compute: cpu, cuda, cuda:1, opencl, or auto (cuda where it
+    is found); or one for each, such as ``device = { torch = "cuda", openmm = "opencl" }``, the others on the CPU."""
     store: str = "ilforge-store"
     """Folder of results and labels, shared by all studies that name it; relative to where ilforge is run."""
     output: str = "ilforge-results"
     """Folder that reports are put in, one folder a study; relative to where ilforge is run."""
+
+    @model_validator(mode="after")
+    def _check_device(self) -> Machine:
+        try:
+            Devices.parse(self.device)
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def devices(self) -> Devices:
+        """The device of each program, as it was asked for."""
+        return Devices.parse(self.device)
 
     @property
     def worker_count(self) -> int:

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from matscipy.neighbours import neighbour_list
 
-from ilforge import files, frames, programs, trust
+from ilforge import devices, files, frames, programs, trust
+from ilforge.devices import Device
 from ilforge.errors import DidNotFinish, SettingsError, Unphysical
 from ilforge.files import file_digest
 from ilforge.labelling.dataset import Dataset, census, require_labels
 from ilforge.labelling.exchange import export_deepmd
+from ilforge.potentials.deepmd_room import neighbour_counts, overflow
 from ilforge.study.settings import DeepmdSettings
 from ilforge.training import curve, deepmd_session
 
@@ -30,9 +31,10 @@ MODEL, FROZEN = "model.pb", "frozen.pb"
 _LOG, _CURVE, _INPUT, _DATA = "dp.log", "lcurve.out", "input.json", "data"
 _PLAN = "made_of.json"
 _HEADROOM = 1.3  # room for neighbours beyond the most crowded training frame
-_TOLERANCE_EV_A = {"float64": 1e-4, "float32": 1e-3}  # largest harm that compression may do to a force
+_TOLERANCE = {"float64": 1e-4, "float32": 1e-3}  # harm that compression may do, in eV/Å to a force, else in eV/atom
 _TABLE_STEP = {"float64": 0.01, "float32": 0.1}  # a finer table only tabulates the rounding of float32
 _POINTS = 50  # on the learning curve
+_COMPARED = 8  # frames on which the compressed model is held against the frozen one
 
 
 def train_deepmd(
@@ -65,20 +67,22 @@ def train_deepmd(
     Returns
     -------
     Path
-        The compressed model ``model.pb``; beside it are ``frozen.pb``, ``learning_curve.csv`` and the log.
+        The model ``model.pb``, compressed where that changes neither energies nor forces nor virials (else see
+        :func:`compression_note`); beside it are ``frozen.pb``, ``learning_curve.csv`` and the log.
 
     Raises
     ------
     SettingsError
-        When labels are missing, the earlier model does not fit these settings, or the directory holds files of
-        DeePMD's names that are not of a training of ilforge.
+        When labels are missing, the earlier model does not fit these settings, there is no GPU that was asked for, or
+        the directory holds files of DeePMD's names that are not of a training of ilforge.
     DidNotFinish
         When ``dp`` fails; quotes it.
     Unphysical
-        When the compressed model is not the frozen one, or training ended in NaN.
+        When training ended in NaN.
     """
     virials = any(settings.virial_prefactor) and _has_stresses(dataset)
     require_labels(dataset, "energy", "forces", *(["stress"] if virials else []))
+    device = devices.resolved("deepmd")
     directory = Path(directory)
     before = None if start_from is None else _folder(start_from)
     if not virials:
@@ -87,9 +91,9 @@ def train_deepmd(
     resume = _prepare(directory, dataset, script, before, threads)
     _write_inputs(directory, dataset, script, virials)
     warm = [] if before is None else ["--init-frz-model", str(before / FROZEN)]
-    _run_session(directory, dataset, settings.dtype, warm, threads, resume)
+    _run_session(directory, dataset, settings.dtype, warm, threads, device, resume)
     curve.keep(directory, parse_curve((directory / _CURVE).read_text()), "DeePMD")
-    _check_parity(directory, _TOLERANCE_EV_A[settings.dtype])
+    _settle_compression(directory, _TOLERANCE[settings.dtype])
     _tidy(directory)
     return directory / MODEL
 
@@ -104,7 +108,9 @@ def _script_for(dataset: Dataset, settings: DeepmdSettings, seed: int, before: P
     script = input_script(settings, dataset.elements, seed, warm=before is not None)
     crowd = neighbour_counts(dataset.frames, dataset.elements, settings.r_cut_A)
     sel = selection(crowd) if before is None else _selection_of(before, script)
-    refuse_overflow(crowd, sel, dataset.elements, settings.r_cut_A)
+    found = overflow(crowd, sel, dataset.elements, settings.r_cut_A)
+    if found:
+        raise SettingsError(f"{found} Train it anew on frames as dense as these, not from an earlier model.")
     script["model"]["descriptor"]["sel"] = sel
     return script
 
@@ -184,40 +190,16 @@ def seconds(settings: DeepmdSettings, n_atoms: int) -> float:
     return 22.0 + settings.steps * (5e-3 + 1.6e-4 * n_atoms * size)
 
 
-def neighbour_counts(members: Sequence[Atoms], elements: Sequence[str], cutoff_A: float) -> np.ndarray:
-    """Largest number of neighbours of each element that any atom has within the cutoff, ``(n_elements,)``."""
-    largest = np.zeros(len(elements), dtype=int)
-    for frame in members:
-        cell = frame.cell.complete().array  # a molecule in vacuum has none
-        centres, neighbours = neighbour_list("ij", positions=frame.positions, cell=cell, pbc=frame.pbc, cutoff=cutoff_A)
-        symbols = np.array(frame.get_chemical_symbols())
-        for index, element in enumerate(elements):
-            hits = centres[symbols[neighbours] == element]
-            if len(hits):
-                largest[index] = max(largest[index], np.bincount(hits).max())
-    return largest
-
-
 def selection(counts: np.ndarray) -> list[int]:
     """Room for neighbours: 1.3 times the largest count, in multiples of four as the kernels like it."""
     return [max(4, 4 * math.ceil(_HEADROOM * int(count) / 4)) for count in counts]
 
 
-def refuse_overflow(counts: np.ndarray, sel: Sequence[int], elements: Sequence[str], cutoff_A: float) -> None:
-    """Refuse frames with more neighbours than the model has room for: DeePMD would silently leave some out.
-
-    Raises
-    ------
-    SettingsError
-        Naming the element and the numbers.
-    """
-    for element, count, room in zip(elements, counts, sel, strict=True):
-        if count > room:
-            raise SettingsError(
-                f"An atom has {count} {element} neighbours within {cutoff_A:g} Å, but the DeePMD model has room for "
-                f"{room} (sel): it would leave some out. Train it anew on frames as dense as these, not from "
-                "an earlier model."
-            )
+def spread_over(members: Sequence[Atoms], count: int) -> list[Atoms]:
+    """At most ``count`` of the frames from the densest to the least dense: with and without many close neighbours."""
+    ordered = sorted(members, key=lambda frame: frame.cell.volume / len(frame) if all(frame.pbc) else math.inf)
+    places = np.unique(np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int))
+    return [ordered[place] for place in places]
 
 
 def parse_curve(text: str) -> list[curve.Point]:
@@ -314,9 +296,10 @@ def _tidy(directory: Path) -> None:
             path.unlink()
 
 
-def _run_session(directory: Path, dataset: Dataset, dtype: str, warm: list[str], threads: int, resume: bool) -> None:
+def _run_session(
+    directory: Path, dataset: Dataset, dtype: str, warm: list[str], threads: int, device: Device, resume: bool
+) -> None:
     programs.find("dp")  # says what to install, where running Python would say that a module is missing
-    frame = dataset.stop[0]
     index = {element: number for number, element in enumerate(dataset.elements)}
     session = {
         "resume": resume,
@@ -329,11 +312,14 @@ def _run_session(directory: Path, dataset: Dataset, dtype: str, warm: list[str],
         "compare": {
             "first": FROZEN,
             "second": MODEL,
-            "frame": {
-                "positions": frame.positions.tolist(),
-                "cell": frame.cell.array.tolist() if all(frame.pbc) else None,
-                "types": [index[symbol] for symbol in frame.get_chemical_symbols()],
-            },
+            "frames": [
+                {
+                    "positions": frame.positions.tolist(),
+                    "cell": frame.cell.array.tolist() if all(frame.pbc) else None,
+                    "types": [index[symbol] for symbol in frame.get_chemical_symbols()],
+                }
+                for frame in spread_over(dataset.frames, _COMPARED)
+            ],
         },
     }
     (directory / "session.json").write_text(json.dumps(session))
@@ -343,7 +329,7 @@ def _run_session(directory: Path, dataset: Dataset, dtype: str, warm: list[str],
         log=_LOG,
         threads=threads,
         environment={
-            "CUDA_VISIBLE_DEVICES": "",
+            **devices.visible(device),
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "TF_ENABLE_ONEDNN_OPTS": "0",
             "DP_AUTO_PARALLELIZATION": "0",
@@ -353,13 +339,34 @@ def _run_session(directory: Path, dataset: Dataset, dtype: str, warm: list[str],
         raise DidNotFinish("dp left no model", directory, programs.last_lines(directory / _LOG))
 
 
-def _check_parity(directory: Path, tolerance_eV_A: float) -> None:
-    found = json.loads((directory / deepmd_session.PARITY).read_text())
-    if not max(found["force_eV_A"], found["energy_eV_atom"]) <= tolerance_eV_A:  # catches NaN too
-        raise Unphysical(
-            f"Compressing the DeePMD model in {directory} changed it: forces by {found['force_eV_A']:.2g} eV/Å, "
-            f"energies by {found['energy_eV_atom']:.2g} eV/atom; up to {tolerance_eV_A:g} is harmless."
-        )
+def _settle_compression(directory: Path, tolerance: float) -> None:
+    """Keep the compressed model where it is the frozen one; else the frozen one in its place, and say so.
+
+    Raises
+    ------
+    Unphysical
+        When the frozen model itself gives no numbers.
+    """
+    path = directory / deepmd_session.PARITY
+    found = json.loads(path.read_text())
+    if not found["finite"]:
+        raise Unphysical(f"The DeePMD model in {directory} gives energies, forces or virials that are no numbers.")
+    harm = [found[key] for key in ("energy_eV_atom", "force_eV_A", "virial_eV_atom")]
+    if all(value <= tolerance for value in harm):  # false for NaN
+        return
+    shutil.copyfile(directory / FROZEN, directory / MODEL)
+    note = (
+        f"Compression changed the DeePMD model: energies by {harm[0]:.2g} eV/atom, forces by {harm[1]:.2g} eV/Å, "
+        f"virials by {harm[2]:.2g} eV/atom, where up to {tolerance:g} is harmless. {MODEL} is the uncompressed model, "
+        "which gives the right numbers in about twice the time."
+    )
+    files.write_text(path, json.dumps({**found, "note": note}))
+
+
+def compression_note(directory: Path) -> str:
+    """What there is to say of the compression of a trained model, in a sentence; nothing where it did no harm."""
+    path = Path(directory) / deepmd_session.PARITY
+    return str(json.loads(path.read_text()).get("note", "")) if path.is_file() else ""
 
 
 def _folder(start_from: Path) -> Path:

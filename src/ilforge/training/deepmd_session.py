@@ -19,34 +19,41 @@ PARITY = "parity.json"
 CHECKPOINT = "model.ckpt"
 
 
-def compare(first: str, second: str, frame: dict[str, Any]) -> dict[str, float]:
-    """Largest differences between two models on one frame.
+def compare(first: str, second: str, frames: list[dict[str, Any]]) -> dict[str, float]:
+    """Largest differences between two models over frames; NaN where either gives no number.
 
     Parameters
     ----------
     first, second
         Model files.
-    frame
-        ``positions`` ``(n, 3)`` in Å, ``cell`` ``(3, 3)`` in Å or None, and ``types`` ``(n,)``.
+    frames
+        Of each ``positions`` ``(n, 3)`` in Å, ``cell`` ``(3, 3)`` in Å or None, and ``types`` ``(n,)``.
 
     Returns
     -------
     dict
-        ``energy_eV_atom`` and ``force_eV_A``.
+        ``energy_eV_atom``, ``force_eV_A`` (of a component) and ``virial_eV_atom`` (of a component of
+        :math:`-\\sum_i r_i f_i`, divided by the number of atoms), and ``finite``: whether all that the first model
+        gives are numbers.
     """
     from deepmd.infer import DeepPot
 
-    positions = np.asarray(frame["positions"], dtype=float)
-    cell = None if frame["cell"] is None else np.asarray(frame["cell"], dtype=float).reshape(1, 9)
-    results = [
-        DeepPot(model, auto_batch_size=False).eval(positions.reshape(1, -1), cell, frame["types"])[:2]
-        for model in (first, second)
-    ]
-    (energy_1, forces_1), (energy_2, forces_2) = results
-    return {
-        "energy_eV_atom": float(np.max(np.abs(energy_1 - energy_2))) / len(positions),
-        "force_eV_A": float(np.max(np.abs(forces_1 - forces_2))),
-    }
+    models = [DeepPot(model, auto_batch_size=False) for model in (first, second)]
+    found = {"energy_eV_atom": 0.0, "force_eV_A": 0.0, "virial_eV_atom": 0.0}
+    finite = True
+    for frame in frames:
+        positions = np.asarray(frame["positions"], dtype=float)
+        cell = None if frame["cell"] is None else np.asarray(frame["cell"], dtype=float).reshape(1, 9)
+        one, other = (model.eval(positions.reshape(1, -1), cell, frame["types"])[:3] for model in models)
+        finite = finite and all(bool(np.isfinite(values).all()) for values in one)
+        energy, force, virial = (float(np.max(np.abs(a - b))) for a, b in zip(one, other, strict=True))
+        here = {
+            "energy_eV_atom": energy / len(positions),
+            "force_eV_A": force,
+            "virial_eV_atom": virial / len(positions),
+        }
+        found = {key: float(np.maximum(found[key], here[key])) for key in found}  # NaN stays NaN
+    return {**found, "finite": finite}
 
 
 class Batches:

@@ -21,10 +21,12 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from ilforge import files, frames, programs
+from ilforge import devices, files, frames, programs
+from ilforge.devices import CPU, Device
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.files import file_digest
 from ilforge.labelling.dataset import Dataset, require_labels
+from ilforge.potentials.cuequivariance import has_cuequivariance
 from ilforge.potentials.fast_mace.variations import spanning
 from ilforge.potentials.mace import Mace
 from ilforge.study.settings import MaceSettings
@@ -43,11 +45,12 @@ def train_mace(
     threads: int = 1,
     start_from: Path | None = None,
     isolated_atoms: Mapping[str, float] | None = None,
-    device: str = "cpu",
 ) -> Path:
     """Train one model; on one thread of one kind of machine the same seed gives the same model.
 
-    A training that was stopped goes on from the last epoch that it finished, and ends as one that nobody disturbed.
+    It is trained on the processor, or on the GPU that this process was given (:mod:`ilforge.devices`), with
+    cuEquivariance's kernels where they are installed. A training that was stopped goes on from the last epoch that it
+    finished, and ends as one that nobody disturbed.
 
     Parameters
     ----------
@@ -64,8 +67,6 @@ def train_mace(
         made, with ``settings.retrain_learning_rate``.
     isolated_atoms
         Energy of each element's isolated atom by the reference method, eV. Without it see :func:`atom_energies`.
-    device
-        ``"cpu"`` or ``"cuda"``.
 
     Returns
     -------
@@ -75,14 +76,15 @@ def train_mace(
     Raises
     ------
     SettingsError
-        When labels are missing, there are fewer frames than a batch, or the directory holds folders of MACE's names
-        that are not of a training of ilforge.
+        When labels are missing, there are fewer frames than a batch, the GPU that was asked for is not there, or the
+        directory holds folders of MACE's names that are not of a training of ilforge.
     DidNotFinish
         When MACE fails; quotes it.
     Unphysical
         When training ended in NaN.
     """
     _refuse_unfit(dataset, settings)
+    device = devices.resolved("torch")
     directory = Path(directory)
     epochs, second_stage = schedule(settings, warm=start_from is not None)
     energies = dict(isolated_atoms or atom_energies(dataset.train, dataset.elements))
@@ -90,7 +92,7 @@ def train_mace(
     _prepare(directory, dataset, epochs, settings.batch_size, [*command, str(threads)], start_from)
     programs.find(command[0])  # says what to install, where running Python would say that a module is missing
     session = [sys.executable, "-m", mace_session.__name__, *command[1:]]
-    programs.run(session, directory, log=_LOG, threads=threads)
+    programs.run(session, directory, log=_LOG, threads=threads, environment=devices.visible(device))
     curve.keep(directory, parse_curve(_curve_text(directory)), "MACE")
     model = _keep_model(directory, second_stage < epochs)
     Mace(model, file_digest(model)).prepare(spanning(dataset.train))
@@ -180,7 +182,7 @@ def command_line(
     epochs: int,
     second_stage: int,
     energies: Mapping[str, float],
-    device: str = "cpu",
+    device: Device = CPU,
     start_from: Path | None = None,
 ) -> list[str]:
     """The program and its arguments; it runs in the directory with ``train.xyz`` and ``stop.xyz``."""
@@ -206,13 +208,15 @@ def command_line(
         "max_num_epochs": epochs,
         "ema_decay": settings.ema_decay,
         "default_dtype": settings.dtype,
-        "device": device,
+        "device": device.kind,
         "seed": seed,
         "num_workers": 0,
         "model_dir": "models",
         "skip_evaluate_heads": "Default",  # no last pass over all frames: validation has frames of its own
         "plot": False,
     }
+    if has_cuequivariance(device):
+        options["enable_cueq"] = True
     flags = ["--ema", "--save_cpu"]
     if second_stage < epochs:
         flags.append("--swa")

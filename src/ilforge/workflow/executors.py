@@ -18,6 +18,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any
 
+from ilforge import devices
+from ilforge.devices import Devices
 from ilforge.errors import DidNotFinish
 from ilforge.programs import thread_variables
 
@@ -63,6 +65,8 @@ class Workers:
         Processes.
     threads
         Threads that numerical libraries may use in each.
+    chosen
+        Where programs compute in each; without it on the processor.
 
     Attributes
     ----------
@@ -70,8 +74,9 @@ class Workers:
         Set when nothing runs any more.
     """
 
-    def __init__(self, count: int, threads: int = 1):
+    def __init__(self, count: int, threads: int = 1, chosen: Devices | None = None):
         self.count, self.threads = count, threads
+        self._devices = chosen or Devices()
         self._waiting: list[_Task] = []
         self._idle: list[ProcessPoolExecutor] = []
         self._busy: dict[ProcessPoolExecutor, _Task] = {}
@@ -205,7 +210,7 @@ class Workers:
             1,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start_worker,
-            initargs=(os.getpid(),),
+            initargs=(os.getpid(), self._devices),
         )
 
 
@@ -237,8 +242,9 @@ def _no_worker(error: Exception | None) -> NoWorker:
     )
 
 
-def _start_worker(parent: int) -> None:
+def _start_worker(parent: int, chosen: Devices) -> None:
     """Die with the parent, even when it is killed: no worker may outlive its study."""
+    devices.use(chosen)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator stops its workers itself
     for library in ("e3nn", "mace"):  # about a variable that MACE itself sets: nothing a user could do
         warnings.filterwarnings("ignore", message=".*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", module=library)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ilforge.devices import Program
     from ilforge.workflow.job import Job
     from ilforge.workflow.store import ResultStore
 
@@ -39,6 +40,8 @@ class Stage:
         Expected memory of one task, GB: for planning only.
     programs
         Programs that it will start.
+    computes_with
+        Those of its programs that can use a GPU, as :data:`ilforge.devices.PROGRAMS` names them.
     progress
         For a stage of one long task: reads ``(steps done, steps in all)`` from its scratch directory.
     at_hand
@@ -55,6 +58,7 @@ class Stage:
     task_seconds: float = 1.0
     memory_GB: float = 0.5
     programs: tuple[str, ...] = ()
+    computes_with: tuple[Program, ...] = ()
     progress: Callable[[Path], tuple[int, int]] | None = None
     at_hand: Callable[[ResultStore], int] | None = None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from ilforge import files, folders, trust
-from ilforge.errors import MissingProgram
+from ilforge.errors import MissingProgram, SettingsError
 from ilforge.programs import find
 from ilforge.report import write_report
 from ilforge.report.page import DATA
@@ -45,12 +46,15 @@ class Check:
         Expected memory when all workers are busy with the largest tasks, GB.
     missing
         Programs that are needed and not installed.
+    unusable
+        Devices that ``machine.toml`` asks for and that a program does not find.
     """
 
     rows: list[tuple[Stage, bool, int]]
     seconds: float
     memory_GB: float
     missing: list[MissingProgram]
+    unusable: list[SettingsError]
 
 
 def all_stages(study: Study) -> list[Stage]:
@@ -71,10 +75,22 @@ def check_study(study: Study, machine: Machine) -> Check:
             find(program)
         except MissingProgram as error:
             missing.append(error)
+    unusable = [] if missing else _unusable_devices(todo, machine)
     longest = max(seconds_to_the_end(todo, machine.worker_count).values(), default=0.0)
     spread = sum(stage.seconds for stage in todo) / machine.worker_count
     largest = sorted((stage.memory_GB for stage in todo), reverse=True)[: machine.worker_count]
-    return Check(rows, max(longest, spread), sum(largest) + 0.5 if todo else 0.0, missing)
+    return Check(rows, max(longest, spread), sum(largest) + 0.5 if todo else 0.0, missing, unusable)
+
+
+def _unusable_devices(todo: Iterable[Stage], machine: Machine) -> list[SettingsError]:
+    """What is wrong with the devices of the programs that these stages compute with."""
+    faults = []
+    for program in sorted({program for stage in todo for program in stage.computes_with}):
+        try:
+            machine.devices.resolved(program)
+        except SettingsError as error:
+            faults.append(error)
+    return faults
 
 
 def _tasks_at_hand(stage: Stage, store: ResultStore) -> int:
@@ -102,18 +118,20 @@ def run_study(
     Raises
     ------
     IlforgeError
-        When the study is running already, or cannot start.
+        When the study is running already, or cannot start, or a device is not there that the machine is to have.
     """
     stages = all_stages(study)
     folder = output_folder(study, machine)
     store = ResultStore(Path(machine.store), trust=trusted)
+    for fault in _unusable_devices([stage for stage in stages if not store.holds(stage)], machine):
+        raise fault
     store.prepare()
     trust.user_key()  # that there is none to sign with is said now, not after the first stage
     folders.claim(folder, _OUTPUT)
     with study_lock(store.locks, study.settings.name):
         watch = Watch(console, store, machine.worker_count, quiet)
         try:
-            with Workers(machine.worker_count, machine.threads) as workers:
+            with Workers(machine.worker_count, machine.threads, machine.devices) as workers:
                 outcome = run_stages(stages, store, workers, watch)
         finally:
             watch.stop()

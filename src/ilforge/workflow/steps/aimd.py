@@ -17,7 +17,7 @@ from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.structures import FRAMES, liquid_of, of_composition, spec_of
+from ilforge.workflow.steps.structures import FRAMES, computes_with, liquid_of, of_composition, spec_of
 from ilforge.workflow.store import write_json
 
 RUNS = "runs.json"
@@ -85,6 +85,7 @@ def aimd_stage(study: Study, purpose: str, sampled: Stage) -> Stage:
         work=work,
         tasks=runs,
         task_seconds=counts.aimd / max(1, runs) * method.seconds_per_frame(liquid.topology.n_atoms),
+        computes_with=computes_with(spec["kind"]),
     )
 
 

@@ -26,7 +26,7 @@ from ilforge.workflow.executors import WorkerDied
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.aimd import aimd_plan, single_points
-from ilforge.workflow.steps.structures import FRAMES, liquid_of, of_composition, spec_of
+from ilforge.workflow.steps.structures import FRAMES, computes_with, liquid_of, of_composition, spec_of
 from ilforge.workflow.store import ResultStore, write_json
 
 ATTEMPTS = 2
@@ -109,6 +109,7 @@ def label_stage(
         tasks=1 if computed else expected,
         task_seconds=1.0 + 0.002 * expected if computed else method.seconds_per_frame(liquid.topology.n_atoms),
         at_hand=None if computed else at_hand,
+        computes_with=() if computed else computes_with(spec["kind"]),
     )
 
 

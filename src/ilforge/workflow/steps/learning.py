@@ -81,6 +81,7 @@ def exploration_stage(study: Study, iteration: int, committee: Sequence[Stage], 
         task_seconds=5.0 + steps * inference_seconds(study, "deepmd", liquid.topology.n_atoms) * len(committee),
         memory_GB=1.5,
         programs=("lmp",),
+        computes_with=("deepmd",),
     )
 
 

