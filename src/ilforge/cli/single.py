@@ -203,7 +203,7 @@ def _label_missing(
 @click.option("--out", type=click.Path(file_okay=False), default="model", show_default=True, help="Folder to train in.")
 def train(file: str, kind: str, preset: str, seed: int, threads: int, out: str) -> None:
     """Train a model on labelled frames."""
-    from ilforge import frames
+    from ilforge import devices, frames
     from ilforge.folders import claim
     from ilforge.labelling.dataset import split
     from ilforge.study.load import check_settings
@@ -212,6 +212,9 @@ def train(file: str, kind: str, preset: str, seed: int, threads: int, out: str) 
     from ilforge.training.deepmd import compression_note
 
     settings = check_settings({"mace": MaceSettings, "deepmd": DeepmdSettings}[kind], {"preset": preset}, "--preset")
+    devices.resolved(
+        {"mace": "torch", "deepmd": "deepmd"}[kind]
+    )  # one that is absent is refused before a folder is made
     directory = claim(Path(out), "--out")
     dataset = split(frames.read(Path(file)), 0.1, seed)
     model = load_trainer(TRAINERS[kind])(dataset, settings, seed, directory, threads)
