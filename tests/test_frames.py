@@ -21,3 +21,11 @@ def test_words_of_programs_do_not_tear_the_file(tmp_path, text, read):
     assert [frame.info["rejected"] for frame in back] == [read] * 3
     assert [frames.digest(frame) for frame in back] == [frames.digest(frame) for frame in members]
     assert members[0].info["rejected"] == text, "the frame itself is left as it is"
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_the_first_number(tmp_path):
+    members = [labelled_frame(number) for number in range(2)]
+    frames.write(tmp_path / "plain.xyz", members)
+    (tmp_path / "marked.exyz").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "plain.xyz").read_bytes())
+    back = frames.read(tmp_path / "marked.exyz")
+    assert [frames.digest(frame) for frame in back] == [frames.digest(frame) for frame in members]

@@ -21,9 +21,11 @@ whole, and in the order of ``ions``.
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
+import lzma
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -37,6 +39,7 @@ from ilforge.errors import SettingsError
 ENERGY, FORCES, STRESS = "REF_energy", "REF_forces", "REF_stress"
 CHARGE, MULTIPLICITY = "charge", "multiplicity"
 _RESOLUTION = 1e-6  # Å
+_UNPACK: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 def quantize(atoms: Atoms) -> Atoms:
@@ -178,10 +181,10 @@ def voigt(stress: Any) -> np.ndarray:
 
 
 def _content(path: Path) -> TextIO:
-    """The text of the file, without the byte order mark that Windows writes; one by gzip may not fill the memory."""
-    if path.suffix != ".gz":
+    """The text of the file, without the byte order mark that Windows writes; a compressed one may not fill the memory."""
+    if path.suffix not in _UNPACK:
         return path.open(encoding="utf-8-sig")
-    with gzip.open(path, "rb") as content:
+    with _UNPACK[path.suffix](path, "rb") as content:
         return io.StringIO(io.BufferedReader(files.Bounded(content, path)).read().decode("utf-8-sig"))
 
 

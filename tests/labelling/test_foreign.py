@@ -180,6 +180,25 @@ def test_a_frame_that_cannot_be_read_costs_no_other(imported, still):
     assert [label.failed for label in found.labels].count(True) == 1
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('Lattice="8.50000000', 'Lattice="nan', "not finite: NaN or infinity in positions or box"),
+        (
+            'Lattice="8.50000000 0.00000000 0.00000000',
+            'Lattice="0 0 0',
+            "box: the frame is periodic, but its box has no",
+        ),
+    ],
+)
+def test_a_box_that_is_none_costs_no_other(imported, still, old, new, reason):
+    text = text_of(still, stress=nine("stress"))
+    assert old in text
+    found = imported(text.replace(old, new, 1))
+    assert found.labels[0].error.startswith(reason)
+    assert sum(label.failed for label in found.labels) == 1
+
+
 def test_what_stands_between_frames_ends_the_file(imported, still):
     lines = text_of(still).splitlines()
     found = imported("\n".join([*lines[: 37 * 6], "Dear diary,", *lines[37 * 6 :]]))

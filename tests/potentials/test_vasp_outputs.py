@@ -104,6 +104,13 @@ def test_more_than_ten_types(read, goes_on):
     assert len(reading.atoms) == 22
 
 
+@pytest.mark.parametrize("types", [[("C", 1200), ("H", 1000), ("N", 4)], [("C", 50), ("H", 1000), ("N", 1001)]])
+def test_numbers_of_atoms_that_touch_each_other(read, types):
+    outcar = Outcar(types=types)
+    (reading,) = read(outcar).readings
+    agrees(reading, outcar, 0)
+
+
 def test_types_whose_numbers_nothing_tells_are_refused(read):
     (reading,) = read(Outcar(types=[*ELEVEN, ("Na", 3)], counts_in_a_line=10)).readings
     assert reading.fault.startswith("wrong number of atoms: 25 atoms") and len(reading.atoms) == 25

@@ -330,8 +330,9 @@ def frames_of(
         real = own >= 0
         frame = Atoms(elements[own[real]], positions=rows["coord"][i].reshape(-1, 3)[real], cell=cell, pbc=periodic)
         stress = None
-        if periodic and i < len(rows.get("virial", ())) and np.all(np.isfinite(rows["virial"][i])):
-            stress = full_3x3_to_voigt_6_stress(rows["virial"][i].reshape(3, 3) / -frame.get_volume())
+        volume = abs(np.linalg.det(cell))
+        if volume > 0 and i < len(rows.get("virial", ())) and np.all(np.isfinite(rows["virial"][i])):
+            stress = full_3x3_to_voigt_6_stress(rows["virial"][i].reshape(3, 3) / -volume)
         _put_labels(frame, float(rows["energy"][i].item()), rows["force"][i].reshape(-1, 3)[real], stress)
         yield frame
 

@@ -101,7 +101,8 @@ def _finished(
 ) -> Output:
     """The output without stresses that are none: exact zeros, and not-a-number."""
     kept, zero, broken = [], 0, 0
-    for reading in readings:
+    for given in readings:
+        reading = _with_sound_structure(given)
         stress = reading.stress
         is_zero = stress is not None and not np.any(stress)
         is_broken = stress is not None and not np.all(np.isfinite(stress))
@@ -113,6 +114,21 @@ def _finished(
     if broken:
         said.append(f"the stress of {broken} frames is left out: it is not a number")
     return Output(_unknown(method, path), tuple(kept), ending, tuple(said))
+
+
+def _with_sound_structure(reading: Reading) -> Reading:
+    """The frame, or one that says what is wrong with its positions or box."""
+    atoms = reading.atoms
+    fault = None
+    if not (np.all(np.isfinite(atoms.positions)) and np.all(np.isfinite(atoms.cell.array))):
+        fault = "not finite: NaN or infinity in positions or box"
+    elif atoms.pbc.any() and abs(np.linalg.det(atoms.cell.array)) < 1.0:
+        fault = "box: the frame is periodic, but its box has no volume"
+    if reading.fault is not None or fault is None:
+        return reading
+    bare = Atoms(numbers=atoms.numbers, positions=np.nan_to_num(atoms.positions))
+    bare.info = dict(atoms.info)
+    return Reading(bare, fault=fault)
 
 
 def _unknown(method: str, path: Path) -> dict[str, Any]:
@@ -210,14 +226,14 @@ def _stress(held: Mapping[str, Any], atoms: Atoms, keys: Keys, units: ForeignUni
     Of a virial, :math:`\Xi = -\partial E/\partial\epsilon` as QUIP, MACE and DeePMD have it, it is :math:`-\Xi/V`.
     """
     found = {}
-    volume = atoms.get_volume() * units.factor("length") ** 3 if atoms.pbc.all() else None
+    volume = abs(np.linalg.det(atoms.cell.array)) * units.factor("length") ** 3 if atoms.pbc.all() else None
     conversions: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "stress": lambda values: values * units.factor("stress"),
         "virial": lambda values: -values * units.factor("virial") / volume,
     }
     for quantity, convert in conversions.items():
         value = _value(held, quantity, getattr(keys, quantity))
-        if value is None or volume is None or getattr(units, quantity) == 0.0:
+        if value is None or not volume or getattr(units, quantity) == 0.0:
             continue
         try:
             found[quantity] = convert(voigt(value))

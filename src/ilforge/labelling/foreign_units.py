@@ -20,6 +20,7 @@ _PRESSURE = {"gpa": GPa, "mpa": 1e-3 * GPa, "kbar": 0.1 * GPa, "kb": 0.1 * GPa, 
 _SYSTEMS = {
     "metal": ("ev", "ev/a", None, "ev", "a"),
     "ase": ("ev", "ev/a", "ev/a^3", "ev", "a"),
+    "ev": ("ev", "ev/a", "ev/a^3", "ev", "a"),
     "atomic": ("hartree", "hartree/bohr", "hartree/bohr^3", "hartree", "bohr"),
     "real": ("kcal/mol", "kcal/mol/a", None, "kcal/mol", "a"),
 }

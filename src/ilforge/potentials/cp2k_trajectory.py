@@ -133,6 +133,8 @@ def _cell(run: _Run, step: int, said: Mapping[str, Any]) -> np.ndarray | None:
         return run.cells[step]
     if run.fixed is not None:
         return run.fixed
+    if step == 0:
+        return run.first
     if "lengths" not in said:
         return None
     before = cell_to_cellpar(run.first)

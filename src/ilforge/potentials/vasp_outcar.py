@@ -156,12 +156,16 @@ class _Outcar:
 
     def _count(self, line: str, lines: Iterator[str]) -> None:
         """Atoms of each type. Some versions print ten types at most, or go on in the next line."""
-        self._counts = [int(n) for n in line.split("=")[1].split()]
+        rows = [line.split("=")[1].rstrip()]
         for more in lines:
             if not re.fullmatch(r"[\s\d]+", more) or not more.strip():
                 self._header(more)
                 break
-            self._counts += [int(n) for n in more.split()]
+            rows.append(more.rstrip())
+        self._counts = [int(n) for row in rows for n in row.split()]
+        if self._n_atoms is not None and sum(self._counts) > self._n_atoms:  # four columns each, and no space left
+            columns = [row[max(0, end - 4) : end] for row in rows for end in range(len(row) % 4 or 4, len(row) + 1, 4)]
+            self._counts = [int(column) for column in columns if column.strip()]
 
     def _types(self) -> list[str] | None:
         """The element of each atom; None where the file does not say the number of atoms of every type."""

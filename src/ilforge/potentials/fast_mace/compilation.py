@@ -38,6 +38,9 @@ from ilforge.potentials.fast_mace.vectors import (
 '''
 
 
+_STAGES = Path(__file__).with_name("stages.py").read_text()  # now: an update must not reach a process that runs
+
+
 def folder() -> Path:
     """Where ilforge keeps what it can make again: ``$XDG_CACHE_HOME/ilforge``, or ``~/.cache/ilforge``."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -48,8 +51,7 @@ def source(net: Architecture) -> tuple[str, int]:
     """Source of the module for an architecture, and the number of rows that its kernels need."""
     lines, n_rows = convolutions.kernels(net)
     lines += contractions.kernels(net) + _second_scatter(net)
-    stages = Path(__file__).with_name("stages.py").read_text()
-    return _HEAD + "\n".join([*_constants(net), "", *lines]) + "\n" + stages, n_rows
+    return _HEAD + "\n".join([*_constants(net), "", *lines]) + "\n" + _STAGES, n_rows
 
 
 def _constants(net: Architecture) -> list[str]:
