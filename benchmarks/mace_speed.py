@@ -4,7 +4,8 @@ Run ``PYTHONPATH=tests python benchmarks/mace_speed.py [--only TABLE...] [--mode
 [--large]`` on a machine that does nothing else. The contenders are processes that stay warm and take turns in one run,
 on two threads. Boxes are of PYR14BF4 at 1.0 g/cm3, 70 to 3,500 atoms that move with velocities of 423 K by 0.5 fs per
 step, so that lists of neighbours are renewed as in MD; their time is in every figure. A figure is the median of blocks
-of 24 steps (of 4 for Symmetrix-XL, of 1 for mace-torch). Weights are random: they cost what trained ones cost.
+of 24 steps (mace-torch: of single steps; Symmetrix-XL: of 4, in large boxes 1). Weights are random: they cost what
+trained ones cost.
 
 ``--model FILE`` measures a trained model in place of that of the study (files are run, so give only your own).
 ``--symmetrix PYTHON JSON`` names an interpreter that has symmetrix-xl, and the study's model as
@@ -175,10 +176,12 @@ def against_peers(files: Files, arguments: argparse.Namespace) -> None:
         small = len(box) <= 350
         turns = [(one, LEG) for one in ours.values()]
         turns += [(peer, 1) for peer in peers if peer is by_torch and small]
-        turns += [(peer, 4) for peer in peers if peer is not by_torch]
+        turns += [(peer, 4 if small else 1) for peer in peers if peer is not by_torch]
         take_turns(turns, box, arguments.rounds)
         if arguments.large and not small:
             by_torch.ask(box, 1)
+        figures = ", ".join(f"{one.name} {one.ms(len(box)):.2f}" for one in [*ours.values(), *peers])
+        print(f"{len(box)} atoms, ms/step: {figures}", flush=True)
     print("| ms/step, two threads | 70 atoms | 350 | 1,400 | 3,500 | exponent from 350 on |\n|---|---|---|---|---|---|")
     sizes = [35 * pairs for pairs in PAIRS]
     for one in [*ours.values(), *peers]:
