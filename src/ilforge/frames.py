@@ -181,7 +181,7 @@ def voigt(stress: Any) -> np.ndarray:
 
 
 def _content(path: Path) -> TextIO:
-    """The text of the file, without the byte order mark that Windows writes; a compressed one may not fill the memory."""
+    """The text of the file, less the byte order mark that Windows writes; a compressed one may not fill the memory."""
     if path.suffix not in _UNPACK:
         return path.open(encoding="utf-8-sig")
     with _UNPACK[path.suffix](path, "rb") as content:
