@@ -78,7 +78,7 @@ def main() -> int:
         Row("exp-6 and dipoles", {"kind": "exp6", "parameters": str(DEMONSTRATION)}, "openmm", 3.0, 10),
     ]
     for kind, engine, file, steps in (
-        ("mace", "openmm", arguments.mace, 30),
+        ("mace", "builtin", arguments.mace, 100),
         ("deepmd", "lammps", arguments.deepmd, 100),
     ):
         if file:

@@ -72,6 +72,7 @@ class Contender:
     name: str
     process: subprocess.Popen
     seconds: dict[int, list[float]] = field(default_factory=dict)
+    processor: dict[int, list[float]] = field(default_factory=dict)
     memory_MB: dict[int, float] = field(default_factory=dict)
 
     @classmethod
@@ -103,12 +104,17 @@ class Contender:
         answer = pickle.load(self.process.stdout)
         if note:
             self.seconds.setdefault(len(box), []).append(float(np.mean(answer["seconds"])))
+            self.processor.setdefault(len(box), []).append(answer["processor"])
             self.memory_MB[len(box)] = answer["memory_MB"]
         return answer
 
     def ms(self, n_atoms: int) -> float:
         """Median of the blocks, ms per step; not a number where there is none."""
         return 1e3 * float(np.median(self.seconds.get(n_atoms, [np.nan])))
+
+    def processor_ms(self, n_atoms: int) -> float:
+        """The same of the processor time of all threads, which other work on the machine disturbs less."""
+        return 1e3 * float(np.median(self.processor.get(n_atoms, [np.nan])))
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -187,15 +193,22 @@ def against_peers(files: Files, arguments: argparse.Namespace) -> None:
     for one in [*ours.values(), *peers]:
         figures = [one.ms(n) for n in sizes]
         exponent = np.polyfit(np.log(sizes[1:]), np.log(figures[1:]), 1)[0]
-        print(f"| {one.name} | " + " | ".join(f"{figure:.2f}" for figure in figures) + f" | {exponent:.3f} |")
+        print(line(one.name, figures, 2) + (f" {exponent:.3f} |" if np.isfinite(exponent) else " |"))
+    for one in [*ours.values(), *peers]:
+        print(line(f"{one.name}, processor ms/step", [one.processor_ms(n) for n in sizes], 2) + " |")
     for peer in peers:
         ratios = [peer.ms(n) / ours["study"].ms(n) for n in sizes]
-        print(f"| {peer.name} / study | " + " | ".join(f"{ratio:.1f}" for ratio in ratios) + " | |")
+        print(line(f"{peer.name} / study", ratios, 1) + " |")
     for one in [ours["study"], *peers]:
         figures = [one.memory_MB.get(n, np.nan) for n in sizes]
-        print(f"| peak memory of {one.name}, MB | " + " | ".join(f"{figure:.0f}" for figure in figures) + " | |")
+        print(line(f"peak memory of {one.name}, MB", figures, 0) + " |")
     for one in [*ours.values(), *peers]:
         one.close()
+
+
+def line(name: str, figures: list[float], digits: int) -> str:
+    """The beginning of a row; what was not measured is a dash."""
+    return f"| {name} | " + " | ".join(f"{x:.{digits}f}" if np.isfinite(x) else "-" for x in figures) + " |"
 
 
 def committee(files: Files, arguments: argparse.Namespace) -> None:

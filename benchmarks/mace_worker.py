@@ -117,10 +117,13 @@ def main() -> None:
         if asked["name"] not in boxes:
             evaluate = KINDS[kind](files, asked["symbols"], int(threads))
             boxes[asked["name"]] = Box(evaluate, asked)
+        used_before = time.process_time()
         seconds = boxes[asked["name"]].steps(asked["steps"])
+        processor = (time.process_time() - used_before) / len(seconds)
         memory = peak_memory()
         used = registers() if asked.get("registers") else ""
-        pickle.dump({"seconds": seconds, "memory_MB": memory, "registers": used}, answers)
+        answer = {"seconds": seconds, "processor": processor, "memory_MB": memory, "registers": used}
+        pickle.dump(answer, answers)
         answers.flush()
 
 
