@@ -176,9 +176,9 @@ def test_ions_of_ones_own_are_refused_in_words(ilforge, tmp_path):
     lines = (CLANDP / "il.ff").read_text().splitlines()
     (tmp_path / "il.ff").write_text("\n".join(line for line in lines if line.split()[:3] != ["CT", "CT", "harm"]))
     composition = ("--ion", "MYCAT=2", "--ion", "BF4=2", "--density", "1.0", "--out", "box.xyz")
-    assert "--define MYCAT=FILE" in ilforge("pack", *composition)[2]
+    assert "--define MYCAT=SMILES or FILE" in ilforge("pack", *composition)[2]
     assert "there is no file no.zmat" in ilforge("pack", "--define", "MYCAT=no.zmat", *composition)[2]
-    assert "expected a name and a file" in ilforge("pack", "--define", "MYCAT", *composition)[2]
+    assert "expected a name and a SMILES or a file" in ilforge("pack", "--define", "MYCAT", *composition)[2]
     assert ilforge("pack", "--define", "MYCAT=c3c1pyrr.zmat", *composition)[0] == 0
     code, _, err = ilforge("md", "box.xyz", "--define", "MYCAT=c3c1pyrr.zmat", "--potential", "clp:4", "--length", "1")
     assert code == 2 and "There is no bond CT-CT" in err and "MYCAT" in err
@@ -232,14 +232,19 @@ def test_md_that_cannot_run_is_told_in_words(ilforge, tmp_path, two_pairs):
     assert "or set cutoff_A = 4.5" in said  # it is for the user to shorten it
     ilforge("pack", "--ion", "NO3=1", "--vacuum", "--out", "nitrate.xyz")
     assert "has no parameters for the ion NO3 here: it knows PYR14" in md("nitrate.xyz", "clp")
-    frames.write(tmp_path / "swapped.xyz", [two_pairs[::-1]])
-    assert "does not list the atoms of the liquid" in md("swapped.xyz", "clp:4.0")
-    hydrogens = [atom.index for atom in two_pairs if atom.symbol == "H"]
-    two_pairs.positions[hydrogens] = two_pairs.positions[hydrogens[7:] + hydrogens[:7]]
-    frames.write(tmp_path / "order.xyz", [two_pairs])
-    assert "does not list its atoms in the order of the liquid" in md("order.xyz", "clp:4.0")
+    two_pairs.positions[two_pairs.symbols == "B"] += 2.0  # out of its four F
+    frames.write(tmp_path / "torn.xyz", [two_pairs])
+    assert "8 of 68 bonds are no bonds, such as B1 of BF4 #1 to F" in md("torn.xyz", "clp:4.0")
     (tmp_path / "empty.xyz").write_text("")
     assert "empty.xyz holds no frames" in md("empty.xyz", "clp:4.0")
+
+
+def test_md_puts_atoms_in_the_order_of_the_ions(ilforge, tmp_path, two_pairs):
+    frames.write(tmp_path / "swapped.xyz", [two_pairs[::-1]])
+    code, _, _ = ilforge("md", "swapped.xyz", "--potential", "clp:4.0", "--length", "0.01", "--out", "md")
+    last = frames.read(tmp_path / "md" / "last.xyz")[0]
+    assert code == 0
+    assert last.get_chemical_symbols() == two_pairs.get_chemical_symbols()
 
 
 def test_a_parameter_file_is_named_with_its_potential():
