@@ -78,7 +78,8 @@ def read_trajectory(
             f"There is no {folder / name}-frc-1.xyz, and the output has no forces of its steps: labels of a CP2K "
             "trajectory need them (MOTION/PRINT/FORCES, or FORCE_EVAL/PRINT/FORCES)."
         )
-    if all(cell is None for cell in cells.values()):
+    later = [cell for step, cell in cells.items() if step]  # the first one is known always
+    if later and all(cell is None for cell in later):
         raise SettingsError(
             f"There is no {folder / name}-1.cell, and the output does not say the box of each step: the box of this "
             "run changes, and its frames need that of their step (MOTION/PRINT/CELL)."
