@@ -215,11 +215,12 @@ def committee(files: Files, arguments: argparse.Namespace) -> None:
     """Four members against one; the mean of all and the deviation of forces are in the time."""
     networks = [files.network("study", seed) for seed in (1, 2, 3, 4)]
     four, one = Contender.start("four", "fast", networks), Contender.start("one", "fast", networks[:1])
-    print("| committee of 4, two threads | ms/step | of one |\n|---|---|---|")
+    print("| committee of 4, two threads | ms/step | of one | processor time, of one |\n|---|---|---|---|")
     for box in boxes(PAIRS):
         take_turns([(one, LEG), (four, LEG)], box, arguments.rounds)
         n = len(box)
-        print(f"| {n} atoms | {four.ms(n):.2f} | {four.ms(n) / one.ms(n):.2f} |", flush=True)
+        processor = four.processor_ms(n) / one.processor_ms(n)
+        print(f"| {n} atoms | {four.ms(n):.2f} | {four.ms(n) / one.ms(n):.2f} | {processor:.2f} |", flush=True)
     four.close(), one.close()
 
 
