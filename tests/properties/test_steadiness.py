@@ -8,14 +8,14 @@ import pytest
 from scipy.signal import lfilter
 
 from ilforge.properties import System
-from ilforge.properties.density import mean_density
+from ilforge.properties.density_course import mean_density
 from ilforge.properties.einstein import MsdAnalysis
 from ilforge.properties.green_kubo import transport_coefficient
 from ilforge.properties.kernels.displacement import repeated_frames, squared_displacements
 from ilforge.properties.kernels.populations import population, relaxation
 from ilforge.properties.steadiness import Course, drift, in_parts, judged, step, temperature_note, unsteady
 from ilforge.results import Estimate
-from ilforge.study.analysis_settings import DensitySettings, DiffusionSettings
+from ilforge.study.analysis_settings import DiffusionSettings
 from support.motion import atomic_ions, estimate, measured, snapshots
 
 
@@ -59,7 +59,7 @@ def test_a_density_that_drifts_is_refused_whatever_is_left_out_of_its_start(drif
     refused = 0
     for seed in range(60):
         series = noise(1500, 2.0, np.random.default_rng(seed))[0] + drifts_by * np.linspace(-0.5, 0.5, 1500)
-        found = mean_density(1.2 + 0.01 * series, 1.0, DensitySettings())
+        found = mean_density(1.2 + 0.01 * series, 1.0, 20.0)
         refused += not found.converged
         assert found.converged == found.steady or "independent samples" in found.note
     assert refused / 60 >= caught
@@ -67,9 +67,9 @@ def test_a_density_that_drifts_is_refused_whatever_is_left_out_of_its_start(drif
 
 def test_a_density_says_how_much_of_its_start_was_left_out():
     series = 1.2 + 0.01 * noise(2000, 2.0, np.random.default_rng(5))[0]
-    assert mean_density(series, 1.0, DensitySettings()).note == "whole run used"
+    assert mean_density(series, 1.0, 20.0).note == "whole run used"
     begun = series - 0.2 * np.exp(-np.arange(2000) / 40.0)
-    found = mean_density(begun, 1.0, DensitySettings())
+    found = mean_density(begun, 1.0, 20.0)
     assert found.converged and "first" in found.note and found.note.endswith("ps left out")
     assert found.value == pytest.approx(1.2, abs=4 * found.error)
 

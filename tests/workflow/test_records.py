@@ -20,7 +20,8 @@ def test_records_tell_ensemble_and_set_pressure(tmp_path):
     pressed = path.read_text().split("[[md]]\n")[2].replace('"npt"', '"pressed"') + "pressure_bar = 1000.0\n"
     path.write_text(f"{path.read_text()}\n[[md]]\n{pressed}")
     plan = make_plan(load_study(path))
-    (tmp_path / "measurement.json").write_text(json.dumps({"estimates": [D]}))
+    nothing = {"curves": {}, "verdicts": [], "tables": {}, "notes": [], "structures": {}, "liquid": None}
+    (tmp_path / "measurement.json").write_text(json.dumps({"estimates": [D], **nothing}))
     measured = {id(stage) for stage in plan.analyses.values()}
     store = SimpleNamespace(holds=lambda stage: id(stage) in measured, path=lambda stage: tmp_path)
     found = {one.provenance["protocol"]: one.provenance for one in collect_records(plan, store)}

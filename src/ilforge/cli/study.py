@@ -58,15 +58,18 @@ def init(file: str, ions: tuple[str, ...], define: tuple[str, ...], density: flo
     ilforge init ean.toml --define "EA=CC[NH3+]" --ion EA=8 --ion NO3=8 --density 1.2
     """
     from ilforge.liquid.liquid import Liquid
+    from ilforge.potentials.clp_parameters import known_ions
 
     path = Path(file)
     if path.exists():
         raise SettingsError(f"{path} exists already; init does not overwrite it.")
     own = parse_define(define)
     counts = Liquid.of(parse_counts(ions), own).counts
+    with_force_field = {name for name, ion in own.items() if ion.force_field}
+    has_clp = set(counts) <= with_force_field | (set(known_ions()) - set(own))
 
     def text_in(folder: Path) -> str:
-        return document.template(path.stem, counts, density, _beside(own, folder))
+        return document.template(path.stem, counts, density, _beside(own, folder), has_clp)
 
     _refuse_unusable(text_in, path.name)
     try:

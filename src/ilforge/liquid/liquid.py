@@ -87,7 +87,7 @@ class Liquid:
         """The liquid a frame's ``ions`` string stands for: ``"2 PYR14, 2 BF4"``."""
         counts: dict[str, int] = {}
         for part in label.split(","):
-            match = re.fullmatch(r"\s*(\d+) +(\S(?:.*\S)?)\s*", part)
+            match = re.fullmatch(r"\s*(\d+) +([^\s;](?:[^;]*[^\s;])?)\s*", part)
             if match is None or match[2] in counts:
                 raise SettingsError(f'ions = "{label}" does not look like "2 PYR14, 2 BF4".')
             counts[match[2]] = int(match[1])

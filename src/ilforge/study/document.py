@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from ilforge.study.potential_settings import PotentialSettings
 from ilforge.study.presets import DEEPMD_PRESETS, MACE_PRESETS
 from ilforge.study.settings import DeepmdSettings, MaceSettings, StudySettings
 
@@ -19,13 +20,20 @@ PRESETS = {MaceSettings: MACE_PRESETS, DeepmdSettings: DEEPMD_PRESETS}
 
 
 def template(
-    name: str, ions: dict[str, int], density_g_cm3: float, define: Mapping[str, Mapping[str, Any]] | None = None
+    name: str,
+    ions: dict[str, int],
+    density_g_cm3: float,
+    define: Mapping[str, Mapping[str, Any]] | None = None,
+    has_clp: bool = True,
 ) -> str:
     """A study file with every key at its default and a comment on each; valid as it stands.
 
-    ``define`` are tables of ions of the user's own, by name.
+    ``define`` are tables of ions of the user's own, by name. Without parameters of CL&P for all ions GFN1-xTB samples.
     """
-    given = {"name": name, "liquid.ions": ions, "liquid.density_g_cm3": density_g_cm3}
+    given: dict[str, Any] = {"name": name, "liquid.ions": ions, "liquid.density_g_cm3": density_g_cm3}
+    if not has_clp:
+        given["sampling.potential"] = PotentialSettings(kind="xtb")
+    potentials = [*(["clp"] if has_clp else []), "deepmd", "mace"]
     lines = [
         f"# Study of {', '.join(f'{count} {ion}' for ion, count in ions.items())}.",
         "# Keys behind a # show their defaults: take the # away to change one. Units are in the names.",
@@ -40,7 +48,7 @@ def template(
         "[[md]]                       # one table for each MD protocol; delete what you do not need",
         'name = "npt"',
         'ensemble = "NPT"',
-        'potentials = ["clp", "deepmd", "mace"]',
+        f"potentials = {toml_value(potentials)}",
         "length_ps = 10.0",
         "# Properties want a larger box than labels, and clp a longer cutoff there: box_multiple, cutoff_A.",
     ]
@@ -67,8 +75,9 @@ def _template_lines(model: type[BaseModel], path: tuple[str, ...], given: dict[s
         yield ""
         yield f"[{'.'.join((*path, key))}]"
         inner = _settings_class(field)
-        if field.default is not PydanticUndefined and not _is_default(inner, field.default):
-            yield from _default_lines(inner, field.default)
+        held = given.get(".".join((*path, key)), field.default)
+        if held is not PydanticUndefined and not _is_default(inner, held):
+            yield from _default_lines(inner, held)
         else:
             yield from _template_lines(inner, (*path, key), given)
 
