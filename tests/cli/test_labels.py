@@ -300,4 +300,4 @@ def test_label_of_nothing_and_over_its_own_file_is_an_error(ilforge, tmp_path, t
     two_pairs.positions[0] = two_pairs.positions[1] + 0.2
     frames.write(tmp_path / "bad.xyz", [two_pairs])
     code, _, err = ilforge("label", "bad.xyz", "--potential", "clp:4.0", "--out", "out.xyz")
-    assert code == 4 and "No frame of bad.xyz" in err
+    assert code == 4 and "No label was accepted: 1 " in err

@@ -73,13 +73,13 @@ def test_results_print_verdicts_before_the_numbers(ilforge, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("pressure", "said"),
-    [("-1000000", "does not hold the liquid: the density fell from"), ("1", "not judged: ")],
+    ("kelvin", "said"),
+    [("2900", "does not hold the liquid: the density fell from"), ("423", "not judged: ")],
 )
-def test_md_ends_with_its_verdict(ilforge, tmp_path, monkeypatch, pressure, said):
+def test_md_ends_with_its_verdict(ilforge, tmp_path, monkeypatch, kelvin, said):
     monkeypatch.setattr("ilforge.dynamics.openmm.BAROSTAT_STEPS", 2)
     frames.write(tmp_path / "box.xyz", [md.warm_box(0.8)])
     run = ("md", "box.xyz", "--potential", "clp:4", "--ensemble", "NPT", "--timestep", "1", "--interval", "0.02")
-    code, out, err = ilforge(*run, "--length", "2" if said.startswith("does") else "0.2", "--pressure", pressure)
+    code, out, err = ilforge(*run, "--length", "2" if said.startswith("does") else "0.2", "--temperature", kelvin)
     assert code == 0 and out.splitlines()[0].startswith(f"clp: {said}")
     assert ("The run broke and ended early" in err) == said.startswith("does")

@@ -279,8 +279,8 @@ def test_what_tight_binding_cannot_tell_says_so(tmp_path):
     """Springs in place of ions: energies follow forces, but no method of electrons agrees with them."""
     rng, frames_of_springs = np.random.default_rng(2), []
     start = np.array([[0.0, 0, 0], [3.0, 0, 0], [0, 3.1, 0], [0, 0, 2.9]])
-    for number in range(8):
-        frame = Atoms("Ne4", start + 0.05 * number * rng.normal(size=(4, 3)), cell=9 * np.eye(3), pbc=True)
+    for number in range(24):
+        frame = Atoms("Ne4", start + 0.01 * number * rng.normal(size=(4, 3)), cell=9 * np.eye(3), pbc=True)
         away = frame.positions - start
         frame.calc = SinglePointCalculator(frame, energy=float(5 * np.sum(away**2)), forces=-10 * away)
         frames_of_springs.append(frame)

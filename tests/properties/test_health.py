@@ -82,7 +82,7 @@ def test_sound_run():
     cavity = estimate(result, "largest_cavity_radius")
     assert 0.5 < cavity.value < 4.0 and np.isnan(cavity.error)  # a maximum has no error of a mean
     assert cavity.value == result.curves["cavity"].y.max() and "the largest of 25 frames" in cavity.note
-    assert str(cavity).startswith(f"{cavity.value:.3g} Å (no error: the largest of 25 frames, in frame ")
+    assert str(cavity).startswith(f"{cavity.value:.4g} Å (no error: the largest of 25 frames, in frame ")
     assert result.curves["density_profile"].y.mean() == pytest.approx(
         system.topology.masses.sum() * 1.66053906660 / LIQUID_SIDE**3
     )

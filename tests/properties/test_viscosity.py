@@ -1,5 +1,6 @@
 """Viscosities from pressure tensors whose autocorrelation is known, and tables of them."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -124,7 +125,7 @@ def test_the_command_takes_a_table(tmp_path):
     frame = Path(__file__).parents[1] / "data" / "two_pairs.xyz"
     arguments = ["analyse", str(frame), "--property", "viscosity", "--temperature", "423"]
     said = CliRunner().invoke(ilforge, [*arguments, "--pressure", str(tmp_path / "p.csv")]).output
-    assert "Pa s" in said and "±" in said
+    assert re.search(r"\d\(\d+\)e-\d Pa s", said)
     assert "was not recorded" in CliRunner().invoke(ilforge, arguments).output
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from ilforge import frames
 from ilforge.errors import SettingsError
+from ilforge.folders import MARKER
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.vacuum import in_vacuum
 from ilforge.report import write_report
@@ -140,10 +141,14 @@ def test_the_tables_are_put_beside_the_report_and_older_ones_go(finished, tmp_pa
     plan, store, folder = finished
     made, output = folder / "to-publish", tmp_path / "output"
     write_report(made, report_content(plan, store))
-    (output / "data").mkdir(parents=True)
+    output.mkdir()
+    publish(made, output)
     (output / "data" / "of-an-earlier-run.csv").write_text("x\n")
     publish(made, output)
-    names = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
+    files = [path for path in output.rglob("*") if path.is_file() and path.name != MARKER]
+    names = {path.relative_to(output).as_posix() for path in files}
     assert {"report.html", "results.json", "results.csv", "data/shapes/map-TFSI.csv"} <= names
     assert "data/of-an-earlier-run.csv" not in names
-    assert names == {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
+    assert names == {
+        path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file() and path.name != MARKER
+    }
