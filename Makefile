@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 .PHONY: help setup demo demo-gfn1 test lint docs clean
 
 help:
-	@echo "make demo    run examples/pyr14bf4-dft.toml: models of DFT labels, which of them holds the liquid, a report (ten minutes on two cores)"
+	@echo "make demo    run examples/pyr14bf4-dft.toml: models of DFT labels, which of them holds the liquid, a report (eight minutes on two cores)"
 	@echo "make demo-gfn1  run examples/pyr14bf4-quick.toml, which makes its own labels (ten minutes)"
 	@echo "make test    run the tests"
 	@echo "make lint    check style and the direction of imports"

@@ -109,8 +109,8 @@ class MaceSettings(Settings):
 
     preset: Literal["quick", "liquid", "park2025"] = "quick"
     """`quick` for trying out a study: it matches forces, and with its short radius a liquid boils at constant
-    pressure. `liquid`, with a longer one, for small studies whose MD is to be judged; `park2025` for the published
-    study's own."""
+    pressure. `liquid`, with a longer one, for small studies whose MD is to be judged: a liquid lasts longer, and its
+    density is still too low; `park2025` for the published study's own."""
     hidden_irreps: Annotated[str, Field(pattern=r"^\d{1,4}x\d[eo]( ?\+ ?\d{1,4}x\d[eo])*$", max_length=200)]
     """One multiplicity for all irreps, natural parity: MACE accepts no other (so not `16x0e + 4x1e`)."""
     r_max_A: Positive
