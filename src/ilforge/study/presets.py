@@ -4,8 +4,8 @@
 DeePMD model in less than one. A MACE with so short a radius matches forces and still does not hold the liquid: at 423
 K and 1 bar PYR14BF4 boils within 11 ps. ``liquid`` differs from it in the radius, 6 Å, and one more epoch, takes
 twice as long to train, has the same force errors, and does not boil so fast. Whether it holds the liquid is a matter of
-chance: models trained on the labels of ``examples/pyr14bf4-dft.toml`` held 0.95 and 0.86 g/cm3 for 40 ps, and a third fell
-to 0.65 within 24 ps.
+chance: models trained on the labels of ``examples/pyr14bf4-dft.toml`` held 0.95 and 0.86 g/cm3 for 40 ps, and a third
+fell to 0.65 within 24 ps.
 """
 
 from __future__ import annotations
