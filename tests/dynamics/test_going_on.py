@@ -60,7 +60,7 @@ def test_what_goes_on_does_not_draw_the_same_numbers_again():
 
 
 def test_the_command_draws_other_numbers_for_another_run():
-    from ilforge.cli.single import _own_seed
+    from ilforge.cli.md import _own_seed
 
     start, other, usual = md.warm_box(), md.packed_box(), md.short()
     runs = [

@@ -90,6 +90,10 @@ class Holder:
         """Say that the label of a claimed frame has been handed over."""
         files.write_text(self._path(frame, method), _DONE)
 
+    def settle(self, frame: str, method: str, cut_short: bool) -> None:
+        """Say what became of a claimed frame: its label was handed over, or cut short and is free for another try."""
+        (self.release if cut_short else self.finish)(frame, method)
+
     def release(self, frame: str, method: str) -> None:
         """Give a frame back, be it claimed by this run or done; one of another run stays."""
         path = self._path(frame, method)

@@ -42,9 +42,10 @@ class FastMaceCalculator(Calculator):
     def __init__(self, find: Find, slow: Callable[[], Calculator], threads: int = 1):
         super().__init__()
         self._find, self._slow, self._threads = find, slow, threads
-        self._evaluators: dict[tuple[str, ...], FastEvaluator] = {}
+        self._fast: FastEvaluator | None = None
+        self._symbols: list[str] = []  # that the evaluator is for
         self._fallback: Calculator | None = None
-        self.refused: str | None = None
+        self._refused = False
 
     def calculate(
         self,
@@ -53,7 +54,7 @@ class FastMaceCalculator(Calculator):
         system_changes: list[str] = all_changes,
     ) -> None:
         super().calculate(atoms, properties, system_changes)
-        evaluator = self._evaluator() if self.refused is None and self._uniform() else None
+        evaluator = self._evaluator() if self._uniform() and not self._refused else None
         if evaluator is None:
             self._by_torch(properties or ["energy"])
             return
@@ -73,15 +74,15 @@ class FastMaceCalculator(Calculator):
         return bool(self.atoms.pbc.all() or not self.atoms.pbc.any())
 
     def _evaluator(self) -> FastEvaluator | None:
-        symbols = tuple(self.atoms.get_chemical_symbols())
-        if symbols not in self._evaluators:
+        symbols = self.atoms.get_chemical_symbols()
+        if self._fast is None or symbols != self._symbols:
             try:
                 network = self._find(self.atoms)
-            except NoFastForm as error:
-                self.refused = str(error)
+            except NoFastForm:
+                self._refused = True
                 return None
-            self._evaluators = {symbols: FastEvaluator([network], symbols, self._threads, skin=0.0)}
-        return self._evaluators[symbols]
+            self._fast, self._symbols = FastEvaluator([network], symbols, self._threads, skin=0.0), symbols
+        return self._fast
 
     def _by_torch(self, properties: list[str]) -> None:
         if self._fallback is None:

@@ -16,8 +16,11 @@ from ilforge.potentials.fast_mace.network import VERSION, Network, NoFastForm
 
 log = logging.getLogger("ilforge")
 
+Compared = tuple[Network, dict[str, Any]]
+"""A network, and what its comparison with mace-torch found."""
 
 _refused: dict[str, str] = {}
+_unsaved: dict[str, Compared] = {}  # where the cache cannot be written to
 
 
 def path_of(sha256: str) -> Path:
@@ -45,12 +48,11 @@ def network_of(sha256: str, contents: Callable[[], bytes], tested: Callable[[], 
     """
     if sha256 in _refused:
         raise NoFastForm(_refused[sha256])
-    known, frames = _kept(sha256), None
-    if known is not None:
-        frames = tested()
-        if {int(z) for frame in frames for z in frame.numbers} <= set(known[1]["elements"]):
-            return known[0]
-    return _made(sha256, contents(), list(frames if frames is not None else tested()))
+    known, frames = _kept(sha256), list(tested())
+    compared = set() if known is None else set(known[1]["elements"])
+    if known is not None and {int(z) for frame in frames for z in frame.numbers} <= compared:
+        return known[0]
+    return _made(sha256, contents(), frames, compared)
 
 
 def elements_of(sha256: str) -> list[int] | None:
@@ -70,20 +72,20 @@ def how(sha256: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _read(path: Path, changed: float) -> tuple[Network, dict[str, Any]] | None:
+def _read(path: Path, changed: float) -> Compared | None:
     return Network.load(path)
 
 
-def _kept(sha256: str) -> tuple[Network, dict[str, Any]] | None:
+def _kept(sha256: str) -> Compared | None:
     path = path_of(sha256)
     try:
         return _read(path, path.stat().st_mtime)
     except OSError:
-        return None
+        return _unsaved.get(sha256)
 
 
-def _made(sha256: str, contents: bytes, frames: list[Atoms]) -> Network:
-    """Extract a network, compare it, and keep it."""
+def _made(sha256: str, contents: bytes, frames: list[Atoms], compared: set[int]) -> Network:
+    """Extract a network, compare it, and keep it; ``compared`` are elements that were in frames before."""
     import torch
 
     from ilforge.potentials.fast_mace import extraction, parity
@@ -98,10 +100,12 @@ def _made(sha256: str, contents: bytes, frames: list[Atoms]) -> Network:
         _refused[sha256] = str(error)
         log.warning("The MACE model is evaluated by mace-torch, some hundred times slower, since %s.", error)
         raise
+    report["elements"] = sorted(compared.union(report["elements"]))
     path = path_of(sha256)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         network.save(path, report)
     except OSError as error:  # a full disk or a home that cannot be written to costs only time
+        _unsaved[sha256] = network, report
         log.warning("The fast form of the model could not be kept in %s: %s.", path.parent, error.strerror)
     return network

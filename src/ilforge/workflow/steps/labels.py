@@ -198,10 +198,7 @@ def _evaluate_claimed(
     except BaseException:
         holder.release(digest, method_digest)
         raise
-    if label.cut_short:
-        holder.release(digest, method_digest)
-    else:
-        holder.finish(digest, method_digest)
+    holder.settle(digest, method_digest, label.cut_short)
     return digest, label
 
 

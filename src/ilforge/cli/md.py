@@ -1,0 +1,154 @@
+"""Molecular dynamics of one frame: `ilforge md`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ilforge.cli import ilforge
+from ilforge.cli.device import device_option, require_device
+from ilforge.cli.frame_options import MadeOf, made_of_options
+from ilforge.cli.single import POTENTIAL_HELP, parse_potential
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ilforge.dynamics.protocol import MdProtocol
+    from ilforge.dynamics.trajectory import Trajectory
+
+
+@ilforge.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--potential", required=True, help=POTENTIAL_HELP)
+@click.option("--trust", metavar="SHA256", help="Digest of a model file that may be loaded.")
+@made_of_options
+@click.option("--ensemble", type=click.Choice(["NVE", "NVT", "NPT"]), default="NVT", show_default=True)
+@click.option("--temperature", type=float, default=423.0, show_default=True, help="K")
+@click.option("--pressure", type=float, default=1.01325, show_default=True, help="bar")
+@click.option(
+    "--timestep",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="fs. Advised: 2 with clp, 1.5 with clpol, 0.5 with learned models.",
+)
+@click.option("--length", type=float, required=True, help="ps")
+@click.option("--interval", type=float, default=0.1, show_default=True, help="ps between recorded frames")
+@click.option(
+    "--thermostat", type=click.Choice(["langevin", "nose-hoover"]), help="Without it the engine's own. [builtin: both]"
+)
+@click.option(
+    "--barostat",
+    type=click.Choice(["monte-carlo", "cell-rescaling"]),
+    help="Without it the engine's own. [builtin: both]",
+)
+@click.option(
+    "--hydrogen-mass",
+    type=float,
+    metavar="AMU",
+    help="Mass of H, taken from its neighbours, for longer steps: 3 is usual. It slows the ions somewhat.",
+)
+@click.option(
+    "--inner-potential",
+    metavar="POTENTIAL",
+    help="Cheap potential that moves the atoms within a step; --potential corrects it once a step. builtin only.",
+)
+@click.option("--inner-trust", metavar="SHA256", help="Digest of the inner potential's file, if it has one.")
+@click.option("--inner-steps", type=click.IntRange(1), default=1, show_default=True, help="Steps it takes in one step.")
+@click.option("--pressure-interval", type=float, help="ps between records of the pressure tensor, engine gromacs only")
+@click.option("--minimise", type=click.IntRange(0), default=0, show_default=True, help="Steps of minimisation first")
+@click.option("--constant-volume", type=float, default=0.0, show_default=True, help="ps of NVT then, unrecorded")
+@click.option("--equilibration", type=float, default=0.0, show_default=True, help="ps then, unrecorded")
+@click.option("--keep-velocities", is_flag=True, help="Begin with the velocities of the frame, as last.xyz has them.")
+@click.option(
+    "--seed",
+    type=int,
+    help="Of velocities, thermostat and barostat. Without it a number that follows from the frame, the potential, the "
+    "engine and the options above: the same run has the same random numbers, so give replicas a seed each.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["builtin", "openmm", "lammps", "ase", "gromacs"]),
+    help="Program that moves the atoms; without it the one that suits the potential.",
+)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@device_option
+@click.option("--out", type=click.Path(file_okay=False), default="md", show_default=True, help="Folder to run in.")
+def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, threads: int, **state: Any) -> None:
+    """Run MD from the last frame of FILE. The same command goes on after a stop.
+
+    A frame without periodicity is one of ions in a vacuum. A freshly packed box wants --minimise 500
+    --constant-volume 20 and --equilibration 100. A run that has ended is made longer from its last.xyz, with
+    --keep-velocities and another --out.
+
+    Above 1 fs bonds to H are held, by clp and clpol in OpenMM and GROMACS. MACE, DeePMD, exp6 and whatever ASE runs
+    leave them free.
+    """
+    from ilforge import potentials
+    from ilforge.dynamics import run_md, time_step_warning
+    from ilforge.dynamics.protocol import MdProtocol
+
+    start = made_of.read(file, last=True)[-1]
+    liquid = made_of.liquid_of(start, file)
+    protocol = MdProtocol(
+        ensemble=state["ensemble"],
+        temperature_K=state["temperature"],
+        pressure_bar=state["pressure"],
+        timestep_fs=state["timestep"],
+        length_ps=state["length"],
+        interval_ps=state["interval"],
+        pressure_interval_ps=state["pressure_interval"],
+        minimise_steps=state["minimise"],
+        constant_volume_ps=state["constant_volume"],
+        equilibration_ps=state["equilibration"],
+        keep_velocities=state["keep_velocities"],
+        thermostat=state["thermostat"],
+        barostat=state["barostat"],
+        hydrogen_mass_amu=state["hydrogen_mass"],
+        inner_steps=state["inner_steps"],
+        seed=state["seed"] or 0,
+    )
+    if state["seed"] is None:
+        protocol = replace(protocol, seed=_own_seed(start, potential, state["engine"], protocol))
+    spec = parse_potential(potential, trust, made_of.define)
+    require_device(spec, state["engine"])
+    model, inner = potentials.create(spec), None
+    if state["inner_potential"]:
+        inner_spec = parse_potential(state["inner_potential"], state["inner_trust"], made_of.define)
+        require_device(inner_spec)
+        inner = potentials.create(inner_spec)
+    directory = Path(out)
+    directory.mkdir(parents=True, exist_ok=True)
+    warning = time_step_warning(model, start, liquid, protocol, state["engine"])
+    if warning:
+        click.echo(f"Warning: {warning}", err=True)
+    trajectory = run_md(
+        model, start, liquid, protocol, directory, threads=threads, engine=state["engine"], inner_potential=inner
+    )
+    _print_verdict(trajectory)
+    fault = trajectory.fault
+    if fault:
+        click.echo(f"The run broke and ended early. {fault['message']}", err=True)
+    click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")
+
+
+def _print_verdict(trajectory: Trajectory) -> None:
+    """Whether the run holds the liquid, in a line; nothing for ions in a vacuum."""
+    from ilforge.properties import measure
+
+    judged = measure(trajectory, ["health"])["health"].liquid
+    if judged is not None:
+        click.echo(f"{trajectory.info()['potential']['kind']}: {judged}")
+
+
+def _own_seed(start: Atoms, potential: str, engine: str | None, protocol: MdProtocol) -> int:
+    """A seed that is the same for the same run, and another for another."""
+    from ilforge import frames
+
+    made_of = [frames.digest(start), potential, engine, protocol.as_dict()]
+    return int(hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:7], 16)
