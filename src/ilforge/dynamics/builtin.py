@@ -27,7 +27,12 @@ from ilforge.dynamics.forces import Forces
 from ilforge.dynamics.motion import Sample, State, kinetic_energy, temperature, volume_of
 from ilforge.dynamics.simulation import Job, record
 from ilforge.errors import DidNotConverge, SettingsError
-from ilforge.potentials.force_evaluator import EvaluatorCalculator, evaluator_of, has_force_evaluator
+from ilforge.potentials.force_evaluator import (
+    CommitteeEvaluator,
+    EvaluatorCalculator,
+    evaluator_of,
+    has_force_evaluator,
+)
 from ilforge.potentials.potential import Potential
 from ilforge.units import BAR, KB
 
@@ -160,8 +165,14 @@ class Simulation:
             potential_energy=self._forces.now.energy,
             kinetic_energy=kinetic,
             temperature=temperature(kinetic, self.degrees_of_freedom),
-            force_deviation=self._forces.now.force_deviation,
+            force_deviation=self._deviation(),
         )
+
+    def _deviation(self) -> float | None:
+        """How far the members of a committee disagree about this frame, eV/Å; None where there is no committee."""
+        if not isinstance(self._evaluator, CommitteeEvaluator):
+            return None
+        return self._evaluator.force_deviation(self._positions, self._cell)
 
     def minimise(self, max_steps: int) -> None:
         from ase.optimize import LBFGS

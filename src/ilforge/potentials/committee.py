@@ -14,7 +14,12 @@ from ase.calculators.calculator import Calculator, all_changes
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import model_file
-from ilforge.potentials.force_evaluator import CalculatorEvaluator, ForceEvaluator, force_deviation
+from ilforge.potentials.force_evaluator import (
+    CalculatorEvaluator,
+    CommitteeEvaluator,
+    ForceEvaluator,
+    force_deviation,
+)
 from ilforge.potentials.potential import Potential
 
 DEVIATION_FILE = "model_devi.out"
@@ -23,7 +28,7 @@ DEVIATION_FILE = "model_devi.out"
 
 @dataclass(frozen=True)
 class Committee:
-    """Potentials of which the mean is taken.
+    """Potentials of which the mean is taken; in MD the first moves the atoms.
 
     Parameters
     ----------
@@ -55,8 +60,13 @@ class Committee:
         """An ASE calculator of the mean energy, forces and stress."""
         return CommitteeCalculator([member.calculator(topology, threads) for member in self.members], self.has_stress)
 
-    def force_evaluator(self, topology: Topology, threads: int = 1) -> ForceEvaluator:
-        """Mean energy and forces for the engine of the package, with the deviation of forces."""
+    def force_evaluator(self, topology: Topology, threads: int = 1) -> CommitteeEvaluator:
+        """Forces of the first member for the engine of the package, with the deviation of all on request."""
+        first = self.members[0].force_evaluator(topology, threads)
+        return CommitteeEvaluator(first, self._mean_evaluator(topology, threads))
+
+    def _mean_evaluator(self, topology: Topology, threads: int) -> ForceEvaluator:
+        """Mean energy and forces of all members, and the deviation of forces."""
 
         def slow() -> ForceEvaluator:
             return CalculatorEvaluator(self.calculator(topology, threads), topology.symbols)

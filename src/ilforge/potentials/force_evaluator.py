@@ -108,6 +108,32 @@ class CalculatorEvaluator:
         )
 
 
+class CommitteeEvaluator:
+    """Forces of a committee's first member, and how far all members deviate where somebody asks.
+
+    MD that moves by one member costs what one costs; the others are evaluated at recorded frames alone, as LAMMPS and
+    DP-GEN do it.
+
+    Parameters
+    ----------
+    first
+        The member that moves the atoms.
+    every
+        All members: an evaluator that gives ``force_deviation``.
+    """
+
+    def __init__(self, first: ForceEvaluator, every: ForceEvaluator):
+        self._first, self._every = first, every
+
+    def evaluate(self, positions: np.ndarray, cell: np.ndarray | None) -> Evaluation:
+        """What the first member says; see :class:`ForceEvaluator`."""
+        return self._first.evaluate(positions, cell)
+
+    def force_deviation(self, positions: np.ndarray, cell: np.ndarray | None) -> float | None:
+        """Largest disagreement of the members about the force on an atom, eV/Å: see :func:`force_deviation`."""
+        return self._every.evaluate(positions, cell).force_deviation
+
+
 class EvaluatorCalculator(Calculator):
     """An evaluator as an ASE calculator of energy and forces, for ASE's optimisers."""
 
