@@ -16,7 +16,7 @@ from ilforge.properties.einstein import MsdAnalysis
 from ilforge.properties.green_kubo import transport_coefficient
 from ilforge.properties.kernels.populations import population, relaxation
 from ilforge.results import Estimate
-from ilforge.study.analysis_settings import DensitySettings, DiffusionSettings
+from ilforge.properties.settings import DensitySettings, DiffusionSettings
 
 _PAIRS, _FRAMES = 40, 400  # of the runs whose diffusion is measured
 

@@ -13,7 +13,7 @@ from ilforge.errors import SettingsError
 from ilforge.labelling.label import evaluate
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
-from ilforge.study.liquid_settings import IonSettings
+from ilforge.liquid.settings import IonSettings
 from ilforge.study.load import load_study
 
 CATION = ("--define", "ETA=CC[NH3+]")

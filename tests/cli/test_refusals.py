@@ -9,6 +9,7 @@ import pytest
 
 from ilforge import frames
 from ilforge.labelling.gate import judge, net_force_limit
+from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label
 from ilforge.labelling.published import open_published
@@ -16,7 +17,6 @@ from ilforge.labelling.refusals import read_refusals, refusals_beside
 from ilforge.labelling.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.vacuum import in_vacuum
-from ilforge.study.settings import GateSettings
 
 ROOT = Path(__file__).parents[2]
 CLP = {"kind": "clp", "cutoff_A": 4.0}

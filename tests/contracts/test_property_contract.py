@@ -8,8 +8,8 @@ import pytest
 
 from ilforge.properties import PROPERTIES, Measurement, Property, create, measure
 from ilforge.properties.holding import KEPT
+from ilforge.properties.registry import AnalysisSettings
 from ilforge.results import Curve, Estimate
-from ilforge.study.analysis_settings import AnalysisSettings
 from support.motion import measured, ornstein_uhlenbeck_pressure, snapshots, tumbling_ions
 
 N_FRAMES = 60

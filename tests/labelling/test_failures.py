@@ -21,12 +21,12 @@ import pytest
 
 from ilforge import frames
 from ilforge.labelling.gate import judge_batch, tally
+from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.label import evaluate, forget
 from ilforge.labelling.labels import Label
 from ilforge.labelling.outputs import import_labels
 from ilforge.labelling.store import LabelStore
 from ilforge.liquid.liquid import Liquid
-from ilforge.study.settings import GateSettings
 
 DATA = Path(__file__).parents[1] / "data"
 GPAW, CP2K = DATA / "outputs" / "gpaw_two_frames.txt", DATA / "outputs" / "cp2k_lithium_pair.out"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ilforge.labelling.gate import judge, judge_batch, tally
+from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label
-from ilforge.study.settings import GateSettings
 from support.labels import random_label
 
 GATE = GateSettings()

@@ -17,11 +17,11 @@ from ase.units import Bohr, Hartree
 from ilforge import frames, potentials
 from ilforge.errors import SettingsError
 from ilforge.labelling.gate import judge
+from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.outputs import import_labels
 from ilforge.labelling.store import LabelStore
 from ilforge.labelling.units_check import ONLY_FORCES, ONLY_TOGETHER, STRESS_UNCHECKED, UNCHECKED, unit_ratio
 from ilforge.liquid.liquid import Liquid
-from ilforge.study.settings import GateSettings
 
 OUTPUTS = Path(__file__).parents[1] / "data/outputs"
 PAIR = "1 PYR14, 1 BF4"

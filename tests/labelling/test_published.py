@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ilforge.errors import SettingsError
+from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.labels import Label
 from ilforge.labelling.outputs import import_labels
 from ilforge.labelling.published import Entry, is_published, open_published, publish
-from ilforge.study.settings import GateSettings
 from support.labels import METHOD, random_label
 
 SAID = "DidNotFinish: gpaw was killed by signal 9\nIt last said:\n  \"iter: 12\" = {3: \\n, 4}, [5] '6'"

@@ -7,7 +7,7 @@ import pytest
 from ilforge.errors import SettingsError
 from ilforge.liquid.ions import CATALOGUE, get_ion, named_ions
 from ilforge.liquid.liquid import Liquid
-from ilforge.study.liquid_settings import IonSettings
+from ilforge.liquid.settings import IonSettings
 
 
 @pytest.mark.parametrize(

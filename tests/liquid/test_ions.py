@@ -13,7 +13,7 @@ from ase.data import covalent_radii
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.ions import CATALOGUE, get_ion
-from ilforge.study.liquid_settings import IonSettings
+from ilforge.liquid.settings import IonSettings
 
 ATOM_ORDERS = json.loads((Path(__file__).parents[1] / "data/clandp/atom_orders.json").read_text())
 CHARGES = {

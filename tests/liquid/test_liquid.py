@@ -9,7 +9,7 @@ import pytest
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
-from ilforge.study.liquid_settings import IonSettings
+from ilforge.liquid.settings import IonSettings
 
 
 def test_label_brings_the_liquid_back():

@@ -5,7 +5,7 @@ import pytest
 
 from ilforge.liquid.ions import CATALOGUE, get_ion
 from ilforge.liquid.recognition import BondGraph, bond_graphs, bond_pattern, catalogue_ion, same_order
-from ilforge.study.liquid_settings import IonSettings
+from ilforge.liquid.settings import IonSettings
 
 
 def graph_of(ion):

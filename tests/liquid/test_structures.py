@@ -12,8 +12,8 @@ from rdkit.Chem import rdDepictor
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.ions import get_ion
+from ilforge.liquid.settings import IonSettings
 from ilforge.liquid.structures import conformers, from_ordered_smiles, geometry_problem
-from ilforge.study.liquid_settings import IonSettings
 
 
 @pytest.fixture

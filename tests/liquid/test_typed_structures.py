@@ -12,9 +12,9 @@ from ase import Atoms
 from ilforge.errors import SettingsError
 from ilforge.liquid.force_field_file import read_force_field
 from ilforge.liquid.ions import get_ion
+from ilforge.liquid.settings import IonSettings
 from ilforge.liquid.structures import conformers
 from ilforge.liquid.typed_structures import read_typed
-from ilforge.study.liquid_settings import IonSettings
 
 DATA = Path(__file__).parents[1] / "data/clandp"
 

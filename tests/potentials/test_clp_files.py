@@ -13,11 +13,11 @@ from ase import Atoms
 from ilforge.errors import SettingsError
 from ilforge.liquid.ions import CATALOGUE, get_ion
 from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.settings import IonSettings
 from ilforge.potentials import create, digest
 from ilforge.potentials.clp import Clp
 from ilforge.potentials.clp_files import ion_parameters
 from ilforge.potentials.clp_parameters import Terms, assign, ion_terms, known_ions, parameters
-from ilforge.study.liquid_settings import IonSettings
 
 DATA = Path(__file__).parents[1] / "data/clandp"
 ORDERS = json.loads((DATA / "atom_orders.json").read_text())

@@ -18,12 +18,12 @@ from ase.build import molecule
 from ilforge import frames
 from ilforge.errors import DidNotConverge, MissingProgram, SettingsError
 from ilforge.labelling.gate import judge
+from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.label import evaluate, forget
 from ilforge.liquid.liquid import Liquid
 from ilforge.potentials import cp2k_input, create, digest
 from ilforge.potentials.dispersion import d3bj
 from ilforge.potentials.vasp import Vasp
-from ilforge.study.settings import GateSettings
 from support import vasp_stand_in
 
 DATA = Path(__file__).parents[1] / "data"

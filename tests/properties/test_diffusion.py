@@ -6,8 +6,8 @@ import pytest
 from ilforge.properties import System
 from ilforge.properties.diffusion import infinite_system, yeh_hummer
 from ilforge.properties.einstein import MsdAnalysis
+from ilforge.properties.settings import DiffusionSettings
 from ilforge.results import Estimate
-from ilforge.study.analysis_settings import DiffusionSettings
 from support.motion import (
     atomic_ions,
     breathing_cells,

@@ -11,8 +11,8 @@ from scipy.signal import lfilter
 from ilforge.properties import System, create
 from ilforge.properties.holding import as_judged
 from ilforge.properties.property import DensityChange, Measurement
+from ilforge.properties.registry import AnalysisSettings
 from ilforge.results import HOLDS_LIQUID, Holding
-from ilforge.study.analysis_settings import AnalysisSettings
 from support.motion import atomic_ions, snapshots
 
 TOPOLOGY = atomic_ions(Cs=64)

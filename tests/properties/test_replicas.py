@@ -13,9 +13,10 @@ from ilforge.errors import SettingsError
 from ilforge.properties import System, measure
 from ilforge.properties.density import pooled_density
 from ilforge.properties.reader import Source
+from ilforge.properties.registry import AnalysisSettings
 from ilforge.properties.replicas import measure_replicas, pooled_population
+from ilforge.properties.settings import DensitySettings
 from ilforge.results import HOLDS_LIQUID, Estimate, Holding
-from ilforge.study.analysis_settings import AnalysisSettings, DensitySettings
 from support.motion import (
     atomic_ions,
     breathing_cells,

@@ -14,7 +14,7 @@ from ilforge.errors import DidNotFinish, SettingsError, Unphysical
 from ilforge.properties import PROPERTIES, Measurement, measure, sharing
 from ilforge.properties import reader as reading
 from ilforge.properties.reader import source_of
-from ilforge.study.analysis_settings import AnalysisSettings
+from ilforge.properties.registry import AnalysisSettings
 from support.motion import tumbling_ions
 
 COUNTS = {"PYR14": 3, "Li": 3, "TFSI": 3, "BF4": 3}

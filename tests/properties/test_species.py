@@ -9,11 +9,11 @@ import pytest
 from ilforge.errors import SettingsError
 from ilforge.liquid.ions import get_ion
 from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.settings import IonSettings
 from ilforge.liquid.topology import Topology
 from ilforge.properties import measure
 from ilforge.properties.reader import source_of
-from ilforge.study.analysis_settings import AnalysisSettings
-from ilforge.study.liquid_settings import IonSettings
+from ilforge.properties.registry import AnalysisSettings
 
 OWN = {
     "PYR23": IonSettings(smiles="CC[N+]1(CCC)CCCC1"),

@@ -13,9 +13,9 @@ from ilforge.properties.einstein import MsdAnalysis
 from ilforge.properties.green_kubo import transport_coefficient
 from ilforge.properties.kernels.displacement import repeated_frames, squared_displacements
 from ilforge.properties.kernels.populations import population, relaxation
+from ilforge.properties.settings import DiffusionSettings
 from ilforge.properties.steadiness import Course, drift, in_parts, judged, step, temperature_note, unsteady
 from ilforge.results import Estimate
-from ilforge.study.analysis_settings import DiffusionSettings
 from support.motion import atomic_ions, estimate, measured, snapshots
 
 

@@ -14,7 +14,7 @@ from ilforge.dynamics.recording import pdb_text
 from ilforge.errors import SettingsError
 from ilforge.properties import sharing
 from ilforge.properties.reader import open_trajectory
-from ilforge.study.analysis_settings import AnalysisSettings
+from ilforge.properties.registry import AnalysisSettings
 from support.motion import tumbling_ions
 
 N_FRAMES = 12

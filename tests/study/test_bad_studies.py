@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from ilforge.errors import IlforgeError, SettingsError
-from ilforge.study.load import load_study, read_toml
+from ilforge.settings_file import read_toml
+from ilforge.study.load import load_study
 from ilforge.study.machine import Machine
 from ilforge.workflow.study_run import check_study
 from support.studies import COMPOSITIONS, SMALLEST

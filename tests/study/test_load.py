@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from ilforge.study.presets import DEEPMD_PRESETS, MACE_PRESETS
 
 from ilforge.errors import SettingsError
+from ilforge.settings_file import check_settings
 from ilforge.study.document import json_schema, reference, template
-from ilforge.study.load import check_settings, load_study
+from ilforge.study.load import load_study
 from ilforge.study.machine import load_machine
-from ilforge.study.presets import DEEPMD_PRESETS, MACE_PRESETS
 from ilforge.study.settings import DeepmdSettings, MaceSettings, StudySettings
 
 MINIMAL = """

@@ -18,8 +18,8 @@ from ilforge.folders import claim, refuse_foreign
 if TYPE_CHECKING:
     from ilforge.properties.property import Measurement
     from ilforge.properties.reader import Source
+    from ilforge.properties.registry import AnalysisSettings
     from ilforge.results import Record
-    from ilforge.study.analysis_settings import AnalysisSettings
     from ilforge.study.load import Study
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -265,7 +265,7 @@ def _settings(
     own: Study | None, viscosity: tuple[float, float] | None, pairs: Sequence[tuple[str, str]]
 ) -> AnalysisSettings:
     """Those of the study file, if there is one, with what is given on the command line."""
-    from ilforge.study.analysis_settings import AnalysisSettings
+    from ilforge.properties.registry import AnalysisSettings
 
     settings = own.settings.analysis if own else AnalysisSettings()
     if pairs:

@@ -16,8 +16,8 @@ from ilforge.errors import SettingsError
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from ilforge.labelling.gate_settings import GateSettings
     from ilforge.labelling.refusals import Refusal
-    from ilforge.study.settings import GateSettings
 
 _GATE = {
     "max_net_force": ("max_net_force_eV_A", "eV/Å"),
@@ -138,7 +138,7 @@ def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _parse_gate(given: Mapping[str, float | None]) -> GateSettings:
     from pydantic import ValidationError
 
-    from ilforge.study.settings import GateSettings
+    from ilforge.labelling.gate_settings import GateSettings
 
     try:
         return GateSettings(**{_GATE[name][0]: value for name, value in given.items() if value is not None})

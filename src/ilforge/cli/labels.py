@@ -20,8 +20,8 @@ UNITS_HELP = (
 )
 
 if TYPE_CHECKING:
+    from ilforge.labelling.gate_settings import GateSettings
     from ilforge.labelling.refusals import Refusal
-    from ilforge.study.settings import GateSettings
 
 _SHOWN = 5  # contradictions that are named one by one
 

@@ -25,7 +25,7 @@ define_option = click.option(
 
 def parse_define(given: tuple[str, ...]) -> dict[str, Any]:
     """``("EA=CC[NH3+]", "MYCAT=mycat.zmat", "OTHER=other.xyz,other.ff")`` as a study file's ``[liquid.define]``."""
-    from ilforge.study.liquid_settings import IonSettings
+    from ilforge.liquid.settings import IonSettings
 
     ions: dict[str, Any] = {}
     for item in given:

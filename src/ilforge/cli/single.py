@@ -19,9 +19,9 @@ from ilforge.errors import DidNotFinish, SettingsError
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from ilforge.labelling.gate_settings import GateSettings
     from ilforge.labelling.store import LabelStore
     from ilforge.liquid.liquid import Liquid
-    from ilforge.study.settings import GateSettings
 
 _POLL_S = 2.0  # between looks at what another run has claimed
 POTENTIAL_HELP = (
@@ -201,7 +201,7 @@ def train(file: str, kind: str, preset: str, seed: int, threads: int, out: str) 
     from ilforge import devices, frames
     from ilforge.folders import claim
     from ilforge.labelling.dataset import split
-    from ilforge.study.load import check_settings
+    from ilforge.settings_file import check_settings
     from ilforge.study.settings import DeepmdSettings, MaceSettings
     from ilforge.training import TRAINERS, load_trainer
     from ilforge.training.deepmd import compression_note

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
+from ilforge.dynamics.kind import EngineKind
 from ilforge.dynamics.motion import Exploded
 from ilforge.dynamics.protocol import CONSTRAIN_ABOVE_FS, TIME_STEPS, MdProtocol
 from ilforge.dynamics.trajectory import Trajectory, load
 from ilforge.errors import SettingsError
+from ilforge.kinds import Registry
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENGINES",
+    "EngineKind",
     "Exploded",
     "MdProtocol",
     "Trajectory",
     "choose_engine",
+    "engines_for",
     "load",
     "minimise",
     "run_md",
@@ -35,18 +37,24 @@ __all__ = [
     "time_step_warning",
 ]
 
-ENGINES = {
-    "builtin": "ilforge.dynamics.builtin",
-    "openmm": "ilforge.dynamics.openmm",
-    "lammps": "ilforge.dynamics.lammps",
-    "ase": "ilforge.dynamics.ase",
-    "gromacs": "ilforge.dynamics.gromacs",
-}
-"""Module of each engine, in the order in which they are tried: ``accepts``, ``frames``, ``details``,
-``holds_hydrogens``, ``honours``.
+ENGINES: Registry[EngineKind] = Registry(
+    "engine",
+    "ilforge.engines",
+    {
+        "builtin": "ilforge.dynamics.builtin",
+        "openmm": "ilforge.dynamics.openmm",
+        "lammps": "ilforge.dynamics.lammps",
+        "ase": "ilforge.dynamics.ase",
+        "gromacs": "ilforge.dynamics.gromacs",
+    },
+)
+"""Every engine, in the order in which they are tried: the builtin one runs what evaluates forces for it, and ASE
+accepts every potential. GROMACS has to be installed apart and runs only what asks for it."""
 
-The builtin engine runs what evaluates forces for it.
-ASE accepts every potential, so GROMACS, which has to be installed apart, runs only what asks for it."""
+
+def engines_for(potential: type) -> list[str]:
+    """Engines that can run potentials of a class, the one that runs them unless another is named first."""
+    return [name for name, engine in ENGINES.items() if engine.runs(potential)]
 
 
 def choose_engine(potential: Potential, atoms: Atoms, engine: str | None = None) -> str:
@@ -57,9 +65,10 @@ def choose_engine(potential: Potential, atoms: Atoms, engine: str | None = None)
     SettingsError
         When there is no such engine, or it does not accept the potential.
     """
-    able = [name for name in ENGINES if _module(name).accepts(potential, atoms.cell)]
+    able = [name for name in ENGINES if ENGINES[name].accepts(potential, atoms.cell)]
     if engine is None:
-        return able[0]
+        return next(name for name in able if not ENGINES[name].on_request)
+    ENGINES.named(engine)
     if engine not in able:
         raise SettingsError(
             f"engine = {engine!r} cannot run {potential.kind} in this box: it may be {' or '.join(able)}."
@@ -106,10 +115,10 @@ def run_md(
     from ilforge.dynamics.simulation import Job
 
     begun = begun_by(Path(directory))
-    if engine is None and begun in ENGINES and _module(begun).accepts(potential, atoms.cell):
+    if engine is None and begun in ENGINES and ENGINES[begun].accepts(potential, atoms.cell):
         engine = begun
     name = choose_engine(potential, atoms, engine)
-    if protocol.pressure_interval_ps is not None and name != "gromacs":
+    if protocol.pressure_interval_ps is not None and not ENGINES[name].records_pressure:
         raise SettingsError(f"pressure_interval_ps: {name} records no pressure tensor here; use engine gromacs.")
     job = Job(potential, atoms, liquid.topology, protocol, threads, Path(directory), inner_potential)
     _refuse_choices(name, job)
@@ -129,21 +138,21 @@ def run_md(
         return Trajectory(job.directory)
     fault = None
     try:
-        for sample, state in _module(name).frames(job, recorder.state, recorder.n_frames):
+        for sample, state in ENGINES[name].frames(job, recorder.state, recorder.n_frames):
             if sample is not None:
                 recorder.append(sample)
             if state is not None:
                 recorder.save(state)
     except Exploded as error:
         fault = error
-    return recorder.close(fault, _module(name).details(job))
+    return recorder.close(fault, ENGINES[name].details(job))
 
 
 def _refuse_choices(engine: str, job: Job) -> None:
     """Refuse what a protocol chooses and an engine cannot run."""
     for option in ("thermostat", "barostat", "hydrogen_mass_amu", "inner_steps"):
         value = getattr(job.protocol, option)
-        if value not in (None, 1) and not _module(engine).honours(job, option, value):
+        if value not in (None, 1) and not ENGINES[engine].honours(job, option, value):
             raise SettingsError(
                 f"{option} is {value!r}, which engine {engine} cannot run with {job.potential.kind}: leave it out. The "
                 "builtin engine can; it runs mace and committees of it."
@@ -166,7 +175,7 @@ def time_step_warning(
     if slowing is None or protocol.inner_timestep_fs <= CONSTRAIN_ABOVE_FS * slowing:
         return None
     name = choose_engine(potential, atoms, engine)
-    if _module(name).holds_hydrogens(job):
+    if ENGINES[name].holds_hydrogens(job):
         return None
     return (
         f"timestep_fs (--timestep) is {protocol.timestep_fs:g}, and bonds to H, whose period is {11 * slowing:.0f} fs, "
@@ -184,7 +193,7 @@ def samples(job: Job) -> Iterator[Sample]:
     """
     from ilforge.dynamics.simulation import record
 
-    for sample, _ in record(_in_memory(job).Simulation, job, None):
+    for sample, _ in record(_in_memory(job), job, None):
         if sample is not None:
             yield sample
 
@@ -193,13 +202,10 @@ def minimise(job: Job, max_steps: int) -> State:
     """The job's start after at most ``max_steps`` steps of energy minimisation, at rest."""
     from ilforge.dynamics.simulation import minimised
 
-    return minimised(_in_memory(job).Simulation(job, "NVT"), job, max_steps)
+    return minimised(_in_memory(job)(job, "NVT"), job, max_steps)
 
 
-def _in_memory(job: Job) -> ModuleType:
-    able = [name for name in ("builtin", "openmm", "ase") if _module(name).accepts(job.potential, job.atoms.cell)]
-    return _module(able[0])
-
-
-def _module(name: str) -> ModuleType:
-    return import_module(ENGINES[name])
+def _in_memory(job: Job) -> type:
+    """Class that moves these atoms in memory."""
+    able = [e for e in ENGINES.values() if e.simulation is not None and e.accepts(job.potential, job.atoms.cell)]
+    return able[0].simulation

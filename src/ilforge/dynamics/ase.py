@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.cell import Cell
 
+from ilforge.dynamics.kind import EngineKind
 from ilforge.dynamics.motion import Sample, State, temperature
 from ilforge.dynamics.simulation import Job, record
 from ilforge.errors import SettingsError
@@ -163,3 +164,16 @@ class Simulation:
             temperature=temperature(kinetic, self.degrees_of_freedom),
             force_deviation=self._atoms.calc.results.get("force_deviation"),
         )
+
+
+KIND = EngineKind(
+    name="ase",
+    title="ASE",
+    accepts=accepts,
+    frames=frames,
+    details=details,
+    holds_hydrogens=holds_hydrogens,
+    honours=honours,
+    simulation=Simulation,
+    keeps_hydrogen_mass=True,
+)

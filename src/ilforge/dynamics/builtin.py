@@ -24,6 +24,7 @@ from ase.cell import Cell
 from ilforge.dynamics import integrators
 from ilforge.dynamics.barostats import Molecules, VolumeMoves, acceptance, pressure_excess, rescaled_volume
 from ilforge.dynamics.forces import Forces
+from ilforge.dynamics.kind import EngineKind
 from ilforge.dynamics.motion import Sample, State, kinetic_energy, temperature, volume_of
 from ilforge.dynamics.simulation import Job, record
 from ilforge.errors import DidNotConverge, SettingsError
@@ -281,3 +282,18 @@ class Simulation:
     def _scaled(self, factor: float) -> tuple[np.ndarray, np.ndarray]:
         """Positions and cell with all sides times ``factor``, molecules as they are."""
         return self._molecules.scaled(self._positions, factor), self._cell * factor
+
+
+KIND = EngineKind(
+    name="builtin",
+    title="ilforge",
+    accepts=accepts,
+    frames=frames,
+    details=details,
+    holds_hydrogens=holds_hydrogens,
+    honours=honours,
+    simulation=Simulation,
+    needs="force_evaluator",
+    has_choices=True,
+    keeps_hydrogen_mass=True,
+)

@@ -32,12 +32,13 @@ from ilforge.dynamics.gromacs_options import (
     BAROSTAT_PS,
     FRICTION_PER_PS,
     THERMOSTAT_PS,
-    honours,  # noqa: F401  # of an engine
+    honours,  # of an engine
     nonbonded_options,
     record_options,
     stage_options,
 )
 from ilforge.dynamics.gromacs_program import gmx, mdrun, version
+from ilforge.dynamics.kind import EngineKind
 from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, State, burst, fastest_atoms, volume_of
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import DidNotFinish
@@ -374,3 +375,19 @@ def _fresh(directory: Path) -> Path:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     return directory
+
+
+KIND = EngineKind(
+    name="gromacs",
+    title="GROMACS",
+    accepts=accepts,
+    frames=frames,
+    details=details,
+    holds_hydrogens=holds_hydrogens,
+    honours=honours,
+    needs="gromacs_topology",
+    on_request=True,
+    records_pressure=True,
+    programs=("gmx",),
+    computes_with="gromacs",
+)

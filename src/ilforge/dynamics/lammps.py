@@ -23,6 +23,7 @@ from ase.cell import Cell
 
 from ilforge import programs
 from ilforge.dynamics import lammps_program
+from ilforge.dynamics.kind import EngineKind
 from ilforge.dynamics.lammps_files import data_file, read_dump, read_force_deviation, read_thermo
 from ilforge.dynamics.motion import (
     HOTTEST,
@@ -323,3 +324,16 @@ def _recording_had_begun(log: str) -> bool:
     """Whether the run ended while frames were recorded. After a soft halt LAMMPS goes on with the next command."""
     began, halted = log.find("\nRECORDING"), _halt(log)
     return began >= 0 and (halted is None or halted.start() > began)
+
+
+KIND = EngineKind(
+    name="lammps",
+    title="LAMMPS",
+    accepts=accepts,
+    frames=frames,
+    details=details,
+    holds_hydrogens=holds_hydrogens,
+    honours=honours,
+    needs="lammps_pair",
+    programs=("lmp",),
+)

@@ -22,6 +22,7 @@ import numpy as np
 from ase.cell import Cell
 
 from ilforge import devices
+from ilforge.dynamics.kind import EngineKind
 from ilforge.dynamics.motion import Sample, State, kinetic_energy, temperature
 from ilforge.dynamics.riders import Riders
 from ilforge.dynamics.simulation import Job, record
@@ -277,3 +278,17 @@ def _velocities(state: Any) -> np.ndarray:
 
     nm_per_ps = unit.nanometer / unit.picosecond
     return np.asarray(state.getVelocities(asNumpy=True).value_in_unit(nm_per_ps)) / _NM_PER_PS
+
+
+KIND = EngineKind(
+    name="openmm",
+    title="OpenMM",
+    accepts=accepts,
+    frames=frames,
+    details=details,
+    holds_hydrogens=holds_hydrogens,
+    honours=honours,
+    simulation=Simulation,
+    needs="openmm_system",
+    keeps_hydrogen_mass=True,
+)

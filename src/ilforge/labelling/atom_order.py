@@ -9,13 +9,13 @@ import numpy as np
 from ase import Atoms
 
 from ilforge.errors import SettingsError
+from ilforge.labelling.gate_settings import GateSettings
 from ilforge.liquid.atom_order import order_by_bonds
 from ilforge.liquid.connectivity import fragmentation
 from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.settings import IonSettings
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.outputs import Output, Reading
-from ilforge.study.liquid_settings import IonSettings
-from ilforge.study.settings import GateSettings
 
 
 def frames_in_order(

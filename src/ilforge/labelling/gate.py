@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.labels import Label
 from ilforge.liquid.connectivity import fragmentation
 from ilforge.liquid.topology import Topology
-from ilforge.study.settings import GateSettings
+from ilforge.potentials import POTENTIALS
 
 _FEWEST_ALIKE = 5  # frames of one recipe that a median says something about
 _ATOMS_OF_LIMIT = 70  # of the frames that the default limit of the net force was found with
-_WITHOUT_GRID = ("xtb", "clp", "clpol", "exp6", "mace", "deepmd", "committee")
 _SIGMAS = 10.0  # of sampled frames of PYR14BF4 none is further than 5 from the median, by GFN1-xTB
 
 
@@ -108,7 +108,8 @@ def net_force_limit(gate: GateSettings, method: Mapping[str, Any], n_atoms: int)
     an atom with the default, a tenth of a model's error), and that times :math:`\\sqrt{n/70}` of larger ones. Methods
     without a grid conserve momentum at any size, and their limit does not grow.
     """
-    if method.get("kind") in _WITHOUT_GRID:
+    kind = method.get("kind")
+    if kind in POTENTIALS and not POTENTIALS[str(kind)].has_grid:
         return gate.max_net_force_eV_A
     return gate.max_net_force_eV_A * max(1.0, n_atoms / _ATOMS_OF_LIMIT) ** 0.5
 

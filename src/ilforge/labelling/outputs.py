@@ -25,12 +25,12 @@ from ilforge.labelling.published import Entry, is_published, open_published
 from ilforge.labelling.state import with_state
 from ilforge.labelling.units_check import require_consistent_units
 from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.settings import IonSettings
 from ilforge.potentials.cp2k_output import read_cp2k
 from ilforge.potentials.gpaw_output import read_gpaw
 from ilforge.potentials.outputs import Output, Reading, named, opened
 from ilforge.potentials.vasp_outcar import read_outcar
 from ilforge.potentials.vasp_output import read_vasprun
-from ilforge.study.liquid_settings import IonSettings
 
 
 @dataclass(frozen=True)

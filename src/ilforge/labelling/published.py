@@ -36,9 +36,9 @@ from ilforge.folders import claim
 from ilforge.frames import ENERGY, FORCES, STRESS
 from ilforge.labelling.dataset import parent_of
 from ilforge.labelling.gate import judge_batch
+from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.labels import Label
 from ilforge.liquid.topology import Topology
-from ilforge.study.settings import GateSettings
 
 PURPOSES = ("training", "validation")
 MANIFEST, STUDY = "manifest.json", "study.toml"

@@ -16,8 +16,8 @@ import numpy as np
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.ion_names import plain_names, two_names
+from ilforge.liquid.settings import IonSettings
 from ilforge.liquid.typed_structures import read_typed
-from ilforge.study.liquid_settings import IonSettings
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

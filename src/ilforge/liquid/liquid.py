@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.ions import Ion, get_ion, named_ions
+from ilforge.liquid.settings import IonSettings
 from ilforge.liquid.topology import Topology
-from ilforge.study.liquid_settings import IonSettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
 if TYPE_CHECKING:

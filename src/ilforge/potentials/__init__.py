@@ -1,4 +1,4 @@
-"""Everything that gives energies and forces, one file each. A new one is a file and a line in ``POTENTIALS``."""
+"""Everything that gives energies and forces. A new kind is a file that describes it and a line in ``POTENTIALS``."""
 
 from __future__ import annotations
 
@@ -6,38 +6,49 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from importlib import import_module
 from typing import Any
 
-from ilforge.devices import Program
 from ilforge.errors import SettingsError
+from ilforge.kinds import Registry
+from ilforge.potentials.kind import PotentialKind
 from ilforge.potentials.potential import Potential
 
-POTENTIALS: dict[str, str] = {
-    "clp": "ilforge.potentials.clp:Clp",
-    "clpol": "ilforge.potentials.clpol:Clpol",
-    "exp6": "ilforge.potentials.exp6:Exp6",
-    "xtb": "ilforge.potentials.xtb:Xtb",
-    "gpaw": "ilforge.potentials.gpaw:Gpaw",
-    "cp2k": "ilforge.potentials.cp2k:Cp2k",
-    "vasp": "ilforge.potentials.vasp:Vasp",
-    "pyscf": "ilforge.potentials.pyscf:Pyscf",
-    "mace": "ilforge.potentials.mace:Mace",
-    "deepmd": "ilforge.potentials.deepmd:Deepmd",
-    "committee": "ilforge.potentials.committee:Committee",
-}
-"""Kind of potential, and the class that is it. Classes are loaded when first asked for: many are slow to load."""
+POTENTIALS: Registry[PotentialKind] = Registry(
+    "potential",
+    "ilforge.potentials",
+    {
+        "clp": "ilforge.potentials.clp",
+        "clpol": "ilforge.potentials.clpol",
+        "exp6": "ilforge.potentials.exp6",
+        "xtb": "ilforge.potentials.xtb",
+        "gpaw": "ilforge.potentials.gpaw",
+        "cp2k": "ilforge.potentials.cp2k",
+        "vasp": "ilforge.potentials.vasp",
+        "pyscf": "ilforge.potentials.pyscf",
+        "mace": "ilforge.potentials.mace",
+        "deepmd": "ilforge.potentials.deepmd",
+        "committee": "ilforge.potentials.committee",
+    },
+)
+"""Every kind of potential."""
 
-COMPUTES_WITH: dict[str, Program] = {
-    "clp": "openmm",
-    "clpol": "openmm",
-    "exp6": "openmm",
-    "mace": "torch",
-    "deepmd": "deepmd",
-}
-"""Program that each kind computes with, of those that can use a GPU (:mod:`ilforge.devices`)."""
+__all__ = ["POTENTIALS", "Potential", "PotentialKind", "create", "digest", "known_names", "settings"]
 
-__all__ = ["COMPUTES_WITH", "POTENTIALS", "Potential", "create", "digest", "settings"]
+
+def known_names() -> dict[str, dict[str, Any]]:
+    """Potentials that have a name without a table in the study file, and what each means.
+
+    Those are the kinds whose keys all have defaults, by their own names (``clp``), and names that kinds have for some
+    of their settings (``gfn2``).
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, kind in POTENTIALS.items():
+        if kind.settings is None:
+            continue
+        if not any(field.is_required() for field in kind.settings.model_fields.values()):
+            found[name] = {"kind": name}
+        found |= {alias: {"kind": name, **keys} for alias, keys in kind.known_as.items()}
+    return found
 
 
 def create(spec: Mapping[str, Any]) -> Potential:
@@ -56,12 +67,10 @@ def create(spec: Mapping[str, Any]) -> Potential:
     """
     parameters = dict(spec)
     kind = parameters.pop("kind", None)
-    if kind not in POTENTIALS:
-        raise SettingsError(f"The potential's kind is {kind!r}; it may be one of {', '.join(POTENTIALS)}.")
+    found = POTENTIALS.named(kind)
     if "members" in parameters:
         parameters["members"] = tuple(create(member) for member in parameters["members"])
-    module, name = POTENTIALS[kind].split(":")
-    potential = getattr(import_module(module), name)
+    potential = found.potential
     known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(potential)}
     unknown = sorted(set(parameters) - set(known))
     if unknown:

@@ -19,14 +19,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from ase.calculators.calculator import Calculator
+from pydantic import Field
 
 from ilforge.errors import SettingsError
+from ilforge.liquid.ions import typed_files
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import gromacs_topology, lammps_molecules
+from ilforge.potentials.clp_files import ion_parameters
 from ilforge.potentials.clp_parameters import Terms, assign, parameters
 from ilforge.potentials.force_field import (
     EWALD_TOLERANCE,
@@ -36,6 +39,7 @@ from ilforge.potentials.force_field import (
     check_cutoff,
     platform_for,
 )
+from ilforge.potentials.kind import Context, Cutoff, PotentialKind, PotentialSettings
 from ilforge.potentials.lammps_molecules import LammpsInput
 from ilforge.potentials.openmm_calculator import OpenMMCalculator
 from ilforge.units import ANGSTROM_PER_NM
@@ -45,6 +49,30 @@ _NARROW_NM = 0.01
 
 _WIDE_NM = 10.0
 """Sigma at which dispersion is 2e-9 of what it is in the force field: what remains is repulsion."""
+
+
+class ClpSettings(PotentialSettings):
+    """CL&P, the classical force field for ionic liquids."""
+
+    kind: Literal["clp"] = "clp"
+    """CL&P."""
+    cutoff_A: Cutoff = None
+    ewald_tolerance: Annotated[float, Field(ge=1e-7, le=1e-2)] = 1e-5
+    """Relative error of electrostatic forces. 1e-4 is enough to sample, and faster."""
+
+    def spec(self, context: Context) -> dict[str, Any]:
+        """With CL&P's parameters of those ions of the study that the user defines by files of a force field.
+
+        The numbers are taken in, not the files: these may change while a study runs.
+        """
+        files = {name: typed_files(ion, context.folder) for name, ion in context.define.items() if name in context.ions}
+        own = {name: ion_parameters(name, *found) for name, found in files.items() if found is not None}
+        spec = super().spec(context)
+        return {**spec, "ions": own} if own else spec
+
+    @property
+    def title(self) -> str:
+        return "CL&P"
 
 
 @dataclass(frozen=True)
@@ -189,3 +217,16 @@ def _pair_force(terms: Terms, charges: np.ndarray, sigma_nm: float, epsilons: np
     for i, j in np.concatenate([terms.excluded, terms.pairs_1_4]).tolist():
         force.addException(i, j, 0.0, 1.0, 0.0)
     return force
+
+
+KIND = PotentialKind(
+    name="clp",
+    title="CL&P",
+    potential=Clp,
+    settings=ClpSettings,
+    family="force field",
+    colour="#009E73",
+    computes_with="openmm",
+    words=("cutoff_A",),
+    works=(("", "CL&P: Canongia Lopes and Pádua, Theor. Chem. Acc. 131, 1129 (2012), and the papers cited there."),),
+)

@@ -29,7 +29,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from ase.calculators.calculator import Calculator
@@ -47,6 +47,7 @@ from ilforge.potentials.force_field import (
     check_cutoff,
     platform_for,
 )
+from ilforge.potentials.kind import Cutoff, PotentialKind, PotentialSettings
 from ilforge.potentials.lammps_molecules import LammpsInput
 from ilforge.potentials.openmm_calculator import OpenMMCalculator
 from ilforge.units import ANGSTROM_PER_NM
@@ -63,6 +64,18 @@ away has to be given back, and with 1 and 100/ps molecules end up 15 K too cold.
 
 _RESIDUAL = {"Reference": 1e-4, "CPU": 0.1}
 """Largest component of a force left on a Drude particle, kJ/mol/Å; CPU computes in single precision."""
+
+
+class ClpolSettings(PotentialSettings):
+    """CL&Pol, the polarizable force field built on CL&P."""
+
+    kind: Literal["clpol"] = "clpol"
+    """CL&Pol."""
+    cutoff_A: Cutoff = None
+
+    @property
+    def title(self) -> str:
+        return "CL&Pol"
 
 
 @dataclass(frozen=True)
@@ -227,3 +240,22 @@ def _positions(context: Any) -> np.ndarray:
 
     found = context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
     return np.asarray(found) * ANGSTROM_PER_NM
+
+
+KIND = PotentialKind(
+    name="clpol",
+    title="CL&Pol",
+    potential=Clpol,
+    settings=ClpolSettings,
+    family="force field",
+    colour="#CC79A7",
+    computes_with="openmm",
+    words=("cutoff_A",),
+    works=(
+        (
+            "",
+            "CL&Pol: Goloviznina, Canongia Lopes, Costa Gomes and Pádua, J. Chem. Theory Comput. 15, 5858 (2019); "
+            "Goloviznina, Gong, Costa Gomes and Pádua, J. Chem. Theory Comput. 17, 1606 (2021).",
+        ),
+    ),
+)

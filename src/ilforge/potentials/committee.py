@@ -20,6 +20,7 @@ from ilforge.potentials.force_evaluator import (
     ForceEvaluator,
     force_deviation,
 )
+from ilforge.potentials.kind import PotentialKind
 from ilforge.potentials.potential import Potential
 
 DEVIATION_FILE = "model_devi.out"
@@ -138,3 +139,6 @@ class CommitteeCalculator(Calculator):
         )
         if "stress" in (properties or ()):
             self.results["stress"] = np.mean([member.get_stress(self.atoms) for member in self._members], axis=0)
+
+
+KIND = PotentialKind(name="committee", title="committee", potential=Committee, settings=None, family="model")

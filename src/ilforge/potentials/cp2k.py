@@ -10,11 +10,12 @@ import shlex
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from pydantic import Field
 
 from ilforge import programs, trust
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
@@ -22,11 +23,40 @@ from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
 from ilforge.potentials.cp2k_input import BASES, QUICKSTEP, WAVEFUNCTION, basis_set, input_text
 from ilforge.potentials.cp2k_output import read_cp2k
+from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
 from ilforge.potentials.wavefunctions import is_step
+from ilforge.settings import Iterations, Positive
 
 MIN_CUTOFF_RY = 300.0
 _OUTPUT = "frame.out"
 _DATA_FILES = ("BASIS_MOLOPT", "GTH_POTENTIALS", "dftd3.dat")
+
+
+class Cp2kSettings(PotentialSettings):
+    """CP2K: PBE, augmented plane waves (GAPW), GTH pseudopotentials, orbital transformation."""
+
+    kind: Literal["cp2k"] = "cp2k"
+    """CP2K."""
+    basis: Literal["DZVP", "TZV2P"] = "DZVP"
+    """MOLOPT basis set; TZV2P has no B and no Li."""
+    dispersion: Literal["D3(BJ)", "none"] = "D3(BJ)"
+    """Dispersion correction."""
+    cutoff_Ry: Annotated[float, Field(ge=300)] = 400.0
+    """Cutoff of the grid, Ry."""
+    scf_tolerance: Positive = 1e-7
+    """Convergence of the wavefunctions (EPS_SCF)."""
+    max_iterations: Iterations = 12
+    """Iterations between two restarts of self-consistency."""
+    max_restarts: Iterations = 20
+    """Restarts before a frame counts as not converged."""
+    stress: bool = True
+    """Label stress too."""
+    command: str = "cp2k.psmp"
+    """What runs CP2K, such as `mpirun -np 16 cp2k.psmp`. No part of the method."""
+
+    @property
+    def title(self) -> str:
+        return functional_title("PBE", self.dispersion, "CP2K")
 
 
 @dataclass(frozen=True)
@@ -226,3 +256,19 @@ def _data() -> dict[str, str]:
         if folder and all(Path(folder, name).is_file() for name in _DATA_FILES):
             return {name: hashlib.sha256(Path(folder, name).read_bytes()).hexdigest()[:16] for name in _DATA_FILES}
     return {}
+
+
+KIND = PotentialKind(
+    name="cp2k",
+    title="CP2K",
+    potential=Cp2k,
+    settings=Cp2kSettings,
+    family="density functional",
+    has_grid=True,
+    needs_box=True,
+    works=(
+        ("", "CP2K: Kühne et al., J. Chem. Phys. 152, 194103 (2020)."),
+        ("PBE", "PBE: Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996)."),
+        ("D3(BJ)", "D3(BJ): Grimme, Ehrlich and Goerigk, J. Comput. Chem. 32, 1456 (2011)."),
+    ),
+)

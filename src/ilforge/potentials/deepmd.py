@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
@@ -17,7 +17,15 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import model_file
 from ilforge.potentials.deepmd_room import Room, room_of
+from ilforge.potentials.kind import ModelFileSettings, PotentialKind
 from ilforge.programs import thread_variables
+
+
+class DeepmdFileSettings(ModelFileSettings):
+    """A frozen DeePMD model."""
+
+    kind: Literal["deepmd"] = "deepmd"
+    """DeePMD."""
 
 
 @dataclass(frozen=True)
@@ -84,3 +92,16 @@ class Deepmd:
     def seconds_per_frame(self, n_atoms: int) -> float:
         # 350 atoms at 10 Å, compressed, two threads: 0.22 s
         return 2 * 0.22 * n_atoms / 350
+
+
+KIND = PotentialKind(
+    name="deepmd",
+    title="DeePMD",
+    potential=Deepmd,
+    settings=DeepmdFileSettings,
+    family="model",
+    colour="#0072B2",
+    computes_with="deepmd",
+    file_suffix=".pb",
+    works=(("", "DeePMD-kit: Zeng et al., J. Chem. Phys. 159, 054801 (2023)."),),
+)

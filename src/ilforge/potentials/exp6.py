@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from ase.calculators.calculator import Calculator
@@ -32,6 +32,7 @@ from ilforge.potentials import exp6_file
 from ilforge.potentials.exp6_forces import BONDED, REST, SHORT, SHORT_A, add_forces
 from ilforge.potentials.exp6_terms import Exp6Terms, assign
 from ilforge.potentials.force_field import EWALD_TOLERANCE, SWITCH, box_vectors, check_cutoff
+from ilforge.potentials.kind import Context, Cutoff, PotentialKind, PotentialSettings
 from ilforge.potentials.openmm_calculator import OpenMMCalculator
 from ilforge.units import ANGSTROM_PER_NM
 
@@ -42,6 +43,24 @@ FRICTION_PER_PS = 1.0
 
 LABEL_TOLERANCE = 1e-6
 """Tolerance of the dipoles of single frames, which are labels."""
+
+
+class Exp6Settings(PotentialSettings):
+    """A polarizable force field of exp-6 form whose numbers you bring, in the form of APPLE&P."""
+
+    kind: Literal["exp6"] = "exp6"
+    """exp-6 and induced dipoles."""
+    parameters: str
+    """Parameter file, relative to the study file: docs/polarizable-force-field.md says what is in it."""
+    cutoff_A: Cutoff = None
+
+    def spec(self, context: Context) -> dict[str, Any]:
+        """With the numbers in the user's file, not the file: it may change while a study runs."""
+        return {**super().spec(context), "parameters": exp6_file.read(context.folder / self.parameters)}
+
+    @property
+    def title(self) -> str:
+        return "exp-6, polarizable"
 
 
 @dataclass(frozen=True)
@@ -181,3 +200,16 @@ def time_steps(timestep_fs: float) -> list[tuple[int, int]]:
     short = math.ceil(timestep_fs / SHORT_STEP_FS - 1e-9)
     bonded = short * math.ceil(timestep_fs / short / BONDED_STEP_FS - 1e-9)
     return [(BONDED, bonded), (SHORT, short), (REST, 1)]
+
+
+KIND = PotentialKind(
+    name="exp6",
+    title="exp-6, polarizable",
+    potential=Exp6,
+    settings=Exp6Settings,
+    family="force field",
+    colour="#E69F00",
+    computes_with="openmm",
+    words=("parameters", "cutoff_A"),
+    works=(("", "Form of the exp-6 polarizable force field: Borodin, J. Phys. Chem. B 113, 11463 (2009)."),),
+)

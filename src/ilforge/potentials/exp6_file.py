@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ilforge.study.base import Settings
-from ilforge.study.load import check_settings, read_toml
+from ilforge.settings import Settings
+from ilforge.settings_file import check_settings, read_toml
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

@@ -11,18 +11,21 @@ import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from pydantic import Field
 
 from ilforge import programs
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
 from ilforge.potentials.dispersion import d3bj
+from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
 from ilforge.potentials.wavefunctions import is_step
+from ilforge.settings import Iterations, Positive
 
 FUNCTIONALS = ("PBE", "revPBE")
 DISPERSION = ("D3(BJ)", "none")
@@ -41,6 +44,33 @@ for name in ("gpaw", "gpaw-data"):
     except PackageNotFoundError: found[name] = None
 print("versions", json.dumps(found))
 """
+
+
+class GpawSettings(PotentialSettings):
+    """GPAW: plane waves and PAW at the gamma point. Found as `gpaw` on PATH."""
+
+    kind: Literal["gpaw"] = "gpaw"
+    """GPAW."""
+    functional: Literal["PBE", "revPBE"] = "PBE"
+    """Density functional."""
+    dispersion: Literal["D3(BJ)", "none"] = "D3(BJ)"
+    """Dispersion correction."""
+    cutoff_eV: Annotated[float, Field(ge=600)] = 600.0
+    """Cutoff of the plane waves, eV."""
+    smearing_eV: Positive = 0.05
+    """Width of the Fermi smearing, eV."""
+    energy_tolerance_eV: Positive = 1e-5
+    """Convergence of the energy, eV per valence electron."""
+    density_tolerance: Positive = 1e-4
+    """Convergence of the density, per valence electron."""
+    max_iterations: Iterations = 150
+    """Iterations before a frame counts as not converged."""
+    stress: bool = False
+    """Label stress too; needs `cutoff_eV` of at least 1200."""
+
+    @property
+    def title(self) -> str:
+        return functional_title(self.functional, self.dispersion, "GPAW")
 
 
 @dataclass(frozen=True)
@@ -249,3 +279,19 @@ def installed(gpaw: str) -> dict[str, str | None]:
 
 def _minor(version: str | None) -> str | None:
     return None if version is None else ".".join(version.split(".")[:2])
+
+
+KIND = PotentialKind(
+    name="gpaw",
+    title="GPAW",
+    potential=Gpaw,
+    settings=GpawSettings,
+    family="density functional",
+    has_grid=True,
+    needs_box=True,
+    works=(
+        ("", "GPAW: Mortensen et al., J. Chem. Phys. 160, 092503 (2024)."),
+        ("PBE", "PBE: Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996)."),
+        ("D3(BJ)", "D3(BJ): Grimme, Ehrlich and Goerigk, J. Comput. Chem. 32, 1456 (2011)."),
+    ),
+)

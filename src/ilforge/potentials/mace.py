@@ -21,9 +21,17 @@ from ilforge.potentials import model_file
 from ilforge.potentials.calculator_system import system_of
 from ilforge.potentials.fast_mace.variations import variations
 from ilforge.potentials.force_evaluator import CalculatorEvaluator, ForceEvaluator
+from ilforge.potentials.kind import ModelFileSettings, PotentialKind
 
 if TYPE_CHECKING:
     from ilforge.potentials.fast_mace.network import Network
+
+
+class MaceFileSettings(ModelFileSettings):
+    """A trained MACE model."""
+
+    kind: Literal["mace"] = "mace"
+    """MACE."""
 
 
 @dataclass(frozen=True)
@@ -160,3 +168,22 @@ class Mace:
     def seconds_per_frame(self, n_atoms: int) -> float:
         # 350 atoms, 6 Å, 16x0e + 16x1o, one core: compiled kernels 7 ms, mace-torch in float64 1 s
         return (7e-3 if self.dtype == "float32" else 1.0) * n_atoms / 350
+
+
+KIND = PotentialKind(
+    name="mace",
+    title="MACE",
+    potential=Mace,
+    settings=MaceFileSettings,
+    family="model",
+    colour="#D55E00",
+    computes_with="torch",
+    file_suffix=".model",
+    works=(
+        (
+            "",
+            "MACE: Batatia, Kovács, Simm, Ortner and Csányi, MACE: Higher Order Equivariant Message Passing Neural "
+            "Networks for Fast and Accurate Force Fields, NeurIPS 35 (2022).",
+        ),
+    ),
+)

@@ -4,18 +4,44 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.units import Bohr, Hartree
+from pydantic import Field
 
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.dispersion import d3bj
+from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
+from ilforge.settings import Iterations, Positive
 
 FUNCTIONALS = ("B3LYP", "PBE")
+
+
+class PyscfSettings(PotentialSettings):
+    """PySCF: density functional theory of ions in a vacuum, without a box."""
+
+    kind: Literal["pyscf"] = "pyscf"
+    """PySCF."""
+    functional: Literal["B3LYP", "PBE"] = "B3LYP"
+    """Density functional."""
+    basis: str = "def2-SVP"
+    """Basis set, as PySCF calls it."""
+    dispersion: Literal["D3(BJ)", "none"] = "none"
+    """Dispersion correction."""
+    energy_tolerance_Eh: Positive = 1e-9
+    """Convergence of the energy, Hartree."""
+    max_iterations: Iterations = 100
+    """Iterations before a frame counts as not converged."""
+    grid_level: Annotated[int, Field(ge=0, le=9)] = 3
+    """Fineness of the grid, from 0 to 9."""
+
+    @property
+    def title(self) -> str:
+        return functional_title(self.functional, self.dispersion, "PySCF")
 
 
 @dataclass(frozen=True)
@@ -144,3 +170,14 @@ class PyscfCalculator(Calculator):
         gradient = method.nuc_grad_method()
         gradient.grid_response = True  # without it forces on light atoms are off by some meV/Å
         return float(energy) * Hartree, -np.array(gradient.kernel()) * Hartree / Bohr
+
+
+KIND = PotentialKind(
+    name="pyscf",
+    title="PySCF",
+    potential=Pyscf,
+    settings=PyscfSettings,
+    family="density functional",
+    has_grid=True,
+    works=(("", "PySCF: Sun et al., J. Chem. Phys. 153, 024109 (2020)."),),
+)

@@ -23,9 +23,11 @@ from ilforge import programs
 from ilforge.errors import DidNotConverge, DidNotFinish, MissingProgram, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
+from ilforge.potentials.kind import Context, PotentialKind, PotentialSettings, functional_title
 from ilforge.potentials.vasp_outcar import MIN_STRESS_CUTOFF_EV
 from ilforge.potentials.vasp_output import read_vasprun
 from ilforge.potentials.wavefunctions import is_step
+from ilforge.settings import Iterations, Positive
 
 FUNCTIONALS = {"PBE": {"GGA": "PE"}, "SCAN": {"METAGGA": "SCAN", "LASPH": ".TRUE.", "ALGO": "All"}}
 # SCAN's own damping: Brandenburg et al., Phys. Rev. B 94 (2016) 115144; VASP knows only PBE's and a few others
@@ -35,6 +37,45 @@ DISPERSION = {
     "none": {"PBE": {}, "SCAN": {}},
 }
 STANDARD_POTENTIALS = {"Li": "Li_sv", "Na": "Na_pv", "K": "K_sv"}
+
+
+class VaspSettings(PotentialSettings):
+    """VASP: plane waves and PAW at the gamma point, with the settings of the published study."""
+
+    kind: Literal["vasp"] = "vasp"
+    """VASP."""
+    potentials_dir: str | None = None
+    """Folder of your PAW potentials, with one folder and POTCAR for each, relative to the study file. Needed."""
+    functional: Literal["PBE", "SCAN"] = "PBE"
+    """Density functional."""
+    dispersion: Literal["D3(BJ)", "D3(0)", "none"] = "D3(BJ)"
+    """Dispersion correction; `D3(0)` with PBE only."""
+    cutoff_eV: Positive = 450.0
+    """ENCUT, eV."""
+    energy_tolerance_eV: Positive = 1e-6
+    """EDIFF, eV."""
+    smearing_eV: Positive = 0.05
+    """SIGMA, eV."""
+    max_iterations: Iterations = 120
+    """NELM."""
+    command: str = "vasp_std"
+    """What runs VASP in the current folder, such as `mpirun -np 16 vasp_gam`. No part of the method."""
+    potential_names: dict[str, str] = {}
+    """PAW potentials that are not called as their element, such as `{ Li = "Li_sv" }`, which is the default for Li."""
+    stress: bool = False
+    """Label stress too; needs `cutoff_eV` of at least 700."""
+
+    def spec(self, context: Context) -> dict[str, Any]:
+        """With the folder of the potentials, and the elements of the whole study: one method labels all of it."""
+        spec = super().spec(context)
+        if self.potentials_dir is not None:
+            folder = str(context.folder / Path(self.potentials_dir).expanduser())
+            spec |= {"potentials_dir": folder, "elements": list(context.elements)}
+        return spec
+
+    @property
+    def title(self) -> str:
+        return functional_title(self.functional, self.dispersion, "VASP")
 
 
 @dataclass(frozen=True)
@@ -274,3 +315,20 @@ def _library(directory: str, names: tuple[tuple[str, str], ...]) -> dict[str, st
 
 _NO_SETTINGS = ("command", "potentials_dir", "potential_names", "elements")
 _ELEMENTS = ("H", "Li", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "K", "Br", "I")
+
+
+KIND = PotentialKind(
+    name="vasp",
+    title="VASP",
+    potential=Vasp,
+    settings=VaspSettings,
+    family="density functional",
+    has_grid=True,
+    needs_box=True,
+    works=(
+        ("", "VASP: Kresse and Furthmüller, Phys. Rev. B 54, 11169 (1996)."),
+        ("PBE", "PBE: Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996)."),
+        ("D3(BJ)", "D3(BJ): Grimme, Ehrlich and Goerigk, J. Comput. Chem. 32, 1456 (2011)."),
+        ("SCAN", "SCAN: Sun, Ruzsinszky and Perdew, Phys. Rev. Lett. 115, 036402 (2015)."),
+    ),
+)

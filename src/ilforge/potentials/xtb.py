@@ -12,8 +12,22 @@ from ase.calculators.calculator import CalculationFailed, Calculator, InputError
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
+from ilforge.potentials.kind import PotentialKind, PotentialSettings
 
 METHODS = ("GFN1-xTB", "GFN2-xTB")
+
+
+class XtbSettings(PotentialSettings):
+    """GFN-xTB: tight binding by tblite, quick and no density functional theory."""
+
+    kind: Literal["xtb"] = "xtb"
+    """GFN-xTB."""
+    method: Literal["GFN1-xTB", "GFN2-xTB"] = "GFN1-xTB"
+    """Parametrisation."""
+
+    @property
+    def title(self) -> str:
+        return self.method
 
 
 @dataclass(frozen=True)
@@ -98,3 +112,17 @@ class Xtb:
 
 def _plain(error: Exception) -> str:
     return " ".join(str(error).split()) or "the calculation failed"
+
+
+KIND = PotentialKind(
+    name="xtb",
+    title="xTB",
+    potential=Xtb,
+    settings=XtbSettings,
+    family="tight binding",
+    known_as={name: {"method": method} for method in ("GFN1-xTB", "GFN2-xTB") for name in (method, method[:4].lower())},
+    works=(
+        ("GFN1-xTB", "GFN1-xTB: Grimme, Bannwarth and Shushkov, J. Chem. Theory Comput. 13, 1989 (2017)."),
+        ("GFN2-xTB", "GFN2-xTB: Bannwarth, Ehlert and Grimme, J. Chem. Theory Comput. 15, 1652 (2019)."),
+    ),
+)

@@ -1,20 +1,19 @@
 """Properties: from any trajectory to numbers with errors, all in one pass over its frames.
 
 A new property is one file here with a class as :class:`~ilforge.properties.property.Property` describes it, one
-line in :data:`PROPERTIES`, and its settings under the same name in the analysis settings.
+line in :data:`~ilforge.properties.registry.PROPERTIES`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ilforge.errors import SettingsError
 from ilforge.properties.property import Measurement, PressureSeries, Property, Snapshot, System, Verdict
-from ilforge.study.analysis_settings import AnalysisSettings
-from ilforge.study.base import Settings
+from ilforge.properties.registry import PROPERTIES, AnalysisSettings
+from ilforge.settings import Settings
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -37,26 +36,10 @@ __all__ = [
     "settings_of",
 ]
 
-PROPERTIES = {
-    "density": "ilforge.properties.density:Density",
-    "diffusion": "ilforge.properties.diffusion:Diffusion",
-    "rdf": "ilforge.properties.rdf:Rdf",
-    "health": "ilforge.properties.health:Health",
-    "conductivity": "ilforge.properties.conductivity:Conductivity",
-    "viscosity": "ilforge.properties.viscosity:Viscosity",
-    "structure_factor": "ilforge.properties.structure_factor:StructureFactor",
-    "clusters": "ilforge.properties.clusters:Clusters",
-    "shapes": "ilforge.properties.shapes:Shapes",
-    "transitions": "ilforge.properties.transitions:Transitions",
-}
-"""Module and class of each property."""
-
 
 def create(name: str, settings: AnalysisSettings) -> Property:
     """A property by name, with its part of the settings."""
-    parts = settings_of(name, settings)
-    module, _, kind = PROPERTIES[name].partition(":")
-    return getattr(import_module(module), kind)(*parts.values())
+    return PROPERTIES[name].observer(*settings_of(name, settings).values())
 
 
 def settings_of(name: str, settings: AnalysisSettings) -> dict[str, Settings]:
@@ -64,8 +47,7 @@ def settings_of(name: str, settings: AnalysisSettings) -> dict[str, Settings]:
 
     States by shapes of ligands need the shapes that the user defined.
     """
-    if name not in PROPERTIES:
-        raise SettingsError(f"There is no property {name!r}. Known: {', '.join(PROPERTIES)}.")
+    PROPERTIES.named(name)
     parts: dict[str, Settings] = {name: getattr(settings, name)}
     if name == "transitions" and settings.transitions.states == "shapes":
         parts["shapes"] = settings.shapes

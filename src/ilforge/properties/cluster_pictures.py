@@ -7,9 +7,9 @@ import io
 import numpy as np
 
 from ilforge.liquid.connectivity import whole_molecules
+from ilforge.properties.local_structure import ClustersSettings
 from ilforge.properties.property import Snapshot, System
 from ilforge.properties.solvation import Contacts, Solvation
-from ilforge.study.local_structure import ClustersSettings
 
 _FRAMES = 40  # kept of any run, however long
 

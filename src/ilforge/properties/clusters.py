@@ -10,12 +10,13 @@ import numpy as np
 from ilforge.properties.cluster_pictures import Pictures
 from ilforge.properties.kernels.contacts import aggregate_sizes, close_pairs, contact_correlations, departures
 from ilforge.properties.kernels.populations import DECAYED, decay_time, mean_of_ions, population, relaxation
+from ilforge.properties.kind import PropertyKind
+from ilforge.properties.local_structure import ClustersSettings
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.properties.solvation import Contacts, FrameContacts, Solvation, atoms_in
 from ilforge.properties.steadiness import Course, in_parts, judged
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
-from ilforge.study.local_structure import ClustersSettings
 
 _MIN_FRAMES = 5
 _MIN_CATIONS = 5  # for the spread of residence times between them
@@ -379,3 +380,13 @@ def first_shell(contacts: Contacts, shape: tuple[int, int]) -> Shell:
 
 def _none(value: float) -> float | None:
     return None if np.isnan(value) else value
+
+
+KIND = PropertyKind(
+    name="clusters",
+    title="Solvation clusters",
+    settings=ClustersSettings,
+    observer=Clusters,
+    version=4,
+    names_ions=True,
+)

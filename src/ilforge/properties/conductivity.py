@@ -17,11 +17,12 @@ from ilforge.properties.kernels.displacement import (
     follow,
     independent_ions,
 )
+from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System
+from ilforge.properties.settings import ConductivitySettings
 from ilforge.properties.steadiness import Course, judged, temperature_note, unsteady
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import DISAGREEMENT, LinearFit, disagree, error_between
-from ilforge.study.analysis_settings import ConductivitySettings
 from ilforge.units import A2_PER_PS_IN_M2_S
 
 _SIGMA, _ONSAGER = "S/m", "mol^2/(J m s)"
@@ -366,3 +367,12 @@ def _curves(together: MsdAnalysis) -> dict[str, Curve]:
         "charge_msd": Curve(msd.x, msd.y, msd.error, msd.x_label, msd.x_unit, label, "Å^2", msd.n_eff),
         "charge_msd_slope": slope,
     }
+
+
+KIND = PropertyKind(
+    name="conductivity",
+    title="Ionic conductivity",
+    settings=ConductivitySettings,
+    observer=Conductivity,
+    version=3,
+)

@@ -12,7 +12,7 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.recognition import BondGraph, as_molecule
 from ilforge.liquid.topology import Topology
 from ilforge.properties.kernels.internal import dihedrals, distances
-from ilforge.study.local_structure import CoordinateSettings, ShapeSettings, StateSettings
+from ilforge.properties.local_structure import CoordinateSettings, ShapeSettings, StateSettings
 
 _TFSI = "[#6D4]-[#16D4]-[#7D2]-[#16D4]-[#6D4]"
 _BUTYL = "[#6D4;!R]-[#6D4;!R]-[#6D4;!R]-[#6D4;!R]-[#7D4;R]"  # from the end to the ring

@@ -8,10 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from ilforge.properties.density_course import UNIT, at_fixed_volume, if_at_rest, mean_density
+from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System
+from ilforge.properties.settings import DensitySettings
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import DISAGREEMENT, detect_equilibration, disagree, error_between
-from ilforge.study.analysis_settings import DensitySettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
 
@@ -91,3 +92,12 @@ def pooled_density(found: Sequence[Estimate], settings: DensitySettings) -> Esti
     needed = f"{n_eff.sum():.1f} independent samples in {len(found)} runs, {settings.min_independent_samples:g} needed"
     note = f"from {len(found)} runs" if enough else needed
     return Estimate(float(weights @ values), error, float(n_eff.sum()), UNIT, enough, note)
+
+
+KIND = PropertyKind(
+    name="density",
+    title="Density",
+    settings=DensitySettings,
+    observer=Density,
+    version=3,
+)

@@ -9,10 +9,11 @@ import numpy as np
 
 from ilforge.properties.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, repeated_note, sparse_frames
 from ilforge.properties.kernels.displacement import follow, independent_ions
+from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System
+from ilforge.properties.settings import DiffusionSettings
 from ilforge.properties.steadiness import temperature_note
 from ilforge.results import Estimate
-from ilforge.study.analysis_settings import DiffusionSettings
 
 _UNIT = "m^2/s"
 _YEH_HUMMER = 2.837297  # cubic cell
@@ -161,3 +162,12 @@ def infinite_system(diffusion: Estimate, viscosity: Estimate, temperature_K: flo
 def _cubic(cell: np.ndarray) -> bool:
     side = cell[0, 0]
     return bool(np.abs(cell - side * np.eye(3)).max() < 0.01 * side)
+
+
+KIND = PropertyKind(
+    name="diffusion",
+    title="Self-diffusion",
+    settings=DiffusionSettings,
+    observer=Diffusion,
+    version=3,
+)

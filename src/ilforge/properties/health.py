@@ -11,10 +11,11 @@ from ilforge.properties.density_course import departure
 from ilforge.properties.holding import judge
 from ilforge.properties.kernels.pairs import heights, wrap
 from ilforge.properties.kernels.voids import clearance_function, empty_fraction, largest_void
+from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
+from ilforge.properties.settings import HealthSettings
 from ilforge.results import HOLDS_LIQUID, Curve, Estimate
 from ilforge.statistics import correlated_mean
-from ilforge.study.analysis_settings import HealthSettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
 _SAMPLES = 25  # frames looked at for empty space and new bonds
@@ -322,3 +323,12 @@ def density_profile(positions: np.ndarray, masses: np.ndarray, cell: np.ndarray)
     profile = profiles[axis]
     centres = (np.arange(len(profile)) + 0.5) * sides[axis] / len(profile)
     return Curve(centres, profile, None, f"height along {'abc'[axis]}", "Å", "density", "g/cm^3")
+
+
+KIND = PropertyKind(
+    name="health",
+    title="Health",
+    settings=HealthSettings,
+    observer=Health,
+    version=4,
+)

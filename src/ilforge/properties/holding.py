@@ -9,8 +9,8 @@ import numpy as np
 
 from ilforge.properties.density_course import at_fixed_volume, departure, mean_density
 from ilforge.properties.property import Measurement, System, Verdict
+from ilforge.properties.settings import HealthSettings
 from ilforge.results import HOLDS_LIQUID, Estimate, Holding, LiquidVerdict
-from ilforge.study.analysis_settings import HealthSettings
 
 KEPT = (HOLDS_LIQUID, "largest_cavity_radius")
 """Quantities that show why a run does not hold the liquid, and so are quoted of such a run as well."""

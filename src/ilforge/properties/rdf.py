@@ -12,10 +12,11 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.properties.kernels.pairs import class_histogram
 from ilforge.properties.kernels.shells import MIN_BLOCKS, Course, Followed, first_shell
+from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System
+from ilforge.properties.settings import RdfSettings
 from ilforge.results import Curve
 from ilforge.statistics import block_error
-from ilforge.study.analysis_settings import RdfSettings
 
 _BLOCKS = 10
 _MIN_BINS = 5
@@ -253,3 +254,13 @@ def find_site(name: str, topology: Topology) -> Site:
 def _curve(r: np.ndarray, blocks: np.ndarray, label: str, n_eff: float) -> Curve:
     error = block_error(blocks, len(blocks)) if len(blocks) >= MIN_BLOCKS else None
     return Curve(r, blocks.mean(axis=0), error, "r", "Å", label, "1", n_eff)
+
+
+KIND = PropertyKind(
+    name="rdf",
+    title="Radial distribution functions",
+    settings=RdfSettings,
+    observer=Rdf,
+    version=4,
+    names_ions=True,
+)

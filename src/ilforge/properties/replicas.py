@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ilforge.dynamics.trajectory import Trajectory
     from ilforge.properties.reader import Source
-    from ilforge.study.analysis_settings import AnalysisSettings
+    from ilforge.properties.registry import AnalysisSettings
 
 ANY_ORDER = ("rdf", "structure_factor")
 """Properties that are averages over frames whatever their order: they see all runs as one."""
@@ -92,8 +92,8 @@ def measure_replicas(
     from ilforge.properties import create, measure
     from ilforge.properties.holding import as_judged
     from ilforge.properties.reader import source_of
+    from ilforge.properties.registry import AnalysisSettings
     from ilforge.properties.sharing import observe
-    from ilforge.study.analysis_settings import AnalysisSettings
 
     settings = settings or AnalysisSettings()
     sources = _of_one_system([source_of(run) for run in runs])

@@ -10,12 +10,12 @@ from ase import Atoms
 from ilforge import frames
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.settings import IonSettings
 from ilforge.liquid.topology import Topology
 from ilforge.properties.conformations import shapes_of
+from ilforge.properties.local_structure import ShapeSettings
 from ilforge.results import Table
-from ilforge.study.liquid_settings import IonSettings
 from ilforge.study.load import Study
-from ilforge.study.local_structure import ShapeSettings
 from ilforge.units import KJ_PER_MOL
 
 

@@ -11,11 +11,12 @@ from ilforge.errors import SettingsError
 from ilforge.properties.conformations import Coordinate, Shape, shapes_of
 from ilforge.properties.kernels.internal import divergence_of_blocks
 from ilforge.properties.kernels.populations import Relaxation, population, relaxation
+from ilforge.properties.kind import PropertyKind
+from ilforge.properties.local_structure import ShapesSettings
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.properties.steadiness import Course, in_parts, judged
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
-from ilforge.study.local_structure import ShapesSettings
 from ilforge.units import KB, KJ_PER_MOL
 
 _BLOCKS = 10
@@ -345,3 +346,13 @@ def _densities(blocks: np.ndarray, size: float) -> np.ndarray:
 
 def _none(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+KIND = PropertyKind(
+    name="shapes",
+    title="Shapes of ions",
+    settings=ShapesSettings,
+    observer=Shapes,
+    version=5,
+    names_ions=True,
+)

@@ -18,8 +18,8 @@ from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.properties.frame_times import Clock
 from ilforge.properties.property import Property, System
 from ilforge.properties.reader import Source
+from ilforge.properties.registry import AnalysisSettings
 from ilforge.properties.trajectory_files import quietly
-from ilforge.study.analysis_settings import AnalysisSettings
 
 _STRETCH = 8  # frames that are looked at together
 _AHEAD = 2  # stretches that a helper has been given: what it looks at, and the next

@@ -12,8 +12,8 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.properties.kernels.contacts import close_pairs
 from ilforge.properties.kernels.shells import gap
+from ilforge.properties.local_structure import SolvationSettings
 from ilforge.properties.property import Snapshot, System
-from ilforge.study.local_structure import SolvationSettings
 
 _BIN_A = 0.05
 _BLOCKS = 10

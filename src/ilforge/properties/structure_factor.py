@@ -11,10 +11,11 @@ from ilforge.errors import SettingsError
 from ilforge.properties import steadiness
 from ilforge.properties.kernels.modes import density_modes, lengths, spread_over_bins, wave_vectors
 from ilforge.properties.kernels.populations import Relaxation, relaxation, too_short
+from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System
+from ilforge.properties.settings import StructureFactorSettings
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import block_error, statistical_inefficiency, too_few
-from ilforge.study.analysis_settings import StructureFactorSettings
 
 _BLOCKS = 10
 _TIMES = 200  # at most, of the series that tell how long S(q) remembers
@@ -297,3 +298,12 @@ def _vertex(q: np.ndarray, values: np.ndarray, near: int) -> float:
 def _curve(q: np.ndarray, blocks: np.ndarray, label: str) -> Curve:
     error = block_error(blocks, len(blocks)) if len(blocks) >= _MIN_BLOCKS else None
     return Curve(q, blocks.mean(axis=0), error, "q", "1/Å", label, "1", len(blocks))
+
+
+KIND = PropertyKind(
+    name="structure_factor",
+    title="Structure factor",
+    settings=StructureFactorSettings,
+    observer=StructureFactor,
+    version=4,
+)

@@ -17,12 +17,13 @@ from ilforge.properties.kernels.markov import (
     lags_to_try,
     level_lag,
 )
+from ilforge.properties.kind import PropertyKind
+from ilforge.properties.local_structure import ShapesSettings, TransitionsSettings
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
 from ilforge.properties.solvation import Contacts, FrameContacts, Solvation
 from ilforge.properties.steadiness import Course, in_parts, judged, unsteady
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
-from ilforge.study.local_structure import ShapesSettings, TransitionsSettings
 
 _NONE = -1
 _SHAPE_MARGINS = (10.0, 0.15)  # degrees, Å; of built-in shapes
@@ -367,3 +368,13 @@ def _jumps(paths: list[np.ndarray], n_states: int) -> np.ndarray:
     for path in paths:
         np.add.at(counts, (path[:-1], path[1:]), 1)
     return counts
+
+
+KIND = PropertyKind(
+    name="transitions",
+    title="Transitions of clusters",
+    settings=TransitionsSettings,
+    observer=Transitions,
+    version=5,
+    names_ions=True,
+)

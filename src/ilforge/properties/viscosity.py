@@ -10,10 +10,11 @@ from scipy.constants import Boltzmann
 
 from ilforge.properties.einstein import duration
 from ilforge.properties.green_kubo import runs_differ, spectrum_curve, transport_coefficient
+from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, PressureSeries, Snapshot, System
+from ilforge.properties.settings import ViscositySettings
 from ilforge.results import Estimate
 from ilforge.statistics import DISAGREEMENT
-from ilforge.study.analysis_settings import ViscositySettings
 
 _UNIT = "Pa s"
 _BAR2_A3_PS_PER_J = 1e10 * 1e-30 * 1e-12
@@ -129,3 +130,12 @@ def shear_components(pressure: PressureSeries) -> np.ndarray:
         xx, yy, zz = pressure.diagonal.T
         components += [0.5 * (xx - yy), (xx + yy - 2.0 * zz) / (2.0 * np.sqrt(3.0))]
     return np.array(components)
+
+
+KIND = PropertyKind(
+    name="viscosity",
+    title="Shear viscosity",
+    settings=ViscositySettings,
+    observer=Viscosity,
+    version=3,
+)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from ilforge.study.base import Count, DensityRatios, Settings
+from ilforge.settings import Count, DensityRatios, Settings
 
 
 class FrameCounts(Settings):

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from ilforge.devices import Devices
 from ilforge.errors import SettingsError
-from ilforge.study.base import Settings
-from ilforge.study.load import check_settings, read_toml
+from ilforge.settings import Settings
+from ilforge.settings_file import check_settings, read_toml
 
 USER_FILE = Path("~/.config/ilforge/machine.toml")
 

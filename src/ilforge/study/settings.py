@@ -6,34 +6,37 @@ The reference in ``docs/study-file.md`` and the JSON Schema for editors are gene
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from ilforge.study.analysis_settings import AnalysisSettings
-from ilforge.study.base import (
+from ilforge.labelling.gate_settings import GateSettings
+from ilforge.liquid.settings import LiquidSettings
+from ilforge.potentials import POTENTIALS, known_names
+from ilforge.potentials.kind import PotentialKind, PotentialSettings
+from ilforge.properties.registry import AnalysisSettings
+from ilforge.settings import (
     Count,
     DensityRatio,
     DensityRatios,
     Name,
     Positive,
-    Pressure,
     Settings,
     Temperature,
     Timestep,
-    Widths,
 )
 from ilforge.study.frame_counts import FrameCounts
-from ilforge.study.liquid_settings import LiquidSettings
-from ilforge.study.potential_settings import PotentialSettings, ReferenceSettings
-from ilforge.study.presets import DEEPMD_PRESETS, MACE_PRESETS
+from ilforge.study.md_settings import MdSettings
+from ilforge.study.names import DEFAULT_MODELS, Models, PotentialName, Potentials, potential_named
+from ilforge.training import TRAINERS
 
 
 class SamplingSettings(Settings):
     """How frames are sampled. Training and validation frames share no box."""
 
-    potential: PotentialSettings = PotentialSettings(kind="clp", cutoff_A=4.0)
-    """The potential that moves the atoms while sampling."""
+    potential: PotentialName = "clp"
+    """The potential that moves the atoms while sampling, by name. Small boxes need a shorter cutoff than its 10 Å:
+    `[potentials.clp]` with `cutoff_A`."""
     density_ratios: DensityRatios = [0.77, 0.88, 1.0, 1.13, 1.26]
     """Box densities relative to `liquid.density_g_cm3`."""
     timestep_fs: Timestep = 1.0
@@ -83,140 +86,24 @@ class SamplingSettings(Settings):
         return self
 
 
-class GateSettings(Settings):
-    """What a label must satisfy to be trained on. Rejected labels are kept with the reason."""
-
-    max_net_force_eV_A: Positive = 0.05
-    """Largest component of the sum of forces, eV/Å, of frames of up to 70 atoms. Of larger ones it grows with the
-    square root of their number, where the method has a grid of points or plane waves."""
-    max_force_eV_A: Positive = 30.0
-    """Largest force on any atom, eV/Å."""
-    max_energy_jump_eV_atom: Positive = 0.1
-    """Largest distance of an energy from the median of the frames of its recipe, eV per atom, where that is more than
-    ten standard deviations: beyond it the method ended in a false state."""
-    bond_factor: Annotated[float, Field(ge=1.0, le=1.6)] = 1.25
-    """Two atoms count as bonded below this factor times the sum of their covalent radii."""
-
-
-def _with_preset(data: Any, presets: dict[str, dict[str, Any]]) -> Any:
-    if not isinstance(data, dict):
-        return data
-    return {**presets.get(data.get("preset", "quick"), {}), **data}
-
-
-class MaceSettings(Settings):
-    """Hyperparameters of MACE. `preset` fills every key that is not given."""
-
-    preset: Literal["quick", "liquid", "park2025"] = "quick"
-    """`quick` for trying out a study: it matches forces, and with its short radius a liquid boils at constant
-    pressure. `liquid`, with a longer one, for small studies whose MD is to be judged: a liquid lasts longer, and its
-    density is still too low; `park2025` for the published study's own."""
-    hidden_irreps: Annotated[str, Field(pattern=r"^\d{1,4}x\d[eo]( ?\+ ?\d{1,4}x\d[eo])*$", max_length=200)]
-    """One multiplicity for all irreps, natural parity: MACE accepts no other (so not `16x0e + 4x1e`)."""
-    r_max_A: Positive
-    """Cutoff of the graph, Å."""
-    max_ell: Annotated[int, Field(ge=1, le=4)]
-    """Highest order of the spherical harmonics of edges."""
-    correlation: Annotated[int, Field(ge=1, le=4)]
-    """Body order of the product in each layer, less one."""
-    batch_size: Annotated[int, Field(ge=1)]
-    """Frames per optimiser step."""
-    epochs: Annotated[int, Field(ge=1)]
-    """Passes over the training frames."""
-    second_stage_epoch: Annotated[int, Field(ge=1)]
-    """Epoch from which the second-stage weights hold; at or beyond `epochs`, never."""
-    learning_rate: Positive
-    """Adam's learning rate in the first stage."""
-    second_stage_learning_rate: Positive
-    """Adam's learning rate in the second stage."""
-    ema_decay: Annotated[float, Field(ge=0, lt=1)]
-    """Decay of the moving average of the weights, which is what is kept."""
-    energy_weight: Annotated[float, Field(ge=0)]
-    """Weight of energies in the loss."""
-    forces_weight: Annotated[float, Field(ge=0)]
-    """Weight of forces in the loss."""
-    second_stage_energy_weight: Annotated[float, Field(ge=0)]
-    """Weight of energies in the second stage."""
-    second_stage_forces_weight: Annotated[float, Field(ge=0)]
-    """Weight of forces in the second stage."""
-    retrain_fraction: Annotated[float, Field(gt=0, le=1)]
-    """Share of `epochs` that is made when training goes on from the last round of concurrent learning."""
-    retrain_learning_rate: Positive
-    """Adam's learning rate in the first stage of such a training."""
-    dtype: Literal["float32", "float64"] = "float32"
-    """Precision of training and of MD with the model."""
-    atom_energies: Literal["fit", "isolated atoms"] = "fit"
-    """What energies are counted from: a least-squares `fit` to the labels, or the energies of `isolated atoms` by the
-    reference method (`gpaw`, or a dataset that has them)."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_preset(cls, data: Any) -> Any:
-        return _with_preset(data, MACE_PRESETS)
-
-
-class DeepmdSettings(Settings):
-    """Hyperparameters of DeePMD (se_e2_a). `preset` fills every key that is not given."""
-
-    preset: Literal["quick", "park2025"] = "quick"
-    """`quick` for the small studies, `park2025` for the published study's own."""
-    committee: Annotated[int, Field(ge=1, le=20)] = 4
-    """Number of models that differ only in their seed. Concurrent learning needs at least two."""
-    r_cut_A: Positive
-    """Cutoff, Å."""
-    r_smooth_A: Positive
-    """Where smoothing begins, Å."""
-    embedding: Widths
-    """Widths of the embedding net."""
-    axis_neurons: Annotated[int, Field(ge=1)]
-    """Size of the sub-matrix of the embedding."""
-    fitting: Widths
-    """Widths of the fitting net."""
-    one_side_embedding: bool
-    """One embedding net for each element of the neighbour, not for each pair of elements: about twice as fast."""
-    dtype: Literal["float32", "float64"]
-    """Precision of the networks; geometry and energies are always in double precision."""
-    steps: Annotated[int, Field(ge=1)]
-    """Training steps."""
-    batch_size: Annotated[int, Field(ge=1)]
-    """Frames per step."""
-    learning_rate_start: Positive
-    """Learning rate at the first step; it decays exponentially."""
-    learning_rate_stop: Positive
-    """Learning rate at the last step."""
-    retrain_fraction: Annotated[float, Field(gt=0, le=1)]
-    """Share of `steps` that is made when training goes on from the last round of concurrent learning."""
-    retrain_learning_rate_start: Positive
-    """Learning rate at the first step of such a training."""
-    energy_prefactor: tuple[float, float]
-    """Weight of energies in the loss, at the first and the last step."""
-    force_prefactor: tuple[float, float]
-    """Weight of forces in the loss, at the first and the last step."""
-    virial_prefactor: tuple[float, float]
-    """Weight of virials in the loss, at the first and the last step. Without stresses in the labels there are none."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_preset(cls, data: Any) -> Any:
-        return _with_preset(data, DEEPMD_PRESETS)
-
-
 class TrainingSettings(Settings):
-    """Which models are trained, on which share of the frames."""
+    """On which share of the frames `[models]` are trained; all see the same frozen split."""
 
-    models: Annotated[list[Literal["mace", "deepmd"]], Field(min_length=1)] = ["mace", "deepmd"]
-    """Kinds of model to train; all see the same frozen split."""
     early_stopping_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     """Share of the training structures set aside to watch the training (not the validation set)."""
-    mace: MaceSettings = MaceSettings()  # type: ignore[call-arg]  # the preset fills the rest
-    """MACE hyperparameters."""
-    deepmd: DeepmdSettings = DeepmdSettings()  # type: ignore[call-arg]
-    """DeePMD hyperparameters."""
+
+    moved_keys = {
+        "models": "models are those that have a table, such as [models.mace]",
+        "mace": "[training.mace] is [models.mace] now",
+        "deepmd": "[training.deepmd] is [models.deepmd] now",
+    }
 
 
 class LearningSettings(Settings):
     """Concurrent learning: explore with the committee, label where it disagrees, train again."""
 
+    explorer: str | None = None
+    """Model whose committee explores, by name; without it the first that has one of two or more."""
     iterations: Annotated[int, Field(ge=0, le=100)] = 1
     """Rounds of exploration and retraining; 0 for none."""
     starts: Annotated[int, Field(ge=1)] = 4
@@ -243,105 +130,20 @@ class LearningSettings(Settings):
         return self
 
 
-class MdSettings(Settings):
-    """One MD protocol, run with each of the named potentials from the same start."""
+class ReferenceSettings(Settings):
+    """The potential that labels frames: the truth the models learn."""
 
-    name: Name
-    """Name of the protocol: letters, digits, `_`, and after the first `.`, `-`."""
-    ensemble: Literal["NVE", "NVT", "NPT"]
-    """Which ensemble."""
-    composition: str | None = None
-    """Which of `[[liquid.compositions]]` it is run for; without it the first."""
-    vacuum: dict[str, Annotated[int, Field(ge=1)]] | None = None
-    """Ions without a box that it is run for instead of the liquid, charged or not: `{ TFSI = 1 }`. What is measured on
-    them is `shapes` and `health`, where `analysis.properties` names these. NVT or NVE."""
-    potentials: Annotated[list[Literal["clp", "clpol", "exp6", "deepmd", "mace", "reference"]], Field(min_length=1)]
-    """Which potentials run it: a force field, the trained `deepmd` and `mace`, or the `reference` method itself."""
-    parameters: str | None = None
-    """Parameter file of `exp6`; without it that of the sampling potential."""
-    box_multiple: Annotated[int, Field(ge=1)] = 1
-    """How many times the ions of the liquid the box of this run holds. Labels are of small boxes; densities, transport
-    and clusters want 40 pairs and more."""
-    cutoff_A: Positive | None = None
-    """Cutoff of `clp`, `clpol` and `exp6` in this run, Å; without it that of `[sampling.potential]`, which a small box
-    keeps too short for properties. They want 10 Å, in a box of twice that. With it, `clp` has its default
-    `ewald_tolerance`."""
-    timestep_fs: Timestep = 0.5
-    """Time step, fs."""
-    length_ps: Positive
-    """Length of the recorded run, ps."""
-    equilibration_ps: Annotated[float, Field(ge=0)] = 0.5
-    """Unrecorded start, ps."""
-    interval_ps: Positive = 0.02
-    """Time between recorded frames, ps."""
-    pressure_interval_ps: Positive | None = None
-    """Time between records of the pressure tensor for the viscosity, ps, a whole fraction of `interval_ps`: 0.005 to
-    0.01 where bonds to H are held (`timestep_fs` above 1), else 0.002. Without it none is recorded. Only with engine
-    `gromacs`."""
-    temperature_K: Temperature | None = None
-    """Temperature in K; without it that of the liquid."""
-    pressure_bar: Pressure | None = None
-    """Pressure in bar, for NPT; without it that of the liquid."""
-    engine: Literal["builtin", "openmm", "lammps", "ase", "gromacs"] | None = None
-    """Which program moves the atoms; without it the one that suits the potential. `gromacs` (not installed with
-    ilforge) runs `clp` with a Nosé-Hoover thermostat and a Parrinello-Rahman barostat."""
-    thermostat: Literal["langevin", "nose-hoover"] | None = None
-    """Thermostat of the `builtin` engine, which runs `mace`; without it `langevin`. `nose-hoover` is a chain of three
-    with a period of 0.1 ps, which leaves the dynamics of the liquid alone. Other engines have one each."""
-    barostat: Literal["monte-carlo", "cell-rescaling"] | None = None
-    """Barostat of the `builtin` engine; without it `monte-carlo`. `cell-rescaling` follows the pressure, which the
-    potential has to give, and costs no extra evaluation. Other engines have one each."""
-    hydrogen_mass_amu: Annotated[float, Field(ge=1.008, le=4)] | None = None
-    """Mass of H in amu, for time steps about half as long again; what it gains, the heavy neighbour loses. 3 is usual.
-    Structure and density stay, and diffusion changes somewhat. Engines `builtin`, `openmm` and `ase`."""
-    inner_potential: Literal["clp", "deepmd"] | None = None
-    """Cheap potential that moves the atoms `inner_steps` times within a step of `timestep_fs`; the potential of the run
-    adds what it differs by once a step. Engine `builtin`. Check what it does to the energy at constant energy first."""
-    inner_steps: Annotated[int, Field(ge=1)] = 1
-    """Short steps within one of `timestep_fs`, with `inner_potential`."""
+    potential: PotentialName = "gfn1"
+    """Which potential, by name: `gfn1`, `gfn2`, or one of `[potentials]`, such as DFT by GPAW, CP2K or VASP, which you
+    install."""
 
-    @model_validator(mode="after")
-    def _engine_can(self) -> MdSettings:
-        able = {
-            "builtin": {"mace"},
-            "openmm": {"clp", "clpol", "exp6", "mace"},
-            "lammps": {"deepmd"},
-            "gromacs": {"clp"},
-        }.get(self.engine or "ase")
-        unable = [name for name in self.potentials if able is not None and name not in able]
-        if unable:
-            raise ValueError(f"engine {self.engine} cannot run {unable[0]}: give it a protocol of its own")
-        if self.vacuum is not None and (not self.vacuum or self.ensemble == "NPT" or self.composition is not None):
-            raise ValueError(
-                "vacuum names ions without a box, such as { TFSI = 1 }: ensemble is NVT or NVE, composition left out"
-            )
-        if self.vacuum is not None and (self.box_multiple != 1 or self.cutoff_A is not None):
-            raise ValueError("box_multiple and cutoff_A are of a box, and vacuum has none: leave them out")
-        if self.cutoff_A is not None and not {"clp", "clpol", "exp6"} & {*self.potentials, self.inner_potential}:
-            raise ValueError("cutoff_A is that of clp, clpol and exp6, which potentials does not name: leave it out")
-        self._refuse_choices()
-        if self.parameters and "exp6" not in self.potentials:
-            raise ValueError("parameters is the file of exp6, which potentials does not name")
-        if self.pressure_interval_ps is not None:
-            if self.engine != "gromacs":
-                raise ValueError('pressure_interval_ps needs engine = "gromacs": no other records the pressure tensor')
-            multiple = self.interval_ps / self.pressure_interval_ps
-            if multiple < 1 or abs(multiple - round(multiple)) > 1e-6:
-                raise ValueError("interval_ps must be a whole multiple of pressure_interval_ps")
-        return self
-
-    def _refuse_choices(self) -> None:
-        """Refuse what only the builtin engine has a choice of where another one runs."""
-        if (self.inner_potential is None) != (self.inner_steps == 1):
-            raise ValueError("inner_potential and inner_steps of 2 or more go together: give both, or neither")
-        if self.barostat and self.ensemble != "NPT":
-            raise ValueError(f"barostat = {self.barostat!r} needs ensemble = 'NPT': {self.ensemble} has no pressure")
-        chosen = [name for name in ("thermostat", "barostat", "inner_potential") if getattr(self, name)]
-        if chosen and (self.engine not in (None, "builtin") or set(self.potentials) != {"mace"}):
-            raise ValueError(f"{chosen[0]} is a choice of the builtin engine, which runs mace alone: leave it out")
-        lacks = self.engine in ("lammps", "gromacs") or (self.engine is None and "deepmd" in self.potentials)
-        if self.hydrogen_mass_amu and lacks:
-            raise ValueError("hydrogen_mass_amu is kept by builtin, openmm and ase, not by lammps and gromacs")
+    moved_keys = {
+        "kind": 'write [potentials.NAME] with this kind and its keys, and [reference] with potential = "NAME"',
+        "method": 'write potential = "gfn1" or "gfn2"',
+        "gpaw": 'write [potentials.gpaw] with these keys, and [reference] with potential = "gpaw"',
+        "cp2k": 'write [potentials.cp2k] with these keys, and [reference] with potential = "cp2k"',
+        "vasp": 'write [potentials.vasp] with these keys, and [reference] with potential = "vasp"',
+    }
 
 
 class StudySettings(Settings):
@@ -351,20 +153,26 @@ class StudySettings(Settings):
     """Name of the study: letters, digits, `_`, and after the first `.`, `-`. Results go to a folder of this name."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     """All random numbers of the study descend from this one."""
-    liquid: LiquidSettings
-    """The liquid."""
-    sampling: SamplingSettings = SamplingSettings()
-    """Structures."""
     dataset: str | None = None
     """Folder of frames that are labelled already, relative to the study file (`ilforge export-labels --format dataset`
     writes such folders). It takes the place of sampling and labelling; its method must be that of `[reference]`, whose
     program is not needed then."""
+    liquid: LiquidSettings
+    """The liquid."""
+    potentials: Potentials = {}
+    """Potentials that need no training, by a name of your own; `kind` may be left out where the name is that of the
+    kind. `clp`, `clpol`, `gfn1`, `gfn2`, `gpaw` and `cp2k` need no table where their defaults do."""
+    models: Models = DEFAULT_MODELS
+    """Models to train on the labels, by a name of your own; `kind` may be left out where the name is that of the kind.
+    Without any, `mace` and `deepmd` are trained as their presets `quick` say."""
+    sampling: SamplingSettings = SamplingSettings()
+    """Structures."""
     reference: ReferenceSettings = ReferenceSettings()
     """The potential that labels frames: the truth the models learn."""
     gate: GateSettings = GateSettings()
     """Acceptance of labels."""
     training: TrainingSettings = TrainingSettings()
-    """Models."""
+    """How models are trained."""
     learning: LearningSettings = LearningSettings()
     """Concurrent learning."""
     md: list[MdSettings] = []
@@ -374,26 +182,13 @@ class StudySettings(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> StudySettings:
-        names = [protocol.name for protocol in self.md]
-        if len(set(names)) != len(names):
-            raise ValueError(f"md: every protocol needs a name of its own, found {names}")
-        for protocol in self.md:
-            if len(set(protocol.potentials)) != len(protocol.potentials):
-                raise ValueError(f"md {protocol.name!r}: potentials names one twice, found {protocol.potentials[:9]}")
-            if protocol.vacuum and "reference" in protocol.potentials and self.reference.is_dft:
-                raise ValueError(
-                    f"md {protocol.name!r} runs the reference in a vacuum, but {self.reference.kind} needs a box"
-                )
-        compositions = [composition.name for composition in self.liquid.compositions]
-        for protocol in self.md:
-            if protocol.composition is not None and protocol.composition not in compositions:
-                known = ", ".join(compositions) or "none: name them in [[liquid.compositions]]"
-                raise ValueError(f"md {protocol.name!r} is for composition {protocol.composition!r}; there is {known}")
-            for potential in (*protocol.potentials, protocol.inner_potential):
-                if potential in ("mace", "deepmd") and potential not in self.training.models:
-                    raise ValueError(
-                        f"md {protocol.name!r} runs {potential}, but training.models is {self.training.models}"
-                    )
+        both = sorted(set(self.potentials) & set(self.models))
+        if both:
+            raise ValueError(f"{both[0]} is a name in [potentials] and in [models]: give one of them another")
+        self.potential(self.sampling.potential, "sampling.potential")
+        self.potential(self.reference.potential, "reference.potential")
+        self._check_learning()
+        self._check_md()
         if self.dataset is not None:
             given = [key for key in ("training", "validation") if key in self.sampling.model_fields_set]
             if given:
@@ -401,9 +196,82 @@ class StudySettings(Settings):
                     f"sampling.{given[0]} says what to sample, but dataset = {self.dataset!r} brings its own frames: "
                     "leave one of the two out"
                 )
-        if self.learning.iterations > 0:
-            if "deepmd" not in self.training.models:
-                raise ValueError("learning.iterations > 0 needs deepmd in training.models: its committee explores")
-            if self.training.deepmd.committee < 2:
-                raise ValueError("learning.iterations > 0 needs training.deepmd.committee of at least 2")
         return self
+
+    def potential(self, name: str, asked_by: str = "potential") -> PotentialSettings:
+        """Keys of a potential by its name: one of ``[potentials]``, or one that needs no table.
+
+        Raises
+        ------
+        ValueError
+            Where there is none of this name.
+        """
+        found = potential_named(name, self.potentials)
+        if found is None:
+            if name in self.models:
+                raise ValueError(f"{asked_by} is {name!r}, a model that is yet to be trained: name a potential")
+            raise ValueError(f"{asked_by} is {name!r}: {self._known(models=False)}")
+        return found
+
+    @property
+    def explorer(self) -> str:
+        """Name of the model whose committee explores; empty where no model has one."""
+        able = [name for name, model in self.models.items() if model.committee >= 2]
+        return self.learning.explorer or (able[0] if able else "")
+
+    @property
+    def protocols(self) -> list[MdSettings]:
+        """MD runs: each table of ``[[md]]`` for each of its compositions and temperatures."""
+        return [run for protocol in self.md for run in protocol.runs]
+
+    def _known(self, models: bool = True) -> str:
+        own = [*self.potentials, *(self.models if models else [])]
+        known = ", ".join(dict.fromkeys([*own, *known_names()]))
+        return f"there is no {'model or ' if models else ''}potential of that name. Known: {known}"
+
+    def _check_learning(self) -> None:
+        if self.learning.explorer is not None and self.learning.explorer not in self.models:
+            raise ValueError(
+                f"learning.explorer is {self.learning.explorer!r}, and the models are {', '.join(self.models)}"
+            )
+        if self.learning.iterations == 0:
+            return
+        if not self.explorer:
+            raise ValueError(
+                "learning.iterations > 0 needs a committee that explores: give one of [models] committee = 4"
+            )
+        if self.models[self.explorer].committee < 2:
+            raise ValueError(
+                f"learning.iterations > 0 needs models.{self.explorer}.committee of at least 2: it explores"
+            )
+
+    def _check_md(self) -> None:
+        names = [run.name for run in self.protocols]
+        if len(set(names)) != len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ValueError(f"md: every run needs a name of its own, and {twice[0]} is there twice")
+        compositions = [composition.name for composition in self.liquid.compositions]
+        for protocol in self.protocols:
+            if protocol.composition is not None and protocol.composition not in compositions:
+                known = ", ".join(compositions) or "none: name them in [[liquid.compositions]]"
+                raise ValueError(f"md {protocol.name!r} is for composition {protocol.composition!r}; there is {known}")
+            for name in protocol.potentials:
+                kind = self._kind_in(protocol.name, name)
+                if protocol.vacuum and kind.needs_box:
+                    raise ValueError(f"md {protocol.name!r} runs {name} in a vacuum, but {kind.title} needs a box")
+                try:
+                    protocol.refuse_engine(name, kind.potential)
+                except ValueError as error:
+                    raise ValueError(f"md {protocol.name!r}: {error}") from None
+            if protocol.inner_potential is not None:
+                self._kind_in(protocol.name, protocol.inner_potential)
+
+    def _kind_in(self, protocol: str, name: str) -> PotentialKind:
+        """The kind of potential that a name of a protocol means."""
+        if name in self.models:
+            return POTENTIALS[TRAINERS[self.models[name].kind].potential]
+        found = potential_named(name, self.potentials)
+        if found is None:
+            hint = f" The reference is {self.reference.potential!r}." if name == "reference" else ""
+            raise ValueError(f"md {protocol!r} names {name!r}: {self._known()}.{hint}")
+        return POTENTIALS[found.kind]

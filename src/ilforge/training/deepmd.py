@@ -19,19 +19,20 @@ from ase import Atoms
 
 from ilforge import devices, files, frames, programs, trust
 from ilforge.devices import Device
-from ilforge.errors import DidNotFinish, SettingsError, Unphysical
+from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.files import file_digest
 from ilforge.labelling.dataset import Dataset, census, require_labels
 from ilforge.labelling.exchange import export_deepmd
 from ilforge.potentials.deepmd_room import neighbour_counts, overflow
-from ilforge.study.settings import DeepmdSettings
 from ilforge.training import curve, deepmd_session
+from ilforge.training.deepmd_compression import TOLERANCE, compression_note, settle_compression
+from ilforge.training.deepmd_settings import DeepmdSettings
+from ilforge.training.kind import Size, TrainerKind
 
 MODEL, FROZEN = "model.pb", "frozen.pb"
 _LOG, _CURVE, _INPUT, _DATA = "dp.log", "lcurve.out", "input.json", "data"
 _PLAN = "made_of.json"
 _HEADROOM = 1.3  # room for neighbours beyond the most crowded training frame
-_TOLERANCE = {"float64": 1e-4, "float32": 1e-3}  # harm that compression may do, in eV/Å to a force, else in eV/atom
 _TABLE_STEP = {"float64": 0.01, "float32": 0.1}  # a finer table only tabulates the rounding of float32
 _POINTS = 50  # on the learning curve
 _COMPARED = 8  # frames on which the compressed model is held against the frozen one
@@ -93,7 +94,7 @@ def train_deepmd(
     warm = [] if before is None else ["--init-frz-model", str(before / FROZEN)]
     _run_session(directory, dataset, settings.dtype, warm, threads, device, resume)
     curve.keep(directory, parse_curve((directory / _CURVE).read_text()), "DeePMD")
-    _settle_compression(directory, _TOLERANCE[settings.dtype])
+    settle_compression(directory, directory / FROZEN, directory / MODEL, TOLERANCE[settings.dtype])
     _tidy(directory)
     return directory / MODEL
 
@@ -183,11 +184,17 @@ def input_script(settings: DeepmdSettings, elements: Sequence[str], seed: int, w
     }
 
 
-def seconds(settings: DeepmdSettings, n_atoms: int) -> float:
-    """Rough time of one training on one core, s, for frames of ``n_atoms`` atoms: for planning only."""
+def seconds(settings: DeepmdSettings, size: Size) -> float:
+    """Rough time of one training on one core, s: for planning only."""
     # measured: 70 atoms, 16 ms a step with the quick preset, 0.3-0.5 s with the published one
-    size = (settings.r_cut_A / 4.5) ** 3 * math.sqrt(math.prod(settings.embedding[-2:]) / 800) * settings.batch_size
-    return 22.0 + settings.steps * (5e-3 + 1.6e-4 * n_atoms * size)
+    width = math.sqrt(math.prod(settings.embedding[-2:]) / 800)
+    per_atom = 1.6e-4 * (settings.r_cut_A / 4.5) ** 3 * width * settings.batch_size
+    return 22.0 + settings.steps * (5e-3 + per_atom * size.largest)
+
+
+def seconds_per_step(settings: DeepmdSettings, n_atoms: int) -> float:
+    """Rough time of a step of MD on one core, s: 350 atoms take 0.44 s at 10 Å, 15 ms by the quick preset."""
+    return 0.44 * n_atoms / 350 * (settings.r_cut_A / 10.0) ** 3 * settings.embedding[-1] / 100
 
 
 def selection(counts: np.ndarray) -> list[int]:
@@ -339,36 +346,6 @@ def _run_session(
         raise DidNotFinish("dp left no model", directory, programs.last_lines(directory / _LOG))
 
 
-def _settle_compression(directory: Path, tolerance: float) -> None:
-    """Keep the compressed model where it is the frozen one; else the frozen one in its place, and say so.
-
-    Raises
-    ------
-    Unphysical
-        When the frozen model itself gives no numbers.
-    """
-    path = directory / deepmd_session.PARITY
-    found = json.loads(path.read_text())
-    if not found["finite"]:
-        raise Unphysical(f"The DeePMD model in {directory} gives energies, forces or virials that are no numbers.")
-    harm = [found[key] for key in ("energy_eV_atom", "force_eV_A", "virial_eV_atom")]
-    if all(value <= tolerance for value in harm):  # false for NaN
-        return
-    shutil.copyfile(directory / FROZEN, directory / MODEL)
-    note = (
-        f"Compression changed the DeePMD model: energies by {harm[0]:.2g} eV/atom, forces by {harm[1]:.2g} eV/Å, "
-        f"virials by {harm[2]:.2g} eV/atom, where up to {tolerance:g} is harmless. {MODEL} is the uncompressed model, "
-        "which gives the right numbers in about twice the time."
-    )
-    files.write_text(path, json.dumps({**found, "note": note}))
-
-
-def compression_note(directory: Path) -> str:
-    """What there is to say of the compression of a trained model, in a sentence; nothing where it did no harm."""
-    path = Path(directory) / deepmd_session.PARITY
-    return str(json.loads(path.read_text()).get("note", "")) if path.is_file() else ""
-
-
 def _folder(start_from: Path) -> Path:
     """Folder of an earlier training that has all that is needed to go on from it."""
     folder = Path(start_from).absolute()
@@ -393,3 +370,22 @@ def _selection_of(folder: Path, script: dict[str, Any]) -> list[int]:
             "cannot go on from it. Train from the start."
         )
     return sel
+
+
+KIND = TrainerKind(
+    name="deepmd",
+    title="DeePMD",
+    settings=DeepmdSettings,
+    train=train_deepmd,
+    file=MODEL,
+    potential="deepmd",
+    seconds=seconds,
+    seconds_per_step=seconds_per_step,
+    retrained_share=lambda settings: settings.retrain_fraction,
+    progress=progress,
+    note=compression_note,
+    learns_stress=lambda settings: any(settings.virial_prefactor),
+    programs=("dp",),
+    computes_with="deepmd",
+    md_programs=("lmp",),
+)

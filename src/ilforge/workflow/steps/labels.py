@@ -13,6 +13,7 @@ from ilforge import frames, potentials
 from ilforge.errors import DidNotFinish
 from ilforge.labelling.claims import Holder, State, holding
 from ilforge.labelling.gate import judge_batch, net_force_limit, tally
+from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.inbox import name_of
 from ilforge.labelling.label import evaluate, failed
 from ilforge.labelling.labels import Label
@@ -21,7 +22,6 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.sampling.coverage import coverage
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
-from ilforge.study.settings import GateSettings
 from ilforge.workflow.executors import WorkerDied
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage

@@ -10,8 +10,8 @@ from ilforge.dynamics import run_md
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.dynamics.trajectory import Trajectory
 from ilforge.properties import Measurement, create, measure, settings_of
-from ilforge.study.analysis_settings import AnalysisSettings
-from ilforge.study.base import Settings
+from ilforge.properties.registry import AnalysisSettings
+from ilforge.settings import Settings
 from ilforge.study.load import Study
 from ilforge.study.settings import MdSettings
 from ilforge.workflow.job import Job

@@ -10,8 +10,8 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.topology import Topology
 from ilforge.properties import System, create, settings_of
 from ilforge.properties.rdf import find_site
-from ilforge.study.analysis_settings import AnalysisSettings
-from ilforge.study.base import Settings
+from ilforge.properties.registry import AnalysisSettings
+from ilforge.settings import Settings
 
 NAMING = ("rdf", "clusters", "shapes", "transitions")
 """Properties whose settings name ions."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0)]
+Iterations = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0, le=100_000)]
 Widths = Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=1, max_length=20)]
 Temperature = Annotated[float, Field(ge=160, le=5000)]  # below, an ionic liquid is a glass on any time scale of MD
@@ -20,5 +22,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length
 
 class Settings(BaseModel):
     """Strict, frozen, documented: the base of every part of the study file."""
+
+    moved_keys: ClassVar[Mapping[str, str]] = {}
+    """Keys of earlier versions, and what to write now."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

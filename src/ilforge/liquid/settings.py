@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from ilforge.study.base import Density, Name, Pressure, Settings, Temperature
+from ilforge.settings import Density, Name, Pressure, Settings, Temperature
 
 
 class IonSettings(Settings):

@@ -1,13 +1,12 @@
-"""What is measured on trajectories: the part ``[analysis]`` of the study file."""
+"""Settings of properties of a whole liquid: parts of ``[analysis]`` in the study file."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from ilforge.study.base import Positive, Settings
-from ilforge.study.local_structure import ClustersSettings, ShapesSettings, TransitionsSettings
+from ilforge.settings import Positive, Settings
 
 
 class DensitySettings(Settings):
@@ -100,45 +99,3 @@ class HealthSettings(Settings):
     """Warmer Drude particles (CL&Pol) no longer follow the field and are a fault, K."""
     max_energy_drift_eV: Positive = 0.05
     """Larger change of the mean potential energy per atom from the first to the last third of a run is a fault, eV."""
-
-
-PropertyName = Literal[
-    "density",
-    "diffusion",
-    "rdf",
-    "health",
-    "conductivity",
-    "viscosity",
-    "structure_factor",
-    "clusters",
-    "shapes",
-    "transitions",
-]
-
-
-class AnalysisSettings(Settings):
-    """What is measured on every trajectory. Ions and atoms that it names must be in one composition of the study at
-    least; runs of a composition without them leave out what needs them, and a note says so."""
-
-    properties: list[PropertyName] = ["density", "diffusion", "rdf", "health"]
-    """Which properties."""
-    density: DensitySettings = DensitySettings()
-    """Density."""
-    diffusion: DiffusionSettings = DiffusionSettings()
-    """Self-diffusion."""
-    rdf: RdfSettings = RdfSettings()
-    """Radial distribution functions."""
-    conductivity: ConductivitySettings = ConductivitySettings()
-    """Ionic conductivity, Onsager coefficients, transference numbers."""
-    viscosity: ViscositySettings = ViscositySettings()
-    """Shear viscosity."""
-    structure_factor: StructureFactorSettings = StructureFactorSettings()
-    """Static structure factor."""
-    health: HealthSettings = HealthSettings()
-    """Cavity, fragmentation, collapse and drift."""
-    clusters: ClustersSettings = ClustersSettings()
-    """Solvation clusters."""
-    shapes: ShapesSettings = ShapesSettings()
-    """Shapes of ions."""
-    transitions: TransitionsSettings = TransitionsSettings()
-    """Markov state model of solvation clusters."""

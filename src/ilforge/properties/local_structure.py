@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ilforge.study.base import Positive, Settings
+from ilforge.settings import Positive, Settings
 
 
 class SolvationSettings(Settings):

@@ -1,0 +1,156 @@
+"""MD protocols: the tables ``[[md]]`` of the study file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ilforge.dynamics import ENGINES, engines_for
+from ilforge.settings import Name, Positive, Pressure, Settings, Temperature, Timestep
+
+
+class MdSettings(Settings):
+    """One MD protocol, run with each of the named potentials from the same start."""
+
+    name: Name
+    """Name of the protocol: letters, digits, `_`, and after the first `.`, `-`."""
+    ensemble: Literal["NVE", "NVT", "NPT"]
+    """Which ensemble."""
+    compositions: Annotated[list[str], Field(min_length=1)] | None = None
+    """Which of `[[liquid.compositions]]` it is run for, each in a run of its own; without it the first."""
+    vacuum: dict[str, Annotated[int, Field(ge=1)]] | None = None
+    """Ions without a box that it is run for instead of the liquid, charged or not: `{ TFSI = 1 }`. What is measured on
+    them is `shapes` and `health`, where `analysis.properties` names these. NVT or NVE."""
+    potentials: Annotated[list[str], Field(min_length=1)]
+    """Which potentials run it, by name: trained `[models]`, `[potentials]`, and those that need no table (`clp`,
+    `clpol`, `gfn1`, `gfn2`)."""
+    box_multiple: Annotated[int, Field(ge=1)] = 1
+    """How many times the ions of the liquid the box of this run holds. Labels are of small boxes; densities, transport
+    and clusters want 40 pairs and more."""
+    timestep_fs: Timestep = 0.5
+    """Time step, fs."""
+    length_ps: Positive
+    """Length of the recorded run, ps."""
+    equilibration_ps: Annotated[float, Field(ge=0)] = 0.5
+    """Unrecorded start, ps."""
+    interval_ps: Positive = 0.02
+    """Time between recorded frames, ps."""
+    pressure_interval_ps: Positive | None = None
+    """Time between records of the pressure tensor for the viscosity, ps, a whole fraction of `interval_ps`: 0.005 to
+    0.01 where bonds to H are held (`timestep_fs` above 1), else 0.002. Without it none is recorded. Only with engine
+    `gromacs`."""
+    temperatures_K: Annotated[list[Temperature], Field(min_length=1)] | None = None
+    """Temperatures in K, each in a run of its own; without it that of the liquid."""
+    pressure_bar: Pressure | None = None
+    """Pressure in bar, for NPT; without it that of the liquid."""
+    engine: str | None = None
+    """Which program moves the atoms: `builtin`, `openmm`, `lammps`, `ase` or `gromacs`; without it the one that suits
+    the potential. `gromacs` (not installed with ilforge) runs `clp` with a Nosé-Hoover thermostat and a
+    Parrinello-Rahman barostat."""
+    thermostat: Literal["langevin", "nose-hoover"] | None = None
+    """Thermostat of the `builtin` engine, which runs `mace`; without it `langevin`. `nose-hoover` is a chain of three
+    with a period of 0.1 ps, which leaves the dynamics of the liquid alone. Other engines have one each."""
+    barostat: Literal["monte-carlo", "cell-rescaling"] | None = None
+    """Barostat of the `builtin` engine; without it `monte-carlo`. `cell-rescaling` follows the pressure, which the
+    potential has to give, and costs no extra evaluation. Other engines have one each."""
+    hydrogen_mass_amu: Annotated[float, Field(ge=1.008, le=4)] | None = None
+    """Mass of H in amu, for time steps about half as long again; what it gains, the heavy neighbour loses. 3 is usual.
+    Structure and density stay, and diffusion changes somewhat. Engines `builtin`, `openmm` and `ase`."""
+    inner_potential: str | None = None
+    """Cheap potential or model, by name, that moves the atoms `inner_steps` times within a step of `timestep_fs`; the
+    potential of the run adds what it differs by once a step. Engine `builtin`. Check what it does to the energy at
+    constant energy first."""
+    inner_steps: Annotated[int, Field(ge=1)] = 1
+    """Short steps within one of `timestep_fs`, with `inner_potential`."""
+
+    moved_keys = {
+        "composition": 'write compositions = ["NAME"]',
+        "temperature_K": "write temperatures_K = [423.0]",
+        "cutoff_A": 'give the potential a name with this cutoff, as [potentials.clp10] with kind = "clp" and '
+        'cutoff_A = 10.0, and write potentials = ["clp10"]',
+        "parameters": 'write [potentials.NAME] with kind = "exp6" and parameters, and potentials = ["NAME"]',
+    }
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MdSettings:
+        if self.engine is not None and self.engine not in ENGINES:
+            raise ValueError(f"engine is {self.engine!r}: it may be {', '.join(ENGINES)}")
+        for key in ("potentials", "compositions", "temperatures_K"):
+            given = getattr(self, key) or []
+            if len(set(given)) != len(given):
+                raise ValueError(f"{key} names one twice, found {given[:9]}")
+        if self.vacuum is not None and (not self.vacuum or self.ensemble == "NPT" or self.compositions is not None):
+            raise ValueError(
+                "vacuum names ions without a box, such as { TFSI = 1 }: ensemble is NVT or NVE, compositions left out"
+            )
+        if self.vacuum is not None and self.box_multiple != 1:
+            raise ValueError("box_multiple is of a box, and vacuum has none: leave it out")
+        if (self.inner_potential is None) != (self.inner_steps == 1):
+            raise ValueError("inner_potential and inner_steps of 2 or more go together: give both, or neither")
+        if self.barostat and self.ensemble != "NPT":
+            raise ValueError(f"barostat = {self.barostat!r} needs ensemble = 'NPT': {self.ensemble} has no pressure")
+        if self.pressure_interval_ps is not None:
+            multiple = self.interval_ps / self.pressure_interval_ps
+            if multiple < 1 or abs(multiple - round(multiple)) > 1e-6:
+                raise ValueError("interval_ps must be a whole multiple of pressure_interval_ps")
+        return self
+
+    @property
+    def runs(self) -> list[MdSettings]:
+        """This table for each of its compositions and temperatures on its own, with a name for each."""
+        compositions, temperatures = self.compositions or [], self.temperatures_K or []
+        found = []
+        for composition in compositions or [None]:
+            for kelvin in temperatures or [None]:
+                parts = [self.name]
+                parts += [str(composition)] if len(compositions) > 1 else []
+                parts += [f"{kelvin:g}K"] if len(temperatures) > 1 else []
+                one = {
+                    "name": "-".join(parts),
+                    "compositions": None if composition is None else [composition],
+                    "temperatures_K": None if kelvin is None else [kelvin],
+                }
+                found.append(self.model_copy(update=one))
+        return found
+
+    @property
+    def composition(self) -> str | None:
+        """The composition of a run of :attr:`runs`; None for the first of the study."""
+        return self.compositions[0] if self.compositions else None
+
+    @property
+    def temperature_K(self) -> float | None:
+        """The temperature of a run of :attr:`runs`, K; None for that of the liquid."""
+        return self.temperatures_K[0] if self.temperatures_K else None
+
+    def refuse_engine(self, potential: str, kind: type) -> None:
+        """Refuse what the engine that would run a potential cannot do.
+
+        Parameters
+        ----------
+        potential
+            Its name.
+        kind
+            Its class.
+
+        Raises
+        ------
+        ValueError
+            In the words of the study file.
+        """
+        engine = ENGINES[self.engine or next(n for n in engines_for(kind) if not ENGINES[n].on_request)]
+        if not engine.runs(kind):
+            raise ValueError(f"engine {engine.name} cannot run {potential}: give it a protocol of its own")
+        chosen = [name for name in ("thermostat", "barostat", "inner_potential") if getattr(self, name)]
+        if chosen and not engine.has_choices:
+            raise ValueError(
+                f"{chosen[0]} is a choice of the builtin engine, which runs MACE, and {engine.name} runs {potential}: "
+                "leave it out"
+            )
+        if self.hydrogen_mass_amu and not engine.keeps_hydrogen_mass:
+            able = ", ".join(name for name, one in ENGINES.items() if one.keeps_hydrogen_mass)
+            raise ValueError(f"hydrogen_mass_amu is kept by {able}, and {engine.name} runs {potential}")
+        if self.pressure_interval_ps is not None and not engine.records_pressure:
+            able = " or ".join(f'engine = "{name}"' for name, one in ENGINES.items() if one.records_pressure)
+            raise ValueError(f"pressure_interval_ps needs {able}: {engine.name} does not record the pressure tensor")

@@ -1,0 +1,44 @@
+"""Whether compression left a DeePMD model as it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from ilforge import files
+from ilforge.errors import Unphysical
+from ilforge.training import deepmd_session
+
+TOLERANCE = {"float64": 1e-4, "float32": 1e-3}
+"""Harm that compression may do, in eV/Å to a force, else in eV/atom."""
+
+
+def settle_compression(directory: Path, frozen: Path, model: Path, tolerance: float) -> None:
+    """Keep the compressed model where it is the frozen one; else the frozen one in its place, and say so.
+
+    Raises
+    ------
+    Unphysical
+        When the frozen model itself gives no numbers.
+    """
+    path = directory / deepmd_session.PARITY
+    found = json.loads(path.read_text())
+    if not found["finite"]:
+        raise Unphysical(f"The DeePMD model in {directory} gives energies, forces or virials that are no numbers.")
+    harm = [found[key] for key in ("energy_eV_atom", "force_eV_A", "virial_eV_atom")]
+    if all(value <= tolerance for value in harm):  # false for NaN
+        return
+    shutil.copyfile(frozen, model)
+    note = (
+        f"Compression changed the DeePMD model: energies by {harm[0]:.2g} eV/atom, forces by {harm[1]:.2g} eV/Å, "
+        f"virials by {harm[2]:.2g} eV/atom, where up to {tolerance:g} is harmless. {model.name} is the "
+        "uncompressed model, which gives the right numbers in about twice the time."
+    )
+    files.write_text(path, json.dumps({**found, "note": note}))
+
+
+def compression_note(directory: Path) -> str:
+    """What there is to say of the compression of a trained model, in a sentence; nothing where it did no harm."""
+    path = Path(directory) / deepmd_session.PARITY
+    return str(json.loads(path.read_text()).get("note", "")) if path.is_file() else ""
