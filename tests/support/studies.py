@@ -23,8 +23,11 @@ seed = 3
 ions = { PYR14 = 1, BF4 = 1 }
 density_g_cm3 = 0.6
 
+[potentials.clp]
+cutoff_A = 4.0
+
 [sampling]
-potential = { kind = "clp", cutoff_A = 4.0 }
+potential = "clp"
 density_ratios = [0.9, 1.0]
 equilibration_ps = 0.2
 interval_ps = 0.1
@@ -32,15 +35,15 @@ training = { eq_boxes = 3, eq_frames_per_box = 3, packed = 3, hot_boxes = 1, hot
 validation = { eq_boxes = 2, eq_frames_per_box = 1, packed = 2, hot_boxes = 1, hot_frames_per_box = 1 }
 
 [reference]
-kind = "REFERENCE"
+potential = "REFERENCE"
 
-[training.mace]
+[models.mace]
 hidden_irreps = "4x0e + 4x1o"
 r_max_A = 3.5
 epochs = 2
 second_stage_epoch = 2
 
-[training.deepmd]
+[models.deepmd]
 committee = 2
 embedding = [4, 8]
 fitting = [10, 10]
@@ -77,7 +80,7 @@ COMPOSITIONS = """
 name = "compositions"
 seed = 3
 [reference]
-kind = "xtb"
+potential = "gfn1"
 [liquid]
 temperature_K = 400.0
 [[liquid.compositions]]
@@ -88,8 +91,11 @@ density_g_cm3 = 0.6
 name = "salt"
 ions = { PYR14 = 1, LI = 1, BF4 = 2 }
 density_g_cm3 = 0.6
+[potentials.clp]
+cutoff_A = 4.0
+
 [sampling]
-potential = { kind = "clp", cutoff_A = 4.0 }
+potential = "clp"
 density_ratios = [0.9, 1.0]
 equilibration_ps = 0.2
 interval_ps = 0.1
@@ -111,12 +117,12 @@ packed = 1
 hot_boxes = 0
 hot_frames_per_box = 0
 distorted = 1
-[training.mace]
+[models.mace]
 hidden_irreps = "4x0e + 4x1o"
 r_max_A = 3.5
 epochs = 2
 second_stage_epoch = 2
-[training.deepmd]
+[models.deepmd]
 committee = 2
 embedding = [4, 8]
 fitting = [10, 10]
@@ -132,7 +138,7 @@ deviation_high_eV_A = 50.0
 max_candidates = 2
 [[md]]
 name = "salt"
-composition = "salt"
+compositions = ["salt"]
 ensemble = "NVT"
 potentials = ["clp", "deepmd"]
 length_ps = 0.02
@@ -148,11 +154,9 @@ def compositions(folder: Path) -> Path:
     return path
 
 
-def smallest(folder: Path, reference: str = "xtb") -> Path:
-    """Write the smallest study into a folder; its reference is ``"xtb"``, or ``"clp"`` where truth is known."""
+def smallest(folder: Path, reference: str = "gfn1") -> Path:
+    """Write the smallest study into a folder; its reference is ``"gfn1"``, or ``"clp"`` where truth is known."""
     text = SMALLEST.replace("REFERENCE", reference)
-    if reference == "clp":
-        text = text.replace('kind = "clp"\n', 'kind = "clp"\ncutoff_A = 4.0\n', 1)
     path = folder / "smallest.toml"
     path.write_text(text)
     return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +93,3 @@ def ions(names: tuple[str, ...], define: tuple[str, ...]) -> None:
         known = CATALOGUE.get(ion.name)
         note = "" if known is None or known.parameters else " (no force-field parameters here)"
         click.echo(f"{ion.name:8s} {ion.charge:+2d}  {sum_formula(ion.symbols):12s} {about}{others}{note}")
-
-
-def clp_parameters(define: Mapping[str, Any]) -> dict[str, Any]:
-    """CL&P parameters of those ions whose files hold some, by name."""
-    from ilforge.liquid.ions import typed_files
-    from ilforge.potentials.clp_files import ion_parameters
-
-    files = {name: typed_files(ion, Path()) for name, ion in define.items()}
-    return {name: ion_parameters(name, *paths) for name, paths in files.items() if paths is not None}

@@ -13,7 +13,7 @@ import numpy as np
 from ilforge.cli import ilforge
 from ilforge.cli.device import device_option, require_device
 from ilforge.cli.frame_options import MadeOf, charge_option, gate_options, made_of_options, show_refusals
-from ilforge.cli.own_ions import clp_parameters, define_option, parse_define
+from ilforge.cli.own_ions import define_option, parse_define
 from ilforge.errors import DidNotFinish, SettingsError
 
 if TYPE_CHECKING:
@@ -184,35 +184,33 @@ def _label_missing(
 
 @ilforge.command()
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--model", "kind", type=click.Choice(["mace", "deepmd"]), default="mace", show_default=True)
+@click.option("--model", "kind", default="mace", show_default=True, help="Kind of model: mace, deepmd.")
 @click.option(
     "--preset",
-    type=click.Choice(["quick", "liquid", "park2025"]),
-    default="quick",
-    show_default=True,
-    help="Hyperparameters; liquid is of MACE alone. docs/study-file.md lists them.",
+    help="Hyperparameters: quick, park2025, of mace also liquid; without it quick. docs/study-file.md lists them.",
 )
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @device_option
 @click.option("--out", type=click.Path(file_okay=False), default="model", show_default=True, help="Folder to train in.")
-def train(file: str, kind: str, preset: str, seed: int, threads: int, out: str) -> None:
+def train(file: str, kind: str, preset: str | None, seed: int, threads: int, out: str) -> None:
     """Train a model on labelled frames."""
     from ilforge import devices, frames
     from ilforge.folders import claim
     from ilforge.labelling.dataset import split
     from ilforge.settings_file import check_settings
-    from ilforge.study.settings import DeepmdSettings, MaceSettings
-    from ilforge.training import TRAINERS, load_trainer
-    from ilforge.training.deepmd import compression_note
+    from ilforge.training import TRAINERS
+    from ilforge.training import train as train_model
 
-    settings = check_settings({"mace": MaceSettings, "deepmd": DeepmdSettings}[kind], {"preset": preset}, "--preset")
-    devices.resolved("torch" if kind == "mace" else kind)  # a GPU that is absent is refused before a folder is made
+    trainer = TRAINERS.named(kind)
+    keys = {"kind": kind, **({"preset": preset} if preset else {})}
+    settings = check_settings(trainer.settings, keys, "--preset")
+    if trainer.computes_with is not None:
+        devices.resolved(trainer.computes_with)  # a GPU that is absent is refused before a folder is made
     directory = claim(Path(out), "--out")
     dataset = split(frames.read(Path(file)), 0.1, seed)
-    model = load_trainer(TRAINERS[kind])(dataset, settings, seed, directory, threads)
-    note = compression_note(model.parent)
-    if note:
+    model = train_model(dataset, settings, seed, directory, threads)
+    if note := trainer.note(model.parent):
         click.echo(note)
     click.echo(f"Trained {model}\nSHA-256 (for --trust): {digest_of(model)}")
 
@@ -257,30 +255,46 @@ def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | No
 
     ``define`` are ions of the user's own, whose CL&P parameters are read from their files.
     """
-    if text in ("GFN1-xTB", "GFN2-xTB"):
-        return {"kind": "xtb", "method": text}
-    if text in ("gpaw", "cp2k", "pyscf"):
-        return {"kind": text}
-    kind, _, rest = text.partition(":")
-    if kind in ("clp", "clpol"):
-        own = clp_parameters(define or {}) if kind == "clp" else {}
-        return {"kind": kind, **_cutoff(text, rest, f"{kind}:4.0"), **({"ions": own} if own else {})}
-    if kind == "exp6":
-        file, _, cutoff = rest.partition(":")
-        if not file:
-            raise SettingsError(f"--potential {text}: expected its parameter file, such as exp6:FILE.toml")
-        return {"kind": kind, "parameters": file, **_cutoff(text, cutoff, f"exp6:{file}:7.0")}
-    kinds = {".model": "mace", ".pb": "deepmd"}
-    if Path(text).suffix in kinds:
-        return {"kind": kinds[Path(text).suffix], "path": text, **({"sha256": trust} if trust else {})}
-    raise SettingsError(f"--potential {text}: expected {POTENTIAL_HELP}")
+    from ilforge.potentials import POTENTIALS, known_names
+    from ilforge.potentials.kind import Context
+    from ilforge.settings_file import check_settings
+
+    suffixes = {kind.file_suffix: name for name, kind in POTENTIALS.items() if kind.file_suffix}
+    if Path(text).suffix in suffixes:
+        return {"kind": suffixes[Path(text).suffix], "path": text, **({"sha256": trust} if trust else {})}
+    name, _, rest = text.partition(":")
+    keys = known_names().get(name, {"kind": name})
+    kind = POTENTIALS.get(keys["kind"])
+    if kind is None or kind.settings is None:
+        raise SettingsError(f"--potential {text}: expected {POTENTIAL_HELP}")
+    words = _words(rest, kind.words)
+    if words is None:
+        usual = ":".join((name, *(word.upper() for word in kind.words)))
+        raise SettingsError(f"--potential {text}: expected {usual}, with nothing behind it")
+    settings = check_settings(kind.settings, {**keys, **words}, f"--potential {text}")
+    known = dict(define or {})
+    return settings.spec(Context(Path(), tuple(known), known))
 
 
-def _cutoff(text: str, cutoff: str, such_as: str) -> dict[str, float]:
+def _words(rest: str, names: Sequence[str]) -> dict[str, Any] | None:
+    """What follows a potential's name, by key; the last word is cut off first, as a file may have a colon. None where
+    there is too much."""
+    if not rest:
+        return {}
+    if not names:
+        return None
+    parts = rest.rsplit(":", len(names) - 1) if len(names) > 1 else [rest]
+    if len(parts) > 1 and not _is_number(parts[-1]):
+        parts = [rest]
+    return {key: float(part) if _is_number(part) else part for key, part in zip(names, parts, strict=False)}
+
+
+def _is_number(text: str) -> bool:
     try:
-        return {"cutoff_A": float(cutoff)} if cutoff else {}
+        float(text)
     except ValueError:
-        raise SettingsError(f"--potential {text}: {cutoff} is not a cutoff in Å, such as {such_as}") from None
+        return False
+    return True
 
 
 def refuse_replacing(out: Path, inputs: Sequence[Path]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -23,6 +24,9 @@ from ilforge.results import HOLDS_LIQUID, Record
 from ilforge.study import document
 from ilforge.study.load import Study, load_study
 from ilforge.study.machine import Machine, load_machine
+
+if TYPE_CHECKING:
+    from ilforge.liquid.liquid import Liquid
 
 KEY_ROWS = 10
 """Most rows of the table that ends a run."""
@@ -50,7 +54,8 @@ def opened(study: str, machine: str | None, store: str | None, output: str | Non
 )
 @define_option
 @click.option("--density", type=float, required=True, help="Density close to equilibrium, g/cm^3.")
-def init(file: str, ions: tuple[str, ...], define: tuple[str, ...], density: float) -> None:
+@click.option("--full", is_flag=True, help="Write every key with its default, not only those that most will touch.")
+def init(file: str, ions: tuple[str, ...], define: tuple[str, ...], density: float, full: bool) -> None:
     """Write a commented study file.
 
     \b
@@ -64,12 +69,18 @@ def init(file: str, ions: tuple[str, ...], define: tuple[str, ...], density: flo
     if path.exists():
         raise SettingsError(f"{path} exists already; init does not overwrite it.")
     own = parse_define(define)
-    counts = Liquid.of(parse_counts(ions), own).counts
+    liquid = Liquid.of(parse_counts(ions), own)
+    counts = liquid.counts
     with_force_field = {name for name, ion in own.items() if ion.force_field}
     has_clp = set(counts) <= with_force_field | (set(known_ions()) - set(own))
 
+    cutoffs = _clp_cutoffs(liquid, density) if has_clp else None
+
     def text_in(folder: Path) -> str:
-        return document.template(path.stem, counts, density, _beside(own, folder), has_clp)
+        tables = _beside(own, folder)
+        if full:
+            return document.full_template(path.stem, counts, density, tables, cutoffs[0] if cutoffs else None)
+        return document.template(path.stem, counts, density, tables, cutoffs)
 
     _refuse_unusable(text_in, path.name)
     try:
@@ -77,6 +88,16 @@ def init(file: str, ions: tuple[str, ...], define: tuple[str, ...], density: flo
     except OSError as error:
         raise SettingsError(f"FILE {path} cannot be written: {error.strerror}.") from error
     click.echo(f"Wrote {path}. See what it takes with: ilforge check {path}")
+
+
+def _clp_cutoffs(liquid: Liquid, density: float) -> tuple[float, float]:
+    """Longest cutoffs up to 10 Å, in halves of 1 Å, for the densest box that is labelled and for that of MD, Å."""
+    from ilforge.study.settings import SamplingSettings
+
+    densest = max(SamplingSettings().density_ratios)
+    volumes = (liquid.volume(density * densest), document.MD_MULTIPLE * liquid.volume(density))
+    small, large = (min(10.0, math.floor(0.98 * volume ** (1 / 3)) / 2) for volume in volumes)
+    return small, large
 
 
 def _refuse_unusable(text_in: Callable[[Path], str], name: str) -> None:
@@ -106,7 +127,7 @@ def _beside(own: Mapping[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
 def check(**arguments: Any) -> None:
     """Say what a study will do and cost, what dataset it makes, and what is missing, before it starts."""
     from ilforge.workflow.progress import duration
-    from ilforge.workflow.steps.models import virials_note
+    from ilforge.workflow.steps.models import stress_notes
     from ilforge.workflow.study_run import check_study
 
     study, machine = opened(**arguments)
@@ -122,8 +143,7 @@ def check(**arguments: Any) -> None:
         table.add_row(stage.name, str(stage.tasks), cost, "done" if done else state)
     console().print(table)
     _print_dataset(study)
-    note = virials_note(study)
-    if note:
+    for note in stress_notes(study):
         click.echo(note)
     todo = sum(not done for _, done, _ in found.rows)
     if todo:
@@ -193,11 +213,10 @@ def _print_label_costs(study: Study) -> None:
     """What all planned labels cost with the study's reference, and with other methods."""
     from ilforge.workflow.dataset_plan import core_hours, core_hours_elsewhere, planned_sets
 
-    sets, own = planned_sets(study), study.settings.reference
+    sets, own = planned_sets(study), study.settings.potential(study.settings.reference.potential)
     table = Table("all these labels by", box=None, pad_edge=False)
     table.add_column("core hours", justify="right")
-    name = own.method if own.kind == "xtb" else own.kind
-    table.add_row(f"the reference of the study ({name})", f"{core_hours(study, sets):,.1f}")
+    table.add_row(f"the reference of the study ({own.title})", f"{core_hours(study, sets):,.1f}")
     for method, hours in core_hours_elsewhere(sets).items():
         table.add_row(f"{method}, from measured times", f"{hours:,.1f}")
     click.echo()

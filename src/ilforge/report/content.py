@@ -246,6 +246,8 @@ class ReportContent:
         All that was measured, for the folder of tables beside the page.
     potential_labels
         Names to print for potentials, where the built-in ones do not do.
+    kinds
+        Kind of potential of each name.
     citations
         Further works to cite, beside those that follow from the programs and potentials used.
     """
@@ -276,4 +278,5 @@ class ReportContent:
     training_notes: tuple[str, ...] = ()
     runs: tuple[Run, ...] = ()
     potential_labels: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
     citations: tuple[str, ...] = ()

@@ -8,18 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-NEUTRAL = "#7f8791"
-"""Guides, windows and references: readable on light and on dark ground."""
+from ilforge.potentials import POTENTIALS
+from ilforge.potentials.kind import NEUTRAL
 
-_KINDS = {
-    "clpol": ("CL&Pol", "#CC79A7"),
-    "clp": ("CL&P", "#009E73"),
-    "exp6": ("exp-6, polarizable", "#E69F00"),
-    "deepmd": ("DeePMD", "#0072B2"),
-    "mace": ("MACE", "#D55E00"),
-    "reference": ("Reference", NEUTRAL),
-    "xtb": ("xTB", NEUTRAL),
-}
 _FURTHER = ("#E69F00", "#56B4E9", "#CC79A7", "#8F6B3E", "#4B4FA6", "#009E73", "#0072B2", "#D55E00")
 
 
@@ -31,13 +22,28 @@ class Palette:
     labels: Mapping[str, str]
 
     @classmethod
-    def of(cls, potentials: Iterable[str], labels: Mapping[str, str] | None = None) -> Palette:
-        """Known kinds keep their own colour; further ones of a kind take colours that are still free."""
+    def of(
+        cls,
+        potentials: Iterable[str],
+        labels: Mapping[str, str] | None = None,
+        kinds: Mapping[str, str] | None = None,
+    ) -> Palette:
+        """Potentials have the colour of their kind; further ones of a kind take colours that are still free.
+
+        Parameters
+        ----------
+        potentials
+            Names, in the order in which they are shown.
+        labels
+            What to print for some of them.
+        kinds
+            Kind of potential of each name; without it the kind that the name is, or begins with.
+        """
         names = list(dict.fromkeys(potentials))
         colours: dict[str, str] = {}
         printed: dict[str, str] = {}
         for name in sorted(names, key=lambda name: (len(name), names.index(name))):
-            label, colour = _known(name)
+            label, colour = _known(name, kinds or {})
             if colour is None or (colour in colours.values() and colour != NEUTRAL):
                 taken = set(colours.values())
                 colour = next((c for c in _FURTHER if c not in taken), _FURTHER[len(colours) % len(_FURTHER)])
@@ -59,11 +65,12 @@ class Palette:
         return f"rgba({red},{green},{blue},{alpha:g})"
 
 
-def _known(name: str) -> tuple[str, str | None]:
+def _known(name: str, kinds: Mapping[str, str]) -> tuple[str, str | None]:
     """Printed name and colour of a potential by its kind; ``mace-EQ`` is a MACE, and printed ``MACE-EQ``."""
-    for kind, (label, colour) in _KINDS.items():
-        if name.lower() == kind:
-            return label, colour
-        if name.lower().startswith(kind):
-            return label + name[len(kind) :], colour
+    if name in kinds:
+        kind = POTENTIALS[kinds[name]]
+        return (kind.title if name == kind.name else name), kind.colour
+    for kind in sorted(POTENTIALS.values(), key=lambda kind: -len(kind.name)):
+        if name.lower().startswith(kind.name):
+            return kind.title + name[len(kind.name) :], kind.colour
     return name, None

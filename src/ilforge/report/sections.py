@@ -37,7 +37,7 @@ def sections(content: ReportContent) -> list[Section]:
 def palette_of(content: ReportContent) -> Palette:
     """Colours for every potential that appears, whatever it appears in."""
     named = (*content.records, *content.parity, *content.curves, *content.verdicts, *content.training)
-    return Palette.of((item.potential for item in named if item.potential), content.potential_labels)
+    return Palette.of((item.potential for item in named if item.potential), content.potential_labels, content.kinds)
 
 
 def palette_of_records(records: Sequence[Record]) -> Palette:

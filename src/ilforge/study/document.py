@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from ilforge.study.potential_settings import PotentialSettings
-from ilforge.study.presets import DEEPMD_PRESETS, MACE_PRESETS
-from ilforge.study.settings import DeepmdSettings, MaceSettings, StudySettings
-
-PRESETS = {MaceSettings: MACE_PRESETS, DeepmdSettings: DEEPMD_PRESETS}
+from ilforge.potentials import POTENTIALS
+from ilforge.study.settings import StudySettings
+from ilforge.training import TRAINERS
 
 
 def template(
@@ -24,16 +22,121 @@ def template(
     ions: dict[str, int],
     density_g_cm3: float,
     define: Mapping[str, Mapping[str, Any]] | None = None,
-    has_clp: bool = True,
+    cutoffs_A: tuple[float, float] | None = (4.0, 6.5),
 ) -> str:
-    """A study file with every key at its default and a comment on each; valid as it stands.
+    """A study file with the keys that a user will touch, valid as it stands.
 
-    ``define`` are tables of ions of the user's own, by name. Without parameters of CL&P for all ions GFN1-xTB samples.
+    Parameters
+    ----------
+    define
+        Tables of ions of the user's own, by name.
+    cutoffs_A
+        Of CL&P while sampling and in MD, Å; None where it lacks parameters of an ion, and GFN1-xTB samples.
     """
+    sampler, clp = ("gfn1", []) if cutoffs_A is None else ("clp", ["clp-md"])
+    tables: list[str] = []
+    for ion, table in (define or {}).items():
+        tables += ["", f"[liquid.define.{toml_key(ion)}]"]
+        tables += [f"{key} = {toml_value(value)}" for key, value in table.items()]
+    potentials: list[str] = []
+    if cutoffs_A is not None:
+        potentials = [
+            "",
+            "[potentials.clp]          # CL&P in the small boxes that are labelled",
+            f"cutoff_A = {cutoffs_A[0]:g}",
+            "ewald_tolerance = 1e-4",
+            "",
+            "[potentials.clp-md]       # CL&P in the boxes of [[md]]; properties to be quoted want 10 Å",
+            'kind = "clp"',
+            f"cutoff_A = {cutoffs_A[1]:g}",
+        ]
+    lines = [
+        f"# Study of {', '.join(f'{count} {ion}' for ion, count in ions.items())}. Units are in the names of keys.",
+        "# Every key with its default and meaning: `ilforge init --full`, or docs/study-file.md.",
+        f"name = {toml_value(name)}",
+        "seed = 1",
+        "",
+        "[liquid]",
+        f"ions = {toml_value(ions)}     # of the boxes that are labelled",
+        "temperature_K = 423.0",
+        f"density_g_cm3 = {density_g_cm3:g}",
+        *tables,
+        *potentials,
+        *_TEMPLATE.format(sampler=sampler).splitlines(),
+        f"potentials = {toml_value([*clp, 'deepmd', 'mace'])}",
+        *_TEMPLATE_END.format(multiple=MD_MULTIPLE).splitlines(),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+MD_MULTIPLE = 5
+"""Boxes of MD in a new study hold so many times the ions of those that are labelled."""
+
+_TEMPLATE = """
+[reference]
+potential = "gfn1"        # what labels frames. For DFT: "gpaw" or "cp2k", or a table [potentials.NAME] of your own
+
+[sampling]
+potential = "{sampler}"         # what moves atoms while frames are sampled
+density_ratios = [0.77, 0.88, 1.0, 1.13, 1.26]
+
+[sampling.training]       # frames to train on, of each composition
+eq_boxes = 10             # boxes at equilibrium, and frames of each
+eq_frames_per_box = 9
+packed = 30               # packed at random, hot and distorted ones: away from equilibrium
+hot_boxes = 5
+hot_frames_per_box = 6
+distorted = 0
+intermolecular = 0        # rigid ions pulled apart and pressed together
+
+[sampling.validation]     # from boxes of their own
+eq_boxes = 5
+eq_frames_per_box = 4
+packed = 10
+hot_boxes = 5
+hot_frames_per_box = 2
+
+[models.mace]
+preset = "liquid"         # quick, liquid, park2025
+
+[models.deepmd]
+preset = "quick"          # quick, park2025
+committee = 4             # explores in concurrent learning
+
+[learning]
+iterations = 1            # rounds of exploring, labelling and training again; 0 for none
+temperature_K = 450.0
+length_ps = 1.0
+max_candidates = 40
+
+[[md]]                    # one table for each MD protocol; delete what you do not need
+name = "npt"
+ensemble = "NPT"
+"""
+
+_TEMPLATE_END = """temperatures_K = [423.0]  # and compositions = [...]: all combinations, each a run of its own
+box_multiple = {multiple}          # times the ions of the liquid; properties to be quoted want 40 pairs and more
+timestep_fs = 0.5
+equilibration_ps = 5.0
+length_ps = 50.0
+interval_ps = 0.05
+
+[analysis]
+properties = ["density", "diffusion", "rdf", "health"]
+"""
+
+
+def full_template(
+    name: str,
+    ions: dict[str, int],
+    density_g_cm3: float,
+    define: Mapping[str, Mapping[str, Any]] | None = None,
+    cutoff_A: float | None = 4.0,
+) -> str:
+    """A study file with every key at its default and a comment on each; valid as it stands. See :func:`template`."""
     given: dict[str, Any] = {"name": name, "liquid.ions": ions, "liquid.density_g_cm3": density_g_cm3}
-    if not has_clp:
-        given["sampling.potential"] = PotentialSettings(kind="xtb")
-    potentials = [*(["clp"] if has_clp else []), "deepmd", "mace"]
+    if cutoff_A is None:
+        given["sampling.potential"] = "gfn1"
     lines = [
         f"# Study of {', '.join(f'{count} {ion}' for ion, count in ions.items())}.",
         "# Keys behind a # show their defaults: take the # away to change one. Units are in the names.",
@@ -43,21 +146,35 @@ def template(
     for ion, table in (define or {}).items():
         lines += ["", f"[liquid.define.{toml_key(ion)}]"]
         lines += [f"{key} = {toml_value(value)}" for key, value in table.items()]
+    for table, registry in (("potentials", POTENTIALS), ("models", TRAINERS)):
+        for kind in registry.values():
+            if kind.settings is None or any(field.is_required() for field in kind.settings.model_fields.values()):
+                continue
+            lines += ["", f"# {_first_sentence(kind.settings)}", f"[{table}.{kind.name}]"]
+            own = {"cutoff_A": cutoff_A} if kind.name in ("clp", "clpol") and cutoff_A is not None else {}
+            lines += _template_lines(kind.settings, (), own, leave_out=("kind",))
     lines += [
         "",
         "[[md]]                       # one table for each MD protocol; delete what you do not need",
         'name = "npt"',
         'ensemble = "NPT"',
-        f"potentials = {toml_value(potentials)}",
+        f"potentials = {toml_value([*(['clp'] if cutoff_A is not None else []), 'deepmd', 'mace'])}",
         "length_ps = 10.0",
-        "# Properties want a larger box than labels, and clp a longer cutoff there: box_multiple, cutoff_A.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _template_lines(model: type[BaseModel], path: tuple[str, ...], given: dict[str, Any]) -> Iterator[str]:
+def _first_sentence(model: type[BaseModel]) -> str:
+    return " ".join((model.__doc__ or "").split())
+
+
+def _template_lines(
+    model: type[BaseModel], path: tuple[str, ...], given: dict[str, Any], leave_out: Sequence[str] = ()
+) -> Iterator[str]:
     tables = []
     for key, field in model.model_fields.items():
+        if key in leave_out or key in _BY_NAME and model is StudySettings:
+            continue
         if _settings_class(field) is not None:
             tables.append((key, field))
             continue
@@ -82,6 +199,10 @@ def _template_lines(model: type[BaseModel], path: tuple[str, ...], given: dict[s
             yield from _template_lines(inner, (*path, key), given)
 
 
+_BY_NAME = {"potentials": POTENTIALS, "models": TRAINERS}
+"""Tables of the study file whose entries have names, and the kinds that these may be of."""
+
+
 def _default_lines(model: type[BaseModel], value: BaseModel) -> Iterator[str]:
     """Lines of a table whose default differs from its class's: the keys must be written out to be valid."""
     for key, field in model.model_fields.items():
@@ -104,15 +225,15 @@ def reference() -> str:
         "generated from `src/ilforge/study/settings.py`.",
     ]
     lines += _reference_lines(StudySettings, ())
-    for model, presets in PRESETS.items():
-        lines += ["", f"### Presets of {model.__name__.removesuffix('Settings')}", ""]
-        lines += _preset_table(presets)
     return "\n".join(lines) + "\n"
 
 
-def _reference_lines(model: type[BaseModel], path: tuple[str, ...], left_out: Any = None) -> Iterator[str]:
+def _reference_lines(
+    model: type[BaseModel], path: tuple[str, ...], left_out: Any = None, kind: str | None = None
+) -> Iterator[str]:
     yield ""
-    yield f"## `[{'.'.join(path)}]`" if path else "## Top level"
+    of_kind = f', kind = "{kind}"' if kind else ""
+    yield f"## `[{'.'.join(path)}]{of_kind}`" if path else "## Top level"
     yield ""
     yield " ".join((model.__doc__ or "").split())
     yield ""
@@ -126,8 +247,13 @@ def _reference_lines(model: type[BaseModel], path: tuple[str, ...], left_out: An
     tables = []
     for key, field in model.model_fields.items():
         inner = _settings_class(field)
+        if model is StudySettings and key in _BY_NAME:
+            yield f"| `{key}` | tables by name | - | {_sentence(field)} |"
+            continue
         if inner is not None or _holds_tables(field):
             tables.append((key, field))
+            continue
+        if kind and key == "kind":
             continue
         default = _default(model, key, field)
         shown = "required" if default is PydanticUndefined else "-" if default is None else f"`{toml_value(default)}`"
@@ -135,9 +261,17 @@ def _reference_lines(model: type[BaseModel], path: tuple[str, ...], left_out: An
     for key, field in tables:
         inner = _settings_class(field) or _holds_tables(field)
         yield from _reference_lines(inner, (*path, key), field.default)
+    if model is StudySettings:
+        for table, registry in _BY_NAME.items():
+            for kind in registry.values():
+                if kind.settings is not None:
+                    yield from _reference_lines(kind.settings, (table, "NAME"), kind=kind.name)
+                presets = getattr(kind.settings, "presets", {})
+                if presets:
+                    yield from ("", f"### Presets of {kind.title}", "", *_preset_table(presets))
 
 
-def _preset_table(presets: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _preset_table(presets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     names = list(presets)
     yield "| key | " + " | ".join(f"`{name}`" for name in names) + " |"
     yield "|---" * (len(names) + 1) + "|"
@@ -169,8 +303,9 @@ def toml_value(value: Any) -> str:
 
 
 def _default(model: type[BaseModel], key: str, field: FieldInfo) -> Any:
-    if field.default is PydanticUndefined and model in PRESETS:
-        return PRESETS[model]["quick"].get(key, PydanticUndefined)
+    presets = getattr(model, "presets", {})
+    if field.default is PydanticUndefined and presets:
+        return next(iter(presets.values())).get(key, PydanticUndefined)
     return field.default
 
 

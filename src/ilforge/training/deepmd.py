@@ -387,5 +387,5 @@ KIND = TrainerKind(
     learns_stress=lambda settings: any(settings.virial_prefactor),
     programs=("dp",),
     computes_with="deepmd",
-    md_programs=("lmp",),
+    numbered=True,
 )

@@ -86,8 +86,8 @@ class TrainerKind:
         Whether settings ask it to learn from stresses.
     programs, computes_with, memory_GB
         What has to be installed, what can use a GPU, and memory of a training.
-    md_programs
-        What its MD needs to have installed.
+    numbered
+        Whether one model is number 1 of a committee, too: so in its name and its seed.
     """
 
     name: str
@@ -107,4 +107,4 @@ class TrainerKind:
     programs: tuple[str, ...] = ()
     computes_with: Program | None = None
     memory_GB: float = 1.0
-    md_programs: tuple[str, ...] = ()
+    numbered: bool = False

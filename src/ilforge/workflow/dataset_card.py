@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from ase import Atoms
 
 from ilforge.labelling.published import PURPOSES, STUDY, Published
+from ilforge.potentials import POTENTIALS
 from ilforge.report.citations import works_on
 from ilforge.study.load import load_study
 from ilforge.units import AMU_PER_A3_IN_G_CM3
@@ -122,9 +123,10 @@ def _liquids(dataset: Published) -> str:
 
 def _named(dataset: Published) -> str:
     """Words that name what was used: the method, and the potential and the packages that made the frames."""
-    sampled_by = load_study(dataset.directory / STUDY).settings.sampling.potential.kind
-    engine = "openmm" if sampled_by in ("clp", "clpol", "exp6") else ""
-    return " ".join((dataset.manifest["title"], sampled_by, engine, "packmol", "ase"))
+    settings = load_study(dataset.directory / STUDY).settings
+    sampled_by = settings.potential(settings.sampling.potential)
+    engine = POTENTIALS[sampled_by.kind].computes_with or ""
+    return " ".join((dataset.manifest["title"], sampled_by.title, engine, "packmol", "ase"))
 
 
 def _version(dataset: Published) -> str:

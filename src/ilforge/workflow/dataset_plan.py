@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ilforge import potentials
 from ilforge.potentials.costs import MEASURED, core_seconds
 from ilforge.study.load import Study
-from ilforge.workflow.steps.structures import liquid_of, spec_of
+from ilforge.workflow.steps.structures import liquid_of, reference_spec
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def planned_sets(study: Study) -> list[PlannedSet]:
 
 def core_hours(study: Study, sets: Sequence[PlannedSet]) -> float:
     """Expected time of all labels by the study's own reference method, on one core, h."""
-    method = potentials.create(spec_of(study, study.settings.reference))
+    method = potentials.create(reference_spec(study))
     return sum(planned.labels * method.seconds_per_frame(planned.n_atoms) for planned in sets) / 3600
 
 

@@ -8,15 +8,12 @@ from typing import Any
 from ilforge import potentials
 from ilforge.errors import SettingsError
 from ilforge.labelling.published import Published
+from ilforge.potentials import POTENTIALS
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
-from ilforge.study.potential_settings import PotentialSettings
-from ilforge.study.settings import MdSettings
+from ilforge.study.md_settings import MdSettings
 from ilforge.workflow.stage import Stage, in_order
 from ilforge.workflow.steps import aimd, atoms, labels, learning, md, models, named_ions, published, structures
-
-FORCE_FIELDS = {"clp": "CL&P", "clpol": "CL&Pol", "exp6": "exp-6, polarizable"}
-"""Potentials that are given by their parameters, and their names."""
 
 
 @dataclass
@@ -39,13 +36,15 @@ class Plan:
     datasets
         By iteration.
     trained
-        By ``(iteration, "mace" or "deepmd")``: one stage, or the committee's.
+        By ``(iteration, model)``: one stage, or the committee's.
     validations
         By ``(iteration or None, potential, composition)``.
     trajectories
         By ``(protocol, potential)``.
     analyses
         By ``(protocol, potential, property)``.
+    notes
+        What the plan leaves out, a sentence each.
     """
 
     study: Study
@@ -59,6 +58,7 @@ class Plan:
     validations: dict[tuple[int | None, str, str], Stage] = field(default_factory=dict)
     trajectories: dict[tuple[str, str], Stage] = field(default_factory=dict)
     analyses: dict[tuple[str, str, str], Stage] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def stages(self) -> list[Stage]:
@@ -93,7 +93,7 @@ def make_plan(study: Study) -> Plan:
     plan = Plan(study, published.dataset_of(study))
     published.require_reference(study, plan.dataset)
     _refuse_unknown_names(study)
-    if "mace" in study.settings.training.models and study.settings.training.mace.atom_energies == "isolated atoms":
+    if any(models.counts_from_atoms(study, name) for name in study.settings.models):
         plan.atoms = atoms.atoms_stage(study, plan.dataset)
     for part in study.parts:
         _refuse_unfit_potentials(part, plan.dataset)
@@ -139,21 +139,22 @@ def _plan_iteration(plan: Plan, iteration: int) -> None:
     dataset = models.dataset_stage(study, iteration, sources, before)
     plan.datasets.append(dataset)
     expected = _expected(plan, "training") + iteration * settings.learning.max_candidates
-    if "mace" in settings.training.models:
-        earlier = plan.trained.get((iteration - 1, "mace"), [None])[0]
-        plan.trained[iteration, "mace"] = [models.mace_stage(study, iteration, dataset, expected, earlier, plan.atoms)]
-    if "deepmd" in settings.training.models:
-        earlier = plan.trained.get((iteration - 1, "deepmd"))
-        plan.trained[iteration, "deepmd"] = models.deepmd_stages(study, iteration, dataset, earlier)
-    for kind in settings.training.models:
+    for name in settings.models:
+        earlier = plan.trained.get((iteration - 1, name))
+        counted_from = plan.atoms if models.counts_from_atoms(study, name) else None
+        plan.trained[iteration, name] = models.model_stages(
+            study, name, iteration, dataset, expected, earlier, counted_from
+        )
         for part in study.parts:
-            _plan_validation(plan, part, kind, iteration, model=plan.trained[iteration, kind][0])
+            _plan_validation(plan, part, name, iteration, model=plan.trained[iteration, name][0])
 
 
 def _plan_exploration(plan: Plan, part: Study, iteration: int) -> Stage:
     """Labels of what the committee disagrees on in one composition."""
     starts = plan.frames[structures.of_composition(part, "training")]
-    exploration = learning.exploration_stage(part, iteration, plan.trained[iteration - 1, "deepmd"], starts)
+    exploration = learning.exploration_stage(
+        part, iteration, plan.trained[iteration - 1, plan.study.settings.explorer], starts
+    )
     plan.explorations[iteration, part.composition] = exploration
     found = labels.label_stage(
         part, f"label explored frames, iteration {iteration}", exploration, part.settings.learning.max_candidates
@@ -165,20 +166,29 @@ def _plan_exploration(plan: Plan, part: Study, iteration: int) -> Stage:
 def _plan_validation(
     plan: Plan,
     part: Study,
-    kind: str,
+    name: str,
     iteration: int | None = None,
     model: Stage | None = None,
     spec: dict[str, Any] | None = None,
 ) -> None:
     """A model, or a potential that is given, held against the validation frames of one composition."""
-    plan.validations[iteration, kind, part.composition] = models.validation_stage(
+    title = potential_title(part, name) if iteration is None else f"{name}, iteration {iteration}"
+    plan.validations[iteration, name, part.composition] = models.validation_stage(
         part,
-        FORCE_FIELDS.get(kind, kind) if iteration is None else f"{kind}, iteration {iteration}",
+        title,
         plan.labels[structures.of_composition(part, "validation")],
         _expected(plan, "validation"),
         model,
         spec,
     )
+
+
+def potential_title(study: Study, name: str) -> str:
+    """How a potential or model is printed: by its kind, or by its own name where that is another."""
+    if name in study.settings.models:
+        return models.model_title(study, name)
+    settings = study.settings.potential(name)
+    return POTENTIALS[settings.kind].title if name == settings.kind else name
 
 
 def _expected(plan: Plan, purpose: str) -> int:
@@ -189,32 +199,30 @@ def _expected(plan: Plan, purpose: str) -> int:
 
 
 def _plan_force_field_validations(plan: Plan, part: Study) -> None:
-    given = given_potentials(part)
-    for kind in FORCE_FIELDS:
-        if kind in given:
-            _plan_validation(plan, part, kind, spec=given[kind])
+    for name, spec in given_potentials(part).items():
+        if not structures.is_force_field(spec):
+            continue
+        try:
+            structures.refuse_unfit_box(part, spec, _densest(part, plan.dataset))
+        except SettingsError:
+            plan.notes.append(
+                f"{potential_title(part, name)} is not held against labels: its cutoff does not fit their boxes."
+            )
+            continue
+        _plan_validation(plan, part, name, spec=spec)
 
 
 def _plan_md(plan: Plan) -> None:
     settings = plan.study.settings
-    for protocol in settings.md:
+    for protocol in settings.protocols:
         part = plan.study.part(protocol.composition)
-        given = given_potentials(part)
         start = structures.start_stage(part, protocol)
+        inner = None if protocol.inner_potential is None else _what_runs(plan, part, protocol.inner_potential)
         for name in protocol.potentials:
-            model = None if name in given else plan.trained[plan.last_iteration, name][0]
-            spec = _md_spec(name, given, protocol) if model is None else None
-            if name == "reference" and protocol.ensemble == "NPT":
-                _require_stress(protocol.name, spec)
-            if protocol.vacuum is not None and spec is not None:  # it may not know these ions
-                structures.refuse_unfit_ions(spec, structures.ions_of(part, protocol))
-            elif name in FORCE_FIELDS:
-                _refuse_unfit_md(part, protocol, spec)
-            inner = protocol.inner_potential
-            if inner is not None:
-                inner = (
-                    _md_spec(inner, given, protocol) if inner in given else plan.trained[plan.last_iteration, inner][0]
-                )
+            runs = _what_runs(plan, part, name)
+            model, spec = (runs, None) if isinstance(runs, Stage) else (None, runs)
+            if spec is not None:
+                _refuse_unfit_md(part, protocol, name, spec)
             trajectory = md.md_stage(part, protocol, name, start, model, spec, inner)
             plan.trajectories[protocol.name, name] = trajectory
             for property_name in md.measured_in(protocol, settings.analysis):
@@ -222,9 +230,16 @@ def _plan_md(plan: Plan) -> None:
                 plan.analyses[protocol.name, name, property_name] = analysis
 
 
+def _what_runs(plan: Plan, part: Study, name: str) -> Stage | dict[str, Any]:
+    """The last training of a model of that name, or the potential that is given."""
+    if name in plan.study.settings.models:
+        return plan.trained[plan.last_iteration, name][0]
+    return structures.spec_of(part, name)
+
+
 def _refuse_unknown_names(study: Study) -> None:
     """Ask of everything that is measured about what it names: MD may take days before it is."""
-    protocols, analysis = study.settings.md, study.settings.analysis
+    protocols, analysis = study.settings.protocols, study.settings.analysis
     liquids = [structures.liquid_of(part) for part in study.parts]
     lone = [structures.ions_of(study, protocol) for protocol in protocols if protocol.vacuum is not None]
     measured = {name for protocol in protocols for name in md.measured_in(protocol, analysis)}
@@ -233,10 +248,11 @@ def _refuse_unknown_names(study: Study) -> None:
             named_ions.refuse_unknown(name, analysis, liquids, lone)
 
 
-def _refuse_unfit_potentials(part: Study, dataset: Published | None) -> None:
+def _densest(part: Study, dataset: Published | None) -> float:
+    """Density of the densest box with labels, relative to that of the liquid."""
     sampling, liquid = part.settings.sampling, structures.liquid_of(part)
     ratios = [1.0]
-    if dataset is not None and liquid.label in dataset.compositions:  # CL&P is held against its frames
+    if dataset is not None and liquid.label in dataset.compositions:
         volume = liquid.volume(part.settings.liquid.density_g_cm3)
         ratios.append(volume / dataset.smallest_side_A(liquid.label) ** 3)
     elif dataset is None:
@@ -244,64 +260,41 @@ def _refuse_unfit_potentials(part: Study, dataset: Published | None) -> None:
         for counts in (sampling.training, sampling.validation):
             ratios += counts.density_ratios or []
             ratios += sampling.intermolecular_density_ratios if counts.intermolecular else []
-    structures.refuse_unfit(part, structures.sampling_potential(part), max(ratios))
-    if part.settings.dataset is None:
-        structures.refuse_unfit(part, structures.spec_of(part, part.settings.reference), max(ratios))
-    given = given_potentials(part)
-    for kind in FORCE_FIELDS:
-        if kind in given:  # held against labels, in their boxes
-            structures.refuse_unfit(part, given[kind], max(ratios))
+    return max(ratios)
 
 
-def _refuse_unfit_md(part: Study, protocol: MdSettings, spec: dict[str, Any]) -> None:
+def _refuse_unfit_potentials(part: Study, dataset: Published | None) -> None:
+    """Ask the potentials that sample and label about ions and boxes, and all others about the ions."""
+    densest = _densest(part, dataset)
     try:
-        structures.refuse_unfit(part, spec, liquid=structures.ions_of(part, protocol))
+        structures.refuse_unfit(part, structures.sampling_spec(part), densest)
     except SettingsError as error:
-        whose = f"[[md]] {protocol.name}, whose own keys are cutoff_A and box_multiple"
-        raise SettingsError(f"{whose}: {error}") from None
+        raise SettingsError(f"sampling.potential is {part.settings.sampling.potential!r}: {error}") from None
+    if part.settings.dataset is None:
+        structures.refuse_unfit(part, structures.reference_spec(part), densest)
 
 
-def _require_stress(protocol: str, spec: dict[str, Any]) -> None:
-    if not potentials.create(spec).has_stress:
+def _refuse_unfit_md(part: Study, protocol: MdSettings, name: str, spec: dict[str, Any]) -> None:
+    ions = structures.ions_of(part, protocol)
+    if protocol.ensemble == "NPT" and not potentials.create(spec).has_stress:
         raise SettingsError(
-            f"[[md]] {protocol}: NPT with the reference needs its stress, which {spec['kind']} does not give as "
-            f"[reference] sets it. Use NVT, leave the reference out of its potentials, or set stress = true in "
-            f"[reference.{spec['kind']}] with the cutoff that it asks for."
+            f"[[md]] {protocol.name}: NPT needs a stress, which {name} does not give. Use NVT, leave it out of the "
+            "potentials of this table, or set stress = true in its own with the cutoff that it asks for."
         )
+    if protocol.vacuum is not None:
+        structures.refuse_unfit_ions(spec, ions)
+    elif structures.is_force_field(spec):
+        try:
+            structures.refuse_unfit(part, spec, liquid=ions)
+        except SettingsError as error:
+            whose = f"[[md]] {protocol.name} with {name}: give it a table [potentials.{name}] or a larger box_multiple"
+            raise SettingsError(f"{whose}: {error}") from None
 
 
 def given_potentials(study: Study) -> dict[str, dict[str, Any]]:
-    """Potentials that need no training: the reference, and the force fields that the study uses."""
+    """Potentials that need no training, by name: those that sample and those that run MD."""
     settings = study.settings
-    given = {"reference": structures.spec_of(study, settings.reference)}
-    sampling = settings.sampling.potential
-    # one cutoff for all of them: the boxes are the same
-    cutoff = sampling.cutoff_A if sampling.kind in FORCE_FIELDS else None
-    for kind in FORCE_FIELDS:
-        if sampling.kind == kind:
-            given[kind] = structures.sampling_potential(study)
-        elif any(kind in (*protocol.potentials, protocol.inner_potential) for protocol in settings.md):
-            file = _parameter_file(study) if kind == "exp6" else None
-            given[kind] = structures.spec_of(study, PotentialSettings(kind=kind, cutoff_A=cutoff, parameters=file))
-    return given
-
-
-def _md_spec(name: str, given: dict[str, dict[str, Any]], protocol: MdSettings) -> dict[str, Any]:
-    """A potential as a protocol runs it: with a cutoff of the protocol's, electrostatics as exact as by default."""
-    spec = given[name]
-    if protocol.cutoff_A is None or name not in FORCE_FIELDS:
-        return spec
-    return {**{key: value for key, value in spec.items() if key != "ewald_tolerance"}, "cutoff_A": protocol.cutoff_A}
-
-
-def _parameter_file(study: Study) -> str:
-    """The one parameter file of a study's MD with exp6."""
-    protocols = [protocol for protocol in study.settings.md if "exp6" in protocol.potentials]
-    files = sorted({protocol.parameters for protocol in protocols if protocol.parameters})
-    if len(files) != 1:
-        found = "none is given" if not files else f"there are {' and '.join(files)}"
-        raise SettingsError(
-            f"md {protocols[0].name}: exp6 needs one parameter file for all its runs, but {found}. Set parameters in "
-            "[[md]], as docs/polarizable-force-field.md describes it."
-        )
-    return files[0]
+    names = [settings.sampling.potential]
+    for protocol in settings.md:
+        names += [*protocol.potentials, *filter(None, [protocol.inner_potential])]
+    return {name: structures.spec_of(study, name) for name in dict.fromkeys(names) if name not in settings.models}

@@ -21,7 +21,7 @@ from ilforge.study.machine import Machine
 from ilforge.workflow.dataset_card import CARD, card_text
 from ilforge.workflow.plan import Plan, make_plan
 from ilforge.workflow.steps.labels import REJECTED
-from ilforge.workflow.steps.structures import FRAMES, elements_of, liquid_of, spec_of
+from ilforge.workflow.steps.structures import FRAMES, elements_of, liquid_of, reference_spec
 from ilforge.workflow.store import ResultStore
 
 
@@ -52,7 +52,7 @@ def publish_study(
             f"The labels of {study.settings.name} come from {study.settings.dataset}: share that folder."
         )
     plan, store = make_plan(study), ResultStore(Path(machine.store))
-    reference = potentials.create(spec_of(study, study.settings.reference))
+    reference = potentials.create(reference_spec(study))
     sampled = {frames.digest(frame): (frame, purpose, liquid) for frame, purpose, liquid in _sampled(plan, store)}
     if not sampled:
         raise SettingsError(f"{study.settings.name} has no frames in {store.root} yet: run it first.")
@@ -73,7 +73,7 @@ def publish_study(
         directory,
         Path(directory).absolute().name,
         entries,
-        title=study.settings.reference.title,
+        title=study.settings.potential(study.settings.reference.potential).title,
         settings=potentials.settings(reference),
         study=study.text,
         gate=gate,

@@ -16,7 +16,7 @@ from ilforge.results import HOLDS_LIQUID, LiquidVerdict, Record
 from ilforge.workflow.plan import Plan
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.md import MEASUREMENT
-from ilforge.workflow.steps.models import ERRORS
+from ilforge.workflow.steps.models import ERRORS, counts_from_atoms
 from ilforge.workflow.steps.published import labelled_by
 from ilforge.workflow.steps.structures import ions_of, liquid_of
 from ilforge.workflow.store import ResultStore
@@ -44,7 +44,7 @@ def measurements(plan: Plan, store: ResultStore) -> dict[tuple[str, str], dict[s
 def run_labels(plan: Plan) -> dict[str, dict[str, Any]]:
     """Liquid, ions and temperature of each MD protocol, by its name: a box of twice the ions holds the same liquid."""
     study, found = plan.study, {}
-    for protocol in study.settings.md:
+    for protocol in study.settings.protocols:
         part = study.part(protocol.composition)
         ions = ions_of(part, protocol)
         liquid = liquid_of(part).name if protocol.vacuum is None else f"{ions.name} in vacuum"
@@ -56,7 +56,7 @@ def run_labels(plan: Plan) -> dict[str, dict[str, Any]]:
 def _states(plan: Plan) -> dict[str, dict[str, Any]]:
     """What tells runs at one temperature apart, of each MD protocol by its name: ions, ensemble and set pressure."""
     study, found = plan.study, {}
-    for protocol in study.settings.md:
+    for protocol in study.settings.protocols:
         ions = ions_of(study.part(protocol.composition), protocol).label
         found[protocol.name] = {"ions": ions, "ensemble": protocol.ensemble}
         if protocol.ensemble == "NPT":
@@ -87,7 +87,7 @@ def divergences(plan: Plan, store: ResultStore) -> Iterator[Record]:
 
 
 def _iteration(plan: Plan, potential: str) -> int | None:
-    return None if potential in ("clp", "clpol", "exp6", "reference") else plan.last_iteration
+    return plan.last_iteration if potential in plan.study.settings.models else None
 
 
 def _validation_records(plan: Plan, store: ResultStore, liquids: dict[str, str]) -> Iterator[Record]:
@@ -105,10 +105,11 @@ def _validation_records(plan: Plan, store: ResultStore, liquids: dict[str, str])
 
 
 def _counted_from(plan: Plan, potential: str, iteration: int | None) -> dict[str, str]:
-    """What a trained MACE counts energies from."""
-    if potential != "mace" or iteration is None:
+    """What a trained model counts energies from, where it has a choice."""
+    if iteration is None or not hasattr(plan.study.settings.models[potential], "atom_energies"):
         return {}
-    return {"atom_energies": "fit to the labels" if plan.atoms is None else "isolated atoms by the reference method"}
+    from_atoms = counts_from_atoms(plan.study, potential)
+    return {"atom_energies": "isolated atoms by the reference method" if from_atoms else "fit to the labels"}
 
 
 def _property_records(plan: Plan, store: ResultStore) -> Iterator[Record]:

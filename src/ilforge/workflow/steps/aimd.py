@@ -17,7 +17,7 @@ from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.structures import FRAMES, computes_with, liquid_of, of_composition, spec_of
+from ilforge.workflow.steps.structures import FRAMES, computes_with, liquid_of, of_composition, reference_spec
 from ilforge.workflow.store import write_json
 
 RUNS = "runs.json"
@@ -49,7 +49,7 @@ def aimd_plan(counts: FrameCounts) -> dict[str, int]:
 def aimd_stage(study: Study, purpose: str, sampled: Stage) -> Stage:
     """``frames.xyz`` with all frames of all runs, whose labels are in the label store, and ``runs.json``."""
     counts: FrameCounts = getattr(study.settings.sampling, purpose)
-    spec, liquid = spec_of(study, study.settings.reference), liquid_of(study)
+    spec, liquid = reference_spec(study), liquid_of(study)
     method = potentials.create(spec)
     state = {
         "temperature_K": study.settings.liquid.temperature_K,

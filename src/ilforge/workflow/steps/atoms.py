@@ -16,7 +16,7 @@ from ilforge.labelling.store import LabelStore
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.structures import elements_of, spec_of
+from ilforge.workflow.steps.structures import elements_of, reference_spec
 from ilforge.workflow.store import write_json
 
 ATOMS = "atoms.json"
@@ -40,7 +40,7 @@ def read_atoms(directory: Path) -> dict[str, float]:
 
 
 def _computed(study: Study, elements: list[str]) -> Stage:
-    spec = spec_of(study, study.settings.reference)
+    spec = reference_spec(study)
     method = potentials.create(spec)
     require_atoms(method)
     description = method.describe()

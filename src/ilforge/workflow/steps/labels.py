@@ -26,7 +26,7 @@ from ilforge.workflow.executors import WorkerDied
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.aimd import aimd_plan, single_points
-from ilforge.workflow.steps.structures import FRAMES, computes_with, liquid_of, of_composition, spec_of
+from ilforge.workflow.steps.structures import FRAMES, computes_with, liquid_of, of_composition, reference_spec
 from ilforge.workflow.store import ResultStore, write_json
 
 ATTEMPTS = 2
@@ -55,7 +55,7 @@ def label_stage(
     computed
         Whether the labels are there already, from AIMD: for planning.
     """
-    spec = spec_of(study, study.settings.reference)
+    spec = reference_spec(study)
     gate = study.settings.gate
     liquid = liquid_of(study)
     method = potentials.create(spec)

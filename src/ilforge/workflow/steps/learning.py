@@ -13,10 +13,11 @@ from ilforge import frames, potentials
 from ilforge.sampling.exploration import Exploration, explore, select
 from ilforge.study.load import Study
 from ilforge.study.settings import LearningSettings
+from ilforge.training import TRAINERS
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.models import inference_seconds, model_spec
-from ilforge.workflow.steps.structures import FRAMES, liquid_of, of_composition
+from ilforge.workflow.steps.models import model_spec, seconds_per_step
+from ilforge.workflow.steps.structures import FRAMES, computes_with, engine_programs, liquid_of, of_composition
 from ilforge.workflow.store import write_json
 
 SELECTION = "selection.json"
@@ -25,7 +26,8 @@ EXPLORED, JUDGED = "explored.xyz", "judged.json"
 
 def exploration_stage(study: Study, iteration: int, committee: Sequence[Stage], starts: Stage) -> Stage:
     """NPT with the committee: ``frames.xyz`` to label and ``selection.json`` with every deviation."""
-    learning, liquid = study.settings.learning, liquid_of(study)
+    learning, liquid, explorer = study.settings.learning, liquid_of(study), study.settings.explorer
+    kind = TRAINERS[study.settings.models[explorer].kind].potential
     seed = study.seed("exploration", iteration)
     state = (study.settings.liquid.pressure_bar, study.settings.gate.bond_factor)
 
@@ -71,17 +73,17 @@ def exploration_stage(study: Study, iteration: int, committee: Sequence[Stage], 
         kind="explore",
         version=1,
         settings={
-            "learning": learning.model_dump(exclude={"iterations"}),
+            "learning": learning.model_dump(exclude={"iterations", "explorer"}),
             "pressure_bar_and_bond_factor": list(state),
             "seed": seed,
         },
         inputs={**{f"member{i}": stage for i, stage in enumerate(committee)}, "starts": starts},
         work=work,
         tasks=learning.starts,
-        task_seconds=5.0 + steps * inference_seconds(study, "deepmd", liquid.topology.n_atoms) * len(committee),
+        task_seconds=5.0 + steps * seconds_per_step(study, explorer, liquid.topology.n_atoms) * len(committee),
         memory_GB=1.5,
-        programs=("lmp",),
-        computes_with=("deepmd",),
+        programs=engine_programs(kind),
+        computes_with=computes_with(kind),
     )
 
 

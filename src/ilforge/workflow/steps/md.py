@@ -9,31 +9,20 @@ from ilforge import frames, potentials
 from ilforge.dynamics import run_md
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.dynamics.trajectory import Trajectory
-from ilforge.properties import Measurement, create, measure, settings_of
+from ilforge.properties import PROPERTIES, Measurement, create, measure, settings_of
 from ilforge.properties.registry import AnalysisSettings
 from ilforge.settings import Settings
 from ilforge.study.load import Study
-from ilforge.study.settings import MdSettings
+from ilforge.study.md_settings import MdSettings
+from ilforge.training import TRAINERS
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.models import inference_seconds, model_spec
+from ilforge.workflow.steps.models import model_spec, seconds_per_step
 from ilforge.workflow.steps.named_ions import as_far_as_named
-from ilforge.workflow.steps.structures import FRAMES, computes_with, ions_of
+from ilforge.workflow.steps.structures import FRAMES, computes_with, engine_programs, ions_of
 from ilforge.workflow.store import write_json
 
 MEASUREMENT = "measurement.json"
-_VERSIONS = {
-    "clusters": 4,
-    "conductivity": 3,
-    "density": 3,
-    "diffusion": 3,
-    "health": 4,
-    "rdf": 4,
-    "shapes": 5,
-    "structure_factor": 4,
-    "transitions": 5,
-    "viscosity": 3,
-}  # of what a measurement holds
 _LARGE = 2000  # atoms; from there on memory is taken to grow with their number
 _VACUUM_MINIMISATION = 200  # steps: a conformer comes from no run at a temperature, unlike a box
 
@@ -77,8 +66,9 @@ def md_stage(
 
     n_atoms = liquid.topology.n_atoms
     steps = protocol.unrecorded_steps + protocol.n_frames * protocol.interval_steps
+    kind = spec["kind"] if spec is not None else TRAINERS[model.kind].potential
     if spec is None:
-        per_step = inference_seconds(study, name, n_atoms)
+        per_step = seconds_per_step(study, name, n_atoms)
     else:
         per_step = potentials.create(spec).seconds_per_frame(n_atoms)
     return Stage(
@@ -100,8 +90,8 @@ def md_stage(
         work=work,
         task_seconds=5.0 + steps * per_step,
         memory_GB=1.5 * max(1.0, n_atoms / _LARGE),
-        programs=_programs(name, settings.engine),
-        computes_with=computes_with(spec["kind"] if model is None else model.kind, settings.engine),
+        programs=engine_programs(kind, settings.engine),
+        computes_with=computes_with(kind, settings.engine),
     )
 
 
@@ -133,7 +123,7 @@ def analysis_stage(study: Study, protocol: MdSettings, trajectory: Stage, proper
     return Stage(
         name=f"{property_name} of {trajectory.name}",
         kind=property_name,
-        version=_VERSIONS.get(property_name, 1),
+        version=PROPERTIES[property_name].version,
         settings=own
         | {part: of.model_dump() for part, of in others.items()}
         | ({"left_out": left_out} if left_out else {}),  # absent, results made before keep their names
@@ -141,13 +131,6 @@ def analysis_stage(study: Study, protocol: MdSettings, trajectory: Stage, proper
         work=work,
         task_seconds=2.0,
     )
-
-
-def _programs(potential: str, engine: str | None) -> tuple[str, ...]:
-    """What has to be installed apart from Python packages."""
-    if engine == "gromacs":
-        return ("gmx",)
-    return ("lmp",) if potential == "deepmd" and engine in (None, "lammps") else ()
 
 
 def _run(

@@ -11,17 +11,16 @@ import numpy as np
 from ilforge import frames, potentials
 from ilforge.labelling.dataset import Dataset, split
 from ilforge.study.load import Study
-from ilforge.training import deepmd as deepmd_training
-from ilforge.training import mace as mace_training
+from ilforge.training import TRAINERS, ModelSettings, train
+from ilforge.training.kind import Size
 from ilforge.training.validation import errors, predict
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.atoms import read_atoms
 from ilforge.workflow.steps.labels import ACCEPTED
-from ilforge.workflow.steps.structures import computes_with, liquid_of, of_composition, spec_of
+from ilforge.workflow.steps.structures import computes_with, liquid_of, of_composition, reference_spec
 from ilforge.workflow.store import read_manifest, write_json
 
-MACE_FILE, DEEPMD_FILE = "model.model", "model.pb"
 PREDICTIONS, ERRORS = "predictions.npz", "errors.json"
 
 
@@ -50,98 +49,112 @@ def dataset_stage(study: Study, iteration: int, labels: Sequence[Stage], before:
     )
 
 
-def mace_stage(
-    study: Study, iteration: int, dataset: Stage, frames_expected: int, before: Stage | None, atoms: Stage | None
-) -> Stage:
-    """A trained MACE: ``model.model``; ``frames_expected`` of each composition, ``atoms`` what energies count from."""
-    settings = study.settings.training.mace
-    seed = study.seed("mace", iteration)
-
-    def work(job: Job) -> None:
-        start = job.trusted_input("before") / MACE_FILE if before else None
-        energies = read_atoms(job.input("atoms")) if atoms else None
-        job.run(_train_mace, job.input("dataset"), settings, seed, job.directory, job.threads, start, energies)
-
-    n_atoms = frames_expected * sum(liquid_of(part).topology.n_atoms for part in study.parts)
-    return Stage(
-        name=f"train MACE, iteration {iteration}",
-        kind="mace",
-        version=1,
-        settings={"training": settings.model_dump(exclude={"atom_energies"}), "seed": seed},  # that is an input
-        inputs={"dataset": dataset, **({"before": before} if before else {}), **({"atoms": atoms} if atoms else {})},
-        work=work,
-        task_seconds=mace_training.seconds(settings, n_atoms) * (settings.retrain_fraction if before else 1.0),
-        memory_GB=2.0,
-        programs=("mace_run_train",),
-        computes_with=("torch",),
-        progress=mace_training.progress,
-    )
+def model_title(study: Study, name: str) -> str:
+    """How a model is printed: ``"MACE"``, or by its own name where that is not the kind's."""
+    kind = TRAINERS[study.settings.models[name].kind]
+    return kind.title if name == kind.name else name
 
 
-def deepmd_stages(study: Study, iteration: int, dataset: Stage, before: Sequence[Stage] | None) -> list[Stage]:
-    """A committee of trained DeePMD models that differ in their seed: ``model.pb`` in each stage."""
+def model_stages(
+    study: Study,
+    name: str,
+    iteration: int,
+    dataset: Stage,
+    frames_expected: int,
+    before: Sequence[Stage] | None,
+    atoms: Stage | None,
+) -> list[Stage]:
+    """Trainings of a model of the study file: its committee, each member with a seed of its own.
+
+    Parameters
+    ----------
+    frames_expected
+        Of each composition, for planning.
+    before
+        Trainings of the iteration before, which they go on from.
+    atoms
+        Energies of isolated atoms, where the model counts energies from them.
+    """
+    count = study.settings.models[name].committee
     return [
-        _deepmd_stage(study, iteration, member, dataset, before[member] if before else None)
-        for member in range(study.settings.training.deepmd.committee)
+        _model_stage(
+            study, name, iteration, member, dataset, frames_expected, before[member] if before else None, atoms
+        )
+        for member in range(count)
     ]
 
 
-def _deepmd_stage(study: Study, iteration: int, member: int, dataset: Stage, before: Stage | None) -> Stage:
-    settings = study.settings.training.deepmd
-    seed = study.seed("deepmd", iteration, member)
-    largest = max(liquid_of(part).topology.n_atoms for part in study.parts)
-    expected = deepmd_training.seconds(settings, largest)
+def _model_stage(
+    study: Study,
+    name: str,
+    iteration: int,
+    member: int,
+    dataset: Stage,
+    frames_expected: int,
+    before: Stage | None,
+    atoms: Stage | None,
+) -> Stage:
+    settings = study.settings.models[name]
+    kind = TRAINERS[settings.kind]
+    numbered = kind.numbered or settings.committee > 1
+    seed = study.seed(name, iteration, member) if numbered else study.seed(name, iteration)
+    sizes = [liquid_of(part).topology.n_atoms for part in study.parts]
+    expected = kind.seconds(settings, Size(frames_expected * sum(sizes), max(sizes)))
 
     def work(job: Job) -> None:
-        start = job.trusted_input("before") if before else None
-        job.run(_train_deepmd, job.input("dataset"), settings, seed, job.directory, job.threads, start)
-        note = deepmd_training.compression_note(job.directory)
-        if note:
-            job.facts["compression"] = note
+        start = job.trusted_input("before") / kind.file if before else None
+        energies = read_atoms(job.input("atoms")) if atoms else None
+        job.run(_train, job.input("dataset"), settings, seed, job.directory, job.threads, start, energies)
+        if note := kind.note(job.directory):
+            job.facts["note"] = note
 
+    number = f" {member + 1}" if numbered else ""
     return Stage(
-        name=f"train DeePMD {member + 1}, iteration {iteration}",
-        kind="deepmd",
+        name=f"train {model_title(study, name)}{number}, iteration {iteration}",
+        kind=kind.name,
         version=1,
-        settings={"training": settings.model_dump(exclude={"committee"}), "seed": seed},
-        inputs={"dataset": dataset, **({"before": before} if before else {})},
+        # energies of isolated atoms are an input
+        settings={"training": settings.model_dump(exclude={"kind", "committee", "atom_energies"}), "seed": seed},
+        inputs={"dataset": dataset, **({"before": before} if before else {}), **({"atoms": atoms} if atoms else {})},
         work=work,
-        task_seconds=expected * (settings.retrain_fraction if before else 1.0),
-        memory_GB=1.0,
-        programs=("dp",),
-        computes_with=("deepmd",),
-        progress=deepmd_training.progress,
+        task_seconds=expected * (kind.retrained_share(settings) if before else 1.0),
+        memory_GB=kind.memory_GB,
+        programs=kind.programs,
+        computes_with=() if kind.computes_with is None else (kind.computes_with,),
+        progress=kind.progress,
     )
 
 
-def virials_note(study: Study) -> str:
-    """That DeePMD has no stresses to learn, in a sentence; nothing where it has."""
-    if "deepmd" not in study.settings.training.models or not any(study.settings.training.deepmd.virial_prefactor):
-        return ""
-    reference = potentials.create(spec_of(study, study.settings.reference))
-    if reference.has_stress:
-        return ""
-    return f"Labels of this reference ({reference.kind}) have no stress: DeePMD learns energies and forces alone."
+def counts_from_atoms(study: Study, name: str) -> bool:
+    """Whether a model counts energies from isolated atoms."""
+    settings = study.settings.models[name]
+    return TRAINERS[settings.kind].counts_from_atoms and settings.atom_energies == "isolated atoms"
+
+
+def stress_notes(study: Study) -> list[str]:
+    """Which models are to learn from stresses that the reference does not give, a sentence each."""
+    models = study.settings.models
+    learning = [name for name, model in models.items() if TRAINERS[model.kind].learns_stress(model)]
+    if not learning or potentials.create(reference_spec(study)).has_stress:
+        return []
+    return [
+        f"Labels of {study.settings.potential(study.settings.reference.potential).title} have no stress: "
+        f"{model_title(study, name)} learns energies and forces alone."
+        for name in learning
+    ]
 
 
 def model_spec(directory: Path) -> dict[str, Any]:
     """The trained model in a stage's directory as a potential; whether it is trusted is asked before."""
-    kind, file = ("mace", MACE_FILE) if (directory / MACE_FILE).is_file() else ("deepmd", DEEPMD_FILE)
-    return {"kind": kind, "path": str(directory / file), "sha256": read_manifest(directory)["files"][file]}
+    manifest = read_manifest(directory)
+    kind = TRAINERS.named(manifest["kind"])
+    return {"kind": kind.potential, "path": str(directory / kind.file), "sha256": manifest["files"][kind.file]}
 
 
-def inference_seconds(study: Study, kind: str, n_atoms: int) -> float:
-    """Expected time of one step with a model that is yet to be trained, s on one core: for planning only.
-
-    From 350 atoms: MACE at 6 Å 7 ms by compiled kernels, 1 s by mace-torch in float64; DeePMD at 10 Å 0.44 s, with the
-    small networks of its quick preset at 4.5 Å 15 ms. All grow with the neighbours.
-    """
-    mace, deepmd = study.settings.training.mace, study.settings.training.deepmd
-    if kind == "mace":
-        per_frame = 7e-3 if mace.dtype == "float32" else 1.0
-        return per_frame * n_atoms / 350 * (mace.r_max_A / 6.0) ** 3
-    width = deepmd.embedding[-1] / 100
-    return 0.44 * n_atoms / 350 * (deepmd.r_cut_A / 10.0) ** 3 * width
+def seconds_per_step(study: Study, name: str, n_atoms: int) -> float:
+    """Expected time of one step with a model that is yet to be trained, s on one core: for planning only."""
+    settings = study.settings.models[name]
+    return TRAINERS[settings.kind].seconds_per_step(settings, n_atoms)
 
 
 def validation_stage(
@@ -163,26 +176,20 @@ def validation_stage(
         work=work,
         task_seconds=8.0 + 0.05 * expected,
         memory_GB=1.5,
-        computes_with=computes_with(spec["kind"] if model is None else model.kind),
+        computes_with=computes_with(spec["kind"] if model is None else TRAINERS[model.kind].potential),
     )
 
 
-def _train_mace(
+def _train(
     dataset: Path,
-    settings: Any,
+    settings: ModelSettings,
     seed: int,
     directory: Path,
     threads: int,
     start: Path | None,
     energies: dict[str, float] | None,
 ) -> None:
-    mace_training.train_mace(
-        Dataset.read(dataset), settings, seed, directory, threads, start_from=start, isolated_atoms=energies
-    )
-
-
-def _train_deepmd(dataset: Path, settings: Any, seed: int, directory: Path, threads: int, start: Path | None) -> None:
-    deepmd_training.train_deepmd(Dataset.read(dataset), settings, seed, directory, threads, start_from=start)
+    train(Dataset.read(dataset), settings, seed, directory, threads, start_from=start, isolated_atoms=energies)
 
 
 def _validate(spec: dict, labels: Path, liquid: Any, seed: int, directory: Path, threads: int) -> None:

@@ -15,7 +15,7 @@ from ilforge.study.load import Study
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.labels import net_force_setting, write_judged
-from ilforge.workflow.steps.structures import FRAMES, identity, liquid_of, of_composition, spec_of
+from ilforge.workflow.steps.structures import FRAMES, identity, liquid_of, of_composition, reference_spec
 
 
 def dataset_of(study: Study) -> Published | None:
@@ -94,7 +94,7 @@ def require_reference(study: Study, dataset: Published | None) -> None:
     explored = rounds * settings.learning.max_candidates * len(study.parts)
     if dataset is not None and not rounds:
         return
-    reference = potentials.create(spec_of(study, settings.reference))
+    reference = potentials.create(reference_spec(study))
     try:
         reference.calculator(liquid_of(study).topology)
         here = reference.describe()
@@ -121,7 +121,7 @@ def in_words(versions: Mapping[str, Any]) -> str:
 
 def labelled_by(study: Study, dataset: Published | None) -> str:
     """The reference of a study in a few words; with a dataset, whose labels these are."""
-    title = study.settings.reference.title
+    title = study.settings.potential(study.settings.reference.potential).title
     if dataset is None:
         return title
     return f"{title}, labels of dataset {dataset.name} ({in_words(dataset.versions)})"
@@ -129,7 +129,7 @@ def labelled_by(study: Study, dataset: Published | None) -> str:
 
 def _require_method(study: Study, dataset: Published) -> None:
     """Every setting of the study's reference must be that of the labels."""
-    asked = potentials.settings(potentials.create(spec_of(study, study.settings.reference)))
+    asked = potentials.settings(potentials.create(reference_spec(study)))
     has = dataset.method
     if asked["kind"] != has.get("kind"):
         raise SettingsError(

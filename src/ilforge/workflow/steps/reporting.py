@@ -13,6 +13,7 @@ import numpy as np
 import ilforge
 from ilforge import frames
 from ilforge.labelling.dataset import Dataset
+from ilforge.potentials import POTENTIALS
 from ilforge.properties import Measurement
 from ilforge.properties.folder import Run
 from ilforge.properties.scans import study_scans
@@ -29,16 +30,16 @@ from ilforge.report.content import (
     TrainingCurve,
 )
 from ilforge.results import Estimate, Record
-from ilforge.training import learning_curve
+from ilforge.training import TRAINERS, learning_curve
 from ilforge.training.validation import Predictions
 from ilforge.workflow.job import Job
-from ilforge.workflow.plan import Plan
+from ilforge.workflow.plan import Plan, given_potentials
 from ilforge.workflow.records import collect_records, measurements, run_labels
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.atoms import read_atoms
 from ilforge.workflow.steps.labels import CENSUS
 from ilforge.workflow.steps.learning import SELECTION
-from ilforge.workflow.steps.models import PREDICTIONS, virials_note
+from ilforge.workflow.steps.models import PREDICTIONS, counts_from_atoms, model_title, stress_notes
 from ilforge.workflow.steps.published import labelled_by
 from ilforge.workflow.steps.structures import FRAMES, liquid_of
 from ilforge.workflow.store import ResultStore, read_manifest
@@ -67,7 +68,8 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
     """Everything that is finished, as the report wants it."""
     study = plan.study
     liquids = {part.composition: liquid_of(part).name for part in study.parts}
-    reference = study.settings.reference
+    reference = study.settings.potential(study.settings.reference.potential)
+    not_dft = "" if POTENTIALS[reference.kind].is_dft else ", not DFT"
     scanned = measured.named_tables("", "", Measurement(tables=study_scans(plan.study)))
     every, records = measurements(plan, store), collect_records(plan, store)
     found = [(*run, one) for run, by_name in every.items() for one in by_name.values()]
@@ -78,7 +80,7 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         liquid_label="; ".join(liquid_of(part).label for part in study.parts),
         temperature_K=study.settings.liquid.temperature_K,
         reference=reference.title,
-        banner=f"Reference: {labelled_by(study, plan.dataset)}{'' if reference.is_dft else ', not DFT'}",
+        banner=f"Reference: {labelled_by(study, plan.dataset)}{not_dft}",
         ilforge_version=ilforge.__version__,
         date=time.strftime("%Y-%m-%d"),
         seed=study.settings.seed,
@@ -92,13 +94,22 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         coverage=tuple(_coverage(plan, store)),
         learning=tuple(_learning_rounds(plan, store)),
         training=tuple(_training_curves(plan, store)),
-        training_notes=tuple(note for note in (_atom_energies(plan, store), virials_note(study)) if note),
+        training_notes=tuple(note for note in (*_atom_energies(plan, store), *stress_notes(study), *plan.notes)),
         stages=tuple(_stage_rows(plan, store)),
         costs=tuple(_costs(plan, store)),
         structure=_structure(plan, store),
         study_file=study.text,
         runs=tuple(_runs(plan, store, records)),
+        kinds=_kinds(plan),
     )
+
+
+def _kinds(plan: Plan) -> dict[str, str]:
+    """Kind of potential of each name in the study."""
+    settings = plan.study.settings
+    found = {name: TRAINERS[model.kind].potential for name, model in settings.models.items()}
+    given = [*given_potentials(plan.study), settings.reference.potential]
+    return found | {name: settings.potential(name).kind for name in given}
 
 
 def _parity(key: tuple[int | None, str, str], directory: Path, liquids: Mapping[str, str]) -> Parity:
@@ -195,24 +206,26 @@ def _training_curves(plan: Plan, store: ResultStore):
                 iteration,
                 number + 1 if len(members) > 1 else None,
                 progress,
-                "epoch" if kind == "mace" else "step",
+                TRAINERS[plan.study.settings.models[kind].kind].step,
                 rmse,
             )
 
 
-def _atom_energies(plan: Plan, store: ResultStore) -> str:
-    """What MACE counts energies from, in a sentence; nothing without MACE."""
-    if "mace" not in plan.study.settings.training.models:
-        return ""
-    if plan.atoms is None:
-        return (
-            "MACE counts energies from a least-squares fit of one number for each element to the labels; energies of "
-            "single ions or other compositions by it mean nothing."
-        )
-    if not store.holds(plan.atoms):
-        return ""
-    listed = ", ".join(f"{element} {energy:.4f}" for element, energy in read_atoms(store.path(plan.atoms)).items())
-    return f"MACE counts energies from isolated atoms by the reference method, spin-polarised (eV): {listed}."
+def _atom_energies(plan: Plan, store: ResultStore) -> Iterator[str]:
+    """What models that have a choice count energies from, a sentence each."""
+    for name, model in plan.study.settings.models.items():
+        if not TRAINERS[model.kind].counts_from_atoms:
+            continue
+        title = model_title(plan.study, name)
+        if not counts_from_atoms(plan.study, name):
+            yield (
+                f"{title} counts energies from a least-squares fit of one number for each element to the labels; "
+                "energies of single ions or other compositions by it mean nothing."
+            )
+        elif plan.atoms is not None and store.holds(plan.atoms):
+            energies = read_atoms(store.path(plan.atoms)).items()
+            listed = ", ".join(f"{element} {energy:.4f}" for element, energy in energies)
+            yield f"{title} counts energies from isolated atoms by the reference method, spin-polarised (eV): {listed}."
 
 
 def _stage_rows(plan: Plan, store: ResultStore):

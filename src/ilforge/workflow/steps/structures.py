@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ilforge import frames, potentials, trust
 from ilforge.devices import Program
-from ilforge.liquid.ions import typed_files
+from ilforge.dynamics import ENGINES, engines_for
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.vacuum import in_vacuum
-from ilforge.potentials import exp6_file
-from ilforge.potentials.clp_files import ion_parameters
+from ilforge.potentials import POTENTIALS
+from ilforge.potentials.kind import Context
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
-from ilforge.study.potential_settings import PotentialSettings
-from ilforge.study.settings import MdSettings
+from ilforge.study.md_settings import MdSettings
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.boxes import FRAMES, HOT, RUNS, chosen_frames, find_heat, of_each_box, sample_box
@@ -73,46 +71,41 @@ def identity(liquid: Liquid) -> dict[str, Any]:
     }
 
 
-def sampling_potential(study: Study) -> dict[str, Any]:
+def reference_spec(study: Study) -> dict[str, Any]:
+    """The potential that labels frames."""
+    return spec_of(study, study.settings.reference.potential)
+
+
+def sampling_spec(study: Study) -> dict[str, Any]:
     """The potential that moves atoms while sampling."""
     return spec_of(study, study.settings.sampling.potential)
 
 
+def spec_of(study: Study, name: str) -> dict[str, Any]:
+    """A potential of the study file by its name, for :func:`ilforge.potentials.create`."""
+    liquid = study.settings.liquid
+    # of the whole study: its compositions are labelled by one method
+    elements = tuple(elements_of(study.whole or study))
+    context = Context(study.folder, tuple(liquid_of(study).counts), liquid.define, elements)
+    return study.settings.potential(name).spec(context)
+
+
 def computes_with(kind: str, engine: str | None = None) -> tuple[Program, ...]:
     """Programs that can use a GPU and that MD, or without an engine's name anything else, asks for this potential."""
-    if engine == "gromacs":
-        return ("gromacs",)
-    program = potentials.COMPUTES_WITH.get(kind)
+    own = ENGINES[engine].computes_with if engine else None
+    program = own or POTENTIALS[kind].computes_with
     return () if program is None else (program,)
 
 
-def spec_of(study: Study, settings: PotentialSettings) -> dict[str, Any]:
-    """A potential of the study file, for :func:`ilforge.potentials.create`; its file lies beside the study.
-
-    A force field is told the numbers in the user's files, not the files: these may change while a study runs.
-    """
-    spec = settings.spec()
-    if "parameters" in spec:
-        return {**spec, "parameters": exp6_file.read(study.folder / spec["parameters"])}
-    if "path" in spec:
-        return {**spec, "path": str(study.folder / spec["path"])}
-    if "potentials_dir" in spec:
-        folder = str(study.folder / Path(spec["potentials_dir"]).expanduser())
-        # of the whole study: its compositions are labelled by one method
-        return {**spec, "potentials_dir": folder, "elements": elements_of(study.whole or study)}
-    own = own_parameters(study) if settings.kind == "clp" else {}
-    return {**spec, "ions": own} if own else spec
+def engine_programs(kind: str, engine: str | None = None) -> tuple[str, ...]:
+    """What has to be installed apart from Python packages to run a kind of potential."""
+    able = [name for name in engines_for(POTENTIALS[kind].potential) if not ENGINES[name].on_request]
+    return ENGINES[engine or able[0]].programs
 
 
-def own_parameters(study: Study) -> dict[str, dict[str, Any]]:
-    """CL&P's parameters of those ions of the study that the user defines by files of a force field."""
-    define, used = study.settings.liquid.define, liquid_of(study).counts
-    files = {name: typed_files(define[name], study.folder) for name in define if name in used}
-    return {name: ion_parameters(name, *found) for name, found in files.items() if found is not None}
-
-
-_MODELS = ("mace", "deepmd")
-"""Potentials whose files can run code when they are loaded."""
+def is_force_field(spec: Mapping[str, Any]) -> bool:
+    """Whether a potential is asked about ions and boxes before anything runs."""
+    return POTENTIALS[spec["kind"]].family == "force field"
 
 
 def refuse_unfit(
@@ -127,16 +120,29 @@ def refuse_unfit(
     """
     liquid = liquid or liquid_of(study)
     refuse_unfit_ions(spec, liquid)
-    if spec["kind"] in ("clp", "clpol", "exp6"):
-        potential = potentials.create(spec)
-        side = liquid.volume(study.settings.liquid.density_g_cm3 * density_ratio) ** (1 / 3)
-        potential.openmm_system(liquid.topology, np.eye(3) * side)
+    if is_force_field(spec):
+        refuse_unfit_box(study, spec, density_ratio, liquid)
+
+
+def refuse_unfit_box(
+    study: Study, spec: Mapping[str, Any], density_ratio: float = 1.0, liquid: Liquid | None = None
+) -> None:
+    """Ask a force field about the smallest box of the study.
+
+    Raises
+    ------
+    SettingsError
+        When its cutoff does not fit.
+    """
+    liquid = liquid or liquid_of(study)
+    side = liquid.volume(study.settings.liquid.density_g_cm3 * density_ratio) ** (1 / 3)
+    potentials.create(spec).openmm_system(liquid.topology, np.eye(3) * side)
 
 
 def refuse_unfit_ions(spec: Mapping[str, Any], liquid: Liquid) -> None:
     """Ask a potential about the ions of a liquid; a model is loaded for it, but not by those who only look."""
     potential = potentials.create(spec)
-    if not (trust.only_looking() and spec["kind"] in _MODELS):
+    if not (trust.only_looking() and POTENTIALS[spec["kind"]].family == "model"):
         potential.calculator(liquid.topology)
 
 
@@ -154,7 +160,7 @@ def frames_stage(study: Study, purpose: str) -> Stage:
         "temperature_K": study.settings.liquid.temperature_K,
         "density_g_cm3": study.settings.liquid.density_g_cm3,
         "boxes": boxes,
-        "potential": potentials.create(sampling_potential(study)).describe(),
+        "potential": potentials.create(sampling_spec(study)).describe(),
         "sampling": sampling.model_dump(include=_sampling_keys(counts)),
         "bond_factor": study.settings.gate.bond_factor,
         **({"intermolecular": counts.intermolecular} if counts.intermolecular else {}),
@@ -162,7 +168,7 @@ def frames_stage(study: Study, purpose: str) -> Stage:
     hot = {"hot": hot_stage(study)} if counts.hot_boxes and counts.hot_frames_per_box else {}
 
     def work(job: Job) -> None:
-        spec = sampling_potential(study)
+        spec = sampling_spec(study)
         found = json.loads((job.input("hot") / HOT).read_text()) if hot else {}
         parts = job.parts(
             sample_box,
@@ -171,7 +177,7 @@ def frames_stage(study: Study, purpose: str) -> Stage:
         sampled = {name: frames.read(path / FRAMES) for name, path in parts.items()}
         frames.write(job.directory / FRAMES, chosen_frames(sampled, boxes, liquid, counts.intermolecular))
 
-    cost = potentials.create(sampling_potential(study)).seconds_per_frame(liquid.topology.n_atoms)
+    cost = potentials.create(sampling_spec(study)).seconds_per_frame(liquid.topology.n_atoms)
     runs = [box["frames"] for box in boxes.values() if box["recipe"] in RUNS]
     steps = 1000 * (len(runs) * sampling.equilibration_ps + sum(runs) * sampling.interval_ps) / max(1, len(boxes))
     return Stage(
@@ -184,7 +190,7 @@ def frames_stage(study: Study, purpose: str) -> Stage:
         tasks=len(boxes),
         task_seconds=2.0 + cost * steps / sampling.timestep_fs,
         programs=("packmol",),
-        computes_with=computes_with(sampling.potential.kind),
+        computes_with=computes_with(sampling_spec(study)["kind"]),
     )
 
 
@@ -198,7 +204,7 @@ def hot_stage(study: Study) -> Stage:
     settings = {
         "liquid": identity(liquid),
         "density_g_cm3": study.settings.liquid.density_g_cm3,
-        "potential": potentials.create(sampling_potential(study)).describe(),
+        "potential": potentials.create(sampling_spec(study)).describe(),
         "sampling": sampling.model_dump(include=_HOT_KEYS),
         "frames": max(count.hot_frames_per_box for count in counts),
         "bond_factor": study.settings.gate.bond_factor,
@@ -206,12 +212,12 @@ def hot_stage(study: Study) -> Stage:
     }
 
     def work(job: Job) -> None:
-        job.run(find_heat, job.directory, liquid, sampling_potential(study), settings, job.threads)
+        job.run(find_heat, job.directory, liquid, sampling_spec(study), settings, job.threads)
 
-    cost = potentials.create(sampling_potential(study)).seconds_per_frame(liquid.topology.n_atoms)
+    cost = potentials.create(sampling_spec(study)).seconds_per_frame(liquid.topology.n_atoms)
     steps = settings["frames"] * sampling.hot_interval_ps * 1000 / sampling.hot_timestep_fs
     return Stage(
-        name=of_composition(study, "find the heat that molecules bear"),
+        name=of_composition(study, "find the highest temperature without bond breaking"),
         kind="hot",
         version=1,
         settings=settings,
@@ -219,7 +225,7 @@ def hot_stage(study: Study) -> Stage:
         work=work,
         task_seconds=2.0 + 6 * steps * cost,
         programs=("packmol",),
-        computes_with=computes_with(sampling.potential.kind),
+        computes_with=computes_with(sampling_spec(study)["kind"]),
     )
 
 
@@ -252,15 +258,15 @@ def start_stage(study: Study, protocol: MdSettings) -> Stage:
         "temperature_K": study.settings.liquid.temperature_K,
         "density_g_cm3": study.settings.liquid.density_g_cm3,
         "box": box,
-        "potential": potentials.create(sampling_potential(study)).describe(),
+        "potential": potentials.create(sampling_spec(study)).describe(),
         "sampling": sampling.model_dump(include={"timestep_fs", "equilibration_ps", "interval_ps"}),
     }
 
-    cost = potentials.create(sampling_potential(study)).seconds_per_frame(liquid.topology.n_atoms)
+    cost = potentials.create(sampling_spec(study)).seconds_per_frame(liquid.topology.n_atoms)
     steps = 1000 * (sampling.equilibration_ps + sampling.interval_ps) / sampling.timestep_fs
 
     def work(job: Job) -> None:
-        job.run(sample_box, job.directory, liquid, sampling_potential(study), box, settings, "md-start", job.threads)
+        job.run(sample_box, job.directory, liquid, sampling_spec(study), box, settings, "md-start", job.threads)
 
     return Stage(
         name=of_composition(study, name),
@@ -271,7 +277,7 @@ def start_stage(study: Study, protocol: MdSettings) -> Stage:
         work=work,
         task_seconds=5.0 + steps * cost,
         programs=("packmol",),
-        computes_with=computes_with(sampling.potential.kind),
+        computes_with=computes_with(sampling_spec(study)["kind"]),
     )
 
 
