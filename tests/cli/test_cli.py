@@ -46,25 +46,25 @@ def test_check_prints_the_published_datasets(ilforge, name, rows):
 
 def test_check_says_what_labels_cost_where_their_program_is_missing(ilforge, tmp_path, monkeypatch):
     text = (Path(__file__).parents[2] / "examples" / "pyr14bf4-quick.toml").read_text()
-    (tmp_path / "study.toml").write_text(text.replace('kind = "xtb"', 'kind = "gpaw"'))
+    (tmp_path / "study.toml").write_text(text.replace('potential = "gfn1"', 'potential = "gpaw"'))
     monkeypatch.setenv("PATH", str(tmp_path))
     code, out, err = ilforge("check", str(tmp_path / "study.toml"))
     assert code == 3 and "gpaw was not found" in err
     (line,) = [line for line in out.splitlines() if line.startswith("all these labels by")]
-    assert "training, PYR14BF4" in out and "the reference of the study (gpaw)" in out and line
+    assert "training, PYR14BF4" in out and "the reference of the study (PBE-D3(BJ) with GPAW)" in out and line
 
 
 def test_check_says_before_anything_is_paid_that_labels_have_no_stress_to_learn(ilforge):
     code, out, _ = ilforge("check", str(Path(__file__).parents[2] / "examples" / "pyr14bf4-dft.toml"))
-    assert code == 0 and "(gpaw) have no stress: DeePMD learns energies and forces alone" in out
+    assert code == 0 and "with GPAW have no stress: DeePMD learns energies and forces alone" in out
 
 
 def test_npt_with_a_reference_without_stress_is_refused_before_anything_runs(ilforge, tmp_path):
     examples = Path(__file__).parents[2] / "examples"
     text = (examples / "pyr14bf4-dft.toml").read_text().replace("../data", str(examples.parent / "data"))
-    (tmp_path / "study.toml").write_text(text.replace('potentials = ["mace"]', 'potentials = ["reference"]'))
+    (tmp_path / "study.toml").write_text(text.replace('potentials = ["mace"]', 'potentials = ["gpaw"]'))
     code, _, err = ilforge("check", str(tmp_path / "study.toml"))
-    assert code == 2 and "[[md]] npt-mace: NPT with the reference needs its stress" in err
+    assert code == 2 and "[[md]] npt-mace: NPT needs a stress, which gpaw does not give" in err
 
 
 def test_init_does_not_overwrite(ilforge, tmp_path):
@@ -253,7 +253,7 @@ def test_a_parameter_file_is_named_with_its_potential():
 
     assert parse_potential("exp6:my.toml", None) == {"kind": "exp6", "parameters": "my.toml"}
     assert parse_potential("exp6:my.toml:7.5", None) == {"kind": "exp6", "parameters": "my.toml", "cutoff_A": 7.5}
-    assert parse_potential("clp:4.0", None) == {"kind": "clp", "cutoff_A": 4.0}
+    assert parse_potential("clp:4.0", None) == {"kind": "clp", "cutoff_A": 4.0, "ewald_tolerance": 1e-5}
     for wrong, said in (
         ("exp6", "expected its parameter file, such as exp6:FILE.toml"),
         ("exp6:my.toml:x", "x is not a cutoff in Å, such as exp6:my.toml:7.0"),

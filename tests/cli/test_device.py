@@ -60,7 +60,7 @@ def test_a_device_holds_for_one_command_alone(ilforge, box, tmp_path):
 
 
 def test_a_study_on_a_gpu_that_is_not_there_is_refused_by_check_and_run(ilforge, tmp_path):
-    (tmp_path / "study.toml").write_text(SMALLEST.replace('"REFERENCE"', '"xtb"'))
+    (tmp_path / "study.toml").write_text(SMALLEST.replace('"REFERENCE"', '"gfn1"'))
     (tmp_path / "machine.toml").write_text('device = { openmm = "cuda" }\n')
     code, out, err = ilforge("check", "study.toml")
     assert code == 2 and "stages to do" in out and 'Device: device = "cuda"' in err and "platforms Reference" in err

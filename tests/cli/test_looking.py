@@ -27,8 +27,8 @@ def test_no_program_that_a_study_names_is_started(ilforge, tmp_path, look, comma
     program = tmp_path / "cp2k.psmp"
     program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\necho CP2K version 2023.1\n")
     program.chmod(0o755)
-    reference = f'kind = "cp2k"\ncp2k = {{ command = "{command.format(program)}" }}'
-    (tmp_path / "s.toml").write_text(SMALLEST.replace('kind = "REFERENCE"', reference))
+    table = f'\n[potentials.cp2k]\ncommand = "{command.format(program)}"\n'
+    (tmp_path / "s.toml").write_text(SMALLEST.replace("REFERENCE", "cp2k") + table)
     code, _, err = ilforge(look, "s.toml")
     assert code == 2 and str(program) in err and "starts no program that it names" in err
     assert not (tmp_path / "started").exists()
@@ -45,10 +45,10 @@ def test_no_model_that_a_study_names_is_loaded(ilforge, tmp_path, look):
     model = tmp_path / "model.model"
     evil_model(model, tmp_path / "trace")
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
-    potential = f'potential = {{ kind = "mace", path = "{model}", sha256 = "{digest}" }}'
-    text = SMALLEST.replace("REFERENCE", "xtb").replace('potential = { kind = "clp", cutoff_A = 4.0 }', potential)
+    table = f'\n[potentials.given]\nkind = "mace"\npath = "{model}"\nsha256 = "{digest}"\n'
+    text = SMALLEST.replace("REFERENCE", "gfn1").replace('potential = "clp"', 'potential = "given"')
     (tmp_path / "s.toml").write_text(
-        text.replace('"clp", "deepmd"', '"deepmd"').replace('potentials = ["clp"]', 'potentials = ["mace"]')
+        text.replace('"clp", "deepmd"', '"deepmd"').replace('potentials = ["clp"]', 'potentials = ["mace"]') + table
     )
     code, _, err = ilforge(look, "s.toml")
     assert code == 0, err
@@ -57,7 +57,7 @@ def test_no_model_that_a_study_names_is_loaded(ilforge, tmp_path, look):
 
 def test_results_that_are_damaged_are_named_and_left_out(ilforge, tmp_path):
     """A number is changed in the store of a small study that has one result."""
-    (tmp_path / "s.toml").write_text(SMALLEST.replace("REFERENCE", "xtb"))
+    (tmp_path / "s.toml").write_text(SMALLEST.replace("REFERENCE", "gfn1"))
     plan, store = make_plan(load_study("s.toml")), ResultStore(tmp_path / "ilforge-store")
     store.prepare()
     stage = plan.validations[None, "clp", ""]

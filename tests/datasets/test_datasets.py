@@ -24,6 +24,7 @@ from ilforge.labelling.published import PURPOSES, faults, is_published, open_pub
 from ilforge.labelling.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.study.load import load_study
+from ilforge.workflow.steps.structures import reference_spec
 
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "tests" / "data" / "datasets" / "gpaw-pair"
@@ -71,8 +72,8 @@ def test_it_says_what_a_reader_must_know(dataset):
     manifest = dataset.manifest
     assert manifest["title"] and manifest["programs"]["ilforge"] and manifest["finished_date"]
     assert dataset.versions, "of the program that made the labels"
-    study = load_study(dataset.directory / "study.toml").settings
-    asked = potentials.settings(potentials.create(study.reference.spec()))
+    study = load_study(dataset.directory / "study.toml")
+    asked = potentials.settings(potentials.create(reference_spec(study)))
     assert asked.items() <= dataset.method.items(), "study.toml asks for the method that labelled"
     assert {kind.split("/")[0] for purpose in PURPOSES for kind in dataset.counts(purpose)} <= {"EQ", "nEQ"}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ilforge import potentials
-from ilforge.dynamics import ENGINES, run_md
+from ilforge.dynamics import run_md
 from ilforge.dynamics.protocol import Stage
 from ilforge.dynamics.simulation import Job
 from support import md
@@ -47,7 +47,7 @@ def test_a_packed_box_is_heated_and_then_contracts(engine, tmp_path):
 
 @pytest.mark.parametrize("engine", CASES)
 def test_a_start_in_stages_goes_on_from_any_of_them_and_ends_the_same(engine, tmp_path):
-    module = import_module(ENGINES[engine])
+    module = import_module(f"ilforge.dynamics.{engine}")
     job = Job(potentials.create(md.WIDE_CLP), md.packed_box(0.65), md.liquid().topology, PROTOCOL, 1, tmp_path / "a")
     every = list(module.frames(job, None, 0))
     states = [state for sample, state in every if sample is None]
@@ -77,7 +77,7 @@ def test_lammps_goes_on_within_its_start_and_ends_the_same(tiny_deepmd_model, tm
     protocol = replace(
         PROTOCOL, minimise_steps=5, constant_volume_ps=0.03, equilibration_ps=0.03, timestep_fs=0.5, checkpoint_steps=40
     )
-    potential, module = potentials.create(md.deepmd(tiny_deepmd_model)), import_module(ENGINES["lammps"])
+    potential, module = potentials.create(md.deepmd(tiny_deepmd_model)), import_module("ilforge.dynamics.lammps")
     job = Job(potential, md.warm_box(), md.liquid().topology, protocol, 1, tmp_path / "a")
     every = list(module.frames(job, None, 0))
     states = [state for sample, state in every if sample is None]
@@ -91,7 +91,7 @@ def test_lammps_goes_on_within_its_start_and_ends_the_same(tiny_deepmd_model, tm
 
 
 def test_lammps_divides_the_start_among_segments_and_stages(tmp_path):
-    lammps = import_module(ENGINES["lammps"])
+    lammps = import_module("ilforge.dynamics.lammps")
     job = Job(potentials.create(md.WIDE_CLP), md.packed_box(0.65), md.liquid().topology, PROTOCOL, 1, tmp_path)
     assert lammps._stages(job, -1000, 40) == [("NVT", 300), ("NPT", 700)]
     assert lammps._stages(job, -1000, -750) == [("NVT", 250)]

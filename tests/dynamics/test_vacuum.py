@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from ilforge import frames, potentials
-from ilforge.dynamics import ENGINES, gromacs, run_md
+from ilforge.dynamics import gromacs, run_md
 from ilforge.dynamics.gromacs_vacuum import longest_chain
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
@@ -96,7 +96,7 @@ def test_rotation_is_warmed_like_all_other_motion(engine, tmp_path):
     liquid = Liquid.of({"BF4": 1}, vacuum=True)
     protocol = md.short(timestep_fs=1.0, length_ps=30.0, interval_ps=0.5, equilibration_ps=2.0, start_temperature_K=1.0)
     job = Job(Clp(), in_vacuum(liquid, 1), liquid.topology, protocol, directory=tmp_path)
-    module = import_module(ENGINES[engine])
+    module = import_module(f"ilforge.dynamics.{engine}")
     samples = [sample for sample, _ in module.frames(job, None, 0) if sample is not None]
     rotation = np.mean([rotational_energy(sample, liquid.topology.masses) for sample in samples])
     # some 40 independent values of three degrees of freedom, and of twelve: 13 and 7 %

@@ -164,16 +164,16 @@ def test_only_the_potentials_of_the_elements_that_are_calculated_name_the_method
 
 def test_a_study_tells_vasp_its_elements_of_all_compositions(tmp_path):
     from ilforge.study.load import load_study
-    from ilforge.workflow.steps.structures import spec_of
+    from ilforge.workflow.steps.structures import reference_spec
 
     text = (Path(__file__).parents[2] / "examples/paper/litfsi-pyr14tfsi.toml").read_text()
     start, end = text.index("[reference]"), text.index("[", text.index("[reference]") + 1)
-    vasp = "[reference]\nkind = 'vasp'\n[reference.vasp]\npotentials_dir = 'paw'\n\n"
+    vasp = "[reference]\npotential = 'vasp'\n[potentials.vasp]\npotentials_dir = 'paw'\n\n"
     (tmp_path / "study.toml").write_text(text[:start] + vasp + text[end:])
     study = load_study(tmp_path / "study.toml")
     assert len(study.parts) > 1
     for part in (study, *study.parts):
-        assert spec_of(part, part.settings.reference)["elements"] == ["C", "F", "H", "Li", "N", "O", "S"]
+        assert reference_spec(part)["elements"] == ["C", "F", "H", "Li", "N", "O", "S"]
 
 
 def test_cp2k_basis_set_without_an_element_is_refused_before_anything_runs(monkeypatch, tmp_path):

@@ -20,8 +20,8 @@ def test_create_makes_the_class_of_the_kind():
 @pytest.mark.parametrize(
     "spec,message",
     [
-        ({}, "kind is None; it may be one of clp, clpol, exp6, xtb, gpaw, cp2k, vasp, pyscf, mace, deepmd, committee"),
-        ({"kind": "dft"}, "kind is 'dft'"),
+        ({}, "None is no kind of potential. There are clp, clpol, exp6, xtb, gpaw, cp2k, vasp, pyscf, mace, deepmd"),
+        ({"kind": "dft"}, "'dft' is no kind of potential"),
         ({"kind": "clp", "cutoff": 4.0}, "'clp' has no cutoff; it has cutoff_A"),
         ({"kind": "mace"}, "'mace' needs path"),
         ({"kind": "committee", "members": [{"kind": "clp"}]}, "two members or more; it has 1"),

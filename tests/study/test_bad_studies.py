@@ -109,7 +109,7 @@ def verdict(path: Path, key: str, machine: Machine) -> str | None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", [SMALLEST.replace("REFERENCE", "xtb"), COMPOSITIONS], ids=["smallest", "two"])
+@pytest.mark.parametrize("example", [SMALLEST.replace("REFERENCE", "gfn1"), COMPOSITIONS], ids=["smallest", "two"])
 def test_every_key_replaced_by_what_breaks_things(tmp_path, example):
     """Some 600 studies each."""
     data, machine = tomllib.loads(example), Machine(store=str(tmp_path / "store"), output=str(tmp_path / "out"))
@@ -127,7 +127,9 @@ def test_every_key_replaced_by_what_breaks_things(tmp_path, example):
     assert not wrong, wrong
 
 
-@pytest.mark.parametrize("key", ["seed", "liquid", "sampling", "md", "training", "reference", "learning"])
+@pytest.mark.parametrize(
+    "key", ["seed", "liquid", "sampling", "md", "training", "reference", "learning", "potentials", "models"]
+)
 @pytest.mark.parametrize("value", ["inf", "nan", "1e308", "-1e308", "{ a = { b = 1e300 } }", f"{'[' * 40}1{']' * 40}"])
 def test_what_no_key_can_be_is_named(tmp_path, key, value):
     (tmp_path / "s.toml").write_text(f'name = "x"\n{key} = {value}\n')
@@ -172,11 +174,11 @@ def test_what_is_no_file_is_not_read(tmp_path):
         ("md.0.timestep_fs", 50.0),
         ("sampling.timestep_fs", 50.0),
         ("md.0.pressure_bar", -1.0),
-        ("md.0.temperature_K", 1e6),
+        ("md.0.temperatures_K", [1e6]),
     ],
 )
 def test_states_that_are_no_liquid_are_refused(tmp_path, key, value):
-    data = tomllib.loads(SMALLEST.replace("REFERENCE", "xtb"))
+    data = tomllib.loads(SMALLEST.replace("REFERENCE", "gfn1"))
     path = tuple(int(part) if part.isdigit() else part for part in key.split("."))
     changed = with_value(data, path, value)
     (tmp_path / "s.toml").write_text("".join(f"{name} = {toml(inner)}\n" for name, inner in changed.items()))

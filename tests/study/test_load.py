@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from ilforge.study.presets import DEEPMD_PRESETS, MACE_PRESETS
 
 from ilforge.errors import SettingsError
+from ilforge.potentials import POTENTIALS
 from ilforge.settings_file import check_settings
-from ilforge.study.document import json_schema, reference, template
+from ilforge.study.document import full_template, json_schema, reference, template
 from ilforge.study.load import load_study
 from ilforge.study.machine import load_machine
-from ilforge.study.settings import DeepmdSettings, MaceSettings, StudySettings
+from ilforge.study.settings import StudySettings
+from ilforge.training.deepmd_settings import DEEPMD_PRESETS, DeepmdSettings
+from ilforge.training.mace_settings import MACE_PRESETS, MaceSettings
 
 MINIMAL = """
 name = "mine"
@@ -29,15 +31,18 @@ def load(tmp_path, text):
 def test_a_minimal_study_is_filled_with_defaults(tmp_path):
     study = load(tmp_path, MINIMAL)
     assert study.settings.liquid.temperature_K == 423.0
-    assert study.settings.reference.spec() == {"kind": "xtb", "method": "GFN1-xTB"}
-    assert study.settings.sampling.potential.spec() == {
+    settings = study.settings
+    assert settings.potential(settings.reference.potential).title == "GFN1-xTB"
+    assert settings.potential(settings.sampling.potential).model_dump() == {
         "kind": "clp",
-        "cutoff_A": 4.0,
+        "cutoff_A": None,
         "ewald_tolerance": 1e-5,
     }
+    assert {name: model.committee for name, model in settings.models.items()} == {"mace": 1, "deepmd": 4}
+    assert settings.explorer == "deepmd"
 
 
-MD_OF = "[[md]]\nname = 'a'\nensemble = 'NVT'\nlength_ps = 1.0\npotentials = [{}]\n{}"
+MD_OF = "[[md]]\nname = 'a'\nensemble = 'NVT'\nlength_ps = 1.0\npotentials = [{}]\n{}\n"
 
 
 @pytest.mark.parametrize(
@@ -46,11 +51,11 @@ MD_OF = "[[md]]\nname = 'a'\nensemble = 'NVT'\nlength_ps = 1.0\npotentials = [{}
         ("temprature_K = 400.0", ["liquid.temprature_K", "Did you mean temperature_K", "density_g_cm3"]),
         ("temperature_K = -3.0", ["liquid.temperature_K is -3.0", "at least 160", "K."]),
         ("pressure_bar = 'high'", ["liquid.pressure_bar is 'high'", "valid number"]),
-        ("[training.mace]\nr_maks_A = 5.0", ["training.mace.r_maks_A", "Did you mean r_max_A"]),
-        ("[training.mace]\npreset = 'fast'", ["training.mace.preset is 'fast'", "'quick', 'liquid' or 'park2025'"]),
+        ("[models.mace]\nr_maks_A = 5.0", ["models.mace.r_maks_A", "Did you mean r_max_A"]),
+        ("[models.mace]\npreset = 'fast'", ["models.mace.preset is 'fast'", "'quick', 'liquid' or 'park2025'"]),
         ("[learning]\ndeviation_low_eV_A = 2.0", ["deviation_low_eV_A must be below deviation_high_eV_A"]),
-        ("[training]\nmodels = ['mace']", ["learning.iterations > 0 needs deepmd"]),
-        ("[training.deepmd]\ncommittee = 1", ["committee of at least 2"]),
+        ("[models.mace]", ["learning.iterations > 0 needs a committee"]),
+        ("[models.deepmd]\ncommittee = 1\n[learning]\nexplorer = 'deepmd'", ["deepmd.committee of at least 2"]),
         ("[[md]]\nname = 'a b'\nensemble = 'NVT'\npotentials = ['clp']\nlength_ps = 1.0", ["md.0.name is 'a b'"]),
         (
             "[[md]]\nname = 'a'\nensemble = 'NVT'\npotentials = ['clp', 'mace']\nlength_ps = 1.0\nengine = 'gromacs'",
@@ -59,14 +64,38 @@ MD_OF = "[[md]]\nname = 'a'\nensemble = 'NVT'\nlength_ps = 1.0\npotentials = [{}
         (MD_OF.format("'mace', 'clp'", "thermostat = 'nose-hoover'"), ["thermostat is a choice of the builtin engine"]),
         (MD_OF.format("'mace'", "barostat = 'cell-rescaling'"), ["needs ensemble = 'NPT'"]),
         (MD_OF.format("'mace'", "inner_potential = 'clp'"), ["inner_steps of 2 or more go together"]),
-        (MD_OF.format("'mace'", "engine = 'openmm'\nthermostat = 'langevin'"), ["runs mace alone"]),
-        (MD_OF.format("'mace', 'deepmd'", "hydrogen_mass_amu = 3.0"), ["not by lammps and gromacs"]),
+        (MD_OF.format("'mace'", "engine = 'openmm'\nthermostat = 'langevin'"), ["builtin engine, which runs MACE"]),
+        (
+            MD_OF.format("'mace', 'deepmd'", "hydrogen_mass_amu = 3.0"),
+            ["kept by builtin, openmm, ase, and lammps runs deepmd"],
+        ),
         ("[liquid.define.ION]\ncharge = 1", ["either smiles or structure"]),
-        ("[reference]\nkind = 'gpaw'\nmethod = 'GFN2-xTB'", ['method is a key of kind = "xtb"', "[reference.gpaw]"]),
-        ("[reference]\nkind = 'xtb'\ncutoff_A = 4.0", ['a key of kind = "clp" or "clpol" or "exp6"', 'kind is "xtb"']),
-        ("[reference]\nkind = 'xtb'\npath = 'm.model'", ['path is a key of kind = "mace" or "deepmd"']),
-        ("[sampling]\npotential = { kind = 'clpol', ewald_tolerance = 1e-4 }", ["ewald_tolerance is a key of kind"]),
-        ("[reference]\nkind = 'gaussian'", ["reference.kind is 'gaussian'", "'xtb'"]),
+        ("[reference]\nkind = 'gpaw'", ["reference.kind is not a key any more", "[potentials.NAME]"]),
+        ("[reference.gpaw]\ncutoff_eV = 800", ["reference.gpaw is not a key any more", "[potentials.gpaw]"]),
+        ("[training]\nmodels = ['mace']", ["training.models is not a key any more", "[models.mace]"]),
+        ("[training.mace]\npreset = 'quick'", ["[training.mace] is [models.mace] now"]),
+        ("[sampling]\npotential = { kind = 'clp' }", ["sampling.potential", "write its keys into [potentials.NAME]"]),
+        (MD_OF.format("'clp'", "cutoff_A = 10.0"), ["md.0.cutoff_A is not a key any more", "[potentials.clp10]"]),
+        (
+            MD_OF.format("'clp'", "composition = 'a'"),
+            ["md.0.composition is not a key any more", 'compositions = ["NAME"]'],
+        ),
+        (MD_OF.format("'reference'", ""), ["md 'a' names 'reference'", "The reference is 'gfn1'", "clp, clpol"]),
+        (MD_OF.format("'clp'", "engine = 'namd'"), ["engine is 'namd'", "builtin, openmm"]),
+        (MD_OF.format("'clp'", "temperatures_K = [300.0, 300.0]"), ["temperatures_K names one twice"]),
+        ("[potentials.mine]\nkind = 'gaussian'", ["potentials.mine.kind is 'gaussian'", "clp, clpol"]),
+        ("[potentials.mine]\ncutoff_A = 4.0", ["potentials.mine.kind is missing", "clp, clpol"]),
+        (
+            "[potentials.clpol]\newald_tolerance = 1e-4",
+            ["potentials.clpol.ewald_tolerance", "Known in [potentials.clpol]"],
+        ),
+        ("[potentials.clp]\ncutof_A = 4.0", ["potentials.clp.cutof_A", "Did you mean cutoff_A"]),
+        ("[potentials.mace]\npath = 'a'", ["potentials.mace.sha256 is missing", "Digest"]),
+        ("[potentials.deepmd]\npath = 'a'\nsha256 = 'b'", ["deepmd is a name in [potentials] and in [models]"]),
+        ("[reference]\npotential = 'mace'", ["reference.potential is 'mace', a model that is yet to be trained"]),
+        ("[reference]\npotential = 'pbe'", ["reference.potential is 'pbe'", "Known: clp"]),
+        ("[models.a]\nkind = 'nequip'", ["models.a.kind is 'nequip'", "mace, deepmd"]),
+        ("[models.a]\nkind = 'mace'\n[learning]\nexplorer = 'b'", ["learning.explorer is 'b'", "models are a"]),
     ],
 )
 def test_bad_keys_are_named_with_what_they_may_be(tmp_path, change, words):
@@ -120,13 +149,60 @@ def test_seeds_differ_by_purpose_and_follow_the_study(tmp_path):
     assert one.seed("a") != other.seed("a") and 0 < one.seed("a") < 2**31
 
 
-def test_the_template_is_valid_and_says_every_default(tmp_path):
+def test_the_short_template_is_valid_and_short(tmp_path):
     text = template("mine", {"PYR14": 2, "BF4": 2}, 1.04)
+    assert len(text.splitlines()) <= 80
+    study = load(tmp_path, text).settings
+    assert study.potential("clp-md").cutoff_A == 6.5 and study.explorer == "deepmd"
+
+
+def test_the_full_template_is_valid_and_says_every_default(tmp_path):
+    text = full_template("mine", {"PYR14": 2, "BF4": 2}, 1.04)
     study = load(tmp_path, text)
     uncommented = load(tmp_path, _without_comment_signs(text))
     assert uncommented.settings == study.settings
-    given = study.settings.model_dump(exclude={"md"})
-    assert given == load(tmp_path, MINIMAL).settings.model_dump(exclude={"md"})
+    given = study.settings.model_dump(exclude={"md", "potentials"})
+    assert given == load(tmp_path, MINIMAL).settings.model_dump(exclude={"md", "potentials"})
+    assert study.settings.potentials["gpaw"] == POTENTIALS["gpaw"].settings()
+
+
+def test_a_table_of_md_is_a_grid_of_runs_with_names(tmp_path):
+    compositions = "".join(
+        f"[[liquid.compositions]]\nname = '{name}'\nions = {{ PYR14 = {n}, BF4 = {n} }}\ndensity_g_cm3 = 1.0\n"
+        for name, n in (("two", 2), ("three", 3))
+    )
+    grid = "compositions = ['two', 'three']\ntemperatures_K = [423.0, 353.5]"
+    study = load(tmp_path, 'name = "grid"\n' + compositions + MD_OF.format("'clp', 'mace'", grid)).settings
+    runs = [(run.name, run.composition, run.temperature_K) for run in study.protocols]
+    assert runs == [
+        ("a-two-423K", "two", 423.0), ("a-two-353.5K", "two", 353.5),
+        ("a-three-423K", "three", 423.0), ("a-three-353.5K", "three", 353.5),
+    ]  # fmt: skip
+    (alone,) = load(tmp_path, MINIMAL + MD_OF.format("'clp'", "temperatures_K = [300.0]")).settings.protocols
+    assert (alone.name, alone.temperature_K, alone.composition) == ("a", 300.0, None)
+    twice = MD_OF.format("'clp'", "temperatures_K = [300.0, 400.0]") + MD_OF.format("'clp'", "").replace(
+        "'a'", "'a-300K'"
+    )
+    with pytest.raises(SettingsError, match="a-300K is there twice"):
+        load(tmp_path, MINIMAL + twice)
+
+
+def test_a_study_holds_several_models_and_potentials_of_a_kind(tmp_path):
+    text = """
+[potentials.clp10]
+kind = "clp"
+cutoff_A = 10.0
+[models.small]
+kind = "mace"
+preset = "quick"
+[models.large]
+kind = "mace"
+preset = "park2025"
+committee = 3
+"""
+    study = load(tmp_path, MINIMAL + text + MD_OF.format("'clp', 'clp10', 'small', 'large'", "")).settings
+    assert (study.models["small"].r_max_A, study.models["large"].r_max_A) == (4.5, 6.0)
+    assert study.explorer == "large" and set(study.models) == {"small", "large"}
 
 
 def _without_comment_signs(text: str) -> str:

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from ilforge import files
+from ilforge.training.mace import MODEL as MACE_FILE
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.models import MACE_FILE
 
 
 class Evil:

@@ -19,7 +19,6 @@ from ilforge.errors import SettingsError, Unphysical
 from ilforge.labelling.dataset import Dataset, split
 from ilforge.labelling.label import evaluate
 from ilforge.potentials.deepmd_room import neighbour_counts, overflow, room_of
-from ilforge.study.settings import DeepmdSettings
 from ilforge.training import deepmd
 from ilforge.training.curve import read
 from ilforge.training.deepmd import (
@@ -29,6 +28,7 @@ from ilforge.training.deepmd import (
     selection,
     train_deepmd,
 )
+from ilforge.training.deepmd_settings import DeepmdSettings
 from support.labels import labelled_frame, salt_frames
 
 SMALL = DeepmdSettings(
@@ -94,7 +94,8 @@ def kill_after(dataset_folder, directory, steps):
     """Train in a process that is killed when so many steps are behind it."""
     code = (
         "from pathlib import Path; from ilforge.labelling.dataset import Dataset\n"
-        "from ilforge.training.deepmd import train_deepmd; from ilforge.study.settings import DeepmdSettings\n"
+        "from ilforge.training.deepmd import train_deepmd\n"
+        "from ilforge.training.deepmd_settings import DeepmdSettings\n"
         f"settings = DeepmdSettings.model_validate_json({LONGER.model_dump_json()!r})\n"
         f"train_deepmd(Dataset.read(Path({str(dataset_folder)!r})), settings, 5, Path({str(directory)!r}))\n"
     )

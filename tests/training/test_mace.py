@@ -19,8 +19,7 @@ from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.labelling.dataset import Dataset, split
 from ilforge.labelling.label import evaluate
 from ilforge.potentials.cuequivariance import has_cuequivariance
-from ilforge.study.settings import MaceSettings
-from ilforge.training import TRAINERS, learning_curve, load_trainer
+from ilforge.training import learning_curve, train
 from ilforge.training.curve import read
 from ilforge.training.mace import (
     atom_energies,
@@ -30,6 +29,7 @@ from ilforge.training.mace import (
     schedule,
     train_mace,
 )
+from ilforge.training.mace_settings import MaceSettings
 from support.hostile import evil_model
 from support.labels import labelled_frame, salt_frames
 
@@ -88,7 +88,7 @@ def test_same_seed_same_model_and_leftovers_of_a_killed_training_do_not_matter(t
     (tmp_path / "results").mkdir()
     (tmp_path / "training.json").write_text('{"epochs": 9, "batches": 2}')
     (tmp_path / "results" / "mace_run-5_train.txt").write_text('{"mode": "eval", "epoch": 7, "loss"')
-    again = load_trainer(TRAINERS["mace"])(dataset, SMALL, 5, tmp_path)
+    again = train(dataset, SMALL, 5, tmp_path)
     assert read(tmp_path) == read(trained.parent)
     for frame in dataset.stop:
         np.testing.assert_array_equal(forces(again, frame), forces(trained, frame))
@@ -106,7 +106,7 @@ def kill_after(dataset_file, directory, epochs):
     """Train in a process that is killed when so many epochs are behind it."""
     code = (
         "import sys; from pathlib import Path; from ilforge.labelling.dataset import Dataset\n"
-        "from ilforge.training.mace import train_mace; from ilforge.study.settings import MaceSettings\n"
+        "from ilforge.training.mace import train_mace; from ilforge.training.mace_settings import MaceSettings\n"
         f"settings = MaceSettings.model_validate_json({LONGER.model_dump_json()!r})\n"
         f"train_mace(Dataset.read(Path({str(dataset_file)!r})), settings, 5, Path({str(directory)!r}))\n"
     )

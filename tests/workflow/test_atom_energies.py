@@ -25,13 +25,15 @@ dataset = "DATASET"
 [liquid]
 ions = { PYR14 = 1, BF4 = 1 }
 density_g_cm3 = 0.6
+[potentials.clp]
+cutoff_A = 3.9
+
 [sampling]
-potential = { kind = "clp", cutoff_A = 3.9 }
+potential = "clp"
 [reference]
-kind = "gpaw"
-[training]
-models = ["mace", "deepmd"]
-[training.mace]
+potential = "gpaw"
+[models.deepmd]
+[models.mace]
 atom_energies = "isolated atoms"
 [learning]
 iterations = 0
@@ -68,7 +70,7 @@ def test_energies_that_are_not_there_are_named(tmp_path):
     with pytest.raises(SettingsError, match="has no energies of isolated B. Set it to"):
         plan_of(tmp_path, tmp_path / "copy")
     with pytest.raises(SettingsError, match="kind 'xtb' gives no energies of isolated atoms; gpaw and pyscf do"):
-        plan_of(tmp_path, GPAW, (f'dataset = "{GPAW}"', ""), ('kind = "gpaw"', 'kind = "xtb"'))
+        plan_of(tmp_path, GPAW, (f'dataset = "{GPAW}"', ""), ('potential = "gpaw"', 'potential = "gfn1"'))
 
 
 def test_labels_of_another_version_of_the_program_are_not_mixed_with_its_own(tmp_path, one_pair):
@@ -83,7 +85,7 @@ def test_labels_of_another_version_of_the_program_are_not_mixed_with_its_own(tmp
         gate=GateSettings(), isolated_atoms={}, programs={},
     )  # fmt: skip
     changes = (
-        ('kind = "gpaw"', 'kind = "xtb"'),
+        ('potential = "gpaw"', 'potential = "gfn1"'),
         ('atom_energies = "isolated atoms"', ""),
         ("iterations = 0", "iterations = 1"),
     )

@@ -69,9 +69,9 @@ def test_a_program_that_always_dies_stops_the_run_and_a_mended_one_goes_on(tmp_p
     for name in ("H", "B", "C", "N", "F"):
         (tmp_path / "paw" / name).mkdir(parents=True)
         (tmp_path / "paw" / name / "POTCAR").write_text(f"  PAW_PBE {name} 01Jan2000\nof {name}\n End of Dataset\n")
-    vasp = f'kind = "vasp"\nvasp = {{ command = "false", potentials_dir = "{tmp_path / "paw"}" }}'
+    vasp = f'\n[potentials.vasp]\ncommand = "false"\npotentials_dir = "{tmp_path / "paw"}"\n'
     broken = tmp_path / "broken.toml"
-    broken.write_text(text.replace('kind = "xtb"', vasp))
+    broken.write_text(text.replace('potential = "gfn1"', 'potential = "vasp"') + vasp)
     plan = make_plan(load_study(broken))
     store, outcome = studies.run([plan.labels["training"]], tmp_path / "store")
     ((stage, error),) = outcome.failed

@@ -27,8 +27,11 @@ density_g_cm3 = 1.0
 name = "salt"
 ions = { PYR14 = 1, LI = 1, BF4 = 2 }
 density_g_cm3 = 1.1
+[potentials.clp]
+cutoff_A = 3.5
+
 [sampling]
-potential = { kind = "clp", cutoff_A = 3.5 }
+potential = "clp"
 [sampling.training]
 eq_boxes = 2
 eq_frames_per_box = 5
@@ -46,7 +49,7 @@ potentials = ["clp"]
 length_ps = 1.0
 [[md]]
 name = "b"
-composition = "salt"
+compositions = ["salt"]
 ensemble = "NVT"
 potentials = ["clp"]
 length_ps = 1.0
@@ -153,7 +156,7 @@ def test_another_aimd_plan_samples_nothing_again(two):
     [
         ("temperature_K = 400.0", "ions = { PYR14 = 1, BF4 = 1 }", ["ions in \\[liquid\\]", "not in both"]),
         ('name = "salt"', 'name = "pure"', ["a name of its own", "pure"]),
-        ('composition = "salt"', 'composition = "sold"', ["composition 'sold'", "pure, salt"]),
+        ('compositions = ["salt"]', 'compositions = ["sold"]', ["composition 'sold'", "pure, salt"]),
         ("eq_aimd_runs = 2", "eq_aimd_runs = 11", ["eq_aimd_runs is 11", "only 10 starts"]),
         ("LI = 1, BF4 = 2", "LI = 1, BF4 = 3", ["net charge -1"]),
     ],

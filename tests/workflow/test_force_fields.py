@@ -16,7 +16,8 @@ def study(tmp_path):
 
     def load(kind):
         path = studies.smallest(tmp_path)
-        path.write_text(path.read_text().replace('potential = { kind = "clp"', f'potential = {{ kind = "{kind}"'))
+        text = path.read_text().replace('potential = "clp"', f'potential = "{kind}"')
+        path.write_text(text + ("\n[potentials.clpol]\ncutoff_A = 4.0\n" if kind == "clpol" else ""))
         return load_study(path)
 
     return load
@@ -29,8 +30,16 @@ def test_one_key_switches_the_sampler(study):
     assert given_potentials(after.study)["clpol"] == {"kind": "clpol", "cutoff_A": 4.0}
 
 
-def test_md_with_the_other_force_field_keeps_the_cutoff_that_fits_the_box(study):
-    assert given_potentials(study("clpol"))["clp"]["cutoff_A"] == 4.0
+def test_one_force_field_at_two_cutoffs(study, tmp_path):
+    """The longer one, for MD in a large box, does not fit the boxes with labels, and the plan says so."""
+    path = studies.smallest(tmp_path)
+    more = '[potentials.clp10]\nkind = "clp"\n[[md]]\nname = "large"\nensemble = "NPT"\npotentials = ["clp10"]\n'
+    path.write_text(f"{path.read_text()}\n{more}box_multiple = 30\nlength_ps = 0.1\n")
+    plan = make_plan(load_study(path))
+    cutoffs = {name: spec.get("cutoff_A") for name, spec in given_potentials(plan.study).items()}
+    assert cutoffs == {"clp": 4.0, "clp10": None}
+    assert (None, "clp", "") in plan.validations and (None, "clp10", "") not in plan.validations
+    assert plan.notes == ["clp10 is not held against labels: its cutoff does not fit their boxes."]
 
 
 def test_equilibrium_and_hot_frames_can_be_sampled_with_clpol():
@@ -53,8 +62,8 @@ def test_a_force_field_of_the_users_own_numbers(study, tmp_path):
     file = exp6.changed(tmp_path, {})
     path = studies.smallest(tmp_path)
     text = path.read_text()
-    words = f'potential = {{ kind = "exp6", parameters = "{file.name}"'
-    path.write_text(text.replace('potential = { kind = "clp"', words))
+    table = f'\n[potentials.exp6]\nparameters = "{file.name}"\ncutoff_A = 4.0\n'
+    path.write_text(text.replace('potential = "clp"', 'potential = "exp6"') + table)
     plan = make_plan(load_study(path))
     assert (None, "exp6", "") in plan.validations
     file.write_text(file.read_text().replace("thole_a = 0.2", "thole_a = 0.3"))
@@ -69,13 +78,10 @@ def test_md_with_it_needs_its_file(study, tmp_path):
     path.write_text(
         path.read_text() + '\n[[md]]\nname = "polarizable"\nensemble = "NVT"\npotentials = ["exp6"]\nlength_ps = 0.1\n'
     )
-    with pytest.raises(SettingsError, match="md polarizable: exp6 needs one parameter file .* none is given"):
-        make_plan(load_study(path))
+    with pytest.raises(SettingsError, match="md 'polarizable' names 'exp6': there is no model or potential of that"):
+        load_study(path)
     file = exp6.changed(tmp_path, {})
-    path.write_text(path.read_text() + f'parameters = "{file.name}"\n')
+    path.write_text(f'{path.read_text()}\n[potentials.exp6]\nparameters = "{file.name}"\ncutoff_A = 4.0\n')
     plan = make_plan(load_study(path))
     assert plan.trajectories["polarizable", "exp6"].key
     assert given_potentials(plan.study)["exp6"]["cutoff_A"] == 4.0
-    path.write_text(path.read_text().replace('["exp6"]', '["clp"]'))
-    with pytest.raises(SettingsError, match="parameters is the file of exp6, which potentials does not name"):
-        load_study(path)

@@ -21,7 +21,7 @@ COUNTS = "training = { eq_boxes = 1, eq_frames_per_box = 2, packed = 1, hot_boxe
 
 def study(folder, more=""):
     """The frames of a small study, with more keys of training frames."""
-    text = re.sub(r"training = \{ eq_boxes[^}]*", COUNTS + more, SMALLEST).replace("REFERENCE", "xtb")
+    text = re.sub(r"training = \{ eq_boxes[^}]*", COUNTS + more, SMALLEST).replace("REFERENCE", "gfn1")
     text = text.replace("[sampling]", "[sampling]\nintermolecular_density_ratios = [0.5, 1.2]")
     (folder / "study.toml").write_text(text)
     return make_plan(load_study(folder / "study.toml")).frames["training"]
@@ -74,7 +74,7 @@ def test_too_few_are_said_in_words():
 
 
 def test_ratios_in_the_wrong_order_are_refused(tmp_path):
-    text = SMALLEST.replace("REFERENCE", "xtb").replace(
+    text = SMALLEST.replace("REFERENCE", "gfn1").replace(
         "[sampling]", "[sampling]\nintermolecular_density_ratios = [1.3, 0.5]"
     )
     (tmp_path / "study.toml").write_text(text)
@@ -84,7 +84,7 @@ def test_ratios_in_the_wrong_order_are_refused(tmp_path):
 
 def test_a_cutoff_too_long_for_the_densest_of_them_is_refused_before_the_start(tmp_path):
     """The densest box of other frames has a side of 8.6 Å, twice the cutoff; 1.3 times as dense it has 7.9 Å."""
-    text = SMALLEST.replace("REFERENCE", "xtb")
+    text = SMALLEST.replace("REFERENCE", "gfn1")
     (tmp_path / "study.toml").write_text(text)
     make_plan(load_study(tmp_path / "study.toml"))
     text = text.replace("packed = 3", "packed = 3, intermolecular = 1")

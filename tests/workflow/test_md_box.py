@@ -14,22 +14,25 @@ from ilforge.workflow.stage import in_order
 from ilforge.workflow.steps.structures import FRAMES, liquid_of
 from support import studies
 
-LARGE = "box_multiple = 3\ncutoff_A = 5.5"
+LONG = '\n[potentials.long]\nkind = "clp"\ncutoff_A = 5.5\n'
+LARGE = "box_multiple = 3"
+NPT = 'ensemble = "NPT"\npotentials = ["clp"]'
 
 
 def plan_with(folder, keys="", protocol="npt", **change):
     path = studies.smallest(folder)
     text = path.read_text().replace(f'name = "{protocol}"\n', f'name = "{protocol}"\n{keys}\n')
     for old, new in change.items():
+        assert old in text
         text = text.replace(old, new)
-    path.write_text(text)
+    path.write_text(text + LONG)
     return make_plan(load_study(path))
 
 
 def test_a_run_in_a_box_of_its_own_size(tmp_path):
     """Three times one ion pair, with a cutoff that the box of one pair refuses."""
-    plan = plan_with(tmp_path, LARGE)
-    stage = plan.trajectories["npt", "clp"]
+    plan = plan_with(tmp_path, LARGE, **{NPT: NPT.replace("clp", "long")})
+    stage = plan.trajectories["npt", "long"]
     store, _ = studies.run(in_order([stage]), tmp_path / "store")
     run = Trajectory(store.path(stage))
     info = run.info()
@@ -50,16 +53,11 @@ def test_without_these_keys_results_keep_their_names(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "protocol", "said"),
     [
-        (
-            "cutoff_A = 5.5",
-            "npt",
-            "npt, whose own keys are cutoff_A and box_multiple: .*cutoff of 5.5 Å",
-        ),
         ("box_multiple = 0", "npt", "box_multiple"),
         (
             "vacuum = { BF4 = 1 }\nbox_multiple = 2",
             "nvt",
-            "are of a box, and vacuum has none",
+            "is of a box, and vacuum has none",
         ),
     ],
 )
@@ -68,38 +66,27 @@ def test_what_cannot_be_is_refused_in_words(keys, protocol, said, tmp_path):
         plan_with(tmp_path, keys, protocol)
 
 
-def test_a_cutoff_for_models_without_one_is_refused(tmp_path):
-    change = {'["clp", "deepmd", "mace"]': '["deepmd", "mace"]'}
-    with pytest.raises(SettingsError, match="cutoff_A is that of clp, clpol and exp6, which potentials does not name"):
-        plan_with(tmp_path, "cutoff_A = 6.0", "nvt", **change)
+def test_a_cutoff_that_does_not_fit_the_box_of_md_is_refused_in_words(tmp_path):
+    said = r"npt with long: give it a table \[potentials.long\] or a larger box_multiple: .*cutoff of 5.5 Å"
+    with pytest.raises(SettingsError, match=said):
+        plan_with(tmp_path, **{NPT: NPT.replace("clp", "long")})
 
 
-def test_the_reference_keeps_its_own_cutoff(tmp_path):
-    """It is the method that made the labels, whatever else runs beside it."""
-    path = studies.smallest(tmp_path, "clp")
-    keys = f'name = "nvt"\n{LARGE}\n'
-    text = path.read_text().replace('["clp", "deepmd", "mace"]', '["clp", "reference"]')
-    path.write_text(text.replace('name = "nvt"\n', keys))
-    plan = make_plan(load_study(path))
-    cutoffs = {name: plan.trajectories["nvt", name].settings["spec"]["cutoff_A"] for name in ("clp", "reference")}
-    assert cutoffs == {"clp": 5.5, "reference": 4.0}
+def test_a_cutoff_that_does_not_fit_the_boxes_of_sampling_is_refused_in_words(tmp_path):
+    with pytest.raises(SettingsError, match="sampling.potential is 'long': .*cutoff of 5.5 Å"):
+        plan_with(tmp_path, **{'potential = "clp"': 'potential = "long"'})
 
 
-def test_a_force_field_is_held_against_labels_in_their_small_boxes(tmp_path):
-    """Where sampling has no cutoff to lend, that of the force field does not fit: said before labels are paid."""
-    path = studies.smallest(tmp_path)
-    text = path.read_text().replace('potential = { kind = "clp", cutoff_A = 4.0 }', 'potential = { kind = "xtb" }')
-    path.write_text(
-        text.replace('name = "npt"\n', 'name = "npt"\nbox_multiple = 40\n').replace('"clp", "deepmd"', '"deepmd"')
-    )
-    with pytest.raises(SettingsError, match="cutoff of 10 Å needs a box of at least 20 Å"):
-        make_plan(load_study(path))
+def test_one_protocol_runs_a_force_field_at_two_cutoffs(tmp_path):
+    plan = plan_with(tmp_path, LARGE, **{NPT: NPT.replace('"clp"', '"clp", "long"')})
+    cutoffs = {name: plan.trajectories["npt", name].settings["spec"]["cutoff_A"] for name in ("clp", "long")}
+    assert cutoffs == {"clp": 4.0, "long": 5.5}
 
 
 def test_a_protocol_is_asked_only_about_the_composition_that_it_runs(tmp_path):
     path = studies.compositions(tmp_path)
     text = path.read_text()
-    path.write_text(text.replace('composition = "salt"\n', 'composition = "salt"\nbox_multiple = 3\ncutoff_A = 5.5\n'))
+    path.write_text(text.replace('compositions = ["salt"]\n', 'compositions = ["salt"]\nbox_multiple = 3\n'))
     plan = make_plan(load_study(path))
     assert run_labels(plan)["salt"]["liquid"] == liquid_of(plan.study.part("salt")).name
     assert run_labels(plan)["salt"]["ions"] == "3 PYR14, 3 Li, 6 BF4"

@@ -37,7 +37,7 @@ states = [{ name = "bound", ranges = { sf = [0, 2] } }]
 RUN = """
 [[md]]
 name = "{0}"
-composition = "{0}"
+compositions = ["{0}"]
 ensemble = "NVT"
 potentials = ["clp"]
 length_ps = 0.012

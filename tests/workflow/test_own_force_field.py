@@ -10,7 +10,7 @@ import pytest
 from ilforge.errors import SettingsError
 from ilforge.study.load import load_study
 from ilforge.workflow.plan import make_plan
-from ilforge.workflow.steps.structures import own_parameters, sampling_potential
+from ilforge.workflow.steps.structures import sampling_spec
 from support import studies
 
 DATA = Path(__file__).parents[1] / "data/clandp"
@@ -30,9 +30,10 @@ def study_file(tmp_path):
 
 def test_clp_gets_the_numbers_of_the_ions_that_the_liquid_has(study_file):
     study = load_study(study_file)
-    assert set(own_parameters(study)) == {"SCN"}
-    spec = sampling_potential(study)
-    assert spec["cutoff_A"] == 4.0 and spec["ions"]["SCN"]["atoms"] == ["SK", "CK", "NK"]
+    spec = sampling_spec(study)
+    assert (
+        set(spec["ions"]) == {"SCN"} and spec["cutoff_A"] == 4.0 and spec["ions"]["SCN"]["atoms"] == ["SK", "CK", "NK"]
+    )
 
 
 def test_another_number_in_the_users_file_is_another_study(study_file):

@@ -33,12 +33,13 @@ dataset = "DATASET"
 [liquid]
 ions = { PYR14 = 1, BF4 = 1 }
 density_g_cm3 = 0.6
+[potentials.clp]
+cutoff_A = 4.0
 [sampling]
-potential = { kind = "clp", cutoff_A = 4.0 }
+potential = "clp"
 [reference]
-REFERENCE
-[training]
-models = ["mace"]
+potential = "REFERENCE"
+[models.mace]
 [learning]
 iterations = 0
 """
@@ -62,7 +63,7 @@ def user(folder: Path, dataset: Path, reference: str, **changes: str) -> Path:
     return path
 
 
-CLP = 'kind = "clp"\ncutoff_A = 4.0'
+CLP = "clp"
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +149,8 @@ def test_nothing_to_export_is_said(made, tmp_path):
 @pytest.mark.parametrize(
     ("reference", "changes", "words"),
     [
-        ('kind = "clp"\ncutoff_A = 3.9', {}, "cutoff_A is 3.9, there 4.0"),
-        ('kind = "xtb"', {}, "of kind 'xtb', but the labels of dataset = .* are of kind 'clp'"),
+        (CLP, {"cutoff": ("cutoff_A = 4.0", "cutoff_A = 3.9")}, "cutoff_A is 3.9, there 4.0"),
+        ("gfn1", {}, "of kind 'xtb', but the labels of dataset = .* are of kind 'clp'"),
         (CLP, {"ions": ("PYR14 = 1, BF4 = 1", "PYR14 = 2, BF4 = 2")}, "but the study is of 2 PYR14, 2 BF4"),
         (CLP, {"sampling": ("[sampling]", "[sampling]\ntraining = { eq_boxes = 1, eq_frames_per_box = 1, packed = 0, "
          "hot_boxes = 0, hot_frames_per_box = 0 }")}, "sampling.training says what to sample, but dataset"),
@@ -163,9 +164,9 @@ def test_what_does_not_fit_the_dataset_is_refused_in_words(made, tmp_path, refer
 
 def test_a_cutoff_that_does_not_fit_the_boxes_of_the_dataset_is_said_before_the_start(tmp_path):
     short = {"cutoff": ("cutoff_A = 4.0", "cutoff_A = 3.9")}
-    assert make_plan(load_study(user(tmp_path, GPAW, 'kind = "gpaw"', **short))).stages
+    assert make_plan(load_study(user(tmp_path, GPAW, "gpaw", **short))).stages
     with pytest.raises(SettingsError, match="needs a box of at least 8 Å, but its smallest side is 7.97 Å"):
-        make_plan(load_study(user(tmp_path, GPAW, 'kind = "gpaw"')))
+        make_plan(load_study(user(tmp_path, GPAW, "gpaw")))
 
 
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path):
@@ -200,7 +201,7 @@ def no_gpaw(monkeypatch):
 
 
 def test_labels_of_gpaw_are_used_without_gpaw(no_gpaw, tmp_path):
-    plan = make_plan(load_study(user(tmp_path, GPAW, 'kind = "gpaw"', cutoff=("cutoff_A = 4.0", "cutoff_A = 3.9"))))
+    plan = make_plan(load_study(user(tmp_path, GPAW, "gpaw", cutoff=("cutoff_A = 4.0", "cutoff_A = 3.9"))))
     store = make([plan.datasets[0], plan.labels["validation"]], tmp_path / "store")
     dataset = Dataset.read(store.path(plan.datasets[0]))
     assert len(dataset.frames) == 3
@@ -236,4 +237,4 @@ def test_no_density_functional_program_is_asked_for(kind, tmp_path, monkeypatch)
 )
 def test_labels_that_are_not_there_need_the_program_and_are_counted(no_gpaw, tmp_path, changes, words):
     with pytest.raises(MissingProgram, match=words):
-        make_plan(load_study(user(tmp_path, GPAW, 'kind = "gpaw"', **changes)))
+        make_plan(load_study(user(tmp_path, GPAW, "gpaw", **changes)))

@@ -11,8 +11,9 @@ import pytest
 from ilforge import files, potentials, trust
 from ilforge.errors import SettingsError
 from ilforge.files import file_digest
+from ilforge.training.mace import MODEL as MACE_FILE
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.models import MACE_FILE, model_spec
+from ilforge.workflow.steps.models import model_spec
 from ilforge.workflow.store import MANIFEST, ResultStore, sign
 from support import studies
 from support.hostile import evil_model, trained

@@ -29,10 +29,12 @@ name = "lone"
 [liquid]
 ions = { PYR14 = 1, BF4 = 1 }
 density_g_cm3 = 0.6
+[potentials.clp]
+cutoff_A = 4.0
 [sampling]
 density_ratios = [0.9, 1.0]
 [reference]
-kind = "REFERENCE"
+potential = "REFERENCE"
 [learning]
 iterations = 0
 [analysis]
@@ -47,14 +49,14 @@ states = [{ name = "bound", ranges = { bf = [0, 2] } }]
 name = "lone-tfsi"
 ensemble = "NVT"
 vacuum = { TFSI = 1 }
-potentials = ["clp", "reference"]
+potentials = ["clp", "REFERENCE"]
 length_ps = 0.04
 equilibration_ps = 0.0
 interval_ps = 0.002
 """
 
 
-def write(folder, reference="xtb", **change):
+def write(folder, reference="gfn1", **change):
     path = folder / "lone.toml"
     text = STUDY.replace("REFERENCE", reference)
     for old, new in change.items():
@@ -86,30 +88,30 @@ def test_shapes_of_one_ion_come_out_for_each_potential(finished):
     starts = {stage.inputs["start"].key for stage in plan.trajectories.values()}
     assert len(starts) == 1
     records = collect_records(plan, store)
-    for potential in ("clp", "reference"):
+    for potential in ("clp", "gfn1"):
         shares = [r for r in records if (r.quantity, r.potential) == ("shape_population", potential)]
         assert [r.species for r in shares] == ["TFSI Cis", "TFSI aCis", "TFSI Trans", "TFSI aTrans"]
         assert sum(r.value for r in shares) == pytest.approx(100.0)
         assert not any(r.converged for r in shares if r.value > 0)  # a twentieth of a picosecond
         assert {r.liquid for r in shares} == {"TFSI in vacuum"}
     (apart,) = (r for r in records if r.quantity == "shape_divergence")
-    assert (apart.potential, apart.provenance["against"]["potential"]) == ("clp", "reference")
+    assert (apart.potential, apart.provenance["against"]["potential"]) == ("clp", "gfn1")
     assert not apart.converged and "neither map has converged" in apart.note and apart.unit == "bit"
 
 
 def test_the_report_shows_both_maps_and_writes_them_as_one_table(finished):
     plan, store, folder = finished
     page = write_report(folder / "report", report_content(plan, store)).read_text()
-    for potential in ("clp", "reference"):
+    for potential in ("clp", "gfn1"):
         assert f"map/TFSI/lone-tfsi/{potential}" in page
     rows = list(csv.DictReader((folder / "report" / "data" / "shapes" / "map-TFSI.csv").open()))
     assert {(row["potential"], row["ions"], row["protocol"]) for row in rows} == {
-        ("clp", "1 TFSI", "lone-tfsi"), ("reference", "1 TFSI", "lone-tfsi")
+        ("clp", "1 TFSI", "lone-tfsi"), ("gfn1", "1 TFSI", "lone-tfsi")
     }  # fmt: skip
     (row,) = csv.DictReader((folder / "report" / "data" / "shapes" / "scan-TFSI.csv").open())
     assert float(row["energy_kJ_mol"]) == 0.0 and "Circles: energies of a scan" in page
     (row,) = csv.DictReader((folder / "report" / "data" / "numbers" / "shape_divergence.csv").open())
-    assert row["against_potential"] == "reference" and row["species"] == "TFSI" and row["converged"] == "False"
+    assert row["against_potential"] == "gfn1" and row["species"] == "TFSI" and row["converged"] == "False"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_the_report_shows_both_maps_and_writes_them_as_one_table(finished):
         ({'"NVT"': '"NPT"'}, "ensemble is NVT or NVE"),
         ({"vacuum = { TFSI = 1 }": "vacuum = {}"}, "such as { TFSI = 1 }"),
         ({"vacuum = { TFSI = 1 }": "vacuum = { TFSI = 0 }"}, "vacuum"),
-        ({'"xtb"': '"gpaw"'}, "gpaw needs a box"),
+        ({'"gfn1"': '"gpaw"'}, "gpaw needs a box"),
     ],
 )
 def test_what_cannot_be_in_a_vacuum_is_refused(tmp_path, change, words):

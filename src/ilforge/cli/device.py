@@ -33,10 +33,12 @@ def require_device(spec: Mapping[str, Any], engine: str | None = None) -> None:
         When it cannot.
     """
     from ilforge import potentials
+    from ilforge.dynamics import ENGINES
 
-    program = "gromacs" if engine == "gromacs" else potentials.COMPUTES_WITH.get(spec["kind"])
+    own = ENGINES[engine].computes_with if engine in ENGINES else None
+    program = own or potentials.POTENTIALS[spec["kind"]].computes_with
     if program is not None:
         devices.resolved(program)
     elif devices.gpu_wanted():
-        known = ", ".join(potentials.COMPUTES_WITH)
+        known = ", ".join(name for name, kind in potentials.POTENTIALS.items() if kind.computes_with)
         raise SettingsError(f"--device: {spec['kind']} computes on the CPU only. These can use a GPU: {known}.")
