@@ -125,9 +125,9 @@ def analyse(
     from ilforge.properties.pressure_table import read_pressure
     from ilforge.properties.reader import open_trajectory
     from ilforge.properties.replicas import measure_replicas, open_replicas
-    from ilforge.properties.scans import study_scans
     from ilforge.results import Record
     from ilforge.study.load import load_study
+    from ilforge.study.scans import study_scans
 
     own = load_study(Path(study)) if study else None
     settings, chosen = _settings(own, viscosity, pairs), _chosen(names, own)

@@ -100,8 +100,10 @@ class Published:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the manifest, which holds those of all other files."""
-        return files.file_digest(self.directory / MANIFEST)
+        """SHA-256 of the manifest, which holds those of the frames, but not of the study file: its words may change."""
+        held = {name: digest for name, digest in self.manifest["files"].items() if name != STUDY}
+        text = json.dumps({**self.manifest, "files": held}, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def counts(self, purpose: str, ions: str | None = None) -> dict[str, int]:
         """Numbers of accepted labels by ``"kind/recipe"``, of one composition or of all."""

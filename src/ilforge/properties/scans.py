@@ -15,16 +15,7 @@ from ilforge.liquid.topology import Topology
 from ilforge.properties.conformations import shapes_of
 from ilforge.properties.local_structure import ShapeSettings
 from ilforge.results import Table
-from ilforge.study.load import Study
 from ilforge.units import KJ_PER_MOL
-
-
-def study_scans(study: Study) -> dict[str, Table]:
-    """Tables of all scans that a study names (``analysis.shapes.scans``), by title."""
-    shapes, found = study.settings.analysis.shapes, {}
-    for name in shapes.scans:
-        found |= scan_tables(frames.read(study.folder / name), name, shapes.define, study.settings.liquid.define)
-    return found
 
 
 def scan_tables(

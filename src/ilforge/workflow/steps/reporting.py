@@ -16,7 +16,6 @@ from ilforge.labelling.dataset import Dataset
 from ilforge.potentials import POTENTIALS
 from ilforge.properties import Measurement
 from ilforge.properties.folder import Run
-from ilforge.properties.scans import study_scans
 from ilforge.report import measured, write_report
 from ilforge.report.content import (
     Cost,
@@ -30,6 +29,7 @@ from ilforge.report.content import (
     TrainingCurve,
 )
 from ilforge.results import Estimate, Record
+from ilforge.study.scans import study_scans
 from ilforge.training import TRAINERS, learning_curve
 from ilforge.training.validation import Predictions
 from ilforge.workflow.job import Job

@@ -1,0 +1,16 @@
+"""Scans that a study names: energies of single ions along their coordinates, for the maps of their shapes."""
+
+from __future__ import annotations
+
+from ilforge import frames
+from ilforge.properties.scans import scan_tables
+from ilforge.results import Table
+from ilforge.study.load import Study
+
+
+def study_scans(study: Study) -> dict[str, Table]:
+    """Tables of all scans that a study names (``analysis.shapes.scans``), by title."""
+    shapes, found = study.settings.analysis.shapes, {}
+    for name in shapes.scans:
+        found |= scan_tables(frames.read(study.folder / name), name, shapes.define, study.settings.liquid.define)
+    return found
