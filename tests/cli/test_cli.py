@@ -250,14 +250,22 @@ def test_md_puts_atoms_in_the_order_of_the_ions(ilforge, tmp_path, two_pairs):
 def test_a_parameter_file_is_named_with_its_potential():
     from ilforge.cli.single import parse_potential
     from ilforge.errors import SettingsError
+    from support.exp6 import DEMONSTRATION
 
-    assert parse_potential("exp6:my.toml", None) == {"kind": "exp6", "parameters": "my.toml"}
-    assert parse_potential("exp6:my.toml:7.5", None) == {"kind": "exp6", "parameters": "my.toml", "cutoff_A": 7.5}
+    file = str(DEMONSTRATION)
+    whole = parse_potential(f"exp6:{file}", None)
+    assert whole["kind"] == "exp6" and set(whole["parameters"]["ions"]) == {"PYR14", "BF4"} and "cutoff_A" not in whole
+    assert parse_potential(f"exp6:{file}:7.5", None) == {**whole, "cutoff_A": 7.5}
     assert parse_potential("clp:4.0", None) == {"kind": "clp", "cutoff_A": 4.0, "ewald_tolerance": 1e-5}
+    assert parse_potential("GFN2-xTB", None) == parse_potential("gfn2", None) == {"kind": "xtb", "method": "GFN2-xTB"}
     for wrong, said in (
-        ("exp6", "expected its parameter file, such as exp6:FILE.toml"),
-        ("exp6:my.toml:x", "x is not a cutoff in Å, such as exp6:my.toml:7.0"),
-        ("clp:x", "x is not a cutoff in Å, such as clp:4.0"),
+        ("exp6", "parameters is missing: Parameter file"),
+        ("exp6:my.toml:x", "There is no file my.toml:x"),
+        ("clp:x", "cutoff_A is 'x', but should be a valid number"),
+        ("clp:-4", "cutoff_A is -4.0, but should be greater than 0"),
+        ("gfn2:4.0", "expected gfn2, with nothing behind it"),
+        ("committee", "expected clp"),
+        ("nothing", "expected clp"),
     ):
         with pytest.raises(SettingsError, match=said):
             parse_potential(wrong, None)

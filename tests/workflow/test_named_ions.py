@@ -124,7 +124,7 @@ def test_names_that_nothing_measures_are_not_asked_for(tmp_path):
 
 
 def test_shapes_of_an_ion_that_is_only_run_in_a_vacuum_may_be_defined(tmp_path):
-    lone = RUN.format("lone").replace('composition = "lone"', "vacuum = { OTf = 1 }")
+    lone = RUN.format("lone").replace('compositions = ["lone"]', "vacuum = { OTf = 1 }")
     plan_with(tmp_path, "[analysis]", f"{lone}[analysis]")
     text = (tmp_path / "series.toml").read_text().replace('ion = "FSI"', 'ion = "OTf"').replace("[#9]", "[#8]")
     (tmp_path / "series.toml").write_text(text)

@@ -12,7 +12,7 @@ from rich.console import Console
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
 from ilforge.workflow.executors import Workers
 from ilforge.workflow.progress import Watch
-from ilforge.workflow.scheduler import run_stages
+from ilforge.workflow.scheduler import Growth, run_stages
 from ilforge.workflow.stage import Stage, in_order, seconds_to_the_end
 from ilforge.workflow.store import ResultStore, read_manifest, study_lock
 from support import tasks
@@ -39,11 +39,11 @@ def store(tmp_path):
     return store
 
 
-def run(targets, store, said=None):
+def run(targets, store, said=None, growth=None):
     watch = Watch(Console(file=said or io.StringIO(), width=200), store)
     try:
         with Workers(2) as workers:
-            return run_stages(targets, store, workers, watch)
+            return run_stages(targets, store, workers, watch, growth)
     finally:
         watch.stop()
 
@@ -206,3 +206,41 @@ def test_order_and_longest_chain(log):
     c = number_stage("c", 3, log, {"a": a, "b": b}, task_seconds=1.0)
     assert [stage.name for stage in in_order([c, b])] == ["a", "b", "c"]
     assert seconds_to_the_end([a, b, c]) == {a.key: 13.0, b.key: 8.0, c.key: 1.0}
+
+
+def test_a_plan_grows_while_it_runs(store, log):
+    """Each stage decides on the next until the fourth: numbers 1, 2, 4, 8."""
+
+    def planned(stages):
+        last = stages[-1]
+        if not store.holds(last) or last.settings["number"] >= 8:
+            return stages
+        return planned([*stages, number_stage("next", 2 * last.settings["number"], log, {"before": last})])
+
+    def growth_of(stages):
+        last = stages[-1]
+        if store.holds(last):
+            return None
+        return Growth(frozenset([last.key]), more)
+
+    def more():
+        stages = planned([first])
+        return stages, growth_of(stages)
+
+    first = number_stage("first", 1, log)
+    outcome = run([first], store, growth=growth_of([first]))
+    assert outcome.complete and [stage.settings["number"] for stage in outcome.computed] == [1, 2, 4, 8]
+    assert log.read_text().split() == ["1", "2", "4", "8"]
+    stages = planned([first])
+    again = run(stages, store, growth=growth_of(stages))
+    assert len(again.reused) == 4 and not again.computed
+
+
+def test_a_plan_whose_deciding_stage_failed_does_not_grow(store, log):
+    broken = Stage("broken", "number", 1, {"number": 1}, {}, _fails)
+    outcome = run([broken], store, growth=Growth(frozenset([broken.key]), lambda: pytest.fail("it was planned again")))
+    assert len(outcome.failed) == 1 and not outcome.complete
+
+
+def _fails(job):
+    raise IlforgeError("as it must")

@@ -120,7 +120,7 @@ def test_the_report_shows_both_maps_and_writes_them_as_one_table(finished):
         ({'"NVT"': '"NPT"'}, "ensemble is NVT or NVE"),
         ({"vacuum = { TFSI = 1 }": "vacuum = {}"}, "such as { TFSI = 1 }"),
         ({"vacuum = { TFSI = 1 }": "vacuum = { TFSI = 0 }"}, "vacuum"),
-        ({'"gfn1"': '"gpaw"'}, "gpaw needs a box"),
+        ({'"gfn1"': '"gpaw"'}, "runs gpaw in a vacuum, but GPAW needs a box"),
     ],
 )
 def test_what_cannot_be_in_a_vacuum_is_refused(tmp_path, change, words):

@@ -151,6 +151,8 @@ def check(**arguments: Any) -> None:
             f"\n{todo} of {len(found.rows)} stages to do: about {duration(found.seconds)} "
             f"with {machine.worker_count} workers, about {found.memory_GB:.0f} GB of memory."
         )
+        if found.at_most:
+            click.echo("That is the most it takes: [learning.stop] may end concurrent learning before.")
     else:
         click.echo(f"\nAll {len(found.rows)} stages are done.")
     for error in found.missing:

@@ -99,13 +99,29 @@ class TrainingSettings(Settings):
     }
 
 
+class StopSettings(Settings):
+    """When concurrent learning ends before its last iteration: as soon as one of these holds."""
+
+    candidates: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of explored frames: when no more than this are inside the window or above it, the models know enough."""
+    force_rmse_gain: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of the explorer's force RMSE on validation frames: when an iteration has taken away less than this."""
+    labels: Annotated[int, Field(ge=1)] | None = None
+    """Labels: when this many frames of explorations have been labelled."""
+
+    @property
+    def rules(self) -> dict[str, float]:
+        """Those that are set."""
+        return self.model_dump(exclude_none=True)
+
+
 class LearningSettings(Settings):
     """Concurrent learning: explore with the committee, label where it disagrees, train again."""
 
     explorer: str | None = None
     """Model whose committee explores, by name; without it the first that has one of two or more."""
     iterations: Annotated[int, Field(ge=0, le=100)] = 1
-    """Rounds of exploration and retraining; 0 for none."""
+    """Rounds of exploration and retraining, at most; 0 for none."""
     starts: Annotated[int, Field(ge=1)] = 4
     """Independent exploration runs in each round."""
     temperature_K: Temperature = 450.0
@@ -122,6 +138,9 @@ class LearningSettings(Settings):
     """Above it the frame is nonsense and is not labelled, eV/Å."""
     max_candidates: Count = 40
     """At most this many candidates of each composition are labelled in a round, spread evenly over time and runs."""
+
+    stop: StopSettings = StopSettings()
+    """When it ends before the last iteration."""
 
     @model_validator(mode="after")
     def _window(self) -> LearningSettings:

@@ -12,6 +12,8 @@ from ilforge.potentials import POTENTIALS
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.study.md_settings import MdSettings
+from ilforge.workflow import loop
+from ilforge.workflow.loop import Results
 from ilforge.workflow.stage import Stage, in_order
 from ilforge.workflow.steps import aimd, atoms, labels, learning, md, models, named_ions, published, structures
 
@@ -45,6 +47,8 @@ class Plan:
         By ``(protocol, potential, property)``.
     notes
         What the plan leaves out, a sentence each.
+    waits_for
+        Stages whose results decide how the plan goes on; what follows them is not in it yet.
     """
 
     study: Study
@@ -59,6 +63,7 @@ class Plan:
     trajectories: dict[tuple[str, str], Stage] = field(default_factory=dict)
     analyses: dict[tuple[str, str, str], Stage] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    waits_for: list[Stage] = field(default_factory=list)
 
     @property
     def stages(self) -> list[Stage]:
@@ -81,8 +86,14 @@ class Plan:
         return len(self.datasets) - 1
 
 
-def make_plan(study: Study) -> Plan:
+def make_plan(study: Study, results: Results | None = None) -> Plan:
     """All stages of a study but its report. Nothing is computed; only names, keys and expected costs.
+
+    Parameters
+    ----------
+    results
+        Where results of earlier stages are looked up to decide whether concurrent learning goes on (``learning.stop``).
+        Without it all iterations are planned.
 
     Raises
     ------
@@ -99,11 +110,65 @@ def make_plan(study: Study) -> Plan:
         _refuse_unfit_potentials(part, plan.dataset)
         _plan_labels(plan, part)
     for iteration in range(study.settings.learning.iterations + 1):
+        if not _goes_on(plan, iteration, results):
+            break
         _plan_iteration(plan, iteration)
     for part in study.parts:
         _plan_force_field_validations(plan, part)
-    _plan_md(plan)
+    if not plan.waits_for:
+        _plan_md(plan)
     return plan
+
+
+def _goes_on(plan: Plan, iteration: int, results: Results | None) -> bool:
+    """Plan the explorations of an iteration, and decide whether the rest of it follows.
+
+    A decision that needs a result which is not there leaves the plan open.
+    """
+    if iteration == 0:
+        return True
+    stop = plan.study.settings.learning.stop
+    judged = results is not None and bool(stop.rules)
+    needed = [stage for (number, _), stage in plan.explorations.items() if number == iteration - 1]
+    needed += [*_validated(plan, iteration - 2), *_validated(plan, iteration - 1)] if iteration > 1 else []
+    if judged and needed and not _settled(plan, needed, iteration, results, exploring=False):
+        return False
+    for part in plan.study.parts:
+        _plan_exploration(plan, part, iteration)
+    needed = [stage for (number, _), stage in plan.explorations.items() if number == iteration]
+    return not judged or _settled(plan, needed, iteration, results, exploring=True)
+
+
+def _settled(plan: Plan, needed: list[Stage], iteration: int, results: Results, exploring: bool) -> bool:
+    """Whether the results that a decision needs are there, and it is to go on."""
+    plan.waits_for = [stage for stage in needed if not results.holds(stage)]
+    if plan.waits_for:
+        return False
+    known = range(1, iteration + exploring)
+    rounds = [_round(plan, number, results, finished=number < iteration) for number in known]
+    reason = loop.reason_to_stop(rounds, plan.study.settings.learning.stop, exploring)
+    if reason is not None:
+        plan.notes.append(f"Concurrent learning ended after iteration {iteration - 1}: {reason}.")
+    return reason is None
+
+
+def _round(plan: Plan, iteration: int, results: Results, finished: bool) -> loop.Round:
+    """What an iteration has given; its models are judged where they are trained."""
+    explorations = [stage for (number, _), stage in plan.explorations.items() if number == iteration]
+    selections = [results.path(stage) / learning.SELECTION for stage in explorations]
+    if not finished:
+        return loop.round_of(selections)
+    before, after = (
+        loop.force_rmse([results.path(stage) / models.ERRORS for stage in _validated(plan, number)])
+        for number in (iteration - 1, iteration)
+    )
+    return loop.round_of(selections, (before, after))
+
+
+def _validated(plan: Plan, iteration: int) -> list[Stage]:
+    """Validations of the explorer after an iteration, one for each composition."""
+    explorer = plan.study.settings.explorer
+    return [stage for (number, name, _), stage in plan.validations.items() if (number, name) == (iteration, explorer)]
 
 
 def _plan_labels(plan: Plan, part: Study) -> None:
@@ -134,7 +199,7 @@ def _plan_iteration(plan: Plan, iteration: int) -> None:
     if iteration == 0:
         sources = [stage for name, stage in plan.labels.items() if name.startswith("training")]
     else:
-        sources = [_plan_exploration(plan, part, iteration) for part in study.parts]
+        sources = [_plan_explored_labels(plan, part, iteration) for part in study.parts]
     before = plan.datasets[-1] if plan.datasets else None
     dataset = models.dataset_stage(study, iteration, sources, before)
     plan.datasets.append(dataset)
@@ -149,15 +214,20 @@ def _plan_iteration(plan: Plan, iteration: int) -> None:
             _plan_validation(plan, part, name, iteration, model=plan.trained[iteration, name][0])
 
 
-def _plan_exploration(plan: Plan, part: Study, iteration: int) -> Stage:
-    """Labels of what the committee disagrees on in one composition."""
+def _plan_exploration(plan: Plan, part: Study, iteration: int) -> None:
+    """MD of the explorer's committee in one composition."""
     starts = plan.frames[structures.of_composition(part, "training")]
-    exploration = learning.exploration_stage(
-        part, iteration, plan.trained[iteration - 1, plan.study.settings.explorer], starts
-    )
-    plan.explorations[iteration, part.composition] = exploration
+    committee = plan.trained[iteration - 1, plan.study.settings.explorer]
+    plan.explorations[iteration, part.composition] = learning.exploration_stage(part, iteration, committee, starts)
+
+
+def _plan_explored_labels(plan: Plan, part: Study, iteration: int) -> Stage:
+    """Labels of what the committee disagrees on in one composition."""
     found = labels.label_stage(
-        part, f"label explored frames, iteration {iteration}", exploration, part.settings.learning.max_candidates
+        part,
+        f"label explored frames, iteration {iteration}",
+        plan.explorations[iteration, part.composition],
+        part.settings.learning.max_candidates,
     )
     plan.labels[structures.of_composition(part, f"learning {iteration}")] = found
     return found

@@ -70,6 +70,15 @@ class Watch:
             self._live.start()
         threading.Thread(target=self._poll, daemon=True).start()
 
+    def grown(self, new: Sequence[Stage]) -> None:
+        """The plan has gone on by these stages."""
+        with self._lock:
+            self._todo |= {stage.key: stage for stage in new}
+            self._total += len(new)
+            if self._live and "all" in self._bars:
+                self._live.update(self._bars["all"], total=self._total)
+        self.say(f"  planned   {len(new)} more stages")
+
     def began(self, stage: Stage) -> None:
         with self._lock:
             self._tasks.setdefault(stage.key, [0, stage.tasks])

@@ -51,7 +51,8 @@ def publish_study(
         raise SettingsError(
             f"The labels of {study.settings.name} come from {study.settings.dataset}: share that folder."
         )
-    plan, store = make_plan(study), ResultStore(Path(machine.store))
+    store = ResultStore(Path(machine.store))
+    plan = make_plan(study, store)
     reference = potentials.create(reference_spec(study))
     sampled = {frames.digest(frame): (frame, purpose, liquid) for frame, purpose, liquid in _sampled(plan, store)}
     if not sampled:
@@ -86,7 +87,8 @@ def publish_study(
 
 def refusals_of_study(study: Study, machine: Machine) -> list[Refusal]:
     """Every label of a study's finished stages that was refused."""
-    plan, store = make_plan(study), ResultStore(Path(machine.store))
+    store = ResultStore(Path(machine.store))
+    plan = make_plan(study, store)
     found = []
     for name, stage in plan.labels.items():
         if store.holds(stage):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -16,6 +16,9 @@ from ilforge.workflow.job import Job
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.stage import Stage, in_order, seconds_to_the_end
 from ilforge.workflow.store import ResultStore
+
+_MOST_STAGES = 256
+"""Stages that are at work at the same time; each has a thread that waits for its tasks."""
 
 
 @dataclass
@@ -42,8 +45,29 @@ class Outcome:
         return not self.failed and not self.blocked
 
 
-def run_stages(targets: Sequence[Stage], store: ResultStore, workers: Workers, watch: Watch) -> Outcome:
+@dataclass(frozen=True)
+class Growth:
+    """How a plan goes on that is not known to its end.
+
+    Attributes
+    ----------
+    waits_for
+        Keys of stages whose results decide it.
+    more
+        Plans again from what is there: all stages that are known by then, and how these go on, or None.
+    """
+
+    waits_for: frozenset[str]
+    more: Callable[[], tuple[Sequence[Stage], Growth | None]]
+
+
+def run_stages(
+    targets: Sequence[Stage], store: ResultStore, workers: Workers, watch: Watch, growth: Growth | None = None
+) -> Outcome:
     """Make every target, reusing what the store holds.
+
+    A plan that grows is planned again as soon as the results are there that it waits for; what is at work goes on
+    meanwhile.
 
     The failure of one stage does not stop those that do not need it. A fault of the settings or a missing program
     stops everything at once.
@@ -61,7 +85,7 @@ def run_stages(targets: Sequence[Stage], store: ResultStore, workers: Workers, w
     for program in sorted({program for stage in todo for program in stage.programs}):
         find(program)
     watch.start(stages, todo)
-    _Run(todo, finished, store, workers, watch, outcome).go()
+    _Run(todo, finished, store, workers, watch, outcome, growth).go()
     return outcome
 
 
@@ -76,14 +100,17 @@ class _Run:
         workers: Workers,
         watch: Watch,
         outcome: Outcome,
+        growth: Growth | None = None,
     ):
         self.todo, self.finished, self.store = list(todo), finished, store
+        self.known = {stage.key for stage in todo} | finished
+        self.growth = growth
         self.workers, self.watch, self.outcome = workers, watch, outcome
         self.urgency = seconds_to_the_end(todo, workers.count)
 
     def go(self) -> None:
         running: dict[Future, Stage] = {}
-        threads = ThreadPoolExecutor(max_workers=max(1, len(self.todo)), thread_name_prefix="stage")
+        threads = ThreadPoolExecutor(max_workers=_MOST_STAGES, thread_name_prefix="stage")
         try:
             while self.todo or running:
                 for stage in self._take_ready():
@@ -104,11 +131,29 @@ class _Run:
         self.todo = [stage for stage in self.todo if stage not in ready]
         return ready
 
+    def _grow(self) -> None:
+        """Plan again where the results that the plan waits for are there."""
+        while self.growth is not None and self.growth.waits_for <= self.finished:
+            targets, self.growth = self.growth.more()
+            stages = in_order(targets)
+            fresh = [stage for stage in stages if stage.key not in self.known]
+            self.known |= {stage.key for stage in fresh}
+            there = _look_up(fresh, self.store, self.watch)
+            self.finished |= there
+            self.outcome.reused += [stage for stage in fresh if stage.key in there]
+            new = [stage for stage in fresh if stage.key not in there]
+            for program in sorted({program for stage in new for program in stage.programs}):
+                find(program)
+            self.todo += new
+            self.watch.grown(new)
+            self.urgency = seconds_to_the_end(in_order(targets, self.finished), self.workers.count)
+
     def _settle(self, stage: Stage, future: Future) -> None:
         error = future.exception()
         if error is None:
             self.finished.add(stage.key)
             self.outcome.computed.append(stage)
+            self._grow()
             return
         self.watch.failed(stage, error)
         if isinstance(error, (SettingsError, MissingProgram)) or not isinstance(error, Exception):

@@ -18,10 +18,11 @@ from ilforge.results import Record
 from ilforge.study.load import Study
 from ilforge.study.machine import Machine
 from ilforge.workflow.executors import Workers
+from ilforge.workflow.loop import Results
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.records import collect_records
-from ilforge.workflow.scheduler import Outcome, run_stages
+from ilforge.workflow.scheduler import Growth, Outcome, run_stages
 from ilforge.workflow.stage import Stage, seconds_to_the_end
 from ilforge.workflow.steps.reporting import report_content, report_stage
 from ilforge.workflow.store import ResultStore, read_manifest, study_lock
@@ -48,6 +49,8 @@ class Check:
         Programs that are needed and not installed.
     unusable
         Devices that ``machine.toml`` asks for and that a program does not find.
+    at_most
+        Whether concurrent learning may end before its last iteration, and the study cost less.
     """
 
     rows: list[tuple[Stage, bool, int]]
@@ -55,19 +58,35 @@ class Check:
     memory_GB: float
     missing: list[MissingProgram]
     unusable: list[SettingsError]
+    at_most: bool = False
 
 
-def all_stages(study: Study) -> list[Stage]:
-    """Every stage of a study in order; the report is the last."""
-    plan = make_plan(study)
-    return [*plan.stages, report_stage(plan)]
+def all_stages(study: Study, results: Results | None = None) -> list[Stage]:
+    """Every stage of a study in order; the report is the last.
+
+    Where concurrent learning may end early, those that are known from the results so far, without the report; without
+    results, those of all iterations.
+    """
+    return _planned(study, results)[0]
+
+
+def _planned(study: Study, results: Results | None) -> tuple[list[Stage], Growth | None]:
+    """All stages that are known, and how the plan goes on where they are not all."""
+    plan = make_plan(study, results)
+    if not plan.waits_for:
+        return [*plan.stages, report_stage(plan)], None
+    waits_for = frozenset(stage.key for stage in plan.waits_for)
+    return plan.stages, Growth(waits_for, lambda: _planned(study, results))
 
 
 @trust.looking()
 def check_study(study: Study, machine: Machine) -> Check:
     """Plan a study and look up what is done; compute nothing, write nothing."""
     store = ResultStore(Path(machine.store), verify=True, largest=_LARGEST)
-    rows = [(stage, store.holds(stage), _tasks_at_hand(stage, store)) for stage in all_stages(study)]
+    stages, growth = _planned(study, store)
+    if growth is not None:  # at most
+        stages = all_stages(study)
+    rows = [(stage, store.holds(stage), _tasks_at_hand(stage, store)) for stage in stages]
     todo = [replace(stage, tasks=stage.tasks - at_hand) for stage, done, at_hand in rows if not done]
     missing = []
     for program in sorted({program for stage in todo for program in stage.programs}):
@@ -79,7 +98,8 @@ def check_study(study: Study, machine: Machine) -> Check:
     longest = max(seconds_to_the_end(todo, machine.worker_count).values(), default=0.0)
     spread = sum(stage.seconds for stage in todo) / machine.worker_count
     largest = sorted((stage.memory_GB for stage in todo), reverse=True)[: machine.worker_count]
-    return Check(rows, max(longest, spread), sum(largest) + 0.5 if todo else 0.0, missing, unusable)
+    memory = sum(largest) + 0.5 if todo else 0.0
+    return Check(rows, max(longest, spread), memory, missing, unusable, at_most=growth is not None)
 
 
 def _unusable_devices(todo: Iterable[Stage], machine: Machine) -> list[SettingsError]:
@@ -120,9 +140,9 @@ def run_study(
     IlforgeError
         When the study is running already, or cannot start, or a device is not there that the machine is to have.
     """
-    stages = all_stages(study)
     folder = output_folder(study, machine)
     store = ResultStore(Path(machine.store), trust=trusted)
+    stages, growth = _planned(study, store)
     for fault in _unusable_devices([stage for stage in stages if not store.holds(stage)], machine):
         raise fault
     store.prepare()
@@ -132,11 +152,11 @@ def run_study(
         watch = Watch(console, store, machine.worker_count, quiet)
         try:
             with Workers(machine.worker_count, machine.threads, machine.devices) as workers:
-                outcome = run_stages(stages, store, workers, watch)
+                outcome = run_stages(stages, store, workers, watch, growth)
         finally:
             watch.stop()
         if outcome.complete:
-            publish(store.path(stages[-1]), folder)
+            publish(store.path(all_stages(study, store)[-1]), folder)
     return outcome, folder
 
 
@@ -168,7 +188,7 @@ def study_status(study: Study, machine: Machine) -> list[StageState]:
     """The state of every stage: done, at work, begun (a run was stopped in it), or to do."""
     store = ResultStore(Path(machine.store), verify=True, largest=_LARGEST)
     states = []
-    for stage in all_stages(study):
+    for stage in all_stages(study, store):
         if not store.holds(stage) and stage.key in store.faults:
             states.append(StageState(stage, f"damaged: {store.faults[stage.key]}"))
         elif store.holds(stage):
@@ -185,12 +205,13 @@ def study_status(study: Study, machine: Machine) -> list[StageState]:
 def write_partial_report(study: Study, machine: Machine) -> Path:
     """The report of what is finished so far, in the output folder."""
     folder = folders.claim(output_folder(study, machine), _OUTPUT)
-    return write_report(folder, report_content(make_plan(study), ResultStore(Path(machine.store), verify=True)))
+    store = ResultStore(Path(machine.store), verify=True)
+    return write_report(folder, report_content(make_plan(study, store), store))
 
 
 @trust.looking()
 def study_records(study: Study, machine: Machine) -> tuple[list[Record], dict[str, str]]:
     """Records of all that is finished, and what is wrong with results that were left out, by key."""
     store = ResultStore(Path(machine.store), verify=True)
-    records = collect_records(make_plan(study), store)
+    records = collect_records(make_plan(study, store), store)
     return records, {key: fault for key, fault in store.faults.items() if fault is not None}

@@ -73,7 +73,7 @@ def exploration_stage(study: Study, iteration: int, committee: Sequence[Stage], 
         kind="explore",
         version=1,
         settings={
-            "learning": learning.model_dump(exclude={"iterations", "explorer"}),
+            "learning": learning.model_dump(exclude={"iterations", "explorer", "stop"}),
             "pressure_bar_and_bond_factor": list(state),
             "seed": seed,
         },

@@ -1,0 +1,140 @@
+"""Concurrent learning that ends by rule: decisions from stored results, and a plan that grows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ilforge.errors import SettingsError
+from ilforge.study.load import load_study
+from ilforge.study.settings import StopSettings
+from ilforge.workflow.loop import Round, force_rmse, reason_to_stop, round_of
+from ilforge.workflow.plan import make_plan
+from support import studies
+
+
+def test_without_rules_nothing_ends_it():
+    rounds = [Round(100, 100, 0, (0.1, 0.2))]
+    assert (
+        reason_to_stop(rounds, StopSettings(), True) is None and reason_to_stop(rounds, StopSettings(), False) is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("stop", "rounds", "exploring", "words"),
+    [
+        ({"candidates": 0.02}, [Round(98, 100, 2)], True, "disagreed on 2 %"),
+        ({"candidates": 0.02}, [Round(97, 100, 3)], True, None),
+        ({"candidates": 0.02}, [Round(98, 100, 2)], False, None),
+        ({"labels": 50}, [Round(0, 100, 30), Round(0, 100, 20)], False, "50 explored frames were labelled"),
+        ({"labels": 50}, [Round(0, 100, 30), Round(0, 100, 19)], False, None),
+        ({"labels": 50}, [Round(0, 100, 30), Round(0, 100, 20)], True, None),
+        ({"force_rmse_gain": 0.05}, [Round(0, 100, 9, (0.100, 0.096))], False, "0.1000 to 0.0960 eV/Å, a gain of 4 %"),
+        ({"force_rmse_gain": 0.05}, [Round(0, 100, 9, (0.100, 0.094))], False, None),
+        ({"force_rmse_gain": 0.0}, [Round(0, 100, 9, (0.100, 0.101))], False, "a gain of -1 %"),
+        ({"candidates": 0.5, "labels": 1}, [], False, None),
+    ],
+)
+def test_each_rule_ends_it_where_it_says(stop, rounds, exploring, words):
+    reason = reason_to_stop(rounds, StopSettings(**stop), exploring)
+    assert reason is None if words is None else words in reason
+
+
+def write_selection(folder: Path, accurate: int, candidate: int, failed: int = 0, chosen: int = 0) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "selection.json"
+    found = {"accurate": accurate, "candidate": candidate, "failed": failed, "chosen": chosen}
+    path.write_text(json.dumps(found))
+    return path
+
+
+def test_a_round_is_that_of_all_compositions(tmp_path):
+    paths = [write_selection(tmp_path / "a", 90, 8, 2, 5), write_selection(tmp_path / "b", 40, 10, 0, 6)]
+    assert round_of(paths) == Round(accurate=130, explored=150, labelled=11)
+    rows = [
+        {"quantity": "force_rmse", "species": species, "dataset": dataset, "value": value}
+        for species, dataset, value in ((None, "all", 0.2), (None, "EQ", 9.0), ("H", "all", 9.0))
+    ]
+    for name, scale in (("a.json", 1.0), ("b.json", 2.0)):
+        (tmp_path / name).write_text(json.dumps([{**row, "value": scale * row["value"]} for row in rows]))
+    assert force_rmse([tmp_path / "a.json", tmp_path / "b.json"]) == pytest.approx(0.3)
+
+
+class Stored:
+    """Results of stages by key, as a store has them."""
+
+    def __init__(self, root: Path):
+        self.root, self.held = root, set()
+
+    def hold(self, stage, **selection):
+        self.held.add(stage.key)
+        if selection:
+            write_selection(self.path(stage), **selection)
+
+    def hold_errors(self, stage, rmse):
+        self.held.add(stage.key)
+        self.path(stage).mkdir(parents=True, exist_ok=True)
+        row = {"quantity": "force_rmse", "species": None, "dataset": "all", "value": rmse}
+        (self.path(stage) / "errors.json").write_text(json.dumps([row]))
+
+    def holds(self, stage):
+        return stage.key in self.held
+
+    def path(self, stage):
+        return self.root / stage.key
+
+
+def study_with(folder, stop):
+    path = studies.smallest(folder)
+    text = path.read_text().replace("[learning]\n", f"[learning]\niterations = 3\nstop = {stop}\n")
+    path.write_text(text)
+    return load_study(path)
+
+
+def test_the_plan_waits_where_a_decision_needs_a_result_and_grows_when_it_is_there(tmp_path):
+    study, stored = study_with(tmp_path, "{ candidates = 0.1 }"), Stored(tmp_path / "store")
+    plan = make_plan(study, stored)
+    assert [stage.name for stage in plan.waits_for] == ["explore, iteration 1"]
+    assert plan.last_iteration == 0 and not plan.trajectories, "whose models MD runs is not known yet"
+    assert set(plan.waits_for) <= set(plan.stages)
+    stored.hold(plan.explorations[1, ""], accurate=50, candidate=50, chosen=3)
+    plan = make_plan(study, stored)
+    # the models of iteration 1 are judged before iteration 2 explores
+    assert {stage.kind for stage in plan.waits_for} == {"validation"} and (1, "mace") in plan.trained
+    for iteration in (0, 1):
+        stored.hold_errors(plan.validations[iteration, "deepmd", ""], 0.1)
+    plan = make_plan(study, stored)
+    assert [stage.name for stage in plan.waits_for] == ["explore, iteration 2"]
+    stored.hold(plan.explorations[2, ""], accurate=95, candidate=5, chosen=3)
+    plan = make_plan(study, stored)
+    assert not plan.waits_for and plan.last_iteration == 1
+    assert plan.trajectories["nvt", "mace"].inputs["model"] is plan.trained[1, "mace"][0]
+    assert "learning 2" not in plan.labels, "what the models know is not paid for"
+    (note,) = plan.notes
+    assert "ended after iteration 1" in note and "disagreed on 5 %" in note
+
+
+def test_a_gain_too_small_ends_it_before_another_exploration(tmp_path):
+    study, stored = study_with(tmp_path, "{ force_rmse_gain = 0.1 }"), Stored(tmp_path / "store")
+    stored.hold(make_plan(study, stored).explorations[1, ""], accurate=0, candidate=9, chosen=3)
+    plan = make_plan(study, stored)
+    for iteration, rmse in ((0, 0.10), (1, 0.095)):
+        stored.hold_errors(plan.validations[iteration, "deepmd", ""], rmse)
+    plan = make_plan(study, stored)
+    assert not plan.waits_for and plan.last_iteration == 1 and (2, "") not in plan.explorations
+
+
+def test_iterations_without_a_rule_keep_their_names(tmp_path):
+    """Neither a rule nor looking at results changes what is computed already."""
+    path = studies.smallest(tmp_path)
+    plain = {stage.key for stage in make_plan(load_study(path)).stages}
+    assert {stage.key for stage in make_plan(load_study(path), Stored(tmp_path)).stages} == plain
+    path.write_text(path.read_text().replace("[learning]\n", "[learning]\nstop = { candidates = 0.1 }\n"))
+    assert {stage.key for stage in make_plan(load_study(path)).stages} == plain
+
+
+def test_a_rule_that_cannot_be_is_refused(tmp_path):
+    with pytest.raises(SettingsError, match=r"learning\.stop\.candidates is 2\.0"):
+        study_with(tmp_path, "{ candidates = 2.0 }")
