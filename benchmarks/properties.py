@@ -26,8 +26,8 @@ from threadpoolctl import threadpool_limits
 
 from ilforge.liquid.liquid import Liquid
 from ilforge.properties import PROPERTIES, measure
+from ilforge.properties.analysis import AnalysisSettings
 from ilforge.properties.reader import source_of
-from ilforge.properties.registry import AnalysisSettings
 
 COUNTS = {"Li": 8, "PYR14": 74, "TFSI": 82}
 SIDE_A = 33.0

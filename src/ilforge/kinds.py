@@ -39,34 +39,46 @@ class Registry(Mapping[str, K], Generic[K]):
 
     def __init__(self, what: str, group: str, modules: Mapping[str, str]):
         self.what, self.group, self._modules = what, group, dict(modules)
-        self._loaded: dict[str, K] = {}
+        self._own: dict[str, K] = {}
 
     @cached_property
-    def _plugins(self) -> dict[str, EntryPoint]:
-        found: dict[str, EntryPoint] = {}
+    def _plugins(self) -> tuple[dict[str, K], dict[str, str]]:
+        """Kinds of installed packages, and what is wrong with those that could not be loaded."""
+        found: dict[str, K] = {}
+        faults: dict[str, str] = {}
         for point in entry_points(group=self.group):
-            if point.name in self._modules or point.name in found:
-                raise SettingsError(
-                    f"The installed package that brings {point.value} calls a kind of {self.what} {point.name!r}, "
-                    "and there is one of that name already: remove the package or rename its entry point."
-                )
-            found[point.name] = point
-        return found
+            try:
+                if point.name in self._modules or point.name in found:
+                    raise SettingsError(
+                        f"The installed package that brings {point.value} calls a kind of {self.what} {point.name!r}, "
+                        "and there is one of that name already: remove the package or rename its entry point."
+                    )
+                found[point.name] = self._load(point)
+            except SettingsError as error:
+                faults[point.name] = str(error)
+        return found, faults
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """What is wrong with plug-ins that could not be taken in, by name; they are not among the kinds."""
+        return self._plugins[1]
 
     def __iter__(self) -> Iterator[str]:
         yield from self._modules
-        yield from self._plugins
+        yield from self._plugins[0]
 
     def __len__(self) -> int:
-        return len(self._modules) + len(self._plugins)
+        return len(self._modules) + len(self._plugins[0])
 
     def __contains__(self, name: object) -> bool:
-        return name in self._modules or name in self._plugins
+        return name in self._modules or name in self._plugins[0]
 
     def __getitem__(self, name: str) -> K:
-        if name not in self._loaded:
-            self._loaded[name] = self._load(name)
-        return self._loaded[name]
+        if name not in self._modules:
+            return self._plugins[0][name]
+        if name not in self._own:
+            self._own[name] = import_module(self._modules[name]).KIND
+        return self._own[name]
 
     def named(self, name: Any) -> K:
         """The kind of that name.
@@ -78,26 +90,23 @@ class Registry(Mapping[str, K], Generic[K]):
         """
         if name in self:
             return self[name]
+        if name in self.faults:
+            raise SettingsError(self.faults[name])
         near = difflib.get_close_matches(str(name), list(self), n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise SettingsError(f"{name!r} is no kind of {self.what}.{hint} There are {', '.join(self)}.")
 
-    def _load(self, name: str) -> K:
-        if name in self._modules:
-            return import_module(self._modules[name]).KIND
-        point = self._plugins.get(name)
-        if point is None:
-            raise KeyError(name)
+    def _load(self, point: EntryPoint) -> K:
         try:
             kind = point.load()
         except Exception as error:
             raise SettingsError(
-                f"{point.value}, which brings the {self.what} {name!r}, could not be loaded: {error!r}. Mend or remove "
-                "the package."
+                f"{point.value}, which brings the {self.what} {point.name!r}, could not be loaded: {error!r}. Mend or "
+                "remove the package."
             ) from error
-        if getattr(kind, "name", None) != name:
+        if getattr(kind, "name", None) != point.name:
             raise SettingsError(
                 f"{point.value} describes a {self.what} named {getattr(kind, 'name', None)!r}, and its entry point is "
-                f"called {name!r}: give both one name."
+                f"called {point.name!r}: give both one name."
             )
         return kind

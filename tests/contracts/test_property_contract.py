@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ilforge.properties import PROPERTIES, Measurement, Property, create, measure
+from ilforge.properties.analysis import AnalysisSettings
 from ilforge.properties.holding import KEPT
-from ilforge.properties.registry import AnalysisSettings
 from ilforge.results import Curve, Estimate
 from support.motion import measured, ornstein_uhlenbeck_pressure, snapshots, tumbling_ions
 

@@ -9,9 +9,9 @@ import pytest
 from scipy.signal import lfilter
 
 from ilforge.properties import System, create
+from ilforge.properties.analysis import AnalysisSettings
 from ilforge.properties.holding import as_judged
 from ilforge.properties.property import DensityChange, Measurement
-from ilforge.properties.registry import AnalysisSettings
 from ilforge.results import HOLDS_LIQUID, Holding
 from support.motion import atomic_ions, snapshots
 

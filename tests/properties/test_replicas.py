@@ -11,9 +11,9 @@ from scipy.constants import Boltzmann, elementary_charge
 from ilforge.cli import ilforge, load_commands
 from ilforge.errors import SettingsError
 from ilforge.properties import System, measure
+from ilforge.properties.analysis import AnalysisSettings
 from ilforge.properties.density import pooled_density
 from ilforge.properties.reader import Source
-from ilforge.properties.registry import AnalysisSettings
 from ilforge.properties.replicas import measure_replicas, pooled_population
 from ilforge.properties.settings import DensitySettings
 from ilforge.results import HOLDS_LIQUID, Estimate, Holding

@@ -13,8 +13,8 @@ from ilforge import frames
 from ilforge.dynamics.recording import pdb_text
 from ilforge.errors import SettingsError
 from ilforge.properties import sharing
+from ilforge.properties.analysis import AnalysisSettings
 from ilforge.properties.reader import open_trajectory
-from ilforge.properties.registry import AnalysisSettings
 from support.motion import tumbling_ions
 
 N_FRAMES = 12

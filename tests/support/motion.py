@@ -7,7 +7,7 @@ import numpy as np
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.topology import Topology
 from ilforge.properties import Measurement, PressureSeries, Snapshot, System, create
-from ilforge.properties.registry import AnalysisSettings
+from ilforge.properties.analysis import AnalysisSettings
 
 
 def atomic_ions(**counts: int) -> Topology:

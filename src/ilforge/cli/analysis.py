@@ -16,9 +16,9 @@ from ilforge.errors import SettingsError
 from ilforge.folders import claim, refuse_foreign
 
 if TYPE_CHECKING:
+    from ilforge.properties.analysis import AnalysisSettings
     from ilforge.properties.property import Measurement
     from ilforge.properties.reader import Source
-    from ilforge.properties.registry import AnalysisSettings
     from ilforge.results import Record
     from ilforge.study.load import Study
 
@@ -265,7 +265,7 @@ def _settings(
     own: Study | None, viscosity: tuple[float, float] | None, pairs: Sequence[tuple[str, str]]
 ) -> AnalysisSettings:
     """Those of the study file, if there is one, with what is given on the command line."""
-    from ilforge.properties.registry import AnalysisSettings
+    from ilforge.properties.analysis import AnalysisSettings
 
     settings = own.settings.analysis if own else AnalysisSettings()
     if pairs:

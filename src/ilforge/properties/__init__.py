@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ilforge.errors import SettingsError
 from ilforge.properties.property import Measurement, PressureSeries, Property, Snapshot, System, Verdict
-from ilforge.properties.registry import PROPERTIES, AnalysisSettings
+from ilforge.properties.registry import PROPERTIES
 from ilforge.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ilforge.dynamics.trajectory import Trajectory
     from ilforge.liquid.topology import Topology
+    from ilforge.properties.analysis import AnalysisSettings
     from ilforge.properties.reader import Source
 
 __all__ = [
@@ -93,6 +94,7 @@ def measure(
     SettingsError
         When the trajectory lacks what is needed; says what to supply.
     """
+    from ilforge.properties.analysis import AnalysisSettings
     from ilforge.properties.holding import as_judged
     from ilforge.properties.reader import source_of
     from ilforge.properties.sharing import observe

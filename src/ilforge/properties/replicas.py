@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from MDAnalysis import Universe
 
     from ilforge.dynamics.trajectory import Trajectory
+    from ilforge.properties.analysis import AnalysisSettings
     from ilforge.properties.reader import Source
-    from ilforge.properties.registry import AnalysisSettings
 
 ANY_ORDER = ("rdf", "structure_factor")
 """Properties that are averages over frames whatever their order: they see all runs as one."""
@@ -90,9 +90,9 @@ def measure_replicas(
         When the runs are not of the same ions, times between frames or temperature, or one is given twice.
     """
     from ilforge.properties import create, measure
+    from ilforge.properties.analysis import AnalysisSettings
     from ilforge.properties.holding import as_judged
     from ilforge.properties.reader import source_of
-    from ilforge.properties.registry import AnalysisSettings
     from ilforge.properties.sharing import observe
 
     settings = settings or AnalysisSettings()

@@ -15,10 +15,10 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
 from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.properties.analysis import AnalysisSettings
 from ilforge.properties.frame_times import Clock
 from ilforge.properties.property import Property, System
 from ilforge.properties.reader import Source
-from ilforge.properties.registry import AnalysisSettings
 from ilforge.properties.trajectory_files import quietly
 
 _STRETCH = 8  # frames that are looked at together

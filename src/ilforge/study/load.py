@@ -6,8 +6,13 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ilforge.dynamics import ENGINES
+from ilforge.errors import SettingsError
+from ilforge.potentials import POTENTIALS
+from ilforge.properties.registry import PROPERTIES
 from ilforge.settings_file import check_settings, read_toml, refuse_absurd
 from ilforge.study.settings import StudySettings
+from ilforge.training import TRAINERS
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,12 @@ def load_study(path: str | Path) -> Study:
     Raises
     ------
     SettingsError
-        Naming every key that is wrong: what it is, what it may be, and for a misspelt key the nearest known one.
+        Naming every key that is wrong: what it is, what it may be, and for a misspelt key the nearest known one. Also
+        where an installed plug-in could not be loaded: a study may need it.
     """
+    for registry in (POTENTIALS, TRAINERS, ENGINES, PROPERTIES):
+        for fault in registry.faults.values():
+            raise SettingsError(fault)
     path = Path(path).resolve()
     text, data = read_toml(path)
     refuse_absurd(data, path.name)

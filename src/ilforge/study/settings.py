@@ -14,7 +14,7 @@ from ilforge.labelling.gate_settings import GateSettings
 from ilforge.liquid.settings import LiquidSettings
 from ilforge.potentials import POTENTIALS, known_names
 from ilforge.potentials.kind import PotentialKind, PotentialSettings
-from ilforge.properties.registry import AnalysisSettings
+from ilforge.properties.analysis import AnalysisSettings
 from ilforge.settings import (
     Count,
     DensityRatio,

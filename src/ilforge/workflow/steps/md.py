@@ -10,7 +10,7 @@ from ilforge.dynamics import run_md
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.dynamics.trajectory import Trajectory
 from ilforge.properties import PROPERTIES, Measurement, create, measure, settings_of
-from ilforge.properties.registry import AnalysisSettings
+from ilforge.properties.analysis import AnalysisSettings
 from ilforge.settings import Settings
 from ilforge.study.load import Study
 from ilforge.study.md_settings import MdSettings

@@ -9,8 +9,8 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.topology import Topology
 from ilforge.properties import System, create, settings_of
+from ilforge.properties.analysis import AnalysisSettings
 from ilforge.properties.rdf import find_site
-from ilforge.properties.registry import AnalysisSettings
 from ilforge.settings import Settings
 
 NAMING = ("rdf", "clusters", "shapes", "transitions")

@@ -136,7 +136,9 @@ def refuse_unfit_box(
     """
     liquid = liquid or liquid_of(study)
     side = liquid.volume(study.settings.liquid.density_g_cm3 * density_ratio) ** (1 / 3)
-    potentials.create(spec).openmm_system(liquid.topology, np.eye(3) * side)
+    potential = potentials.create(spec)
+    if hasattr(potential, "openmm_system"):  # says which cutoff fits which box
+        potential.openmm_system(liquid.topology, np.eye(3) * side)
 
 
 def refuse_unfit_ions(spec: Mapping[str, Any], liquid: Liquid) -> None:

@@ -1,0 +1,36 @@
+"""The part ``[analysis]`` of the study file: made of the settings of all properties, those of plug-ins included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, create_model, field_validator
+
+from ilforge.properties.registry import PROPERTIES
+from ilforge.settings import Settings
+
+
+class _Analysis(Settings):
+    """What is measured on every trajectory. Ions and atoms that it names must be in one composition of the study at
+    least; runs of a composition without them leave out what needs them, and a note says so."""
+
+    properties: list[str] = ["density", "diffusion", "rdf", "health"]
+    """Which properties."""
+
+    @field_validator("properties")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in PROPERTIES:
+                raise ValueError(f"{name!r} is no property; there are {', '.join(PROPERTIES)}")
+        return names
+
+
+_tables: dict[str, Any] = {
+    name: (kind.settings, Field(default=kind.settings(), description=f"{kind.title}."))
+    for name, kind in PROPERTIES.items()
+}
+AnalysisSettings = create_model(
+    "AnalysisSettings", __base__=_Analysis, __module__=__name__, __doc__=_Analysis.__doc__, **_tables
+)
+"""``[analysis]``: which properties, and a table of settings for each."""
