@@ -16,6 +16,15 @@ KB = _ase.kB
 BAR = _ase.bar
 """One bar in eV/Å^3."""
 
+BOLTZMANN_J_K = 1.380649e-23
+"""Boltzmann constant in J/K: exact in the SI of 2019, like the next two."""
+
+AVOGADRO_PER_MOL = 6.02214076e23
+"""Avogadro constant, 1/mol."""
+
+ELEMENTARY_CHARGE_C = 1.602176634e-19
+"""Elementary charge, C."""
+
 ANGSTROM_PER_NM = 10.0
 
 AMU_PER_A3_IN_G_CM3 = 1.66053906660

@@ -43,6 +43,7 @@ from ilforge.dynamics.motion import HOTTEST, Exploded, Sample, State, burst, fas
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import DidNotFinish
 from ilforge.liquid.connectivity import whole_molecules
+from ilforge.potentials.abilities import RunsInGromacs
 from ilforge.potentials.potential import Potential
 from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 
@@ -53,7 +54,7 @@ _TERMS, _VOLUME = ("Potential", "Kinetic-En.", "Temperature"), "Volume"
 
 def accepts(potential: Potential, cell: Cell) -> bool:
     """Whether the potential can say itself as a GROMACS topology."""
-    return hasattr(potential, "gromacs_topology")
+    return isinstance(potential, RunsInGromacs)
 
 
 def details(job: Job) -> dict[str, Any]:

@@ -7,9 +7,6 @@ never be longer than its longest chain of bonds. Nothing holds several ions toge
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import shortest_path
-from scipy.spatial.distance import pdist
 
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
@@ -41,6 +38,8 @@ def shift(job: Job) -> np.ndarray:
 
 def reach(job: Job) -> float:
     """Distance that no two atoms of ions in a vacuum may exceed, Å: the cutoff."""
+    from scipy.spatial.distance import pdist
+
     longest = longest_chain(job.topology)
     if job.topology.n_molecules == 1:
         return longest + _MARGIN
@@ -50,6 +49,8 @@ def reach(job: Job) -> float:
 def longest_chain(topology: Topology) -> float:
     """Length of the longest of the shortest ways along stretched bonds between two atoms of a molecule, Å."""
     from ase.data import atomic_numbers, covalent_radii
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import shortest_path
 
     radii = covalent_radii[[atomic_numbers[symbol] for symbol in topology.symbols]]
     i, j = topology.bonds.T
@@ -60,6 +61,8 @@ def longest_chain(topology: Topology) -> float:
 
 def check(job: Job, positions: np.ndarray) -> None:
     """Refuse to go on when ions in a vacuum are too far apart for the cutoff; ``(n_atoms, 3)`` Å."""
+    from scipy.spatial.distance import pdist
+
     if job.periodic or job.topology.n_molecules == 1 or not np.isfinite(positions).all():
         return
     found, limit = float(pdist(positions).max()), reach(job) - _MARGIN

@@ -38,6 +38,7 @@ from ilforge.dynamics.motion import (
 )
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.potentials.abilities import Overflows, RunsInLammps
 from ilforge.potentials.potential import Potential
 
 FOLDER = "ilforge-lammps"
@@ -63,7 +64,7 @@ _SIGNS_OF_EXPLOSION = (
 
 def accepts(potential: Potential, cell: Cell) -> bool:
     """Whether the potential, and every member of a committee, can say itself as a pair style."""
-    return all(hasattr(part, "lammps_pair") for part in (potential, *getattr(potential, "members", ())))
+    return all(isinstance(part, RunsInLammps) for part in (potential, *getattr(potential, "members", ())))
 
 
 def details(job: Job) -> dict[str, Any]:
@@ -309,7 +310,7 @@ def _overflow(job: Job, positions: np.ndarray, cell: np.ndarray) -> str | None:
     """What the potential, or a member of a committee, has no room for, in a sentence."""
     frame = Atoms(list(job.topology.symbols), positions, cell=cell, pbc=job.periodic)
     for part in (job.potential, *getattr(job.potential, "members", ())):
-        found = part.overflow(frame) if hasattr(part, "overflow") else None
+        found = part.overflow(frame) if isinstance(part, Overflows) else None
         if found is not None:
             return found
     return None

@@ -27,6 +27,7 @@ from ilforge.dynamics.motion import Sample, State, kinetic_energy, temperature
 from ilforge.dynamics.riders import Riders
 from ilforge.dynamics.simulation import Job, record
 from ilforge.errors import DidNotConverge, SettingsError
+from ilforge.potentials.abilities import FitsOpenMM, HasIntegrator, RunsInOpenMM
 from ilforge.potentials.openmm_platform import platform_for_dynamics
 from ilforge.potentials.potential import Potential
 from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
@@ -41,10 +42,9 @@ _MINIMISER_TOLERANCE = 10.0  # kJ/mol/nm, root mean square: 0.01 eV/Å
 
 def accepts(potential: Potential, cell: Cell) -> bool:
     """Whether the potential can say itself as an OpenMM system for a box of this size."""
-    if not hasattr(potential, "openmm_system"):
+    if not isinstance(potential, RunsInOpenMM):
         return False
-    fits = getattr(potential, "fits_openmm", None)
-    return fits is None or bool(fits(cell.array))
+    return not isinstance(potential, FitsOpenMM) or bool(potential.fits_openmm(cell.array))
 
 
 def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
@@ -77,7 +77,7 @@ def holds_hydrogens(job: Job) -> bool:
 
 def honours(job: Job, option: str, value: Any) -> bool:
     """Whether it can run what the protocol chooses: its own thermostat and barostat, and masses."""
-    own = hasattr(job.potential, "openmm_integrator")
+    own = isinstance(job.potential, HasIntegrator)
     return option == "hydrogen_mass_amu" or value == "monte-carlo" or (value == "langevin" and not own)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -46,6 +45,8 @@ def import_extxyz(
     SettingsError
         When a frame has no such energy or forces: nothing is ever taken for zero.
     """
+    import ase.io
+
     path = Path(path)
     if not path.is_file():
         raise SettingsError(f"There is no file {path}: expected labelled frames in extended XYZ form.")
@@ -73,6 +74,8 @@ def export_plain_extxyz(path: Path, labelled: Iterable[Atoms]) -> None:
 
     eV, eV/Å and eV/Å^3 (tension positive).
     """
+    import ase.io
+
     plain = []
     for frame in labelled:
         copy = frame.copy()

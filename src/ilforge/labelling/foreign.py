@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 
@@ -87,6 +86,8 @@ def is_hdf5(path: Path) -> bool:
 
 
 def _read_by_ase(path: Path) -> list[Atoms]:
+    import ase.io
+
     try:
         return ase.io.read(path, index=":")
     except Exception as error:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import ase.io
 from ase import Atoms
 
 from ilforge.errors import SettingsError
@@ -87,6 +86,8 @@ def _is_cut(block: list[str]) -> bool:
 
 
 def _frame(block: list[str]) -> Atoms | str:
+    import ase.io
+
     header = _OWN_NAMES.sub(lambda found: RAW + found[1].lower(), block[1])
     text = "\n".join([block[0], header, *block[2:]]) + "\n"
     try:

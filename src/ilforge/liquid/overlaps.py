@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
-from scipy.spatial.transform import Rotation
 
 from ilforge.liquid.connectivity import contacts
 from ilforge.liquid.topology import Topology
@@ -78,6 +77,8 @@ def _steps(positions: np.ndarray, topology: Topology, i: np.ndarray, push: np.nd
 
 
 def _moved(positions: np.ndarray, topology: Topology, move: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    from scipy.spatial.transform import Rotation
+
     centres, molecules = _centres(positions, topology), topology.molecules
     arms = Rotation.from_rotvec(turn[molecules]).apply(positions - centres[molecules])
     return (centres + move)[molecules] + arms

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
@@ -136,6 +135,8 @@ def _run_packmol(
 
 def _write_molecules(directory: Path, liquid: Liquid, radii: np.ndarray, rng: np.random.Generator) -> list[str]:
     """Write a file for each conformer in use; return PACKMOL's structure blocks, in atom order."""
+    import ase.io
+
     blocks, first = [], 0
     for number, (ion, count) in enumerate(liquid.ions):
         own_radii = radii[first : first + ion.n_atoms]
@@ -159,6 +160,8 @@ def _radius_lines(radii: np.ndarray) -> list[str]:
 
 def _read_box(output: Path, liquid: Liquid, side: float) -> Atoms:
     """PACKMOL's box with what a frame needs: cell, periodicity, and the label of its ions."""
+    import ase.io
+
     packed = ase.io.read(output, format="xyz")
     if tuple(packed.get_chemical_symbols()) != liquid.topology.symbols:
         raise DidNotFinish(f"PACKMOL's {output.name} does not hold the atoms of {liquid.label}", output.parent)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
-from scipy.spatial.distance import cdist
-from scipy.spatial.transform import Rotation
 
 from ilforge import frames
 from ilforge.liquid.liquid import Liquid
@@ -28,6 +26,8 @@ def in_vacuum(ions: Liquid, seed: int) -> Atoms:
     ions
         ``Liquid.of({"PYR14": 1}, vacuum=True)``: they may have a net charge.
     """
+    from scipy.spatial.transform import Rotation
+
     rng = np.random.default_rng(seed)
     placed, radii = np.empty((0, 3)), atomic_radii(ions.topology.symbols, _TOUCH)
     for ion, count in ions.ions:
@@ -41,6 +41,8 @@ def in_vacuum(ions: Liquid, seed: int) -> Atoms:
 
 def _approach(placed: np.ndarray, shape: np.ndarray, radii: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Where an ion that comes towards the centre of those before touches them, ``(3,)`` Å."""
+    from scipy.spatial.distance import cdist
+
     direction = rng.normal(size=3)
     direction /= np.linalg.norm(direction)
     if not len(placed):

@@ -126,6 +126,10 @@ class Clp:
             **platform_for(topology.n_atoms, threads),
         )
 
+    def refuse_box(self, cell: np.ndarray) -> None:
+        """Refuse a box, ``(3, 3)`` Å, that is smaller than twice the cutoff."""
+        check_cutoff("CL&P", self.cutoff_A, cell)
+
     def openmm_system(
         self,
         topology: Topology,

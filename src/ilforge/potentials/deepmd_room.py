@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from matscipy.neighbours import neighbour_list
 
 _HEAD = 200_000  # bytes at the beginning of a model, where the input that it was trained with is
 
@@ -45,6 +44,8 @@ def room_of(path: Path) -> Room | None:
 
 def neighbour_counts(members: Sequence[Atoms], elements: Sequence[str], cutoff_A: float) -> np.ndarray:
     """Largest number of neighbours of each element that any atom has within the cutoff, ``(n_elements,)``."""
+    from matscipy.neighbours import neighbour_list
+
     largest = np.zeros(len(elements), dtype=int)
     for frame in members:
         cell = frame.cell.complete().array  # a molecule in vacuum has none

@@ -124,6 +124,10 @@ class Exp6:
             properties={},
         )
 
+    def refuse_box(self, cell: np.ndarray) -> None:
+        """Refuse a box, ``(3, 3)`` Å, that is smaller than twice the cutoff."""
+        check_cutoff("The exp-6 force field", self.cutoff_A, cell)
+
     def openmm_system(
         self,
         topology: Topology,

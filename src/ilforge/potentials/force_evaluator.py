@@ -12,6 +12,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from ilforge.liquid.topology import Topology
+from ilforge.potentials.abilities import EvaluatesForces
 from ilforge.potentials.potential import Potential
 
 
@@ -158,7 +159,7 @@ class EvaluatorCalculator(Calculator):
 def has_force_evaluator(potential: Potential) -> bool:
     """Whether a potential, and every member of a committee, offers a :class:`ForceEvaluator` of its own."""
     parts = (potential, *getattr(potential, "members", ()))
-    return all(hasattr(part, "force_evaluator") for part in parts)
+    return all(isinstance(part, EvaluatesForces) for part in parts)
 
 
 def evaluator_of(potential: Potential, topology: Topology, threads: int = 1) -> ForceEvaluator:

@@ -52,7 +52,7 @@ def check_cutoff(name: str, cutoff_A: float, cell: np.ndarray) -> None:
     raise SettingsError(
         f"{name}'s cutoff of {cutoff_A:g} Å needs a box of at least {2 * cutoff_A:g} Å, "
         f"but its smallest side is {side:.2f} Å. Use more ions, or set cutoff_A = {fitting:.1f} for this "
-        "potential (sampling.potential.cutoff_A in a study file): good enough to sample structures, "
+        "potential ([potentials.NAME] in a study file): good enough to sample structures, "
         "not for properties."
     )
 

@@ -24,14 +24,16 @@ no weights between dipoles close in bonds, and none of 0.8 for a charge and a di
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import units
-from scipy.sparse import bsr_array
-from scipy.special import erfc
 
 from ilforge.errors import DidNotConverge
 from ilforge.potentials.lone_pairs import nearest
+
+if TYPE_CHECKING:
+    from scipy.sparse import bsr_array
 
 COULOMB = units.Hartree * units.Bohr / (units.kJ / units.mol)
 """e^2/(4 pi eps0) in kJ/mol Å."""
@@ -221,6 +223,8 @@ class _Radial:
 
 def _screened(r: np.ndarray, square: np.ndarray, kappa: float) -> list[np.ndarray]:
     """erfc(kappa r)/r and what follows from it."""
+    from scipy.special import erfc
+
     found = [erfc(kappa * r) / r]
     gaussian = np.exp(-(kappa**2) * square) / (kappa * np.sqrt(np.pi))
     for n in range(3):
@@ -294,6 +298,8 @@ def solve(mutual, field: np.ndarray, alphas: np.ndarray, tolerance: float) -> tu
 
 def _tensor(n: int, polar: np.ndarray, pairs: list[Pairs], radial: list[_Radial]) -> bsr_array:
     """T of all pairs of polarizable sites, in direct space."""
+    from scipy.sparse import bsr_array
+
     number = np.full(n, -1)
     number[polar] = np.arange(len(polar))
     rows, columns, blocks = [], [], []

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.constants import Avogadro, Boltzmann, elementary_charge
 
 from ilforge.properties.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, duration, repeated_note, sparse_frames
 from ilforge.properties.green_kubo import transport_coefficient
@@ -23,7 +22,7 @@ from ilforge.properties.settings import ConductivitySettings
 from ilforge.properties.steadiness import Course, judged, temperature_note, unsteady
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import DISAGREEMENT, LinearFit, disagree, error_between
-from ilforge.units import A2_PER_PS_IN_M2_S
+from ilforge.units import A2_PER_PS_IN_M2_S, AVOGADRO_PER_MOL, BOLTZMANN_J_K, ELEMENTARY_CHARGE_C
 
 _SIGMA, _ONSAGER = "S/m", "mol^2/(J m s)"
 _MAX_TRANSFERENCE_ERROR = 0.5
@@ -158,7 +157,7 @@ class Conductivity:
         """e²/(V k T) times Å²/ps in S/m."""
         cells = np.concatenate([run._cells[: self._n_frames] for run in self._runs])
         volume = float(np.mean(np.abs(np.linalg.det(cells)))) * 1e-30
-        return elementary_charge**2 * A2_PER_PS_IN_M2_S / (volume * Boltzmann * self._temperature)
+        return ELEMENTARY_CHARGE_C**2 * A2_PER_PS_IN_M2_S / (volume * BOLTZMANN_J_K * self._temperature)
 
     @property
     def _charges(self) -> np.ndarray:
@@ -250,7 +249,7 @@ class Conductivity:
         haven = free.value / sigma.value
         relative = np.hypot(free.error / free.value, sigma.error / sigma.value)
         yield "haven_ratio", None, Estimate(haven, haven * relative, n_eff, "1")
-        unit = self._scale / 6 / (elementary_charge * Avogadro) ** 2
+        unit = self._scale / 6 / (ELEMENTARY_CHARGE_C * AVOGADRO_PER_MOL) ** 2
         for i, a in enumerate(names):
             for j in range(i, len(names)):
                 value, error = motion.combined(_picked(i, j, len(names)))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from scipy.constants import Boltzmann
 
 from ilforge.properties.einstein import duration
 from ilforge.properties.green_kubo import runs_differ, spectrum_curve, transport_coefficient
@@ -15,6 +14,7 @@ from ilforge.properties.property import Measurement, PressureSeries, Snapshot, S
 from ilforge.properties.settings import ViscositySettings
 from ilforge.results import Estimate
 from ilforge.statistics import DISAGREEMENT
+from ilforge.units import BOLTZMANN_J_K
 
 _UNIT = "Pa s"
 _BAR2_A3_PS_PER_J = 1e10 * 1e-30 * 1e-12
@@ -85,7 +85,7 @@ class Viscosity:
         if temperature is None:
             return self._refused("the temperature is not known: give it (--temperature, in K)")
         volume = float(np.mean(np.concatenate([run._volumes for run in recorded])))
-        scale = volume / (Boltzmann * temperature) * _BAR2_A3_PS_PER_J
+        scale = volume / (BOLTZMANN_J_K * temperature) * _BAR2_A3_PS_PER_J
         measured = self._of_components([shear_components(pressure) for pressure in pressures], interval, scale)
         if len(recorded) < len(runs):
             measured.notes.append(f"The pressure tensor was recorded in {len(recorded)} of {len(runs)} runs.")

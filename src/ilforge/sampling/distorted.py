@@ -11,7 +11,6 @@ from functools import cached_property
 
 import numpy as np
 from ase import Atoms
-from scipy.spatial.transform import Rotation
 
 from ilforge.errors import DidNotConverge
 from ilforge.liquid.connectivity import fragmentation, whole_molecules
@@ -150,6 +149,8 @@ class _Molecule:
 
     def _with_noise(self, start: np.ndarray, bounds: Bounds, torsion: float, rng: np.random.Generator) -> np.ndarray:
         """Rings first, then the arms, whose moves change one bond and the angles at one atom each."""
+        from scipy.spatial.transform import Rotation
+
         push = rng.normal(size=(len(self.rings), 3))
         size = 0.5 * bounds.bond
         now = start.copy()

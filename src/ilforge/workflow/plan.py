@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ilforge import potentials
 from ilforge.errors import SettingsError
+from ilforge.labelling.methods import description
 from ilforge.labelling.published import Published
 from ilforge.potentials import POTENTIALS
 from ilforge.study.frame_counts import FrameCounts
@@ -29,6 +31,8 @@ class Plan:
     ----------
     dataset
         The dataset that takes the place of sampling and labelling, where the study names one.
+    method
+        What the reference says of itself, where it is asked for labels.
     atoms
         Energies of isolated atoms, where models count energies from them.
     frames, labels
@@ -53,6 +57,7 @@ class Plan:
 
     study: Study
     dataset: Published | None = None
+    method: dict[str, Any] = field(default_factory=dict)
     atoms: Stage | None = None
     frames: dict[str, Stage] = field(default_factory=dict)
     labels: dict[str, Stage] = field(default_factory=dict)
@@ -86,7 +91,7 @@ class Plan:
         return len(self.datasets) - 1
 
 
-def make_plan(study: Study, results: Results | None = None) -> Plan:
+def make_plan(study: Study, results: Results | None = None, labels_of: Path | None = None) -> Plan:
     """All stages of a study but its report. Nothing is computed; only names, keys and expected costs.
 
     Parameters
@@ -94,6 +99,9 @@ def make_plan(study: Study, results: Results | None = None) -> Plan:
     results
         Where results of earlier stages are looked up to decide whether concurrent learning goes on (``learning.stop``).
         Without it all iterations are planned.
+    labels_of
+        Label store of a study that is only looked at: what it remembers of the reference stands in for a program that
+        is not installed any more.
 
     Raises
     ------
@@ -102,12 +110,15 @@ def make_plan(study: Study, results: Results | None = None) -> Plan:
         no composition has.
     """
     plan = Plan(study, published.dataset_of(study))
-    published.require_reference(study, plan.dataset)
+    if labels_of is None:
+        published.require_reference(study, plan.dataset)
+    if plan.dataset is None or study.settings.learning.iterations:
+        plan.method = description(potentials.create(structures.reference_spec(study)), labels_of)
     _refuse_unknown_names(study)
     if any(models.counts_from_atoms(study, name) for name in study.settings.models):
-        plan.atoms = atoms.atoms_stage(study, plan.dataset)
+        plan.atoms = atoms.atoms_stage(study, plan.dataset, plan.method)
     for part in study.parts:
-        _refuse_unfit_potentials(part, plan.dataset)
+        _refuse_unfit_potentials(part, plan.dataset, ask_reference=labels_of is None)
         _plan_labels(plan, part)
     for iteration in range(study.settings.learning.iterations + 1):
         if not _goes_on(plan, iteration, results):
@@ -182,14 +193,14 @@ def _plan_labels(plan: Plan, part: Study) -> None:
             continue
         sampled = plan.frames[name] = structures.frames_stage(part, purpose)
         plan.labels[name] = labels.label_stage(
-            part, f"label {purpose} frames", sampled, counts.single_points, counts=counts
+            part, f"label {purpose} frames", sampled, counts.single_points, plan.method, counts=counts
         )
         if counts.aimd:
-            runs = aimd.aimd_stage(part, purpose, sampled)
+            runs = aimd.aimd_stage(part, purpose, sampled, plan.method)
             name = structures.of_composition(part, f"{purpose} AIMD")
             plan.frames[name] = runs
             plan.labels[name] = labels.label_stage(
-                part, f"judge {purpose} frames of AIMD", runs, counts.aimd, computed=True
+                part, f"judge {purpose} frames of AIMD", runs, counts.aimd, plan.method, computed=True
             )
 
 
@@ -228,6 +239,7 @@ def _plan_explored_labels(plan: Plan, part: Study, iteration: int) -> Stage:
         f"label explored frames, iteration {iteration}",
         plan.explorations[iteration, part.composition],
         part.settings.learning.max_candidates,
+        plan.method,
     )
     plan.labels[structures.of_composition(part, f"learning {iteration}")] = found
     return found
@@ -333,14 +345,14 @@ def _densest(part: Study, dataset: Published | None) -> float:
     return max(ratios)
 
 
-def _refuse_unfit_potentials(part: Study, dataset: Published | None) -> None:
+def _refuse_unfit_potentials(part: Study, dataset: Published | None, ask_reference: bool) -> None:
     """Ask the potentials that sample and label about ions and boxes, and all others about the ions."""
     densest = _densest(part, dataset)
     try:
         structures.refuse_unfit(part, structures.sampling_spec(part), densest)
     except SettingsError as error:
         raise SettingsError(f"sampling.potential is {part.settings.sampling.potential!r}: {error}") from None
-    if part.settings.dataset is None:
+    if part.settings.dataset is None and ask_reference:
         structures.refuse_unfit(part, structures.reference_spec(part), densest)
 
 

@@ -61,18 +61,18 @@ class Check:
     at_most: bool = False
 
 
-def all_stages(study: Study, results: Results | None = None) -> list[Stage]:
+def all_stages(study: Study, results: Results | None = None, labels_of: Path | None = None) -> list[Stage]:
     """Every stage of a study in order; the report is the last.
 
     Where concurrent learning may end early, those that are known from the results so far, without the report; without
-    results, those of all iterations.
+    results, those of all iterations. For ``labels_of`` see :func:`~ilforge.workflow.plan.make_plan`.
     """
-    return _planned(study, results)[0]
+    return _planned(study, results, labels_of)[0]
 
 
-def _planned(study: Study, results: Results | None) -> tuple[list[Stage], Growth | None]:
+def _planned(study: Study, results: Results | None, labels_of: Path | None = None) -> tuple[list[Stage], Growth | None]:
     """All stages that are known, and how the plan goes on where they are not all."""
-    plan = make_plan(study, results)
+    plan = make_plan(study, results, labels_of)
     if not plan.waits_for:
         return [*plan.stages, report_stage(plan)], None
     waits_for = frozenset(stage.key for stage in plan.waits_for)
@@ -188,7 +188,7 @@ def study_status(study: Study, machine: Machine) -> list[StageState]:
     """The state of every stage: done, at work, begun (a run was stopped in it), or to do."""
     store = ResultStore(Path(machine.store), verify=True, largest=_LARGEST)
     states = []
-    for stage in all_stages(study, store):
+    for stage in all_stages(study, store, store.labels):
         if not store.holds(stage) and stage.key in store.faults:
             states.append(StageState(stage, f"damaged: {store.faults[stage.key]}"))
         elif store.holds(stage):
@@ -206,12 +206,12 @@ def write_partial_report(study: Study, machine: Machine) -> Path:
     """The report of what is finished so far, in the output folder."""
     folder = folders.claim(output_folder(study, machine), _OUTPUT)
     store = ResultStore(Path(machine.store), verify=True)
-    return write_report(folder, report_content(make_plan(study, store), store))
+    return write_report(folder, report_content(make_plan(study, store, store.labels), store))
 
 
 @trust.looking()
 def study_records(study: Study, machine: Machine) -> tuple[list[Record], dict[str, str]]:
     """Records of all that is finished, and what is wrong with results that were left out, by key."""
     store = ResultStore(Path(machine.store), verify=True)
-    records = collect_records(make_plan(study, store), store)
+    records = collect_records(make_plan(study, store, store.labels), store)
     return records, {key: fault for key, fault in store.faults.items() if fault is not None}

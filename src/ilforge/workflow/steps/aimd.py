@@ -46,11 +46,13 @@ def aimd_plan(counts: FrameCounts) -> dict[str, int]:
     return counts.model_dump(include={"eq_aimd_runs", "eq_aimd_frames", "neq_aimd_runs", "neq_aimd_frames"})
 
 
-def aimd_stage(study: Study, purpose: str, sampled: Stage) -> Stage:
-    """``frames.xyz`` with all frames of all runs, whose labels are in the label store, and ``runs.json``."""
+def aimd_stage(study: Study, purpose: str, sampled: Stage, method: Mapping[str, Any]) -> Stage:
+    """``frames.xyz`` with all frames of all runs, whose labels are in the label store, and ``runs.json``.
+
+    ``method`` is what the reference says of itself.
+    """
     counts: FrameCounts = getattr(study.settings.sampling, purpose)
     spec, liquid = reference_spec(study), liquid_of(study)
-    method = potentials.create(spec)
     state = {
         "temperature_K": study.settings.liquid.temperature_K,
         "timestep_fs": study.settings.sampling.aimd_timestep_fs,
@@ -80,11 +82,11 @@ def aimd_stage(study: Study, purpose: str, sampled: Stage) -> Stage:
         name=of_composition(study, f"AIMD from {purpose} frames"),
         kind="aimd",
         version=1,
-        settings={"reference": method.describe(), "runs": aimd_plan(counts), **state, "seed": seed},
+        settings={"reference": dict(method), "runs": aimd_plan(counts), **state, "seed": seed},
         inputs={"frames": sampled},
         work=work,
         tasks=runs,
-        task_seconds=counts.aimd / max(1, runs) * method.seconds_per_frame(liquid.topology.n_atoms),
+        task_seconds=counts.aimd / max(1, runs) * potentials.create(spec).seconds_per_frame(liquid.topology.n_atoms),
         computes_with=computes_with(spec["kind"]),
     )
 

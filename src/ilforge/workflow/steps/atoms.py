@@ -22,8 +22,10 @@ from ilforge.workflow.store import write_json
 ATOMS = "atoms.json"
 
 
-def atoms_stage(study: Study, dataset: Published | None) -> Stage:
+def atoms_stage(study: Study, dataset: Published | None, method: Mapping[str, Any]) -> Stage:
     """``atoms.json``: the energy of each element's isolated atom, eV, computed once or taken from a dataset.
+
+    ``method`` is what the reference says of itself.
 
     Raises
     ------
@@ -31,7 +33,7 @@ def atoms_stage(study: Study, dataset: Published | None) -> Stage:
         When the method gives none, or the dataset lacks an element.
     """
     elements = elements_of(study)
-    return _computed(study, elements) if dataset is None else _taken(elements, dataset)
+    return _computed(study, elements, dict(method)) if dataset is None else _taken(elements, dataset)
 
 
 def read_atoms(directory: Path) -> dict[str, float]:
@@ -39,11 +41,10 @@ def read_atoms(directory: Path) -> dict[str, float]:
     return json.loads((directory / ATOMS).read_text())
 
 
-def _computed(study: Study, elements: list[str]) -> Stage:
+def _computed(study: Study, elements: list[str], description: dict[str, Any]) -> Stage:
     spec = reference_spec(study)
     method = potentials.create(spec)
     require_atoms(method)
-    description = method.describe()
 
     def work(job: Job) -> None:
         with LabelStore(job.store.labels) as store:
@@ -55,9 +56,7 @@ def _computed(study: Study, elements: list[str]) -> Stage:
             labels = held_atoms(store, description, elements)
         failed = [f"{element}: {label.error}" for element, label in labels.items() if label.failed]
         if failed:
-            raise DidNotConverge(
-                f'Isolated atoms without an energy: {"; ".join(failed)}. Set training.mace.atom_energies = "fit".'
-            )
+            raise DidNotConverge(f'Isolated atoms without an energy: {"; ".join(failed)}. Set atom_energies = "fit".')
         write_json(job.directory / ATOMS, {element: label.energy for element, label in labels.items()})
 
     return Stage(

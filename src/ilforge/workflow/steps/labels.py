@@ -17,6 +17,7 @@ from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.inbox import name_of
 from ilforge.labelling.label import evaluate, failed
 from ilforge.labelling.labels import Label
+from ilforge.labelling.labels import method_digest as digest_of
 from ilforge.labelling.store import FILE, LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.sampling.coverage import coverage
@@ -42,7 +43,13 @@ ACCEPTED, REJECTED, CENSUS = "accepted.xyz", "rejected.xyz", "census.json"
 
 
 def label_stage(
-    study: Study, name: str, source: Stage, expected: int, counts: FrameCounts | None = None, computed: bool = False
+    study: Study,
+    name: str,
+    source: Stage,
+    expected: int,
+    method: Mapping[str, Any],
+    counts: FrameCounts | None = None,
+    computed: bool = False,
 ) -> Stage:
     """``accepted.xyz`` with labels, ``rejected.xyz`` with reasons, ``census.json`` with counts and cost.
 
@@ -50,6 +57,8 @@ def label_stage(
     ----------
     expected
         Number of frames, for planning.
+    method
+        What the reference says of itself.
     counts
         Where AIMD begins from some of the frames, which: those are not labelled here.
     computed
@@ -58,8 +67,7 @@ def label_stage(
     spec = reference_spec(study)
     gate = study.settings.gate
     liquid = liquid_of(study)
-    method = potentials.create(spec)
-    method_digest = potentials.digest(method)
+    method_digest = digest_of(method)
     without = {"without_starts_of": aimd_plan(counts)} if counts is not None and counts.aimd else {}
 
     def frames_in(sampled: Path) -> dict[str, Atoms]:
@@ -77,7 +85,7 @@ def label_stage(
         wanted = frames_in(job.input("frames"))
         with LabelStore(job.store.labels) as store, holding(job.store.labels) as holder:
             _verify(job, store)
-            store.remember(method.describe())
+            store.remember(method)
             store.absorb_inbox()
             missing = store.missing(wanted, method_digest)
             job.expect(len(missing))
@@ -99,15 +107,17 @@ def label_stage(
         kind="labels",
         version=2,
         settings={
-            "reference": method.describe(),
+            "reference": dict(method),
             "gate": gate.model_dump(),
-            **net_force_setting(gate, method.describe(), liquid),
+            **net_force_setting(gate, method, liquid),
             **without,
         },
         inputs={"frames": source},
         work=work,
         tasks=1 if computed else expected,
-        task_seconds=1.0 + 0.002 * expected if computed else method.seconds_per_frame(liquid.topology.n_atoms),
+        task_seconds=1.0 + 0.002 * expected
+        if computed
+        else potentials.create(spec).seconds_per_frame(liquid.topology.n_atoms),
         at_hand=None if computed else at_hand,
         computes_with=() if computed else computes_with(spec["kind"]),
     )

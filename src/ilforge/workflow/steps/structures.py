@@ -14,6 +14,7 @@ from ilforge.dynamics import ENGINES, engines_for
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.vacuum import in_vacuum
 from ilforge.potentials import POTENTIALS
+from ilforge.potentials.abilities import RefusesBoxes
 from ilforge.potentials.kind import Context
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
@@ -137,8 +138,8 @@ def refuse_unfit_box(
     liquid = liquid or liquid_of(study)
     side = liquid.volume(study.settings.liquid.density_g_cm3 * density_ratio) ** (1 / 3)
     potential = potentials.create(spec)
-    if hasattr(potential, "openmm_system"):  # says which cutoff fits which box
-        potential.openmm_system(liquid.topology, np.eye(3) * side)
+    if isinstance(potential, RefusesBoxes):
+        potential.refuse_box(np.eye(3) * side)
 
 
 def refuse_unfit_ions(spec: Mapping[str, Any], liquid: Liquid) -> None:
