@@ -103,7 +103,7 @@ def _parameters_of(name: str, own: Mapping[str, Mapping[str, Any]]) -> Mapping[s
     if name not in data["ions"]:
         raise SettingsError(
             f"CL&P has no parameters for the ion {name} here: it knows {', '.join([*known_ions(), *own])}. "
-            "Use another potential for this liquid, such as kind = 'xtb', or define the ion by a zmat and a ff file."
+            "Use another potential for this liquid, such as gfn1, or define the ion by a zmat and a ff file."
         )
     return {**data["ions"][name], "types": data["types"], "bonded": data["bonded"]}
 

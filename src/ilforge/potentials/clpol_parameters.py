@@ -81,7 +81,7 @@ def assign(topology: Topology) -> PolarTerms:
         if name not in known_ions():
             raise SettingsError(
                 f"CL&Pol has no parameters for the ion {name} here: it knows {', '.join(known_ions())}. "
-                "Use another potential for this liquid, such as kind = 'clp' or 'xtb'."
+                "Use another potential for this liquid, such as clp or gfn1."
             )
     terms, drude = clp_parameters.assign(topology), parameters()["drude"]
     alphas = _merged(np.concatenate([_atom_alphas(name) for name in topology.species]), topology)

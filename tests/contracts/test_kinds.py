@@ -1,0 +1,71 @@
+"""A kind is described once: no other file of ilforge names it, but for what is listed here with its reason."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ilforge.dynamics import ENGINES
+from ilforge.potentials import POTENTIALS
+from ilforge.properties.registry import PROPERTIES
+from ilforge.training import TRAINERS
+
+SOURCE = Path(__file__).parents[2] / "src" / "ilforge"
+REGISTRIES = {
+    "potentials/__init__.py", "training/__init__.py", "dynamics/__init__.py", "properties/registry.py",
+}  # fmt: skip
+ALLOWED = {
+    "cli/export.py": {"clp"},  # written out where nothing else is named
+    "cli/labels.py": {"deepmd"},  # a file format of that name
+    "dynamics/lammps_program.py": {"deepmd"},  # the program whose device LAMMPS computes on
+    "potentials/committee.py": {"deepmd"},  # the pair style of LAMMPS that takes several models
+    "potentials/gpaw.py": {"vasp"},  # words of an error: who has what it lacks
+    "study/md_settings.py": {"clp", "exp6"},  # words for files of an earlier version
+    "workflow/steps/learning.py": {"committee"},  # of models, whatever their kind
+    "workflow/steps/models.py": {"committee"},  # a key
+    "training/kind.py": {"committee"},  # a key
+    "study/names.py": {"mace", "deepmd"},  # trained where a study names no model
+    "study/document.py": {"clp", "clpol", "gpaw", "cp2k", "mace", "deepmd"},  # the study file that init writes
+    "study/settings.py": {"clp", "gpaw", "cp2k", "vasp", "mace", "deepmd"},  # a default, and words for earlier files
+    "properties/analysis.py": {"density", "diffusion", "rdf", "health"},  # measured where nothing else is named
+    "cli/single.py": {"mace"},  # trained where nothing else is named
+    "labelling/tight_binding_check.py": {"xtb"},  # it is what the check computes with
+}
+PROGRAMS = {
+    "workflow/executors.py",  # a package whose warning is silenced
+    "workflow/executors/local.py",
+    "devices.py",  # programs that can use a GPU are called like some kinds
+    "programs.py",  # as are executables and packages
+}
+
+
+def own_files(name: str) -> set[str]:
+    """Files that belong to a kind: those in its folder, or with its name in front."""
+    found = [path.relative_to(SOURCE) for path in SOURCE.rglob("*.py")]
+    return {
+        str(path)
+        for path in found
+        if any(re.match(rf"{name}(_|$)|fast_{name}", part) for part in path.with_suffix("").parts)
+    }
+
+
+@pytest.mark.parametrize("registry", [POTENTIALS, TRAINERS], ids=lambda registry: registry.what)
+def test_no_other_file_names_a_kind(registry):
+    named: dict[str, set[str]] = {}
+    for path in SOURCE.rglob("*.py"):
+        where = str(path.relative_to(SOURCE))
+        if where in REGISTRIES | PROGRAMS:
+            continue
+        for name in registry:
+            if re.search(rf"""["']{name}["']""", path.read_text()) and where not in own_files(name):
+                named.setdefault(where, set()).add(name)
+    surprising = {where: names - ALLOWED.get(where, set()) for where, names in named.items()}
+    assert {where: names for where, names in surprising.items() if names} == {}
+
+
+@pytest.mark.parametrize("registry", [POTENTIALS, TRAINERS, ENGINES, PROPERTIES], ids=lambda registry: registry.what)
+def test_a_kind_is_named_as_its_registry_names_it(registry):
+    for name, kind in registry.items():
+        assert kind.name == name and kind.title and type(kind).__doc__
