@@ -17,7 +17,8 @@ from ilforge.liquid.settings import IonSettings
 from ilforge.potentials import create, digest
 from ilforge.potentials.clp import Clp
 from ilforge.potentials.clp_files import ion_parameters
-from ilforge.potentials.clp_parameters import Terms, assign, ion_terms, known_ions, parameters
+from ilforge.potentials.clp_parameters import assign, ion_terms, known_ions, parameters
+from ilforge.potentials.terms import Terms
 
 DATA = Path(__file__).parents[1] / "data/clandp"
 ORDERS = json.loads((DATA / "atom_orders.json").read_text())

@@ -8,8 +8,9 @@ import numpy as np
 
 from ilforge.potentials import clpol_parameters
 from ilforge.potentials.clp import Clp
-from ilforge.potentials.clp_parameters import Terms, assign
+from ilforge.potentials.clp_parameters import assign
 from ilforge.potentials.clpol import Clpol
+from ilforge.potentials.terms import Terms
 from ilforge.units import KJ_PER_MOL
 
 EWALD_PER_NM = 3.12341

@@ -30,7 +30,7 @@ from ilforge.liquid.ions import typed_files
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import gromacs_topology, lammps_molecules
 from ilforge.potentials.clp_files import ion_parameters
-from ilforge.potentials.clp_parameters import Terms, assign, parameters
+from ilforge.potentials.clp_parameters import assign, parameters
 from ilforge.potentials.force_field import (
     EWALD_TOLERANCE,
     SWITCH,
@@ -42,6 +42,7 @@ from ilforge.potentials.force_field import (
 from ilforge.potentials.kind import Context, Cutoff, PotentialKind, PotentialSettings
 from ilforge.potentials.lammps_molecules import LammpsInput
 from ilforge.potentials.openmm_calculator import OpenMMCalculator
+from ilforge.potentials.terms import Terms
 from ilforge.units import ANGSTROM_PER_NM
 
 _NARROW_NM = 0.01

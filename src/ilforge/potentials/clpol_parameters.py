@@ -14,7 +14,7 @@ from ase import units
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import clp_parameters
-from ilforge.potentials.clp_parameters import Terms
+from ilforge.potentials.terms import Terms
 
 COULOMB = units.Hartree * units.Bohr / (units.kJ / units.mol)
 """e^2/(4 pi eps0) in kJ/mol Å."""

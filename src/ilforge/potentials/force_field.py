@@ -8,9 +8,9 @@ import numpy as np
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
-from ilforge.potentials.clp_parameters import Terms
 from ilforge.potentials.openmm_calculator import reduced_form
 from ilforge.potentials.openmm_platform import platform_and_properties
+from ilforge.potentials.terms import Terms
 from ilforge.units import ANGSTROM_PER_NM
 
 SWITCH = 0.9

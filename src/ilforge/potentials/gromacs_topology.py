@@ -12,7 +12,7 @@ from itertools import groupby
 import numpy as np
 
 from ilforge.liquid.topology import Topology
-from ilforge.potentials.clp_parameters import Terms
+from ilforge.potentials.terms import Terms
 from ilforge.potentials.typed_terms import atom_types, number
 from ilforge.units import ANGSTROM_PER_NM
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ilforge.liquid.topology import Topology
-from ilforge.potentials.clp_parameters import Terms
+from ilforge.potentials.terms import Terms
 from ilforge.potentials.typed_terms import atom_types, distinct, number
 
 KJ_PER_KCAL = 4.184

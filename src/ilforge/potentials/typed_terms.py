@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ilforge.liquid.topology import Topology
-from ilforge.potentials.clp_parameters import Terms
+from ilforge.potentials.terms import Terms
 
 
 def atom_types(topology: Topology, terms: Terms) -> list[str]:
