@@ -3,8 +3,8 @@
 Run ``python benchmarks/longer_steps.py FILE [--inner FILE] [--pairs N] [--length PS] [--out FOLDER]`` with MACE models
 of PYR14BF4 (files are run, so give only your own). Each row is a run at constant volume, 1.0 g/cm3, that goes on where
 it was stopped when the command is given again. ``D`` is the squared displacement of the ions' centres of mass in 10 ps
-over 6 times 10 ps, averaged over ions and intervals that do not overlap: not yet that of long times, but the same quantity
-in every row, which is what a comparison needs. Errors are standard errors over the intervals. The mean
+over 6 times 10 ps, averaged over ions and intervals that do not overlap: not yet that of long times, but the same
+quantity in every row, which is what a comparison needs. Errors are standard errors over the intervals. The mean
 potential energy must be that of the first row: masses do not change it, too long a step does.
 """
 

@@ -95,9 +95,15 @@ def _clp_cutoffs(liquid: Liquid, density: float) -> tuple[float, float]:
     from ilforge.study.settings import SamplingSettings
 
     densest = max(SamplingSettings().density_ratios)
-    volumes = (liquid.volume(density * densest), document.MD_MULTIPLE * liquid.volume(density))
-    small, large = (min(10.0, math.floor(0.98 * volume ** (1 / 3)) / 2) for volume in volumes)
+    # a box at constant pressure may shrink
+    sides = (0.98 * liquid.volume(density * densest) ** (1 / 3), 0.92 * _md_volume(liquid, density) ** (1 / 3))
+    small, large = (min(10.0, math.floor(side) / 2) for side in sides)
     return small, large
+
+
+def _md_volume(liquid: Liquid, density: float) -> float:
+    """Of the box of MD in a new study, Å³."""
+    return document.MD_MULTIPLE * liquid.volume(density)
 
 
 def _refuse_unusable(text_in: Callable[[Path], str], name: str) -> None:

@@ -76,7 +76,7 @@ def _taken(elements: list[str], dataset: Published) -> Stage:
     lacking = [element for element in elements if element not in energies]
     if lacking:
         raise SettingsError(
-            f'training.mace.atom_energies = "isolated atoms", but {dataset.directory} has no energies of isolated '
+            f'atom_energies = "isolated atoms", but {dataset.directory} has no energies of isolated '
             f'{", ".join(lacking)}. Set it to "fit".'
         )
     chosen = {element: energies[element] for element in elements}
