@@ -10,7 +10,7 @@ from ilforge import devices
 from ilforge.devices import CPU, PROGRAMS, Device, Devices
 from ilforge.errors import MissingProgram, SettingsError
 from ilforge.study.machine import Machine, load_machine
-from ilforge.workflow.executors import Workers
+from ilforge.workflow.executors import LocalExecutor, Surroundings
 from support import tasks
 
 PLATFORMS = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
@@ -94,7 +94,7 @@ def test_a_child_sees_the_chosen_gpu_alone(monkeypatch):
 
 def test_workers_compute_on_the_devices_of_the_machine():
     wanted = Devices.parse({"openmm": "opencl:2", "torch": "cuda"})
-    with Workers(1, chosen=wanted) as workers:
+    with LocalExecutor(1, surroundings=Surroundings(devices=wanted)) as workers:
         assert workers.submit(tasks.chosen_devices).result(60) == wanted
-    with Workers(1) as workers:
+    with LocalExecutor(1) as workers:
         assert workers.submit(tasks.chosen_devices).result(60) == Devices()

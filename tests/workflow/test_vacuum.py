@@ -14,7 +14,7 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.vacuum import in_vacuum
 from ilforge.report import write_report
 from ilforge.study.load import load_study
-from ilforge.workflow.executors import Workers
+from ilforge.workflow.executors import Executors, LocalExecutor
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.records import collect_records
@@ -75,8 +75,8 @@ def finished(tmp_path_factory):
     plan, store = make_plan(write(folder)), ResultStore(folder / "store")
     store.prepare()
     watch = Watch(Console(quiet=True), store, 1, quiet=True)
-    with Workers(1, 1) as workers:
-        outcome = run_stages(in_order(list(plan.analyses.values())), store, workers, watch)
+    with Executors({"local": LocalExecutor(1)}) as executors:
+        outcome = run_stages(in_order(list(plan.analyses.values())), store, executors, watch)
     watch.stop()
     assert outcome.complete
     return plan, store, folder

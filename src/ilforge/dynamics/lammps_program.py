@@ -8,7 +8,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from ilforge import devices, programs
+from ilforge import devices, machine_programs, programs
 from ilforge.devices import Device
 from ilforge.dynamics.simulation import Job
 
@@ -45,15 +45,21 @@ def command_for(job: Job, device: Device) -> tuple[list[str], dict[str, str], in
 
     The ``lmp`` of the environment shares a job's cores between as many MPI ranks of one thread each: DeePMD-kit's
     operations use a second thread badly. It has one rank with threads where MPICH's launcher is missing, where the
-    box is too small to be shared, in a vacuum, and on a GPU.
+    box is too small to be shared, in a vacuum, and on a GPU. One that ``machine.toml`` names is started as it says.
     """
+    if machine_programs.command("lmp"):
+        return [*programs.command_line("lmp"), *_arguments()], devices.visible(device), job.threads
     program, variables = executable()
     launcher = programs.of_environment(_LAUNCHER) if variables else None
     ranks = min(job.threads, job.topology.n_atoms // _ATOMS_PER_RANK)
     alone = launcher is None or ranks < 2 or not job.periodic or device.is_gpu
     started = [] if alone else [str(launcher), *_LOCAL, "-np", str(ranks)]
-    command = [*started, program, "-in", INPUT, "-log", "none", "-nocite"]
+    command = [*started, program, *_arguments()]
     return command, {**variables, **devices.visible(device)}, job.threads if alone else max(1, job.threads // ranks)
+
+
+def _arguments() -> list[str]:
+    return ["-in", INPUT, "-log", "none", "-nocite"]
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from pydantic import Field
 
-from ilforge import programs, trust
+from ilforge import machine_programs, programs, trust
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
@@ -115,6 +115,11 @@ class Cp2k:
     def has_stress(self) -> bool:
         return self.stress
 
+    @property
+    def command_here(self) -> str:
+        """What runs CP2K on this machine."""
+        return machine_programs.command_text(self.kind, self.command)
+
     def settings(self) -> dict[str, Any]:
         """What the study file decides."""
         settings = {key: value for key, value in asdict(self).items() if key != "command"}
@@ -129,7 +134,7 @@ class Cp2k:
         MissingProgram
             Where CP2K is not installed.
         """
-        program = shlex.split(self.command)[-1]
+        program = shlex.split(self.command_here)[-1]
         return {**self.settings(), "cp2k": _version_of(program), "data": _data()}
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
@@ -144,8 +149,8 @@ class Cp2k:
         """
         if topology is not None:
             basis_set(self, set(topology.symbols))
-        programs.of_user(self.command)
-        programs.find_outside(shlex.split(self.command)[-1])
+        programs.of_user(self.command_here)
+        programs.find_outside(shlex.split(self.command_here)[-1])
         return Cp2kCalculator(self, int(sum(topology.charges)) if topology is not None else 0, threads)
 
     def seconds_per_frame(self, n_atoms: int) -> float:
@@ -199,7 +204,7 @@ class Cp2kCalculator(Calculator):
         self._last = self.atoms.copy()
 
     def _run(self, directory: Path, stress: bool) -> dict[str, Any]:
-        command = [*programs.of_user(self._potential.command), "-i", "frame.inp", "-o", _OUTPUT]
+        command = [*programs.of_user(self._potential.command_here), "-i", "frame.inp", "-o", _OUTPUT]
         try:
             programs.run(command, directory, log="cp2k.log", threads=self._threads)
         except DidNotFinish as error:

@@ -18,7 +18,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from pydantic import Field
 
-from ilforge import programs
+from ilforge import machine_programs, programs, trust
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
@@ -148,7 +148,7 @@ class Gpaw:
         MissingProgram
             Where GPAW is not installed.
         """
-        found = installed(str(programs.find("gpaw")))
+        found = _versions_here()
         return {**self.settings(), "gpaw": _minor(found["gpaw"]), "setups": found["gpaw-data"]}
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
@@ -265,6 +265,18 @@ class GpawCalculator(Calculator):
 
     def __del__(self) -> None:
         self.close()
+
+
+def _versions_here() -> dict[str, str | None]:
+    """Versions of GPAW and its data; where GPAW may not be started, those that it had when this user last ran it."""
+    program = programs.find("gpaw")
+    if not programs.may_start("gpaw"):
+        known = trust.kept_version(program)
+        return json.loads(known) if known else installed(programs.command_line("gpaw")[0])
+    found = installed(str(program))
+    if machine_programs.command("gpaw"):
+        trust.keep_version(program, json.dumps(found))
+    return found
 
 
 @functools.cache

@@ -19,7 +19,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from ilforge import programs
+from ilforge import machine_programs, programs
 from ilforge.errors import DidNotConverge, DidNotFinish, MissingProgram, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
@@ -203,6 +203,11 @@ class Vasp:
         """Name of the PAW potential of an element."""
         return self.potential_names.get(element, STANDARD_POTENTIALS.get(element, element))
 
+    @property
+    def command_here(self) -> str:
+        """What runs VASP on this machine."""
+        return machine_programs.command_text(self.kind, self.command)
+
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator of neutral boxes.
 
@@ -213,9 +218,9 @@ class Vasp:
         SettingsError
             Without ``potentials_dir``, or when it lacks an element of the topology.
         """
-        program = shlex.split(self.command)[0]
+        program = shlex.split(self.command_here)[0]
         try:
-            programs.of_user(self.command)
+            programs.of_user(self.command_here)
         except MissingProgram:
             raise MissingProgram(program, f"{programs.PACKAGES['vasp_std']}; `command` says what runs it") from None
         if not self.potentials_dir:
@@ -262,7 +267,7 @@ class VaspCalculator(Calculator):
             (directory / stale).unlink(missing_ok=True)
         self._last = self.atoms.copy()
         order = self._potential.write_inputs(self.atoms, directory)
-        programs.run(programs.of_user(self._potential.command), directory, log="vasp.log", threads=self._threads)
+        programs.run(programs.of_user(self._potential.command_here), directory, log="vasp.log", threads=self._threads)
         self.results = self._results(directory, order, wants_stress)
 
     def _results(self, directory: Path, order: np.ndarray, stress: bool) -> dict[str, Any]:

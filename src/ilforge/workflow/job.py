@@ -7,10 +7,11 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ilforge.workflow.executors import WorkerDied, Workers
+from ilforge.workflow.executors import Executors, WorkerDied
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.store import ResultStore
 
@@ -30,17 +31,20 @@ class Job:
         When the first task left the queue, s since the epoch; None before.
     """
 
-    def __init__(self, stage: Stage, store: ResultStore, workers: Workers, urgency: float, watch: Any):
+    def __init__(self, stage: Stage, store: ResultStore, executors: Executors, urgency: float, watch: Any):
         self.stage, self.store = stage, store
         self.settings = stage.settings
         self.directory = store.open_scratch(stage)
         self.facts: dict[str, Any] = {}
         self.started: float | None = None
-        self._workers, self._urgency, self._watch = workers, urgency, watch
+        self._executor, self._stopped = executors.of(stage.runs_as), executors.closed
+        gpus = executors.gpus_of(stage.computes_with)
+        self._resources = replace(stage.resources, cores=self._executor.threads, gpus=gpus)
+        self._urgency, self._watch = urgency, watch
 
     @property
     def threads(self) -> int:
-        return self._workers.threads
+        return self._executor.threads
 
     def input(self, name: str) -> Path:
         """Directory of an input's result."""
@@ -68,7 +72,7 @@ class Job:
         CancelledError
             When it is.
         """
-        if self._workers.closed.wait(seconds):
+        if self._stopped.wait(seconds):
             raise CancelledError
 
     def say(self, text: str) -> None:
@@ -131,7 +135,9 @@ class Job:
         return paths
 
     def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
-        future = self._workers.submit(function, *arguments, urgency=self._urgency, on_start=self.begin)
+        future = self._executor.submit(
+            function, *arguments, resources=self._resources, urgency=self._urgency, on_start=self.begin
+        )
         future.add_done_callback(self._advance)
         return future
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from ilforge import files, frames, potentials
+from ilforge import files, frames, machine_programs, potentials
 from ilforge.errors import SettingsError
 from ilforge.labelling.atoms import held_atoms
 from ilforge.labelling.gate import judge_batch
@@ -51,6 +51,7 @@ def publish_study(
         raise SettingsError(
             f"The labels of {study.settings.name} come from {study.settings.dataset}: share that folder."
         )
+    machine_programs.use(machine.programs)
     store = ResultStore(Path(machine.store))
     plan = make_plan(study, store)
     reference = potentials.create(reference_spec(study))
@@ -87,6 +88,7 @@ def publish_study(
 
 def refusals_of_study(study: Study, machine: Machine) -> list[Refusal]:
     """Every label of a study's finished stages that was refused."""
+    machine_programs.use(machine.programs)
     store = ResultStore(Path(machine.store))
     plan = make_plan(study, store)
     found = []

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
 from ilforge.programs import find, installed_versions
-from ilforge.workflow.executors import Workers
+from ilforge.workflow.executors import Executors, no_worker
 from ilforge.workflow.job import Job
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.stage import Stage, in_order, seconds_to_the_end
@@ -62,7 +62,7 @@ class Growth:
 
 
 def run_stages(
-    targets: Sequence[Stage], store: ResultStore, workers: Workers, watch: Watch, growth: Growth | None = None
+    targets: Sequence[Stage], store: ResultStore, executors: Executors, watch: Watch, growth: Growth | None = None
 ) -> Outcome:
     """Make every target, reusing what the store holds.
 
@@ -85,19 +85,19 @@ def run_stages(
     for program in sorted({program for stage in todo for program in stage.programs}):
         find(program)
     watch.start(stages, todo)
-    _Run(todo, finished, store, workers, watch, outcome, growth).go()
+    _Run(todo, finished, store, executors, watch, outcome, growth).go()
     return outcome
 
 
 class _Run:
-    """The loop over ready stages; one coordinating thread a stage, the work itself in the workers."""
+    """The loop over ready stages; one coordinating thread a stage, the work itself in executors."""
 
     def __init__(
         self,
         todo: list[Stage],
         finished: set[str],
         store: ResultStore,
-        workers: Workers,
+        executors: Executors,
         watch: Watch,
         outcome: Outcome,
         growth: Growth | None = None,
@@ -105,8 +105,8 @@ class _Run:
         self.todo, self.finished, self.store = list(todo), finished, store
         self.known = {stage.key for stage in todo} | finished
         self.growth = growth
-        self.workers, self.watch, self.outcome = workers, watch, outcome
-        self.urgency = seconds_to_the_end(todo, workers.count)
+        self.executors, self.watch, self.outcome = executors, watch, outcome
+        self.urgency = seconds_to_the_end(todo, executors.slots)
 
     def go(self) -> None:
         running: dict[Future, Stage] = {}
@@ -114,7 +114,10 @@ class _Run:
         try:
             while self.todo or running:
                 for stage in self._take_ready():
-                    running[threads.submit(self._make, stage)] = stage
+                    try:
+                        running[threads.submit(self._make, stage)] = stage
+                    except RuntimeError as error:  # the system refuses another thread
+                        raise no_worker(error) from error
                 if not running:
                     break
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -123,7 +126,7 @@ class _Run:
             self.outcome.blocked = self.todo
         finally:
             if running:
-                self.workers.close()  # interrupted or fatal: nothing may go on in the background
+                self.executors.close()  # interrupted or fatal: nothing may go on in the background
             threads.shutdown(wait=True, cancel_futures=True)
 
     def _take_ready(self) -> list[Stage]:
@@ -146,7 +149,7 @@ class _Run:
                 find(program)
             self.todo += new
             self.watch.grown(new)
-            self.urgency = seconds_to_the_end(in_order(targets, self.finished), self.workers.count)
+            self.urgency = seconds_to_the_end(in_order(targets, self.finished), self.executors.slots)
 
     def _settle(self, stage: Stage, future: Future) -> None:
         error = future.exception()
@@ -168,7 +171,7 @@ class _Run:
             if self.store.finish_publishing(stage):
                 self.watch.finished(stage)
                 return
-            job = Job(stage, self.store, self.workers, self.urgency[stage.key], self.watch)
+            job = Job(stage, self.store, self.executors, self.urgency[stage.key], self.watch)
             asked = time.time()
             try:
                 stage.work(job)

@@ -10,10 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ilforge.workflow.executors import Resources, Work
+
 if TYPE_CHECKING:
     from ilforge.devices import Program
     from ilforge.workflow.job import Job
     from ilforge.workflow.store import ResultStore
+
+_SHORTEST_S, _LONGER = 3600.0, 10.0
+"""A task has certainly ended after ten times its expected time, and an hour at least, s."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +42,9 @@ class Stage:
     tasks, task_seconds
         Expected number of tasks and expected time of each on one core, s: for planning and progress only.
     memory_GB
-        Expected memory of one task, GB: for planning only.
+        Expected memory of one task, GB: for planning, and so that not too many run side by side.
+    runs_as
+        Which kind of work it is, for ``run`` in ``machine.toml``.
     programs
         Programs that it will start.
     computes_with
@@ -57,6 +64,7 @@ class Stage:
     tasks: int = 1
     task_seconds: float = 1.0
     memory_GB: float = 0.5
+    runs_as: Work = "analyse"
     programs: tuple[str, ...] = ()
     computes_with: tuple[Program, ...] = ()
     progress: Callable[[Path], tuple[int, int]] | None = None
@@ -72,6 +80,11 @@ class Stage:
             "inputs": {name: stage.key for name, stage in sorted(self.inputs.items())},
         }
         return f"{self.kind}-{hashlib.sha256(canonical_json(made_of).encode()).hexdigest()[:20]}"
+
+    @property
+    def resources(self) -> Resources:
+        """What one of its tasks needs, on one core; no part of the key."""
+        return Resources(memory_GB=self.memory_GB, walltime_s=max(_SHORTEST_S, _LONGER * self.task_seconds))
 
     @property
     def seconds(self) -> float:

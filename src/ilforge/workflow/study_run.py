@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ilforge import files, folders, trust
+from ilforge import files, folders, machine_programs, trust
 from ilforge.errors import MissingProgram, SettingsError
 from ilforge.programs import find
 from ilforge.report import write_report
@@ -17,7 +17,7 @@ from ilforge.report.page import DATA
 from ilforge.results import Record
 from ilforge.study.load import Study
 from ilforge.study.machine import Machine
-from ilforge.workflow.executors import Workers
+from ilforge.workflow.executors import Executors, require_executors, require_main_guard
 from ilforge.workflow.loop import Results
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.progress import Watch
@@ -82,6 +82,8 @@ def _planned(study: Study, results: Results | None, labels_of: Path | None = Non
 @trust.looking()
 def check_study(study: Study, machine: Machine) -> Check:
     """Plan a study and look up what is done; compute nothing, write nothing."""
+    require_executors(machine)
+    machine_programs.use(machine.programs)
     store = ResultStore(Path(machine.store), verify=True, largest=_LARGEST)
     stages, growth = _planned(study, store)
     if growth is not None:  # at most
@@ -98,7 +100,7 @@ def check_study(study: Study, machine: Machine) -> Check:
     longest = max(seconds_to_the_end(todo, machine.worker_count).values(), default=0.0)
     spread = sum(stage.seconds for stage in todo) / machine.worker_count
     largest = sorted((stage.memory_GB for stage in todo), reverse=True)[: machine.worker_count]
-    memory = sum(largest) + 0.5 if todo else 0.0
+    memory = max([min(sum(largest), machine.usable_memory_GB), *largest[:1]]) + 0.5 if todo else 0.0  # more waits
     return Check(rows, max(longest, spread), memory, missing, unusable, at_most=growth is not None)
 
 
@@ -140,6 +142,9 @@ def run_study(
     IlforgeError
         When the study is running already, or cannot start, or a device is not there that the machine is to have.
     """
+    require_main_guard()
+    require_executors(machine)
+    machine_programs.use(machine.programs)
     folder = output_folder(study, machine)
     store = ResultStore(Path(machine.store), trust=trusted)
     stages, growth = _planned(study, store)
@@ -149,12 +154,12 @@ def run_study(
     trust.user_key()  # that there is none to sign with is said now, not after the first stage
     folders.claim(folder, _OUTPUT)
     with study_lock(store.locks, study.settings.name):
-        watch = Watch(console, store, machine.worker_count, quiet)
-        try:
-            with Workers(machine.worker_count, machine.threads, machine.devices) as workers:
-                outcome = run_stages(stages, store, workers, watch, growth)
-        finally:
-            watch.stop()
+        with Executors.of_machine(machine) as executors:
+            watch = Watch(console, store, executors.slots, quiet)
+            try:
+                outcome = run_stages(stages, store, executors, watch, growth)
+            finally:
+                watch.stop()
         if outcome.complete:
             publish(store.path(all_stages(study, store)[-1]), folder)
     return outcome, folder
@@ -186,6 +191,7 @@ class StageState:
 @trust.looking()
 def study_status(study: Study, machine: Machine) -> list[StageState]:
     """The state of every stage: done, at work, begun (a run was stopped in it), or to do."""
+    machine_programs.use(machine.programs)
     store = ResultStore(Path(machine.store), verify=True, largest=_LARGEST)
     states = []
     for stage in all_stages(study, store, store.labels):
@@ -204,6 +210,7 @@ def study_status(study: Study, machine: Machine) -> list[StageState]:
 @trust.looking()
 def write_partial_report(study: Study, machine: Machine) -> Path:
     """The report of what is finished so far, in the output folder."""
+    machine_programs.use(machine.programs)
     folder = folders.claim(output_folder(study, machine), _OUTPUT)
     store = ResultStore(Path(machine.store), verify=True)
     return write_report(folder, report_content(make_plan(study, store, store.labels), store))
@@ -212,6 +219,7 @@ def write_partial_report(study: Study, machine: Machine) -> Path:
 @trust.looking()
 def study_records(study: Study, machine: Machine) -> tuple[list[Record], dict[str, str]]:
     """Records of all that is finished, and what is wrong with results that were left out, by key."""
+    machine_programs.use(machine.programs)
     store = ResultStore(Path(machine.store), verify=True)
     records = collect_records(make_plan(study, store, store.labels), store)
     return records, {key: fault for key, fault in store.faults.items() if fault is not None}

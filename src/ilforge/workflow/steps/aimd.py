@@ -81,6 +81,7 @@ def aimd_stage(study: Study, purpose: str, sampled: Stage, method: Mapping[str, 
     return Stage(
         name=of_composition(study, f"AIMD from {purpose} frames"),
         kind="aimd",
+        runs_as="label",
         version=1,
         settings={"reference": dict(method), "runs": aimd_plan(counts), **state, "seed": seed},
         inputs={"frames": sampled},

@@ -62,6 +62,7 @@ def _computed(study: Study, elements: list[str], description: dict[str, Any]) ->
     return Stage(
         name="energies of isolated atoms",
         kind="atoms",
+        runs_as="label",
         version=1,
         settings={"reference": description, "elements": elements},
         inputs={},

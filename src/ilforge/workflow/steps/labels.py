@@ -105,6 +105,7 @@ def label_stage(
     return Stage(
         name=of_composition(study, name),
         kind="labels",
+        runs_as="label",
         version=2,
         settings={
             "reference": dict(method),

@@ -71,6 +71,7 @@ def exploration_stage(study: Study, iteration: int, committee: Sequence[Stage], 
     return Stage(
         name=of_composition(study, f"explore, iteration {iteration}"),
         kind="explore",
+        runs_as="explore",
         version=1,
         settings={
             "learning": learning.model_dump(exclude={"iterations", "explorer", "stop"}),

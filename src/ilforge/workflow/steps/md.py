@@ -74,6 +74,7 @@ def md_stage(
     return Stage(
         name=f"MD {settings.name} with {name}",
         kind="md",
+        runs_as="md",
         version=1,
         settings={
             "protocol": protocol.as_dict(),

@@ -112,6 +112,7 @@ def _model_stage(
     return Stage(
         name=f"train {model_title(study, name)}{number}, iteration {iteration}",
         kind=kind.name,
+        runs_as="train",
         version=1,
         # energies of isolated atoms are an input
         settings={"training": settings.model_dump(exclude={"kind", "committee", "atom_energies"}), "seed": seed},

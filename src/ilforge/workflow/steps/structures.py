@@ -186,6 +186,7 @@ def frames_stage(study: Study, purpose: str) -> Stage:
     return Stage(
         name=of_composition(study, f"sample {purpose} frames"),
         kind="frames",
+        runs_as="md",
         version=2,
         settings=settings,
         inputs=hot,
@@ -222,6 +223,7 @@ def hot_stage(study: Study) -> Stage:
     return Stage(
         name=of_composition(study, "find the highest temperature without bond breaking"),
         kind="hot",
+        runs_as="md",
         version=1,
         settings=settings,
         inputs={},
@@ -274,6 +276,7 @@ def start_stage(study: Study, protocol: MdSettings) -> Stage:
     return Stage(
         name=of_composition(study, name),
         kind="start",
+        runs_as="md",
         version=1,
         settings=settings,
         inputs={},

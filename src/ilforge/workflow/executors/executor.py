@@ -1,0 +1,170 @@
+"""What every executor is: the protocol, what a task needs, and how tasks are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from ilforge import devices, machine_programs
+from ilforge.devices import Devices
+from ilforge.errors import DidNotFinish
+from ilforge.machine_programs import MachinePrograms
+
+Work = Literal["label", "train", "md", "explore", "analyse"]
+"""Kinds of work that ``run`` in ``machine.toml`` gives to executors."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one task needs of the machine that runs it; never part of a key.
+
+    Attributes
+    ----------
+    cores
+        Processor cores that it keeps busy.
+    gpus
+        GPUs that it computes on.
+    memory_GB
+        Memory that it is expected to take, GB.
+    walltime_s
+        Time after which it has certainly ended, s; None where nobody can say.
+    """
+
+    cores: int = 1
+    gpus: int = 0
+    memory_GB: float = 0.5
+    walltime_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a worker process is told when it starts, whichever machine it starts on.
+
+    Attributes
+    ----------
+    threads
+        Threads that numerical libraries may use for a task.
+    devices
+        Where programs compute.
+    programs
+        How programs are started there.
+    """
+
+    threads: int = 1
+    devices: Devices = field(default_factory=Devices)
+    programs: MachinePrograms = field(default_factory=MachinePrograms)
+
+    def enter(self) -> None:
+        """Choose all of this for the process that calls it."""
+        devices.use(self.devices)
+        machine_programs.use(self.programs)
+
+
+class Executor(Protocol):
+    """Runs tasks somewhere.
+
+    Functions and arguments are picklable, and a task says what it needs, so an executor may run it in another process
+    or on another machine.
+
+    Attributes
+    ----------
+    slots
+        Tasks that can run at the same time.
+    threads
+        Cores that each task may use.
+    """
+
+    slots: int
+    threads: int
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        resources: Resources | None = None,
+        urgency: float = 0.0,
+        on_start: Callable[[], None] | None = None,
+    ) -> Future:
+        """Run ``function(*arguments)``, the most urgent task first.
+
+        Parameters
+        ----------
+        resources
+            What the task needs; without it one task of :attr:`threads` cores.
+        urgency
+            The higher, the sooner.
+        on_start
+            Called, in any thread, when the task begins.
+
+        Returns
+        -------
+        Future
+            The function's result or exception. It may also end in :class:`WorkerDied`, :class:`OutOfMemory`,
+            :class:`NoWorker`, or in ``CancelledError`` when the executor is closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop at once: cancel what waits, kill what runs. Afterwards no process of the executor is left."""
+        ...
+
+
+class WorkerDied(DidNotFinish):
+    """The worker process died under a task, each time the task was tried."""
+
+
+class OutOfMemory(WorkerDied):
+    """A task ran out of memory, also when nothing else was running beside it."""
+
+
+class NoWorker(DidNotFinish):
+    """No worker could be started for a task."""
+
+
+def no_worker(error: BaseException | str) -> NoWorker:
+    """The error of a machine that refuses another process, thread or open file.
+
+    Parameters
+    ----------
+    error
+        What the system said.
+    """
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return NoWorker(
+        f"No worker process could be started ({said}): memory, open files or processes of this machine may be used up. "
+        "What is finished is kept; fewer workers (machine.toml) need less. The same command goes on from there."
+    )
+
+
+def worker_died(function: Callable[..., Any], why: str) -> WorkerDied:
+    """The error of a task whose worker process died each time, the last time with ``why``."""
+    return WorkerDied(
+        f"A worker process died twice while it ran {_name(function)}, with {why}: it was stopped, or a library crashed."
+    )
+
+
+def killed_for_memory(function: Callable[..., Any]) -> OutOfMemory:
+    """The error of a task whose worker process was killed by the system each time."""
+    return OutOfMemory(
+        f"A worker process died twice while it ran {_name(function)}: killed (probably out of memory), the second time "
+        "with no other task beside it. It needs more memory than this machine has free."
+    )
+
+
+def out_of_memory(function: Callable[..., Any], said: str) -> OutOfMemory:
+    """The error of a task that was refused memory each time, and of what it said."""
+    return OutOfMemory(
+        f"{_name(function)} ran out of memory twice, the second time with no other task beside it ({said}). It needs "
+        "more memory than this machine has free."
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory, or a GPU's memory (PyTorch), did not suffice."""
+    return any(kind.__name__ in ("MemoryError", "OutOfMemoryError") for kind in type(error).__mro__)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"

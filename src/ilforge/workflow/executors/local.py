@@ -1,0 +1,428 @@
+"""The executor of this machine: worker processes that survive the death of any of them.
+
+The only file that knows how processes are started, watched and killed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from multiprocessing import connection
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ilforge.errors import SettingsError
+from ilforge.programs import thread_variables
+from ilforge.settings import Positive, Settings
+from ilforge.study.machine import Machine
+from ilforge.workflow.executors.calls import answer, pack, unpack
+from ilforge.workflow.executors.executor import (
+    NoWorker,
+    OutOfMemory,
+    Resources,
+    Surroundings,
+    WorkerDied,
+    is_out_of_memory,
+    killed_for_memory,
+    no_worker,
+    out_of_memory,
+    worker_died,
+)
+from ilforge.workflow.executors.queue import Queue, Task
+
+ATTEMPTS = 2
+"""A task whose worker dies under it, or that runs out of memory, is tried this often."""
+
+STARTS, PAUSE_S = 5, 1.0
+"""So often the system may refuse a process for a task, and the time in between, s."""
+
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+"""TensorFlow: no start-up chatter, and one fixed order of summation."""
+
+_CONTEXT = multiprocessing.get_context("spawn")  # forked copies of a threaded process dead-lock, and inherit locks
+_NAME = "ilforge worker"
+_UNGUARDED = 79  # exit code of a worker whose main script starts workers when it is imported
+_GUARD = (
+    "A script that starts workers is imported by each of them, so it must not start them when it is imported. Put what "
+    'it does under `if __name__ == "__main__":`.'
+)
+_environment_lock = threading.Lock()
+
+
+class LocalSettings(Settings):
+    """A table of ``[executors]`` of the kind ``local``; what it leaves out is as for the whole machine."""
+
+    kind: Literal["local"] = "local"
+    """Processes of this machine."""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Tasks of this executor at the same time."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads of each of them."""
+    memory_GB: Positive | None = None
+    """Memory that its tasks together may be expected to take, GB."""
+    gpus: Annotated[int, Field(ge=1)] | None = None
+    """Tasks on a GPU at the same time."""
+
+
+class LocalExecutor:
+    """A priority queue in front of some processes of this machine.
+
+    Which task goes next says :class:`.queue.Queue`. When a process dies, that concerns the task it was running and no
+    other: the task is tried once more, alone where memory did not suffice.
+
+    Parameters
+    ----------
+    slots
+        Tasks that run at the same time.
+    memory_GB
+        Memory that all tasks together may be expected to take.
+    gpus
+        Tasks on a GPU at the same time; without it they share the GPUs.
+    surroundings
+        What each process is told at its start.
+
+    Attributes
+    ----------
+    closed
+        Set when nothing runs any more.
+    """
+
+    settings = LocalSettings
+
+    def __init__(
+        self,
+        slots: int,
+        memory_GB: float = math.inf,
+        gpus: int | None = None,
+        surroundings: Surroundings | None = None,
+    ):
+        require_main_guard()
+        self.slots, self._surroundings = slots, surroundings or Surroundings()
+        self.threads = self._surroundings.threads
+        room = Resources(slots * self.threads, sys.maxsize if gpus is None else gpus, memory_GB)
+        self._waiting = Queue(slots, room)
+        self._workers: list[_Worker] = []
+        self._lock = threading.RLock()
+        self._rest_until: float | None = None  # the system refused a process
+        self._woken = False
+        self.closed = threading.Event()
+        # One long-lived thread starts all processes: on Linux a child dies with the *thread* that started it.
+        self._dispatcher = threading.Thread(target=self._dispatch, name="local executor", daemon=True)
+        try:
+            self._alarm, self._bell = _CONTEXT.Pipe(duplex=False)
+            self._dispatcher.start()
+        except (OSError, RuntimeError) as error:
+            raise no_worker(error) from error
+        atexit.register(self.close)
+
+    @classmethod
+    def of_machine(cls, machine: Machine, settings: LocalSettings) -> LocalExecutor:
+        """As ``machine.toml`` says."""
+        here = machine.model_copy(update=settings.model_dump(exclude={"kind"}, exclude_none=True))
+        surroundings = Surroundings(here.threads, here.devices, here.programs)
+        return cls(here.worker_count, here.usable_memory_GB, here.gpus, surroundings)
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        resources: Resources | None = None,
+        urgency: float = 0.0,
+        on_start: Callable[[], None] | None = None,
+    ) -> Future:
+        """Run ``function(*arguments)`` in a process: see :meth:`.executor.Executor.submit`."""
+        needs = resources or Resources(cores=self.threads)
+        task = Task(function, arguments, needs, urgency, on_start)
+        self._queue(task)
+        return task.future
+
+    def close(self) -> None:
+        """Stop at once: forget waiting tasks and kill the processes."""
+        atexit.unregister(self.close)
+        with self._lock:
+            self.closed.set()
+            self._wake()
+        if threading.current_thread() is not self._dispatcher:
+            self._dispatcher.join()
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _queue(self, task: Task) -> None:
+        with self._lock:
+            if not self.closed.is_set():
+                self._waiting.add(task)
+                self._wake()
+                return
+        task.cancel()
+
+    def _wake(self) -> None:
+        """Let the dispatcher look again; called with the lock held."""
+        if not self._woken:
+            self._woken = True
+            with contextlib.suppress(OSError):  # closed already
+                self._bell.send_bytes(b"")
+
+    def _dispatch(self) -> None:
+        """The dispatcher: start tasks and take what processes say, until closed."""
+        fault: BaseException | None = None
+        try:
+            while not self.closed.is_set():
+                self._begin_what_fits()
+                self._listen()
+        except BaseException as error:  # whatever it is: nobody may wait for this thread for ever
+            fault = error
+        self._end(fault)
+
+    def _begin_what_fits(self) -> None:
+        if self._rest_until is not None and time.monotonic() < self._rest_until:
+            return
+        self._rest_until = None
+        while self._rest_until is None and (task := self._take()) is not None:
+            self._begin(task)
+
+    def _take(self) -> Task | None:
+        with self._lock:
+            if self.closed.is_set():
+                return None
+            return self._waiting.take([worker.task for worker in self._workers if worker.task is not None])
+
+    def _begin(self, task: Task) -> None:
+        """Give a task to a process; what the system refuses (memory, descriptors, processes) ends in its future."""
+        try:
+            if task.on_start is not None:
+                task.on_start()
+            message = pack(task.function, task.arguments)
+        except Exception as error:
+            task.future.set_exception(error)
+            return
+        idle = [worker for worker in self._workers if worker.task is None]
+        try:
+            worker = idle[0] if idle else self._new_worker()
+        except Exception as error:
+            self._not_started(task, error)
+            return
+        worker.give(task, message)
+
+    def _new_worker(self) -> _Worker:
+        worker = _Worker(self._surroundings)
+        self._workers.append(worker)
+        return worker
+
+    def _not_started(self, task: Task, error: Exception | str) -> None:
+        """Try again later: what lacks now may be there soon."""
+        task.starts += 1
+        self._rest_until = time.monotonic() + PAUSE_S
+        if task.starts < STARTS:
+            self._queue(task)
+        else:
+            task.future.set_exception(error if isinstance(error, NoWorker) else no_worker(error))
+
+    def _listen(self) -> None:
+        """Wait for a task, a result, or the end of a process."""
+        workers = {worker.connection: worker for worker in self._workers}
+        workers |= {worker.process.sentinel: worker for worker in self._workers}
+        rest_s = None if self._rest_until is None else max(0.0, self._rest_until - time.monotonic())
+        ready = connection.wait([self._alarm, *workers], rest_s)
+        if self._alarm in ready:
+            with self._lock:
+                self._alarm.recv_bytes()
+                self._woken = False
+        for worker in dict.fromkeys(workers[one] for one in ready if one is not self._alarm):
+            self._hear(worker)
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            said = worker.connection.recv_bytes() if worker.connection.poll() else None
+        except (EOFError, OSError):
+            said = None
+        if said is None:
+            self._lost(worker)
+        elif not worker.ready:
+            worker.begin()
+        else:
+            self._settle(worker.take_back(), worker, *unpack(said))
+
+    def _settle(self, task: Task, worker: _Worker, done: bool, value: Any) -> None:
+        if done:
+            task.future.set_result(value)
+        elif not is_out_of_memory(value):
+            task.future.set_exception(value)
+        else:
+            self._workers.remove(worker)
+            worker.end()  # its memory may be in pieces
+            said = f"{type(value).__name__}: {value}".strip(": ")
+            self._again(task, out_of_memory(task.function, said))
+
+    def _lost(self, worker: _Worker) -> None:
+        """A process has ended that nobody stopped."""
+        self._workers.remove(worker)
+        code, task = worker.end(kill=False), worker.task
+        if task is None:
+            return
+        if code == _UNGUARDED:
+            task.future.set_exception(SettingsError(_GUARD))
+        elif not worker.sent:
+            said = f"a new one ended at once, with {_ending(code)}; what it said stands above"
+            self._not_started(task, said)
+        else:
+            killed = code == -signal.SIGKILL  # by nobody here: most often by the system, where memory ends
+            error = worker_died(task.function, _ending(code))
+            self._again(task, killed_for_memory(task.function) if killed else error)
+
+    def _again(self, task: Task, error: WorkerDied) -> None:
+        """Try a task once more, alone if it ran out of memory; or give it up with an error."""
+        if task.attempts < ATTEMPTS:
+            task.alone = isinstance(error, OutOfMemory)
+            self._queue(task)
+        else:
+            task.future.set_exception(error)
+
+    def _end(self, fault: BaseException | None) -> None:
+        """Kill every process; then cancel, or fail, what is left."""
+        with self._lock:
+            self.closed.set()
+            left = list(self._waiting.clear())
+        left += [worker.task for worker in self._workers if worker.task is not None]
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.end()
+        for task in left:
+            if fault is None or not task.claim():
+                task.cancel()
+            else:
+                task.future.set_exception(no_worker(fault))
+        self._alarm.close()
+        self._bell.close()
+
+
+class _Worker:
+    """One process, and the task it has."""
+
+    def __init__(self, surroundings: Surroundings):
+        self.task: Task | None = None
+        self.ready = self.sent = False
+        self._message = b""
+        self.connection, theirs = _CONTEXT.Pipe()
+        self.process = _CONTEXT.Process(target=_serve, args=(theirs, os.getpid(), surroundings), name=_NAME)
+        try:
+            with _variables(thread_variables(surroundings.threads) | QUIET):
+                self.process.start()
+        except BaseException:
+            self.connection.close()
+            raise
+        finally:
+            theirs.close()
+
+    def give(self, task: Task, message: bytes) -> None:
+        """Hand over a task: now, or as soon as the process says that it is ready."""
+        self.task, self._message, self.sent = task, message, False
+        if self.ready:
+            self.begin()
+
+    def begin(self) -> None:
+        self.ready = True
+        with contextlib.suppress(OSError):  # it is dead, which its sentinel says
+            self.connection.send_bytes(self._message)
+            self.sent = True
+            self.task.attempts += 1
+        self._message = b""
+
+    def take_back(self) -> Task:
+        task, self.task = self.task, None
+        task.overtook = False
+        return task
+
+    def end(self, kill: bool = True) -> int | None:
+        """Make sure that the process is gone; returns the exit code of one that ended by itself, -9 for SIGKILL."""
+        if not kill:
+            self.process.join(1.0)
+        code = self.process.exitcode
+        if code is None:
+            self.process.kill()
+            self.process.join()
+        self.connection.close()
+        return code
+
+
+@contextlib.contextmanager
+def _variables(variables: dict[str, str]) -> Iterator[None]:
+    """Variables of this process for a moment: numerical libraries read them when a child loads them."""
+    with _environment_lock:
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+def require_main_guard() -> None:
+    """End a worker that begins to start workers itself, because its main script does when it is imported.
+
+    Raises
+    ------
+    SettingsError
+        In a process that another library started, which imports the main script as well.
+    """
+    process = multiprocessing.current_process()
+    if not getattr(process, "_inheriting", False):  # only while a new process imports the main script
+        return
+    if process.name == _NAME:
+        os._exit(_UNGUARDED)  # the process that started this one says why
+    raise SettingsError(_GUARD)
+
+
+def _serve(channel: connection.Connection, parent: int, surroundings: Surroundings) -> None:
+    """A worker process: answer each task with its result, until the parent closes the channel or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator stops its workers itself
+    _die_with(parent)
+    surroundings.enter()
+    for library in ("e3nn", "mace"):  # about a variable that MACE itself sets: nothing a user could do
+        warnings.filterwarnings("ignore", message=".*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", module=library)
+    channel.send_bytes(b"")  # ready
+    while True:
+        try:
+            message = channel.recv_bytes()
+        except EOFError:
+            return
+        channel.send_bytes(answer(message))
+
+
+def _die_with(parent: int) -> None:
+    """Die with the parent, even when it is killed: no worker may outlive its study."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+def _ending(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit code {code or 0}"
+    return f"signal {signal.Signals(-code).name}"

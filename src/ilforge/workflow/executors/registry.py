@@ -1,0 +1,121 @@
+"""Which executors there are, and which of them ``machine.toml`` gives each kind of work to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from ilforge.devices import Devices, Program
+from ilforge.errors import SettingsError
+from ilforge.settings_file import check_settings
+from ilforge.study.machine import LOCAL, Machine
+from ilforge.workflow.executors.executor import Executor, Work
+from ilforge.workflow.executors.local import LocalExecutor
+
+EXECUTORS: dict[str, Any] = {"local": LocalExecutor}
+"""Executors by kind: classes with ``settings``, the class of their table in ``machine.toml``, and ``of_machine``."""
+
+GROUP = "ilforge.executors"
+"""Entry points of other packages that bring an executor: the name is its kind, the object such a class."""
+
+
+def known() -> dict[str, Any]:
+    """Executors of ilforge and of installed plug-ins, by kind."""
+    return {**{point.name: point.load() for point in entry_points(group=GROUP)}, **EXECUTORS}
+
+
+class Executors:
+    """The executors of a run.
+
+    Parameters
+    ----------
+    by_name
+        Executors by the name that ``machine.toml`` gives them.
+    run
+        Name of the executor of each kind of work; one that is not named goes to the first executor.
+    devices
+        Where programs compute, to know which tasks need a GPU.
+
+    Attributes
+    ----------
+    closed
+        Set when nothing runs any more.
+    """
+
+    def __init__(
+        self,
+        by_name: Mapping[str, Executor],
+        run: Mapping[Work, str] | None = None,
+        devices: Devices | None = None,
+    ):
+        self._by_name, self._run, self._devices = dict(by_name), dict(run or {}), devices or Devices()
+        self.closed = threading.Event()
+
+    @classmethod
+    def of_machine(cls, machine: Machine) -> Executors:
+        """Start the executors that ``run`` in ``machine.toml`` names.
+
+        Raises
+        ------
+        SettingsError
+            See :func:`require_executors`.
+        NoWorker
+            When the system has no room for them.
+        """
+        run = machine.run.model_dump()
+        started: dict[str, Executor] = {}
+        try:
+            for name, (kind, settings) in require_executors(machine).items():
+                started[name] = kind.of_machine(machine, settings)
+        except BaseException:
+            for executor in started.values():
+                executor.close()
+            raise
+        return cls(started, run, machine.devices)
+
+    @property
+    def slots(self) -> int:
+        """Tasks that can run at the same time, on all executors together."""
+        return sum(executor.slots for executor in self._by_name.values())
+
+    def of(self, work: Work) -> Executor:
+        """The executor of a kind of work."""
+        return self._by_name[self._run.get(work, next(iter(self._by_name)))]
+
+    def gpus_of(self, programs: Collection[Program]) -> int:
+        """GPUs that a task needs which computes with one of these programs."""
+        return int(any(self._devices.of(program).is_gpu for program in programs))
+
+    def close(self) -> None:
+        """Stop at once: see :meth:`.executor.Executor.close`."""
+        self.closed.set()
+        for executor in self._by_name.values():
+            executor.close()
+
+    def __enter__(self) -> Executors:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def require_executors(machine: Machine) -> dict[str, tuple[Any, Any]]:
+    """Class and settings of each executor that ``run`` in ``machine.toml`` names.
+
+    Raises
+    ------
+    SettingsError
+        When one is of no known kind, or has a key that its kind does not know.
+    """
+    found, kinds = {}, known()
+    for name in dict.fromkeys(machine.run.model_dump().values()):
+        table = machine.executors.get(name, {"kind": LOCAL})
+        kind = table.get("kind")
+        if kind not in kinds:
+            raise SettingsError(
+                f"machine.toml: executors.{name}.kind is {kind!r}; it may be {' or '.join(sorted(kinds))}."
+            )
+        found[name] = kinds[kind], check_settings(kinds[kind].settings, table, f"machine.toml, [executors.{name}]")
+    return found
