@@ -109,3 +109,37 @@ def evaluate_slowly(frame, spec, threads, inbox, liquid):
 def chosen_devices() -> Devices:
     """Devices of the worker."""
     return devices.chosen()
+
+
+def huge_array() -> None:
+    """Ask for more memory than any machine has."""
+    bytearray(2**60)
+
+
+def short_of_memory_once(log: Path) -> str:
+    """Run out of memory at the first call; the log says when the calls were."""
+    again = "short" in log.read_text().split()
+    count_call(log, "alone" if again else "short")
+    if not again:
+        raise MemoryError("no room for the integrals")
+    return "done"
+
+
+def leave(code: int) -> None:
+    """End the worker as a crashing library does."""
+    os._exit(code)
+
+
+class Unsendable(Exception):
+    """An exception that cannot be made again from its arguments."""
+
+    def __init__(self, first: str, second: str):
+        super().__init__(first + second)
+
+
+def raise_unsendable() -> None:
+    raise Unsendable("a ", "b")
+
+
+def unsendable_result() -> object:
+    return lambda: None

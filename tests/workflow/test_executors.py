@@ -10,9 +10,9 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from ilforge.errors import DidNotFinish
-from ilforge.workflow.executors import LocalExecutor, NoWorker, WorkerDied, local
-from support import tasks
+from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.workflow.executors import LocalExecutor, NoWorker, OutOfMemory, Resources, WorkerDied, local
+from support import studies, tasks
 
 
 def environment() -> dict[str, str]:
@@ -147,3 +147,186 @@ def test_without_descriptors_a_study_ends(tmp_path):
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment(), timeout=90)
     assert done.stdout.strip() == "NoWorker", done.stderr
+
+
+def test_a_worker_that_crashes_is_told_from_one_that_was_killed():
+    with LocalExecutor(1) as workers:
+        with pytest.raises(
+            WorkerDied, match="died twice while it ran support.tasks.leave, with exit code 3"
+        ) as crashed:
+            workers.submit(tasks.leave, 3).result(60)
+        with pytest.raises(OutOfMemory, match=r"killed \(probably out of memory\)"):
+            workers.submit(tasks.die).result(60)
+    assert not isinstance(crashed.value, OutOfMemory)
+
+
+def test_what_runs_out_of_memory_is_tried_once_more_with_nothing_beside_it(tmp_path):
+    log = tmp_path / "log"
+    log.touch()
+    with LocalExecutor(2) as workers:
+        neighbour = workers.submit(tasks.logged_sleep, log, "neighbour", 5.0)
+        short = workers.submit(tasks.short_of_memory_once, log)
+        later = [workers.submit(tasks.logged_sleep, log, f"later{i}", 0.1) for i in range(2)]
+        assert short.result(60) == "done"
+        for future in (neighbour, *later):
+            future.result(60)
+    said = log.read_text().split()
+    assert said.index("short") < said.index("end-neighbour"), "the first time it had a neighbour"
+    assert said[-1] == "alone"
+
+
+def test_a_task_without_enough_memory_even_alone_fails_with_what_it_said():
+    with LocalExecutor(1) as workers:
+        with pytest.raises(OutOfMemory, match=r"tasks\.huge_array ran out of memory twice.*\(MemoryError\)"):
+            workers.submit(tasks.huge_array).result(60)
+        assert workers.submit(tasks.sleep, 0.0).result(60) == 0.0
+
+
+def test_tasks_do_not_take_more_memory_than_there_is(tmp_path):
+    log = tmp_path / "log"
+    needs = Resources(memory_GB=0.8)
+    with LocalExecutor(2, memory_GB=1.0) as workers:
+        futures = [workers.submit(tasks.logged_sleep, log, str(i), 0.3, resources=needs) for i in range(2)]
+        for future in futures:
+            future.result(60)
+    assert log.read_text().split() == ["start-0", "end-0", "start-1", "end-1"]
+
+
+def test_what_cannot_be_sent_is_an_error_of_its_task_alone():
+    with LocalExecutor(1) as workers:
+        with pytest.raises(AttributeError, match="lambda|local object"):
+            workers.submit(lambda: None).result(60)
+        with pytest.raises(AttributeError, match="lambda|local object"):
+            workers.submit(tasks.unsendable_result).result(60)
+        with pytest.raises(DidNotFinish, match="Unsendable: a b"):
+            workers.submit(tasks.raise_unsendable).result(60)
+        assert workers.submit(tasks.sleep, 0.0).result(60) == 0.0
+
+
+def test_an_error_when_a_task_begins_is_the_task_s():
+    def refuse():
+        raise KeyError("no such stage")
+
+    with LocalExecutor(1) as workers, pytest.raises(KeyError, match="no such stage"):
+        workers.submit(tasks.sleep, 0.0, on_start=refuse).result(60)
+
+
+def test_whatever_ends_the_dispatcher_ends_what_waits_for_it(monkeypatch):
+    workers = LocalExecutor(1)
+    first = workers.submit(tasks.sleep, 100.0)
+    monkeypatch.setattr(workers, "_hear", lambda worker: 1 / 0)
+    second = workers.submit(tasks.sleep, 0.0)
+    for future in (first, second):
+        with pytest.raises(NoWorker, match="division by zero"):
+            future.result(60)
+    with pytest.raises(CancelledError):
+        workers.submit(tasks.sleep, 0.0).result(10)
+    workers.close()
+
+
+def test_a_thread_that_cannot_be_started_is_an_error_in_words(monkeypatch):
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(local.threading.Thread, "start", refused)
+    with pytest.raises(NoWorker, match="can't start new thread.*fewer workers"):
+        LocalExecutor(1)
+
+
+def run_script(tmp_path, text, **how):
+    script = tmp_path / "script.py"
+    script.write_text(text)
+    return subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env=environment(), timeout=100, **how
+    )
+
+
+def test_a_script_that_starts_workers_when_it_is_imported_ends_in_words(tmp_path):
+    done = run_script(
+        tmp_path,
+        "from ilforge.workflow.executors import LocalExecutor\n"
+        "from support import tasks\n"
+        "print('imported', flush=True)\n"
+        "with LocalExecutor(2) as workers:\n"
+        "    workers.submit(tasks.sleep, 0.0).result()\n",
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("ilforge.errors.SettingsError: A script that starts workers")
+    assert 'if __name__ == "__main__"' in done.stderr and done.stderr.count("Traceback") == 1
+    assert done.stdout.split() == ["imported"] * 2, "one worker is enough to know"
+
+
+def test_a_study_that_a_script_runs_when_it_is_imported_ends_in_words(tmp_path):
+    studies.smallest(tmp_path)
+    done = run_script(
+        tmp_path,
+        "from rich.console import Console\n"
+        "from ilforge.study.load import load_study\n"
+        "from ilforge.study.machine import Machine\n"
+        "from ilforge.workflow.study_run import run_study\n"
+        "run_study(load_study('smallest.toml'), Machine(workers=2), Console())\n",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("ilforge.errors.SettingsError: A script that starts workers")
+
+
+def test_a_process_of_another_library_that_imports_such_a_script_is_told(monkeypatch):
+    monkeypatch.setattr(local.multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(SettingsError, match="__main__"):
+        LocalExecutor(1)
+
+
+def test_a_script_that_is_gone_is_an_error_and_not_a_hang(tmp_path):
+    """A worker imports the main script: without it, it ends before its task."""
+    done = run_script(
+        tmp_path,
+        "import os\n"
+        "from ilforge.workflow.executors import local\n"
+        "from support import tasks\n"
+        "if __name__ == '__main__':\n"
+        "    local.PAUSE_S = 0.05\n"
+        "    os.remove(__file__)\n"
+        "    with local.LocalExecutor(1) as workers:\n"
+        "        print(workers.submit(tasks.sleep, 0.0).exception(60))\n",
+    )
+    assert "No worker process could be started (a new one ended at once, with exit code 1" in done.stdout, done.stderr
+
+
+def test_descriptors_that_run_out_under_way_end_the_next_task_only(tmp_path):
+    done = run_script(
+        tmp_path,
+        "import resource\n"
+        "from ilforge.workflow.executors import local\n"
+        "from support import tasks\n"
+        "if __name__ == '__main__':\n"
+        "    local.PAUSE_S = 0.05\n"
+        "    with local.LocalExecutor(2) as workers:\n"
+        "        first = workers.submit(tasks.sleep, 6.0)\n"
+        "        workers.submit(tasks.sleep, 0.0).result(60)\n"
+        "        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 4096))\n"
+        "        files = []\n"
+        "        try:\n"
+        "            while True:\n"
+        "                files.append(open('/dev/null'))\n"
+        "        except OSError:\n"
+        "            pass\n"
+        "        print(type(workers.submit(tasks.leave, 1).exception(60)).__name__)\n"
+        "        print(first.result(60))\n"
+        "        files.clear()\n"
+        "        print(workers.submit(tasks.sleep, 0.5).result(60))\n",
+    )
+    assert done.stdout.split() == ["NoWorker", "6.0", "0.5"], done.stderr
+
+
+def test_an_executor_that_nobody_closes_does_not_hold_up_the_end(tmp_path):
+    done = run_script(
+        tmp_path,
+        "from ilforge.workflow.executors import LocalExecutor\n"
+        "from support import tasks\n"
+        "if __name__ == '__main__':\n"
+        "    workers = LocalExecutor(2)\n"
+        "    workers.submit(tasks.sleep, 1000.0)\n"
+        "    print(workers.submit(tasks.sleep, 0.0).result(60))\n",
+    )
+    assert done.stdout.split() == ["0.0"] and done.returncode == 0, done.stderr
