@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from ilforge import devices, frames
+from ilforge import devices, frames, machine_programs
 from ilforge.devices import Devices
 from ilforge.errors import SettingsError
 from ilforge.labelling.label import evaluate
@@ -143,3 +143,8 @@ def raise_unsendable() -> None:
 
 def unsendable_result() -> object:
     return lambda: None
+
+
+def command_of(program: str) -> str:
+    """What starts a program in the worker."""
+    return machine_programs.command_text(program, "")

@@ -22,7 +22,9 @@ _ALONE = ("gpaw", "gmx", "gmx_d")  # programs that are started without a launche
 
 
 class Commands(Settings):
-    """How programs are started here: each a command line, without it the program of that name on ``PATH``."""
+    """How programs are started here: a launcher with its options where there is one, and the program as the last word.
+
+    A program that is not named is the one of that name on ``PATH``."""
 
     cp2k: str | None = None
     """CP2K, such as ``"mpirun -np 8 cp2k.psmp"``; it comes before ``command`` in the study file."""
@@ -160,6 +162,6 @@ def load_machine(path: str | Path | None = None, study_folder: Path | None = Non
     for candidate in candidates:
         if candidate.is_file():
             machine = check_settings(Machine, read_toml(candidate)[1], str(candidate))
-            machine._from_user = candidate != beside
+            machine._from_user = path is not None or candidate != beside
             return machine
     return Machine()
