@@ -110,7 +110,7 @@ def _in_words(model: type[BaseModel], fault: Any) -> str:
 def _unknown_key(model: type[BaseModel], raw: list[Any], location: list[Any]) -> str:
     parent = _model_at(model, raw[:-1])
     known = list(parent.model_fields) if parent else []
-    where = f"[{'.'.join(map(str, location[:-1]))}]" if len(location) > 1 else "the study file"
+    where = f"[{'.'.join(map(str, location[:-1]))}]" if len(location) > 1 else "this file or table"
     moved = getattr(parent, "moved_keys", {}).get(str(location[-1]))
     if moved:
         return f"{'.'.join(map(str, location))} is not a key any more: {moved}"

@@ -14,7 +14,7 @@ from rich.console import Console
 from ilforge.devices import Devices
 from ilforge.errors import SettingsError
 from ilforge.study.machine import Machine, load_machine
-from ilforge.workflow.executors import Executors, LocalExecutor, NoWorker, known, require_executors
+from ilforge.workflow.executors import EXECUTORS, Executors, LocalExecutor, NoWorker, require_executors
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.scheduler import run_stages
 from ilforge.workflow.stage import Stage
@@ -24,7 +24,8 @@ from support import tasks
 PLUGIN = '''
 from concurrent.futures import Future
 from typing import Literal
-from ilforge.study.base import Settings
+from ilforge.settings import Settings
+from ilforge.workflow.executors import ExecutorKind
 
 class InlineSettings(Settings):
     kind: Literal["inline"]
@@ -32,17 +33,11 @@ class InlineSettings(Settings):
 
 class Inline:
     """Runs every task at once, in the thread that submits it."""
-    settings = InlineSettings
     slots = 1
     seen = []
 
     def __init__(self, threads):
         self.threads = threads
-
-    @classmethod
-    def of_machine(cls, machine, settings):
-        cls.greeting = settings.greeting
-        return cls(machine.threads)
 
     def submit(self, function, *arguments, resources=None, urgency=0.0, on_start=None):
         self.seen.append(resources)
@@ -53,6 +48,12 @@ class Inline:
 
     def close(self):
         self.seen.append("closed")
+
+def start(machine, settings):
+    Inline.greeting = settings.greeting
+    return Inline(machine.threads)
+
+KIND = ExecutorKind("inline", InlineSettings, start)
 '''
 
 
@@ -64,10 +65,13 @@ def plugin(tmp_path, monkeypatch):
     information.mkdir(parents=True)
     (folder / "inline_executor.py").write_text(PLUGIN)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: inline-executor\nVersion: 1.0\n")
-    (information / "entry_points.txt").write_text("[ilforge.executors]\ninline = inline_executor:Inline\n")
+    (information / "entry_points.txt").write_text("[ilforge.executors]\ninline = inline_executor:KIND\n")
     monkeypatch.syspath_prepend(str(folder))
+    EXECUTORS.__dict__.pop("_plugins", None)  # it looks for packages once
     yield importlib.import_module("inline_executor").Inline
     sys.modules.pop("inline_executor")
+    EXECUTORS.__dict__.pop("_plugins", None)
+    EXECUTORS._loaded.pop("inline", None)
 
 
 def machine_of(text: str, folder: Path) -> Machine:
@@ -105,14 +109,13 @@ def test_a_key_that_a_kind_of_executor_does_not_know_is_refused_with_those_it_kn
     with pytest.raises(SettingsError, match=r"(?s)\[executors\.a\].*workers is not a known key.*kind, greeting"):
         require_executors(machine)
     machine = machine_of('run = { md = "a" }\n[executors.a]\nkind = "slurm"\n', tmp_path)
-    with pytest.raises(SettingsError, match=r"executors\.a\.kind is 'slurm'; it may be inline or local"):
+    with pytest.raises(SettingsError, match=r"\[executors\.a\]: 'slurm' is no kind of executor.*local, inline"):
         require_executors(machine)
 
 
 def test_only_executors_that_have_work_are_started(tmp_path):
     machine = machine_of('[executors.unused]\nkind = "local"\nworkers = 3\n', tmp_path)
     assert list(require_executors(machine)) == ["local"]
-    assert known() == {"local": LocalExecutor}
 
 
 def test_a_local_executor_takes_what_it_does_not_say_from_the_machine(tmp_path):

@@ -1,12 +1,10 @@
-"""Executors: where tasks run. Another one is one file here and one line in :data:`EXECUTORS`, or a plug-in.
-
-A plug-in is a package with an entry point of the group ``ilforge.executors`` that names such a class.
-"""
+"""Executors: where tasks run. Another one is one file here and one line in :data:`EXECUTORS`, or a plug-in."""
 
 from __future__ import annotations
 
 from ilforge.workflow.executors.executor import (
     Executor,
+    ExecutorKind,
     NoWorker,
     OutOfMemory,
     Resources,
@@ -16,12 +14,12 @@ from ilforge.workflow.executors.executor import (
     no_worker,
 )
 from ilforge.workflow.executors.local import LocalExecutor, require_main_guard
-from ilforge.workflow.executors.registry import EXECUTORS, GROUP, Executors, known, require_executors
+from ilforge.workflow.executors.registry import EXECUTORS, Executors, require_executors
 
 __all__ = [
     "EXECUTORS",
-    "GROUP",
     "Executor",
+    "ExecutorKind",
     "Executors",
     "LocalExecutor",
     "NoWorker",
@@ -30,7 +28,6 @@ __all__ = [
     "Surroundings",
     "Work",
     "WorkerDied",
-    "known",
     "no_worker",
     "require_executors",
     "require_main_guard",

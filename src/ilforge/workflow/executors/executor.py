@@ -11,6 +11,8 @@ from ilforge import devices, machine_programs
 from ilforge.devices import Devices
 from ilforge.errors import DidNotFinish
 from ilforge.machine_programs import MachinePrograms
+from ilforge.settings import Settings
+from ilforge.study.machine import Machine
 
 Work = Literal["label", "train", "md", "explore", "analyse"]
 """Kinds of work that ``run`` in ``machine.toml`` gives to executors."""
@@ -109,6 +111,25 @@ class Executor(Protocol):
     def close(self) -> None:
         """Stop at once: cancel what waits, kill what runs. Afterwards no process of the executor is left."""
         ...
+
+
+@dataclass(frozen=True)
+class ExecutorKind:
+    """One kind of executor.
+
+    Attributes
+    ----------
+    name
+        What ``kind`` says in a table ``[executors.NAME]`` of ``machine.toml``.
+    settings
+        Keys of such a table.
+    start
+        ``start(machine, settings)`` gives the executor, at work.
+    """
+
+    name: str
+    settings: type[Settings]
+    start: Callable[[Machine, Any], Executor]
 
 
 class WorkerDied(DidNotFinish):

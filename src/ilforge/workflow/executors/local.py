@@ -29,6 +29,7 @@ from ilforge.settings import Positive, Settings
 from ilforge.study.machine import Machine
 from ilforge.workflow.executors.calls import answer, pack, unpack
 from ilforge.workflow.executors.executor import (
+    ExecutorKind,
     NoWorker,
     OutOfMemory,
     Resources,
@@ -99,8 +100,6 @@ class LocalExecutor:
         Set when nothing runs any more.
     """
 
-    settings = LocalSettings
-
     def __init__(
         self,
         slots: int,
@@ -126,13 +125,6 @@ class LocalExecutor:
         except (OSError, RuntimeError) as error:
             raise no_worker(error) from error
         atexit.register(self.close)
-
-    @classmethod
-    def of_machine(cls, machine: Machine, settings: LocalSettings) -> LocalExecutor:
-        """As ``machine.toml`` says."""
-        here = machine.model_copy(update=settings.model_dump(exclude={"kind"}, exclude_none=True))
-        surroundings = Surroundings(here.threads, here.devices, here.programs)
-        return cls(here.worker_count, here.usable_memory_GB, here.gpus, surroundings)
 
     def submit(
         self,
@@ -426,3 +418,13 @@ def _ending(code: int | None) -> str:
     if code is None or code >= 0:
         return f"exit code {code or 0}"
     return f"signal {signal.Signals(-code).name}"
+
+
+def start(machine: Machine, settings: LocalSettings) -> LocalExecutor:
+    """The executor of a table of ``[executors]``."""
+    here = machine.model_copy(update=settings.model_dump(exclude={"kind"}, exclude_none=True))
+    surroundings = Surroundings(here.threads, here.devices, here.programs)
+    return LocalExecutor(here.worker_count, here.usable_memory_GB, here.gpus, surroundings)
+
+
+KIND = ExecutorKind("local", LocalSettings, start)

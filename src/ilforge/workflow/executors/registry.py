@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping
-from importlib.metadata import entry_points
 from typing import Any
 
 from ilforge.devices import Devices, Program
 from ilforge.errors import SettingsError
+from ilforge.kinds import Registry
 from ilforge.settings_file import check_settings
 from ilforge.study.machine import LOCAL, Machine
-from ilforge.workflow.executors.executor import Executor, Work
-from ilforge.workflow.executors.local import LocalExecutor
+from ilforge.workflow.executors.executor import Executor, ExecutorKind, Work
 
-EXECUTORS: dict[str, Any] = {"local": LocalExecutor}
-"""Executors by kind: classes with ``settings``, the class of their table in ``machine.toml``, and ``of_machine``."""
-
-GROUP = "ilforge.executors"
-"""Entry points of other packages that bring an executor: the name is its kind, the object such a class."""
-
-
-def known() -> dict[str, Any]:
-    """Executors of ilforge and of installed plug-ins, by kind."""
-    return {**{point.name: point.load() for point in entry_points(group=GROUP)}, **EXECUTORS}
+EXECUTORS: Registry[ExecutorKind] = Registry(
+    "executor",
+    "ilforge.executors",
+    {
+        "local": "ilforge.workflow.executors.local",
+    },
+)
+"""Every kind of executor. A new one is a file that describes it and a line here, or a plug-in."""
 
 
 class Executors:
@@ -68,7 +65,7 @@ class Executors:
         started: dict[str, Executor] = {}
         try:
             for name, (kind, settings) in require_executors(machine).items():
-                started[name] = kind.of_machine(machine, settings)
+                started[name] = kind.start(machine, settings)
         except BaseException:
             for executor in started.values():
                 executor.close()
@@ -101,21 +98,20 @@ class Executors:
         self.close()
 
 
-def require_executors(machine: Machine) -> dict[str, tuple[Any, Any]]:
-    """Class and settings of each executor that ``run`` in ``machine.toml`` names.
+def require_executors(machine: Machine) -> dict[str, tuple[ExecutorKind, Any]]:
+    """Kind and settings of each executor that ``run`` in ``machine.toml`` names.
 
     Raises
     ------
     SettingsError
         When one is of no known kind, or has a key that its kind does not know.
     """
-    found, kinds = {}, known()
+    found: dict[str, tuple[ExecutorKind, Any]] = {}
     for name in dict.fromkeys(machine.run.model_dump().values()):
-        table = machine.executors.get(name, {"kind": LOCAL})
-        kind = table.get("kind")
-        if kind not in kinds:
-            raise SettingsError(
-                f"machine.toml: executors.{name}.kind is {kind!r}; it may be {' or '.join(sorted(kinds))}."
-            )
-        found[name] = kinds[kind], check_settings(kinds[kind].settings, table, f"machine.toml, [executors.{name}]")
+        table, source = machine.executors.get(name, {"kind": LOCAL}), f"machine.toml, [executors.{name}]"
+        try:
+            kind = EXECUTORS.named(table["kind"])
+        except SettingsError as error:
+            raise SettingsError(f"{source}: {error}") from None
+        found[name] = kind, check_settings(kind.settings, table, source)
     return found
