@@ -41,6 +41,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 ALLOWED = "cpu, cuda, cuda:0 (the first GPU, cuda:1 the second), opencl, opencl:0 or auto (cuda where it is found)"
 
+_LIST_GPUS = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
+
 _DEEPMD_PROBE = """
 import json
 import tensorflow
@@ -200,6 +202,25 @@ def inventory() -> dict[str, str]:
             continue
         found[TITLES[program]] = ", ".join(kinds)
     return found
+
+
+def gpus() -> list[str]:
+    """Names of the NVIDIA GPUs that this process sees, as the driver lists them; empty where there is no driver.
+
+    ``CUDA_VISIBLE_DEVICES`` holds, as for programs.
+    """
+    with tempfile.TemporaryDirectory(prefix="ilforge-gpus-") as folder:
+        try:
+            programs.run(_LIST_GPUS, Path(folder), log="list", timeout_s=60)
+        except (MissingProgram, DidNotFinish):
+            return []
+        said = (Path(folder) / "list").read_text(errors="replace").splitlines()
+    rows = [[word.strip() for word in line.split(",", 2)] for line in said if line.count(",") >= 2]
+    visible_ones = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible_ones is None:
+        return [name for _, _, name in rows]
+    wanted = [word.strip() for word in visible_ones.split(",") if word.strip()]
+    return [name for one in wanted for index, uuid, name in rows if one in (index, uuid)]
 
 
 @functools.cache

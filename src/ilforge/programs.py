@@ -18,7 +18,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ PACKAGES = {
     "vasp_gam": "a build of VASP under your own licence (vasp.at)",
 }
 
+_environment_lock = threading.Lock()
 _USER_FILE = "~/.config/ilforge/machine.toml"
 
 DECISIVE_PACKAGES = (
@@ -310,6 +312,22 @@ def thread_variables(threads: int) -> dict[str, str]:
         "TF_INTRA_OP_PARALLELISM_THREADS": n,
         "TF_INTER_OP_PARALLELISM_THREADS": "1",
     }
+
+
+@contextlib.contextmanager
+def variables_for_children(variables: Mapping[str, str]) -> Iterator[None]:
+    """Variables of this process as long as the context lasts, for children that inherit them; one thread at a time."""
+    with _environment_lock:
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def last_lines(path: Path, count: int = 15) -> str:

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from ilforge.potentials import exp6_file
+from ilforge.settings_file import check_settings
 from ilforge.study.load import load_study
+from ilforge.study.machine import Machine
+from ilforge.workflow.executors import require_executors
 from support.pages import blocks
 
 ROOT = Path(__file__).parents[2]
@@ -139,8 +142,9 @@ def test_study_files_in_the_pages_are_valid(tmp_path):
     """Every TOML block holds known keys only, when the required ones are added."""
     for page in PAGES:
         for block in blocks(page, "toml"):
-            if "[" not in block:
-                continue  # machine.toml
+            if set(tomllib.loads(block)) <= set(Machine.model_fields):
+                require_executors(check_settings(Machine, tomllib.loads(block), str(page)))
+                continue
             if "[types]" in block:
                 exp6_file.checked(tomllib.loads(block))
                 continue

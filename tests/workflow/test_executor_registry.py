@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from ilforge import workflow
 from ilforge.devices import Devices
 from ilforge.errors import SettingsError
 from ilforge.study.machine import Machine, load_machine
@@ -153,3 +155,10 @@ def test_a_machine_that_refuses_another_thread_ends_the_run_in_words(tmp_path, m
     ):
         run_stages([process_stage("one", "label")], store, executors, watch)
     watch.stop()
+
+
+def test_only_the_local_executor_knows_how_processes_are_run():
+    known = ("multiprocessing", "subprocess", "ctypes", "signal", "/proc", "killpg", "prctl")
+    for file in Path(workflow.__file__).parent.rglob("*.py"):
+        found = [word for word in known if re.search(rf"(import {word}|{word}\()|{word}/", file.read_text())]
+        assert not found or file.name == "local.py", (file, found)

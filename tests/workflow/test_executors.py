@@ -122,10 +122,10 @@ def test_a_process_that_cannot_be_started_is_an_error_not_a_hang(monkeypatch):
     monkeypatch.setattr(local, "PAUSE_S", 0.01)
     with LocalExecutor(1) as workers:
 
-        def refused():
+        def refused(surroundings):
             raise OSError(24, "Too many open files")
 
-        monkeypatch.setattr(workers, "_new_worker", refused)
+        monkeypatch.setattr(local, "_Worker", refused)
         with pytest.raises(NoWorker, match="Too many open files.*fewer workers"):
             workers.submit(tasks.sleep, 0.0).result(20)
         monkeypatch.undo()

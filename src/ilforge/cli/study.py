@@ -1,4 +1,4 @@
-"""Commands on a whole study: init, check, run, status, results, report; and doctor and schema."""
+"""Commands on a whole study: init, check, run, status, results, report; and schema."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from ilforge import files, trust
 from ilforge.cli import ilforge
 from ilforge.cli.own_ions import define_option, parse_define
 from ilforge.cli.single import parse_counts
-from ilforge.devices import inventory
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
-from ilforge.programs import PACKAGES, find, installed_versions
 from ilforge.results import HOLDS_LIQUID, Record
 from ilforge.study import document
 from ilforge.study.load import Study, load_study
@@ -295,26 +293,6 @@ def report(**arguments: Any) -> None:
 
     study, machine = opened(**arguments)
     click.echo(f"Report: {write_partial_report(study, machine)}")
-
-
-@ilforge.command()
-def doctor() -> None:
-    """Say which programs, packages and devices are found, in which version, and how to get the missing ones."""
-    table = Table("", "found", box=None, pad_edge=False)
-    for package, version in installed_versions().items():
-        table.add_row(package, version)
-    missing = 0
-    for program in PACKAGES:
-        try:
-            table.add_row(program, str(find(program)))
-        except MissingProgram as error:
-            missing += 1
-            table.add_row(program, f"missing: {error.package}")
-    for program, kinds in inventory().items():
-        table.add_row(f"devices of {program}", kinds)
-    console().print(table)
-    if missing:
-        click.echo(f"{missing} missing; only the studies that use them need them.")
 
 
 @ilforge.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -11,11 +12,15 @@ from ilforge import devices, machine_programs
 from ilforge.devices import Devices
 from ilforge.errors import DidNotFinish
 from ilforge.machine_programs import MachinePrograms
+from ilforge.programs import thread_variables
 from ilforge.settings import Settings
 from ilforge.study.machine import Machine
 
 Work = Literal["label", "train", "md", "explore", "analyse"]
 """Kinds of work that ``run`` in ``machine.toml`` gives to executors."""
+
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+"""TensorFlow: no start-up chatter, and one fixed order of summation."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,17 @@ class Surroundings:
     devices: Devices = field(default_factory=Devices)
     programs: MachinePrograms = field(default_factory=MachinePrograms)
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment of the process: numerical libraries read it when they are loaded."""
+        return thread_variables(self.threads) | QUIET
+
     def enter(self) -> None:
         """Choose all of this for the process that calls it."""
         devices.use(self.devices)
         machine_programs.use(self.programs)
+        for library in ("e3nn", "mace"):  # about a variable that MACE itself sets: nothing a user could do
+            warnings.filterwarnings("ignore", message=".*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", module=library)
 
 
 class Executor(Protocol):

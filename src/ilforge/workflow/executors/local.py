@@ -15,8 +15,7 @@ import signal
 import sys
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from multiprocessing import connection
 from typing import Annotated, Any, Literal
@@ -24,13 +23,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ilforge.errors import SettingsError
-from ilforge.programs import thread_variables
+from ilforge.programs import variables_for_children
 from ilforge.settings import Positive, Settings
 from ilforge.study.machine import Machine
 from ilforge.workflow.executors.calls import answer, pack, unpack
 from ilforge.workflow.executors.executor import (
     ExecutorKind,
-    NoWorker,
     OutOfMemory,
     Resources,
     Surroundings,
@@ -49,17 +47,11 @@ ATTEMPTS = 2
 STARTS, PAUSE_S = 5, 1.0
 """So often the system may refuse a process for a task, and the time in between, s."""
 
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
-"""TensorFlow: no start-up chatter, and one fixed order of summation."""
-
 _CONTEXT = multiprocessing.get_context("spawn")  # forked copies of a threaded process dead-lock, and inherit locks
 _NAME = "ilforge worker"
 _UNGUARDED = 79  # exit code of a worker whose main script starts workers when it is imported
-_GUARD = (
-    "A script that starts workers is imported by each of them, so it must not start them when it is imported. Put what "
-    'it does under `if __name__ == "__main__":`.'
-)
-_environment_lock = threading.Lock()
+_GUARD = """A script that starts workers is imported by each of them, so it must not start them when it is imported. \
+Put what it does under `if __name__ == "__main__":`."""
 
 
 class LocalSettings(Settings):
@@ -189,10 +181,9 @@ class LocalExecutor:
             self._begin(task)
 
     def _take(self) -> Task | None:
+        running = [worker.task for worker in self._workers if worker.task is not None]
         with self._lock:
-            if self.closed.is_set():
-                return None
-            return self._waiting.take([worker.task for worker in self._workers if worker.task is not None])
+            return None if self.closed.is_set() else self._waiting.take(running)
 
     def _begin(self, task: Task) -> None:
         """Give a task to a process; what the system refuses (memory, descriptors, processes) ends in its future."""
@@ -203,18 +194,15 @@ class LocalExecutor:
         except Exception as error:
             task.future.set_exception(error)
             return
-        idle = [worker for worker in self._workers if worker.task is None]
-        try:
-            worker = idle[0] if idle else self._new_worker()
-        except Exception as error:
-            self._not_started(task, error)
-            return
+        worker = next((worker for worker in self._workers if worker.task is None), None)
+        if worker is None:
+            try:
+                worker = _Worker(self._surroundings)
+            except Exception as error:
+                self._not_started(task, error)
+                return
+            self._workers.append(worker)
         worker.give(task, message)
-
-    def _new_worker(self) -> _Worker:
-        worker = _Worker(self._surroundings)
-        self._workers.append(worker)
-        return worker
 
     def _not_started(self, task: Task, error: Exception | str) -> None:
         """Try again later: what lacks now may be there soon."""
@@ -223,7 +211,7 @@ class LocalExecutor:
         if task.starts < STARTS:
             self._queue(task)
         else:
-            task.future.set_exception(error if isinstance(error, NoWorker) else no_worker(error))
+            task.future.set_exception(no_worker(error))
 
     def _listen(self) -> None:
         """Wait for a task, a result, or the end of a process."""
@@ -270,12 +258,11 @@ class LocalExecutor:
         if code == _UNGUARDED:
             task.future.set_exception(SettingsError(_GUARD))
         elif not worker.sent:
-            said = f"a new one ended at once, with {_ending(code)}; what it said stands above"
-            self._not_started(task, said)
+            self._not_started(task, f"a new one ended at once, with {_ending(code)}; what it said stands above")
         else:
             killed = code == -signal.SIGKILL  # by nobody here: most often by the system, where memory ends
-            error = worker_died(task.function, _ending(code))
-            self._again(task, killed_for_memory(task.function) if killed else error)
+            died = worker_died(task.function, _ending(code))
+            self._again(task, killed_for_memory(task.function) if killed else died)
 
     def _again(self, task: Task, error: WorkerDied) -> None:
         """Try a task once more, alone if it ran out of memory; or give it up with an error."""
@@ -314,7 +301,7 @@ class _Worker:
         self.connection, theirs = _CONTEXT.Pipe()
         self.process = _CONTEXT.Process(target=_serve, args=(theirs, os.getpid(), surroundings), name=_NAME)
         try:
-            with _variables(thread_variables(surroundings.threads) | QUIET):
+            with variables_for_children(surroundings.variables):
                 self.process.start()
         except BaseException:
             self.connection.close()
@@ -353,22 +340,6 @@ class _Worker:
         return code
 
 
-@contextlib.contextmanager
-def _variables(variables: dict[str, str]) -> Iterator[None]:
-    """Variables of this process for a moment: numerical libraries read them when a child loads them."""
-    with _environment_lock:
-        before = {name: os.environ.get(name) for name in variables}
-        os.environ.update(variables)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
-
-
 def require_main_guard() -> None:
     """End a worker that begins to start workers itself, because its main script does when it is imported.
 
@@ -390,8 +361,6 @@ def _serve(channel: connection.Connection, parent: int, surroundings: Surroundin
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator stops its workers itself
     _die_with(parent)
     surroundings.enter()
-    for library in ("e3nn", "mace"):  # about a variable that MACE itself sets: nothing a user could do
-        warnings.filterwarnings("ignore", message=".*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", module=library)
     channel.send_bytes(b"")  # ready
     while True:
         try:

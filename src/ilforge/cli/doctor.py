@@ -1,0 +1,104 @@
+"""The command ``doctor``: what this machine has."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from ilforge import hardware, machine_programs, programs
+from ilforge.cli import ilforge
+from ilforge.devices import gpus, inventory
+from ilforge.errors import DidNotFinish, MissingProgram, SettingsError
+from ilforge.study.machine import Machine, load_machine
+from ilforge.workflow.executors import require_executors
+
+_VERSION = "import sys; print('Python ' + sys.version.split()[0])"
+_PATIENCE_S = 120.0
+_MISSING = "missing: "
+
+
+@ilforge.command()
+@click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to look at; without it, your own.")
+def doctor(machine: str | None) -> None:
+    """Say what this machine has: programs, packages, devices, cores, memory, disk, and how to get what is missing."""
+    from ilforge.cli.study import console
+
+    here = load_machine(machine)
+    machine_programs.use(here.programs)
+    found = [*programs.installed_versions().items(), *_programs()]
+    missing = sum(text.startswith(_MISSING) for _, text in found)
+    found += [(f"devices of {title}", kinds) for title, kinds in inventory().items()]
+    found += [*_hardware(here), *_commands(here), *_environments(here), *_executors(here)]
+    table = Table("", "found", box=None, pad_edge=False)
+    for name, text in found:
+        table.add_row(name, Text(text))
+    console().print(table)
+    if missing:
+        click.echo(f"{missing} missing; only the studies that use them need them.")
+    if machine is None and Path("machine.toml").is_file():
+        click.echo("Studies in this folder use its machine.toml: ilforge doctor --machine machine.toml looks at that.")
+
+
+def _programs() -> Iterator[tuple[str, str]]:
+    for program in programs.PACKAGES:
+        try:
+            yield program, str(programs.find(program))
+        except MissingProgram as error:
+            yield program, f"{_MISSING}{error.package}"
+
+
+def _commands(machine: Machine) -> Iterator[tuple[str, str]]:
+    """Each command of ``machine.toml``, and whether what it starts is there."""
+    for program, command in machine.programs.commands.items():
+        try:
+            programs.command_line(program)
+            yield f"command {program}", command
+        except MissingProgram as error:
+            yield f"command {program}", f"{_MISSING}{error.program}"
+
+
+def _hardware(machine: Machine) -> Iterator[tuple[str, str]]:
+    tasks = f"tasks at the same time: {machine.worker_count}, threads of each: {machine.threads}"
+    yield "cores", f"{hardware.usable_cores()}; {tasks}"
+    yield "memory", f"{hardware.memory_GB():.1f} GB; tasks may take {machine.usable_memory_GB:.1f} GB together"
+    try:
+        yield "disk", f"{hardware.free_disk_GB(Path(machine.store)):.1f} GB free where the store is, {machine.store}"
+    except OSError as error:
+        yield "disk", f"not known where the store is, {machine.store}: {error.strerror}"
+    counts = Counter(gpus())
+    yield "GPUs", ", ".join(f"{count} x {name}" for name, count in counts.items()) or "none (by nvidia-smi)"
+
+
+def _environments(machine: Machine) -> Iterator[tuple[str, str]]:
+    """Each environment of ``machine.toml``, and whether its interpreter starts."""
+    for name in machine.environments:
+        try:
+            path = machine.programs.interpreter(name)
+            with tempfile.TemporaryDirectory(prefix="ilforge-doctor-") as folder:
+                programs.run([str(path), "-c", _VERSION], Path(folder), log="said", timeout_s=_PATIENCE_S)
+                said = programs.last_lines(Path(folder) / "said", 1)
+            yield f"environment {name}", f"{path}: {said}"
+        except (SettingsError, MissingProgram) as error:
+            yield f"environment {name}", f"{_MISSING}{error}"
+        except DidNotFinish as error:
+            yield f"environment {name}", f"does not start: {error.last_lines or error.what}"
+        except OSError as error:  # it is a file that the system does not run
+            yield f"environment {name}", f"does not start: {error}"
+
+
+def _executors(machine: Machine) -> Iterator[tuple[str, str]]:
+    """Each executor that has work, and which."""
+    try:
+        named = require_executors(machine)
+    except SettingsError as error:
+        yield "executors", str(error)
+        return
+    for name, (kind, _) in named.items():
+        works = [work for work, chosen in machine.run.model_dump().items() if chosen == name]
+        yield f"executor {name}", f"{kind.name}: {', '.join(works)}"

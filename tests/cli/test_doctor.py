@@ -1,0 +1,72 @@
+"""``ilforge doctor``: what the machine has, as it is, with what ``machine.toml`` makes of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+import pytest
+
+from ilforge import devices, machine_programs
+from ilforge.machine_programs import MachinePrograms
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch):
+    """Without asking libraries for devices, which takes long; programs are started as usual again afterwards."""
+    monkeypatch.setattr("ilforge.cli.doctor.inventory", dict)
+    yield
+    machine_programs.use(MachinePrograms())
+
+
+def test_doctor_says_cores_memory_disk_and_gpus(ilforge):
+    code, out, _ = ilforge("doctor")
+    assert code == 0
+    assert re.search(
+        rf"^cores +{len(os.sched_getaffinity(0))}; tasks at the same time: \d+, threads of each: 1", out, re.M
+    )
+    assert re.search(r"^memory +\d+\.\d GB; tasks may take \d+\.\d GB together", out, re.M)
+    assert re.search(r"^disk +\d+\.\d GB free where the store is, ilforge-store", out, re.M)
+    assert re.search(r"^GPUs +\S", out, re.M) and re.search(r"^executor local +local: label, train", out, re.M)
+
+
+def test_doctor_tries_the_environments_and_commands_of_machine_toml(ilforge, tmp_path):
+    bad = tmp_path / "bad"
+    bad.write_text("#!/bin/sh\necho no module named encodings\nexit 1\n")
+    bad.chmod(0o755)
+    (tmp_path / "here.toml").write_text(
+        f'commands = {{ gmx = "{tmp_path}/gmx", vasp = "{sys.executable}" }}\n'
+        'run = { label = "many" }\nexecutors = { many = { kind = "local", workers = 3 } }\n'
+        f'[environments]\ngood = "{sys.executable}"\nbad = "{bad}"\ngone = "{tmp_path}/python"\n'
+    )
+    code, out, _ = ilforge("doctor", "--machine", "here.toml")
+    assert code == 0
+    version = sys.version.split()[0]
+    assert re.search(rf"^environment good +{re.escape(sys.executable)}: Python {re.escape(version)}", out, re.M)
+    assert re.search(r"^environment bad +does not start: no module named encodings", out, re.M)
+    assert re.search(r"^environment gone +missing: environments\.gone", out, re.M)
+    assert re.search(r"^command gmx +missing: .*gmx *$", out, re.M)
+    assert re.search(rf"^command vasp +{re.escape(sys.executable)}", out, re.M)
+    assert re.search(r"^executor many +local: label *$", out, re.M)
+
+
+def test_doctor_does_not_start_what_a_file_in_the_folder_names_unasked(ilforge, tmp_path):
+    (tmp_path / "machine.toml").write_text(f'[environments]\nfound = "{sys.executable}"\n')
+    code, out, _ = ilforge("doctor")
+    assert code == 0 and "environment found" not in out
+    assert "ilforge doctor --machine machine.toml" in out
+
+
+def test_gpus_are_those_of_the_driver_that_the_process_sees(tmp_path, monkeypatch):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho '0, GPU-a, NVIDIA H200'\necho '1, GPU-b, NVIDIA L4'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert devices.gpus() == ["NVIDIA H200", "NVIDIA L4"]
+    for chosen, expected in (("1", ["NVIDIA L4"]), ("GPU-a", ["NVIDIA H200"]), ("", []), ("1,0", None)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+        assert devices.gpus() == (expected if expected is not None else ["NVIDIA L4", "NVIDIA H200"])
+    smi.write_text("#!/bin/sh\necho no driver\nexit 9\n")
+    assert devices.gpus() == []
