@@ -22,3 +22,9 @@ def test_costs_follow_their_measurements_and_grow(method):
         assert costs.core_seconds(method, n_atoms) == pytest.approx(seconds)
         assert potential.seconds_per_frame(n_atoms) == pytest.approx(seconds)
     assert np.all(np.diff([costs.core_seconds(method, n) for n in (5, 20, 50, 100, 200, 400)]) > 0)
+
+
+def test_memory_follows_its_measurements_and_grows():
+    assert costs.memory_GB("gpaw", 350) == pytest.approx(12.5) and costs.memory_GB("cp2k", 350) == pytest.approx(3.5)
+    assert costs.memory_GB("xtb", 350) == pytest.approx(0.5)
+    assert 0.5 < costs.memory_GB("gpaw", 70) < costs.memory_GB("gpaw", 200)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import threading
 import time
 
 import pytest
 from rich.console import Console
 
-from ilforge.errors import IlforgeError, MissingProgram, SettingsError
+from ilforge.errors import DidNotFinish, IlforgeError, MissingProgram, SettingsError
 from ilforge.workflow.executors import Executors, LocalExecutor
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.scheduler import Growth, run_stages
@@ -244,3 +246,17 @@ def test_a_plan_whose_deciding_stage_failed_does_not_grow(store, log):
 
 def _fails(job):
     raise IlforgeError("as it must")
+
+
+def test_open_files_that_run_out_fail_the_stage_with_what_to_do(store, log, monkeypatch):
+    """A lock that cannot be opened for want of descriptors is no fault of the lock, nor of the settings."""
+    opened = os.open
+
+    def refused(path, *arguments, **more):
+        if str(path).endswith(".lock"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(path, *arguments, **more)
+
+    monkeypatch.setattr("ilforge.workflow.store.os.open", refused)
+    ((_, error),) = run([number_stage("first", 1, log)], store).failed
+    assert isinstance(error, DidNotFinish) and "Too many open files" in str(error) and "ulimit -n" in str(error)

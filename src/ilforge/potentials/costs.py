@@ -16,6 +16,9 @@ MEASURED: dict[str, dict[int, float]] = {
 """Core seconds of one label by number of atoms, on two cores of AMD Zen 5; xTB by tblite, GPAW with FFTW. Frames are
 unrelated. CP2K: halves of what a machine took on which xTB takes twice as long; 350 atoms estimated (power 1.2)."""
 
+LARGEST_GB = {"gpaw": 12.5, "cp2k": 3.5}
+"""Memory of one label of 350 atoms by kind of potential, GB, on the same machine; of others 0.5 GB is expected."""
+
 
 def core_seconds(method: str, n_atoms: int) -> float:
     """Core seconds of one label by a method of :data:`MEASURED`: a power law between two sizes, and beyond the last."""
@@ -25,3 +28,8 @@ def core_seconds(method: str, n_atoms: int) -> float:
     small, large = sizes[k - 1], sizes[k]
     power = math.log(cost[large] / cost[small]) / math.log(large / small)
     return cost[small] * (n_atoms / small) ** power
+
+
+def memory_GB(kind: str, n_atoms: int) -> float:
+    """Expected memory of one label, GB: a straight line to what 350 atoms took, so rather too much below."""
+    return 0.5 + (LARGEST_GB.get(kind, 0.5) - 0.5) * n_atoms / 350

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -68,7 +69,8 @@ class Watch:
             )
             self._bars["all"] = self._live.add_task("[bold]stages", total=self._total, note="")
             self._live.start()
-        threading.Thread(target=self._poll, daemon=True).start()
+        with contextlib.suppress(RuntimeError):  # the system refuses a thread: then progress is shown less often
+            threading.Thread(target=self._poll, daemon=True).start()
 
     def grown(self, new: Sequence[Stage]) -> None:
         """The plan has gone on by these stages."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ilforge.workflow.job import Job
     from ilforge.workflow.store import ResultStore
 
-_SHORTEST_S, _LONGER = 3600.0, 10.0
-"""A task has certainly ended after ten times its expected time, and an hour at least, s."""
+_SHORTEST_LIMIT_S, _LIMIT = 3600.0, 10.0
+"""The time limit of a task is ten times its expected time, and an hour at least, s."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class Stage:
     @property
     def resources(self) -> Resources:
         """What one of its tasks needs, on one core; no part of the key."""
-        return Resources(memory_GB=self.memory_GB, walltime_s=max(_SHORTEST_S, _LONGER * self.task_seconds))
+        return Resources(memory_GB=self.memory_GB, walltime_s=max(_SHORTEST_LIMIT_S, _LIMIT * self.task_seconds))
 
     @property
     def seconds(self) -> float:

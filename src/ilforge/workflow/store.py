@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ilforge import files, trust
-from ilforge.errors import IlforgeError, SettingsError
+from ilforge.errors import DidNotFinish, IlforgeError, SettingsError
 from ilforge.files import PARTIAL, file_digest
 from ilforge.folders import REPLACED, refuse_links
 from ilforge.workflow.stage import Stage
@@ -191,6 +191,11 @@ def _opened(path: Path) -> IO[str]:
     try:
         return open(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666), "r+")
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise DidNotFinish(
+                f"The lock {path} cannot be opened ({error.strerror}). What is finished is kept; allow more open files "
+                "(ulimit -n), and the same command goes on from there."
+            ) from error
         refuse_links(path)
         raise SettingsError(f"The lock {path} cannot be opened ({error.strerror}): remove it.") from error
 

@@ -36,7 +36,7 @@ class Resources:
     memory_GB
         Memory that it is expected to take, GB.
     walltime_s
-        Time after which it has certainly ended, s; None where nobody can say.
+        Time limit to ask a queue for, s, far beyond the expected time; None where nobody can say.
     """
 
     cores: int = 1

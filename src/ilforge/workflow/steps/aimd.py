@@ -13,6 +13,7 @@ from ilforge import frames, potentials
 from ilforge.labelling.aimd import run_aimd
 from ilforge.labelling.store import LabelStore
 from ilforge.liquid.liquid import Liquid
+from ilforge.potentials import costs
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job
@@ -88,6 +89,7 @@ def aimd_stage(study: Study, purpose: str, sampled: Stage, method: Mapping[str, 
         work=work,
         tasks=runs,
         task_seconds=counts.aimd / max(1, runs) * potentials.create(spec).seconds_per_frame(liquid.topology.n_atoms),
+        memory_GB=costs.memory_GB(spec["kind"], liquid.topology.n_atoms),
         computes_with=computes_with(spec["kind"]),
     )
 

@@ -20,6 +20,7 @@ from ilforge.labelling.labels import Label
 from ilforge.labelling.labels import method_digest as digest_of
 from ilforge.labelling.store import FILE, LabelStore
 from ilforge.liquid.liquid import Liquid
+from ilforge.potentials import costs
 from ilforge.sampling.coverage import coverage
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
@@ -119,6 +120,7 @@ def label_stage(
         task_seconds=1.0 + 0.002 * expected
         if computed
         else potentials.create(spec).seconds_per_frame(liquid.topology.n_atoms),
+        memory_GB=0.5 if computed else costs.memory_GB(spec["kind"], liquid.topology.n_atoms),
         at_hand=None if computed else at_hand,
         computes_with=() if computed else computes_with(spec["kind"]),
     )
