@@ -224,6 +224,16 @@ def test_whatever_ends_the_dispatcher_ends_what_waits_for_it(monkeypatch):
     workers.close()
 
 
+def test_a_task_that_ends_the_dispatcher_itself_ends_too():
+    def leave():
+        raise SystemExit
+
+    workers = LocalExecutor(1)
+    with pytest.raises(NoWorker, match="SystemExit"):
+        workers.submit(tasks.sleep, 0.0, on_start=leave).result(60)
+    workers.close()
+
+
 def test_a_thread_that_cannot_be_started_is_an_error_in_words(monkeypatch):
     def refused(thread):
         raise RuntimeError("can't start new thread")

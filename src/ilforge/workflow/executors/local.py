@@ -104,6 +104,7 @@ class LocalExecutor:
         self.threads = self._surroundings.threads
         room = Resources(slots * self.threads, sys.maxsize if gpus is None else gpus, memory_GB)
         self._waiting = Queue(slots, room)
+        self._unfinished: set[Task] = set()
         self._workers: list[_Worker] = []
         self._lock = threading.RLock()
         self._rest_until: float | None = None  # the system refused a process
@@ -127,8 +128,8 @@ class LocalExecutor:
         on_start: Callable[[], None] | None = None,
     ) -> Future:
         """Run ``function(*arguments)`` in a process: see :meth:`.executor.Executor.submit`."""
-        needs = resources or Resources(cores=self.threads)
-        task = Task(function, arguments, needs, urgency, on_start)
+        task = Task(function, arguments, resources or Resources(cores=self.threads), urgency, on_start)
+        task.future.add_done_callback(lambda _: self._unfinished.discard(task))
         self._queue(task)
         return task.future
 
@@ -150,6 +151,7 @@ class LocalExecutor:
     def _queue(self, task: Task) -> None:
         with self._lock:
             if not self.closed.is_set():
+                self._unfinished.add(task)
                 self._waiting.add(task)
                 self._wake()
                 return
@@ -276,17 +278,13 @@ class LocalExecutor:
         """Kill every process; then cancel, or fail, what is left."""
         with self._lock:
             self.closed.set()
-            left = list(self._waiting.clear())
-        left += [worker.task for worker in self._workers if worker.task is not None]
+            left = {*self._waiting.clear(), *self._unfinished}
         for worker in self._workers:
             worker.process.kill()
         for worker in self._workers:
             worker.end()
         for task in left:
-            if fault is None or not task.claim():
-                task.cancel()
-            else:
-                task.future.set_exception(no_worker(fault))
+            task.cancel() if fault is None else task.fail(no_worker(fault))
         self._alarm.close()
         self._bell.close()
 

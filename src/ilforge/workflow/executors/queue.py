@@ -61,6 +61,13 @@ class Task:
         elif not self.future.done():
             self.future.set_exception(CancelledError())
 
+    def fail(self, error: Exception) -> None:
+        """End it in an error; one that was cancelled stays so."""
+        if self.future.done() or not self.claim():
+            self.cancel()
+        else:
+            self.future.set_exception(error)
+
 
 class Queue:
     """Waiting tasks in order.
