@@ -73,7 +73,6 @@ def plugin(tmp_path, monkeypatch):
     yield importlib.import_module("inline_executor").Inline
     sys.modules.pop("inline_executor")
     EXECUTORS.__dict__.pop("_plugins", None)
-    EXECUTORS._loaded.pop("inline", None)
 
 
 def machine_of(text: str, folder: Path) -> Machine:
