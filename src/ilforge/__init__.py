@@ -26,7 +26,10 @@ _PUBLIC = {
     "Dataset": "ilforge.labelling.dataset",
     "measure": "ilforge.properties",
     "measure_replicas": "ilforge.properties.replicas",
-    "load_study": "ilforge.study.load",
+    "Study": "ilforge.api",
+    "run": "ilforge.api",
+    "train": "ilforge.api",
+    "validate": "ilforge.api",
     "Estimate": "ilforge.results",
     "Curve": "ilforge.results",
     "Record": "ilforge.results",
@@ -40,3 +43,8 @@ def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'ilforge' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Public names, for completion in an interpreter."""
+    return sorted(__all__)

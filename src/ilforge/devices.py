@@ -236,10 +236,9 @@ def _fault(program: Program, device: Device) -> str | None:
 
 
 def _torch_fault(device: Device) -> str | None:
-    try:
-        import torch
-    except ModuleNotFoundError:
-        raise MissingProgram("torch", "pip install torch==2.13.0") from None
+    programs.require("torch")
+    import torch
+
     if not torch.cuda.is_available():
         built = f"is built for CUDA {torch.version.cuda}" if torch.version.cuda else "is built without CUDA"
         return (
@@ -250,6 +249,7 @@ def _torch_fault(device: Device) -> str | None:
 
 
 def _openmm_fault(device: Device) -> str | None:
+    programs.require("openmm")
     import openmm
 
     name = {"cuda": "CUDA", "opencl": "OpenCL"}[device.kind]

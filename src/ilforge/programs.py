@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import functools
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -26,11 +27,28 @@ from typing import Any
 from ilforge import machine_programs, trust
 from ilforge.errors import DidNotFinish, MissingProgram, SettingsError
 
+EXTRAS = {
+    "torch": "mace",
+    "mace": "mace",
+    "deepmd": "deepmd",
+    "openmm": "openmm",
+    "dftd3": "dft",
+    "pyscf": "dft",
+    "tblite": "dft",
+}
+"""Python packages that ilforge uses where they are installed, and the extra of ilforge that brings each."""
+
+
+def extra(name: str) -> str:
+    """The command that installs ilforge with an extra."""
+    return f"pip install 'ilforge[{name}]'"
+
+
 PACKAGES = {
     "packmol": "pip install packmol",
-    "lmp": "pip install 'deepmd-kit[cpu,lmp]==3.2.0'",
-    "dp": "pip install 'deepmd-kit[cpu,lmp]==3.2.0'",
-    "mace_run_train": "pip install mace-torch==0.3.16",
+    "lmp": extra("deepmd"),
+    "dp": extra("deepmd"),
+    "mace_run_train": extra("mace"),
     "gmx": "apt-get install gromacs",
     "gmx_d": "apt-get install gromacs",
     "gpaw": "apt-get install gpaw gpaw-data, or pip install gpaw gpaw-data into an environment of its own",
@@ -103,6 +121,31 @@ def _find(program: str) -> Path:
     if found is None:
         raise MissingProgram(program, PACKAGES.get(program, f"the package that brings {program}"))
     return Path(found)
+
+
+def require(package: str) -> None:
+    """Ask for a Python package that an extra of ilforge brings; it is not imported.
+
+    Parameters
+    ----------
+    package
+        A key of :data:`EXTRAS`.
+
+    Raises
+    ------
+    MissingProgram
+        Naming the extra.
+    """
+    if not is_installed(package):
+        raise MissingProgram(package, extra(EXTRAS[package]))
+
+
+def is_installed(package: str) -> bool:
+    """Whether Python finds a package; it is not imported."""
+    try:
+        return package in sys.modules or importlib.util.find_spec(package) is not None
+    except ImportError:
+        return False
 
 
 def of_environment(program: str) -> Path | None:

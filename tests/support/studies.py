@@ -162,6 +162,23 @@ def smallest(folder: Path, reference: str = "gfn1") -> Path:
     return path
 
 
+def quick(folder: Path) -> Path:
+    """Write a study for half a minute: every step but DeePMD and concurrent learning, with CL&P as the truth."""
+    text = smallest(folder, "clp").read_text()
+    for old, new in (
+        ('name = "smallest"', 'name = "quick"'),
+        ("[training.mace]", '[training]\nmodels = ["mace"]\n\n[training.mace]'),
+        ("[learning]\n", "[learning]\niterations = 0\n"),
+        ('["clp", "deepmd", "mace"]', '["clp", "mace"]'),
+        ("hot_boxes = 1", "hot_boxes = 0"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    path = folder / "quick.toml"
+    path.write_text(text)
+    return path
+
+
 def run(stages: Sequence[Stage], root: Path, workers: int = 1) -> tuple[ResultStore, Outcome]:
     """Make some stages in a store, by one worker or more."""
     store = ResultStore(root)

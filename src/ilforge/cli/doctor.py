@@ -51,6 +51,9 @@ def _programs() -> Iterator[tuple[str, str]]:
             yield program, str(programs.find(program))
         except MissingProgram as error:
             yield program, f"{_MISSING}{error.package}"
+    for package, brought_by in programs.EXTRAS.items():
+        if not programs.is_installed(package):
+            yield package, f"{_MISSING}{programs.extra(brought_by)}"
 
 
 def _commands(machine: Machine) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from ilforge.cli import ilforge
 from ilforge.cli.device import device_option, require_device
@@ -196,6 +195,7 @@ def _label_missing(
 def train(file: str, kind: str, preset: str | None, seed: int, threads: int, out: str) -> None:
     """Train a model on labelled frames."""
     from ilforge import devices, frames
+    from ilforge.api import STOP_FRACTION
     from ilforge.folders import claim
     from ilforge.labelling.dataset import split
     from ilforge.settings_file import check_settings
@@ -208,7 +208,7 @@ def train(file: str, kind: str, preset: str | None, seed: int, threads: int, out
     if trainer.computes_with is not None:
         devices.resolved(trainer.computes_with)  # a GPU that is absent is refused before a folder is made
     directory = claim(Path(out), "--out")
-    dataset = split(frames.read(Path(file)), 0.1, seed)
+    dataset = split(frames.read(Path(file)), STOP_FRACTION, seed)
     model = train_model(dataset, settings, seed, directory, threads)
     if note := trainer.note(model.parent):
         click.echo(note)
@@ -228,14 +228,13 @@ def validate(file: str, potential: str, trust: str | None, made_of: MadeOf, seed
     \b
     ilforge validate labelled.xyz --potential clp:4.0 --ions "2 PYR14, 2 BF4"
     """
-    from ilforge.training.validation import errors, predict
+    from ilforge.api import validate as errors_of
 
     labelled = made_of.read(file)
     liquid = made_of.liquid_of(labelled[0], file)
     spec = parse_potential(potential, trust, made_of.define)
     require_device(spec)
-    found = errors(predict(spec, labelled, liquid), np.random.default_rng(seed))
-    for quantity, species, dataset, estimate in found:
+    for quantity, species, dataset, estimate in errors_of(spec, labelled, liquid, seed=seed):
         click.echo(f"{quantity:38s} {dataset:4s} {species or '':8s} {estimate}")
 
 

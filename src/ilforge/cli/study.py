@@ -17,7 +17,7 @@ from ilforge import files, trust
 from ilforge.cli import ilforge
 from ilforge.cli.own_ions import define_option, parse_define
 from ilforge.cli.single import parse_counts
-from ilforge.errors import IlforgeError, MissingProgram, SettingsError
+from ilforge.errors import MissingProgram, SettingsError
 from ilforge.results import HOLDS_LIQUID, Record
 from ilforge.study import document
 from ilforge.study.load import Study, load_study
@@ -237,14 +237,10 @@ def _print_label_costs(study: Study) -> None:
 )
 def run(quiet: bool, trusted: bool, **arguments: Any) -> None:
     """Compute what is missing of a study and write its report. The same command goes on after a stop."""
-    from ilforge.workflow.study_run import run_study
+    from ilforge import api
 
     study, machine = opened(**arguments)
-    outcome, folder = run_study(study, machine, console(), quiet, trusted)
-    if not outcome.complete:
-        lines = [f"  - {stage.name}: {error}" for stage, error in outcome.failed]
-        waiting = f"\n{len(outcome.blocked)} stages wait for these." if outcome.blocked else ""
-        raise IlforgeError("Some work failed:\n" + "\n".join(lines) + waiting)
+    folder = api.Study(study, machine).run(quiet, trusted, console())
     records = study_records(study, machine)
     click.echo("")
     print_verdicts(records)

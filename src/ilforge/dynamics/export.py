@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from ilforge import programs
 from ilforge.dynamics.gromacs_files import gro_text, mdp_text
 from ilforge.dynamics.gromacs_options import nonbonded_options, record_options, stage_options
 from ilforge.dynamics.openmm import BAROSTAT_STEPS, integrator_for, substeps_of, system_for
@@ -117,6 +118,7 @@ def export(job: Job, program: str, directory: Path) -> list[Path]:
 
 
 def _openmm(job: Job) -> dict[str, str]:
+    programs.require("openmm")
     import openmm
 
     protocol = job.protocol

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from ase.cell import Cell
 
-from ilforge import devices
+from ilforge import devices, programs
 from ilforge.dynamics.kind import EngineKind
 from ilforge.dynamics.motion import Sample, State, kinetic_energy, temperature
 from ilforge.dynamics.riders import Riders
@@ -211,6 +211,7 @@ def _system(job: Job) -> Any:
 
     Atoms have the masses of the job, less what a Drude particle has of them.
     """
+    programs.require("openmm")
     from openmm import unit
 
     build = partial(job.potential.openmm_system, job.topology, job.cell if job.periodic else None, threads=job.threads)

@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from ilforge import programs
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
@@ -24,6 +25,7 @@ def system_of(calculator: Calculator, topology: Topology, cell: np.ndarray | Non
     cell
         ``(3, 3)`` in Å, in the form OpenMM wants; None without periodicity.
     """
+    programs.require("openmm")
     import openmm
 
     if constrain_hydrogens:

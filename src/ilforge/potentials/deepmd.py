@@ -12,13 +12,12 @@ from typing import Any, ClassVar, Literal
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from ilforge import devices
+from ilforge import devices, programs
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import model_file
 from ilforge.potentials.deepmd_room import Room, room_of
 from ilforge.potentials.kind import ModelFileSettings, PotentialKind
-from ilforge.programs import thread_variables
 
 
 class DeepmdFileSettings(ModelFileSettings):
@@ -58,7 +57,8 @@ class Deepmd:
         """An ASE calculator; the first one in a process decides on the threads of TensorFlow."""
         model_file.verified(self.path, self.sha256)
         device = devices.resolved("deepmd")
-        os.environ.update(thread_variables(threads))
+        programs.require("deepmd")
+        os.environ.update(programs.thread_variables(threads))
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets at length
         os.environ.setdefault("DP_INFER_BATCH_SIZE", "1024")  # its default, which it otherwise warns of each time
         from deepmd.calculator import DP

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import Bohr, Hartree
 
+from ilforge import programs
 from ilforge.errors import DidNotConverge
 
 FUNCTIONALS = ("PBE", "revPBE", "SCAN", "B3LYP")
@@ -37,6 +38,7 @@ def d3bj(atoms: Atoms, functional: str) -> tuple[float, np.ndarray, np.ndarray |
     DidNotConverge
         When atoms coincide.
     """
+    programs.require("dftd3")
     from dftd3.interface import DispersionModel, RationalDampingParam
 
     periodic = bool(np.all(atoms.pbc))

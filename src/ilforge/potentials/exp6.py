@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from ase.calculators.calculator import Calculator
 
+from ilforge import programs
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import exp6_file
@@ -168,6 +169,7 @@ class Exp6:
         return 2e-4 * n_atoms
 
     def _system(self, topology: Topology, terms: Exp6Terms, cell: np.ndarray | None, threads: int) -> Any:
+        programs.require("openmm")
         import openmm
 
         system = openmm.System()

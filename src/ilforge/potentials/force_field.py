@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ilforge import programs
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.openmm_calculator import reduced_form
@@ -67,6 +68,7 @@ def bonded_system(topology: Topology, terms: Terms, cell: np.ndarray | None, con
     constrain_hydrogens
         Fix the length of bonds to H instead of letting them vibrate.
     """
+    programs.require("openmm")
     import openmm
 
     system = openmm.System()

@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 
-from ilforge import devices
+from ilforge import devices, programs
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import model_file
@@ -134,6 +134,7 @@ class Mace:
     def _torch_calculator(self, threads: int) -> Calculator:
         contents = model_file.verified(self.path, self.sha256)
         device = devices.resolved("torch")
+        programs.require("mace")
         import torch
 
         from ilforge.potentials.mace_calculator import MaceCalculator

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.cell import Cell
 
+from ilforge import programs
 from ilforge.errors import SettingsError
 from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 
@@ -108,6 +109,7 @@ class OpenMMCalculator(Calculator):
 
     def _prepare(self, cell: np.ndarray | None) -> None:
         """Set up a context for this cell: grids and cutoffs follow the cell, so that energies have no history."""
+        programs.require("openmm")
         import openmm
 
         same = self._context is not None and (

@@ -12,6 +12,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.units import Bohr, Hartree
 from pydantic import Field
 
+from ilforge import programs
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.dispersion import d3bj
@@ -88,11 +89,13 @@ class Pyscf:
 
     def describe(self) -> dict[str, Any]:
         """Settings, and the version of PySCF up to where its numbers may change."""
+        programs.require("pyscf")
         settings = asdict(self) | {"energy_tolerance_Eh": float(self.energy_tolerance_Eh)}
         return {"kind": self.kind, **settings, "pyscf": ".".join(version("pyscf").split(".")[:2])}
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator. Without a charge of its own the topology gives it; without one it is zero."""
+        programs.require("pyscf")
         charge = self.charge
         if charge is None:
             charge = int(sum(topology.charges)) if topology is not None else 0

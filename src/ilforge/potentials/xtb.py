@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, InputError, all_changes
 
+from ilforge import programs
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import costs
@@ -72,10 +73,12 @@ class Xtb:
 
     def describe(self) -> dict[str, Any]:
         """Method and convergence, and the version of tblite up to where its numbers may change."""
+        programs.require("tblite")
         return {**self.settings(), "tblite": ".".join(version("tblite").split(".")[:2])}
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator. The topology gives only the total charge; without one it is zero."""
+        programs.require("tblite")
         from tblite.ase import TBLite
         from threadpoolctl import threadpool_limits
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ilforge import files, folders, machine_programs, trust
 from ilforge.errors import MissingProgram, SettingsError
-from ilforge.programs import find
+from ilforge.programs import EXTRAS, find, require
 from ilforge.report import write_report
 from ilforge.report.page import DATA
 from ilforge.results import Record
@@ -46,7 +46,7 @@ class Check:
     memory_GB
         Expected memory when all workers are busy with the largest tasks, GB.
     missing
-        Programs that are needed and not installed.
+        Programs and Python packages that are needed and not installed.
     unusable
         Devices that ``machine.toml`` asks for and that a program does not find.
     at_most
@@ -90,18 +90,26 @@ def check_study(study: Study, machine: Machine) -> Check:
         stages = all_stages(study)
     rows = [(stage, store.holds(stage), _tasks_at_hand(stage, store)) for stage in stages]
     todo = [replace(stage, tasks=stage.tasks - at_hand) for stage, done, at_hand in rows if not done]
-    missing = []
-    for program in sorted({program for stage in todo for program in stage.programs}):
-        try:
-            find(program)
-        except MissingProgram as error:
-            missing.append(error)
+    missing = _missing(todo)
     unusable = [] if missing else _unusable_devices(todo, machine)
     longest = max(seconds_to_the_end(todo, machine.worker_count).values(), default=0.0)
     spread = sum(stage.seconds for stage in todo) / machine.worker_count
     largest = sorted((stage.memory_GB for stage in todo), reverse=True)[: machine.worker_count]
     memory = max([min(sum(largest), machine.usable_memory_GB), *largest[:1]]) + 0.5 if todo else 0.0  # more waits
     return Check(rows, max(longest, spread), memory, missing, unusable, at_most=growth is not None)
+
+
+def _missing(todo: Iterable[Stage]) -> list[MissingProgram]:
+    """Programs and Python packages that these stages need and that are not installed; each cure is named once."""
+    wanted = {(find, program) for stage in todo for program in stage.programs}
+    wanted |= {(require, name) for stage in todo for name in stage.computes_with if name in EXTRAS}
+    missing: dict[str, MissingProgram] = {}
+    for look_for, name in sorted(wanted, key=lambda pair: (pair[0] is require, pair[1])):
+        try:
+            look_for(name)
+        except MissingProgram as error:
+            missing.setdefault(error.package, error)
+    return list(missing.values())
 
 
 def _unusable_devices(todo: Iterable[Stage], machine: Machine) -> list[SettingsError]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ase import Atoms
 
+from ilforge import programs
 from ilforge.potentials.fast_mace import compilation
 from ilforge.potentials.fast_mace.network import VERSION, Network, NoFastForm
 
@@ -86,6 +87,7 @@ def _kept(sha256: str) -> Compared | None:
 
 def _made(sha256: str, contents: bytes, frames: list[Atoms], compared: set[int]) -> Network:
     """Extract a network, compare it, and keep it; ``compared`` are elements that were in frames before."""
+    programs.require("mace")
     import torch
 
     from ilforge.potentials.fast_mace import extraction, parity
