@@ -169,7 +169,8 @@ def test_the_same_seed_gives_the_same_run_and_another_gives_another(engine, spec
     other = md.run(spec, engine, start, md.short(length_ps=0.05, seed=4), tmp_path / "other")
     first = trajectory.thermo()["potential_energy_eV"][:10]
     assert np.array_equal(again.thermo()["potential_energy_eV"], first)
-    assert not np.allclose(other.thermo()["potential_energy_eV"], first)
+    ends = [frames.read(run.last_file)[0].positions for run in (again, other)]
+    assert np.abs(ends[0] - ends[1]).max() > 0.01  # Å; total energies of thousands of eV would agree to five digits
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(engine, spec, start, trajectory, tmp_path):

@@ -93,9 +93,10 @@ def hottest_bearable(
     tried: list[tuple[float, float, str | None]] = []
 
     def bears(kelvin: float, step_fs: float) -> bool:
+        kelvin, step_fs = round(kelvin, 3), round(step_fs, 6)  # as it is handed on, so that the run can be made again
         protocol = _hot_protocol(kelvin, step_fs, interval_ps, n_frames, seed)
         found = _unfragmented(Job(potential, cold, liquid.topology, protocol, threads), liquid, bond_factor)
-        tried.append((round(kelvin, 3), round(step_fs, 6), found if isinstance(found, str) else None))
+        tried.append((kelvin, step_fs, found if isinstance(found, str) else None))
         return not isinstance(found, str)
 
     kelvin = temperature_K
