@@ -4,14 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo demo-gfn1 test lint docs clean
+.PHONY: help setup demo demo-gfn1 test test-all lint docs site clean
 
 help:
 	@echo "make demo    run examples/pyr14bf4-dft.toml: models of DFT labels, which of them holds the liquid, a report (eight minutes on two cores)"
 	@echo "make demo-gfn1  run examples/pyr14bf4-quick.toml, which makes its own labels (ten minutes)"
-	@echo "make test    run the tests"
+	@echo "make test    check style, and run the tests that are quick and need no program from elsewhere (a quarter of an hour)"
+	@echo "make test-all  run all tests, with the share of lines that they run"
 	@echo "make lint    check style and the direction of imports"
 	@echo "make docs    write the generated pages of docs/ again"
+	@echo "make site    build the site of the documentation in site/"
 	@echo "make setup   only make the environment in $(VENV)"
 
 setup: $(STAMP)
@@ -29,7 +31,10 @@ demo-gfn1: $(STAMP)
 	$(BIN)/ilforge run examples/pyr14bf4-quick.toml
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not outside'
+
+test-all: $(STAMP) lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=ilforge --cov-report=term:skip-covered
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -39,5 +44,12 @@ lint: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
 
+site: $(VENV)/.site
+	$(BIN)/mkdocs build --strict
+
+$(VENV)/.site: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build site *.egg-info

@@ -14,6 +14,14 @@ from support import models
 DATA = Path(__file__).parent / "data"
 
 
+def pytest_collection_modifyitems(items):
+    """Mark tests whose program does not come with ``make setup`` as ``outside``."""
+    for item in items:
+        needed = [marker.args[0] for marker in item.iter_markers("program")]
+        if any(not programs.PACKAGES.get(name, "").startswith("pip install") for name in needed):
+            item.add_marker(pytest.mark.outside)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """Skip tests marked ``program(name)`` where the program is missing, saying which and how to get it."""

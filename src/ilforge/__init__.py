@@ -45,6 +45,11 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'ilforge' has no attribute {name!r}")
 
 
+def public_names() -> dict[str, str]:
+    """The module that each public name is written in."""
+    return dict(_PUBLIC)
+
+
 def __dir__() -> list[str]:
     """Public names, for completion in an interpreter."""
     return sorted(__all__)

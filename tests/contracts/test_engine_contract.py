@@ -17,6 +17,8 @@ from ilforge.units import ASE_TIME_IN_FS, KB
 from support import exp6, md
 
 PROGRAMS = {"lammps": "lmp", "gromacs": "gmx"}
+SLOW = ("deepmd", "exp6")
+"""Potentials whose cases take a minute each; tests of their own see them run too."""
 FILES = {"topology.pdb", "trajectory.dcd", "thermo.csv", "run.json", "last.xyz"}
 
 
@@ -32,14 +34,13 @@ CASES = [
 ]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(case, marks=[pytest.mark.program(PROGRAMS[case[0]])] if case[0] in PROGRAMS else [])
-        for case in CASES
-    ],
-    ids="-".join,
-)
+def marks(engine, potential):
+    """What a case needs, and whether it is left out of the quick tests."""
+    needed = [pytest.mark.program(PROGRAMS[engine])] if engine in PROGRAMS else []
+    return [*needed, pytest.mark.slow] if potential in SLOW else needed
+
+
+@pytest.fixture(scope="module", params=[pytest.param(case, marks=marks(*case[:2])) for case in CASES], ids="-".join)
 def case(request):
     return request.param
 

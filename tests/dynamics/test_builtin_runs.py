@@ -264,6 +264,7 @@ def test_run_json_says_what_moved_the_atoms():
     }
 
 
+@pytest.mark.slow
 def test_mace_and_its_committees_run_here_and_others_where_they_did(tiny_mace_model, tiny_deepmd_model):
     mace, deepmd = (potentials.create(spec) for spec in (md.mace(tiny_mace_model), md.deepmd(tiny_deepmd_model)))
     box = md.warm_box()
@@ -336,6 +337,7 @@ def test_a_committee_moves_by_its_first_member_and_asks_the_others_at_recorded_f
     assert together.thermo()["force_deviation_eV_A"][-1] == pytest.approx(half, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_committee_records_its_deviation(tiny_mace_model, tmp_path):
     mace = Mace(tiny_mace_model, md.mace(tiny_mace_model)["sha256"], dtype="float64")
     committee = Committee((mace, Mace(mace.path, mace.sha256, dtype="float32")))

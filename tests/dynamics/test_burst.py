@@ -15,7 +15,7 @@ from support import md
 CASES = [
     "openmm",
     pytest.param("gromacs", marks=pytest.mark.program("gmx")),
-    pytest.param("lammps", marks=pytest.mark.program("lmp")),
+    pytest.param("lammps", marks=[pytest.mark.program("lmp"), pytest.mark.slow]),
 ]
 TENSION = md.short(ensemble="NPT", timestep_fs=1.0, length_ps=2.0, interval_ps=0.02, checkpoint_steps=1000)
 PRESSURE_BAR = {"openmm": -1e6, "gromacs": -3e4, "lammps": -1e5}

@@ -87,6 +87,7 @@ def test_two_ranks_move_atoms_as_one_does(tiny_deepmd_models, box, liquid, tmp_p
         np.testing.assert_allclose(values, two.thermo()[name], rtol=1e-6, atol=1e-7, err_msg=name)
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_ranks_end_with_a_killed_run(tiny_deepmd_model, box, tmp_path):
     arguments = (md.deepmd(tiny_deepmd_model), "lammps", box, md.short(length_ps=50.0), tmp_path / "run", 2)

@@ -71,6 +71,7 @@ def test_lammps_changes_its_ensemble_between_stages(tiny_deepmd_model, tmp_path)
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.program("lmp")
 def test_lammps_goes_on_within_its_start_and_ends_the_same(tiny_deepmd_model, tmp_path):
     """Steps before the recorded run are done in segments, also ones that begin in one stage and end in the next."""

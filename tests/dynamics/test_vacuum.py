@@ -91,7 +91,14 @@ def rotational_energy(sample, masses: np.ndarray) -> float:
     return 0.5 * momentum @ np.linalg.solve(inertia, momentum) * ASE_TIME_IN_FS**2
 
 
-@pytest.mark.parametrize("engine", ["openmm", "ase", pytest.param("gromacs", marks=pytest.mark.program("gmx"))])
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "openmm",
+        pytest.param("ase", marks=pytest.mark.slow),
+        pytest.param("gromacs", marks=pytest.mark.program("gmx")),
+    ],
+)
 def test_rotation_is_warmed_like_all_other_motion(engine, tmp_path):
     liquid = Liquid.of({"BF4": 1}, vacuum=True)
     protocol = md.short(timestep_fs=1.0, length_ps=30.0, interval_ps=0.5, equilibration_ps=2.0, start_temperature_K=1.0)

@@ -187,7 +187,7 @@ def assert_whole(folder: Path, labels: list[Label], count: int) -> None:
         assert all(same(whole[label.frame_digest], label) for label in labels if label.frame_digest in whole)
 
 
-@pytest.mark.parametrize("n_atoms", [20, 100])
+@pytest.mark.parametrize("n_atoms", [20, pytest.param(100, marks=pytest.mark.slow)])
 def test_every_page_may_be_lost_and_only_its_own_labels_are(tmp_path, n_atoms):
     """115 labels; each page of the file in turn becomes zeros. Rows of 100 atoms run over into pages of their own."""
     labels = filled(tmp_path / "whole", 115, n_atoms)

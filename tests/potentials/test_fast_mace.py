@@ -287,6 +287,7 @@ def test_neighbours_are_those_of_all_pairs(cell):
     np.testing.assert_allclose(np.array(mine), np.array(expected), atol=2e-6)
 
 
+@pytest.mark.slow
 def test_a_list_holds_as_long_as_no_pair_can_be_missing():
     rng = np.random.default_rng(4)
     cell = np.diag([8.0, 9.0, 7.0])

@@ -174,7 +174,13 @@ def test_committee_of_one_model_twice_agrees(members, one_pair):
 
 
 @pytest.mark.program("lmp")
-@pytest.mark.parametrize("folder", ['a "quoted" $name', "it's # one", "plain & simple", "${x} $(1+1)"])
+@pytest.mark.parametrize(
+    "folder",
+    [
+        'a "quoted" $name',
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("it's # one", "plain & simple", "${x} $(1+1)")),
+    ],
+)
 def test_lammps_reads_a_model_whatever_its_folder_is_called(tiny_deepmd_model, tmp_path, folder):
     """And runs nothing that the name says."""
     (tmp_path / folder).mkdir()

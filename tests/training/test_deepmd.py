@@ -163,6 +163,7 @@ def test_warm_start_needs_the_same_network_and_room_for_the_neighbours(trained, 
         train_deepmd(split(dense, 0.2, 1), SMALL, 1, tmp_path, start_from=trained)
 
 
+@pytest.mark.slow
 def test_labels_without_stress_are_learnt_without_virials(tmp_path):
     members = salt_frames(6)
     for frame in members:

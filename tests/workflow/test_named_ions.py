@@ -54,6 +54,7 @@ def plan_with(folder, old="", new=""):
     return make_plan(load_study(folder / "series.toml"))
 
 
+@pytest.mark.slow
 @pytest.mark.program("packmol")
 def test_what_one_composition_lacks_is_left_out_there_with_a_note(tmp_path):
     plan = plan_with(tmp_path)
