@@ -3,14 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+QUICK := 'not slow and not outside'
 
-.PHONY: help setup demo demo-gfn1 test test-all lint docs site clean
+.PHONY: help setup demo demo-gfn1 test test-all coverage lint docs site clean
 
 help:
 	@echo "make demo    run examples/pyr14bf4-dft.toml: models of DFT labels, which of them holds the liquid, a report (eight minutes on two cores)"
 	@echo "make demo-gfn1  run examples/pyr14bf4-quick.toml, which makes its own labels (ten minutes)"
 	@echo "make test    check style, and run the tests that are quick and need no program from elsewhere (a quarter of an hour)"
-	@echo "make test-all  run all tests, with the share of lines that they run"
+	@echo "make test-all  check style, and run all tests"
+	@echo "make coverage  run the quick tests, and print the share of lines that they run"
 	@echo "make lint    check style and the direction of imports"
 	@echo "make docs    write the generated pages of docs/ again"
 	@echo "make site    build the site of the documentation in site/"
@@ -31,10 +33,13 @@ demo-gfn1: $(STAMP)
 	$(BIN)/ilforge run examples/pyr14bf4-quick.toml
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not outside'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m $(QUICK)
 
 test-all: $(STAMP) lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=ilforge --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+coverage: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m $(QUICK) --cov=ilforge --cov-report=term:skip-covered
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -157,6 +157,7 @@ def test_wrapped_frames_too_far_apart(tmp_path):
     assert done.output.count("not converged, for the same reason") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.program("lmp")
 def test_times_of_a_dcd_file_of_lammps(tmp_path):
     """LAMMPS writes its own unit of time where CHARMM's is meant: 49 times too long in units real."""

@@ -120,7 +120,14 @@ def files(request):
     return find
 
 
-@pytest.fixture(scope="module", params=CASES)
+MARKS = {
+    "gpaw": pytest.mark.program(PROGRAMS["gpaw"]),
+    "cp2k": pytest.mark.program(PROGRAMS["cp2k"]),
+    "pyscf": pytest.mark.slow,
+}
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=MARKS.get(name, ())) for name in CASES])
 def case(request):
     return CASES[request.param]
 

@@ -171,6 +171,7 @@ def langevin(n, n_frames, interval, decay, rng):
     return velocities, np.cumsum(velocities, axis=0) * interval
 
 
+@pytest.mark.slow
 def test_green_kubo_from_velocities_gives_the_known_integral():
     """σ of free charges with <v(0) v(t)> = exp(-t/τ): Σ z² τ, within the stated error."""
     system = charged(4000, 0.01, Cs=6, F=6)

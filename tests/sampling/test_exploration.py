@@ -30,6 +30,7 @@ def committee(tiny_deepmd_models):
     return potentials.create({"kind": "committee", "members": [md.deepmd(path) for path in tiny_deepmd_models]})
 
 
+@pytest.mark.slow
 @pytest.mark.program("lmp")
 def test_lammps_and_python_agree_on_the_deviation_of_each_frame(committee, tmp_path):
     found = explore(committee, md.warm_box(), md.liquid(), **SETTINGS, seed=1, directory=tmp_path / "run")

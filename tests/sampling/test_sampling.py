@@ -86,12 +86,14 @@ def test_hot_frames_are_distorted_but_whole():
     assert _bond_spread(found) > 1.3 * _bond_spread(cold)
 
 
+@pytest.mark.slow
 def test_the_heat_is_turned_down_until_no_molecule_comes_apart():
     found = _hot(n_frames=2, bond_factor=1.12)
     assert found[0].info["temperature_K"] < 1500.0
     assert all(fragmentation(frame, md.liquid().topology, 1.12) is None for frame in found)
 
 
+@pytest.mark.slow
 def test_without_any_bearable_heat_it_says_what_to_change():
     with pytest.raises(Unphysical, match=r"even at 309 K .*broken bond.*hot_timestep_fs"):
         _hot(n_frames=1, bond_factor=1.04)
