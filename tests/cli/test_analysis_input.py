@@ -173,15 +173,6 @@ def test_velocities_of_a_lammps_dump_need_their_units(ions, tmp_path):
         call("analyse", top, tmp_path / "t.extxyz", "--frame-interval", 1, "--lammps-units", "real")
 
 
-def test_a_lammps_dump_that_cannot_be_read(ions, tmp_path):
-    system, positions, cells = ions
-    top = write_data(tmp_path / "system.data", system.topology, positions[0], cells[0])
-    dump = write_dump(tmp_path / "run.dump", positions, cells)
-    dump.write_text("ITEM: UNITS\nreal\n" + dump.read_text())
-    with pytest.raises(SettingsError, match="LAMMPS dump with UNITS before its frames.*dump_modify"):
-        call("analyse", top, dump, "--frame-interval", 1)
-
-
 def test_a_topology_without_positions_alone(ions, tmp_path):
     topology = ions[0].topology
     lines = ["PSF", "", "       1 !NTITLE", " REMARKS none", "", f"{topology.n_atoms:8d} !NATOM"]

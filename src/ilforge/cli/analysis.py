@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilforge.cli import ilforge
+from ilforge.cli.frame_options import MadeOf, made_of_options
 from ilforge.errors import SettingsError
 from ilforge.folders import claim, refuse_foreign
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ilforge.results import Record
     from ilforge.study.load import Study
 
+_WITH_CUTOFF = ("clusters", "transitions")
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
@@ -88,6 +90,18 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     "repeat. All pairs of ions without it.",
 )
 @click.option(
+    "--cutoff",
+    type=_POSITIVE,
+    metavar="A",
+    help="Clusters and transitions: a ligand coordinates within this distance. The first minimum of g(r) without it.",
+)
+@click.option(
+    "--cell",
+    metavar="LENGTHS",
+    help="Of frames without one, as of plain xyz: 'A B C' in Å, or with three angles in degrees.",
+)
+@made_of_options
+@click.option(
     "--cores", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the frames."
 )
 @click.option("--json", "as_json", is_flag=True, help="As a list of records, as `ilforge results --json`.")
@@ -107,20 +121,25 @@ def analyse(
     stop: float | None,
     stride: int,
     pairs: tuple[tuple[str, str], ...],
+    cutoff: float | None,
+    cell: str | None,
+    made_of: MadeOf,
     cores: int,
     as_json: bool,
     out: str | None,
 ) -> None:
     """Measure properties of a trajectory: a folder that ilforge wrote, or TOPOLOGY TRAJECTORY... of your own.
 
-    TOPOLOGY holds bonds (tpr, psf, prmtop, LAMMPS data, PDB with CONECT); TRAJECTORY is what MDAnalysis reads (xtc,
-    trr, dcd, LAMMPS dumps), or extended XYZ.
+    TOPOLOGY holds bonds (tpr, psf, prmtop, LAMMPS data, PDB with CONECT), or elements with --ions; TRAJECTORY is what
+    MDAnalysis reads (xtc, trr, dcd, LAMMPS dumps), or extended XYZ, which needs no topology where its frames or --ions
+    say what they are made of.
 
     Several trajectory files are consecutive pieces of one run, in time order; with --replicas (several folders, or
     TOPOLOGY and a file of each run) independent runs of one system, which give one estimate together.
     """
     from ilforge.properties import measure
     from ilforge.properties.excerpt import Excerpt
+    from ilforge.properties.given import Composition, parse_cell
     from ilforge.properties.holding import verdict_of
     from ilforge.properties.pressure_table import read_pressure
     from ilforge.properties.reader import open_trajectory
@@ -130,15 +149,16 @@ def analyse(
     from ilforge.study.scans import study_scans
 
     own = load_study(Path(study)) if study else None
-    settings, chosen = _settings(own, viscosity, pairs), _chosen(names, own)
-    _refuse_unused(chosen, pressure, pressure_units, viscosity, pairs)
+    settings, chosen = _settings(own, viscosity, pairs, cutoff), _chosen(names, own)
+    _refuse_unused(chosen, pressure, pressure_units, viscosity, pairs, cutoff)
+    made = Composition(made_of.ions, made_of.define, None if cell is None else parse_cell(cell))
     excerpt = Excerpt(start, stop, stride)
     paths = [Path(path) for path in trajectory]
     if replicas:
         _refuse_of_one_run(pressure, cores, lammps_units)
-        sources = open_replicas(paths, frame_interval, temperature)
+        sources = open_replicas(paths, frame_interval, temperature, made)
     else:
-        sources = [open_trajectory(paths, frame_interval, temperature, lammps_units)]
+        sources = [open_trajectory(paths, frame_interval, temperature, lammps_units, made)]
     _warn_of_unended(sources)
     tensor = read_pressure(Path(pressure), pressure_units) if pressure else None
     if excerpt != Excerpt():
@@ -262,7 +282,7 @@ def _print(found: Mapping[str, Measurement], records: Sequence[Record]) -> None:
 
 
 def _settings(
-    own: Study | None, viscosity: tuple[float, float] | None, pairs: Sequence[tuple[str, str]]
+    own: Study | None, viscosity: tuple[float, float] | None, pairs: Sequence[tuple[str, str]], cutoff: float | None
 ) -> AnalysisSettings:
     """Those of the study file, if there is one, with what is given on the command line."""
     from ilforge.properties.analysis import AnalysisSettings
@@ -270,6 +290,9 @@ def _settings(
     settings = own.settings.analysis if own else AnalysisSettings()
     if pairs:
         settings = settings.model_copy(update={"rdf": settings.rdf.model_copy(update={"pairs": list(pairs)})})
+    if cutoff is not None:
+        within = {name: getattr(settings, name).model_copy(update={"cutoff_A": cutoff}) for name in _WITH_CUTOFF}
+        settings = settings.model_copy(update=within)
     if viscosity is None:
         return settings
     eta = {"viscosity_Pa_s": viscosity[0], "viscosity_error_Pa_s": viscosity[1]}
@@ -308,6 +331,7 @@ def _refuse_unused(
     pressure_units: str | None,
     viscosity: tuple[float, float] | None,
     pairs: Sequence[tuple[str, str]],
+    cutoff: float | None,
 ) -> None:
     """What is given and would not be looked at is a mistake of the user's."""
     if pressure_units and not pressure:
@@ -318,6 +342,8 @@ def _refuse_unused(
         raise SettingsError("--viscosity corrects the diffusion, which is not measured: add --property diffusion.")
     if pairs and "rdf" not in chosen:
         raise SettingsError("--pairs is for g(r), which is not measured: add --property rdf.")
+    if cutoff and not set(chosen) & set(_WITH_CUTOFF):
+        raise SettingsError("--cutoff is for clusters and transitions: add --property clusters, which is not measured.")
     if viscosity and not all(map(math.isfinite, viscosity)):
         raise SettingsError("--viscosity: give two numbers, the viscosity and its error in Pa s.")
 

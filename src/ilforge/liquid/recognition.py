@@ -83,6 +83,14 @@ def catalogue_ion(graph: BondGraph) -> Ion | None:
     return None
 
 
+def known_ion(graph: BondGraph, own: Sequence[Ion] = ()) -> Ion | None:
+    """The ion with these elements and bonds: one of the user's own, else one of the catalogue."""
+    for ion in own:
+        if bond_pattern(BondGraph.of(ion.symbols, ion.bonds)) == bond_pattern(graph):
+            return ion
+    return catalogue_ion(graph)
+
+
 def as_molecule(graph: BondGraph) -> RWMol:
     """The molecule as RDKit holds it: explicit hydrogens, single bonds, no charges."""
     from rdkit import Chem

@@ -1,22 +1,23 @@
 """Text dumps of LAMMPS: boxes of every kind, and the images that they say atoms are in.
 
-MDAnalysis's own reader knows neither general triclinic boxes nor image flags in a skewed one. This one reads the same
-files into the same objects. Formats: LAMMPS manual, commands ``dump`` and ``Howto triclinic``.
+MDAnalysis's own reader knows neither general triclinic boxes nor image flags in a skewed one, nor the items UNITS and
+TIME. This one reads the same files into the same objects. Formats: LAMMPS manual, commands ``dump`` and
+``dump_modify``, and ``Howto triclinic``.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 from MDAnalysis.coordinates.LAMMPS import DumpReader
+from MDAnalysis.lib import util
 from MDAnalysis.lib.mdamath import triclinic_box, triclinic_vectors
 
-from ilforge.properties.trajectory_files import DUMP, UNWRAPPED
+from ilforge.properties.trajectory_files import DUMP, SAID_TIME, UNWRAPPED
 
 _COORDINATES = (("xu", "yu", "zu"), ("xsu", "ysu", "zsu"), ("x", "y", "z"), ("xs", "ys", "zs"))
 _IMAGES, _VELOCITIES = ("ix", "iy", "iz"), ("vx", "vy", "vz")
-_HEAD = 9  # lines before the atoms of a frame
 
 
 class Box(NamedTuple):
@@ -24,6 +25,23 @@ class Box(NamedTuple):
 
     cell: np.ndarray
     origin: np.ndarray
+
+
+class Head(NamedTuple):
+    """What stands before the atoms of a frame.
+
+    Attributes
+    ----------
+    time, units
+        Of ``ITEM: TIME``, in the unit of time of the run, and of ``ITEM: UNITS``; None where they are not there.
+    """
+
+    step: int
+    n_atoms: int
+    box: Box
+    names: list[str]
+    time: float | None = None
+    units: str | None = None
 
 
 class GeneralDumpReader(DumpReader):
@@ -36,23 +54,48 @@ class GeneralDumpReader(DumpReader):
 
     format = DUMP
 
+    unit_style: str | None = None
+    """Of the run, where the file says it."""
+
+    @property
+    @util.cached("n_atoms")
+    def n_atoms(self):
+        with util.anyopen(self.filename) as file:
+            head = read_head(file)
+        if head is None:
+            raise ValueError("it holds no whole frame")
+        return head.n_atoms
+
+    @property
+    @util.cached("n_frames")
+    def n_frames(self):
+        """Whole frames; one that is cut short at the end, as of a run that still writes, is none."""
+        self._offsets = []
+        with util.anyopen(self.filename) as file:
+            while True:
+                start = file.tell()
+                head = read_head(file)
+                if head is None or not _skip(file, head.n_atoms):
+                    return len(self._offsets)
+                self._offsets.append(start)
+                self.unit_style = self.unit_style or head.units
+
     def _read_next_timestep(self):
         ts, file = self.ts, self._file
         ts.frame += 1
         if ts.frame >= len(self):
             raise EOFError
-        head = [file.readline() for _ in range(_HEAD)]
-        step, n_atoms = int(head[1]), int(head[3])
-        if n_atoms != self.n_atoms:
-            raise ValueError(f"it has {n_atoms} atoms, the first frame {self.n_atoms}")
-        ts.data["step"] = step
-        ts.data["time"] = step * ts.dt
-        names = head[8].split()[2:]
-        rows = [file.readline().split() for _ in range(n_atoms)]
-        if "id" in names:
-            number = names.index("id")
+        head = read_head(file)
+        if head.n_atoms != self.n_atoms:
+            raise ValueError(f"it has {head.n_atoms} atoms, the first frame {self.n_atoms}")
+        ts.data["step"] = head.step
+        ts.data["time"] = head.step * ts.dt
+        ts.data[SAID_TIME] = head.time
+        rows = [file.readline().split() for _ in range(head.n_atoms)]
+        if "id" in head.names:
+            number = head.names.index("id")
             rows.sort(key=lambda row: int(row[number]))
-        self._take(names, rows, read_box(head[4:8]))
+        self._take(head.names, rows, head.box)
         return ts
 
     def _take(self, names: list[str], rows: list[list[str]], box: Box) -> None:
@@ -74,6 +117,44 @@ class GeneralDumpReader(DumpReader):
         if all(name in names for name in _VELOCITIES):
             ts.has_velocities = True
             ts.velocities = _columns(names, rows, _VELOCITIES) @ inverse @ turned
+
+
+def read_head(file: TextIO) -> Head | None:
+    """Read up to the atoms of the next frame; None where the file ends before them.
+
+    Raises
+    ------
+    ValueError
+        When something else stands there.
+    """
+    said: dict[str, list[str]] = {}
+    while line := file.readline():
+        if not line.startswith("ITEM: "):
+            raise ValueError(f"where a frame should begin stands {line.strip()[:60]!r}")
+        item = line.split()
+        if item[1] == "ATOMS":
+            time, units = (said.get(name, [None])[0] for name in ("TIME", "UNITS"))
+            return Head(
+                int(said["TIMESTEP"][0]),
+                int(said["NUMBER"][0]),
+                read_box(said["BOX"]),
+                item[2:],
+                None if time is None else float(time),
+                units,
+            )
+        if item[1] == "BOX":
+            said["BOX"] = [line, *(file.readline() for _ in range(3))]
+        else:
+            said[item[1]] = [file.readline().strip()]
+    return None
+
+
+def _skip(file: TextIO, n_lines: int) -> bool:
+    """Read over lines; whether they are there, the last one with its end."""
+    line = "\n"
+    for _ in range(n_lines):
+        line = file.readline()
+    return line.endswith("\n")
 
 
 def read_box(lines: list[str]) -> Box:

@@ -17,10 +17,12 @@ from ilforge.errors import SettingsError, Unphysical
 from ilforge.liquid.ions import CATALOGUE, get_ion
 from ilforge.liquid.topology import Topology
 from ilforge.properties.frame_times import Clock, refuse_begun_again, refuse_doubled
+from ilforge.properties.given import Composition, Given
 from ilforge.properties.pressure_table import read_pressure
 from ilforge.properties.property import DensityChange, Snapshot, System
 from ilforge.properties.topology_reader import Reading, check_copies, check_elements, topology_of_universe
 from ilforge.properties.trajectory_files import (
+    XYZ,
     Times,
     check_paths,
     frame_interval,
@@ -93,6 +95,7 @@ def open_trajectory(
     frame_interval_ps: float | None = None,
     temperature_K: float | None = None,
     lammps_units: str | None = None,
+    made_of: Composition | None = None,
 ) -> Source:
     """A trajectory on disk: a directory that ilforge wrote, extended XYZ, or TOPOLOGY TRAJECTORY...
 
@@ -107,23 +110,38 @@ def open_trajectory(
     temperature_K
         Temperature of the run, K.
     lammps_units
-        Unit style of a LAMMPS dump, ``"real"`` or ``"metal"``; without it its velocities are not looked at.
+        Unit style of a LAMMPS dump, ``"real"`` or ``"metal"``, where it does not say it (``ITEM: UNITS``); without it
+        its velocities are not looked at.
+    made_of
+        Ions and cell, where the files do not say.
     """
     paths = [Path(path) for path in paths]
     check_paths(paths)
-    about = frame_interval_ps, temperature_K, lammps_units
+    made_of = made_of or Composition()
+    given = Given(None, frame_interval_ps, temperature_K, lammps_units, made_of)
     if paths[0].is_dir():
-        return source_of(Trajectory(paths[0]), None, *about)
-    if is_extended_xyz(paths[0]) or (len(paths) == 1 and paths[0].suffix.lower() == ".xyz"):
-        pieces = read_pieces(paths) if len(paths) > 1 else [frames.read(paths[0])]
-        return _from_pieces(pieces, _given(None, *about), _names(paths))
+        _refuse_of_folder(paths[0], made_of)
+        return _from_directory(Trajectory(paths[0]), given)
+    plain = all(path.suffix.lower() in XYZ for path in paths) and (len(paths) == 1 or bool(made_of.ions))
+    if is_extended_xyz(paths[0]) or plain:
+        pieces = [frames.read(paths[0])] if len(paths) == 1 else read_pieces(paths, plain)
+        return _from_pieces(pieces, given, _names(paths))
     if any(is_extended_xyz(path) for path in paths[1:]):
-        reading = topology_of_universe(open_universe(paths[:1]))
-        return _from_pieces(read_pieces(paths[1:]), _given(reading, *about), _names(paths[1:]))
+        reading = topology_of_universe(open_universe(paths[:1]), own=made_of.own)
+        return _from_pieces(read_pieces(paths[1:]), given.with_reading(reading), _names(paths[1:]))
     universe = open_universe(paths)
     if not hasattr(universe, "trajectory"):
         raise SettingsError(f"{paths[0]} holds no positions: give its trajectory after it.")
-    return source_of(universe, None, *about)
+    made_of.put_universe_in_cell(universe, _names(paths))
+    return _from_universe(universe, given)
+
+
+def _refuse_of_folder(folder: Path, made_of: Composition) -> None:
+    """A run of ilforge says what it is made of."""
+    options = {"--ions": made_of.ions, "--define": made_of.define, "--cell": made_of.cell is not None}
+    for option, said in options.items():
+        if said:
+            raise SettingsError(f"{option}: {folder} is a run of ilforge, which says that itself. Leave {option} out.")
 
 
 def source_of(
@@ -141,7 +159,7 @@ def source_of(
         When bonds, elements, cell or time step are missing, the topology does not fit the frames, or what is given
         makes no sense.
     """
-    given = _given(None if topology is None else Reading(topology), frame_interval_ps, temperature_K, lammps_units)
+    given = Given(None if topology is None else Reading(topology), frame_interval_ps, temperature_K, lammps_units)
     if topology is not None:
         check_copies(topology)
     if isinstance(trajectory, Source):
@@ -153,28 +171,7 @@ def source_of(
     return _from_pieces([list(trajectory)], given)
 
 
-@dataclass(frozen=True)
-class _Given:
-    reading: Reading | None
-    frame_interval_ps: float | None
-    temperature_K: float | None
-    lammps_units: str | None
-
-
-def _given(
-    reading: Reading | None, frame_interval_ps: float | None, temperature_K: float | None, lammps_units: str | None
-) -> _Given:
-    """What the user says of a trajectory, checked."""
-    for what, value in (
-        ("The time between frames (--frame-interval), in ps,", frame_interval_ps),
-        ("The temperature (--temperature), in K,", temperature_K),
-    ):
-        if value is not None and not 0.0 < value < np.inf:
-            raise SettingsError(f"{what} is {value:g}: it must be a number greater than 0.")
-    return _Given(reading, frame_interval_ps, temperature_K, lammps_units)
-
-
-def _from_directory(trajectory: Trajectory, given: _Given) -> Source:
+def _from_directory(trajectory: Trajectory, given: Given) -> Source:
     info = trajectory.info()
     universe = trajectory.universe()
     protocol = info["protocol"]
@@ -222,28 +219,29 @@ def _charges(info: Mapping[str, Any]) -> dict[str, int]:
     return {name: get_ion(name).charge for name in set(info["species"]) & set(CATALOGUE)} if said is None else said
 
 
-def _from_universe(universe: Universe, given: _Given) -> Source:
+def _from_universe(universe: Universe, given: Given) -> Source:
     topology, order, unknown = _topology_for(universe, given)
-    interval = frame_interval(universe) if given.frame_interval_ps is None else given.frame_interval_ps
     unit = velocity_unit(universe, given.lammps_units)
+    interval = given.frame_interval_ps or frame_interval(universe, given.lammps_units)
     n_frames = len(universe.trajectory)
     images = says_images(universe)
     system = System(topology, n_frames, interval, given.temperature_K, unknown_charges=unknown, images=images)
     if unit is None:
         system = replace(system, no_velocities=_UNKNOWN_UNIT)
-    times = times_of(universe, given.frame_interval_ps)
+    times = times_of(universe, given.frame_interval_ps, interval)
     frame = partial(_frame_of_universe, universe, system, order, times, unit, {})
     refuse_doubled([piece.n_frames for piece in getattr(universe.trajectory, "readers", [])], frame)
     return Source(system, partial(_in_order, frame, times.first_ps), _label(topology))
 
 
-def _from_pieces(pieces: list[list[Atoms]], given: _Given, named: str = "The trajectory") -> Source:
+def _from_pieces(pieces: list[list[Atoms]], given: Given, named: str = "The trajectory") -> Source:
     found = [frame for piece in pieces for frame in piece]
     if not found:
         raise SettingsError(f"{named}: there are no frames to measure.")
     if given.lammps_units is not None:
         raise SettingsError("The units of LAMMPS (--lammps-units) are given, but the trajectory is no LAMMPS dump.")
-    topology, order, unknown = given.reading or Reading(_topology_of_frame(found[0]))
+    given.made_of.put_in_cell(found, named)
+    topology, order, unknown = given.reading or given.made_of.reading_of(found[0])
     periodic = bool(found[0].pbc.any())
     interval, times = times_of_list(found, given.frame_interval_ps, named)
     system = System(topology, len(found), interval, given.temperature_K, periodic=periodic, unknown_charges=unknown)
@@ -263,21 +261,11 @@ def _frame_of_list(
     return _snapshot(system, index, frame.positions, cell, recorded_ps=times[index])
 
 
-def _topology_of_frame(frame: Atoms) -> Topology:
-    from ilforge.liquid.liquid import Liquid
-
-    label = frame.info.get("ions")
-    if label is None:
-        raise SettingsError(
-            "The frames do not say which ions they hold: give a topology with bonds before them, or frames with an "
-            'info entry ions="2 PYR14, 2 BF4", atoms listed ion by ion in that order.'
-        )
-    return Liquid.of_frame(frame).topology
-
-
-def _topology_for(universe: Universe, given: _Given, charges: Mapping[str, int] | None = None) -> Reading:
+def _topology_for(universe: Universe, given: Given, charges: Mapping[str, int] | None = None) -> Reading:
+    if given.reading is None and given.made_of.ions:
+        return given.made_of.reading_of_universe(universe)
     if given.reading is None:
-        return topology_of_universe(universe, charges)
+        return topology_of_universe(universe, charges, given.made_of.own)
     elements = getattr(universe.atoms, "elements", None)
     check_elements(elements, given.reading.topology, "the trajectory", len(universe.atoms))
     return given.reading
@@ -347,8 +335,8 @@ def _snapshot(
 def _no_cell(index: int) -> SettingsError:
     return SettingsError(
         f"Frame {index} has no periodic cell. Give a trajectory that carries it (xtc, trr, dcd, extended XYZ), "
-        "or set it: universe.trajectory.add_transformations(MDAnalysis.transformations.boxdimensions."
-        "set_dimensions([a, b, c, alpha, beta, gamma]))."
+        "say it with --cell, or set it: universe.trajectory.add_transformations("
+        "MDAnalysis.transformations.boxdimensions.set_dimensions([a, b, c, alpha, beta, gamma]))."
     )
 
 

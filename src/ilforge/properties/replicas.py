@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ilforge.dynamics.trajectory import Trajectory
     from ilforge.properties.analysis import AnalysisSettings
+    from ilforge.properties.given import Composition
     from ilforge.properties.reader import Source
 
 ANY_ORDER = ("rdf", "structure_factor")
@@ -37,7 +38,10 @@ _CACHED = ("volume", "heights", "whole", "centres")
 
 
 def open_replicas(
-    paths: Sequence[Path], frame_interval_ps: float | None = None, temperature_K: float | None = None
+    paths: Sequence[Path],
+    frame_interval_ps: float | None = None,
+    temperature_K: float | None = None,
+    made_of: Composition | None = None,
 ) -> list[Source]:
     """Runs of one system: folders that ilforge wrote, extended XYZ files, or one topology and a trajectory of each run.
 
@@ -58,7 +62,8 @@ def open_replicas(
     runs = [[path] for path in paths] if all(alone) else [[paths[0], path] for path in paths[1:]]
     if len(runs) < 2:
         raise SettingsError(f"--replicas takes two runs or more, here {len(runs)}. Leave it out for one run.")
-    return _of_one_system([open_trajectory(run, frame_interval_ps, temperature_K) for run in runs])
+    about = {"frame_interval_ps": frame_interval_ps, "temperature_K": temperature_K, "made_of": made_of}
+    return _of_one_system([open_trajectory(run, **about) for run in runs])
 
 
 def measure_replicas(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ilforge.liquid.ions import Ion
-from ilforge.liquid.recognition import BondGraph, bond_pattern, catalogue_ion, sum_formula
+from ilforge.liquid.recognition import BondGraph, bond_pattern, known_ion, sum_formula
 
 _SCALED = 0.75  # e; force fields scale charges of ions down, rarely below 0.5 e
 
@@ -32,7 +32,12 @@ class Species(NamedTuple):
     unknown: tuple[str, ...]
 
 
-def recognise(graphs: Sequence[BondGraph], names: Sequence[str], charges: Sequence[np.ndarray] | None) -> Species:
+def recognise(
+    graphs: Sequence[BondGraph],
+    names: Sequence[str],
+    charges: Sequence[np.ndarray] | None,
+    own: Sequence[Ion] = (),
+) -> Species:
     """Names and charges of molecules.
 
     An ion of the catalogue, which its elements and bonds tell, goes by the catalogue's name, unless the file says
@@ -45,6 +50,8 @@ def recognise(graphs: Sequence[BondGraph], names: Sequence[str], charges: Sequen
         Of each molecule in the file, empty where it says none.
     charges
         Of the atoms of each molecule, e; None where they are unknown.
+    own
+        Ions of the user's own: they go before those of the catalogue.
     """
     kinds = [
         _Kind(pattern, name, charges is not None and not np.any(charges[index]))
@@ -56,7 +63,7 @@ def recognise(graphs: Sequence[BondGraph], names: Sequence[str], charges: Sequen
     ions, net = {}, {}
     for kind, of_kind in members.items():
         said = None if charges is None else float(np.mean([np.sum(charges[index]) for index in of_kind]))
-        ion = catalogue_ion(graphs[of_kind[0]])
+        ion = known_ion(graphs[of_kind[0]], own)
         ions[kind] = ion if ion is None or said is None or abs(said - ion.charge) < _SCALED else None
         net[kind] = ions[kind].charge if ions[kind] else None if said is None else round(said)
     formulas = {kind: sum_formula(graphs[of_kind[0]].symbols) for kind, of_kind in members.items()}

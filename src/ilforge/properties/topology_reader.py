@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ilforge.errors import SettingsError
-from ilforge.liquid.ions import atom_names
+from ilforge.liquid.ions import Ion, atom_names
 from ilforge.liquid.recognition import BondGraph, bond_graphs, same_order
 from ilforge.liquid.topology import Topology
 from ilforge.properties.species import Species, neutral, recognise
@@ -38,7 +38,9 @@ class Reading(NamedTuple):
     unknown_charges: tuple[str, ...] = ()
 
 
-def topology_of_universe(universe: Universe, charges: Mapping[str, int] | None = None) -> Reading:
+def topology_of_universe(
+    universe: Universe, charges: Mapping[str, int] | None = None, own: Sequence[Ion] = ()
+) -> Reading:
     """Molecules by bonds, elements, and which ions they are: see :func:`~ilforge.properties.species.recognise`.
 
     Virtual sites (atoms without mass, as M of TIP4P) are left out, and their charge counts as that of their molecule.
@@ -49,6 +51,8 @@ def topology_of_universe(universe: Universe, charges: Mapping[str, int] | None =
     ----------
     charges
         Of each ion, where they are known; names of residues are then names of ions, as they are.
+    own
+        Ions of the user's own, recognised beside those of the catalogue.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def topology_of_universe(universe: Universe, charges: Mapping[str, int] | None =
     species = (
         _as_named(residues, charges)
         if charges is not None
-        else recognise(graphs, residues, _charges(universe, order, starts, of_file, real))
+        else recognise(graphs, residues, _charges(universe, order, starts, of_file, real), own)
     )
     order = _in_one_order(order, starts, graphs, names, species.names)
     topology = _topology(symbols, _names(universe, symbols, order, starts), bonds, molecules, order, species)
@@ -122,9 +126,9 @@ def _bonds(universe: Universe, symbols: np.ndarray) -> np.ndarray:
     bonds = universe.bonds.indices if hasattr(universe, "bonds") else np.empty((0, 2), dtype=np.int64)
     if len(bonds) == 0 and np.isin(symbols, list(_OF_MOLECULES)).any():
         raise SettingsError(
-            f"The topology{_file_of(universe)} has no bonds, so that atoms cannot be told apart into ions. Give a "
-            "topology file with bonds (tpr, psf, prmtop, LAMMPS data, PDB with CONECT), or add them to the universe: "
-            "universe.add_bonds(pairs)."
+            f"The topology{_file_of(universe)} has no bonds, so that atoms cannot be told apart into ions. Say what "
+            "they are with --ions '2 PYR14, 2 BF4', give a topology file with bonds (tpr, psf, prmtop, LAMMPS data, "
+            "PDB with CONECT), or add them to the universe: universe.add_bonds(pairs)."
         )
     return np.asarray(bonds, dtype=np.int64)
 
@@ -166,6 +170,22 @@ def _of_chemistry(bonds: np.ndarray, symbols: np.ndarray) -> np.ndarray:
         host.setdefault(b, set()).add(a)
     shared = [bool(host.get(a, set()) & host.get(b, set())) for a, b in bonds.tolist()]
     return bonds[~(both & np.array(shared))]
+
+
+def elements_of(universe: Universe) -> list[str]:
+    """Element of each atom, by what the file says or by mass.
+
+    Raises
+    ------
+    SettingsError
+        When there is neither, or some atoms are virtual sites.
+    """
+    real = _real(universe)
+    if not real.all():
+        raise SettingsError(
+            f"The topology{_file_of(universe)} has virtual sites, which --ions does not know: leave --ions out."
+        )
+    return _elements(universe, real)
 
 
 def _elements(universe: Universe, real: np.ndarray) -> list[str]:

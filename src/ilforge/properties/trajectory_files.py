@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 LAMMPS_VELOCITIES = {"real": 1000.0, "metal": 1.0}
 """Unit of velocity in unit styles of LAMMPS, Å/ps."""
+LAMMPS_TIMES = {"real": 1e-3, "metal": 1.0}
+"""Unit of time in unit styles of LAMMPS, ps."""
 _DUMP_SUFFIXES = (".lammpstrj", ".lammpsdump", ".dump")
 DUMP = "ILFORGE_DUMP"
 """Name of our reader of LAMMPS dumps, for MDAnalysis."""
 UNWRAPPED = "unwrapped"
 """In the data of a frame of that reader: whether its positions are in the images that atoms have moved to."""
+SAID_TIME = "said_time"
+"""In the data of a frame of that reader: its time in the unit of the run (``ITEM: TIME``), or None."""
 _DUMPS = ("LAMMPSDUMP", DUMP)
 _DATA = "DATA"  # MDAnalysis's name of the format
 _ATOM_STYLES = {
@@ -92,11 +96,11 @@ def is_extended_xyz(path: Path) -> bool:
     return path.suffix.lower() != ".xyz" or "Lattice=" in comment or "Properties=" in comment
 
 
-def read_pieces(paths: Sequence[Path]) -> list[list[Atoms]]:
-    """The frames of each of the pieces of a run in extended XYZ."""
+def read_pieces(paths: Sequence[Path], plain: bool = False) -> list[list[Atoms]]:
+    """The frames of each of the pieces of a run in extended XYZ, or in plain XYZ too."""
     from ilforge import frames
 
-    other = next((path for path in paths if not is_extended_xyz(path)), None)
+    other = next((path for path in paths if not (is_extended_xyz(path) or (plain and path.suffix in XYZ))), None)
     if other is not None:
         raise SettingsError(
             f"{other} is no extended XYZ, as the other pieces of the run are: give all in one format, and a topology "
@@ -138,7 +142,7 @@ def open_universe(paths: Sequence[Path]) -> Universe:
 def _refuse_as_topology(path: Path) -> None:
     """Refuse what is given as a topology and holds frames only, or is of a program's preprocessor."""
     head = _head(path)
-    if path.suffix.lower() in _FRAMES_ONLY or head[:1] == ["ITEM: TIMESTEP"]:
+    if path.suffix.lower() in _FRAMES_ONLY or head[0].startswith("ITEM: "):
         raise SettingsError(
             f"{path} is a trajectory, without bonds: the topology comes first, then the trajectory files that belong "
             "to it (ilforge analyse TOPOLOGY TRAJECTORY...)."
@@ -208,22 +212,25 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def times_of(universe: Universe, interval_ps: float | None) -> Times:
+def times_of(universe: Universe, given_ps: float | None, interval_ps: float) -> Times:
     """What times its frames carry.
 
     Parameters
     ----------
-    interval_ps
+    given_ps
         Time between frames, ps, where the files do not say or say it wrong. How evenly their times are spaced is still
         theirs to say.
+    interval_ps
+        The same, from the user or the files.
     """
     readers = _readers(universe)
     if len(universe.trajectory) < 2 or any(_has_no_times(reader) for reader in readers):
         return Times()
     by_step = all(getattr(reader, "format", None) in _DUMPS for reader in readers)
+    interval = interval_ps if by_step else given_ps
     with quietly():
         second, first = (_time(universe.trajectory[index], by_step) for index in (1, 0))  # the first stays read
-    scale = 1.0 if interval_ps is None else time_scale(first, second, interval_ps)
+    scale = 1.0 if interval is None else time_scale(first, second, interval)
     return Times(scale, by_step, None if scale is None else scale * first)
 
 
@@ -252,7 +259,8 @@ def times_of_list(found: Sequence[Atoms], interval_ps: float | None, named: str)
 
 
 def _time(frame: Any, by_step: bool) -> float:
-    return float(frame.data["step"] if by_step else frame.time)
+    said = frame.data.get(SAID_TIME) if by_step else None
+    return float(said if said is not None else frame.data["step"] if by_step else frame.time)
 
 
 def _has_no_times(reader: Any) -> bool:
@@ -261,10 +269,13 @@ def _has_no_times(reader: Any) -> bool:
     return header.get("nsavc") == 1 and abs(float(header.get("delta", 0.0)) - 1.0) < 1e-6
 
 
-def frame_interval(universe: Universe) -> float:
+def frame_interval(universe: Universe, lammps_units: str | None = None) -> float:
     """Time between frames in ps, refused where the file does not say."""
     if len(universe.trajectory) < 2:
         return 1.0
+    said = _interval_of_dump(_readers(universe)[0], lammps_units)
+    if said is not None:
+        return said
     doubt = _doubtful_time(_readers(universe)[0])
     if doubt:
         raise SettingsError(
@@ -282,6 +293,18 @@ def frame_interval(universe: Universe) -> float:
     with quietly():
         last, first = (float(universe.trajectory[index].time) for index in (-1, 0))
     return mean_interval(interval, first, last, len(universe.trajectory))
+
+
+def _interval_of_dump(reader: Any, lammps_units: str | None) -> float | None:
+    """Mean time between frames of a LAMMPS dump that says times (``ITEM: TIME``) whose unit is known, ps."""
+    unit = LAMMPS_TIMES.get(lammps_units or getattr(reader, "unit_style", None) or "")
+    if unit is None or getattr(reader, "format", None) != DUMP or reader.n_frames < 2:
+        return None
+    with quietly():
+        last, second, first = (reader[index].data[SAID_TIME] for index in (-1, 1, 0))  # the first stays read
+    if first is None or second is None or last is None:
+        return None
+    return mean_interval(unit * (second - first), unit * first, unit * last, reader.n_frames)
 
 
 def _doubtful_time(reader: Any) -> str | None:
@@ -312,6 +335,14 @@ def velocity_unit(universe: Universe, lammps_units: str | None) -> float | None:
         Unit style of the run, where its trajectory is a LAMMPS dump.
     """
     dumped = [getattr(reader, "format", None) in _DUMPS for reader in _readers(universe)]
+    said = {getattr(reader, "unit_style", None) for reader in _readers(universe)} - {None}
+    if lammps_units is not None and said - {lammps_units}:
+        raise SettingsError(
+            f"The units of LAMMPS are {lammps_units} (--lammps-units), but the dump says units {said.pop()}: leave the "
+            "option out."
+        )
+    if len(said) == 1 and all(dumped):
+        lammps_units = said.pop()
     if lammps_units is None:
         return None if any(dumped) else 1.0
     if lammps_units not in LAMMPS_VELOCITIES:
@@ -349,12 +380,13 @@ def _readers(universe: Universe) -> list[Any]:
 
 
 def _is_dump(path: Path) -> bool:
-    """Whether it is a text dump of LAMMPS, whatever its name; refused where MDAnalysis would misread it."""
+    """Whether it is a text dump of LAMMPS, whatever its name; refused where its lengths are not in Å."""
     with path.open("rb") as file:
-        first = file.readline(80).strip()
-    if first in (b"ITEM: UNITS", b"ITEM: TIME"):
+        first, second = (file.readline(80).strip().decode(errors="replace") for _ in range(2))
+    if first == "ITEM: UNITS" and second not in LAMMPS_TIMES:
         raise SettingsError(
-            f"{path} is a LAMMPS dump with {first[6:].decode()} before its frames, which cannot be read: write it "
-            "without (dump_modify ID units no time no), or delete those lines."
+            f"{path} is a LAMMPS dump in units {second}: positions in Å have {' and '.join(LAMMPS_TIMES)} only. "
+            "Convert it, or write it from a run in these units."
         )
-    return first == b"ITEM: TIMESTEP" or any(suffix in _DUMP_SUFFIXES for suffix in path.suffixes)
+    known = ("ITEM: UNITS", "ITEM: TIME", "ITEM: TIMESTEP")
+    return first in known or any(suffix in _DUMP_SUFFIXES for suffix in path.suffixes)
