@@ -48,7 +48,7 @@ def bond_graph(atoms: Atoms, factor: float, unbonded: np.ndarray | None = None) 
     reach[barred if unbonded is None else barred | unbonded] = -np.inf
     if len(atoms) == 0 or reach.max() <= 0:
         return np.empty((0, 2), dtype=np.int64)
-    i, j, distance = _neighbours(atoms, "ijd", 2 * float(reach.max()))
+    i, j, distance = neighbours(atoms, "ijd", 2 * float(reach.max()))
     keep = (i <= j) & (distance < reach[i] + reach[j])
     return _pairs(np.unique(i[keep].astype(np.int64) * len(atoms) + j[keep]), len(atoms))
 
@@ -63,7 +63,7 @@ def contacts(atoms: Atoms, topology: Topology, cutoff: float) -> tuple[np.ndarra
     i, j, distance, vector
         ``(n_pairs,)`` indices and Å, and ``(n_pairs, 3)`` from i to j in Å; every pair occurs both ways.
     """
-    i, j, distance, vector, shift = _neighbours(atoms, "ijdDS", cutoff)
+    i, j, distance, vector, shift = neighbours(atoms, "ijdDS", cutoff)
     apart = (topology.molecules[i] != topology.molecules[j]) | shift.any(axis=1)
     return i[apart], j[apart], distance[apart], vector[apart]
 
@@ -219,7 +219,7 @@ def reordered(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> bo
     if len(topology.bonds) == 0 or np.mean(_bond_lengths(positions, cell, topology)[1] > _STRETCHED) < _MOST:
         return False
     atoms = Atoms(np.ones(len(positions), dtype=int), positions, cell=cell, pbc=bool(np.any(cell)))
-    close = len(_neighbours(atoms, "ij", _BOND_A)[0]) / 2
+    close = len(neighbours(atoms, "ij", _BOND_A)[0]) / 2
     return bool(close > _AS_MANY * len(topology.bonds))
 
 
@@ -243,7 +243,8 @@ def centres_of_mass(whole: np.ndarray, topology: Topology) -> np.ndarray:
     return sums / topology.molecule_masses[:, None]
 
 
-def _neighbours(atoms: Atoms, quantities: str, cutoff: float) -> tuple[np.ndarray, ...]:
+def neighbours(atoms: Atoms, quantities: str, cutoff: float) -> tuple[np.ndarray, ...]:
+    """Pairs of points within ``cutoff`` (Å), both ways, with images; quantities as matscipy's ``neighbour_list``."""
     from matscipy.neighbours import neighbour_list
 
     cell = atoms.cell.complete().array  # a molecule in vacuum has none

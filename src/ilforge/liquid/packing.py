@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.connectivity import NEVER_BONDED
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.overlaps import overlap, separate
+from ilforge.liquid.rings import Piercing, pierced_rings
 from ilforge.liquid.structures import conformers
 
 DENSITIES = (0.05, 4.0)
 """Densities in g/cm^3, from a gas to more than any ionic liquid has."""
 _HYDROGEN_SCALES = (1.0, 1.0, 1.0, 0.9, 0.9, 0.8, 0.8, 0.8)
 """One try each, with its own conformers and seed: where space is short, hydrogens may come closer."""
+_REPACKED = 5  # times that a box is packed once more because a ring is pierced
 _LOOPS = 3  # of PACKMOL's optimiser in one try: separate() and new starts beat more of the same
 _BONDED = 1.3  # times the sum of covalent radii: closer atoms might be taken for bonded
 _CONFORMERS = 16  # of each flexible ion: more change nothing in a liquid
@@ -39,9 +42,10 @@ def pack(
     No two atoms of different molecules, periodic images included, are closer than the sum of their
     :func:`atomic_radii`, which is ``tolerance_A`` for most. Where a dense or small box allows no such packing,
     hydrogens may come closer, in steps down to 0.8 of that: 1.6 Å. PACKMOL packs, and :func:`separate` parts
-    what it leaves in touch, above all molecules and their own images, which it does not see. Flexible ions
-    come in random conformers. Molecules are whole; positions and cell have 1e-6 Å resolution; the same
-    arguments give the same box.
+    what it leaves in touch, above all molecules and their own images, which it does not see. A box in which a bond
+    goes through a ring (:func:`pierced_rings`), which MD never undoes, is packed once more. Flexible ions come in
+    random conformers. Molecules are whole; positions and cell have 1e-6 Å resolution; the same arguments give the
+    same box.
 
     Parameters
     ----------
@@ -78,22 +82,36 @@ def pack(
 def _pack_in(directory: Path, liquid: Liquid, density: float, seed: int, tolerance: float) -> Atoms:
     side = round(liquid.volume(density) ** (1 / 3), 6)
     rng = np.random.default_rng(seed)
-    least = np.inf
-    for scale in _HYDROGEN_SCALES:
+    least, pierced, repacked = np.inf, None, 0
+    tries = deque(_HYDROGEN_SCALES)
+    while tries:
+        scale = tries.popleft()
         radii = atomic_radii(liquid.topology.symbols, tolerance, scale)
         box = _run_packmol(directory, liquid, side, radii, rng)
         if box is None:
             continue
         box = frames.quantize(separate(box, liquid.topology, radii))
         remaining = overlap(box, liquid.topology, radii)
-        if remaining <= _SLACK:
+        if remaining > _SLACK:
+            least = min(least, remaining)
+            continue
+        pierced = next(iter(pierced_rings(box, liquid.topology)), None)
+        if pierced is None:
             return box
-        least = min(least, remaining)
+        if repacked < _REPACKED:  # as it was, with another seed
+            tries.appendleft(scale)
+            repacked += 1
+    raise _not_packed(liquid, density, side, least, pierced)
+
+
+def _not_packed(liquid: Liquid, density: float, side: float, least: float, pierced: Piercing | None) -> DidNotConverge:
+    box = f"box of {liquid.label} at {density:g} g/cm^3 (side {side:.2f} Å)"
+    remedy = "Lower the density, or take more ions."
+    if pierced is not None:
+        what = pierced.describe(liquid.topology)
+        return DidNotConverge(f"PACKMOL found no {box} without a ring that is pierced: in the last, {what}. {remedy}")
     found = f"; in the best try two overlapped by {least:.2f} Å" if np.isfinite(least) else ""
-    raise DidNotConverge(
-        f"PACKMOL found no box of {liquid.label} at {density:g} g/cm^3 (side {side:.2f} Å) in which molecules "
-        f"keep apart{found}. Lower the density, or take more ions."
-    )
+    return DidNotConverge(f"PACKMOL found no {box} in which molecules keep apart{found}. {remedy}")
 
 
 def atomic_radii(symbols: Sequence[str], tolerance: float, hydrogen_scale: float = 1.0) -> np.ndarray:
