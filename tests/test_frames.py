@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from ase import Atoms
 
 from ilforge import frames
 from support.labels import labelled_frame
@@ -29,3 +30,33 @@ def test_a_mark_of_the_byte_order_is_no_part_of_the_first_number(tmp_path):
     (tmp_path / "marked.exyz").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "plain.xyz").read_bytes())
     back = frames.read(tmp_path / "marked.exyz")
     assert [frames.digest(frame) for frame in back] == [frames.digest(frame) for frame in members]
+
+
+@pytest.mark.parametrize(
+    ("key", "factor", "fits"),
+    [
+        ("density", 1.0, True),
+        ("density", 1.01, True),  # rounded
+        ("density", 1.1, False),
+        ("density", 1000.0, True),  # kg/m^3, without a word
+        ("rho", 0.5, False),
+        ("density_g_cm3", 1.0, True),
+        ("density_g_cm3", 1000.0, False),
+        ("density_kg_m3", 1000.0, True),
+        ("density_kg_m3", 1.0, False),
+        ("Density_g_per_cm3", 1.2, False),
+        ("mass_density", 0.9, False),
+        ("density_ratio", 0.9, True),  # no density
+        ("charge_density", 0.9, True),
+    ],
+)
+def test_a_density_that_is_not_that_of_the_cell_is_named(key, factor, fits):
+    frame = Atoms("NaCl", [[0, 0, 0], [2, 2, 2]], cell=[4, 4, 4], pbc=True)
+    true = frame.get_masses().sum() * 1.66053906660 / 64
+    frame.info[key] = factor * true
+    said = frames.said_density(frame)
+    assert (said is None) is fits, said
+    assert fits or (f"{key} = " in said and f"but {true:.4g} g/cm^3 by its cell and masses" in said)
+    many = frames.said_densities([Atoms("Li"), frame, frame])
+    assert (many is None) is fits
+    assert fits or many.startswith("the density of 2 of 3 frames is not what they say: frame 1 has")

@@ -26,6 +26,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -35,10 +36,13 @@ from ase import Atoms
 
 from ilforge import files
 from ilforge.errors import SettingsError
+from ilforge.units import AMU_PER_A3_IN_G_CM3
 
 ENERGY, FORCES, STRESS = "REF_energy", "REF_forces", "REF_stress"
 CHARGE, MULTIPLICITY = "charge", "multiplicity"
 _RESOLUTION = 1e-6  # Å
+_DENSITY = re.compile(r"(?:mass_?)?(?:density|rho)(?:_?(?P<mass>k?g)(?:_|/|_per_)?(?:c?m\^?-?3))?", re.IGNORECASE)
+_SAME_DENSITY = 0.02  # relative: headers are rounded
 _UNPACK: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
@@ -110,6 +114,33 @@ def _whole_number(atoms: Atoms, key: str) -> int | None:
     if not number.is_integer():
         raise SettingsError(f"A frame has {key} = {value!r}: it must be a whole number.")
     return int(number)
+
+
+def said_density(atoms: Atoms) -> str | None:
+    """How a density in the header of a frame differs from that of its cell and masses, in words; None while it fits.
+
+    Headers have ``density``, ``density_g_cm3``, ``rho``, ``density_kg_m3`` and the like; without a unit either may be.
+    """
+    if not atoms.pbc.all() or atoms.cell.rank < 3:
+        return None
+    true = float(atoms.get_masses().sum()) * AMU_PER_A3_IN_G_CM3 / atoms.get_volume()
+    for key, value in atoms.info.items():
+        named = _DENSITY.fullmatch(key)
+        if named is None or not isinstance(value, int | float | np.number) or isinstance(value, bool):
+            continue
+        in_g_cm3 = {None: (1.0, 1e-3), "g": (1.0,), "kg": (1e-3,)}[named["mass"] and named["mass"].lower()]
+        if not any(abs(float(value) * factor - true) <= _SAME_DENSITY * true for factor in in_g_cm3):
+            return f"{key} = {value:g} in its header, but {true:.4g} g/cm^3 by its cell and masses"
+    return None
+
+
+def said_densities(frames: Sequence[Atoms]) -> str | None:
+    """The same of many frames in one sentence, with the number of the first."""
+    found = [(number, said) for number, frame in enumerate(frames) if (said := said_density(frame))]
+    if not found:
+        return None
+    number, said = found[0]
+    return f"the density of {len(found)} of {len(frames)} frames is not what they say: frame {number} has {said}"
 
 
 def write(path: Path, frames: Iterable[Atoms]) -> None:

@@ -16,6 +16,7 @@ from ilforge.labelling.published import open_published
 from ilforge.labelling.refusals import read_refusals, refusals_beside
 from ilforge.labelling.store import LabelStore
 from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.rings import rings_of
 from ilforge.liquid.vacuum import in_vacuum
 
 ROOT = Path(__file__).parents[2]
@@ -222,3 +223,25 @@ def test_import_takes_names_and_units_from_options(ilforge, labelled):
         assert frame.info[frames.ENERGY] == pytest.approx(wanted.info[frames.ENERGY], abs=1e-6)
     code, _, err = ilforge("import", "dft.xyz", *keys, "--units", "energy=furlong")
     assert code == 2 and "'furlong' is no known unit of energy" in err
+
+
+def test_densities_of_headers_are_held_against_the_boxes(ilforge, labelled):
+    for frame in labelled:
+        frame.info["density"] = 1.5
+    frames.write(Path("said.xyz"), labelled)
+    code, out, err = ilforge("import", "said.xyz", "--out", "mine.xyz", "--max-net-force", "0.2")
+    assert code == 0 and "LOOK said.xyz: the density of 4 of 4 frames is not what they say" in out, out + err
+    code, _, err = ilforge("validate", "said.xyz", "--potential", "clp:4.0")
+    assert code == 0 and "density = 1.5 in its header, but" in err
+
+
+def test_md_says_that_a_ring_is_pierced(ilforge, two_pairs):
+    box, topology = two_pairs.copy(), Liquid.from_label(two_pairs.info["ions"]).topology
+    ring = rings_of(topology)[0]
+    centre = box.positions[list(ring)].mean(axis=0)
+    normal = np.linalg.svd(box.positions[list(ring)] - centre)[2][2]
+    boron = topology.symbols.index("B")
+    box.positions[boron], box.positions[boron + 1] = centre - 0.7 * normal, centre + 0.7 * normal
+    frames.write(Path("box.xyz"), [box])
+    _, _, err = ilforge("md", "box.xyz", "--potential", "clp:4.0", "--length", "0.002", "--interval", "0.001")
+    assert "goes through the ring" in err and "pack the box anew" in err

@@ -79,6 +79,8 @@ class MadeOf:
         ordered, moved = frames_in_order(found[-1:] if last else found, self.ions, self.define, bond_factor)
         if moved:
             click.echo(f"The atoms of {moved} frames were put in the order of their ions.", err=True)
+        if density := frames.said_densities(ordered):
+            click.echo(f"LOOK {file}: {density}.", err=True)
         return ordered
 
     def liquid_of(self, frame: Atoms, file: str | Path) -> Any:

@@ -92,9 +92,13 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
     from ilforge import potentials
     from ilforge.dynamics import run_md, time_step_warning
     from ilforge.dynamics.protocol import MdProtocol
+    from ilforge.liquid.rings import pierced_rings
 
     start = made_of.read(file, last=True)[-1]
     liquid = made_of.liquid_of(start, file)
+    for pierced in pierced_rings(start, liquid.topology)[:1]:
+        words = pierced.describe(liquid.topology)
+        click.echo(f"LOOK {file}: {words}. MD does not undo that: pack the box anew.", err=True)
     protocol = MdProtocol(
         ensemble=state["ensemble"],
         temperature_K=state["temperature"],

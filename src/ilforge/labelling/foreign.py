@@ -13,7 +13,7 @@ from ase import Atoms
 
 from ilforge import files
 from ilforge.errors import SettingsError
-from ilforge.frames import CHARGE, ENERGY, FORCES, MULTIPLICITY, STRESS, voigt
+from ilforge.frames import CHARGE, ENERGY, FORCES, MULTIPLICITY, STRESS, said_densities, voigt
 from ilforge.labelling.exchange import read_deepmd
 from ilforge.labelling.exchange_hdf5 import MAGIC, read_deepmd_hdf5
 from ilforge.labelling.foreign_units import ForeignUnits, header_units
@@ -76,7 +76,18 @@ def read_foreign(path: Path, method: str = "", keys: Keys | None = None) -> Outp
         Reading(Atoms(), fault=frame) if isinstance(frame, str) else _of_ase(frame, keys, f"{path}, frame {number}")
         for number, frame in enumerate(frames)
     ]
-    return _finished(path, method, readings, ending, ())
+    return _finished(path, method, readings, ending, _of_densities(frames, readings))
+
+
+def _of_densities(frames: Sequence[Atoms | str], readings: Sequence[Reading]) -> list[str]:
+    """A remark where densities in headers are not those of the boxes."""
+    boxes = []
+    for frame, reading in zip(frames, readings, strict=True):
+        boxes.append(reading.atoms.copy())
+        if isinstance(frame, Atoms):
+            boxes[-1].info = dict(frame.info)
+    said = said_densities(boxes)
+    return [said] if said else []
 
 
 def is_hdf5(path: Path) -> bool:
