@@ -12,11 +12,12 @@ import ase.io
 import numpy as np
 import pytest
 
-from ilforge import frames
+from ilforge import frames, potentials
 from ilforge.labelling import label
 from ilforge.labelling.atoms import held_atoms
 from ilforge.labelling.exchange import import_deepmd
 from ilforge.labelling.label import evaluate
+from ilforge.labelling.labels import Label
 from ilforge.labelling.store import LabelStore
 
 DATA = Path(__file__).parents[1] / "data"
@@ -291,6 +292,21 @@ def test_label_tries_again_what_lacked_memory_and_says_that_it_is_outstanding(
     monkeypatch.setattr(label, "_ask", real)
     code, out, err = ilforge(*arguments)
     assert code == 0 and "1 accepted" in out, err
+
+
+def test_label_tries_again_what_was_given_up_only_when_asked(ilforge, tmp_path, two_pairs):
+    frames.write(tmp_path / "box.xyz", [two_pairs])
+    method = potentials.create(CLP).describe()
+    given_up = "GivenUp: killed 12 times, in 3 runs; the last time: a worker process died twice"
+    with LabelStore(tmp_path / "ilforge-store" / "labels") as store:
+        store.add(Label(frame=two_pairs, method=method, error=given_up))
+    asked = ("label", "box.xyz", "--potential", "clp:4.0", "--max-force", "500")
+    code, out, _ = ilforge(*asked)
+    assert code == 4 and "killed 12 times, in 3 runs" in out
+    code, out, _ = ilforge(*asked, "--retry")
+    assert code == 0 and "1 frames that failed before are tried again" in out and "1 accepted" in out
+    code, out, _ = ilforge(*asked, "--retry")
+    assert code == 0 and "0 frames that failed before" in out
 
 
 def test_label_of_nothing_and_over_its_own_file_is_an_error(ilforge, tmp_path, two_pairs):

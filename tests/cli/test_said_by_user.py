@@ -4,13 +4,13 @@ import MDAnalysis
 import numpy as np
 import pytest
 from ase import Atoms
+from ilforge.study.liquid_settings import IonSettings
 
 from ilforge import frames
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
 from ilforge.properties.given import Composition, parse_cell
 from ilforge.properties.reader import open_trajectory
-from ilforge.study.liquid_settings import IonSettings
 from support.motion import tumbling_ions
 
 IONS = "6 PYR14, 6 BF4"

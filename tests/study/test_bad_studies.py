@@ -9,10 +9,8 @@ import copy
 import json
 import math
 import os
-import signal
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from ilforge.settings_file import read_toml
 from ilforge.study.load import load_study
 from ilforge.study.machine import Machine
 from ilforge.workflow.study_run import check_study
+from support.hostile_time import Late, in_time
 from support.studies import COMPOSITIONS, SMALLEST
 
 TIME_S = 10
@@ -34,24 +33,6 @@ ELSEWHERE = {  # what a wrong value is a fault of, where it is another key: all 
     "sampling.training.eq_boxes": "sampling.training",
     "sampling.training.eq_frames_per_box": "sampling.training",
 }
-
-
-class Late(BaseException):
-    pass
-
-
-@contextmanager
-def in_time() -> Iterator[None]:
-    def late(*_):
-        raise Late
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, TIME_S)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def toml(value: Any) -> str:
@@ -93,7 +74,7 @@ def with_value(data: dict, path: tuple, value: Any) -> dict:
 def verdict(path: Path, key: str, machine: Machine) -> str | None:
     """What is wrong with how a study was taken; None when it is right."""
     try:
-        with in_time():
+        with in_time(TIME_S):
             check_study(load_study(path), machine)
     except SettingsError as error:
         named = key.rpartition(".")[2] if not key[-1].isdigit() else key.split(".")[-2]
@@ -133,7 +114,7 @@ def test_every_key_replaced_by_what_breaks_things(tmp_path, example):
 @pytest.mark.parametrize("value", ["inf", "nan", "1e308", "-1e308", "{ a = { b = 1e300 } }", f"{'[' * 40}1{']' * 40}"])
 def test_what_no_key_can_be_is_named(tmp_path, key, value):
     (tmp_path / "s.toml").write_text(f'name = "x"\n{key} = {value}\n')
-    with in_time(), pytest.raises(SettingsError, match=key):
+    with in_time(TIME_S), pytest.raises(SettingsError, match=key):
         load_study(tmp_path / "s.toml")
 
 
@@ -152,7 +133,7 @@ def test_what_no_key_can_be_is_named(tmp_path, key, value):
 )
 def test_files_without_end_or_sense_are_refused_in_time(tmp_path, text):
     (tmp_path / "s.toml").write_text(text)
-    with in_time(), pytest.raises(SettingsError, match=r"s\.toml"):
+    with in_time(TIME_S), pytest.raises(SettingsError, match=r"s\.toml"):
         load_study(tmp_path / "s.toml")
 
 
@@ -160,7 +141,7 @@ def test_what_is_no_file_is_not_read(tmp_path):
     """A pipe would be waited for, a device never ends."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), Path("/dev/random"), tmp_path, tmp_path / "missing"):
-        with in_time(), pytest.raises(SettingsError, match=path.name):
+        with in_time(TIME_S), pytest.raises(SettingsError, match=path.name):
             read_toml(path)
 
 

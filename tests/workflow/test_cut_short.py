@@ -8,7 +8,7 @@ from ilforge import frames, potentials
 from ilforge.labelling import labels as labels_of
 from ilforge.labelling.claims import State, holding
 from ilforge.labelling.label import evaluate
-from ilforge.labelling.labels import Label
+from ilforge.labelling.labels import Label, killed_again, was_killed
 from ilforge.labelling.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.study.load import load_study
@@ -152,3 +152,47 @@ def test_nothing_is_published_while_a_frame_was_killed_and_the_next_run_has_it(t
     store, outcome = studies.run([stage], tmp_path / "store")
     assert outcome.complete and store.holds(stage)
     assert len(frames.read(store.path(stage) / "accepted.xyz")) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.program("packmol")
+def test_a_frame_that_is_killed_in_every_run_is_rejected_and_asked_for_again_only_on_request(tmp_path, monkeypatch):
+    """It holds up its study for two runs, is rejected with the reason in the third, and costs nothing after that."""
+    flag = tmp_path / "short"
+    flag.touch()
+    monkeypatch.setenv(tasks.SHORT, str(flag))
+    monkeypatch.setattr(steps, "evaluate", tasks.evaluate_with_little_memory)
+    monkeypatch.setattr(steps, "IN_A_ROW", 99)
+    stage = make_plan(load_study(studies.smallest(tmp_path))).labels["validation"]
+    for _ in range(2):
+        store, outcome = studies.run([stage], tmp_path / "store")
+        assert not outcome.complete and not store.holds(stage)
+    with LabelStore(store.labels) as labels:
+        (digest,) = labels.methods()
+        assert sum("killed 8 times, in 2 runs" in (label.error or "") for label in labels) == 2
+    store, outcome = studies.run([stage], tmp_path / "store")
+    assert outcome.complete, outcome.failed
+    assert len(frames.read(store.path(stage) / "accepted.xyz")) == 3
+    rejected = frames.read(store.path(stage) / "rejected.xyz")
+    assert len(rejected) == 2
+    assert all("killed 12 times, in 3 runs" in frame.info["rejected"] for frame in rejected)
+    flag.unlink()
+    with LabelStore(store.labels) as labels:
+        wanted = [frames.digest(frame) for frame in rejected]
+        assert labels.missing(wanted, digest) == [], "nobody asks again"
+        assert labels.forget_failures(digest, wanted[:1]) == 1
+        assert labels.missing(wanted, digest) == wanted[:1]
+
+
+def test_kills_are_counted_by_runs():
+    died = "DidNotFinish: A worker process died twice while it ran evaluate: it was killed, ran out of memory"
+    assert was_killed(died) and was_killed("DidNotFinish: cp2k was killed by signal 9")
+    assert not was_killed("OSError: [Errno 28] No space left on device") and not was_killed("MemoryError: ")
+    assert not was_killed("DidNotConverge: never") and not was_killed(None)
+    first = killed_again(died, None, 4)
+    assert first.startswith("DidNotFinish: killed 4 times, in 1 run; the last time: A worker process died")
+    second = killed_again(died, first, 4)
+    assert "killed 8 times, in 2 runs" in second and labels_of.may_pass(second)
+    last = killed_again(died, second, 4)
+    assert "killed 12 times, in 3 runs" in last
+    assert not labels_of.is_cut_short(last) and not labels_of.may_pass(last) and not was_killed(last)

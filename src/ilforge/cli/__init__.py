@@ -34,9 +34,9 @@ def ilforge() -> None:
 def load_commands() -> None:
     """Register every command; each module registers its own when it is loaded."""
     from ilforge.cli import analysis, doctor, export, labels, md, single, study  # noqa: F401
-    from ilforge.cli.bounds import bound_numbers
+    from ilforge.cli.bounds import bound
 
-    bound_numbers(ilforge)
+    bound(ilforge)
 
 
 def main() -> NoReturn:

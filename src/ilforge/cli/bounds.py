@@ -1,8 +1,13 @@
-"""Bounds of the numbers that options take: what no run can mean is refused by name, before anything runs."""
+"""What options and arguments may be: numbers that no run can mean, and paths that are no files or folders, are refused.
+
+By name, and before anything runs.
+"""
 
 from __future__ import annotations
 
 import math
+import os
+import stat
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,12 +35,16 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 _OTHERS = 1e9
 
 
-def bound_numbers(group: click.Group) -> None:
-    """Put bounds on every option of every command that takes numbers."""
+def bound(group: click.Group) -> None:
+    """Put bounds on every option of every command that takes numbers, and on every path."""
     for command in commands_of(group):
         for parameter in command.params:
-            if isinstance(parameter, click.Option) and takes_numbers(parameter) and parameter.callback is None:
+            if parameter.callback is not None:
+                continue
+            if isinstance(parameter, click.Option) and takes_numbers(parameter):
                 parameter.callback = _refuse
+            elif isinstance(parameter.type, click.Path):
+                parameter.callback = _refuse_devices
 
 
 def commands_of(group: click.Group) -> Iterator[click.Command]:
@@ -80,4 +89,16 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> A
     for number in numbers:
         if isinstance(number, int | float) and not (math.isfinite(number) and least <= number <= most):
             raise click.BadParameter(f"{number:g} is not from {least:g} to {most:g}.", context, parameter)
+    return value
+
+
+def _refuse_devices(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """A pipe would be waited for, and a device may never end."""
+    for path in value if isinstance(value, tuple) else (value,):
+        try:
+            kind = os.stat(path).st_mode if path is not None else stat.S_IFREG
+        except (OSError, ValueError):  # said by whoever opens it
+            continue
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise click.BadParameter(f"{path} is a device or a pipe: give a file or a folder.", context, parameter)
     return value

@@ -77,6 +77,7 @@ def pack(
 @charge_option
 @gate_options
 @click.option("--store", type=click.Path(file_okay=False), default="ilforge-store", show_default=True)
+@click.option("--retry", is_flag=True, help="Try frames again whose label failed before, or that were given up.")
 @device_option
 @click.option("--out", type=click.Path(dir_okay=False), default="labelled.xyz", show_default=True)
 def label(
@@ -87,6 +88,7 @@ def label(
     charge: int | None,
     gate: GateSettings,
     store: str,
+    retry: bool,
     out: str,
 ) -> None:
     """Label frames, each once: what the store holds already is not computed again.
@@ -94,7 +96,8 @@ def label(
     FILE is extended XYZ. The methods are those that need no more than their name; keys of a program (another cutoff,
     a basis set, VASP) are given in a study's `[reference]`, whose labels the store shares. Frames whose labels fail, or
     that the gate refuses, are left out of the file and written beside it with their reasons; the store keeps every
-    label.
+    label. Calculations that were killed, or lacked memory or disk, are tried again each time; those that failed by
+    themselves, or that a study gave up because they were killed again and again, only with --retry.
 
     \b
     ilforge label boxes.xyz --potential gpaw
@@ -122,6 +125,8 @@ def label(
         labels.verify()
         labels.remember(reference.describe())
         labels.absorb_inbox()
+        if retry:
+            click.echo(f"{labels.forget_failures(method, wanted)} frames that failed before are tried again.")
         missing = labels.missing(wanted, method)  # those that were cut short among them
         _label_missing(labels, {digest: wanted[digest] for digest in missing}, liquids, spec, method)
         found = labels.get_many(list(wanted), method)
@@ -207,8 +212,11 @@ def train(file: str, kind: str, preset: str | None, seed: int, threads: int, out
     settings = check_settings(trainer.settings, keys, "--preset")
     if trainer.computes_with is not None:
         devices.resolved(trainer.computes_with)  # a GPU that is absent is refused before a folder is made
+    labelled = frames.read(Path(file))
+    if not labelled:
+        raise SettingsError(f"{file} holds no frames.")
     directory = claim(Path(out), "--out")
-    dataset = split(frames.read(Path(file)), STOP_FRACTION, seed)
+    dataset = split(labelled, STOP_FRACTION, seed)
     model = train_model(dataset, settings, seed, directory, threads)
     if note := trainer.note(model.parent):
         click.echo(note)

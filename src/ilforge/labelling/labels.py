@@ -30,6 +30,13 @@ _LACKING = re.compile(
 )
 """What libraries and programs say when the machine had too little of something, or when they were killed."""
 
+_KILLED = re.compile(r"worker process died|killed by signal|exited on signal|signal: killed|oom.?kill", re.IGNORECASE)
+_KILLED_BEFORE = re.compile(r"^(?:DidNotFinish|GivenUp): killed \d+ times, in (\d+) runs?; the last time: ")
+_GIVEN_UP = "GivenUp"
+"""In the place of an exception's name: nobody asks for this label again unless a user does."""
+KILLED_RUNS = 3
+"""A frame whose calculation was killed in so many runs, each time that it was tried, is given up."""
+
 SAME_ENERGY_EV = 1e-4
 """Two energies of one frame by one method that differ by more than this, in eV, contradict each other."""
 
@@ -42,7 +49,9 @@ def method_digest(description: Mapping[str, Any]) -> str:
 
 def is_cut_short(error: str | None) -> bool:
     """Whether a reason is the machine's and not the frame's: see :attr:`Label.cut_short`."""
-    return error is not None and (error.partition(":")[0] in _CUT_SHORT or bool(_LACKING.search(error)))
+    if error is None or error.startswith(_GIVEN_UP):
+        return False
+    return error.partition(":")[0] in _CUT_SHORT or bool(_LACKING.search(error))
 
 
 def may_pass(error: str | None) -> bool:
@@ -53,6 +62,36 @@ def may_pass(error: str | None) -> bool:
     if not is_cut_short(error):
         return False
     return "ended with exit code" not in error or bool(_LACKING.search(error))
+
+
+def was_killed(error: str | None) -> bool:
+    """Whether a calculation was killed, itself or the process that ran it, as by the system for want of memory."""
+    return is_cut_short(error) and bool(_KILLED.search(error or ""))
+
+
+def killed_again(error: str, before: str | None, times: int) -> str:
+    """The reason of a calculation that was killed once more, with how often that was.
+
+    Parameters
+    ----------
+    error
+        Its reason in this run.
+    before
+        The reason that an earlier run left, if any.
+    times
+        How often it was killed in this run.
+
+    Returns
+    -------
+    str
+        From the :data:`KILLED_RUNS`-th run on one that is the frame's own: see :func:`is_cut_short`.
+    """
+    said = _KILLED_BEFORE.match(before or "")
+    runs = 1 + (int(said[1]) if said else 0)
+    kind = "DidNotFinish" if runs < KILLED_RUNS else _GIVEN_UP
+    last = error.partition(": ")[2] or error
+    in_runs = f"{runs} run{'s' if runs > 1 else ''}"
+    return f"{kind}: killed {runs * times} times, in {in_runs}; the last time: {last}"
 
 
 def in_words(error: BaseException) -> str:

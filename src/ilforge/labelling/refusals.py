@@ -66,8 +66,8 @@ def read_refusals(path: Path) -> list[Refusal]:
     beside = refusals_beside(path)
     if not path.name.endswith(f"{REASON}.xyz"):
         if not beside.is_file():
-            if not path.is_file():
-                raise SettingsError(f"There is no file {path}.")
+            if not frames.read(path):
+                raise SettingsError(f"{path} holds no frames, and no refused labels are beside it.")
             return []
         path = beside
     found = frames.read(path)

@@ -175,12 +175,17 @@ class LabelStore:
             count += len(batch)
         return count
 
-    def forget_failures(self, method_digest: str) -> int:
-        """Drop the failed labels of a method so that they are tried again; returns how many."""
+    def forget_failures(self, method_digest: str, frame_digests: Iterable[str] | None = None) -> int:
+        """Drop the failed labels of a method so that they are tried again; returns how many.
+
+        ``frame_digests`` are those of the frames that are meant; all without it.
+        """
+        of_method = "DELETE FROM labels WHERE method = ? AND error IS NOT NULL"
         with self._lock, _explained(self.path), self._transaction():
-            return self._connection.execute(
-                "DELETE FROM labels WHERE method = ? AND error IS NOT NULL", (method_digest,)
-            ).rowcount
+            if frame_digests is None:
+                return self._connection.execute(of_method, (method_digest,)).rowcount
+            frames = [(method_digest, digest) for digest in dict.fromkeys(frame_digests)]
+            return self._connection.executemany(f"{of_method} AND frame = ?", frames).rowcount
 
     def methods(self) -> dict[str, dict[str, Any]]:
         """Description of every method that has labels here, by digest."""

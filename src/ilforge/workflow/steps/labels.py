@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ilforge.labelling.gate import judge_batch, net_force_limit, tally
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.inbox import name_of
 from ilforge.labelling.label import evaluate, failed
-from ilforge.labelling.labels import Label
+from ilforge.labelling.labels import KILLED_RUNS, Label, killed_again, was_killed
 from ilforge.labelling.labels import method_digest as digest_of
 from ilforge.labelling.store import FILE, LabelStore
 from ilforge.liquid.liquid import Liquid
@@ -24,6 +25,7 @@ from ilforge.potentials import costs
 from ilforge.sampling.coverage import coverage
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
+from ilforge.workflow.executors import ATTEMPTS as DEATHS
 from ilforge.workflow.executors import WorkerDied
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
@@ -89,9 +91,11 @@ def label_stage(
             store.remember(method)
             store.absorb_inbox()
             missing = store.missing(wanted, method_digest)
+            before = store.get_many(missing, method_digest)
             job.expect(len(missing))
             asked = {digest: (wanted[digest], spec, job.threads, store.inbox, liquid) for digest in missing}
             left = _Labelling(job, store, holder, method_digest).go(asked)
+            left = _give_up(job, store, method_digest, left, before)
             labels = store.get_many(list(wanted), method_digest)
             if missing:
                 store.backup()
@@ -136,6 +140,26 @@ def _verify(job: Job, store: LabelStore) -> None:
     """Read the whole store before it is trusted: labels that a damaged index hides would be paid for again."""
     if store.verify():
         job.say("The index of the label store did not fit its labels and was made anew; no label is lost.")
+
+
+def _give_up(
+    job: Job, store: LabelStore, method_digest: str, left: Sequence[str], before: Mapping[str, Label]
+) -> list[str]:
+    """Count one more run for frames that were killed whenever they were tried; returns those that are still asked for.
+
+    A frame that no process survives would hold up its study for ever. After :data:`KILLED_RUNS` runs it is rejected.
+    """
+    killed = {digest: label for digest, label in store.get_many(left, method_digest).items() if was_killed(label.error)}
+    for digest, label in killed.items():
+        earlier = before[digest].error if digest in before else None
+        store.add(replace(label, error=killed_again(label.error or "", earlier, ATTEMPTS * DEATHS)))
+    asked = store.missing(left, method_digest)
+    if given_up := len(left) - len(asked):
+        job.say(
+            f"{given_up} frames are rejected: their calculations were killed in {KILLED_RUNS} runs, each time that "
+            "they were tried. They are asked for again only by ilforge label FILE --retry."
+        )
+    return asked
 
 
 class _Labelling:
@@ -243,7 +267,8 @@ def _outstanding(count: int, total: int, label: Label) -> DidNotFinish:
     return DidNotFinish(
         f"{count} of {total} frames have no label yet: their calculations were killed, or lacked memory or disk. All "
         "others are kept, nothing is published without these, and the same command tries them again; fewer workers "
-        f"(machine.toml) leave more memory to each. The last one: {label.error}"
+        f"(machine.toml) leave more memory to each. One that is killed in {KILLED_RUNS} runs is rejected. The last "
+        f"one: {label.error}"
     )
 
 
