@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ilforge import folders
 from ilforge.errors import SettingsError
+from ilforge.folders import on_network
 from support.kills import killed_at
 
 
@@ -69,3 +72,26 @@ def test_replacing_is_whole_at_every_kill(tmp_path):
         fill("whole")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
     assert n > 10
+
+
+MOUNTS = """\
+/dev/sda1 / ext4 rw 0 0
+server:/home /home nfs4 rw,vers=4.2 0 0
+/dev/sdb1 /home/local xfs rw 0 0
+//host/share /mnt/my\\040share cifs rw 0 0
+me@host: /mnt/ssh fuse.sshfs rw 0 0
+proc /proc proc rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "shared"),
+    [("/work/store", False), ("/home", True), ("/home/me/store", True), ("/homes/me", False),
+     ("/home/local/store", False), ("/mnt/my share/store", True), ("/mnt/ssh/store", True)],
+)  # fmt: skip
+def test_file_systems_that_machines_share_are_known(path, shared):
+    assert on_network(Path(path), MOUNTS) is shared
+
+
+def test_a_temporary_folder_is_of_this_machine(tmp_path):
+    assert not on_network(tmp_path)

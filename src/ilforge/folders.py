@@ -149,3 +149,34 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     finally:
         for left in (partial, old):
             remove(left)
+
+
+_SHARED = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "afs")
+    + ("pvfs2", "orangefs", "panfs", "davfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.beegfs")
+    + ("fuse.juicefs", "fuse.s3fs", "fuse.rclone", "fuse.davfs")
+)
+
+
+def on_network(path: Path, mounts: str | None = None) -> bool:
+    """Whether a path lies on a file system that other machines may write to as well.
+
+    Parameters
+    ----------
+    mounts
+        Table of mounts as in ``/proc/self/mounts``; that of this machine without it. Where there is none, False.
+    """
+    if mounts is None:
+        try:
+            mounts = Path("/proc/self/mounts").read_text(errors="replace")
+        except OSError:
+            return False
+    place, found = str(Path(path).resolve()), ("", "")
+    for line in mounts.splitlines():
+        fields = line.split()
+        if len(fields) < 3:
+            continue
+        where = fields[1].replace("\\040", " ").rstrip("/")
+        if (place == where or place.startswith(f"{where}/")) and len(where) >= len(found[0]):
+            found = where, fields[2]
+    return found[1] in _SHARED

@@ -2,7 +2,9 @@
 
 One SQLite file holds the labels, a folder beside it (``inbox``) those that workers have finished and the
 coordinator has not yet taken in. The file is in write-ahead mode: a process may be killed at any moment, and
-any number of studies may read while one writes. Every label carries a checksum of its own, so that damage to
+any number of studies may read while one writes. That mode needs memory that all processes share, so on a network file
+system the file has a rollback journal instead, which needs locks alone: slower, and as safe as the locks of that file
+system. Every label carries a checksum of its own, so that damage to
 a row is found when it is read; such a row is dropped, counted, and computed again.
 """
 
@@ -24,6 +26,7 @@ from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.folders import refuse_links
 from ilforge.labelling import inbox as _inbox
 from ilforge.labelling import rows
+from ilforge.labelling.journal import choose_journal
 from ilforge.labelling.labels import Label, checked, is_cut_short
 from ilforge.labelling.labels import method_digest as method_digest_of
 
@@ -72,8 +75,7 @@ class LabelStore:
     Parameters
     ----------
     directory
-        Folder of the store, made when it is not there: ``labels.sqlite`` and ``inbox``. The file must lie on a
-        local disk of the coordinator; the inbox need not.
+        Folder of the store, made when it is not there: ``labels.sqlite`` and ``inbox``.
     busy_timeout_s
         How long to wait for another study that is writing.
     read_only
@@ -292,8 +294,7 @@ class LabelStore:
             raise SettingsError(f"{self.path} was written by a newer ilforge. Upgrade, or name another file.")
         if self.read_only:
             return
-        if execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            execute("PRAGMA journal_mode = WAL")
+        choose_journal(self._connection, self.directory, new=not tables)
         execute("PRAGMA synchronous = FULL")  # a label outlives a power failure, not only a kill
         execute("PRAGMA wal_autocheckpoint = 4000")  # pages: four times the default, fewer waits for the disk
         if application != _APPLICATION:
