@@ -10,7 +10,7 @@ A frame's ``info`` carries where it came from, and after labelling what it was l
 ``seed``          the seed of the random numbers that made it
 ``parent``        name of the packed box it descends from
 ``charge``        net charge, e: of frames without periodicity, and of boxes that are not neutral
-``multiplicity``  2S + 1, where it is not the lowest that the number of electrons allows
+``multiplicity``  2S + 1; frames whose multiplicity is not the lowest are not labelled
 ``REF_energy``    reference energy, eV (labelled frames only)
 ``REF_stress``    reference stress, eV/Å^3, Voigt xx yy zz yz xz xy, tension positive
 ================  ===================================================================

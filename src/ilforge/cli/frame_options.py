@@ -36,7 +36,8 @@ ions_option = click.option(
 charge_option = click.option(
     "--charge",
     type=int,
-    help="Net charge, e, of frames without periodicity that say neither their charge nor their ions.",
+    help="Net charge, e, of frames without periodicity that say neither their charge nor their ions. The multiplicity "
+    "is the lowest that the number of electrons allows; frames that say a higher one are refused.",
 )
 
 

@@ -78,6 +78,7 @@ def _require_lowest_multiplicity(frame: Atoms) -> None:
         return
     electrons = int(frame.numbers.sum()) - (frames.charge_of(frame) or 0)
     raise SettingsError(
-        f"A frame has {MULTIPLICITY} = {found}. With {electrons} electrons the lowest is {lowest}, and only that is "
-        "labelled."
+        f"A frame has {MULTIPLICITY} = {found} (2S + 1). With {electrons} electrons the lowest is {lowest}, and only "
+        f"that is labelled or taken in: ions of ionic liquids have closed shells. Leave {MULTIPLICITY} out of its "
+        f"header, or mend {CHARGE} where the number of electrons is wrong."
     )
