@@ -21,7 +21,7 @@ from ase.units import GPa
 from ilforge import frames, potentials
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label, method_digest
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 
 METHODS: dict[str, dict[str, Any]] = {
     "GPAW": {"kind": "gpaw"},

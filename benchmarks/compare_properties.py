@@ -23,7 +23,7 @@ from scipy.constants import Boltzmann, elementary_charge
 
 from ilforge.properties import Measurement, System, measure
 from ilforge.properties.analysis import AnalysisSettings
-from ilforge.properties.reader import Source, source_of
+from ilforge.properties.reading.reader import Source, source_of
 from support.motion import atomic_ions, brownian, snapshots
 from support.peers import Gromacs, Points, freud_rdf, gromacs_version, mdanalysis_rdf, merged_bins
 

@@ -22,14 +22,15 @@ from ase import Atoms
 
 from ilforge import potentials, programs
 from ilforge.devices import CPU
-from ilforge.dynamics import lammps_program, minimise
-from ilforge.dynamics.lammps_files import data_file
+from ilforge.dynamics import minimise
+from ilforge.dynamics.lammps import program as lammps_program
+from ilforge.dynamics.lammps.files import data_file
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.dynamics.simulation import Job
 from ilforge.files import file_digest
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
-from ilforge.potentials.clp import Clp
+from ilforge.potentials.classical.clp import Clp
 
 WAYS = {"1 core": (1, False), "2 threads": (2, False), "2 ranks": (2, True)}
 """Cores, and whether they are MPI ranks."""

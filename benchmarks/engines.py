@@ -28,7 +28,7 @@ from ilforge.dynamics.simulation import Job
 from ilforge.files import file_digest
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
-from ilforge.potentials.clp import Clp
+from ilforge.potentials.classical.clp import Clp
 
 PAIRS = (40, 100)
 COPIES = (2, 3)

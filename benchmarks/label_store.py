@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from ilforge.labelling import inbox
 from ilforge.labelling.labels import Label
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing import inbox
+from ilforge.labelling.storing.store import LabelStore
 
 ATOMS, LARGEST = 350, 16000
 SAMPLE = 500

@@ -22,7 +22,7 @@ from ilforge.dynamics.protocol import MdProtocol
 from ilforge.files import file_digest
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
-from ilforge.potentials.mace import Mace
+from ilforge.potentials.learned.mace import Mace
 
 INTERVAL_PS = 10.0
 ROWS: dict[str, dict[str, Any]] = {

@@ -31,10 +31,10 @@ from ase.data import chemical_symbols
 from ase.neighborlist import primitive_neighbor_list
 
 from ilforge.errors import DidNotConverge
-from ilforge.potentials.fast_mace.arrays import MOST_EDGES
-from ilforge.potentials.fast_mace.evaluation import FastEvaluator
-from ilforge.potentials.fast_mace.network import Network
-from ilforge.potentials.fast_mace.parity import ENERGY, FORCE, STRAIN
+from ilforge.potentials.learned.fast_mace.arrays import MOST_EDGES
+from ilforge.potentials.learned.fast_mace.evaluation import FastEvaluator
+from ilforge.potentials.learned.fast_mace.network import Network
+from ilforge.potentials.learned.fast_mace.parity import ENERGY, FORCE, STRAIN
 from support import models
 
 RESPONSE = 1e-6
@@ -155,7 +155,7 @@ class Tested:
         """Loads the file in both forms; ``scale`` multiplies the energy."""
         import torch
 
-        from ilforge.potentials.fast_mace.extraction import extract
+        from ilforge.potentials.learned.fast_mace.extraction import extract
 
         model = torch.load(path, map_location="cpu", weights_only=False).double()
         model.scale_shift.scale *= scale

@@ -39,7 +39,7 @@ from ilforge.dynamics.simulation import Job
 from ilforge.files import file_digest
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
-from ilforge.potentials.mace import Mace
+from ilforge.potentials.learned.mace import Mace
 from ilforge.units import KB
 from support import models
 
@@ -56,8 +56,8 @@ import sys, time
 started = time.perf_counter()
 import numpy as np
 from pathlib import Path
-from ilforge.potentials.fast_mace.evaluation import FastEvaluator
-from ilforge.potentials.fast_mace.network import Network
+from ilforge.potentials.learned.fast_mace.evaluation import FastEvaluator
+from ilforge.potentials.learned.fast_mace.network import Network
 network, _ = Network.load(Path(sys.argv[1]))
 positions = 2.0 * np.array(list(np.ndindex(4, 4, 4)), dtype=float)
 FastEvaluator([network], ["C"] * 64, threads=2).compute(positions, 8.0 * np.eye(3))
@@ -162,7 +162,7 @@ class Files:
         if not path.exists():
             import torch
 
-            from ilforge.potentials.fast_mace.extraction import extract
+            from ilforge.potentials.learned.fast_mace.extraction import extract
 
             model = torch.load(self.of(form, seed), map_location="cpu", weights_only=False)
             network = extract(model)

@@ -23,7 +23,7 @@ from ilforge.files import file_digest
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
 from ilforge.potentials.force_evaluator import CalculatorEvaluator, ForceEvaluator
-from ilforge.potentials.mace import Mace
+from ilforge.potentials.learned.mace import Mace
 
 EVERY = 20
 

@@ -23,8 +23,8 @@ LEG = 24
 
 def fast(files: list[str], symbols: list[str], threads: int) -> Callable[..., Any]:
     """Compiled kernels, as MD asks them."""
-    from ilforge.potentials.fast_mace.calculator import FastMaceEvaluator
-    from ilforge.potentials.fast_mace.network import Network
+    from ilforge.potentials.learned.fast_mace.calculator import FastMaceEvaluator
+    from ilforge.potentials.learned.fast_mace.network import Network
 
     networks = []
     for file in files:
@@ -40,7 +40,7 @@ def by_torch(files: list[str], symbols: list[str], threads: int) -> Callable[...
     import torch
 
     from ilforge.potentials.force_evaluator import CalculatorEvaluator
-    from ilforge.potentials.mace_calculator import MaceCalculator
+    from ilforge.potentials.learned.mace.calculator import MaceCalculator
 
     torch.set_num_threads(threads)
     model = torch.load(files[0], map_location="cpu", weights_only=False)

@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 from ilforge.liquid.liquid import Liquid
 from ilforge.properties import PROPERTIES, measure
 from ilforge.properties.analysis import AnalysisSettings
-from ilforge.properties.reader import source_of
+from ilforge.properties.reading.reader import source_of
 
 COUNTS = {"Li": 8, "PYR14": 74, "TFSI": 82}
 SIDE_A = 33.0

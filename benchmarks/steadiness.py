@@ -12,10 +12,10 @@ import numpy as np
 from scipy.signal import lfilter
 
 from ilforge.properties.density import mean_density
-from ilforge.properties.einstein import MsdAnalysis
-from ilforge.properties.green_kubo import transport_coefficient
 from ilforge.properties.kernels.populations import population, relaxation
-from ilforge.properties.settings import DensitySettings, DiffusionSettings
+from ilforge.properties.shared.einstein import MsdAnalysis
+from ilforge.properties.shared.green_kubo import transport_coefficient
+from ilforge.properties.shared.settings import DensitySettings, DiffusionSettings
 from ilforge.results import Estimate
 
 _PAIRS, _FRAMES = 40, 400  # of the runs whose diffusion is measured

@@ -19,7 +19,7 @@ from ase import Atoms
 from ilforge import frames, potentials
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.labelling.volume_scan import pressure_by_stress, pressures_by_energy, scan
 from ilforge.liquid.liquid import Liquid
 

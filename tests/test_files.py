@@ -12,7 +12,7 @@ import pytest
 
 from ilforge import files, frames
 from ilforge.errors import SettingsError
-from ilforge.potentials.outputs import text_of
+from ilforge.potentials.quantum.outputs import text_of
 
 
 def test_a_file_is_replaced_whole(tmp_path):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from rich.console import Console
 
-    from ilforge.labelling.dataset import Dataset
+    from ilforge.labelling.datasets.dataset import Dataset
     from ilforge.liquid.liquid import Liquid
     from ilforge.results import Estimate, Record
     from ilforge.study import load
@@ -159,7 +159,7 @@ def train(
         When the packages of this kind of model are not installed; names the extra that brings them.
     """
     from ilforge.folders import claim
-    from ilforge.labelling.dataset import Dataset, split
+    from ilforge.labelling.datasets.dataset import Dataset, split
     from ilforge.settings_file import check_settings
     from ilforge.training import TRAINERS
     from ilforge.training import train as train_model

@@ -12,7 +12,7 @@ from ilforge.cli import ilforge, load_commands
 from ilforge.errors import SettingsError
 from ilforge.folders import MARKER
 from ilforge.liquid.liquid import Liquid
-from ilforge.properties.reader import open_trajectory
+from ilforge.properties.reading.reader import open_trajectory
 from support.motion import tumbling_ions
 
 N_FRAMES = 6
@@ -197,7 +197,7 @@ def test_numbers_that_make_no_sense(tmp_path, option, values):
 
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
 def test_numbers_that_make_no_sense_from_python(ions, value):
-    from ilforge.properties.reader import source_of
+    from ilforge.properties.reading.reader import source_of
 
     about = {"topology": ions[0].topology}
     with pytest.raises(SettingsError, match=r"--temperature.*greater than 0"):
@@ -221,7 +221,7 @@ def test_options_that_nothing_would_look_at(tmp_path, words, said):
 
 
 def test_units_of_a_table_that_has_them(tmp_path):
-    from ilforge.properties.pressure_table import read_pressure
+    from ilforge.properties.reading.pressure_table import read_pressure
 
     (tmp_path / "p.csv").write_text("time_ps,pxy_bar,pxz_bar,pyz_bar\n0,1,2,3\n1,1,2,3\n2,1,2,3\n")
     assert read_pressure(tmp_path / "p.csv").interval_ps == 1.0
@@ -242,7 +242,7 @@ def named(ions, tmp_path):
 @pytest.mark.parametrize("options", [(), ("--replicas",)])
 def test_folder_that_cannot_be_written_is_refused_before_anything_is_measured(named, tmp_path, monkeypatch, options):
     import ilforge.properties
-    from ilforge.properties import replicas
+    from ilforge.properties.combining import replicas
 
     def measured(*_, **__):
         raise AssertionError("measured")

@@ -7,9 +7,9 @@ from click.testing import CliRunner
 
 from ilforge import programs
 from ilforge.cli import ilforge, load_commands
-from ilforge.dynamics.lammps_program import executable
+from ilforge.dynamics.lammps.program import executable
 from ilforge.errors import SettingsError
-from ilforge.properties.reader import open_trajectory
+from ilforge.properties.reading.reader import open_trajectory
 from support.motion import brownian, tumbling_ions
 
 N_FRAMES, SIDE = 12, 19.0

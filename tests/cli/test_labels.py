@@ -15,10 +15,10 @@ import pytest
 from ilforge import frames, potentials
 from ilforge.labelling import label
 from ilforge.labelling.atoms import held_atoms
-from ilforge.labelling.exchange import import_deepmd
+from ilforge.labelling.datasets.exchange import import_deepmd
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 
 DATA = Path(__file__).parents[1] / "data"
 OUTPUTS = DATA / "outputs"

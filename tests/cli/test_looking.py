@@ -8,7 +8,7 @@ import json
 import pytest
 
 from ilforge import trust
-from ilforge.labelling.store import FILE
+from ilforge.labelling.storing.store import FILE
 from ilforge.study.load import load_study
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.steps.models import ERRORS

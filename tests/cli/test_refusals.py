@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from ilforge import frames
+from ilforge.labelling.datasets.published import open_published
 from ilforge.labelling.gate import judge, net_force_limit
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label
-from ilforge.labelling.published import open_published
 from ilforge.labelling.refusals import read_refusals, refusals_beside
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.rings import rings_of
 from ilforge.liquid.vacuum import in_vacuum

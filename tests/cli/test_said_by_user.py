@@ -4,13 +4,13 @@ import MDAnalysis
 import numpy as np
 import pytest
 from ase import Atoms
-from ilforge.study.liquid_settings import IonSettings
 
 from ilforge import frames
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
-from ilforge.properties.given import Composition, parse_cell
-from ilforge.properties.reader import open_trajectory
+from ilforge.liquid.settings import IonSettings
+from ilforge.properties.reading.given import Composition, parse_cell
+from ilforge.properties.reading.reader import open_trajectory
 from support.motion import tumbling_ions
 
 IONS = "6 PYR14, 6 BF4"
@@ -149,7 +149,7 @@ def test_own_ions_are_recognised_in_a_topology_with_bonds():
     )
     universe.add_TopologyAttr("elements", list(topology.symbols))
     universe.add_TopologyAttr("bonds", [tuple(bond) for bond in topology.bonds.tolist()])
-    from ilforge.properties.topology_reader import topology_of_universe
+    from ilforge.properties.reading.topology_reader import topology_of_universe
 
     found = topology_of_universe(universe, own=Composition(define=own).own)
     assert found.topology.species == topology.species and found.topology.charges == topology.charges

@@ -19,9 +19,9 @@ REGISTRIES = {
 ALLOWED = {
     "cli/export.py": {"clp"},  # written out where nothing else is named
     "cli/labels.py": {"deepmd"},  # a file format of that name
-    "dynamics/lammps_program.py": {"deepmd"},  # the program whose device LAMMPS computes on
-    "potentials/committee.py": {"deepmd"},  # the pair style of LAMMPS that takes several models
-    "potentials/gpaw.py": {"vasp"},  # words of an error: who has what it lacks
+    "dynamics/lammps/program.py": {"deepmd"},  # the program whose device LAMMPS computes on
+    "potentials/learned/committee.py": {"deepmd"},  # the pair style of LAMMPS that takes several models
+    "potentials/quantum/gpaw/__init__.py": {"vasp"},  # words of an error: who has what it lacks
     "study/md_settings.py": {"clp", "exp6"},  # words for files of an earlier version
     "workflow/steps/learning.py": {"committee"},  # of models, whatever their kind
     "workflow/steps/models.py": {"committee"},  # a key
@@ -31,7 +31,7 @@ ALLOWED = {
     "study/settings.py": {"clp", "gpaw", "cp2k", "vasp", "mace", "deepmd"},  # a default, and words for earlier files
     "properties/analysis.py": {"density", "diffusion", "rdf", "health"},  # measured where nothing else is named
     "cli/single.py": {"mace"},  # trained where nothing else is named
-    "labelling/tight_binding_check.py": {"xtb"},  # it is what the check computes with
+    "labelling/reading/tight_binding_check.py": {"xtb"},  # it is what the check computes with
 }
 PROGRAMS = {
     "workflow/executors.py",  # a package whose warning is silenced

@@ -17,7 +17,7 @@ import pytest
 from ilforge import frames, programs
 from ilforge.errors import MissingProgram
 from ilforge.potentials import POTENTIALS, Potential, create, digest
-from ilforge.potentials.clp_files import ion_parameters
+from ilforge.potentials.classical.clp_files import ion_parameters
 from support import exp6
 
 DIGESTS = """

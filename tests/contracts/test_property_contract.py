@@ -8,7 +8,7 @@ import pytest
 
 from ilforge.properties import PROPERTIES, Measurement, Property, create, measure
 from ilforge.properties.analysis import AnalysisSettings
-from ilforge.properties.holding import KEPT
+from ilforge.properties.shared.holding import KEPT
 from ilforge.results import Curve, Estimate
 from support.motion import measured, ornstein_uhlenbeck_pressure, snapshots, tumbling_ions
 

@@ -17,11 +17,11 @@ import pytest
 from ilforge import frames, potentials
 from ilforge.errors import SettingsError
 from ilforge.frames import ENERGY, FORCES
-from ilforge.labelling.dataset import census
+from ilforge.labelling.datasets.dataset import census
+from ilforge.labelling.datasets.published import PURPOSES, faults, is_published, open_published
 from ilforge.labelling.gate_settings import GateSettings
-from ilforge.labelling.outputs import import_labels
-from ilforge.labelling.published import PURPOSES, faults, is_published, open_published
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.reading.outputs import import_labels
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.study.load import load_study
 from ilforge.workflow.steps.structures import reference_spec

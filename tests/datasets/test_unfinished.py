@@ -10,7 +10,7 @@ import pytest
 
 from ilforge import frames
 from ilforge.labelling.gate import judge_batch
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.study.load import load_study
 from ilforge.workflow.steps.structures import frames_stage, hot_stage

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ilforge.potentials import exp6_file
+from ilforge.potentials.classical.exp6 import file as exp6_file
 from ilforge.settings_file import check_settings
 from ilforge.study.load import load_study
 from ilforge.study.machine import Machine

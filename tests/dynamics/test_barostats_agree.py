@@ -9,12 +9,12 @@ import pytest
 from ilforge import programs
 from ilforge.dynamics import MdProtocol, run_md
 from ilforge.dynamics.export import export
-from ilforge.dynamics.lammps_program import executable
+from ilforge.dynamics.lammps.program import executable
 from ilforge.dynamics.simulation import Job
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
-from ilforge.potentials.clp import Clp
-from ilforge.properties.density_course import mean_density
+from ilforge.potentials.classical.clp import Clp
+from ilforge.properties.shared.density_course import mean_density
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
 LIQUID = Liquid.of({"Na": 32, "Cl": 32})

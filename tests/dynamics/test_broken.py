@@ -13,8 +13,8 @@ from ilforge import frames
 from ilforge.dynamics import run_md
 from ilforge.dynamics.motion import fastest_atoms
 from ilforge.liquid.liquid import Liquid
-from ilforge.potentials.calculator_system import system_of
-from ilforge.potentials.clp import Clp
+from ilforge.potentials.classical.clp import Clp
+from ilforge.potentials.learned.calculator_system import system_of
 from ilforge.units import ASE_TIME_IN_FS
 from support import md
 

@@ -14,10 +14,10 @@ from ilforge.dynamics.motion import State, kinetic_energy
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.liquid import Liquid
-from ilforge.potentials.clp import Clp
-from ilforge.potentials.committee import Committee
+from ilforge.potentials.classical.clp import Clp
 from ilforge.potentials.force_evaluator import EvaluatorCalculator, has_force_evaluator
-from ilforge.potentials.mace import Mace
+from ilforge.potentials.learned.committee import Committee
+from ilforge.potentials.learned.mace import Mace
 from ilforge.units import KB
 from support import md, soft
 

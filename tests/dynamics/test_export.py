@@ -12,17 +12,17 @@ from click.testing import CliRunner
 from ilforge import programs
 from ilforge.cli.export import export as command
 from ilforge.dynamics.export import export
-from ilforge.dynamics.lammps_program import executable
+from ilforge.dynamics.lammps.program import executable
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
-from ilforge.potentials import clpol_forces
-from ilforge.potentials.clp import Clp
-from ilforge.potentials.clpol import Clpol
-from ilforge.potentials.clpol_parameters import assign
-from ilforge.potentials.lammps_molecules import KJ_PER_KCAL
-from ilforge.potentials.xtb import Xtb
+from ilforge.potentials.classical.clp import Clp
+from ilforge.potentials.classical.clpol import Clpol
+from ilforge.potentials.classical.clpol import forces as clpol_forces
+from ilforge.potentials.classical.clpol.parameters import assign
+from ilforge.potentials.classical.lammps_molecules import KJ_PER_KCAL
+from ilforge.potentials.quantum.xtb import Xtb
 from ilforge.units import KJ_PER_MOL
 from support import md
 from support.boxes import large_box

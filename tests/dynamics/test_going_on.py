@@ -9,7 +9,7 @@ from ilforge import frames
 from ilforge.dynamics import run_md
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
-from ilforge.potentials.clp import Clp
+from ilforge.potentials.classical.clp import Clp
 from support import md
 
 ENGINES = ["openmm", pytest.param("gromacs", marks=pytest.mark.program("gmx"))]

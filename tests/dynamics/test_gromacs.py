@@ -9,16 +9,16 @@ from ase.units import bar as BAR
 from ilforge import frames
 from ilforge.devices import CPU, Device
 from ilforge.dynamics import choose_engine, gromacs, run_md
-from ilforge.dynamics.gromacs_files import gro_text, read_trr, read_xvg
-from ilforge.dynamics.gromacs_program import offload
+from ilforge.dynamics.gromacs.files import gro_text, read_trr, read_xvg
+from ilforge.dynamics.gromacs.program import offload
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
-from ilforge.potentials.clp import Clp
-from ilforge.potentials.clp_parameters import assign
-from ilforge.potentials.typed_terms import atom_types
-from ilforge.properties.pressure_table import read_pressure
+from ilforge.potentials.classical.clp import Clp
+from ilforge.potentials.classical.clp_parameters import assign
+from ilforge.potentials.classical.typed_terms import atom_types
+from ilforge.properties.reading.pressure_table import read_pressure
 from support import md
 from support.boxes import LIQUIDS, large_box
 from support.clp_terms import MESH, openmm_terms

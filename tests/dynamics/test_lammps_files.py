@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ilforge.dynamics.lammps_files import data_file, read_dump, read_force_deviation, read_thermo
+from ilforge.dynamics.lammps.files import data_file, read_dump, read_force_deviation, read_thermo
 from ilforge.dynamics.simulation import Job
-from ilforge.potentials.clp import Clp
+from ilforge.potentials.classical.clp import Clp
 from support import md
 
 DUMP = """ITEM: TIMESTEP

@@ -13,12 +13,13 @@ import pytest
 
 from ilforge import potentials, programs
 from ilforge.devices import CPU, Device
-from ilforge.dynamics import lammps_program, run_md
+from ilforge.dynamics import run_md
+from ilforge.dynamics.lammps import program as lammps_program
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
-from ilforge.potentials import deepmd_room
+from ilforge.potentials.learned.deepmd import room as deepmd_room
 from support import md
 
 pytestmark = pytest.mark.program("lmp")

@@ -12,7 +12,7 @@ from ilforge.dynamics.builtin import Simulation
 from ilforge.dynamics.motion import State
 from ilforge.dynamics.simulation import Job
 from ilforge.liquid.liquid import Liquid
-from ilforge.potentials.mace import Mace
+from ilforge.potentials.learned.mace import Mace
 from support import md, models
 
 STEPS = 100

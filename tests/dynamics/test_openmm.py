@@ -7,7 +7,7 @@ import pytest
 
 from ilforge.dynamics import run_md
 from ilforge.errors import SettingsError
-from ilforge.potentials.clp import Clp
+from ilforge.potentials.classical.clp import Clp
 from support import md
 
 

@@ -15,7 +15,7 @@ from ilforge.dynamics.simulation import Job
 from ilforge.dynamics.trajectory import Trajectory
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
-from ilforge.potentials.clp import Clp
+from ilforge.potentials.classical.clp import Clp
 from support import md
 
 
@@ -157,7 +157,7 @@ def test_a_folder_without_a_run_says_so(tmp_path):
 
 
 def test_a_run_that_goes_on_is_read_up_to_its_checkpoint(tmp_path):
-    from ilforge.properties.reader import open_trajectory
+    from ilforge.properties.reading.reader import open_trajectory
 
     job = _job(tmp_path)
     about = {"ions": "2 PYR14, 2 BF4", "potential": {"kind": "clp"}, "protocol": job.protocol.as_dict()}
@@ -193,7 +193,7 @@ def ended(tmp_path):
 
 @pytest.mark.parametrize("name", ["topology.pdb", "trajectory.dcd", "thermo.csv"])
 def test_a_run_that_lacks_a_file_says_which_and_what_to_do(ended, name):
-    from ilforge.properties.reader import open_trajectory
+    from ilforge.properties.reading.reader import open_trajectory
 
     (ended.directory / name).unlink()
     with pytest.raises(SettingsError, match=rf"/{name} is missing: .*Put it back, or run the MD again"):

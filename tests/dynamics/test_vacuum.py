@@ -10,13 +10,13 @@ from scipy.spatial.distance import pdist
 
 from ilforge import frames, potentials
 from ilforge.dynamics import gromacs, run_md
-from ilforge.dynamics.gromacs_vacuum import longest_chain
+from ilforge.dynamics.gromacs.vacuum import longest_chain
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.vacuum import in_vacuum
-from ilforge.potentials.clp import Clp
-from ilforge.potentials.xtb import Xtb
+from ilforge.potentials.classical.clp import Clp
+from ilforge.potentials.quantum.xtb import Xtb
 from ilforge.properties import measure
 from ilforge.units import ASE_TIME_IN_FS, KB
 from support import md

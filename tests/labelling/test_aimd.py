@@ -13,7 +13,7 @@ import pytest
 from ilforge import frames, potentials
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.labelling.label import evaluate
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 from support import aimd
 
 

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from ilforge.errors import SettingsError
-from ilforge.labelling import claims
-from ilforge.labelling.claims import State, holding
+from ilforge.labelling.storing import claims
+from ilforge.labelling.storing.claims import State, holding
 
 METHOD = "m" * 64
 

@@ -9,7 +9,7 @@ import pytest
 
 from ilforge import frames
 from ilforge.errors import SettingsError
-from ilforge.labelling.dataset import Dataset, census, parent_of, require_labels, split
+from ilforge.labelling.datasets.dataset import Dataset, census, parent_of, require_labels, split
 from support.labels import labelled_frame
 
 

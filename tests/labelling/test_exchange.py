@@ -11,7 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from ilforge import frames
 from ilforge.errors import SettingsError
-from ilforge.labelling.exchange import (
+from ilforge.labelling.datasets.exchange import (
     export_deepmd,
     export_extxyz,
     import_deepmd,
@@ -19,7 +19,7 @@ from ilforge.labelling.exchange import (
     read_deepmd,
     virial_from_stress,
 )
-from ilforge.labelling.exchange_hdf5 import export_deepmd_hdf5, import_deepmd_hdf5
+from ilforge.labelling.datasets.exchange_hdf5 import export_deepmd_hdf5, import_deepmd_hdf5
 from ilforge.potentials import create
 from support.labels import labelled_frame
 

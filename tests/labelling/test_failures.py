@@ -24,8 +24,8 @@ from ilforge.labelling.gate import judge_batch, tally
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.label import evaluate, forget
 from ilforge.labelling.labels import Label
-from ilforge.labelling.outputs import import_labels
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.reading.outputs import import_labels
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 
 DATA = Path(__file__).parents[1] / "data"

@@ -13,12 +13,12 @@ from ase.units import Bohr, GPa, Hartree, kcal, mol
 
 from ilforge import frames, potentials
 from ilforge.errors import SettingsError
-from ilforge.labelling.foreign import Keys
-from ilforge.labelling.foreign_units import factor_of, header_units, parse_units
-from ilforge.labelling.outputs import import_labels
-from ilforge.labelling.units_check import ONLY_FORCES, unit_slopes
+from ilforge.labelling.reading.foreign import Keys
+from ilforge.labelling.reading.foreign_units import factor_of, header_units, parse_units
+from ilforge.labelling.reading.outputs import import_labels
+from ilforge.labelling.reading.units_check import ONLY_FORCES, unit_slopes
 from ilforge.liquid.liquid import Liquid
-from ilforge.potentials.outputs import Reading
+from ilforge.potentials.quantum.outputs import Reading
 
 DATA = Path(__file__).parents[1] / "data"
 KBAR = 0.1 * GPa

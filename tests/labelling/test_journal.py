@@ -9,7 +9,7 @@ import pytest
 
 from ilforge.errors import DidNotFinish
 from ilforge.labelling import journal as journals
-from ilforge.labelling.store import FILE, LabelStore
+from ilforge.labelling.storing.store import FILE, LabelStore
 from support.labels import random_label
 
 

@@ -10,7 +10,7 @@ from ilforge.errors import SettingsError
 from ilforge.labelling import label as label_module
 from ilforge.labelling.label import evaluate, forget
 from ilforge.labelling.labels import method_digest
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 
 XTB = {"kind": "xtb", "method": "GFN1-xTB"}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ilforge.labelling.labels import Label
-from ilforge.labelling.merge import merge
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.merge import merge
+from ilforge.labelling.storing.store import LabelStore
 
 METHOD = {"kind": "xtb", "method": "GFN1-xTB"}
 

@@ -18,9 +18,9 @@ from ilforge import frames, potentials
 from ilforge.errors import SettingsError
 from ilforge.labelling.gate import judge
 from ilforge.labelling.gate_settings import GateSettings
-from ilforge.labelling.outputs import import_labels
-from ilforge.labelling.store import LabelStore
-from ilforge.labelling.units_check import ONLY_FORCES, ONLY_TOGETHER, STRESS_UNCHECKED, UNCHECKED, unit_ratio
+from ilforge.labelling.reading.outputs import import_labels
+from ilforge.labelling.reading.units_check import ONLY_FORCES, ONLY_TOGETHER, STRESS_UNCHECKED, UNCHECKED, unit_ratio
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 
 OUTPUTS = Path(__file__).parents[1] / "data/outputs"
@@ -176,7 +176,7 @@ def test_wrong_units_are_found_out(aimd, tmp_path, energy, force, words):
 
 
 def test_units_that_agree_have_a_ratio_of_one(aimd, tmp_path):
-    from ilforge.labelling.outputs import read_output
+    from ilforge.labelling.reading.outputs import read_output
 
     readings = read_output(written(tmp_path / "run.traj", aimd)).readings
     assert unit_ratio(readings) == pytest.approx(1.0, abs=0.02)

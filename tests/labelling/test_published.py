@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ilforge.errors import SettingsError
+from ilforge.labelling.datasets.published import Entry, is_published, open_published, publish
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.labels import Label
-from ilforge.labelling.outputs import import_labels
-from ilforge.labelling.published import Entry, is_published, open_published, publish
+from ilforge.labelling.reading.outputs import import_labels
 from support.labels import METHOD, random_label
 
 SAID = "DidNotFinish: gpaw was killed by signal 9\nIt last said:\n  \"iter: 12\" = {3: \\n, 4}, [5] '6'"
@@ -101,7 +101,7 @@ def test_a_box_in_both_sets_is_refused(entries, tmp_path):
 def test_a_killed_export_leaves_no_dataset(entries, tmp_path, monkeypatch):
     """The manifest goes first and comes last."""
     folder = made(tmp_path / "set", entries).directory
-    from ilforge.labelling import published
+    from ilforge.labelling.datasets import published
 
     monkeypatch.setattr(published.files, "write_bytes", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):

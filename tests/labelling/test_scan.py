@@ -9,7 +9,7 @@ import pytest
 from ase.build import molecule
 
 from ilforge.errors import SettingsError
-from ilforge.labelling.scan import scan_dihedrals, write_scan
+from ilforge.labelling.reading.scan import scan_dihedrals, write_scan
 from ilforge.potentials import create
 
 ANGLES = (60.0, 120.0, 180.0)

@@ -10,8 +10,8 @@ import pytest
 import ilforge
 from ilforge.errors import SettingsError
 from ilforge.frames import ENERGY, FORCES
-from ilforge.labelling import shipped
-from ilforge.labelling.published import open_published
+from ilforge.labelling.datasets import shipped
+from ilforge.labelling.datasets.published import open_published
 from ilforge.study.load import load_study
 from ilforge.workflow.steps.published import dataset_of
 

@@ -11,8 +11,8 @@ from ase import Atoms
 from ilforge import frames
 from ilforge.errors import SettingsError
 from ilforge.labelling.label import evaluate
-from ilforge.labelling.state import with_state
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.state import with_state
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.vacuum import in_vacuum
 

@@ -17,11 +17,11 @@ import pytest
 
 from ilforge import frames
 from ilforge.errors import SettingsError
-from ilforge.labelling import inbox
 from ilforge.labelling.labels import Label, method_digest
-from ilforge.labelling.merge import merge
-from ilforge.labelling.salvage import salvage
-from ilforge.labelling.store import BACKUP, FILE, METHODS, LabelStore
+from ilforge.labelling.storing import inbox
+from ilforge.labelling.storing.merge import merge
+from ilforge.labelling.storing.salvage import salvage
+from ilforge.labelling.storing.store import BACKUP, FILE, METHODS, LabelStore
 from support.kills import killed_at
 from support.labels import METHOD, damage, filled, random_frame, random_label
 
@@ -434,8 +434,8 @@ WRITER = """
 import sys
 from support.kills import killed_at
 from support.labels import random_label
-from ilforge.labelling import inbox
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing import inbox
+from ilforge.labelling.storing.store import LabelStore
 first, count = int(sys.argv[2]), int(sys.argv[3])
 with LabelStore(sys.argv[1]) as store:
     store.absorb_inbox()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase import Atoms
-from ilforge.study.liquid_settings import IonSettings
 from scipy.spatial.transform import Rotation
 
 from ilforge.errors import DidNotConverge
@@ -13,6 +12,7 @@ from ilforge.liquid import packing
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
 from ilforge.liquid.rings import Piercing, crosses, pierced_rings, rings_of
+from ilforge.liquid.settings import IonSettings
 
 DEFINE = {"BENZENE": IonSettings(smiles="c1ccccc1"), "PY": IonSettings(smiles="CCCC[n+]1ccccc1")}
 HEXAGON = np.array([[np.cos(t), np.sin(t), 0.0] for t in np.arange(6) * np.pi / 3]) * 1.39

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ilforge.potentials import bonded_terms
+from ilforge.potentials.classical import bonded_terms
 
 BUTANE = np.array([[0, 1], [1, 2], [2, 3]])
 RING_OF_FIVE = np.array([[0, 1], [1, 2], [2, 3], [3, 4], [4, 0]])

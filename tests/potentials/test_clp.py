@@ -11,8 +11,8 @@ from ase import Atoms
 from ilforge.errors import SettingsError
 from ilforge.liquid.ions import CATALOGUE, get_ion
 from ilforge.liquid.liquid import Liquid
-from ilforge.potentials.clp import Clp
-from ilforge.potentials.clp_parameters import assign, known_ions, parameters
+from ilforge.potentials.classical.clp import Clp
+from ilforge.potentials.classical.clp_parameters import assign, known_ions, parameters
 from ilforge.units import KJ_PER_MOL
 from support import clp_by_hand
 

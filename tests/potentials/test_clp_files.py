@@ -15,10 +15,10 @@ from ilforge.liquid.ions import CATALOGUE, get_ion
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.settings import IonSettings
 from ilforge.potentials import create, digest
-from ilforge.potentials.clp import Clp
-from ilforge.potentials.clp_files import ion_parameters
-from ilforge.potentials.clp_parameters import assign, ion_terms, known_ions, parameters
-from ilforge.potentials.terms import Terms
+from ilforge.potentials.classical.clp import Clp
+from ilforge.potentials.classical.clp_files import ion_parameters
+from ilforge.potentials.classical.clp_parameters import assign, ion_terms, known_ions, parameters
+from ilforge.potentials.classical.terms import Terms
 
 DATA = Path(__file__).parents[1] / "data/clandp"
 ORDERS = json.loads((DATA / "atom_orders.json").read_text())

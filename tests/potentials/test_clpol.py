@@ -12,10 +12,10 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.ions import get_ion
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.topology import Topology
-from ilforge.potentials.clpol import Clpol
-from ilforge.potentials.clpol_forces import add_forces, particles
-from ilforge.potentials.clpol_parameters import COULOMB, assign, known_ions, parameters
-from ilforge.potentials.force_field import bonded_system
+from ilforge.potentials.classical.clpol import Clpol
+from ilforge.potentials.classical.clpol.forces import add_forces, particles
+from ilforge.potentials.classical.clpol.parameters import COULOMB, assign, known_ions, parameters
+from ilforge.potentials.classical.force_field import bonded_system
 from ilforge.units import KJ_PER_MOL
 from support import clp_by_hand, clpol_by_hand
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ilforge.potentials import costs, create
+from ilforge.potentials import create
+from ilforge.potentials.quantum import costs
 
 SPECS = {
     costs.GFN1: {"kind": "xtb", "method": "GFN1-xTB"},

@@ -12,8 +12,8 @@ from ilforge.devices import CPU, Device
 from ilforge.dynamics.motion import State
 from ilforge.dynamics.riders import Riders
 from ilforge.dynamics.simulation import Job
-from ilforge.potentials.cuequivariance import has_cuequivariance
-from ilforge.potentials.openmm_platform import platform_and_properties, platform_for_dynamics
+from ilforge.potentials.classical.openmm_platform import platform_and_properties, platform_for_dynamics
+from ilforge.potentials.learned.mace.cuequivariance import has_cuequivariance
 from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 from support import exp6, md
 
@@ -52,7 +52,7 @@ def test_forces_from_python_are_integrated_on_the_processor(tiny_mace_model):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a model that goes to a GPU where none is")
 def test_a_mace_model_goes_to_its_device(tiny_mace_model):
-    from ilforge.potentials.mace_calculator import MaceCalculator
+    from ilforge.potentials.learned.mace.calculator import MaceCalculator
 
     model = torch.load(tiny_mace_model, map_location="cpu", weights_only=False)
     with pytest.raises((AssertionError, RuntimeError), match="CUDA"):

@@ -21,9 +21,10 @@ from ilforge.labelling.gate import judge
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.label import evaluate, forget
 from ilforge.liquid.liquid import Liquid
-from ilforge.potentials import cp2k_input, create, digest
-from ilforge.potentials.dispersion import d3bj
-from ilforge.potentials.vasp import Vasp
+from ilforge.potentials import create, digest
+from ilforge.potentials.quantum.cp2k import input as cp2k_input
+from ilforge.potentials.quantum.dispersion import d3bj
+from ilforge.potentials.quantum.vasp import Vasp
 from support import vasp_stand_in
 
 DATA = Path(__file__).parents[1] / "data"
@@ -131,7 +132,7 @@ def test_vasp_says_what_is_missing(pair, tmp_path):
 
 
 def test_other_potentials_under_the_same_name_are_another_method(tmp_path):
-    from ilforge.potentials import vasp as module
+    from ilforge.potentials.quantum import vasp as module
 
     spec = {"kind": "vasp", "potentials_dir": str(fake_library(tmp_path / "paw"))}
     before = digest(create(spec))
@@ -143,7 +144,7 @@ def test_other_potentials_under_the_same_name_are_another_method(tmp_path):
 
 def test_only_the_potentials_of_the_elements_that_are_calculated_name_the_method(tmp_path):
     """Another liquid's potential put into the folder changes nothing; an unusual element's own counts."""
-    from ilforge.potentials import vasp as module
+    from ilforge.potentials.quantum import vasp as module
 
     paw = fake_library(tmp_path / "paw")
     spec = {"kind": "vasp", "potentials_dir": str(paw), "elements": ["B", "F", "Xe"]}

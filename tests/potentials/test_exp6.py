@@ -11,11 +11,12 @@ import pytest
 
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.liquid import Liquid
-from ilforge.potentials import create, exp6_file
-from ilforge.potentials.exp6 import Exp6, time_steps
-from ilforge.potentials.exp6_forces import BONDED, REST, SHORT, Electrostatics
-from ilforge.potentials.induced_dipoles import COULOMB, Ewald, Sites, evaluate, near_pairs
-from ilforge.potentials.lone_pairs import LonePairs
+from ilforge.potentials import create
+from ilforge.potentials.classical.exp6 import Exp6, time_steps
+from ilforge.potentials.classical.exp6 import file as exp6_file
+from ilforge.potentials.classical.exp6.forces import BONDED, REST, SHORT, Electrostatics
+from ilforge.potentials.classical.exp6.induced_dipoles import COULOMB, Ewald, Sites, evaluate, near_pairs
+from ilforge.potentials.classical.exp6.lone_pairs import LonePairs
 from support import exp6, exp6_by_hand
 
 FILES = {"demonstration": exp6.TIGHT, "richer": exp6.RICHER}
@@ -187,7 +188,7 @@ def two_dipoles(distance, alpha=1.0, thole=0.2, damp_charges=False):
         np.array([1.0, 0.0, 0.0]), np.array([0.0, alpha, alpha]), np.empty((0, 2), int), np.empty((0, 3)),
         thole, damp_charges, 1e-12,
     )  # fmt: skip
-    from ilforge.potentials.induced_dipoles import Pairs
+    from ilforge.potentials.classical.exp6.induced_dipoles import Pairs
 
     i, j = np.triu_indices(3, 1)
     return evaluate(sites, x, [Pairs(i, j, x[i] - x[j]), near_pairs(sites, x, None)])
@@ -306,8 +307,8 @@ def test_the_title_is_no_part_of_what_it_is(tmp_path):
 
 def test_out_of_plane_bends_belong_to_atoms_with_three_neighbours():
     """C bonded to N, N and H, and to nothing else; its H leaves the plane, whichever N is named first."""
-    from ilforge.potentials.exp6_file import OutOfPlane
-    from ilforge.potentials.exp6_terms import _out_of_plane
+    from ilforge.potentials.classical.exp6.file import OutOfPlane
+    from ilforge.potentials.classical.exp6.terms import _out_of_plane
 
     term = OutOfPlane(k_kJ_mol_rad2=50.0)
     file = exp6_file.checked(tomllib.loads(exp6.DEMONSTRATION.read_text("utf-8")))
@@ -323,9 +324,9 @@ def test_out_of_plane_bends_against_geometry(tmp_path):
     """C2 of imidazolium: the angle between its H and the plane of the N."""
     import openmm
 
-    from ilforge.potentials.exp6_file import OutOfPlane
-    from ilforge.potentials.exp6_forces import _out_of_plane_force
-    from ilforge.potentials.exp6_terms import Exp6Terms
+    from ilforge.potentials.classical.exp6.file import OutOfPlane
+    from ilforge.potentials.classical.exp6.forces import _out_of_plane_force
+    from ilforge.potentials.classical.exp6.terms import Exp6Terms
 
     x = np.array([[0.0, 0.0, 0.0], [1.0, 0.1, 0.4], [-0.5, 1.0, 0.1], [-0.6, -0.9, 0.0]])
     fields = dict.fromkeys(Exp6Terms.__dataclass_fields__)

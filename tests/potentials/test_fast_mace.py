@@ -13,11 +13,11 @@ from ase import Atoms
 from ilforge import frames
 from ilforge.errors import DidNotConverge
 from ilforge.potentials import create
-from ilforge.potentials.fast_mace import neighbours, networks
-from ilforge.potentials.fast_mace.evaluation import FastEvaluator
-from ilforge.potentials.fast_mace.network import Network, NoFastForm
-from ilforge.potentials.fast_mace.variations import spanning, variations
 from ilforge.potentials.force_evaluator import force_deviation
+from ilforge.potentials.learned.fast_mace import neighbours, networks
+from ilforge.potentials.learned.fast_mace.evaluation import FastEvaluator
+from ilforge.potentials.learned.fast_mace.network import Network, NoFastForm
+from ilforge.potentials.learned.fast_mace.variations import spanning, variations
 from support import models
 
 DATA = Path(__file__).parents[1] / "data"
@@ -43,14 +43,14 @@ def loaded(path):
 
 
 def extracted(path):
-    from ilforge.potentials.fast_mace.extraction import extract
+    from ilforge.potentials.learned.fast_mace.extraction import extract
 
     return extract(loaded(path))
 
 
 def by_torch(path, frame):
     """Energy in eV, forces in eV/Å and strain derivative in eV of mace-torch in double precision."""
-    from ilforge.potentials.mace_calculator import MaceCalculator
+    from ilforge.potentials.learned.mace.calculator import MaceCalculator
 
     atoms = frame.copy()
     atoms.calc = MaceCalculator(loaded(path), "float64")
@@ -177,7 +177,7 @@ def test_a_distance_just_below_the_cutoff_adds_nothing(tiny_mace_model):
 
 
 def test_a_network_with_one_wrong_weight_is_refused(tiny_mace_model, pair):
-    from ilforge.potentials.fast_mace import parity
+    from ilforge.potentials.learned.fast_mace import parity
 
     network = extracted(tiny_mace_model)
     assert parity.require(network, loaded(tiny_mace_model), [pair])["force_eV_A"] < 2e-6

@@ -15,11 +15,11 @@ from ase.io import write
 from ilforge import programs
 from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
-from ilforge.potentials.clp import Clp
-from ilforge.potentials.committee import DEVIATION_FILE, Committee, force_deviation
-from ilforge.potentials.deepmd import Deepmd
-from ilforge.potentials.mace import Mace
-from ilforge.potentials.model_file import lammps_word
+from ilforge.potentials.classical.clp import Clp
+from ilforge.potentials.learned.committee import DEVIATION_FILE, Committee, force_deviation
+from ilforge.potentials.learned.deepmd import Deepmd
+from ilforge.potentials.learned.mace import Mace
+from ilforge.potentials.learned.model_file import lammps_word
 from ilforge.units import KJ_PER_MOL
 
 KINDS = [Mace, Deepmd]

@@ -15,10 +15,10 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import GPa, Hartree
 
 from ilforge.errors import SettingsError
-from ilforge.potentials.cp2k_output import read_cp2k
-from ilforge.potentials.gpaw_output import read_gpaw
-from ilforge.potentials.vasp_outcar import electronic_convergence, read_outcar
-from ilforge.potentials.vasp_output import read_vasprun
+from ilforge.potentials.quantum.cp2k.output import read_cp2k
+from ilforge.potentials.quantum.gpaw.output import read_gpaw
+from ilforge.potentials.quantum.vasp.outcar import electronic_convergence, read_outcar
+from ilforge.potentials.quantum.vasp.output import read_vasprun
 
 OUTPUTS = Path(__file__).parents[1] / "data/outputs"
 

@@ -6,9 +6,9 @@ import pytest
 
 from ilforge.errors import SettingsError
 from ilforge.potentials import create, digest
-from ilforge.potentials.clp import Clp
-from ilforge.potentials.committee import Committee
-from ilforge.potentials.xtb import Xtb
+from ilforge.potentials.classical.clp import Clp
+from ilforge.potentials.learned.committee import Committee
+from ilforge.potentials.quantum.xtb import Xtb
 
 
 def test_create_makes_the_class_of_the_kind():

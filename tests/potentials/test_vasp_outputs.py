@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from ase.units import GPa
 
-from ilforge.potentials.vasp_outcar import read_outcar
-from ilforge.potentials.vasp_output import read_vasprun
+from ilforge.potentials.quantum.vasp.outcar import read_outcar
+from ilforge.potentials.quantum.vasp.output import read_vasprun
 from support.vasp_look_alikes import Outcar, Step, vasprun
 
 

@@ -8,7 +8,7 @@ from ase import Atoms
 from ilforge.errors import DidNotConverge
 from ilforge.liquid.ions import get_ion
 from ilforge.liquid.topology import Topology
-from ilforge.potentials.xtb import Xtb
+from ilforge.potentials.quantum.xtb import Xtb
 
 
 def test_a_calculation_that_does_not_converge_has_no_energy(one_pair):

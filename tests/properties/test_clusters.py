@@ -13,8 +13,8 @@ from ilforge.properties.analysis import AnalysisSettings
 from ilforge.properties.clusters import Residence, first_shell
 from ilforge.properties.kernels.contacts import aggregate_sizes, close_pairs, contact_correlations, with_release
 from ilforge.properties.kernels.populations import decay_time, population, relaxation
-from ilforge.properties.local_structure import ClustersSettings, SolvationSettings
-from ilforge.properties.solvation import Contacts, Solvation
+from ilforge.properties.shared.local_structure import ClustersSettings, SolvationSettings
+from ilforge.properties.shared.solvation import Contacts, Solvation
 from support.clusters import box_of
 from support.motion import atomic_ions, estimate, measured, snapshots
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ilforge.properties import System
-from ilforge.properties.settings import DensitySettings
+from ilforge.properties.shared.settings import DensitySettings
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 from support.motion import atomic_ions, estimate, measured, snapshots
 

@@ -5,8 +5,8 @@ import pytest
 
 from ilforge.properties import System
 from ilforge.properties.diffusion import infinite_system, yeh_hummer
-from ilforge.properties.einstein import MsdAnalysis
-from ilforge.properties.settings import DiffusionSettings
+from ilforge.properties.shared.einstein import MsdAnalysis
+from ilforge.properties.shared.settings import DiffusionSettings
 from ilforge.results import Estimate
 from support.motion import (
     atomic_ions,

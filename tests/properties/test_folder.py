@@ -7,7 +7,7 @@ import pytest
 
 from ilforge.errors import SettingsError
 from ilforge.properties import Measurement
-from ilforge.properties.folder import Run, read_measurements, write_measurements, write_tidy
+from ilforge.properties.reading.folder import Run, read_measurements, write_measurements, write_tidy
 from ilforge.results import Curve, Estimate, Table
 
 

@@ -10,10 +10,10 @@ import pytest
 from ilforge import frames as xyz
 from ilforge.errors import SettingsError
 from ilforge.properties import measure
-from ilforge.properties.dump_reader import read_box
-from ilforge.properties.excerpt import Excerpt
 from ilforge.properties.kernels.displacement import unwrap
-from ilforge.properties.reader import open_trajectory, source_of
+from ilforge.properties.reading.dump_reader import read_box
+from ilforge.properties.reading.excerpt import Excerpt
+from ilforge.properties.reading.reader import open_trajectory, source_of
 from support.motion import estimate, tumbling_ions
 
 DATA = """LAMMPS data
@@ -194,7 +194,7 @@ def floating():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from ilforge.properties.property import Snapshot
-        from ilforge.properties.reader import Source
+        from ilforge.properties.reading.reader import Source
 
         return Source(system, lambda k: Snapshot(system, k, float(k), positions[k], cells[k]), "12 ions")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ilforge.errors import SettingsError
-from ilforge.properties.frame_times import Clock
+from ilforge.properties.reading.frame_times import Clock
 
 LATE = [(0.004, 700.0), (0.005, 600.0), (0.02, 5000.0), (0.1, 20000.0), (0.1, 100000.0), (0.2, 40000.0), (2.0, 1e6)]
 

@@ -196,9 +196,9 @@ def test_end_of_a_run_on_disk(tmp_path):
     from ilforge.dynamics.motion import Sample
     from ilforge.dynamics.recording import Recorder
     from ilforge.dynamics.simulation import Job
-    from ilforge.potentials.clp import Clp
+    from ilforge.potentials.classical.clp import Clp
     from ilforge.properties import measure
-    from ilforge.properties.reader import open_trajectory
+    from ilforge.properties.reading.reader import open_trajectory
 
     def end(*paths, interval=None):
         return of_the_end(measure(open_trajectory(paths, interval), ["health"])["health"].verdicts)

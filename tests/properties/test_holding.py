@@ -10,8 +10,8 @@ from scipy.signal import lfilter
 
 from ilforge.properties import System, create
 from ilforge.properties.analysis import AnalysisSettings
-from ilforge.properties.holding import as_judged
 from ilforge.properties.property import DensityChange, Measurement
+from ilforge.properties.shared.holding import as_judged
 from ilforge.results import HOLDS_LIQUID, Holding
 from support.motion import atomic_ions, snapshots
 

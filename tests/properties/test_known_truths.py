@@ -4,16 +4,16 @@ import itertools
 
 import numpy as np
 import pytest
-from ilforge.study.analysis_settings import DiffusionSettings
-from ilforge.study.local_structure import ClustersSettings
 from scipy.stats import norm
 
 from ilforge.liquid.ions import get_ion
 from ilforge.liquid.liquid import Liquid
 from ilforge.properties import System
-from ilforge.properties.conformations import shapes_of
 from ilforge.properties.kernels.displacement import unwrap
 from ilforge.properties.kernels.pairs import class_histogram
+from ilforge.properties.shared.conformations import shapes_of
+from ilforge.properties.shared.local_structure import ClustersSettings
+from ilforge.properties.shared.settings import DiffusionSettings
 from support.clusters import single_site
 from support.motion import atomic_ions, brownian, estimate, measured, scaled_and_wrapped, snapshots
 

@@ -6,9 +6,9 @@ from click.testing import CliRunner
 
 from ilforge import programs
 from ilforge.cli import ilforge, load_commands
-from ilforge.dynamics.lammps_program import executable
+from ilforge.dynamics.lammps.program import executable
 from ilforge.errors import SettingsError
-from ilforge.properties.pressure_table import read_pressure
+from ilforge.properties.reading.pressure_table import read_pressure
 
 # of each unit style: 0.2379 kcal/mol (argon), a fs, an Å and a g/mol
 ENERGY = {"real": 0.2379, "metal": 0.2379 / 23.060548, "electron": 0.2379 / 627.509, "si": 0.2379 * 4184 / 6.02214e23}

@@ -7,7 +7,7 @@ import pytest
 from scipy.constants import Boltzmann, elementary_charge
 
 from ilforge.properties import System
-from ilforge.properties.settings import RdfSettings, StructureFactorSettings
+from ilforge.properties.shared.settings import RdfSettings, StructureFactorSettings
 from support.motion import atomic_ions, breathing_cells, brownian, measured, scaled_and_wrapped, snapshots
 from support.peers import Gromacs, Points, dynasor_structure_factors, freud_rdf, mdanalysis_rdf, merged_bins
 

@@ -9,7 +9,7 @@ import pytest
 
 from ilforge import programs
 from ilforge.errors import SettingsError
-from ilforge.properties.pressure_table import read_pressure
+from ilforge.properties.reading.pressure_table import read_pressure
 
 VALUES = np.random.default_rng(1).normal(size=(6, 7)).round(6)
 NAMES = "time_ps,pxx_bar,pxy_bar,pxz_bar,pyy_bar,pyz_bar,pzz_bar"

@@ -9,7 +9,7 @@ from ilforge.properties import System
 from ilforge.properties.kernels.pairs import class_histogram
 from ilforge.properties.kernels.shells import Course, first_shell, gap
 from ilforge.properties.rdf import find_site
-from ilforge.properties.settings import RdfSettings
+from ilforge.properties.shared.settings import RdfSettings
 from support.motion import atomic_ions, estimate, measured, snapshots
 
 SKEWED = np.array([[12.0, 0, 0], [3.0, 11.0, 0], [-2.0, 1.0, 10.0]])

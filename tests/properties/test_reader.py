@@ -8,8 +8,8 @@ from ilforge import frames
 from ilforge.dynamics import dcd
 from ilforge.errors import SettingsError, Unphysical
 from ilforge.properties import measure
-from ilforge.properties.reader import open_trajectory, source_of
-from ilforge.properties.trajectory_files import frame_interval
+from ilforge.properties.reading.reader import open_trajectory, source_of
+from ilforge.properties.reading.trajectory_files import frame_interval
 from support.motion import tumbling_ions
 
 N_FRAMES = 12
@@ -284,7 +284,7 @@ def test_a_run_at_constant_energy_has_the_temperature_that_it_had(two_pairs, tmp
     from ilforge import potentials
     from ilforge.dynamics import MdProtocol, run_md
     from ilforge.liquid.liquid import Liquid
-    from ilforge.properties.replicas import open_replicas
+    from ilforge.properties.combining.replicas import open_replicas
 
     liquid = Liquid.from_label(two_pairs.info["ions"])
     clp = potentials.create({"kind": "clp", "cutoff_A": 4.0})

@@ -12,10 +12,10 @@ from ilforge.cli import ilforge, load_commands
 from ilforge.errors import SettingsError
 from ilforge.properties import System, measure
 from ilforge.properties.analysis import AnalysisSettings
+from ilforge.properties.combining.replicas import measure_replicas, pooled_population
 from ilforge.properties.density import pooled_density
-from ilforge.properties.reader import Source
-from ilforge.properties.replicas import measure_replicas, pooled_population
-from ilforge.properties.settings import DensitySettings
+from ilforge.properties.reading.reader import Source
+from ilforge.properties.shared.settings import DensitySettings
 from ilforge.results import HOLDS_LIQUID, Estimate, Holding
 from support.motion import (
     atomic_ions,

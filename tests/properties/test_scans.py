@@ -7,13 +7,13 @@ import pytest
 
 from ilforge import frames
 from ilforge.errors import SettingsError
-from ilforge.labelling.scan import scan_dihedrals, write_scan_frames
+from ilforge.labelling.reading.scan import scan_dihedrals, write_scan_frames
 from ilforge.liquid.ions import get_ion
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.vacuum import in_vacuum
-from ilforge.potentials.clp import Clp
-from ilforge.properties.conformations import matches
-from ilforge.properties.scans import scan_tables
+from ilforge.potentials.classical.clp import Clp
+from ilforge.properties.combining.scans import scan_tables
+from ilforge.properties.shared.conformations import matches
 from ilforge.units import KJ_PER_MOL
 
 

@@ -13,10 +13,10 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.ions import get_ion
 from ilforge.liquid.liquid import Liquid
 from ilforge.properties import System
-from ilforge.properties.conformations import classify_tfsi, matches, shapes_of
 from ilforge.properties.kernels.internal import dihedrals, divergence_of_blocks, jensen_shannon
-from ilforge.properties.local_structure import ShapesSettings
 from ilforge.properties.shapes import compare
+from ilforge.properties.shared.conformations import classify_tfsi, matches, shapes_of
+from ilforge.properties.shared.local_structure import ShapesSettings
 from support.motion import estimate, measured, snapshots
 
 CELL = 40.0 * np.eye(3)

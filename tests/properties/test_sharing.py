@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from ilforge.errors import DidNotFinish, SettingsError, Unphysical
-from ilforge.properties import PROPERTIES, Measurement, measure, sharing
-from ilforge.properties import reader as reading
+from ilforge.properties import PROPERTIES, Measurement, measure
 from ilforge.properties.analysis import AnalysisSettings
-from ilforge.properties.reader import source_of
+from ilforge.properties.combining import sharing
+from ilforge.properties.reading import reader as reading
+from ilforge.properties.reading.reader import source_of
 from support.motion import tumbling_ions
 
 COUNTS = {"PYR14": 3, "Li": 3, "TFSI": 3, "BF4": 3}

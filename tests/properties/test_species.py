@@ -13,7 +13,7 @@ from ilforge.liquid.settings import IonSettings
 from ilforge.liquid.topology import Topology
 from ilforge.properties import measure
 from ilforge.properties.analysis import AnalysisSettings
-from ilforge.properties.reader import source_of
+from ilforge.properties.reading.reader import source_of
 
 OWN = {
     "PYR23": IonSettings(smiles="CC[N+]1(CCC)CCCC1"),

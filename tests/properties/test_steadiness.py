@@ -8,13 +8,13 @@ import pytest
 from scipy.signal import lfilter
 
 from ilforge.properties import System
-from ilforge.properties.density_course import mean_density
-from ilforge.properties.einstein import MsdAnalysis
-from ilforge.properties.green_kubo import transport_coefficient
 from ilforge.properties.kernels.displacement import repeated_frames, squared_displacements
 from ilforge.properties.kernels.populations import population, relaxation
-from ilforge.properties.settings import DiffusionSettings
-from ilforge.properties.steadiness import Course, drift, in_parts, judged, step, temperature_note, unsteady
+from ilforge.properties.shared.density_course import mean_density
+from ilforge.properties.shared.einstein import MsdAnalysis
+from ilforge.properties.shared.green_kubo import transport_coefficient
+from ilforge.properties.shared.settings import DiffusionSettings
+from ilforge.properties.shared.steadiness import Course, drift, in_parts, judged, step, temperature_note, unsteady
 from ilforge.results import Estimate
 from support.motion import atomic_ions, estimate, measured, snapshots
 

@@ -9,7 +9,7 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.properties import System
 from ilforge.properties.kernels.modes import density_modes, lengths, spread_over_bins, wave_vectors
-from ilforge.properties.settings import StructureFactorSettings
+from ilforge.properties.shared.settings import StructureFactorSettings
 from support.motion import atomic_ions, estimate, measured, ornstein_uhlenbeck, snapshots
 
 

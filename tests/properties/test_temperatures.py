@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ilforge.errors import SettingsError
-from ilforge.properties.temperatures import GAS_CONSTANT, arrhenius, combined, temperature_series, vft
+from ilforge.properties.combining.temperatures import GAS_CONSTANT, arrhenius, combined, temperature_series, vft
 from ilforge.results import Estimate, Record
 
 T = np.array([333.0, 353.0, 373.0, 393.0, 413.0, 433.0])

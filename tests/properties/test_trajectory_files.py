@@ -12,9 +12,9 @@ from MDAnalysis.lib.formats.libmdaxdr import TRRFile
 from ilforge import frames
 from ilforge.dynamics.recording import pdb_text
 from ilforge.errors import SettingsError
-from ilforge.properties import sharing
 from ilforge.properties.analysis import AnalysisSettings
-from ilforge.properties.reader import open_trajectory
+from ilforge.properties.combining import sharing
+from ilforge.properties.reading.reader import open_trajectory
 from support.motion import tumbling_ions
 
 N_FRAMES = 12

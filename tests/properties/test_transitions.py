@@ -9,7 +9,7 @@ from ilforge.errors import SettingsError
 from ilforge.properties import System, create
 from ilforge.properties.analysis import AnalysisSettings
 from ilforge.properties.kernels.markov import chapman_kolmogorov, estimate, lags_to_try, level_lag
-from ilforge.properties.local_structure import TransitionsSettings
+from ilforge.properties.shared.local_structure import TransitionsSettings
 from ilforge.properties.transitions import cores, count_exits
 from support.clusters import box_of
 from support.motion import atomic_ions, measured, snapshots

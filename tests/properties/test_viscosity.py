@@ -9,9 +9,9 @@ from scipy.constants import Boltzmann
 
 from ilforge.errors import SettingsError
 from ilforge.properties import System
-from ilforge.properties.green_kubo import transport_coefficient
 from ilforge.properties.kernels.spectrum import integrate, power_spectrum
-from ilforge.properties.pressure_table import read_pressure
+from ilforge.properties.reading.pressure_table import read_pressure
+from ilforge.properties.shared.green_kubo import transport_coefficient
 from support.motion import atomic_ions, estimate, measured, ornstein_uhlenbeck, ornstein_uhlenbeck_pressure, snapshots
 
 SIDE, T = 30.0, 423.0

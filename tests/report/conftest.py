@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from ilforge.properties.folder import Run
-from ilforge.properties.holding import KEPT
+from ilforge.properties.reading.folder import Run
+from ilforge.properties.shared.holding import KEPT
 from ilforge.report import (
     Cost,
     Coverage,

@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pytest
 
-from ilforge.properties.conformations import MAP_REGIONS
+from ilforge.properties.shared.conformations import MAP_REGIONS
 from ilforge.report import NamedTable
 from ilforge.report.maps import divergence_table, map_rows, png
 from ilforge.report.sections import palette_of

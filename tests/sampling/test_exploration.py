@@ -7,7 +7,7 @@ import pytest
 
 from ilforge import potentials
 from ilforge.errors import SettingsError
-from ilforge.potentials.clp import Clp
+from ilforge.potentials.classical.clp import Clp
 from ilforge.sampling.exploration import Exploration, explore, select
 from support import md
 

@@ -14,7 +14,7 @@ from ilforge.liquid.connectivity import centres_of_mass, fragmentation, whole_mo
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.overlaps import overlap
 from ilforge.liquid.packing import atomic_radii, pack
-from ilforge.potentials.clp import Clp
+from ilforge.potentials.classical.clp import Clp
 from ilforge.sampling.intermolecular import (
     CLOSEST_A,
     RECIPES,

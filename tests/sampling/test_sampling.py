@@ -11,14 +11,14 @@ import pytest
 from ilforge import frames
 from ilforge.errors import Unphysical
 from ilforge.liquid.connectivity import fragmentation
-from ilforge.potentials.clp import Clp
+from ilforge.potentials.classical.clp import Clp
 from ilforge.sampling.equilibrated import sample_equilibrated
 from ilforge.sampling.nonequilibrated import hottest_bearable, relax_packed, sample_hot
 from support import md
 
 _PRINT_DIGESTS = """
 from ilforge import frames
-from ilforge.potentials.clp import Clp
+from ilforge.potentials.classical.clp import Clp
 from ilforge.sampling.equilibrated import sample_equilibrated
 from support import md
 found = sample_equilibrated(md.packed_box(), md.liquid(), Clp(4.0), temperature_K=423.0, timestep_fs=1.0,

@@ -119,8 +119,8 @@ def test_a_command_that_is_not_there_is_missing_with_the_table_that_names_it(tmp
 
 
 def test_the_machine_s_command_comes_before_the_study_s(tmp_path, read):
-    from ilforge.potentials.cp2k import Cp2k
-    from ilforge.potentials.vasp import Vasp
+    from ilforge.potentials.quantum.cp2k import Cp2k
+    from ilforge.potentials.quantum.vasp import Vasp
 
     ours = Cp2k(command="cp2k.popt"), Vasp(command="vasp_gam")
     keys = [one.settings() for one in ours]
@@ -132,7 +132,7 @@ def test_the_machine_s_command_comes_before_the_study_s(tmp_path, read):
 
 def test_lammps_of_the_machine_is_started_just_as_it_says(tmp_path, read):
     from ilforge.devices import CPU
-    from ilforge.dynamics import lammps_program
+    from ilforge.dynamics.lammps import program as lammps_program
 
     class Job:
         threads = 4

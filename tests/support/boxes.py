@@ -11,7 +11,7 @@ from ilforge.dynamics import MdProtocol, minimise
 from ilforge.dynamics.simulation import Job
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
-from ilforge.potentials.clp import Clp
+from ilforge.potentials.classical.clp import Clp
 
 LIQUIDS = {
     "PYR14BF4": ({"PYR14": 25, "BF4": 25}, 1.03),

@@ -8,7 +8,7 @@ import numpy as np
 from ase import units
 from scipy.special import erfc
 
-from ilforge.potentials.clp_parameters import parameters
+from ilforge.potentials.classical.clp_parameters import parameters
 
 COULOMB = units.Hartree * units.Bohr / (units.kJ / units.mol)
 """e^2/(4 pi eps0) in kJ/mol Å."""

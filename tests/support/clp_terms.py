@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ilforge.potentials import clpol_parameters
-from ilforge.potentials.clp import Clp
-from ilforge.potentials.clp_parameters import assign
-from ilforge.potentials.clpol import Clpol
-from ilforge.potentials.terms import Terms
+from ilforge.potentials.classical.clp import Clp
+from ilforge.potentials.classical.clp_parameters import assign
+from ilforge.potentials.classical.clpol import Clpol
+from ilforge.potentials.classical.clpol import parameters as clpol_parameters
+from ilforge.potentials.classical.terms import Terms
 from ilforge.units import KJ_PER_MOL
 
 EWALD_PER_NM = 3.12341

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from ilforge.potentials import clp_parameters, clpol_parameters
+from ilforge.potentials.classical import clp_parameters
+from ilforge.potentials.classical.clpol import parameters as clpol_parameters
 from support import clp_by_hand
 from support.clp_by_hand import COULOMB
 

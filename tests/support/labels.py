@@ -9,7 +9,7 @@ from ase import Atoms
 
 from ilforge import frames
 from ilforge.labelling.labels import Label
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 
 METHOD = {"kind": "invented", "cutoff_A": 4.0}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ilforge.properties import Measurement
-from ilforge.properties.conformations import MAP_REGIONS
+from ilforge.properties.shared.conformations import MAP_REGIONS
 from ilforge.results import Curve, Estimate, Table
 
 KJ_PER_KT = 3.517

@@ -11,7 +11,7 @@ from ase import Atoms
 
 from ilforge import frames, programs
 from ilforge.liquid.liquid import Liquid
-from ilforge.potentials.clp import Clp
+from ilforge.potentials.classical.clp import Clp
 
 ELEMENTS = ("H", "B", "C", "N", "F")
 """What the models know: PYR14BF4. DeePMD builds a network for each, and takes its time over it."""

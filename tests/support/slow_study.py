@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ilforge.labelling import claims
+from ilforge.labelling.storing import claims
 from ilforge.study.load import load_study
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.steps import labels as steps

@@ -16,9 +16,9 @@ import pytest
 
 from ilforge import frames
 from ilforge.errors import SettingsError, Unphysical
-from ilforge.labelling.dataset import Dataset, split
+from ilforge.labelling.datasets.dataset import Dataset, split
 from ilforge.labelling.label import evaluate
-from ilforge.potentials.deepmd_room import neighbour_counts, overflow, room_of
+from ilforge.potentials.learned.deepmd.room import neighbour_counts, overflow, room_of
 from ilforge.training import deepmd
 from ilforge.training.curve import read
 from ilforge.training.deepmd import (
@@ -93,7 +93,7 @@ def undisturbed(dataset, tmp_path_factory):
 def kill_after(dataset_folder, directory, steps):
     """Train in a process that is killed when so many steps are behind it."""
     code = (
-        "from pathlib import Path; from ilforge.labelling.dataset import Dataset\n"
+        "from pathlib import Path; from ilforge.labelling.datasets.dataset import Dataset\n"
         "from ilforge.training.deepmd import train_deepmd\n"
         "from ilforge.training.deepmd_settings import DeepmdSettings\n"
         f"settings = DeepmdSettings.model_validate_json({LONGER.model_dump_json()!r})\n"

@@ -16,9 +16,9 @@ import pytest
 from ilforge import frames
 from ilforge.devices import Device
 from ilforge.errors import DidNotFinish, SettingsError
-from ilforge.labelling.dataset import Dataset, split
+from ilforge.labelling.datasets.dataset import Dataset, split
 from ilforge.labelling.label import evaluate
-from ilforge.potentials.cuequivariance import has_cuequivariance
+from ilforge.potentials.learned.mace.cuequivariance import has_cuequivariance
 from ilforge.training import learning_curve, train
 from ilforge.training.curve import read
 from ilforge.training.mace import (
@@ -105,7 +105,7 @@ def undisturbed(dataset, tmp_path_factory):
 def kill_after(dataset_file, directory, epochs):
     """Train in a process that is killed when so many epochs are behind it."""
     code = (
-        "import sys; from pathlib import Path; from ilforge.labelling.dataset import Dataset\n"
+        "import sys; from pathlib import Path; from ilforge.labelling.datasets.dataset import Dataset\n"
         "from ilforge.training.mace import train_mace; from ilforge.training.mace_settings import MaceSettings\n"
         f"settings = MaceSettings.model_validate_json({LONGER.model_dump_json()!r})\n"
         f"train_mace(Dataset.read(Path({str(dataset_file)!r})), settings, 5, Path({str(directory)!r}))\n"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ilforge.errors import SettingsError
+from ilforge.labelling.datasets.published import Entry, open_published, publish
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.label import evaluate
-from ilforge.labelling.published import Entry, open_published, publish
 from ilforge.potentials import create, settings
 from ilforge.study.load import load_study
 from ilforge.workflow.plan import make_plan

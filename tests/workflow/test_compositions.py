@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from ilforge import frames
-from ilforge.labelling.dataset import Dataset
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.datasets.dataset import Dataset
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.study.load import load_study
 from ilforge.workflow.plan import make_plan
 from support.studies import compositions

@@ -6,10 +6,10 @@ import pytest
 
 from ilforge import frames, potentials
 from ilforge.labelling import labels as labels_of
-from ilforge.labelling.claims import State, holding
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label, killed_again, was_killed
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.claims import State, holding
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.study.load import load_study
 from ilforge.workflow.executors import WorkerDied

@@ -11,7 +11,7 @@ from ilforge import trust
 from ilforge.errors import MissingProgram
 from ilforge.labelling.labels import method_digest
 from ilforge.labelling.methods import description
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.potentials import create, digest
 from ilforge.study.load import load_study
 from ilforge.study.machine import Machine

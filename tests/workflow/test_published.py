@@ -11,10 +11,10 @@ import pytest
 
 from ilforge import potentials
 from ilforge.errors import MissingProgram, SettingsError
-from ilforge.labelling.dataset import Dataset
+from ilforge.labelling.datasets.dataset import Dataset
+from ilforge.labelling.datasets.published import faults, open_published
 from ilforge.labelling.gate_settings import GateSettings
-from ilforge.labelling.published import faults, open_published
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.study.load import load_study
 from ilforge.study.machine import Machine

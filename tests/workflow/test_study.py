@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ilforge import frames
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 from support.studies import smallest
 
 KILLS = int(os.environ.get("ILFORGE_KILLS", "4"))

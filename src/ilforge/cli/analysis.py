@@ -19,7 +19,7 @@ from ilforge.folders import claim, refuse_foreign
 if TYPE_CHECKING:
     from ilforge.properties.analysis import AnalysisSettings
     from ilforge.properties.property import Measurement
-    from ilforge.properties.reader import Source
+    from ilforge.properties.reading.reader import Source
     from ilforge.results import Record
     from ilforge.study.load import Study
 
@@ -138,12 +138,12 @@ def analyse(
     TOPOLOGY and a file of each run) independent runs of one system, which give one estimate together.
     """
     from ilforge.properties import measure
-    from ilforge.properties.excerpt import Excerpt
-    from ilforge.properties.given import Composition, parse_cell
-    from ilforge.properties.holding import verdict_of
-    from ilforge.properties.pressure_table import read_pressure
-    from ilforge.properties.reader import open_trajectory
-    from ilforge.properties.replicas import measure_replicas, open_replicas
+    from ilforge.properties.combining.replicas import measure_replicas, open_replicas
+    from ilforge.properties.reading.excerpt import Excerpt
+    from ilforge.properties.reading.given import Composition, parse_cell
+    from ilforge.properties.reading.pressure_table import read_pressure
+    from ilforge.properties.reading.reader import open_trajectory
+    from ilforge.properties.shared.holding import verdict_of
     from ilforge.results import Record
     from ilforge.study.load import load_study
     from ilforge.study.scans import study_scans
@@ -196,7 +196,7 @@ def compare(folders: tuple[str, str]) -> None:
     Jensen-Shannon divergence of their maps in bits: 0 for the same, 1 for maps that never overlap, less what two halves
     of one run show by chance.
     """
-    from ilforge.properties.folder import read_measurements
+    from ilforge.properties.reading.folder import read_measurements
     from ilforge.properties.shapes import compare as compare_shapes
 
     found = [read_measurements(Path(folder)) for folder in folders]
@@ -218,7 +218,7 @@ def temperatures(files: tuple[str, ...], as_json: bool) -> None:
     """
     import numpy as np
 
-    from ilforge.properties.temperatures import temperature_series
+    from ilforge.properties.combining.temperatures import temperature_series
     from ilforge.results import Estimate
 
     found = []
@@ -256,7 +256,7 @@ def _print(found: Mapping[str, Measurement], records: Sequence[Record]) -> None:
 
     A remark that several rows have stands once.
     """
-    from ilforge.properties.holding import verdict_of
+    from ilforge.properties.shared.holding import verdict_of
     from ilforge.results import HOLDS_LIQUID
 
     liquid = verdict_of(found)
@@ -364,7 +364,7 @@ def _prove_writable(folder: Path) -> None:
 
 def _write(folder: Path, found: Mapping[str, Measurement], records: list[Record], labels: dict[str, Any]) -> None:
     from ilforge import files
-    from ilforge.properties.folder import write_measurements
+    from ilforge.properties.reading.folder import write_measurements
     from ilforge.report.export import results_csv
 
     try:

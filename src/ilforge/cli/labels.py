@@ -65,14 +65,14 @@ def import_(
     """
     from ilforge import frames
     from ilforge.labelling.atoms import published_atoms
-    from ilforge.labelling.dataset import census
-    from ilforge.labelling.foreign import Keys
-    from ilforge.labelling.foreign_units import parse_units
+    from ilforge.labelling.datasets.dataset import census
+    from ilforge.labelling.datasets.published import is_published, open_published
     from ilforge.labelling.gate import judge_batch, tally
-    from ilforge.labelling.outputs import import_labels
-    from ilforge.labelling.published import is_published, open_published
+    from ilforge.labelling.reading.foreign import Keys
+    from ilforge.labelling.reading.foreign_units import parse_units
+    from ilforge.labelling.reading.outputs import import_labels
     from ilforge.labelling.refusals import Refusal, write_refusals
-    from ilforge.labelling.store import LabelStore
+    from ilforge.labelling.storing.store import LabelStore
 
     refuse_replacing(Path(out), [Path(file) for file in files])
     found = import_labels(
@@ -141,7 +141,7 @@ def rejected(path: str, machine: str | None, store: str | None) -> None:
 
 
 def _refusals_of(path: str, machine: str | None, store: str | None) -> list[Refusal]:
-    from ilforge.labelling.published import is_published, open_published
+    from ilforge.labelling.datasets.published import is_published, open_published
     from ilforge.labelling.refusals import Refusal, read_refusals
 
     if is_published(Path(path)):
@@ -188,8 +188,8 @@ def export_labels(
     other studies name it as their `dataset`.
     """
     from ilforge import frames
-    from ilforge.labelling.exchange import export_deepmd, export_plain_extxyz
-    from ilforge.labelling.exchange_hdf5 import export_deepmd_hdf5
+    from ilforge.labelling.datasets.exchange import export_deepmd, export_plain_extxyz
+    from ilforge.labelling.datasets.exchange_hdf5 import export_deepmd_hdf5
 
     if (program == "dataset") != (Path(file).suffix == ".toml"):
         expected = "a study file (.toml)" if program == "dataset" else "a file of labelled frames, not a study"
@@ -237,7 +237,7 @@ def atoms(elements: tuple[str, ...], potential: str, store: str | None) -> None:
 
     from ilforge import potentials
     from ilforge.labelling.atoms import atom_label, held_atoms, require_atoms
-    from ilforge.labelling.store import LabelStore
+    from ilforge.labelling.storing.store import LabelStore
 
     unknown = [element for element in elements if element not in atomic_numbers]
     if unknown:
@@ -264,7 +264,8 @@ def store() -> None:
 
     A store holds every label ever paid for by frame and method, failures with their reasons, and finished stages of
     studies. `store check` counts what it holds. Nothing here lists, removes or exports single labels: a study's go out
-    with `export-labels STUDY --format dataset`, and any can be read in Python (ilforge.labelling.store.LabelStore).
+    with `export-labels STUDY --format dataset`, and any can be read in Python
+    (ilforge.labelling.storing.store.LabelStore).
     """
 
 
@@ -273,9 +274,9 @@ def store() -> None:
 @click.argument("source", type=click.Path(file_okay=False, exists=True))
 def merge(target: str, source: str) -> None:
     """Copy the labels of the store SOURCE into TARGET: results, and failures with their reasons."""
-    from ilforge.labelling.merge import merge as merge_stores
-    from ilforge.labelling.published import is_published
-    from ilforge.labelling.store import FILE, LabelStore
+    from ilforge.labelling.datasets.published import is_published
+    from ilforge.labelling.storing.merge import merge as merge_stores
+    from ilforge.labelling.storing.store import FILE, LabelStore
 
     if is_published(Path(source)):
         instead = f"ilforge import {source} --store {target}"
@@ -307,7 +308,7 @@ def merge(target: str, source: str) -> None:
 @click.argument("store", type=click.Path(file_okay=False))
 def check_store(store: str) -> None:
     """Read every label of STORE, and its index, and say whether all are whole; nothing is changed."""
-    from ilforge.labelling.store import LabelStore
+    from ilforge.labelling.storing.store import LabelStore
 
     with LabelStore(_labels_in(store), read_only=True) as labels:
         labels.verify()
@@ -326,7 +327,7 @@ def check_store(store: str) -> None:
 @click.argument("store", type=click.Path(file_okay=False))
 def backup_store(store: str) -> None:
     """Check the labels of STORE and copy them into its folder `labels/backup`; studies do so as they label."""
-    from ilforge.labelling.store import LabelStore
+    from ilforge.labelling.storing.store import LabelStore
 
     with LabelStore(_labels_in(store)) as labels:
         labels.absorb_inbox()
@@ -340,7 +341,7 @@ def salvage_store(store: str) -> None:
 
     The damaged file is kept beside the new one. No study may be running on the store.
     """
-    from ilforge.labelling.salvage import salvage
+    from ilforge.labelling.storing.salvage import salvage
 
     count, aside = salvage(_labels_in(store))
     click.echo(f"Rescued {count} labels. The damaged file is {aside}; what is not in it is computed again when needed.")
@@ -348,7 +349,7 @@ def salvage_store(store: str) -> None:
 
 def _labels_in(store: str) -> Path:
     """The folder of labels of a store, named by the store or by itself."""
-    from ilforge.labelling.store import BACKUP, FILE
+    from ilforge.labelling.storing.store import BACKUP, FILE
 
     for folder in (Path(store) / "labels", Path(store)):
         if (folder / FILE).exists() or (folder / BACKUP).is_dir():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ilforge.labelling.gate_settings import GateSettings
-    from ilforge.labelling.store import LabelStore
+    from ilforge.labelling.storing.store import LabelStore
     from ilforge.liquid.liquid import Liquid
 
 _POLL_S = 2.0  # between looks at what another run has claimed
@@ -106,8 +106,8 @@ def label(
     from ilforge import frames, potentials
     from ilforge.labelling.gate import judge_batch, tally
     from ilforge.labelling.refusals import Refusal, write_refusals
-    from ilforge.labelling.state import with_state
-    from ilforge.labelling.store import LabelStore
+    from ilforge.labelling.storing.state import with_state
+    from ilforge.labelling.storing.store import LabelStore
 
     refuse_replacing(Path(out), [Path(file)])
     spec = parse_potential(potential, trust, made_of.define)
@@ -160,8 +160,8 @@ def _label_missing(
     method: str,
 ) -> None:
     """Label frames one by one; one that another run has claimed is waited for, and not labelled twice."""
-    from ilforge.labelling.claims import State, holding
     from ilforge.labelling.label import evaluate
+    from ilforge.labelling.storing.claims import State, holding
 
     left = list(wanted)
     with holding(labels.directory) as holder, click.progressbar(length=len(left), label="labels") as bar:
@@ -202,7 +202,7 @@ def train(file: str, kind: str, preset: str | None, seed: int, threads: int, out
     from ilforge import devices, frames
     from ilforge.api import STOP_FRACTION
     from ilforge.folders import claim
-    from ilforge.labelling.dataset import split
+    from ilforge.labelling.datasets.dataset import split
     from ilforge.settings_file import check_settings
     from ilforge.training import TRAINERS
     from ilforge.training import train as train_model

@@ -61,7 +61,7 @@ def init(file: str, ions: tuple[str, ...], define: tuple[str, ...], density: flo
     ilforge init ean.toml --define "EA=CC[NH3+]" --ion EA=8 --ion NO3=8 --density 1.2
     """
     from ilforge.liquid.liquid import Liquid
-    from ilforge.potentials.clp_parameters import known_ions
+    from ilforge.potentials.classical.clp_parameters import known_ions
 
     path = Path(file)
     if path.exists():
@@ -202,7 +202,7 @@ def _print_dataset(study: Study) -> None:
 
 def _print_labels_at_hand(study: Study) -> None:
     """Frames of the dataset that a study takes, and that they cost nothing more."""
-    from ilforge.labelling.published import PURPOSES
+    from ilforge.labelling.datasets.published import PURPOSES
     from ilforge.workflow.steps.published import dataset_of, labelled_by
 
     click.echo("")

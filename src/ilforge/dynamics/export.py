@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ilforge import programs
-from ilforge.dynamics.gromacs_files import gro_text, mdp_text
-from ilforge.dynamics.gromacs_options import nonbonded_options, record_options, stage_options
+from ilforge.dynamics.gromacs.files import gro_text, mdp_text
+from ilforge.dynamics.gromacs.options import nonbonded_options, record_options, stage_options
 from ilforge.dynamics.openmm import BAROSTAT_STEPS, integrator_for, substeps_of, system_for
 from ilforge.dynamics.recording import pdb_text
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
 from ilforge.folders import claim
-from ilforge.potentials.lammps_molecules import LammpsInput
+from ilforge.potentials.classical.lammps_molecules import LammpsInput
 
 _RUN_PY = '''"""Written by ilforge. Needs only OpenMM: python run.py"""
 

@@ -28,7 +28,7 @@ from ilforge.dynamics.riders import Riders
 from ilforge.dynamics.simulation import Job, record
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.potentials.abilities import FitsOpenMM, HasIntegrator, RunsInOpenMM
-from ilforge.potentials.openmm_platform import platform_for_dynamics
+from ilforge.potentials.classical.openmm_platform import platform_for_dynamics
 from ilforge.potentials.potential import Potential
 from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 

@@ -1,11 +1,11 @@
 """Frames become labelled frames: the label store, the gate, datasets, and other programs' files."""
 
-from ilforge.labelling.dataset import Dataset, census, require_labels, split
+from ilforge.labelling.datasets.dataset import Dataset, census, require_labels, split
 from ilforge.labelling.gate import judge, tally
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label, method_digest
-from ilforge.labelling.salvage import salvage
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.salvage import salvage
+from ilforge.labelling.storing.store import LabelStore
 
 __all__ = [
     "Dataset",

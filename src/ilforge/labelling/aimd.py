@@ -23,11 +23,11 @@ from ilforge.dynamics.motion import Exploded
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
-from ilforge.labelling.inbox import SUFFIX, decode, deliver, encode
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label
-from ilforge.labelling.state import with_state
-from ilforge.labelling.store import FILE, LabelStore
+from ilforge.labelling.storing.inbox import SUFFIX, decode, deliver, encode
+from ilforge.labelling.storing.state import with_state
+from ilforge.labelling.storing.store import FILE, LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.topology import Topology
 from ilforge.sampling.frame import make_frame

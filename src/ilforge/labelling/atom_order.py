@@ -15,7 +15,7 @@ from ilforge.liquid.connectivity import fragmentation
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.settings import IonSettings
 from ilforge.liquid.topology import Topology
-from ilforge.potentials.outputs import Output, Reading
+from ilforge.potentials.quantum.outputs import Output, Reading
 
 
 def frames_in_order(

@@ -14,9 +14,9 @@ from ase import Atoms
 
 from ilforge import frames, potentials
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
+from ilforge.labelling.datasets.published import Published
 from ilforge.labelling.labels import Label, checked, in_words, method_digest
-from ilforge.labelling.published import Published
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 
 _STATE = "neutral, spin-polarised, ground state by Hund's rules"
 

@@ -16,9 +16,9 @@ from ase.calculators.calculator import Calculator, all_changes
 from ilforge import potentials
 from ilforge.errors import MissingProgram, SettingsError
 from ilforge.frames import charge_of
-from ilforge.labelling.inbox import deliver
 from ilforge.labelling.labels import Label, checked, in_words
-from ilforge.labelling.state import with_state
+from ilforge.labelling.storing.inbox import deliver
+from ilforge.labelling.storing.state import with_state
 from ilforge.liquid.ions import atom_names
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.topology import Topology

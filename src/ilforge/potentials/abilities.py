@@ -14,8 +14,8 @@ from ase import Atoms
 from ilforge.liquid.topology import Topology
 
 if TYPE_CHECKING:
+    from ilforge.potentials.classical.lammps_molecules import LammpsInput
     from ilforge.potentials.force_evaluator import ForceEvaluator
-    from ilforge.potentials.lammps_molecules import LammpsInput
 
 
 @runtime_checkable

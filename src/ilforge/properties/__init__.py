@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ilforge.dynamics.trajectory import Trajectory
     from ilforge.liquid.topology import Topology
     from ilforge.properties.analysis import AnalysisSettings
-    from ilforge.properties.reader import Source
+    from ilforge.properties.reading.reader import Source
 
 __all__ = [
     "PROPERTIES",
@@ -74,7 +74,7 @@ def measure(
     ----------
     trajectory
         A run of ilforge, an MDAnalysis Universe with bonds, a list of frames, or what
-        :func:`~ilforge.properties.reader.open_trajectory` gave.
+        :func:`~ilforge.properties.reading.reader.open_trajectory` gave.
     names
         Keys of :data:`PROPERTIES`; without them those of the settings.
     settings
@@ -85,7 +85,7 @@ def measure(
         Where the trajectory does not say.
     pressure
         The pressure tensor of the run, for its viscosity, where no table lies beside the trajectory: what
-        :func:`~ilforge.properties.pressure_table.read_pressure` gives.
+        :func:`~ilforge.properties.reading.pressure_table.read_pressure` gives.
     workers
         Processes that share the frames. The result does not depend on it; starting them takes some seconds.
 
@@ -95,9 +95,9 @@ def measure(
         When the trajectory lacks what is needed; says what to supply.
     """
     from ilforge.properties.analysis import AnalysisSettings
-    from ilforge.properties.holding import as_judged
-    from ilforge.properties.reader import source_of
-    from ilforge.properties.sharing import observe
+    from ilforge.properties.combining.sharing import observe
+    from ilforge.properties.reading.reader import source_of
+    from ilforge.properties.shared.holding import as_judged
 
     if workers < 1:
         raise SettingsError(f"workers is {workers}: it takes one process at least.")

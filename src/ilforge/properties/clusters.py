@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from ilforge.properties.cluster_pictures import Pictures
 from ilforge.properties.kernels.contacts import aggregate_sizes, close_pairs, contact_correlations, departures
 from ilforge.properties.kernels.populations import DECAYED, decay_time, mean_of_ions, population, relaxation
 from ilforge.properties.kind import PropertyKind
-from ilforge.properties.local_structure import ClustersSettings
 from ilforge.properties.property import Measurement, Snapshot, System
-from ilforge.properties.solvation import Contacts, FrameContacts, Solvation, atoms_in
-from ilforge.properties.steadiness import Course, in_parts, judged
+from ilforge.properties.shared.cluster_pictures import Pictures
+from ilforge.properties.shared.local_structure import ClustersSettings
+from ilforge.properties.shared.solvation import Contacts, FrameContacts, Solvation, atoms_in
+from ilforge.properties.shared.steadiness import Course, in_parts, judged
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
 

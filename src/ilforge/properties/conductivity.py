@@ -8,8 +8,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from ilforge.properties.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, duration, repeated_note, sparse_frames
-from ilforge.properties.green_kubo import transport_coefficient
 from ilforge.properties.kernels.displacement import (
     cross_displacements,
     displacement_covariance,
@@ -18,8 +16,10 @@ from ilforge.properties.kernels.displacement import (
 )
 from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System
-from ilforge.properties.settings import ConductivitySettings
-from ilforge.properties.steadiness import Course, judged, temperature_note, unsteady
+from ilforge.properties.shared.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, duration, repeated_note, sparse_frames
+from ilforge.properties.shared.green_kubo import transport_coefficient
+from ilforge.properties.shared.settings import ConductivitySettings
+from ilforge.properties.shared.steadiness import Course, judged, temperature_note, unsteady
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import DISAGREEMENT, LinearFit, disagree, error_between
 from ilforge.units import A2_PER_PS_IN_M2_S, AVOGADRO_PER_MOL, BOLTZMANN_J_K, ELEMENTARY_CHARGE_C

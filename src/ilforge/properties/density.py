@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ilforge.properties.density_course import UNIT, at_fixed_volume, if_at_rest, mean_density
 from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System
-from ilforge.properties.settings import DensitySettings
+from ilforge.properties.shared.density_course import UNIT, at_fixed_volume, if_at_rest, mean_density
+from ilforge.properties.shared.settings import DensitySettings
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import DISAGREEMENT, detect_equilibration, disagree, error_between
 from ilforge.units import AMU_PER_A3_IN_G_CM3
@@ -22,8 +22,8 @@ class Density:
     The start of the run is left out where it differs from the rest (see
     :func:`~ilforge.statistics.detect_equilibration`); the error is that of the mean of correlated samples. Fewer
     independent samples than ``min_independent_samples``, or a density that still drifts (see
-    :func:`~ilforge.properties.density_course.drifting`), and the value is given as not converged. At constant volume
-    the density was chosen, not measured, and is not reported. Several runs: see :func:`pooled_density`.
+    :func:`~ilforge.properties.shared.density_course.drifting`), and the value is given as not converged. At constant
+    volume the density was chosen, not measured, and is not reported. Several runs: see :func:`pooled_density`.
 
     J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (2016); J. D. Chodera et al., J. Chem. Theory Comput. 3, 26
     (2007).

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from ilforge.properties.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, repeated_note, sparse_frames
 from ilforge.properties.kernels.displacement import follow, independent_ions
 from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System
-from ilforge.properties.settings import DiffusionSettings
-from ilforge.properties.steadiness import temperature_note
+from ilforge.properties.shared.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, repeated_note, sparse_frames
+from ilforge.properties.shared.settings import DiffusionSettings
+from ilforge.properties.shared.steadiness import temperature_note
 from ilforge.results import Estimate
 
 _UNIT = "m^2/s"

@@ -7,13 +7,13 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from ilforge.liquid.connectivity import nearest_images
-from ilforge.properties.density_course import departure
-from ilforge.properties.holding import judge
 from ilforge.properties.kernels.pairs import heights, wrap
 from ilforge.properties.kernels.voids import clearance_function, empty_fraction, largest_void
 from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
-from ilforge.properties.settings import HealthSettings
+from ilforge.properties.shared.density_course import departure
+from ilforge.properties.shared.holding import judge
+from ilforge.properties.shared.settings import HealthSettings
 from ilforge.results import HOLDS_LIQUID, Curve, Estimate
 from ilforge.statistics import correlated_mean
 from ilforge.units import AMU_PER_A3_IN_G_CM3
@@ -70,7 +70,7 @@ class Health:
         against the first; mean temperature of Drude particles, which belong near 0 K. Each counts only beyond three
         standard errors, and names the frame that is farthest off.
 
-    From all of these follows whether the run holds the liquid: see :func:`~ilforge.properties.holding.judge`.
+    From all of these follows whether the run holds the liquid: see :func:`~ilforge.properties.shared.holding.judge`.
 
     Ions in a vacuum have neither cavities nor a box to fill: the rest holds for them.
 

@@ -14,7 +14,7 @@ from ilforge.properties.kernels.pairs import class_histogram
 from ilforge.properties.kernels.shells import MIN_BLOCKS, Course, Followed, first_shell
 from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System
-from ilforge.properties.settings import RdfSettings
+from ilforge.properties.shared.settings import RdfSettings
 from ilforge.results import Curve
 from ilforge.statistics import block_error
 

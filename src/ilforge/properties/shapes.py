@@ -8,13 +8,13 @@ from typing import ClassVar
 import numpy as np
 
 from ilforge.errors import SettingsError
-from ilforge.properties.conformations import Coordinate, Shape, shapes_of
 from ilforge.properties.kernels.internal import divergence_of_blocks
 from ilforge.properties.kernels.populations import Relaxation, population, relaxation
 from ilforge.properties.kind import PropertyKind
-from ilforge.properties.local_structure import ShapesSettings
 from ilforge.properties.property import Measurement, Snapshot, System
-from ilforge.properties.steadiness import Course, in_parts, judged
+from ilforge.properties.shared.conformations import Coordinate, Shape, shapes_of
+from ilforge.properties.shared.local_structure import ShapesSettings
+from ilforge.properties.shared.steadiness import Course, in_parts, judged
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
 from ilforge.units import KB, KJ_PER_MOL

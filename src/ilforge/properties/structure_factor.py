@@ -8,12 +8,12 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from ilforge.errors import SettingsError
-from ilforge.properties import steadiness
 from ilforge.properties.kernels.modes import density_modes, lengths, spread_over_bins, wave_vectors
 from ilforge.properties.kernels.populations import Relaxation, relaxation, too_short
 from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System
-from ilforge.properties.settings import StructureFactorSettings
+from ilforge.properties.shared import steadiness
+from ilforge.properties.shared.settings import StructureFactorSettings
 from ilforge.results import Curve, Estimate
 from ilforge.statistics import block_error, statistical_inefficiency, too_few
 

@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 
 from ilforge.errors import SettingsError
-from ilforge.properties.conformations import shapes_of
 from ilforge.properties.kernels.contacts import with_release
 from ilforge.properties.kernels.markov import (
     ChapmanKolmogorov,
@@ -18,10 +17,11 @@ from ilforge.properties.kernels.markov import (
     level_lag,
 )
 from ilforge.properties.kind import PropertyKind
-from ilforge.properties.local_structure import ShapesSettings, TransitionsSettings
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
-from ilforge.properties.solvation import Contacts, FrameContacts, Solvation
-from ilforge.properties.steadiness import Course, in_parts, judged, unsteady
+from ilforge.properties.shared.conformations import shapes_of
+from ilforge.properties.shared.local_structure import ShapesSettings, TransitionsSettings
+from ilforge.properties.shared.solvation import Contacts, FrameContacts, Solvation
+from ilforge.properties.shared.steadiness import Course, in_parts, judged, unsteady
 from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ilforge.properties.einstein import duration
-from ilforge.properties.green_kubo import runs_differ, spectrum_curve, transport_coefficient
 from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, PressureSeries, Snapshot, System
-from ilforge.properties.settings import ViscositySettings
+from ilforge.properties.shared.einstein import duration
+from ilforge.properties.shared.green_kubo import runs_differ, spectrum_curve, transport_coefficient
+from ilforge.properties.shared.settings import ViscositySettings
 from ilforge.results import Estimate
 from ilforge.statistics import DISAGREEMENT
 from ilforge.units import BOLTZMANN_J_K

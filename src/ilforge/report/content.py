@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 
-from ilforge.properties.folder import Run
+from ilforge.properties.reading.folder import Run
 from ilforge.results import Curve, Estimate, Record, Table
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ilforge.properties.conformations import MAP_REGIONS, Regions
+from ilforge.properties.shared.conformations import MAP_REGIONS, Regions
 from ilforge.report import tables
 from ilforge.report.blocks import Cell, Figure, FigureRow, Table
 from ilforge.report.content import NamedTable, ReportContent

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ilforge import files
 from ilforge.folders import claim, replacing_folder
-from ilforge.properties.folder import write_tidy
+from ilforge.properties.reading.folder import write_tidy
 from ilforge.report.blocks import Beside, Details, Figure, FigureRow, Gallery, Section, Viewer
 from ilforge.report.content import ReportContent
 from ilforge.report.export import results_csv, results_json, script_json
@@ -23,7 +23,8 @@ _VENDORED = (("plotly.js (basic bundle)", "LICENSE.plotly"), ("3Dmol.js", "LICEN
 def write_report(directory: Path, content: ReportContent) -> Path:
     """Write ``report.html``, ``results.json``, ``results.csv`` and ``data/`` into a directory; return the page's path.
 
-    ``data/`` holds every number, table and curve as tidy CSV: see :func:`~ilforge.properties.folder.write_tidy`.
+    ``data/`` holds every number, table and curve as tidy CSV, by
+    :func:`~ilforge.properties.reading.folder.write_tidy`.
 
     Raises
     ------

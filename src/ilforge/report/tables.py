@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from ilforge.properties.holding import KEPT
+from ilforge.properties.shared.holding import KEPT
 from ilforge.report.blocks import Cell, Table
 from ilforge.report.content import ReportContent
 from ilforge.report.palette import Palette

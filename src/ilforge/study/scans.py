@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ilforge import frames
-from ilforge.properties.scans import scan_tables
+from ilforge.properties.combining.scans import scan_tables
 from ilforge.results import Table
 from ilforge.study.load import Study
 

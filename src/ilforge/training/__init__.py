@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ilforge.kinds import Registry
-from ilforge.labelling.dataset import Dataset
+from ilforge.labelling.datasets.dataset import Dataset
 from ilforge.training.curve import learning_curve
 from ilforge.training.kind import ModelSettings, TrainerKind
 

@@ -21,9 +21,9 @@ from ilforge import devices, files, frames, programs, trust
 from ilforge.devices import Device
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.files import file_digest
-from ilforge.labelling.dataset import Dataset, census, require_labels
-from ilforge.labelling.exchange import export_deepmd
-from ilforge.potentials.deepmd_room import neighbour_counts, overflow
+from ilforge.labelling.datasets.dataset import Dataset, census, require_labels
+from ilforge.labelling.datasets.exchange import export_deepmd
+from ilforge.potentials.learned.deepmd.room import neighbour_counts, overflow
 from ilforge.training import curve, deepmd_session
 from ilforge.training.deepmd_compression import TOLERANCE, compression_note, settle_compression
 from ilforge.training.deepmd_settings import DeepmdSettings

@@ -25,10 +25,10 @@ from ilforge import devices, files, frames, programs
 from ilforge.devices import CPU, Device
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.files import file_digest
-from ilforge.labelling.dataset import Dataset, require_labels
-from ilforge.potentials.cuequivariance import has_cuequivariance
-from ilforge.potentials.fast_mace.variations import spanning
-from ilforge.potentials.mace import Mace
+from ilforge.labelling.datasets.dataset import Dataset, require_labels
+from ilforge.potentials.learned.fast_mace.variations import spanning
+from ilforge.potentials.learned.mace import Mace
+from ilforge.potentials.learned.mace.cuequivariance import has_cuequivariance
 from ilforge.training import curve, mace_session
 from ilforge.training.kind import Size, TrainerKind
 from ilforge.training.mace_settings import MaceSettings

@@ -13,7 +13,7 @@ from ase import Atoms
 from ilforge import files
 from ilforge.errors import SettingsError
 from ilforge.frames import ENERGY, FORCES
-from ilforge.labelling.dataset import parent_of
+from ilforge.labelling.datasets.dataset import parent_of
 from ilforge.labelling.label import evaluate
 from ilforge.liquid.liquid import Liquid
 from ilforge.results import Estimate

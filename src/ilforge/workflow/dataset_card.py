@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ase import Atoms
 
-from ilforge.labelling.published import PURPOSES, STUDY, Published
+from ilforge.labelling.datasets.published import PURPOSES, STUDY, Published
 from ilforge.potentials import POTENTIALS
 from ilforge.report.citations import works_on
 from ilforge.study.load import load_study

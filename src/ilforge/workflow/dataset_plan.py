@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ilforge import potentials
-from ilforge.potentials.costs import MEASURED, core_seconds
+from ilforge.potentials.quantum.costs import MEASURED, core_seconds
 from ilforge.study.load import Study
 from ilforge.workflow.steps.structures import liquid_of, reference_spec
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from ilforge import potentials
 from ilforge.errors import SettingsError
+from ilforge.labelling.datasets.published import Published
 from ilforge.labelling.methods import description
-from ilforge.labelling.published import Published
 from ilforge.potentials import POTENTIALS
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study

@@ -10,10 +10,10 @@ from ase import Atoms
 from ilforge import files, frames, machine_programs, potentials
 from ilforge.errors import SettingsError
 from ilforge.labelling.atoms import held_atoms
+from ilforge.labelling.datasets.published import PURPOSES, Entry, Published, publish
 from ilforge.labelling.gate import judge_batch
-from ilforge.labelling.published import PURPOSES, Entry, Published, publish
 from ilforge.labelling.refusals import REASON, Refusal
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.programs import installed_versions
 from ilforge.study.load import Study

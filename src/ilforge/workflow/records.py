@@ -10,8 +10,8 @@ from typing import Any
 
 from ilforge.dynamics.trajectory import Trajectory
 from ilforge.properties import Measurement
-from ilforge.properties.holding import as_far_as_held, as_judged, verdict_of
 from ilforge.properties.shapes import compare, have_common_map
+from ilforge.properties.shared.holding import as_far_as_held, as_judged, verdict_of
 from ilforge.results import HOLDS_LIQUID, LiquidVerdict, Record
 from ilforge.workflow.plan import Plan
 from ilforge.workflow.stage import Stage

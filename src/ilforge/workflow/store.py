@@ -6,7 +6,7 @@
       results/<kind>-<hash>/   a finished stage; manifest.json was written last
       scratch/<kind>-<hash>/   a stage at work, or one that was stopped: a new run goes on from it
       damaged/                 results whose files no longer match their manifest
-      labels/                  labels, one by one, shared by all studies (see ilforge.labelling.store)
+      labels/                  labels, one by one, shared by all studies (see ilforge.labelling.storing.store)
       locks/
 """
 

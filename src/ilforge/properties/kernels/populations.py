@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ilforge.properties.steadiness import Course, in_parts, judged
+from ilforge.properties.shared.steadiness import Course, in_parts, judged
 from ilforge.results import Estimate
 from ilforge.statistics import correlated_mean
 from ilforge.units import in_digits

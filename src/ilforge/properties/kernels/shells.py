@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ilforge.properties import steadiness
 from ilforge.properties.kernels.populations import Relaxation, relaxation, too_short
+from ilforge.properties.shared import steadiness
 from ilforge.results import Estimate
 from ilforge.statistics import block_error, correlated_mean, statistical_inefficiency, too_few
 

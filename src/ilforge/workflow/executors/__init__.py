@@ -13,10 +13,11 @@ from ilforge.workflow.executors.executor import (
     WorkerDied,
     no_worker,
 )
-from ilforge.workflow.executors.local import LocalExecutor, require_main_guard
+from ilforge.workflow.executors.local import ATTEMPTS, LocalExecutor, require_main_guard
 from ilforge.workflow.executors.registry import EXECUTORS, Executors, require_executors
 
 __all__ = [
+    "ATTEMPTS",
     "EXECUTORS",
     "Executor",
     "ExecutorKind",

@@ -11,9 +11,9 @@ from ase import Atoms
 
 from ilforge import frames, potentials
 from ilforge.labelling.aimd import run_aimd
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
-from ilforge.potentials import costs
+from ilforge.potentials.quantum import costs
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job

@@ -10,9 +10,9 @@ from typing import Any
 from ilforge import potentials
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.labelling.atoms import atom_label, held_atoms, require_atoms
-from ilforge.labelling.inbox import deliver
-from ilforge.labelling.published import Published
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.datasets.published import Published
+from ilforge.labelling.storing.inbox import deliver
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage

@@ -12,16 +12,16 @@ from ase import Atoms
 
 from ilforge import frames, potentials
 from ilforge.errors import DidNotFinish
-from ilforge.labelling.claims import Holder, State, holding
 from ilforge.labelling.gate import judge_batch, net_force_limit, tally
 from ilforge.labelling.gate_settings import GateSettings
-from ilforge.labelling.inbox import name_of
 from ilforge.labelling.label import evaluate, failed
 from ilforge.labelling.labels import KILLED_RUNS, Label, killed_again, was_killed
 from ilforge.labelling.labels import method_digest as digest_of
-from ilforge.labelling.store import FILE, LabelStore
+from ilforge.labelling.storing.claims import Holder, State, holding
+from ilforge.labelling.storing.inbox import name_of
+from ilforge.labelling.storing.store import FILE, LabelStore
 from ilforge.liquid.liquid import Liquid
-from ilforge.potentials import costs
+from ilforge.potentials.quantum import costs
 from ilforge.sampling.coverage import coverage
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ilforge import frames, potentials
-from ilforge.labelling.dataset import Dataset, split
+from ilforge.labelling.datasets.dataset import Dataset, split
 from ilforge.study.load import Study
 from ilforge.training import TRAINERS, ModelSettings, train
 from ilforge.training.kind import Size

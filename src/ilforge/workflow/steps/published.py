@@ -7,10 +7,10 @@ from typing import Any
 
 from ilforge import frames, potentials
 from ilforge.errors import MissingProgram, SettingsError
+from ilforge.labelling.datasets.published import PURPOSES, Published
+from ilforge.labelling.datasets.shipped import open_dataset
 from ilforge.labelling.labels import method_digest
-from ilforge.labelling.published import PURPOSES, Published
-from ilforge.labelling.shipped import open_dataset
-from ilforge.labelling.store import LabelStore
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage

@@ -12,10 +12,10 @@ import numpy as np
 
 import ilforge
 from ilforge import frames
-from ilforge.labelling.dataset import Dataset
+from ilforge.labelling.datasets.dataset import Dataset
 from ilforge.potentials import POTENTIALS
 from ilforge.properties import Measurement
-from ilforge.properties.folder import Run
+from ilforge.properties.reading.folder import Run
 from ilforge.report import measured, write_report
 from ilforge.report.content import (
     Cost,

@@ -1,0 +1,1 @@
+"""Sets of labels to train on and to share."""

@@ -1,0 +1,86 @@
+"""Labelled frames from and to one HDF5 file of DeePMD systems, which ``dp`` reads as ``file.hdf5#/system``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from ilforge import files
+from ilforge.errors import SettingsError
+from ilforge.labelling.datasets.exchange import arrays_of, elements_of, frames_of, systems_of, with_origin
+
+MAGIC = b"\x89HDF\r\n\x1a\n"
+"""What an HDF5 file begins with."""
+
+
+def export_deepmd_hdf5(
+    path: Path, labelled: Sequence[Atoms], type_map: Sequence[str], virials: bool = True
+) -> list[str]:
+    """Write DeePMD systems as groups of one file, whole or not at all; returns ``file.hdf5#/system`` of each.
+
+    Units, and what the options say, are those of :func:`.exchange.export_deepmd`.
+    """
+    import h5py
+
+    systems = systems_of(labelled, virials)
+    with files.replacing(path) as partial, h5py.File(partial, "w") as file:
+        for name, members in systems.items():
+            group, first = file.create_group(name), members[0]
+            types = [list(type_map).index(symbol) for symbol in first.get_chemical_symbols()]
+            group.create_dataset("type.raw", data=np.array(types, dtype=np.int32))
+            group.create_dataset("type_map.raw", data=np.array(list(type_map), dtype="S"))
+            if not any(first.pbc):
+                group.create_dataset("nopbc", data=True)
+            for array, values in arrays_of(members, virials).items():
+                group.create_dataset(f"set.000/{array}.npy", data=values)
+    return [f"{path}#/{name}" for name in systems]
+
+
+def import_deepmd_hdf5(path: Path, kind: str = "EQ", independent: bool = False) -> list[Atoms]:
+    """Read every DeePMD system of an HDF5 file; see :func:`.exchange.import_extxyz` for the options."""
+    return read_deepmd_hdf5(path, kind, independent)[0]
+
+
+def read_deepmd_hdf5(path: Path, kind: str = "EQ", independent: bool = False) -> tuple[list[Atoms], tuple[str, ...]]:
+    """Every frame of the DeePMD systems of an HDF5 file, and in words what was left out.
+
+    Raises
+    ------
+    SettingsError
+        When the file is no HDF5 file, or holds no system, or one that lacks a part.
+    """
+    import h5py
+
+    path, imported, remarks = Path(path), [], []
+    try:
+        with h5py.File(path, "r") as file:
+            for name in _systems(file):
+                for index, frame in enumerate(_frames(file[name], f"{path}#/{name}", remarks)):
+                    imported.append(with_origin(frame, f"{path.stem}/{name}", index, kind, independent))
+    except OSError as error:
+        raise SettingsError(f"{path} could not be read as HDF5: {error}") from error
+    if not imported:
+        raise SettingsError(f"There is no DeePMD system (a group with type.raw) with frames in {path}.")
+    return imported, tuple(remarks)
+
+
+def _systems(file) -> list[str]:
+    names: list[str] = []
+    file.visit(lambda name: names.append(name))
+    return sorted(name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == "type.raw")
+
+
+def _frames(group, name: str, remarks: list[str]) -> list[Atoms]:
+    if "type_map.raw" not in group:
+        raise SettingsError(f"{name} has no type_map.raw: its elements are unknown.")
+    names = [each.decode() if isinstance(each, bytes) else each for each in group["type_map.raw"][:]]
+    types, periodic = np.atleast_1d(group["type.raw"][:]).astype(int), "nopbc" not in group
+    elements = elements_of(names, types, name)
+    found = []
+    for part in sorted(key for key in group if key.startswith("set.")):
+        arrays = {key.removesuffix(".npy"): group[part][key][:] for key in group[part] if key.endswith(".npy")}
+        found += frames_of(elements, types, arrays, periodic, f"{name}/{part}", remarks)
+    return found

@@ -1,0 +1,1 @@
+"""Labels of others: outputs, files, units."""

@@ -1,0 +1,257 @@
+"""Labels out of what users' own calculations have left: VASP, CP2K, GPAW, ASE databases, extended XYZ, DeePMD.
+
+Nothing is taken on trust: every frame of an output is either a label or a rejected label with its reason, what
+is not there is told apart from zero, and units are checked against the physics where frames follow
+each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from ilforge import frames as _frames
+from ilforge.errors import SettingsError
+from ilforge.frames import CHARGE, MULTIPLICITY
+from ilforge.labelling.atom_order import in_order
+from ilforge.labelling.datasets.published import Entry, is_published, open_published
+from ilforge.labelling.labels import SAME_ENERGY_EV, Label, checked, method_digest
+from ilforge.labelling.reading.foreign import NOT_STATED, Keys, is_hdf5, read_foreign
+from ilforge.labelling.reading.units_check import require_consistent_units
+from ilforge.labelling.storing.state import with_state
+from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.settings import IonSettings
+from ilforge.potentials.quantum.cp2k.output import read_cp2k
+from ilforge.potentials.quantum.gpaw.output import read_gpaw
+from ilforge.potentials.quantum.outputs import Output, Reading, named, opened
+from ilforge.potentials.quantum.vasp.outcar import read_outcar
+from ilforge.potentials.quantum.vasp.output import read_vasprun
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What a set of files holds.
+
+    Attributes
+    ----------
+    labels
+        One for every frame, in the order of the files; those that cannot be used say why in ``error``.
+    endings
+        What is wrong with the end of a file, by file.
+    unstated
+        Number of labels whose file does not say whether they converged.
+    remarks
+        By file what was left out, changed, or could not be checked, one sentence each.
+    """
+
+    labels: tuple[Label, ...]
+    endings: dict[str, str] = field(default_factory=dict)
+    unstated: int = 0
+    remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def import_labels(
+    paths: Sequence[Path],
+    *,
+    ions: str = "",
+    method: str = "",
+    one_method: bool = True,
+    keys: Keys | None = None,
+    charge: int | None = None,
+    define: Mapping[str, IonSettings] | None = None,
+    bond_factor: float | None = None,
+) -> Imported:
+    """Read every frame of some outputs as labels.
+
+    Parameters
+    ----------
+    paths
+        Files, or folders of VASP, of DeePMD or of a dataset (:mod:`~ilforge.labelling.datasets.published`).
+        What each is, is seen from its content.
+    ions
+        What frames that do not say so are made of, ``"2 PYR14, 2 BF4"``: atoms are put in this order by their bonds.
+    method
+        Name of the method, for files that do not say how they were made.
+    one_method
+        Refuse files that were made with different methods.
+    keys
+        Names and units of the labels in files that are no program's own output.
+    charge
+        Net charge of frames without periodicity that do not say theirs, e.
+    define
+        The user's own ions, by name.
+    bond_factor
+        Two atoms count as bonded below this factor times the sum of their covalent radii; that of the gate without it.
+
+    Raises
+    ------
+    SettingsError
+        For a file that is none of these, units that contradict each other, or methods that differ.
+    """
+    labels: list[Label] = []
+    endings, remarks, unstated, methods = {}, {}, 0, {}
+    for path in map(Path, paths):
+        if is_published(path):
+            dataset = open_published(path)
+            labels += [_of_dataset(entry, path, index) for index, entry in enumerate(dataset.entries())]
+            methods[str(path)] = dataset.method
+            continue
+        output = read_output(path, method, keys)
+        stated = output.method.get("convergence") != NOT_STATED
+        output = in_order(output, ions, define, bond_factor)
+        # units of a program's own output are known; those of any other file are what its author took
+        of_units = () if stated else require_consistent_units(path, output.readings)
+        methods[str(path)] = output.method
+        if output.ending:
+            endings[str(path)] = output.ending
+        if said := (*output.remarks, *of_units):
+            remarks[str(path)] = said
+        unstated += 0 if stated else sum(reading.fault is None for reading in output.readings)
+        stating = _Stating(ions, charge, define, stated)
+        labels += [
+            _label(reading, output.method, path, index, stating) for index, reading in enumerate(output.readings)
+        ]
+    if one_method:
+        _require_one_method(methods)
+    return Imported(tuple(_without_repeats(labels)), endings, unstated, remarks)
+
+
+def read_output(path: Path, method: str = "", keys: Keys | None = None) -> Output:
+    """One output, whatever wrote it; ``method`` and ``keys`` are for files that are no program's own.
+
+    Raises
+    ------
+    SettingsError
+        When it is not there, or nothing that is known.
+    """
+    path = Path(path)
+    if path.is_dir():
+        for name, reader in (("vasprun.xml", read_vasprun), ("OUTCAR", read_outcar)):
+            if (found := named(path, name)) is not None:
+                return reader(found)
+        if any(path.rglob("type.raw")):
+            return read_foreign(path, method, keys)
+        raise SettingsError(f"{path} holds neither vasprun.xml nor OUTCAR nor a DeePMD system.")
+    if not path.is_file():
+        raise SettingsError(f"There is no file {path}.")
+    if is_hdf5(path):
+        return read_foreign(path, method, keys)
+    reader = _reader(path)
+    return read_foreign(path, method, keys) if reader is None else reader(path)
+
+
+def _reader(path: Path) -> Callable[[Path], Output] | None:
+    with opened(path) as file:
+        head = file.read(20000).decode(errors="replace")
+    if "<modeling>" in head:
+        return read_vasprun
+    if head.lstrip().startswith("vasp."):
+        return read_outcar
+    if "CP2K| version string" in head:
+        return read_cp2k
+    if "_gpaw: " in head and "Arch: " in head:
+        return read_gpaw
+    return None
+
+
+@dataclass(frozen=True)
+class _Stating:
+    """What the user and the file say of all frames of a file."""
+
+    ions: str
+    charge: int | None
+    define: Mapping[str, IonSettings] | None
+    convergence: bool
+
+
+def _label(reading: Reading, method: Any, path: Path, index: int, stating: _Stating) -> Label:
+    frame = _frames.quantize(reading.atoms.copy())
+    frame.info.setdefault("kind", "EQ")
+    frame.info.setdefault("recipe", "imported")
+    frame.info.setdefault("parent", f"{path.parent.name}/{path.name}" if path.parent.name else path.name)
+    frame.info["source"] = f"{path}#{index}"
+    if stating.ions:
+        frame.info.setdefault("ions", stating.ions)
+    common = {"method": dict(method), "host": "imported"}
+    if reading.fault is not None:
+        frame.info.pop(CHARGE, None)  # what is wrong with the frame may be what it says of itself
+        return Label(frame, **common, error=reading.fault)
+    try:
+        frame = with_state(frame, _liquid(frame, stating), stating.charge)
+    except SettingsError as error:
+        frame.info = {key: value for key, value in frame.info.items() if key not in (CHARGE, MULTIPLICITY)}
+        return Label(frame, **common, error=f"charge: {error}")
+    common["frame"] = frame
+    if reading.energy is None or reading.forces is None:
+        return Label(**common, error="missing: the frame has no energy or no forces")
+    if len(reading.atoms) > 1 and not np.any(reading.forces):
+        return Label(**common, error="zero forces: every force is exactly zero, which no frame of a liquid has")
+    if reading.converged is None and stating.convergence:
+        return Label(**common, error="not stated: the output does not say whether this frame converged")
+    label = Label(
+        **common,
+        energy=float(reading.energy),
+        forces=np.array(reading.forces, dtype=float),
+        stress=None if reading.stress is None else np.array(reading.stress, dtype=float),
+        converged=reading.converged is not False,
+    )
+    return checked(label)
+
+
+def _liquid(frame: Atoms, stating: _Stating) -> Liquid | None:
+    """What a frame is made of, for its charge; None where nothing or nobody known says so."""
+    label = str(frame.info.get("ions", ""))
+    if not label:
+        return None
+    try:
+        return Liquid.from_label(label, stating.define, vacuum=True)
+    except SettingsError:
+        if label == stating.ions:
+            raise
+        return None
+
+
+def _of_dataset(entry: Entry, path: Path, index: int) -> Label:
+    """A label of a dataset as it is there; what was refused once is judged again by whoever reads it."""
+    frame = entry.label.frame.copy()
+    frame.info["source"] = f"{path}#{index}"
+    return entry.label.of(frame)
+
+
+def _without_repeats(labels: Iterable[Label]) -> Iterable[Label]:
+    """The labels, a frame that was there before as a rejected one."""
+    seen: dict[tuple[str, str], Label] = {}
+    for label in labels:
+        key = (label.frame_digest, label.method_digest)
+        first = seen.get(key)
+        if label.failed or first is None:
+            if not label.failed:
+                seen[key] = label
+            yield label
+            continue
+        apart, of = abs(label.energy - first.energy), first.frame.info["source"]
+        what = f"duplicate: the frame of {of}"
+        if apart > SAME_ENERGY_EV:
+            what = f"contradiction: the frame of {of} with an energy {apart:.4g} eV off, by another method of that name"
+        yield replace(label, energy=None, forces=None, stress=None, converged=False, error=what)
+
+
+def _require_one_method(methods: dict[str, Any]) -> None:
+    first, *others = methods
+    for other in others:
+        if method_digest(methods[first]) == method_digest(methods[other]):
+            continue
+        if methods[first].get("convergence") == methods[other].get("convergence") == NOT_STATED:
+            differ = ["method (give these files one name with --method if they were made alike)"]
+        else:
+            keys = sorted({*methods[first], *methods[other]})
+            differ = [key for key in keys if methods[first].get(key) != methods[other].get(key)]
+        raise SettingsError(
+            f"{first} and {other} were not made by the same method; they differ in {', '.join(differ)}. Models cannot "
+            "learn both: import them apart, or with --mixed-methods when you know that they agree."
+        )

@@ -1,0 +1,1 @@
+"""Classical force fields, and what they share."""

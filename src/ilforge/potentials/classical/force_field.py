@@ -1,0 +1,121 @@
+"""What the classical force fields share: tolerances, the check of a box, and bonded terms as OpenMM forces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ilforge import programs
+from ilforge.errors import SettingsError
+from ilforge.liquid.topology import Topology
+from ilforge.potentials.classical.openmm_calculator import reduced_form
+from ilforge.potentials.classical.openmm_platform import platform_and_properties
+from ilforge.potentials.classical.terms import Terms
+from ilforge.units import ANGSTROM_PER_NM
+
+SWITCH = 0.9
+"""Where Lennard-Jones terms begin to be switched off, as a share of the cutoff."""
+
+EWALD_TOLERANCE = 1e-5
+"""Relative error of Ewald's forces for which OpenMM chooses the splitting and the mesh."""
+
+DOUBLE_PRECISION_BELOW = 500
+"""Below this number of atoms calculators run in double precision: labels then carry no rounding noise."""
+
+
+def platform_for(n_atoms: int, threads: int) -> dict[str, Any]:
+    """``platform`` and ``properties`` of a calculator that gives the same numbers whatever the threads.
+
+    Boxes below :data:`DOUBLE_PRECISION_BELOW` atoms stay on the processor whatever the device: they are small, and
+    their labels exact.
+    """
+    if n_atoms < DOUBLE_PRECISION_BELOW:
+        return {"platform": "Reference", "properties": {}}
+    platform, properties = platform_and_properties(threads)
+    return {"platform": platform, "properties": properties}
+
+
+def box_vectors(cell: np.ndarray) -> np.ndarray:
+    """The cell as OpenMM takes it, ``(3, 3)`` Å, without turning it."""
+    reduced, rotation = reduced_form(np.asarray(cell, dtype=float))
+    if not np.allclose(rotation, np.eye(3), atol=1e-8):
+        raise SettingsError("OpenMM needs the first box vector along x and the second in the xy plane.")
+    return reduced
+
+
+def check_cutoff(name: str, cutoff_A: float, cell: np.ndarray) -> None:
+    """Refuse a box smaller than twice the cutoff, naming a cutoff that fits."""
+    side = float(np.diag(cell).min())
+    if side >= 2 * cutoff_A:
+        return
+    fitting = np.floor(2 * (side / 2 - 0.05)) / 2  # half Å steps, leaving 0.1 Å of the side
+    raise SettingsError(
+        f"{name}'s cutoff of {cutoff_A:g} Å needs a box of at least {2 * cutoff_A:g} Å, "
+        f"but its smallest side is {side:.2f} Å. Use more ions, or set cutoff_A = {fitting:.1f} for this "
+        "potential ([potentials.NAME] in a study file): good enough to sample structures, "
+        "not for properties."
+    )
+
+
+def bonded_system(topology: Topology, terms: Terms, cell: np.ndarray | None, constrain_hydrogens: bool) -> Any:
+    """An ``openmm.System`` of the atoms with their bonds, angles and torsions, and nothing between molecules.
+
+    Parameters
+    ----------
+    cell
+        ``(3, 3)`` in Å, reduced; None for ions in a vacuum.
+    constrain_hydrogens
+        Fix the length of bonds to H instead of letting them vibrate.
+    """
+    programs.require("openmm")
+    import openmm
+
+    system = openmm.System()
+    for mass in topology.masses:
+        system.addParticle(mass)
+    if cell is not None:
+        system.setDefaultPeriodicBoxVectors(*(cell / ANGSTROM_PER_NM))
+    flexible = np.ones(len(terms.bonds), dtype=bool)
+    if constrain_hydrogens:
+        is_hydrogen = np.array(topology.symbols) == "H"
+        flexible = ~is_hydrogen[terms.bonds].any(axis=1)
+        for (i, j), length in zip(terms.bonds[~flexible].tolist(), terms.bond_r0[~flexible].tolist(), strict=True):
+            system.addConstraint(i, j, length / ANGSTROM_PER_NM)
+    for force in (_bond_force(terms, flexible), _angle_force(terms), _torsion_force(terms)):
+        # molecules that were wrapped into the box stay whole
+        force.setUsesPeriodicBoundaryConditions(cell is not None)
+        system.addForce(force)
+    return system
+
+
+def _bond_force(terms: Terms, flexible: np.ndarray) -> Any:
+    import openmm
+
+    force = openmm.HarmonicBondForce()
+    lengths, constants = terms.bond_r0 / ANGSTROM_PER_NM, terms.bond_k * ANGSTROM_PER_NM**2
+    for index in np.flatnonzero(flexible):
+        i, j = terms.bonds[index].tolist()
+        force.addBond(i, j, lengths[index], constants[index])
+    return force
+
+
+def _angle_force(terms: Terms) -> Any:
+    import openmm
+
+    force = openmm.HarmonicAngleForce()
+    for atoms, theta0, k in zip(terms.angles.tolist(), terms.angle_theta0, terms.angle_k, strict=True):
+        force.addAngle(*atoms, theta0, k)
+    return force
+
+
+def _torsion_force(terms: Terms) -> Any:
+    """OPLS torsions as powers of the cosine of psi = phi - 180 degrees, which OpenMM evaluates at once."""
+    import openmm
+
+    force = openmm.RBTorsionForce()
+    for atoms, (v1, v2, v3, v4) in zip(terms.torsions.tolist(), terms.torsion_v.tolist(), strict=True):
+        if any((v1, v2, v3, v4)):
+            powers = (v2 + (v1 + v3) / 2, (3 * v3 - v1) / 2, 4 * v4 - v2, -2 * v3, -4 * v4, 0.0)
+            force.addTorsion(*atoms, *powers)
+    return force

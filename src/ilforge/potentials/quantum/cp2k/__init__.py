@@ -1,0 +1,279 @@
+"""Density functional theory with Gaussians and augmented plane waves by CP2K's Quickstep."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import shlex
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from pydantic import Field
+
+from ilforge import machine_programs, programs, trust
+from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
+from ilforge.liquid.topology import Topology
+from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
+from ilforge.potentials.quantum import costs
+from ilforge.potentials.quantum.cp2k.input import BASES, QUICKSTEP, WAVEFUNCTION, basis_set, input_text
+from ilforge.potentials.quantum.cp2k.output import read_cp2k
+from ilforge.potentials.quantum.wavefunctions import is_step
+from ilforge.settings import Iterations, Positive
+
+MIN_CUTOFF_RY = 300.0
+_OUTPUT = "frame.out"
+_DATA_FILES = ("BASIS_MOLOPT", "GTH_POTENTIALS", "dftd3.dat")
+
+
+class Cp2kSettings(PotentialSettings):
+    """CP2K: PBE, augmented plane waves (GAPW), GTH pseudopotentials, orbital transformation."""
+
+    kind: Literal["cp2k"] = "cp2k"
+    """CP2K."""
+    basis: Literal["DZVP", "TZV2P"] = "DZVP"
+    """MOLOPT basis set; TZV2P has no B and no Li."""
+    dispersion: Literal["D3(BJ)", "none"] = "D3(BJ)"
+    """Dispersion correction."""
+    cutoff_Ry: Annotated[float, Field(ge=300)] = 400.0
+    """Cutoff of the grid, Ry."""
+    scf_tolerance: Positive = 1e-7
+    """Convergence of the wavefunctions (EPS_SCF)."""
+    max_iterations: Iterations = 12
+    """Iterations between two restarts of self-consistency."""
+    max_restarts: Iterations = 20
+    """Restarts before a frame counts as not converged."""
+    stress: bool = True
+    """Label stress too."""
+    command: str = "cp2k.psmp"
+    """What runs CP2K, such as `mpirun -np 16 cp2k.psmp`. No part of the method."""
+
+    @property
+    def title(self) -> str:
+        return functional_title("PBE", self.dispersion, "CP2K")
+
+
+@dataclass(frozen=True)
+class Cp2k:
+    """PBE with D3(BJ), Goedecker pseudopotentials, MOLOPT basis sets and orbital transformation, at the gamma point.
+
+    CP2K: Kühne et al., J. Chem. Phys. 152 (2020) 194103, doi:10.1063/5.0007045. MOLOPT: VandeVondele, Hutter, J. Chem.
+    Phys. 127 (2007) 114105, doi:10.1063/1.2770708. Augmented plane waves (GAPW): Lippert, Hutter, Parrinello, Theor.
+    Chem. Acc. 103 (1999) 124, doi:10.1007/s002140050523.
+
+    Densities near F, O, N and Li are too sharp for a plain grid (GPW): at 400 Ry forces depend on where atoms lie on
+    it, and their sum, which should be zero, shows it. Smoothing the density hides that and makes the forces of all
+    other elements wrong instead (those of C and H by 0.04 eV/Å, root mean square, with ``XC_SMOOTH_RHO NN10``). GAPW
+    puts what is sharp onto grids of the atoms, here of all elements but H and C: forces are those of GPW at 1200 Ry to
+    0.004 eV/Å at less than a third of its cost, and stress is right at the same cutoff.
+
+    Parameters
+    ----------
+    basis
+        ``"DZVP"`` or, without B and Li, ``"TZV2P"``.
+    dispersion
+        ``"D3(BJ)"`` or ``"none"``.
+    cutoff_Ry
+        Cutoff of the finest grid, Ry: 300 or more.
+    scf_tolerance
+        ``EPS_SCF``.
+    max_iterations, max_restarts
+        Iterations of self-consistency between two restarts, and how many of these. Each begins with a preconditioner of
+        the orbitals reached: after 12 iterations one pays for itself.
+    stress
+        Whether labels have a stress.
+    command
+        What runs CP2K, such as ``"mpirun -np 16 cp2k.psmp"``. It is no part of the method.
+    """
+
+    basis: Literal["DZVP", "TZV2P"] = "DZVP"
+    dispersion: Literal["D3(BJ)", "none"] = "D3(BJ)"
+    cutoff_Ry: float = 400.0
+    scf_tolerance: float = 1e-7
+    max_iterations: int = 12
+    max_restarts: int = 20
+    stress: bool = True
+    command: str = "cp2k.psmp"
+
+    kind: ClassVar[str] = "cp2k"
+
+    def __post_init__(self) -> None:
+        if self.basis not in BASES:
+            raise SettingsError(f"basis is {self.basis!r}; it may be {' or '.join(map(repr, BASES))}.")
+        if self.dispersion not in ("D3(BJ)", "none"):
+            raise SettingsError(f"dispersion is {self.dispersion!r}; it may be 'D3(BJ)' or 'none'.")
+        if self.cutoff_Ry < MIN_CUTOFF_RY:
+            raise SettingsError(f"cutoff_Ry is {self.cutoff_Ry:g}; it must be at least {MIN_CUTOFF_RY:g}.")
+
+    @property
+    def has_stress(self) -> bool:
+        return self.stress
+
+    @property
+    def command_here(self) -> str:
+        """What runs CP2K on this machine."""
+        return machine_programs.command_text(self.kind, self.command)
+
+    def settings(self) -> dict[str, Any]:
+        """What the study file decides."""
+        settings = {key: value for key, value in asdict(self).items() if key != "command"}
+        settings |= {"cutoff_Ry": float(self.cutoff_Ry), "scf_tolerance": float(self.scf_tolerance)}
+        return {"kind": self.kind, "functional": "PBE", "quickstep": QUICKSTEP, **settings}
+
+    def describe(self) -> dict[str, Any]:
+        """Settings, CP2K's version, and the digests of its files of basis sets and pseudopotentials.
+
+        Raises
+        ------
+        MissingProgram
+            Where CP2K is not installed.
+        """
+        program = shlex.split(self.command_here)[-1]
+        return {**self.settings(), "cp2k": _version_of(program), "data": _data()}
+
+    def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
+        """An ASE calculator. The topology gives only the total charge; without one it is zero.
+
+        Raises
+        ------
+        SettingsError
+            When the basis set lacks an element of the topology.
+        MissingProgram
+            Where CP2K is not installed.
+        """
+        if topology is not None:
+            basis_set(self, set(topology.symbols))
+        programs.of_user(self.command_here)
+        programs.find_outside(shlex.split(self.command_here)[-1])
+        return Cp2kCalculator(self, int(sum(topology.charges)) if topology is not None else 0, threads)
+
+    def seconds_per_frame(self, n_atoms: int) -> float:
+        return costs.core_seconds(costs.CP2K, n_atoms) * (self.cutoff_Ry / 400)
+
+
+class Cp2kCalculator(Calculator):
+    """Runs CP2K in a folder of its own, a step of a motion from the last one's wavefunctions."""
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]
+
+    def __init__(self, potential: Cp2k, charge: int, threads: int):
+        super().__init__()
+        self._potential, self._charge, self._threads = potential, charge, threads
+        self._folder: tempfile.TemporaryDirectory | None = None
+        self._last: Atoms | None = None
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        self.results = {}
+        wants_stress = "stress" in (properties or [])
+        if wants_stress and not self._potential.has_stress:
+            raise SettingsError("This potential gives no stress: set stress = true.")
+        if not all(self.atoms.pbc):
+            raise DidNotConverge("CP2K: plane waves need a periodic frame")
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="ilforge-cp2k-")
+        directory = Path(self._folder.name)
+        (directory / _OUTPUT).unlink(missing_ok=True)
+        self._write_input(directory, wants_stress)
+        try:
+            self.results = self._run(directory, wants_stress)
+        except Exception:
+            (directory / WAVEFUNCTION).unlink(missing_ok=True)  # what failed is no place to begin
+            raise
+
+    def _write_input(self, directory: Path, stress: bool) -> None:
+        restart = is_step(self._last, self.atoms) and (directory / WAVEFUNCTION).is_file()
+        text = input_text(
+            self._potential,
+            self.atoms,
+            self._charge,
+            stress=stress,
+            restart=restart,
+        )
+        (directory / "frame.inp").write_text(text)
+        self._last = self.atoms.copy()
+
+    def _run(self, directory: Path, stress: bool) -> dict[str, Any]:
+        command = [*programs.of_user(self._potential.command_here), "-i", "frame.inp", "-o", _OUTPUT]
+        try:
+            programs.run(command, directory, log="cp2k.log", threads=self._threads)
+        except DidNotFinish as error:
+            said = programs.last_lines(directory / _OUTPUT, 12)
+            if "SCF run NOT converged" in said or "not converged" in said.lower():
+                raise DidNotConverge("CP2K: self-consistency was not reached") from error
+            raise DidNotFinish(error.what, None, said or error.last_lines) from error
+        output = read_cp2k(directory / _OUTPUT)
+        if output.ending or len(output.readings) != 1:
+            raise DidNotFinish(f"CP2K: {output.ending or 'no energy in its output'}")
+        reading = output.readings[0]
+        if reading.fault or not reading.converged:
+            raise DidNotConverge(f"CP2K: {reading.fault or 'self-consistency was not reached'}")
+        if reading.atoms.get_chemical_symbols() != self.atoms.get_chemical_symbols():
+            raise DidNotFinish("CP2K: its output is of other atoms")
+        found = {"energy": reading.energy, "free_energy": reading.energy, "forces": reading.forces, "converged": True}
+        if stress:
+            if reading.stress is None:
+                raise DidNotFinish("CP2K: its output has no stress")
+            found["stress"] = np.array(reading.stress)
+        return found
+
+
+def _version_of(name: str) -> str:
+    """CP2K's version; who only looks at a study does not start for it what the study, and no user, calls CP2K."""
+    program = programs.find_outside(name)
+    if trust.only_looking() and name not in programs.PACKAGES:
+        known = trust.kept_version(program)
+        if known is None:
+            raise SettingsError(
+                f"The study names {program} as its CP2K, and looking at a study starts no program that it names; its "
+                "version, on which the names of results depend, is not known here yet. `ilforge run` finds it out."
+            )
+        return known
+    version = installed(str(program))
+    trust.keep_version(program, version)
+    return version
+
+
+@functools.cache
+def installed(program: str) -> str:
+    """Version of CP2K."""
+    with tempfile.TemporaryDirectory(prefix="ilforge-cp2k-") as folder:
+        programs.run([program, "--version"], Path(folder), log="version.log", timeout_s=120)
+        said = Path(folder, "version.log").read_text(errors="replace")
+    found = re.search(r"CP2K version (\S+)", said)
+    return found[1] if found else "unknown"
+
+
+@functools.cache
+def _data() -> dict[str, str]:
+    """Digests of CP2K's data files, as far as they are found."""
+    for folder in (os.environ.get("CP2K_DATA_DIR"), "/usr/share/cp2k"):
+        if folder and all(Path(folder, name).is_file() for name in _DATA_FILES):
+            return {name: hashlib.sha256(Path(folder, name).read_bytes()).hexdigest()[:16] for name in _DATA_FILES}
+    return {}
+
+
+KIND = PotentialKind(
+    name="cp2k",
+    title="CP2K",
+    potential=Cp2k,
+    settings=Cp2kSettings,
+    family="density functional",
+    has_grid=True,
+    needs_box=True,
+    works=(
+        ("", "CP2K: Kühne et al., J. Chem. Phys. 152, 194103 (2020)."),
+        ("PBE", "PBE: Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996)."),
+        ("D3(BJ)", "D3(BJ): Grimme, Ehrlich and Goerigk, J. Comput. Chem. 32, 1456 (2011)."),
+    ),
+)

@@ -1,0 +1,246 @@
+"""AIMD of CP2K: frames of its trajectories, with what the output and the files beside it say of each step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers
+from ase.geometry import cell_to_cellpar
+from ase.stress import full_3x3_to_voigt_6_stress
+from ase.units import Bohr, GPa, Hartree
+from ase.units import _amu as AMU_KG
+from ase.units import _me as ELECTRON_KG
+
+from ilforge.errors import SettingsError
+from ilforge.potentials.quantum.cp2k.text import NUMBER, SMOOTHED, boxed, number, printed_cell
+from ilforge.potentials.quantum.outputs import Reading, named, text_of
+
+_SAME_HARTREE = 1e-6
+_SAME_ANGLE_DEG = 1e-3
+_BAR = 1e-4 * GPa
+_CHANGING_BOX = re.compile(r"Ensemble type\s+(?:NPT|NPE|MSST|HYDROSTATIC|REFTRAJ)|GLOBAL\| Run type\s+CELL_OPT", re.I)
+
+
+@dataclass
+class _Run:
+    """Everything there is of an AIMD, by number of the step.
+
+    Attributes
+    ----------
+    first
+        The first box of the run.
+    fixed
+        The box of all steps, where it does not change.
+    total_stress
+        ``(3, 3)`` bar, compression positive, as ``-1.stress`` holds it: with the momentum of the atoms.
+    """
+
+    text: str
+    steps: Sequence[Mapping[str, Any]]
+    places: dict[int, tuple]
+    pushes: dict[int, tuple]
+    velocities: dict[int, tuple]
+    cells: dict[int, np.ndarray]
+    first: np.ndarray
+    fixed: np.ndarray | None
+    total_stress: dict[int, np.ndarray]
+
+
+def read_trajectory(
+    folder: Path, name: str, text: str, steps: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[Reading, ...], tuple[str, ...]]:
+    """Frames of the trajectories by the number of their step, and in words what was left out.
+
+    Each file has its own interval (``EACH``): what stands at the same place in two of them need not be of one step.
+
+    Parameters
+    ----------
+    steps
+        What the output says of each energy.
+
+    Raises
+    ------
+    SettingsError
+        When positions are not there, or no forces, or no boxes of a run whose box changes.
+    """
+    run = _open(folder, name, text, steps)
+    said = {step: _said(run, step) for step in run.places}
+    forces = {step for step in run.places if step in run.pushes or said[step].get("whole")} | set(run.pushes)
+    cells = {step: _cell(run, step, said.get(step, {})) for step in sorted(forces | set(run.places))}
+    if not forces:
+        raise SettingsError(
+            f"There is no {folder / name}-frc-1.xyz, and the output has no forces of its steps: labels of a CP2K "
+            "trajectory need them (MOTION/PRINT/FORCES, or FORCE_EVAL/PRINT/FORCES)."
+        )
+    later = [cell for step, cell in cells.items() if step]  # the first one is known always
+    if later and all(cell is None for cell in later):
+        raise SettingsError(
+            f"There is no {folder / name}-1.cell, and the output does not say the box of each step: the box of this "
+            "run changes, and its frames need that of their step (MOTION/PRINT/CELL)."
+        )
+    whole = [step for step in run.places if step in forces and cells[step] is not None]
+    readings = tuple(_matched(run, step, said[step], cells[step]) for step in whole)
+    parts = {"positions": set(run.places), "forces": forces}
+    if run.fixed is None:
+        parts["box"] = {step for step, cell in cells.items() if cell is not None} | set(run.cells)
+    return readings, (*_left_out(parts, len(whole)), *_stress_left_out(run, readings))
+
+
+def _open(folder: Path, name: str, text: str, steps: Sequence[Mapping[str, Any]]) -> _Run:
+    places = named(folder, f"{name}-pos-1.xyz")
+    if places is None:
+        raise SettingsError(
+            f"There is no {folder / name}-pos-1.xyz: labels of a CP2K trajectory need its positions beside the output."
+        )
+    others = {what: named(folder, f"{name}-{what}-1.xyz") for what in ("frc", "vel")}
+    pushes, velocities = ({} if path is None else _xyz(path) for path in others.values())
+    cells = _table(named(folder, f"{name}-1.cell"))
+    changes = _CHANGING_BOX.search(text) is not None
+    first = _first_cell(text, steps, cells)
+    fixed = None if changes else first
+    total_stress = _table(named(folder, f"{name}-1.stress"))
+    return _Run(text, steps, _xyz(places), pushes, velocities, cells, first, fixed, total_stress)
+
+
+def _first_cell(text: str, steps: Sequence[Mapping[str, Any]], cells: Mapping[int, np.ndarray]) -> np.ndarray:
+    """The first box there is; with little printed, only lengths and angles of one with right angles."""
+    if cells:
+        return next(iter(cells.values()))
+    said = next((step for step in steps if "lengths" in step), {})
+    if "CELL|" not in text and np.allclose(said.get("angles", 0.0), 90.0, atol=_SAME_ANGLE_DEG):
+        return np.diag(said["lengths"])
+    return printed_cell(text)
+
+
+def _said(run: _Run, step: int) -> Mapping[str, Any]:
+    """What the output says of a step: that of its energy, of several with the same energy that of its number."""
+    energy = run.places[step][2]
+    if energy is None:
+        return {}
+    same = [each for each in run.steps if abs(each["energy"] / Hartree - energy) < _SAME_HARTREE]
+    numbered = [each for each in same if each.get("number") == step]
+    return (numbered or same or [{}])[0]
+
+
+def _cell(run: _Run, step: int, said: Mapping[str, Any]) -> np.ndarray | None:
+    """The box of a step; from lengths and angles only where its orientation is that of the first one."""
+    if step in run.cells:
+        return run.cells[step]
+    if run.fixed is not None:
+        return run.fixed
+    if step == 0:
+        return run.first
+    if "lengths" not in said:
+        return None
+    before = cell_to_cellpar(run.first)
+    if np.abs(np.array(said.get("angles", before[3:])) - before[3:]).max() > _SAME_ANGLE_DEG:
+        return None
+    return run.first * (np.array(said["lengths"]) / before[:3])[:, None]
+
+
+def _left_out(parts: Mapping[str, set[int]], n_whole: int) -> Iterator[str]:
+    every = set().union(*parts.values())
+    if len(every) == n_whole:
+        return
+    lacking = [f"{n} have no {name}" for name, has in parts.items() if (n := len(every - has))]
+    yield (
+        f"{len(every) - n_whole} of {len(every)} steps are left out: {', '.join(lacking)} "
+        "(the files were printed at different intervals, EACH, or one was cut off)"
+    )
+
+
+def _stress_left_out(run: _Run, readings: Sequence[Reading]) -> Iterator[str]:
+    lacking = sum(reading.fault is None and reading.stress is None for reading in readings)
+    if SMOOTHED.search(run.text) and any("stress" in step for step in run.steps):
+        yield f"the stress of {lacking} frames is left out: with a smoothed density (XC_SMOOTH_RHO) CP2K's is wrong"
+    elif run.total_stress and lacking:
+        yield (
+            f"the stress of {lacking} frames is left out: -1.stress holds the motion of the atoms too, which only the "
+            "velocities of the same step tell apart (-vel-1.xyz, MOTION/PRINT/VELOCITIES); FORCE_EVAL/PRINT/"
+            "STRESS_TENSOR prints the stress without it"
+        )
+
+
+def _matched(run: _Run, step: int, said: Mapping[str, Any], cell: np.ndarray) -> Reading:
+    symbols, positions, energy = run.places[step]
+    atoms = boxed(run.text, symbols, positions, cell)
+    push = run.pushes.get(step)
+    if push is not None and symbols != push[0]:
+        return Reading(atoms, fault="wrong number of atoms: positions and forces are not of the same atoms")
+    if energy is None:
+        return Reading(atoms, fault="incomplete: the positions name no energy")
+    if push is not None and push[2] is not None and abs(push[2] - energy) > _SAME_HARTREE:
+        return Reading(atoms, fault="contradiction: positions and forces of this step name different energies")
+    forces = np.array(said["rows"]) if push is None else push[1]
+    if len(forces) != len(symbols):
+        return Reading(atoms, fault=f"wrong number of atoms: {len(symbols)}, forces of {len(forces)}")
+    return Reading(
+        atoms,
+        energy=energy * Hartree,
+        forces=forces * Hartree / Bohr,
+        stress=_stress(run, step, said, atoms),
+        converged=said.get("converged"),
+    )
+
+
+def _stress(run: _Run, step: int, said: Mapping[str, Any], atoms: Atoms) -> np.ndarray | None:
+    """``(6,)`` eV/Å^3: that which the output prints, else the total one without the motion of the atoms."""
+    if SMOOTHED.search(run.text):
+        return None
+    if said.get("stress") is not None:
+        return said["stress"]
+    if step not in run.total_stress or step not in run.velocities:
+        return None
+    kinetic = kinetic_pressure(atoms.get_chemical_symbols(), run.velocities[step][1], atoms.get_volume())
+    return full_3x3_to_voigt_6_stress(-(run.total_stress[step] * _BAR - kinetic))
+
+
+def kinetic_pressure(symbols: Sequence[str], velocities: np.ndarray, volume: float) -> np.ndarray:
+    r"""Pressure of moving atoms, :math:`\sum_i m_i v_i v_i^T / V`, ``(3, 3)`` eV/Å^3.
+
+    Parameters
+    ----------
+    velocities
+        ``(n_atoms, 3)`` in atomic units (Bohr per atomic unit of time), as CP2K writes them.
+    volume
+        Å^3.
+    """
+    masses = np.array([atomic_masses[atomic_numbers[_element(symbol)]] for symbol in symbols]) * AMU_KG / ELECTRON_KG
+    return Hartree * np.einsum("i,ia,ib->ab", masses, velocities, velocities) / volume
+
+
+def _element(symbol: str) -> str:
+    return re.match(r"[A-Z][a-z]?", symbol)[0]
+
+
+def _xyz(path: Path) -> dict[int, tuple[list[str], np.ndarray, float | None]]:
+    """Whole frames of a trajectory in CP2K's xyz, by step: elements, numbers as they stand, energy in Hartree.
+
+    Of a step that is there twice, as after a restart, the later one counts.
+    """
+    lines, found = iter(text_of(path).splitlines()), {}
+    for count in lines:
+        if not count.strip().isdigit():
+            break
+        said = next(lines, "")
+        step, energy = re.search(r"\bi\s*=\s*(\d+)", said), re.search(rf"E\s*=\s*({NUMBER})", said)
+        rows = [next(lines, "").split() for _ in range(int(count))]
+        if any(len(row) < 4 for row in rows):
+            break
+        if step is None:
+            raise SettingsError(f"{path}: a frame does not name its step (i = ...), as CP2K writes it; found {said!r}.")
+        values = np.array([[number(value) for value in row[1:4]] for row in rows])
+        found[int(step[1])] = ([row[0] for row in rows], values, number(energy[1]) if energy else None)
+    return found
+
+
+def _table(path: Path | None) -> dict[int, np.ndarray]:
+    """``(3, 3)`` numbers by step, of a file of CP2K with a line for each: step, time, nine numbers row by row."""
+    rows = [line.split() for line in (text_of(path) if path else "").splitlines() if not line.startswith("#")]
+    return {int(row[0]): np.array([number(part) for part in row[2:11]]).reshape(3, 3) for row in rows if len(row) >= 11}

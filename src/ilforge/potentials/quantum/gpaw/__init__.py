@@ -1,0 +1,309 @@
+"""Density functional theory with plane waves and the projector augmented-wave method, by GPAW.
+
+GPAW is under the GPL: it is never imported here. The user installs it, and it runs as a process of its own
+(:mod:`ilforge.potentials.quantum.gpaw.worker`) that answers frame after frame.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from pydantic import Field
+
+from ilforge import machine_programs, programs, trust
+from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
+from ilforge.liquid.topology import Topology
+from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
+from ilforge.potentials.quantum import costs
+from ilforge.potentials.quantum.dispersion import d3bj
+from ilforge.potentials.quantum.wavefunctions import is_step
+from ilforge.settings import Iterations, Positive
+
+FUNCTIONALS = ("PBE", "revPBE")
+DISPERSION = ("D3(BJ)", "none")
+MIN_CUTOFF_EV = 600.0
+MIN_STRESS_CUTOFF_EV = 1200.0
+_KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**34), "MALLOC_TOP_PAD_": str(2**28)}
+"""glibc returns every large array to the system, and asks for it again: a tenth of the time of a 70-atom frame."""
+
+_WORKER = Path(__file__).with_name("worker.py")
+_VERSIONS = """
+import json
+from importlib.metadata import PackageNotFoundError, version
+found = {}
+for name in ("gpaw", "gpaw-data"):
+    try: found[name] = version(name)
+    except PackageNotFoundError: found[name] = None
+print("versions", json.dumps(found))
+"""
+
+
+class GpawSettings(PotentialSettings):
+    """GPAW: plane waves and PAW at the gamma point. Found as `gpaw` on PATH."""
+
+    kind: Literal["gpaw"] = "gpaw"
+    """GPAW."""
+    functional: Literal["PBE", "revPBE"] = "PBE"
+    """Density functional."""
+    dispersion: Literal["D3(BJ)", "none"] = "D3(BJ)"
+    """Dispersion correction."""
+    cutoff_eV: Annotated[float, Field(ge=600)] = 600.0
+    """Cutoff of the plane waves, eV."""
+    smearing_eV: Positive = 0.05
+    """Width of the Fermi smearing, eV."""
+    energy_tolerance_eV: Positive = 1e-5
+    """Convergence of the energy, eV per valence electron."""
+    density_tolerance: Positive = 1e-4
+    """Convergence of the density, per valence electron."""
+    max_iterations: Iterations = 150
+    """Iterations before a frame counts as not converged."""
+    stress: bool = False
+    """Label stress too; needs `cutoff_eV` of at least 1200."""
+
+    @property
+    def title(self) -> str:
+        return functional_title(self.functional, self.dispersion, "GPAW")
+
+
+@dataclass(frozen=True)
+class Gpaw:
+    """Kohn-Sham DFT of a periodic frame at the gamma point, PAW and plane waves, no symmetry.
+
+    GPAW: Mortensen et al., J. Chem. Phys. 160 (2024) 092503, doi:10.1063/5.0182685. PBE: Perdew, Burke, Ernzerhof,
+    Phys. Rev. Lett. 77 (1996) 3865, doi:10.1103/PhysRevLett.77.3865.
+
+    Parameters
+    ----------
+    functional
+        ``"PBE"`` or ``"revPBE"``.
+    dispersion
+        ``"D3(BJ)"``, see :mod:`ilforge.potentials.quantum.dispersion`, or ``"none"``.
+    cutoff_eV
+        Kinetic-energy cutoff of the plane waves, eV.
+    smearing_eV
+        Width of the Fermi smearing, eV. Energies are the free energies that the forces belong to.
+    energy_tolerance_eV
+        Largest change of the energy per valence electron over the last three iterations, eV.
+    density_tolerance
+        Largest integrated change of the density per valence electron.
+    max_iterations
+        Iterations of self-consistency before a frame counts as not converged.
+    stress
+        Whether labels have a stress: it needs at least 1200 eV, since the number of plane waves changes with the
+        box. On LiBF4 it differs from the derivative of the energy by 0.37 GPa at 900 eV, 0.27 at 1000, 0.09 at 1200.
+    """
+
+    functional: Literal["PBE", "revPBE"] = "PBE"
+    dispersion: Literal["D3(BJ)", "none"] = "D3(BJ)"
+    cutoff_eV: float = 600.0
+    smearing_eV: float = 0.05
+    energy_tolerance_eV: float = 1e-5
+    density_tolerance: float = 1e-4
+    max_iterations: int = 150
+    stress: bool = False
+
+    kind: ClassVar[str] = "gpaw"
+
+    def __post_init__(self) -> None:
+        if self.functional not in FUNCTIONALS:
+            raise SettingsError(
+                f"functional is {self.functional!r}; with GPAW it may be {' or '.join(map(repr, FUNCTIONALS))} "
+                '(SCAN does not converge in it for ionic liquids; kind = "vasp" has it).'
+            )
+        if self.dispersion not in DISPERSION:
+            raise SettingsError(f"dispersion is {self.dispersion!r}; it may be {' or '.join(map(repr, DISPERSION))}.")
+        if self.cutoff_eV < MIN_CUTOFF_EV:
+            raise SettingsError(
+                f"cutoff_eV is {self.cutoff_eV:g}: forces with GPAW need plane waves of {MIN_CUTOFF_EV:g} eV or more."
+            )
+        if self.stress and self.cutoff_eV < MIN_STRESS_CUTOFF_EV:
+            raise SettingsError(
+                f"stress = true needs cutoff_eV of at least {MIN_STRESS_CUTOFF_EV:g}, found {self.cutoff_eV:g}: below "
+                "it the stress is off by thousands of bar though forces are converged. Raise cutoff_eV, or label "
+                "without stress."
+            )
+
+    @property
+    def has_stress(self) -> bool:
+        return self.stress
+
+    def settings(self) -> dict[str, Any]:
+        """What the study file decides."""
+        settings = {key: float(value) if key.endswith("_eV") else value for key, value in asdict(self).items()}
+        return {"kind": self.kind, **settings}
+
+    def describe(self) -> dict[str, Any]:
+        """Settings, and the version of GPAW up to where its numbers may change.
+
+        Raises
+        ------
+        MissingProgram
+            Where GPAW is not installed.
+        """
+        found = _versions_here()
+        return {**self.settings(), "gpaw": _minor(found["gpaw"]), "setups": found["gpaw-data"]}
+
+    def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
+        """An ASE calculator. The topology gives only the total charge; without one it is zero.
+
+        Raises
+        ------
+        MissingProgram
+            Where GPAW is not installed.
+        """
+        programs.find("gpaw")
+        return GpawCalculator(self, float(sum(topology.charges)) if topology is not None else 0.0, threads)
+
+    def atom_energy(self, element: str, box_A: float = 9.0) -> float:
+        """Free energy of one spin-polarised atom in its ground state after Hund's rules, eV.
+
+        Alone in a box of about ``box_A`` Å whose sides differ, so that no symmetry holds a wrong state.
+        """
+        atom = Atoms(element, cell=[box_A, box_A + 0.5, box_A + 1.0], pbc=True)
+        atom.center()
+        calculator = GpawCalculator(self, 0.0, 1, magnetic=True)
+        try:
+            calculator.calculate(atom, ["energy"])
+            return calculator.results["free_energy"]
+        finally:
+            calculator.close()
+
+    def seconds_per_frame(self, n_atoms: int) -> float:
+        return costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
+
+
+class GpawCalculator(Calculator):
+    """Asks a GPAW process that lives as long as this calculator."""
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]
+
+    def __init__(self, potential: Gpaw, charge: float, threads: int, magnetic: bool = False):
+        super().__init__()
+        self._potential, self._charge, self._threads, self._magnetic = potential, charge, threads, magnetic
+        self._folder: tempfile.TemporaryDirectory | None = None
+        self._process: programs.Conversation | None = None
+        self._last: Atoms | None = None
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        wants_stress = "stress" in (properties or [])
+        if wants_stress and not self._potential.has_stress:
+            raise SettingsError(
+                f"This potential gives no stress: set stress = true and cutoff_eV of at least {MIN_STRESS_CUTOFF_EV:g}."
+            )
+        self.results = {}
+        answer = self._ask(wants_stress)
+        forces, stress = np.array(answer["forces"]), answer.get("stress")
+        energy = answer["free_energy"]
+        if self._potential.dispersion != "none":
+            added = d3bj(self.atoms, self._potential.functional)
+            energy, forces = energy + added[0], forces + added[1]
+            stress = None if stress is None else np.array(stress) + added[2]
+        self.results = {"energy": energy, "free_energy": energy, "forces": forces, "converged": answer["converged"]}
+        if stress is not None:
+            self.results["stress"] = np.array(stress)
+
+    def _ask(self, stress: bool) -> dict[str, Any]:
+        if self._process is None:
+            self._start()
+        self._process.tell(
+            {
+                "numbers": self.atoms.numbers.tolist(),
+                "positions": self.atoms.positions.tolist(),
+                "cell": self.atoms.cell.array.tolist(),
+                "pbc": self.atoms.pbc.tolist(),
+                "charge": self._charge,
+                "magnetic": self._magnetic,
+                "stress": stress,
+                "step": is_step(self._last, self.atoms),
+            }
+        )
+        self._last = self.atoms.copy()
+        try:
+            answer = self._process.hear()
+        except DidNotFinish:
+            self.close()
+            raise
+        if "error" not in answer:
+            return answer
+        if answer["setup"]:
+            self.close()
+            raise SettingsError(f"GPAW cannot calculate: {answer['error']}. Install its data: gpaw-data.")
+        raise DidNotConverge(f"GPAW: {answer['error']}")
+
+    def _start(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="ilforge-gpaw-")
+        self._process = programs.Conversation(
+            ["gpaw", "python", str(_WORKER)],
+            Path(self._folder.name),
+            log="gpaw.log",
+            threads=self._threads,
+            environment=_KEEP_MEMORY,
+        )
+        self._process.tell(asdict(self._potential))
+        self._process.hear()
+
+    def close(self) -> None:
+        """End the process; a next frame starts another."""
+        if self._process is not None:
+            self._process.close()
+            self._folder.cleanup()
+        self._process = self._folder = None
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _versions_here() -> dict[str, str | None]:
+    """Versions of GPAW and its data; where GPAW may not be started, those that it had when this user last ran it."""
+    program = programs.find("gpaw")
+    if not programs.may_start("gpaw"):
+        known = trust.kept_version(program)
+        return json.loads(known) if known else installed(programs.command_line("gpaw")[0])
+    found = installed(str(program))
+    if machine_programs.command("gpaw"):
+        trust.keep_version(program, json.dumps(found))
+    return found
+
+
+@functools.cache
+def installed(gpaw: str) -> dict[str, str | None]:
+    """Versions of GPAW and its data, as the interpreter that this ``gpaw`` runs in knows them."""
+    with tempfile.TemporaryDirectory(prefix="ilforge-gpaw-") as folder:
+        Path(folder, "versions.py").write_text(_VERSIONS)
+        programs.run([gpaw, "python", "versions.py"], Path(folder), log="versions.log", timeout_s=120)
+        said = Path(folder, "versions.log").read_text().splitlines()
+    return json.loads(next(line for line in said if line.startswith("versions ")).removeprefix("versions "))
+
+
+def _minor(version: str | None) -> str | None:
+    return None if version is None else ".".join(version.split(".")[:2])
+
+
+KIND = PotentialKind(
+    name="gpaw",
+    title="GPAW",
+    potential=Gpaw,
+    settings=GpawSettings,
+    family="density functional",
+    has_grid=True,
+    needs_box=True,
+    works=(
+        ("", "GPAW: Mortensen et al., J. Chem. Phys. 160, 092503 (2024)."),
+        ("PBE", "PBE: Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996)."),
+        ("D3(BJ)", "D3(BJ): Grimme, Ehrlich and Goerigk, J. Comput. Chem. 32, 1456 (2011)."),
+    ),
+)

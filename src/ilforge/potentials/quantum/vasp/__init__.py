@@ -1,0 +1,339 @@
+"""Density functional theory with plane waves and PAW by VASP, which the user has a licence and a build of.
+
+Inputs are written without either, up to ``POTCAR``, which is put together from the user's own files. What
+VASP writes is read by :mod:`ilforge.potentials.quantum.vasp.output`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import shlex
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from ilforge import machine_programs, programs
+from ilforge.errors import DidNotConverge, DidNotFinish, MissingProgram, SettingsError
+from ilforge.liquid.topology import Topology
+from ilforge.potentials.kind import Context, PotentialKind, PotentialSettings, functional_title
+from ilforge.potentials.quantum import costs
+from ilforge.potentials.quantum.vasp.outcar import MIN_STRESS_CUTOFF_EV
+from ilforge.potentials.quantum.vasp.output import read_vasprun
+from ilforge.potentials.quantum.wavefunctions import is_step
+from ilforge.settings import Iterations, Positive
+
+FUNCTIONALS = {"PBE": {"GGA": "PE"}, "SCAN": {"METAGGA": "SCAN", "LASPH": ".TRUE.", "ALGO": "All"}}
+# SCAN's own damping: Brandenburg et al., Phys. Rev. B 94 (2016) 115144; VASP knows only PBE's and a few others
+DISPERSION = {
+    "D3(BJ)": {"PBE": {"IVDW": 12}, "SCAN": {"IVDW": 12, "VDW_A1": 0.538, "VDW_S8": 0.0, "VDW_A2": 5.42}},
+    "D3(0)": {"PBE": {"IVDW": 11}},
+    "none": {"PBE": {}, "SCAN": {}},
+}
+STANDARD_POTENTIALS = {"Li": "Li_sv", "Na": "Na_pv", "K": "K_sv"}
+
+
+class VaspSettings(PotentialSettings):
+    """VASP: plane waves and PAW at the gamma point, with the settings of the published study."""
+
+    kind: Literal["vasp"] = "vasp"
+    """VASP."""
+    potentials_dir: str | None = None
+    """Folder of your PAW potentials, with one folder and POTCAR for each, relative to the study file. Needed."""
+    functional: Literal["PBE", "SCAN"] = "PBE"
+    """Density functional."""
+    dispersion: Literal["D3(BJ)", "D3(0)", "none"] = "D3(BJ)"
+    """Dispersion correction; `D3(0)` with PBE only."""
+    cutoff_eV: Positive = 450.0
+    """ENCUT, eV."""
+    energy_tolerance_eV: Positive = 1e-6
+    """EDIFF, eV."""
+    smearing_eV: Positive = 0.05
+    """SIGMA, eV."""
+    max_iterations: Iterations = 120
+    """NELM."""
+    command: str = "vasp_std"
+    """What runs VASP in the current folder, such as `mpirun -np 16 vasp_gam`. No part of the method."""
+    potential_names: dict[str, str] = {}
+    """PAW potentials that are not called as their element, such as `{ Li = "Li_sv" }`, which is the default for Li."""
+    stress: bool = False
+    """Label stress too; needs `cutoff_eV` of at least 700."""
+
+    def spec(self, context: Context) -> dict[str, Any]:
+        """With the folder of the potentials, and the elements of the whole study: one method labels all of it."""
+        spec = super().spec(context)
+        if self.potentials_dir is not None:
+            folder = str(context.folder / Path(self.potentials_dir).expanduser())
+            spec |= {"potentials_dir": folder, "elements": list(context.elements)}
+        return spec
+
+    @property
+    def title(self) -> str:
+        return functional_title(self.functional, self.dispersion, "VASP")
+
+
+@dataclass(frozen=True)
+class Vasp:
+    """Kohn-Sham DFT of a periodic frame at the gamma point, with the settings of the study.
+
+    VASP: Kresse, Furthmüller, Phys. Rev. B 54 (1996) 11169, doi:10.1103/PhysRevB.54.11169; PAW: Kresse, Joubert,
+    Phys. Rev. B 59 (1999) 1758, doi:10.1103/PhysRevB.59.1758.
+
+    Parameters
+    ----------
+    potentials_dir
+        Folder with one folder for each PAW potential, ``H/POTCAR`` and so on (``potpaw_PBE.54``).
+    functional, dispersion
+        ``"PBE"`` or ``"SCAN"``; ``"D3(BJ)"``, ``"D3(0)"`` (PBE only) or ``"none"``.
+    cutoff_eV, energy_tolerance_eV, smearing_eV
+        ``ENCUT``, ``EDIFF``, ``SIGMA`` (Gaussian).
+    max_iterations
+        ``NELM``.
+    command
+        What runs VASP in the current folder, such as ``"mpirun -np 16 vasp_gam"``. It is no part of the method.
+    potential_names
+        Names of PAW potentials that differ from the elements' or from ``Li_sv``, ``Na_pv``, ``K_sv``.
+    stress
+        Whether labels have a stress: it needs at least 700 eV.
+    elements
+        Elements that are calculated: the PAW potentials of these, and no others in the folder, name the method. None
+        for those of common ions. VASP's version is no part of the method, since only a run says it.
+    """
+
+    potentials_dir: str | None = None
+    functional: Literal["PBE", "SCAN"] = "PBE"
+    dispersion: Literal["D3(BJ)", "D3(0)", "none"] = "D3(BJ)"
+    cutoff_eV: float = 450.0
+    energy_tolerance_eV: float = 1e-6
+    smearing_eV: float = 0.05
+    max_iterations: int = 120
+    command: str = "vasp_std"
+    potential_names: Mapping[str, str] = field(default_factory=dict)
+    stress: bool = False
+    elements: tuple[str, ...] | None = None
+
+    kind: ClassVar[str] = "vasp"
+
+    def __post_init__(self) -> None:
+        if self.functional not in FUNCTIONALS:
+            raise SettingsError(f"functional is {self.functional!r}; it may be {' or '.join(map(repr, FUNCTIONALS))}.")
+        if self.functional not in DISPERSION.get(self.dispersion, {}):
+            allowed = [name for name, functionals in DISPERSION.items() if self.functional in functionals]
+            names = " or ".join(map(repr, allowed))
+            raise SettingsError(f"dispersion is {self.dispersion!r}; with {self.functional} it may be {names}.")
+        if self.stress and self.cutoff_eV < MIN_STRESS_CUTOFF_EV:
+            raise SettingsError(
+                f"stress = true needs cutoff_eV of at least {MIN_STRESS_CUTOFF_EV:g}, found {self.cutoff_eV:g}: the "
+                "stress of plane waves converges later than their forces. Raise cutoff_eV, or label without stress."
+            )
+
+    @property
+    def has_stress(self) -> bool:
+        return self.stress
+
+    def settings(self) -> dict[str, Any]:
+        """What the study file decides."""
+        settings = {key: value for key, value in asdict(self).items() if key not in _NO_SETTINGS}
+        settings = {key: float(value) if key.endswith("_eV") else value for key, value in settings.items()}
+        return {"kind": self.kind, **settings}
+
+    def describe(self) -> dict[str, Any]:
+        """Settings, and title and digest of the PAW potential of each element, as far as the user's folder has it."""
+        elements = {*_ELEMENTS, *self.potential_names} if self.elements is None else self.elements
+        names = {element: self.potential_name(element) for element in sorted(set(elements))}
+        if self.potentials_dir:
+            found = _library(self.potentials_dir, tuple(names.items()))
+        else:
+            found = {element: name for element, name in names.items() if element in self.potential_names}
+        return {**self.settings(), "paw": found}
+
+    def incar(self) -> dict[str, Any]:
+        """The keys of INCAR."""
+        return {
+            "ENCUT": f"{self.cutoff_eV:g}",
+            "PREC": "Accurate",
+            "EDIFF": f"{self.energy_tolerance_eV:g}",
+            "NELM": self.max_iterations,
+            "ISMEAR": 0,
+            "SIGMA": f"{self.smearing_eV:g}",
+            "ALGO": "Normal",
+            "LREAL": "Auto",
+            "ISYM": 0,
+            "IBRION": -1,
+            "NSW": 0,
+            "ISIF": 2,
+            "LWAVE": ".TRUE.",  # the next step starts from it
+            "LCHARG": ".FALSE.",
+            **FUNCTIONALS[self.functional],
+            **DISPERSION[self.dispersion][self.functional],
+        }
+
+    def write_inputs(self, atoms: Atoms, directory: Path) -> np.ndarray:
+        """Write INCAR, KPOINTS, POSCAR and, with ``potentials_dir``, POTCAR.
+
+        Returns
+        -------
+        order
+            ``(n_atoms,)``: which atom of the frame each atom of POSCAR is; VASP wants elements together.
+
+        Raises
+        ------
+        SettingsError
+            When ``potentials_dir`` lacks the potential of an element.
+        """
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        order = np.argsort(atoms.get_chemical_symbols(), kind="stable")
+        (directory / "INCAR").write_text("".join(f"{key} = {value}\n" for key, value in self.incar().items()))
+        (directory / "KPOINTS").write_text("gamma point\n1\nGamma\n1 1 1\n0 0 0\n")
+        (directory / "POSCAR").write_text(_poscar(atoms[order]))
+        if self.potentials_dir:
+            elements = sorted(set(atoms.get_chemical_symbols()))
+            texts = [_potcar(self.potentials_dir, self.potential_name(element)) for element in elements]
+            (directory / "POTCAR").write_text("".join(texts))
+        return order
+
+    def potential_name(self, element: str) -> str:
+        """Name of the PAW potential of an element."""
+        return self.potential_names.get(element, STANDARD_POTENTIALS.get(element, element))
+
+    @property
+    def command_here(self) -> str:
+        """What runs VASP on this machine."""
+        return machine_programs.command_text(self.kind, self.command)
+
+    def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
+        """An ASE calculator of neutral boxes.
+
+        Raises
+        ------
+        MissingProgram
+            Where VASP is not installed.
+        SettingsError
+            Without ``potentials_dir``, or when it lacks an element of the topology.
+        """
+        program = shlex.split(self.command_here)[0]
+        try:
+            programs.of_user(self.command_here)
+        except MissingProgram:
+            raise MissingProgram(program, f"{programs.PACKAGES['vasp_std']}; `command` says what runs it") from None
+        if not self.potentials_dir:
+            raise SettingsError(
+                "potentials_dir is missing: name the folder of your PAW potentials (one folder with a POTCAR for each)."
+            )
+        for element in sorted(set(topology.symbols)) if topology is not None else ():
+            _potcar(self.potentials_dir, self.potential_name(element))
+        if topology is not None and sum(topology.charges):
+            raise SettingsError(f'kind = "vasp" calculates neutral boxes; this one has {sum(topology.charges):+d} e.')
+        return VaspCalculator(self, threads)
+
+    def seconds_per_frame(self, n_atoms: int) -> float:
+        # not measured here (no licence): taken from GPAW's plane waves at their cutoff
+        return costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
+
+
+class VaspCalculator(Calculator):
+    """Runs VASP in a folder of its own, a step of a motion from the last one's wavefunctions."""
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]
+
+    def __init__(self, potential: Vasp, threads: int):
+        super().__init__()
+        self._potential, self._threads = potential, threads
+        self._folder: tempfile.TemporaryDirectory | None = None
+        self._last: Atoms | None = None
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        self.results = {}
+        wants_stress = "stress" in (properties or [])
+        if wants_stress and not self._potential.has_stress:
+            raise SettingsError(f"No stress: set stress = true and cutoff_eV to {MIN_STRESS_CUTOFF_EV:g} or more.")
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="ilforge-vasp-")
+        directory = Path(self._folder.name)
+        for stale in ("vasprun.xml", "OUTCAR", *(() if is_step(self._last, self.atoms) else ("WAVECAR",))):
+            (directory / stale).unlink(missing_ok=True)
+        self._last = self.atoms.copy()
+        order = self._potential.write_inputs(self.atoms, directory)
+        programs.run(programs.of_user(self._potential.command_here), directory, log="vasp.log", threads=self._threads)
+        self.results = self._results(directory, order, wants_stress)
+
+    def _results(self, directory: Path, order: np.ndarray, stress: bool) -> dict[str, Any]:
+        if not (directory / "vasprun.xml").is_file():
+            raise DidNotFinish("VASP wrote no vasprun.xml", None, programs.last_lines(directory / "vasp.log"))
+        output = read_vasprun(directory / "vasprun.xml")
+        if output.ending or len(output.readings) != 1:
+            raise DidNotFinish(f"VASP: {output.ending or 'no frame in its output'}")
+        reading = output.readings[0]
+        if reading.fault or not reading.converged:
+            (directory / "WAVECAR").unlink(missing_ok=True)
+            raise DidNotConverge(f"VASP: {reading.fault or 'self-consistency was not reached'}")
+        forces = np.empty_like(reading.forces)
+        forces[order] = reading.forces
+        found = {"energy": reading.energy, "free_energy": reading.energy, "forces": forces, "converged": True}
+        return {**found, "stress": reading.stress} if stress else found
+
+
+def _poscar(atoms: Atoms) -> str:
+    symbols = atoms.get_chemical_symbols()
+    elements = sorted(set(symbols))
+    rows = [" ".join(f"{value:20.12f}" for value in row) for row in (*atoms.cell.array, *atoms.positions)]
+    counts = " ".join(str(symbols.count(element)) for element in elements)
+    head = [" ".join(elements), "1.0", *rows[:3], " ".join(elements), counts, "Cartesian"]
+    return "\n".join([*head, *rows[3:]]) + "\n"
+
+
+def _potcar(directory: str, name: str) -> str:
+    path = Path(directory).expanduser() / name / "POTCAR"
+    if not path.is_file():
+        raise SettingsError(
+            f"There is no PAW potential {path}. Name the folder of your potentials in potentials_dir, and one that is "
+            f'called otherwise in potential_names, such as {{ {name.split("_")[0]} = "{name}" }}.'
+        )
+    return path.read_text(errors="replace")
+
+
+@functools.cache
+def _library(directory: str, names: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """First line and digest of the potential of each element, by its name in the folder, as far as it is there."""
+    found = {}
+    for element, name in names:
+        path = Path(directory).expanduser() / name / "POTCAR"
+        if path.is_file():
+            text = path.read_bytes()
+            title = " ".join(text.split(b"\n", 1)[0].decode(errors="replace").split())
+            found[element] = f"{title} {hashlib.sha256(text).hexdigest()[:16]}"
+    return found
+
+
+_NO_SETTINGS = ("command", "potentials_dir", "potential_names", "elements")
+_ELEMENTS = ("H", "Li", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "K", "Br", "I")
+
+
+KIND = PotentialKind(
+    name="vasp",
+    title="VASP",
+    potential=Vasp,
+    settings=VaspSettings,
+    family="density functional",
+    has_grid=True,
+    needs_box=True,
+    works=(
+        ("", "VASP: Kresse and Furthmüller, Phys. Rev. B 54, 11169 (1996)."),
+        ("PBE", "PBE: Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996)."),
+        ("D3(BJ)", "D3(BJ): Grimme, Ehrlich and Goerigk, J. Comput. Chem. 32, 1456 (2011)."),
+        ("SCAN", "SCAN: Sun, Ruzsinszky and Perdew, Phys. Rev. Lett. 115, 036402 (2015)."),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Several runs, temperatures and processes together."""

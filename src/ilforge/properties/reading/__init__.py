@@ -1,0 +1,1 @@
+"""Trajectories of all kinds, read frame by frame."""

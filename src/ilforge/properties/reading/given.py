@@ -1,0 +1,159 @@
+"""What the user says of a trajectory beyond what its files hold: times, temperature, units, ions, cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+
+from ilforge.errors import SettingsError
+from ilforge.liquid.atom_order import order_by_bonds
+from ilforge.liquid.connectivity import misfit
+from ilforge.liquid.ions import Ion, get_ion
+from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.settings import IonSettings
+from ilforge.properties.reading.topology_reader import Reading, elements_of
+
+if TYPE_CHECKING:
+    from MDAnalysis import Universe
+
+_BONDED = 1.25  # times the sum of covalent radii, as for frames of other commands
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What a trajectory that does not say it is made of, and in which cell.
+
+    Attributes
+    ----------
+    ions
+        ``"2 PYR14, 2 BF4"``; bonds then come from the ions, and atoms are brought into their order by their bonds in
+        the first frame. Frames in extended XYZ that name their ions are believed.
+    define
+        The user's own ions, by name; they are also recognised in a topology that has bonds.
+    cell
+        Lengths and angles ``(6,)``, Å and degrees, of frames without a cell.
+    """
+
+    ions: str = ""
+    define: Mapping[str, IonSettings] = field(default_factory=dict)
+    cell: np.ndarray | None = None
+
+    @property
+    def own(self) -> tuple[Ion, ...]:
+        """The user's own ions."""
+        return tuple(get_ion(name, self.define) for name in self.define)
+
+    def reading_of(self, frame: Atoms) -> Reading:
+        """Topology of a frame and the order of its atoms in it, by their bonds where they do not stand in order.
+
+        Raises
+        ------
+        SettingsError
+            When nothing says what it is made of, or these are not its atoms.
+        """
+        named = frame.info.get("ions") or self.ions
+        if not named:
+            raise SettingsError(
+                "The frames do not say which ions they hold: say it with --ions '2 PYR14, 2 BF4', give a topology with "
+                'bonds before them, or frames with an info entry ions="2 PYR14, 2 BF4".'
+            )
+        topology = Liquid.from_label(named, self.define, vacuum=not frame.pbc.any()).topology
+        symbols = frame.get_chemical_symbols()
+        if sorted(symbols) != sorted(topology.symbols):
+            raise SettingsError(
+                f"The frames have {len(symbols)} atoms ({Atoms(symbols).get_chemical_formula()}), but {named} are "
+                f"{topology.n_atoms} ({Atoms(topology.symbols).get_chemical_formula()}): say what they are with --ions."
+            )
+        cell = frame.cell.array if frame.pbc.any() else None
+        if tuple(symbols) == topology.symbols and misfit(frame.positions, cell, topology) is None:
+            return Reading(topology)
+        return Reading(topology, order_by_bonds(frame, topology, _BONDED))
+
+    def reading_of_universe(self, universe: Universe) -> Reading:
+        """The same of the first frame of a trajectory whose topology has elements, or masses that tell them."""
+        first = universe.trajectory[0]
+        cell = np.zeros((3, 3)) if first.dimensions is None else first.triclinic_dimensions
+        atoms = Atoms(elements_of(universe), first.positions, cell=cell, pbc=bool(np.any(cell)))
+        return self.reading_of(atoms)
+
+    def put_in_cell(self, frames: Sequence[Atoms], named: str) -> None:
+        """Give frames the cell that the user says, in place.
+
+        Raises
+        ------
+        SettingsError
+            When they have one.
+        """
+        if self.cell is None:
+            return
+        for frame in frames:
+            if frame.cell.rank:
+                raise _has_cell(named)
+            frame.set_cell(self.cell)
+            frame.pbc = True
+
+    def put_universe_in_cell(self, universe: Universe, named: str) -> None:
+        """The same for a trajectory that MDAnalysis reads."""
+        from MDAnalysis.transformations.boxdimensions import set_dimensions
+
+        if self.cell is None:
+            return
+        if universe.trajectory.ts.dimensions is not None:
+            raise _has_cell(named)
+        universe.trajectory.add_transformations(set_dimensions(self.cell))
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user says of a trajectory; see :func:`ilforge.properties.reading.reader.open_trajectory`."""
+
+    reading: Reading | None = None
+    frame_interval_ps: float | None = None
+    temperature_K: float | None = None
+    lammps_units: str | None = None
+    made_of: Composition = field(default_factory=Composition)
+
+    def __post_init__(self) -> None:
+        for what, value in (
+            ("The time between frames (--frame-interval), in ps,", self.frame_interval_ps),
+            ("The temperature (--temperature), in K,", self.temperature_K),
+        ):
+            if value is not None and not 0.0 < value < np.inf:
+                raise SettingsError(f"{what} is {value:g}: it must be a number greater than 0.")
+
+    def with_reading(self, reading: Reading) -> Given:
+        """The same with a topology."""
+        return replace(self, reading=reading)
+
+
+def parse_cell(text: str) -> np.ndarray:
+    """``"20 20 20"`` or ``"20,20,25,90,90,120"`` as lengths in Å and angles in degrees, ``(6,)``.
+
+    Raises
+    ------
+    SettingsError
+        When that is no cell.
+    """
+    from ase.cell import Cell
+
+    numbers: Any = text.replace(",", " ").split()
+    try:
+        numbers = np.array(numbers, dtype=float)
+        whole = np.concatenate([numbers, [90.0] * 3]) if len(numbers) == 3 else numbers
+        volume = Cell.fromcellpar(whole).volume if len(whole) == 6 and np.isfinite(whole).all() else 0.0
+    except (ValueError, AssertionError):
+        volume = 0.0
+    if not (volume > 1.0 and whole[:3].min() > 0.0 and whole[3:].min() > 0.0):
+        raise SettingsError(
+            f"--cell {text}: give three lengths in Å, or three lengths and three angles in degrees: --cell '20 20 20' "
+            "or --cell '20 20 25 90 90 120'."
+        )
+    return whole
+
+
+def _has_cell(named: str) -> SettingsError:
+    return SettingsError(f"{named}: the frames have a cell of their own. Leave --cell out.")

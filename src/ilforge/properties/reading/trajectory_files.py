@@ -1,0 +1,392 @@
+"""Trajectory files of others: which program reads them, what time lies between their frames, and their velocities."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ilforge.errors import SettingsError
+from ilforge.properties.reading.frame_times import mean_interval, time_scale
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from MDAnalysis import Universe
+
+LAMMPS_VELOCITIES = {"real": 1000.0, "metal": 1.0}
+"""Unit of velocity in unit styles of LAMMPS, Å/ps."""
+LAMMPS_TIMES = {"real": 1e-3, "metal": 1.0}
+"""Unit of time in unit styles of LAMMPS, ps."""
+_DUMP_SUFFIXES = (".lammpstrj", ".lammpsdump", ".dump")
+DUMP = "ILFORGE_DUMP"
+"""Name of our reader of LAMMPS dumps, for MDAnalysis."""
+UNWRAPPED = "unwrapped"
+"""In the data of a frame of that reader: whether its positions are in the images that atoms have moved to."""
+SAID_TIME = "said_time"
+"""In the data of a frame of that reader: its time in the unit of the run (``ITEM: TIME``), or None."""
+_DUMPS = ("LAMMPSDUMP", DUMP)
+_DATA = "DATA"  # MDAnalysis's name of the format
+_ATOM_STYLES = {
+    "atomic": "id type x y z",
+    "charge": "id type charge x y z",
+    "dipole": "id type charge x y z",
+    "bond": "id resid type x y z",
+    "angle": "id resid type x y z",
+    "molecular": "id resid type x y z",
+    "full": "id resid type charge x y z",
+}
+"""Columns of atoms in LAMMPS data, by the style that its line ``Atoms # style`` names (LAMMPS manual, read_data)."""
+XYZ = (".xyz", ".extxyz", ".exyz")
+"""How files in extended XYZ are named."""
+_FRAMES_ONLY = (".xtc", ".trr", ".dcd", ".nc", ".ncdf", ".h5md")
+_HEAD_LINES = 50  # of a LAMMPS data file, in which its counts and its box stand
+
+
+class Times(NamedTuple):
+    """What times frames carry.
+
+    Attributes
+    ----------
+    scale
+        What their unit is times ps; None where the files have no times.
+    by_step
+        Whether they are numbers of steps, as in a LAMMPS dump.
+    first_ps
+        Time of the first frame, ps, or None.
+    """
+
+    scale: float | None = None
+    by_step: bool = False
+    first_ps: float | None = None
+
+    def of(self, frame: Any) -> float | None:
+        """Time of a frame of MDAnalysis, ps, as evenly spaced as the file says; None where it has none."""
+        return None if self.scale is None else self.scale * _time(frame, self.by_step)
+
+
+def check_paths(paths: Sequence[Path]) -> None:
+    """Refuse files that are not there or given twice, by whatever names, and directories beside others."""
+    known: dict[Path, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise SettingsError(f"There is no file or directory {path}.")
+        before = known.setdefault(path.resolve(), path)
+        if before is not path:
+            other = "" if str(before) == str(path) else f", as {before} before"
+            raise SettingsError(f"{path} is given twice{other}: its frames would count twice. Give it once.")
+        if path.is_dir() and len(paths) > 1:
+            raise SettingsError(
+                f"{path} is a directory: give it alone, or a topology and trajectory files (of a run of ilforge "
+                f"{path / 'topology.pdb'} and {path / 'trajectory.dcd'}), or with --replicas the directories of "
+                "independent runs of one system."
+            )
+
+
+def is_extended_xyz(path: Path) -> bool:
+    """Whether frames carry more than elements and positions, so that ASE must read them, or are named as such."""
+    if path.suffix.lower() not in XYZ:
+        return False
+    with path.open(errors="replace") as file:
+        file.readline()
+        comment = file.readline()
+    return path.suffix.lower() != ".xyz" or "Lattice=" in comment or "Properties=" in comment
+
+
+def read_pieces(paths: Sequence[Path], plain: bool = False) -> list[list[Atoms]]:
+    """The frames of each of the pieces of a run in extended XYZ, or in plain XYZ too."""
+    from ilforge import frames
+
+    other = next((path for path in paths if not (is_extended_xyz(path) or (plain and path.suffix in XYZ))), None)
+    if other is not None:
+        raise SettingsError(
+            f"{other} is no extended XYZ, as the other pieces of the run are: give all in one format, and a topology "
+            "before them."
+        )
+    return [frames.read(path) for path in paths]
+
+
+def open_universe(paths: Sequence[Path]) -> Universe:
+    """A topology, and the trajectory files that belong to it, as MDAnalysis reads them.
+
+    Nothing is guessed: names of atoms such as C1 and CA would give it elements, and from them masses, of its choice.
+    """
+    import MDAnalysis
+
+    import ilforge.properties.reading.dump_reader  # noqa: F401 - MDAnalysis then knows the format
+
+    for path in paths:
+        if path.stat().st_size == 0:
+            raise SettingsError(f"{path} is an empty file: give the one that the run wrote.")
+    _refuse_as_topology(paths[0])
+    named = ", ".join(str(path) for path in paths)
+    topology: dict[str, Any] = {"to_guess": ()}
+    if _is_lammps_data(paths[0]):
+        topology |= {"topology_format": _DATA} | _atom_style(paths[0])
+    files = [(str(path), DUMP if _is_dump(path) else None) for path in paths[1:]]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is missing and needed is said below, in other words
+            if len(files) == 1:
+                universe = MDAnalysis.Universe(str(paths[0]), files[0][0], format=files[0][1], **topology)
+            else:
+                universe = MDAnalysis.Universe(str(paths[0]), *([files] if files else []), **topology)
+    except Exception as error:
+        raise SettingsError(f"{named} cannot be read as a topology and its trajectory: {_first_line(error)}") from error
+    return universe
+
+
+def _refuse_as_topology(path: Path) -> None:
+    """Refuse what is given as a topology and holds frames only, or is of a program's preprocessor."""
+    head = _head(path)
+    if path.suffix.lower() in _FRAMES_ONLY or head[0].startswith("ITEM: "):
+        raise SettingsError(
+            f"{path} is a trajectory, without bonds: the topology comes first, then the trajectory files that belong "
+            "to it (ilforge analyse TOPOLOGY TRAJECTORY...)."
+        )
+    if path.suffix.lower() == ".top" and not any(line.startswith("%VERSION") for line in head):
+        raise SettingsError(
+            f"{path} is a topology of GROMACS as text, which takes its force field and gmx grompp to read: give the "
+            "tpr file of the run."
+        )
+
+
+def _is_lammps_data(path: Path) -> bool:
+    """Whether it is a data file of LAMMPS, whatever its name: data.lmp, system.lammps."""
+    head = _head(path)
+    counted = any(line.split()[1:2] == ["atoms"] for line in head)
+    return counted and any(line.split()[2:4] == ["xlo", "xhi"] for line in head)
+
+
+def _atom_style(path: Path) -> dict[str, str]:
+    """What stands in the columns of its atoms, where the file says; for MDAnalysis, which else takes them for full."""
+    with path.open(errors="replace") as file:
+        said = next((line.split("#")[-1].split()[:1] for line in file if line.split()[:2] == ["Atoms", "#"]), [])
+    return {"atom_style": _ATOM_STYLES[said[0]]} if said and said[0] in _ATOM_STYLES else {}
+
+
+def _head(path: Path) -> list[str]:
+    """The first lines of a file, if it is text."""
+    with path.open("rb") as file:
+        return [file.readline(200).decode(errors="replace").strip() for _ in range(_HEAD_LINES)]
+
+
+def _first_line(error: Exception) -> str:
+    """What another library says, without the lines that explain its own parts."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith("Failed to construct topology")]
+    return (said or lines or [type(error).__name__])[0].removeprefix("Error: ").rstrip(".")
+
+
+def read_frame(universe: Universe, index: int, n_atoms: int) -> Any:
+    """One frame as MDAnalysis has it, with positions of all atoms."""
+    try:
+        frame = universe.trajectory[index]
+    except Exception as error:
+        raise SettingsError(
+            f"Frame {index} of the trajectory cannot be read ({_first_line(error)}): it is cut short, or has "
+            f"another number of atoms than the topology's {n_atoms}."
+        ) from error
+    if frame.n_atoms != n_atoms:
+        raise SettingsError(
+            f"Frame {index} has {frame.n_atoms} atoms, the topology {n_atoms}: give the topology "
+            "this trajectory was made with."
+        )
+    if not getattr(frame, "has_positions", True):
+        raise SettingsError(
+            f"Frame {index} holds no positions: write them as often as velocities (GROMACS: nstvout = nstxout), or "
+            "take the frames that hold them (the xtc file of the run)."
+        )
+    return frame
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without warnings of MDAnalysis, such as of 1 ps that it takes between frames: what matters is an error here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="MDAnalysis")
+        warnings.filterwarnings("ignore", message="Reader has no dt information")  # laid to whoever pickles
+        yield
+
+
+def times_of(universe: Universe, given_ps: float | None, interval_ps: float) -> Times:
+    """What times its frames carry.
+
+    Parameters
+    ----------
+    given_ps
+        Time between frames, ps, where the files do not say or say it wrong. How evenly their times are spaced is still
+        theirs to say.
+    interval_ps
+        The same, from the user or the files.
+    """
+    readers = _readers(universe)
+    if len(universe.trajectory) < 2 or any(_has_no_times(reader) for reader in readers):
+        return Times()
+    by_step = all(getattr(reader, "format", None) in _DUMPS for reader in readers)
+    interval = interval_ps if by_step else given_ps
+    with quietly():
+        second, first = (_time(universe.trajectory[index], by_step) for index in (1, 0))  # the first stays read
+    scale = 1.0 if interval is None else time_scale(first, second, interval)
+    return Times(scale, by_step, None if scale is None else scale * first)
+
+
+def times_of_list(found: Sequence[Atoms], interval_ps: float | None, named: str) -> tuple[float, list[float | None]]:
+    """Time between frames in extended XYZ, and the time that each carries (``time=``), both in ps.
+
+    No convention says the unit of ``time=``, so it only tells whether frames are evenly spaced.
+
+    Parameters
+    ----------
+    interval_ps
+        Time between frames, ps.
+    named
+        Where they are from.
+    """
+    if interval_ps is None and len(found) > 1:
+        raise SettingsError(
+            f"{named}: extended XYZ does not say how much time lies between its {len(found)} frames, nor the unit of "
+            "time= where there is one. Give it (--frame-interval, in ps)."
+        )
+    interval, said = interval_ps or 1.0, [frame.info.get("time") for frame in found]
+    scale = None
+    if len(found) > 1 and all(isinstance(time, int | float | np.number) for time in said):
+        scale = time_scale(said[0], said[1], interval)
+    return interval, [None if scale is None else scale * float(time) for time in said]
+
+
+def _time(frame: Any, by_step: bool) -> float:
+    said = frame.data.get(SAID_TIME) if by_step else None
+    return float(said if said is not None else frame.data["step"] if by_step else frame.time)
+
+
+def _has_no_times(reader: Any) -> bool:
+    """Whether it is a DCD file as VMD and MDTraj write it: its header has 48.9 fs and every step, whatever was true."""
+    header = _dcd_header(reader)
+    return header.get("nsavc") == 1 and abs(float(header.get("delta", 0.0)) - 1.0) < 1e-6
+
+
+def frame_interval(universe: Universe, lammps_units: str | None = None) -> float:
+    """Time between frames in ps, refused where the file does not say."""
+    if len(universe.trajectory) < 2:
+        return 1.0
+    said = _interval_of_dump(_readers(universe)[0], lammps_units)
+    if said is not None:
+        return said
+    doubt = _doubtful_time(_readers(universe)[0])
+    if doubt:
+        raise SettingsError(
+            f"{_named(universe)} is a DCD file {doubt}: give the time between its frames (--frame-interval, in ps)."
+        )
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        interval = float(universe.trajectory[0].dt)
+    if any("dt information" in str(warning.message) for warning in said) or interval <= 0:
+        raise SettingsError(
+            f"{_named(universe)} does not say how much time lies between its frames: give it (--frame-interval, in ps)."
+        )
+    if len(_readers(universe)) > 1:  # each file may begin at zero
+        return interval
+    with quietly():
+        last, first = (float(universe.trajectory[index].time) for index in (-1, 0))
+    return mean_interval(interval, first, last, len(universe.trajectory))
+
+
+def _interval_of_dump(reader: Any, lammps_units: str | None) -> float | None:
+    """Mean time between frames of a LAMMPS dump that says times (``ITEM: TIME``) whose unit is known, ps."""
+    unit = LAMMPS_TIMES.get(lammps_units or getattr(reader, "unit_style", None) or "")
+    if unit is None or getattr(reader, "format", None) != DUMP or reader.n_frames < 2:
+        return None
+    with quietly():
+        last, second, first = (reader[index].data[SAID_TIME] for index in (-1, 1, 0))  # the first stays read
+    if first is None or second is None or last is None:
+        return None
+    return mean_interval(unit * (second - first), unit * first, unit * last, reader.n_frames)
+
+
+def _doubtful_time(reader: Any) -> str | None:
+    """Why the time step in the header of a DCD file is not the one of CHARMM, NAMD and OpenMM, if it is not."""
+    remarks = str(_dcd_header(reader).get("remarks", ""))
+    for program in ("LAMMPS", "CP2K"):
+        if program in remarks:
+            return f"of {program}, whose times are in {program}'s own unit, which it does not say"
+    if _has_no_times(reader):
+        return "as VMD and MDTraj write it, without the true time of its frames"
+    return None
+
+
+def _dcd_header(reader: Any) -> dict[str, Any]:
+    """Empty where it is no DCD file."""
+    header = getattr(getattr(reader, "_file", None), "header", None)
+    return header if isinstance(header, dict) else {}
+
+
+def velocity_unit(universe: Universe, lammps_units: str | None) -> float | None:
+    """What velocities of the frames are times Å/ps; None where they cannot be known.
+
+    MDAnalysis has Å/ps of every file but a LAMMPS dump, whose numbers it gives as they are.
+
+    Parameters
+    ----------
+    lammps_units
+        Unit style of the run, where its trajectory is a LAMMPS dump.
+    """
+    dumped = [getattr(reader, "format", None) in _DUMPS for reader in _readers(universe)]
+    said = {getattr(reader, "unit_style", None) for reader in _readers(universe)} - {None}
+    if lammps_units is not None and said - {lammps_units}:
+        raise SettingsError(
+            f"The units of LAMMPS are {lammps_units} (--lammps-units), but the dump says units {said.pop()}: leave the "
+            "option out."
+        )
+    if len(said) == 1 and all(dumped):
+        lammps_units = said.pop()
+    if lammps_units is None:
+        return None if any(dumped) else 1.0
+    if lammps_units not in LAMMPS_VELOCITIES:
+        raise SettingsError(
+            f"units {lammps_units} (--lammps-units): positions in Å have {' and '.join(LAMMPS_VELOCITIES)} only."
+        )
+    if not all(dumped):
+        raise SettingsError("The units of LAMMPS (--lammps-units) are given, but the trajectory is no LAMMPS dump.")
+    return LAMMPS_VELOCITIES[lammps_units]
+
+
+def velocities_of(frame: Any, order: np.ndarray | None, unit: float | None) -> np.ndarray | None:
+    """Velocities of a frame of MDAnalysis, ``(n_atoms, 3)`` in Å/ps; None where there are none of known unit."""
+    if unit is None or not frame.has_velocities:
+        return None
+    return unit * (frame.velocities if order is None else frame.velocities[order])
+
+
+def says_images(universe: Universe) -> bool:
+    """Whether its positions are in the images that atoms moved to: dumps of LAMMPS with image flags, or unwrapped."""
+    with quietly():
+        universe.trajectory[0]
+    return all(reader.ts.data.get(UNWRAPPED, False) for reader in _readers(universe))
+
+
+def _named(universe: Universe) -> str:
+    """The first file of the trajectory."""
+    name = getattr(_readers(universe)[0], "filename", None)
+    return str(name) if isinstance(name, str | Path) else "The trajectory"
+
+
+def _readers(universe: Universe) -> list[Any]:
+    """One for each file of the trajectory."""
+    return list(getattr(universe.trajectory, "readers", [universe.trajectory]))
+
+
+def _is_dump(path: Path) -> bool:
+    """Whether it is a text dump of LAMMPS, whatever its name; refused where its lengths are not in Å."""
+    with path.open("rb") as file:
+        first, second = (file.readline(80).strip().decode(errors="replace") for _ in range(2))
+    if first == "ITEM: UNITS" and second not in LAMMPS_TIMES:
+        raise SettingsError(
+            f"{path} is a LAMMPS dump in units {second}: positions in Å have {' and '.join(LAMMPS_TIMES)} only. "
+            "Convert it, or write it from a run in these units."
+        )
+    known = ("ITEM: UNITS", "ITEM: TIME", "ITEM: TIMESTEP")
+    return first in known or any(suffix in _DUMP_SUFFIXES for suffix in path.suffixes)

@@ -1,0 +1,106 @@
+"""Does a run hold the liquid? One verdict from its density, its end and the faults that were found in its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ilforge.properties.property import Measurement, System, Verdict
+from ilforge.properties.shared.density_course import at_fixed_volume, departure, mean_density
+from ilforge.properties.shared.settings import HealthSettings
+from ilforge.results import HOLDS_LIQUID, Estimate, Holding, LiquidVerdict
+
+KEPT = (HOLDS_LIQUID, "largest_cavity_radius")
+"""Quantities that show why a run does not hold the liquid, and so are quoted of such a run as well."""
+
+
+def judge(
+    system: System, density: np.ndarray, verdicts: Sequence[Verdict], settings: HealthSettings
+) -> LiquidVerdict | None:
+    """Whether a run holds the liquid; None for ions in a vacuum, which are none.
+
+    It does not where the engine ended it early, its density ends far from where it began (``min_density_ratio``,
+    ``max_density_ratio``; see :func:`~ilforge.properties.shared.density_course.departure`), or a check of its frames
+    found that it left physics. It does where the density of a run at constant pressure is at rest, with
+    ``min_independent_samples`` and nothing else against it. All other runs are not judged.
+
+    Parameters
+    ----------
+    density
+        Of each frame, ``(n_frames,)`` in g/cm^3.
+    verdicts
+        What the other checks said.
+    """
+    if not system.periodic:
+        return None
+    lost = _lost(system, density, verdicts, settings)
+    if lost is not None:
+        return lost
+    if at_fixed_volume(density, system.ensemble):
+        what = "at constant volume a liquid cannot leave its density, and no other fault was seen"
+        return LiquidVerdict(Holding.NOT_JUDGED, what)
+    found = mean_density(density, system.frame_interval_ps, settings.min_independent_samples)
+    length_ps = len(density) * system.frame_interval_ps
+    doubts = [verdict.what for verdict in verdicts if not verdict.ok]
+    if doubts or not found.converged:
+        what = doubts[0] if doubts else _unsettled(found)
+        return LiquidVerdict(Holding.NOT_JUDGED, what, time_ps=length_ps, n_eff=found.n_eff)
+    what = f"the density is {found.value:.3f} ± {found.error:.3f} g/cm3 over {length_ps:.3g} ps"
+    start = float(density[0]) if system.start_density is None else system.start_density
+    return LiquidVerdict(Holding.HOLDS, what, found.value, start, length_ps, found.n_eff)
+
+
+def _unsettled(found: Estimate) -> str:
+    """Why a density says nothing yet."""
+    return found.note.removeprefix("not stationary: ") if not found.steady else f"of the density there are {found.note}"
+
+
+def _lost(
+    system: System, density: np.ndarray, verdicts: Sequence[Verdict], settings: HealthSettings
+) -> LiquidVerdict | None:
+    """That a run does not hold the liquid, and why: by the density where that tells it."""
+    lowest, highest = settings.min_density_ratio, settings.max_density_ratio
+    change = departure(density, system, lowest, highest)
+    at_end = system.fault_density
+    if at_end is not None and not lowest <= at_end.reached / at_end.start <= highest:
+        change = at_end
+    if change is not None:
+        return LiquidVerdict(Holding.DOES_NOT_HOLD, str(change), change.reached, change.start, change.time_ps)
+    grave = [verdict.what for verdict in verdicts if verdict.grave and not verdict.ok]
+    return LiquidVerdict(Holding.DOES_NOT_HOLD, grave[0]) if grave else None
+
+
+def verdict_of(found: Mapping[str, Measurement]) -> LiquidVerdict | None:
+    """The verdict on a run among what was measured on it, by property; None where health was not."""
+    return next((one.liquid for one in found.values() if one.liquid is not None), None)
+
+
+def as_judged(found: Mapping[str, Measurement]) -> dict[str, Measurement]:
+    """Measurements of one run, by property: where it does not hold the liquid, its numbers are not converged."""
+    liquid = verdict_of(found)
+    if liquid is None or not liquid.lost:
+        return dict(found)
+    return {name: replace(one, estimates=_refused(one.estimates, liquid)) for name, one in found.items()}
+
+
+def _refused(
+    estimates: Sequence[tuple[str, str | None, Estimate]], liquid: LiquidVerdict
+) -> list[tuple[str, str | None, Estimate]]:
+    return [
+        (quantity, species, estimate if quantity in KEPT else as_far_as_held(estimate, [liquid]))
+        for quantity, species, estimate in estimates
+    ]
+
+
+def as_far_as_held(estimate: Estimate, verdicts: Sequence[LiquidVerdict]) -> Estimate:
+    """A number from runs with these verdicts: not converged where one of them does not hold the liquid."""
+    lost = [verdict for verdict in verdicts if verdict.lost]
+    return replace(estimate, converged=False, note=f"the run {lost[0]}") if lost else estimate
+
+
+def worst(found: Sequence[LiquidVerdict]) -> LiquidVerdict:
+    """Of several runs of one potential: one that does not hold the liquid, else one that does, else none is judged."""
+    order = (Holding.DOES_NOT_HOLD, Holding.HOLDS, Holding.NOT_JUDGED)
+    return min(found, key=lambda one: order.index(one.holding))
