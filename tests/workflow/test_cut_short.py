@@ -12,7 +12,7 @@ from ilforge.labelling.storing.claims import State, holding
 from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.study.load import load_study
-from ilforge.workflow.executors import WorkerDied
+from ilforge.workflow.executors import OutOfMemory, WorkerDied
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps import labels as steps
@@ -88,7 +88,7 @@ def test_a_frame_that_no_worker_survives_is_a_failed_label_and_the_others_go_on(
         found.extend(job.each(tasks.die_for, [(1,), (13,), (2,)], lost=lambda error, number: (number, type(error))))
 
     outcome = studies.run([Stage("all", "all", 1, {}, {}, work)], tmp_path / "store")[1]
-    assert outcome.complete and sorted(map(str, found)) == sorted(map(str, [1, 2, (13, WorkerDied)]))
+    assert outcome.complete and sorted(map(str, found)) == sorted(map(str, [1, 2, (13, OutOfMemory)]))
     liquid = Liquid.from_label("1 PYR14, 1 BF4")
     with LabelStore(tmp_path / "labels") as store, holding(tmp_path / "labels") as holder:
         arguments = (evaluate, holder, "m", "f", one_pair, XTB, 1, store.inbox, liquid)
