@@ -1,6 +1,7 @@
-"""A plug-in of ilforge: a potential, a model that is trained to be one, an engine, and a property."""
+"""A plug-in of ilforge: a potential, a model that is trained to be one, an engine, a property, and an executor."""
 
 import json
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -20,6 +21,7 @@ from ilforge.results import Estimate
 from ilforge.settings import Settings
 from ilforge.training import curve
 from ilforge.training.kind import ModelSettings, TrainerKind
+from ilforge.workflow.executors import ExecutorKind
 
 
 class SpringSettings(PotentialSettings):
@@ -136,6 +138,34 @@ class Gyration:
         return Measurement([("gyration", self._of, Estimate(float(np.mean(self._radii)), error, 2.0, "A"))])
 
 
+class HereSettings(Settings):
+    """Tasks run where the study is read, one after the other."""
+
+    kind: Literal["here"] = "here"
+    """Here."""
+
+
+class Here:
+    """An executor without processes; its tasks leave a line in a file, so that one sees who ran them."""
+
+    slots = threads = 1
+
+    def submit(self, function, *arguments, resources=None, urgency=0.0, on_start=None):
+        future: Future = Future()
+        if on_start is not None:
+            on_start()
+        with open("ran-here.txt", "a") as file:
+            file.write(f"{function.__name__}\n")
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def close(self):
+        pass
+
+
 POTENTIAL = PotentialKind("springs", "Springs", Springs, SpringSettings, "force field", colour="#123456",
                           works=(("", "Hooke, Lectures de potentia restitutiva (1678)."),))  # fmt: skip
 TRAINER = TrainerKind("fitted-springs", "fitted springs", FitSettings, fit, "springs.json", "springs",
@@ -143,4 +173,5 @@ TRAINER = TrainerKind("fitted-springs", "fitted springs", FitSettings, fit, "spr
 ENGINE = EngineKind("backwards", "backwards", lambda potential, cell: hasattr(potential, "calculator"), frames,
                     lambda job: {"name": "backwards"}, lambda job: False, lambda job, option, value: False,
                     on_request=True)  # fmt: skip
+EXECUTOR = ExecutorKind("here", HereSettings, lambda machine, settings: Here())
 PROPERTY = PropertyKind("gyration", "Radius of gyration", GyrationSettings, Gyration)
