@@ -137,7 +137,7 @@ def test_stress_and_virial_that_contradict_each_other_are_no_label(imported, sti
     agree(imported(text_of(still, stress=both), keys=Keys(units=parse_units("virial=none"))), still)
 
 
-@pytest.mark.parametrize(("energy", "forces"), [("dft_energy", "dft_forces"), ("energy_eV", "force")])
+@pytest.mark.parametrize(("energy", "forces"), [("dft_energy", "dft_forces"), ("energy_eV", "my_forces")])
 def test_names_that_nobody_knows_are_listed_and_can_be_given(imported, still, energy, forces):
     text = text_of(still, energy, forces, nine("my_stress"))
     with pytest.raises(SettingsError, match=f"It has {energy}.*--energy-key {energy} --forces-key {forces}"):
@@ -146,6 +146,27 @@ def test_names_that_nobody_knows_are_listed_and_can_be_given(imported, still, en
     agree(imported(text, keys=Keys(energy=energy, forces=forces, stress="my_stress")), still)
     with pytest.raises(SettingsError, match="no frame has its stress under the name tension"):
         imported(text, keys=Keys(energy=energy, forces=forces, stress="tension"))
+
+
+@pytest.mark.parametrize(
+    ("energy", "forces", "stress", "header"),
+    [
+        ("REF_energy", "REF_forces", nine("REF_stress"), "config_type=Default"),  # MACE
+        ("energy", "force", virial("virial"), "config_type=liquid cutoff=-1.0 nneightol=1.2"),  # QUIP
+        ("energy", "force", virial("virial"), ""),  # dpdata
+        ("energy", "forces", six("stress"), "total_energy=1.0"),  # NequIP
+    ],
+    ids=["mace", "quip", "dpdata", "nequip"],
+)
+def test_files_as_other_packages_write_them(imported, still, energy, forces, stress, header):
+    agree(imported(text_of(still, energy, forces, stress, header)), still)
+
+
+def test_two_forces_that_differ_must_be_told_apart(imported, still):
+    text = text_of(still, forces="force").replace("force:R:3", "force:R:3:forces:R:3")
+    lines = [f"{line} 9.0 9.0 9.0" if line[:2].strip().isalpha() else line for line in text.splitlines()]
+    with pytest.raises(SettingsError, match="force and forces are both there and differ"):
+        imported("\n".join(lines) + "\n")
 
 
 def test_two_energies_that_differ_must_be_told_apart(imported, still):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ _KEPT = ("ions", "kind", "recipe", "seed", "parent", CHARGE, MULTIPLICITY)
 _OTHER_NAMES = {"total_charge": CHARGE, "spin_multiplicity": MULTIPLICITY}
 _NAMES = {
     "energy": ("free_energy", "energy", ENERGY),
-    "forces": ("forces", FORCES),
+    "forces": ("force", "forces", FORCES),  # QUIP and dpdata write the first
     "stress": ("stress", f"{RAW}stress", STRESS),
     "virial": (f"{RAW}virial", f"{RAW}virials", "REF_virial", "REF_virials", "virial", "virials"),
 }
@@ -201,13 +202,13 @@ def _require_labels(path: Path, frames: Sequence[Atoms], keys: Keys) -> None:
 
 
 def _two_values(held: Sequence[Mapping[str, Any]], quantity: str) -> tuple[str, str] | None:
-    plain, ours = _NAMES[quantity][-2:]
+    names = [name for name in _NAMES[quantity] if name != "free_energy"]
     for each in held:
-        if each.get(plain) is None or each.get(ours) is None:
-            continue
-        first, second = np.asarray(each[plain], dtype=float), np.asarray(each[ours], dtype=float)
-        if first.shape != second.shape or np.any(np.abs(first - second) > _SAME[quantity]):
-            return plain, ours
+        present = [name for name in names if each.get(name) is not None]
+        for plain, ours in itertools.pairwise(present):
+            first, second = np.asarray(each[plain], dtype=float), np.asarray(each[ours], dtype=float)
+            if first.shape != second.shape or np.any(np.abs(first - second) > _SAME[quantity]):
+                return plain, ours
     return None
 
 
