@@ -52,7 +52,7 @@ def test_there_are_as_many_options_as_there_should_be():
         ),
         (("pack", "--ion", "Li=1", "--ion", "BF4=1", "--density", "nan"), "--density"),
         (("pack", "--ion", "Li=1", "--ion", "BF4=1", "--density", "0.5", "--seed", "-1"), "--seed"),
-        (("check", "pipe"), "pipe is no file"),
+        (("check", "pipe"), "pipe is a device or a pipe"),
         (("check", "missing.toml"), "missing.toml"),
         (("init", "afile/s.toml", "--ion", "PYR14=2", "--ion", "BF4=2", "--density", "1.0"), "afile/s.toml"),
         (("init", "s.toml", "--ion", "PYR14=2", "--ion", "BF4=2", "--density", "5"), "--density"),

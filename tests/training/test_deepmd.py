@@ -196,7 +196,7 @@ def test_a_compression_that_changes_the_model_gives_way_to_the_frozen_one(tmp_pa
     (tmp_path / "parity.json").write_text(json.dumps(found))
     (tmp_path / "model.pb").write_text("compressed")
     (tmp_path / "frozen.pb").write_text("frozen")
-    deepmd._settle_compression(tmp_path, 1e-4)
+    deepmd.settle_compression(tmp_path, tmp_path / "frozen.pb", tmp_path / "model.pb", 1e-4)
     assert (tmp_path / "model.pb").read_text() == "frozen"
     note = deepmd.compression_note(tmp_path)
     assert f"by {harm:.2g} eV" in note and "model.pb is the uncompressed model" in note
@@ -206,7 +206,7 @@ def test_a_model_that_gives_no_numbers_is_an_error(tmp_path):
     nothing = dict.fromkeys(("energy_eV_atom", "force_eV_A", "virial_eV_atom"), math.nan)
     (tmp_path / "parity.json").write_text(json.dumps({**nothing, "finite": False}))
     with pytest.raises(Unphysical, match="no numbers"):
-        deepmd._settle_compression(tmp_path, 1e-4)
+        deepmd.settle_compression(tmp_path, tmp_path / "frozen.pb", tmp_path / "model.pb", 1e-4)
 
 
 def test_models_are_compared_on_frames_of_all_densities():

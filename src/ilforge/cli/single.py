@@ -274,6 +274,8 @@ def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | No
     kind = POTENTIALS.get(keys["kind"])
     if kind is None or kind.settings is None:
         raise SettingsError(f"--potential {text}: expected {POTENTIAL_HELP}")
+    if kind.file_suffix and rest:
+        return {"kind": kind.name, "path": rest, **({"sha256": trust} if trust else {})}
     words = _words(rest, kind.words)
     if words is None:
         usual = ":".join((name, *(word.upper() for word in kind.words)))

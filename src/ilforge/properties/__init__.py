@@ -40,7 +40,7 @@ __all__ = [
 
 def create(name: str, settings: AnalysisSettings) -> Property:
     """A property by name, with its part of the settings."""
-    return PROPERTIES[name].observer(*settings_of(name, settings).values())
+    return PROPERTIES.named(name).observer(*settings_of(name, settings).values())
 
 
 def settings_of(name: str, settings: AnalysisSettings) -> dict[str, Settings]:
