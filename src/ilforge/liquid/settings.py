@@ -1,4 +1,4 @@
-"""The part of the study file that says what the liquid is: ions, compositions, state."""
+"""The part of the study file that defines the liquid: ions, compositions, state."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from ilforge.settings import Density, Name, Pressure, Settings, Temperature
 
 
 class IonSettings(Settings):
-    """An ion of the user's own, for one that is not in the catalogue."""
+    """An ion that is not in the catalogue."""
 
     smiles: str | None = None
-    """SMILES with explicit charge, such as `CC[NH3+]`; or give `structure`."""
+    """SMILES with explicit charge, such as `CC[NH3+]`. Give this or `structure`."""
     structure: str | None = None
-    """Path of a structure file (xyz, mol, sdf, pdb, zmat), relative to the study file; or give `smiles`. A zmat, and
-    an xyz with `force_field`, has types of CL&P for its atoms: then CL&P takes this ion's parameters from there."""
+    """Path of a structure file (xyz, mol, sdf, pdb, zmat), relative to the study file. Give this or `smiles`. A zmat,
+    and an xyz with `force_field`, contains types of CL&P for its atoms. CL&P then takes this ion's parameters from
+    there."""
     force_field: str | None = None
-    """Path of the force-field file (ff) that says what the types in `structure` mean, relative to the study file.
-    Without it the file that a zmat names, beside it."""
+    """Path of the force-field file (ff) that defines the types in `structure`, relative to the study file. Without it,
+    the file beside a zmat that the zmat names."""
     charge: int | None = None
-    """Net charge in e. Needed with a structure file that does not carry it."""
+    """Net charge in e. Needed if the structure file does not contain it."""
 
     @model_validator(mode="after")
     def _one_source(self) -> IonSettings:
@@ -33,7 +34,7 @@ class IonSettings(Settings):
 
 
 class CompositionSettings(Settings):
-    """One of several compositions of a liquid, whose frames train the same models."""
+    """One of several compositions of a liquid; the frames of all train the same models."""
 
     name: Name
     """Name of the composition in boxes, stages and results: letters, digits, `_`, and after the first `.`, `-`."""
@@ -49,7 +50,7 @@ def _filled_from_first(schema: dict[str, Any]) -> None:
 
 
 class LiquidSettings(Settings):
-    """What the liquid is, and the state it is studied in."""
+    """The liquid and its state."""
 
     model_config = ConfigDict(json_schema_extra=_filled_from_first)
 

@@ -63,7 +63,7 @@ class ModelFileSettings(PotentialSettings):
     path: str
     """Model file, relative to the study file."""
     sha256: str
-    """Digest of the model file. Model files run code when loaded: only a file with this digest is."""
+    """Digest of the model file. A model file can run code when it is loaded; only a file with this digest is loaded."""
 
     def spec(self, context: Context) -> dict[str, Any]:
         return {**super().spec(context), "path": str(context.folder / self.path)}

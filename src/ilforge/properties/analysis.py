@@ -11,11 +11,11 @@ from ilforge.settings import Settings
 
 
 class _Analysis(Settings):
-    """What is measured on every trajectory. Ions and atoms that it names must be in one composition of the study at
-    least; runs of a composition without them leave out what needs them, and a note says so."""
+    """Properties measured on every trajectory. At least one composition of the study must contain the ions and atoms
+    named here. Runs of a composition without them leave out the properties that need them, and a note says so."""
 
     properties: list[str] = ["density", "diffusion", "rdf", "health"]
-    """Which properties."""
+    """Names of the properties."""
 
     @field_validator("properties")
     @classmethod

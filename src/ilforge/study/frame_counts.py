@@ -10,39 +10,39 @@ from ilforge.settings import Count, DensityRatios, Settings
 
 
 class FrameCounts(Settings):
-    """How many frames of each kind, and from how many independent starts, for each composition.
+    """How many frames of each kind are sampled, and from how many independent starts, for each composition.
 
-    Every sampled frame is a start: of a short AIMD run with the reference method, each of whose frames is a label, or
-    else of a single point.
+    Every sampled frame is a start. It is labelled as a single point, or it begins a short AIMD run with the reference
+    method, and each frame of that run is a label.
     """
 
     eq_boxes: Count
-    """Packed boxes that EQ runs start from, spread evenly over the density ratios."""
+    """Packed boxes in which EQ runs start, spread evenly over the density ratios."""
     eq_frames_per_box: Count
     """EQ starts taken from each of these runs."""
     packed: Count
-    """nEQ structures straight from PACKMOL, after `packed_steps` steps of minimisation."""
+    """nEQ structures directly from PACKMOL, after `packed_steps` steps of minimisation."""
     hot_boxes: Count
-    """Packed boxes that hot, large-step runs start from."""
+    """Packed boxes in which hot runs with a large time step start."""
     hot_frames_per_box: Count
-    """nEQ-molecule frames taken from each hot run."""
+    """nEQ-molecule frames taken from each of these hot runs."""
     distorted: Count = 0
-    """nEQ-molecule frames with noise on bonds, angles and torsions, from a packed box each."""
+    """nEQ-molecule frames with noise on bonds, angles and torsions, each from another packed box."""
     intermolecular: Count = 0
-    """nEQ frames of rigid molecules that are spread, pulled apart or around a cavity: the most diverse of
-    `intermolecular_candidates` times as many. They teach what holds the liquid together."""
+    """nEQ frames of rigid molecules that are spread, pulled apart or placed around a cavity.
+    `intermolecular_candidates` times as many are made, and the most diverse are taken. Models learn the cohesion of the liquid from them."""
     intermolecular_boxes: Annotated[int, Field(ge=1)] = 5
-    """Packed boxes with a run each that these frames are made from."""
+    """Packed boxes, with one run each, from which intermolecular frames are made."""
     density_ratios: DensityRatios | None = None
     """Box densities of this set relative to `liquid.density_g_cm3`; without it `sampling.density_ratios`."""
     eq_aimd_runs: Count = 0
-    """EQ starts, spread evenly over the boxes, that AIMD begins from; the others are single points."""
+    """EQ starts that begin an AIMD run, spread evenly over the boxes; the others are single points."""
     eq_aimd_frames: Annotated[int, Field(ge=2)] = 100
-    """Labelled frames of each of these runs, the start included."""
+    """Labelled frames of each of these runs, including the start."""
     neq_aimd_runs: Count = 0
-    """nEQ starts that AIMD begins from; the others are single points."""
+    """nEQ starts that begin an AIMD run; the others are single points."""
     neq_aimd_frames: Annotated[int, Field(ge=2)] = 2
-    """Labelled frames of each of these runs, the start included."""
+    """Labelled frames of each of these runs, including the start."""
 
     @property
     def eq_starts(self) -> int:

@@ -22,22 +22,23 @@ _ALONE = ("gpaw", "gmx", "gmx_d")  # programs that are started without a launche
 
 
 class Commands(Settings):
-    """How programs are started here: a launcher with its options where there is one, and the program as the last word.
+    """Commands that start programs on this machine: an optional launcher with its options, then the program as the last
+    word.
 
     A program that is not named is the one of that name on ``PATH``."""
 
     cp2k: str | None = None
-    """CP2K, such as ``"mpirun -np 8 cp2k.psmp"``; it comes before ``command`` in the study file."""
+    """CP2K, such as ``"mpirun -np 8 cp2k.psmp"``; it has priority over ``command`` in the study file."""
     vasp: str | None = None
-    """VASP, such as ``"mpirun -np 16 vasp_std"``; it comes before ``command`` in the study file."""
+    """VASP, such as ``"mpirun -np 16 vasp_std"``; it has priority over ``command`` in the study file."""
     gpaw: str | None = None
-    """GPAW's program ``gpaw``, such as ``"/opt/gpaw/bin/gpaw"``; without ``mpirun``: it is asked frame by frame."""
+    """GPAW's program ``gpaw``, such as ``"/opt/gpaw/bin/gpaw"``, without ``mpirun``; one process computes frames."""
     gmx: str | None = None
-    """GROMACS, such as ``"/opt/gromacs/bin/gmx"``; without ``mpirun``, since it uses the threads of its task."""
+    """GROMACS, such as ``"/opt/gromacs/bin/gmx"``, without ``mpirun``, because it uses the threads of its task."""
     gmx_d: str | None = None
-    """GROMACS in double precision, likewise."""
+    """GROMACS in double precision, also without ``mpirun``."""
     lmp: str | None = None
-    """LAMMPS, such as ``"mpirun -np 4 /opt/lammps/bin/lmp"``; started just like this, whatever ``threads`` is."""
+    """LAMMPS, such as ``"mpirun -np 4 /opt/lammps/bin/lmp"``; ``threads`` does not change this command."""
 
     @field_validator("*")
     @classmethod
@@ -53,52 +54,52 @@ class Commands(Settings):
 
 
 class Run(Settings):
-    """Which executor each kind of work goes to, by name: ``local``, or one of ``[executors]``."""
+    """The executor for each kind of work, by name: ``local``, or one of ``[executors]``."""
 
     label: str = LOCAL
     """Reference calculations: single frames, AIMD and isolated atoms."""
     train: str = LOCAL
     """Training of models."""
     md: str = LOCAL
-    """Molecular dynamics: of ``[[md]]``, and that which frames are taken from."""
+    """Molecular dynamics of ``[[md]]``, and of sampling."""
     explore: str = LOCAL
-    """MD of concurrent learning, which looks for frames that models disagree on."""
+    """MD of concurrent learning, which searches for frames on which the models disagree."""
     analyse: str = LOCAL
     """Everything else: datasets, validation, properties, the report."""
 
 
 class Machine(Settings):
-    """This machine: how many tasks at once, with how many threads, and where results are kept."""
+    """This machine: the number of tasks at the same time, the threads of each, and the folder of results."""
 
     workers: Annotated[int, Field(ge=1)] | None = None
-    """Tasks that run at the same time; without it, as many as ``cores`` and ``threads`` allow. Where ``cores`` is given
-    as well, it is not exceeded."""
+    """Tasks that run at the same time. Without it, as many as ``cores`` and ``threads`` allow. If ``cores`` is given
+    too, it is never exceeded."""
     threads: Annotated[int, Field(ge=1)] = 1
-    """Threads of each task. One thread a task is the fastest where there are many tasks, and reproducible."""
+    """Threads of each task. One thread is fastest if there are many tasks, and reproducible."""
     cores: Annotated[int, Field(ge=1)] | None = None
-    """Processor cores that tasks may use; without it, those that this process may use."""
+    """Processor cores that tasks may use. Without it, those that this process may use."""
     memory_GB: Positive | None = None
-    """Memory that all tasks together may be expected to take, GB: one that would exceed it waits, unless it is the only
-    one. Without it, nine tenths of what the machine, or its container, has."""
+    """Upper limit for the expected memory of all tasks together, GB. A task that would exceed it waits, unless it is
+    the only one. Without it, nine tenths of the memory of the machine, or of its container."""
     gpus: Annotated[int, Field(ge=1)] | None = None
-    """Tasks that compute on a GPU at the same time; without it, they share the GPUs."""
+    """Tasks that compute on a GPU at the same time. Without it, all tasks share the GPUs."""
     device: str | dict[str, str] = "cpu"
-    """Where PyTorch (MACE), OpenMM, DeePMD-kit and GROMACS compute: cpu, cuda, cuda:1, opencl, or auto (cuda where it
-    is found); or one for each, such as ``device = { torch = "cuda", openmm = "opencl" }``, the others on the CPU."""
+    """Device of PyTorch (MACE), OpenMM, DeePMD-kit and GROMACS: cpu, cuda, cuda:1, opencl, or auto (cuda if it is
+    found). Or one for each, such as ``device = { torch = "cuda", openmm = "opencl" }``; the others use the CPU."""
     store: str = "ilforge-store"
-    """Folder of results and labels, shared by all studies that name it; relative to where ilforge is run."""
+    """Folder of results and labels, shared by all studies that name it, relative to the current folder."""
     output: str = "ilforge-results"
-    """Folder that reports are put in, one folder a study; relative to where ilforge is run."""
+    """Folder of reports, with one folder for each study, relative to the current folder."""
     commands: Commands = Commands()
-    """How programs are started here: ``cp2k = "mpirun -np 8 cp2k.psmp"``."""
+    """Commands that start programs: ``cp2k = "mpirun -np 8 cp2k.psmp"``."""
     environments: dict[Name, str] = {}
     """Python interpreters of other environments, for potentials whose packages cannot be installed beside ilforge's:
     ``sevennet = "/home/me/sevennet/bin/python"``."""
     executors: dict[Name, dict[str, Any]] = {}
-    """More executors: a name, its ``kind``, and keys of that kind. ``local``, the processes of this machine, is there
-    without being named."""
+    """Further executors: a name, its ``kind``, and keys of that kind. ``local``, the processes of this machine, always
+    exists."""
     run: Run = Run()
-    """Which executor each kind of work goes to: ``run = { label = "many", train = "local" }``."""
+    """The executor for each kind of work: ``run = { label = "many", train = "local" }``."""
 
     _from_user: bool = PrivateAttr(default=True)
 

@@ -16,53 +16,53 @@ class MdSettings(Settings):
     name: Name
     """Name of the protocol: letters, digits, `_`, and after the first `.`, `-`."""
     ensemble: Literal["NVE", "NVT", "NPT"]
-    """Which ensemble."""
+    """The ensemble."""
     compositions: Annotated[list[str], Field(min_length=1)] | None = None
-    """Which of `[[liquid.compositions]]` it is run for, each in a run of its own; without it the first."""
+    """Names of `[[liquid.compositions]]`, each in a separate run. Without it, the first."""
     vacuum: dict[str, Annotated[int, Field(ge=1)]] | None = None
-    """Ions without a box that it is run for instead of the liquid, charged or not: `{ TFSI = 1 }`. What is measured on
-    them is `shapes` and `health`, where `analysis.properties` names these. NVT or NVE."""
+    """Ions without a box, charged or not, that are run instead of the liquid: `{ TFSI = 1 }`. NVT or NVE. Only `shapes`
+    and `health` are measured on them, if `analysis.properties` names these."""
     potentials: Annotated[list[str], Field(min_length=1)]
-    """Which potentials run it, by name: trained `[models]`, `[potentials]`, and those that need no table (`clp`,
-    `clpol`, `gfn1`, `gfn2`)."""
+    """Potentials to run, by name: trained `[models]`, `[potentials]`, and those that need no table (`clp`, `clpol`,
+    `gfn1`, `gfn2`)."""
     box_multiple: Annotated[int, Field(ge=1)] = 1
-    """How many times the ions of the liquid the box of this run holds. Labels are of small boxes; densities, transport
-    and clusters want 40 pairs and more."""
+    """The box of this run contains this many times the ions of the liquid. Labels come from small boxes; densities,
+    transport and clusters need 40 pairs or more."""
     timestep_fs: Timestep = 0.5
     """Time step, fs."""
     length_ps: Positive
     """Length of the recorded run, ps."""
     equilibration_ps: Annotated[float, Field(ge=0)] = 0.5
-    """Unrecorded start, ps."""
+    """Length of the start that is not recorded, ps."""
     interval_ps: Positive = 0.02
     """Time between recorded frames, ps."""
     pressure_interval_ps: Positive | None = None
-    """Time between records of the pressure tensor for the viscosity, ps, a whole fraction of `interval_ps`: 0.005 to
-    0.01 where bonds to H are held (`timestep_fs` above 1), else 0.002. Without it none is recorded. Only with engine
-    `gromacs`."""
+    """Time between records of the pressure tensor for the viscosity, ps; `interval_ps` must be a multiple of it. Use
+    0.005 to 0.01 if bonds to H are constrained (`timestep_fs` above 1), otherwise 0.002. Without it, the tensor is not
+    recorded. Only with engine `gromacs`."""
     temperatures_K: Annotated[list[Temperature], Field(min_length=1)] | None = None
-    """Temperatures in K, each in a run of its own; without it that of the liquid."""
+    """Temperatures in K, each in a separate run. Without it, that of the liquid."""
     pressure_bar: Pressure | None = None
-    """Pressure in bar, for NPT; without it that of the liquid."""
+    """Pressure in bar, for NPT. Without it, that of the liquid."""
     engine: str | None = None
-    """Which program moves the atoms: `builtin`, `openmm`, `lammps`, `ase` or `gromacs`; without it the one that suits
-    the potential. `gromacs` (not installed with ilforge) runs `clp` with a Nosé-Hoover thermostat and a
+    """Program that moves the atoms: `builtin`, `openmm`, `lammps`, `ase` or `gromacs`. Without it, the engine that
+    suits the potential. `gromacs` (not installed with ilforge) runs `clp` with a Nosé-Hoover thermostat and a
     Parrinello-Rahman barostat."""
     thermostat: Literal["langevin", "nose-hoover"] | None = None
-    """Thermostat of the `builtin` engine, which runs `mace`; without it `langevin`. `nose-hoover` is a chain of three
-    with a period of 0.1 ps, which leaves the dynamics of the liquid alone. Other engines have one each."""
+    """Thermostat of the `builtin` engine, which runs `mace`. Without it, `langevin`. `nose-hoover` is a chain of three
+    with a period of 0.1 ps, which hardly changes the dynamics of the liquid. Each other engine has one thermostat."""
     barostat: Literal["monte-carlo", "cell-rescaling"] | None = None
-    """Barostat of the `builtin` engine; without it `monte-carlo`. `cell-rescaling` follows the pressure, which the
-    potential has to give, and costs no extra evaluation. Other engines have one each."""
+    """Barostat of the `builtin` engine. Without it, `monte-carlo`. `cell-rescaling` needs a potential with a pressure,
+    and no extra evaluation. Each other engine has one barostat."""
     hydrogen_mass_amu: Annotated[float, Field(ge=1.008, le=4)] | None = None
-    """Mass of H in amu, for time steps about half as long again; what it gains, the heavy neighbour loses. 3 is usual.
-    Structure and density stay, and diffusion changes somewhat. Engines `builtin`, `openmm` and `ase`."""
+    """Mass of H in amu, for time steps up to 1.5 times as long; the heavy neighbour loses the added mass. 3 is usual.
+    Structure and density do not change, and diffusion changes slightly. Engines `builtin`, `openmm` and `ase`."""
     inner_potential: str | None = None
-    """Cheap potential or model, by name, that moves the atoms `inner_steps` times within a step of `timestep_fs`; the
-    potential of the run adds what it differs by once a step. Engine `builtin`. Check what it does to the energy at
-    constant energy first."""
+    """Name of a cheap potential or model that moves the atoms `inner_steps` times within a step of `timestep_fs`. The
+    difference to the potential of the run is added once a step. Engine `builtin`. First check the energy conservation
+    in NVE."""
     inner_steps: Annotated[int, Field(ge=1)] = 1
-    """Short steps within one of `timestep_fs`, with `inner_potential`."""
+    """Number of short steps with `inner_potential` in one step of `timestep_fs`."""
 
     moved_keys = {
         "composition": 'write compositions = ["NAME"]',

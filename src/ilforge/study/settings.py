@@ -32,25 +32,25 @@ from ilforge.training import TRAINERS
 
 
 class SamplingSettings(Settings):
-    """How frames are sampled. Training and validation frames share no box."""
+    """Sampling of frames. Training and validation frames share no box."""
 
     potential: PotentialName = "clp"
-    """The potential that moves the atoms while sampling, by name. Small boxes need a shorter cutoff than its 10 Å:
-    `[potentials.clp]` with `cutoff_A`."""
+    """Name of the potential that moves the atoms during sampling. Its cutoff of 10 Å is too long for small boxes: set
+    `cutoff_A` in `[potentials.clp]`."""
     density_ratios: DensityRatios = [0.77, 0.88, 1.0, 1.13, 1.26]
     """Box densities relative to `liquid.density_g_cm3`."""
     timestep_fs: Timestep = 1.0
     """Time step of EQ runs, fs."""
     equilibration_ps: Positive = 5.0
-    """Discarded start of each EQ run, ps."""
+    """Length of the start of each EQ run that is discarded, ps."""
     interval_ps: Positive = 1.0
     """Time between EQ frames, ps."""
     packed_steps: Count = 20
-    """Minimisation steps that take the worst contacts out of a packed nEQ structure."""
+    """Minimisation steps that remove the worst contacts from a packed nEQ structure."""
     hot_temperature_K: Temperature = 1500.0
-    """Temperature that the search for the hottest bearable run begins at, K."""
+    """Initial temperature of the search for the highest temperature without bond breaking, K."""
     hot_timestep_fs: Timestep = 1.5
-    """Time step that this search begins with, fs."""
+    """Initial time step of this search, fs."""
     hot_interval_ps: Positive = 0.1
     """Time between hot frames, ps."""
     distorted_bond_strain: Annotated[float, Field(gt=0, le=0.3)] = 0.08
@@ -58,17 +58,17 @@ class SamplingSettings(Settings):
     distorted_angle_deg: Annotated[float, Field(gt=0, le=40)] = 25.0
     """Largest change of a bond angle in distorted frames, degrees."""
     distorted_torsion_deg: Annotated[float, Field(ge=0, le=180)] = 60.0
-    """Largest turn about a bond outside rings in distorted frames, degrees."""
+    """Largest rotation about a bond outside rings in distorted frames, degrees."""
     intermolecular_density_ratios: tuple[DensityRatio, DensityRatio] = (0.5, 1.3)
     """Lowest and highest density of intermolecular frames, relative to `liquid.density_g_cm3`."""
     intermolecular_candidates: Annotated[float, Field(ge=1, le=1000)] = 10.0
-    """So many intermolecular frames are made for each one that is taken."""
+    """Number of intermolecular frames that are made for each one that is taken."""
     aimd_timestep_fs: Timestep = 1.0
     """Time step of AIMD, fs: every step is a labelled frame."""
     training: FrameCounts = FrameCounts(eq_boxes=10, eq_frames_per_box=9, packed=30, hot_boxes=5, hot_frames_per_box=6)
     """Frames to train on."""
     validation: FrameCounts = FrameCounts(eq_boxes=5, eq_frames_per_box=4, packed=10, hot_boxes=5, hot_frames_per_box=2)
-    """Frames to validate on, from boxes of their own."""
+    """Frames for validation, from boxes that training does not use."""
 
     @model_validator(mode="after")
     def _validation_is_single_points(self) -> SamplingSettings:
@@ -87,10 +87,10 @@ class SamplingSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """On which share of the frames `[models]` are trained; all see the same frozen split."""
+    """The split of the frames on which `[models]` are trained; all models use the same frozen split."""
 
     early_stopping_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
-    """Share of the training structures set aside to watch the training (not the validation set)."""
+    """Share of the training structures that monitor the training (not the validation set)."""
 
     moved_keys = {
         "models": "models are those that have a table, such as [models.mace]",
@@ -100,14 +100,14 @@ class TrainingSettings(Settings):
 
 
 class StopSettings(Settings):
-    """When concurrent learning ends before its last iteration: as soon as one of these holds."""
+    """Rules that stop concurrent learning before its last iteration; the first rule that is met stops it."""
 
     candidates: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of explored frames: when no more than this are inside the window or above it, the models know enough."""
+    """Stop if no more than this share of explored frames is inside the window of deviations or above it."""
     force_rmse_gain: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Share of the explorer's force RMSE on validation frames: when an iteration has taken away less than this."""
+    """Stop if an iteration reduced the explorer's force RMSE on validation frames by less than this share."""
     labels: Annotated[int, Field(ge=1)] | None = None
-    """Labels: when this many frames of explorations have been labelled."""
+    """Stop if this many explored frames have been labelled."""
 
     @property
     def rules(self) -> dict[str, float]:
@@ -116,12 +116,12 @@ class StopSettings(Settings):
 
 
 class LearningSettings(Settings):
-    """Concurrent learning: explore with the committee, label where it disagrees, train again."""
+    """Concurrent learning: explore with a committee, label the frames on which it disagrees, train again."""
 
     explorer: str | None = None
-    """Model whose committee explores, by name; without it the first that has one of two or more."""
+    """Name of the model whose committee explores. Without it, the first model with a committee of two or more."""
     iterations: Annotated[int, Field(ge=0, le=100)] = 1
-    """Rounds of exploration and retraining, at most; 0 for none."""
+    """Largest number of rounds of exploration and retraining; 0 for none."""
     starts: Annotated[int, Field(ge=1)] = 4
     """Independent exploration runs in each round."""
     temperature_K: Temperature = 450.0
@@ -133,14 +133,14 @@ class LearningSettings(Settings):
     interval_ps: Positive = 0.02
     """Time between the frames that are judged, ps."""
     deviation_low_eV_A: Annotated[float, Field(ge=0)] = 0.05
-    """Below this largest deviation of forces the committee agrees: nothing to learn, eV/Å."""
+    """If the largest deviation of forces is below this, the committee agrees and the frame is not labelled, eV/Å."""
     deviation_high_eV_A: Positive = 1.5
-    """Above it the frame is nonsense and is not labelled, eV/Å."""
+    """If the largest deviation of forces is above this, the frame is unphysical and is not labelled, eV/Å."""
     max_candidates: Count = 40
-    """At most this many candidates of each composition are labelled in a round, spread evenly over time and runs."""
+    """Largest number of candidates of each composition that are labelled in a round, spread over time and runs."""
 
     stop: StopSettings = StopSettings()
-    """When it ends before the last iteration."""
+    """Rules that stop it before the last iteration."""
 
     @model_validator(mode="after")
     def _window(self) -> LearningSettings:
@@ -150,10 +150,10 @@ class LearningSettings(Settings):
 
 
 class ReferenceSettings(Settings):
-    """The potential that labels frames: the truth the models learn."""
+    """The reference: the potential that labels frames. Models learn its energies and forces."""
 
     potential: PotentialName = "gfn1"
-    """Which potential, by name: `gfn1`, `gfn2`, or one of `[potentials]`, such as DFT by GPAW, CP2K or VASP, which you
+    """Name of the potential: `gfn1`, `gfn2`, or one of `[potentials]`, such as DFT by GPAW, CP2K or VASP, which you
     install."""
 
     moved_keys = {
@@ -171,23 +171,23 @@ class StudySettings(Settings):
     name: Name
     """Name of the study: letters, digits, `_`, and after the first `.`, `-`. Results go to a folder of this name."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
-    """All random numbers of the study descend from this one."""
+    """Seed from which all random numbers of the study are derived."""
     dataset: str | None = None
-    """Folder of frames that are labelled already, relative to the study file (`ilforge export-labels --format dataset`
-    writes such folders). It takes the place of sampling and labelling; its method must be that of `[reference]`, whose
-    program is not needed then."""
+    """Folder of labelled frames, relative to the study file (`ilforge export-labels --format dataset` writes such
+    folders). It replaces sampling and labelling. Its method must be that of `[reference]`; the program of this method
+    is then not needed."""
     liquid: LiquidSettings
     """The liquid."""
     potentials: Potentials = {}
-    """Potentials that need no training, by a name of your own; `kind` may be left out where the name is that of the
-    kind. `clp`, `clpol`, `gfn1`, `gfn2`, `gpaw` and `cp2k` need no table where their defaults do."""
+    """Potentials that need no training, by a name that you choose. `kind` may be left out if the name is that of the
+    kind. With their defaults, `clp`, `clpol`, `gfn1`, `gfn2`, `gpaw` and `cp2k` need no table."""
     models: Models = DEFAULT_MODELS
-    """Models to train on the labels, by a name of your own; `kind` may be left out where the name is that of the kind.
-    Without any, `mace` and `deepmd` are trained as their presets `quick` say."""
+    """Models to train on the labels, by a name that you choose. `kind` may be left out if the name is that of the kind.
+    Without any, `mace` and `deepmd` are trained with their presets `quick`."""
     sampling: SamplingSettings = SamplingSettings()
     """Structures."""
     reference: ReferenceSettings = ReferenceSettings()
-    """The potential that labels frames: the truth the models learn."""
+    """The potential that labels frames."""
     gate: GateSettings = GateSettings()
     """Acceptance of labels."""
     training: TrainingSettings = TrainingSettings()

@@ -1,4 +1,4 @@
-"""Hyperparameters of DeePMD, and presets: ``quick`` for small studies, ``park2025`` for the published study's own.
+"""Hyperparameters of DeePMD, and presets: ``quick`` for small studies, ``park2025`` with those of the published study.
 
 ``quick`` was chosen on 135 GFN1-xTB frames of PYR14BF4 with 70 atoms, one thread, where one model trains in less than
 a minute.
@@ -32,20 +32,20 @@ DEEPMD_PRESETS: dict[str, dict[str, Any]] = {
 
 
 class DeepmdSettings(ModelSettings):
-    """Hyperparameters of DeePMD (se_e2_a). `preset` fills every key that is not given."""
+    """Hyperparameters of DeePMD (se_e2_a). `preset` sets every key that is not given."""
 
     presets = DEEPMD_PRESETS
 
     kind: Literal["deepmd"] = "deepmd"
     """DeePMD."""
     preset: Literal["quick", "park2025"] = "quick"
-    """`quick` for the small studies, `park2025` for the published study's own."""
+    """`quick` is for small studies; `park2025` has the hyperparameters of the published study."""
     committee: Annotated[int, Field(ge=1, le=20)] = 4
     """Number of models that differ only in their seed. Concurrent learning needs at least two."""
     r_cut_A: Positive
     """Cutoff, Å."""
     r_smooth_A: Positive
-    """Where smoothing begins, Å."""
+    """Distance at which smoothing begins, Å."""
     embedding: Widths
     """Widths of the embedding net."""
     axis_neurons: Annotated[int, Field(ge=1)]
@@ -53,7 +53,7 @@ class DeepmdSettings(ModelSettings):
     fitting: Widths
     """Widths of the fitting net."""
     one_side_embedding: bool
-    """One embedding net for each element of the neighbour, not for each pair of elements: about twice as fast."""
+    """Use one embedding net for each element of the neighbour, not for each pair of elements: about twice as fast."""
     dtype: Literal["float32", "float64"]
     """Precision of the networks; geometry and energies are always in double precision."""
     steps: Annotated[int, Field(ge=1)]
@@ -65,12 +65,12 @@ class DeepmdSettings(ModelSettings):
     learning_rate_stop: Positive
     """Learning rate at the last step."""
     retrain_fraction: Annotated[float, Field(gt=0, le=1)]
-    """Share of `steps` that is made when training goes on from the last round of concurrent learning."""
+    """Share of `steps` that is used when training continues from the last round of concurrent learning."""
     retrain_learning_rate_start: Positive
-    """Learning rate at the first step of such a training."""
+    """Learning rate at the first step of this continued training."""
     energy_prefactor: tuple[float, float]
     """Weight of energies in the loss, at the first and the last step."""
     force_prefactor: tuple[float, float]
     """Weight of forces in the loss, at the first and the last step."""
     virial_prefactor: tuple[float, float]
-    """Weight of virials in the loss, at the first and the last step. Without stresses in the labels there are none."""
+    """Weight of virials in the loss, at the first and the last step. It has no effect if the labels have no stress."""

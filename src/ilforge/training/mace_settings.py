@@ -1,9 +1,9 @@
-"""Hyperparameters of MACE, and presets: ``quick`` for small studies, ``park2025`` for the published study's own.
+"""Hyperparameters of MACE, and presets: ``quick`` for small studies, ``park2025`` with those of the published study.
 
 ``quick`` was chosen on 135 GFN1-xTB frames of PYR14BF4 with 70 atoms, one thread, where it trains in two minutes. With
 so short a radius it matches forces and still does not hold the liquid: at 423 K and 1 bar PYR14BF4 boils within 11 ps.
-``liquid`` differs from it in the radius, 6 Å, and one more epoch. It takes twice as long to train, has the same force
-errors, and does not boil so fast. Whether it holds the liquid is a matter of chance: models trained on the labels of
+``liquid`` differs from it in the radius, 6 Å, and in one more epoch. It takes twice as long to train, has the same
+force errors, and boils more slowly. Whether it holds the liquid depends on chance: two models trained on the labels of
 ``examples/pyr14bf4-dft.toml`` held 0.95 and 0.86 g/cm3 for 40 ps, and a third fell to 0.65 within 24 ps.
 """
 
@@ -40,18 +40,18 @@ MACE_PRESETS: dict[str, dict[str, Any]] = {
 
 
 class MaceSettings(ModelSettings):
-    """Hyperparameters of MACE. `preset` fills every key that is not given."""
+    """Hyperparameters of MACE. `preset` sets every key that is not given."""
 
     presets = MACE_PRESETS
 
     kind: Literal["mace"] = "mace"
     """MACE."""
     preset: Literal["quick", "liquid", "park2025"] = "quick"
-    """`quick` for trying out a study: it matches forces, and with its short radius a liquid boils at constant
-    pressure. `liquid`, with a longer one, for small studies whose MD is to be judged: a liquid lasts longer, and its
-    density is still too low; `park2025` for the published study's own."""
+    """`quick` is for trying out a study: it matches forces, but its radius is short, and a liquid boils at constant
+    pressure. `liquid` has a longer radius, for small studies with MD: a liquid lasts longer, but its density is still
+    too low. `park2025` has the hyperparameters of the published study."""
     hidden_irreps: Annotated[str, Field(pattern=r"^\d{1,4}x\d[eo]( ?\+ ?\d{1,4}x\d[eo])*$", max_length=200)]
-    """One multiplicity for all irreps, natural parity: MACE accepts no other (so not `16x0e + 4x1e`)."""
+    """Irreps of the hidden features. All need the same multiplicity and natural parity (not `16x0e + 4x1e`)."""
     r_max_A: Positive
     """Cutoff of the graph, Å."""
     max_ell: Annotated[int, Field(ge=1, le=4)]
@@ -63,13 +63,13 @@ class MaceSettings(ModelSettings):
     epochs: Annotated[int, Field(ge=1)]
     """Passes over the training frames."""
     second_stage_epoch: Annotated[int, Field(ge=1)]
-    """Epoch from which the second-stage weights hold; at or beyond `epochs`, never."""
+    """First epoch with the second-stage weights; if it is `epochs` or more, there is no second stage."""
     learning_rate: Positive
     """Adam's learning rate in the first stage."""
     second_stage_learning_rate: Positive
     """Adam's learning rate in the second stage."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
-    """Decay of the moving average of the weights, which is what is kept."""
+    """Decay of the moving average of the weights; the model is this average."""
     energy_weight: Annotated[float, Field(ge=0)]
     """Weight of energies in the loss."""
     forces_weight: Annotated[float, Field(ge=0)]
@@ -79,11 +79,11 @@ class MaceSettings(ModelSettings):
     second_stage_forces_weight: Annotated[float, Field(ge=0)]
     """Weight of forces in the second stage."""
     retrain_fraction: Annotated[float, Field(gt=0, le=1)]
-    """Share of `epochs` that is made when training goes on from the last round of concurrent learning."""
+    """Share of `epochs` that is used when training continues from the last round of concurrent learning."""
     retrain_learning_rate: Positive
-    """Adam's learning rate in the first stage of such a training."""
+    """Adam's learning rate in the first stage of this continued training."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of training and of MD with the model."""
     atom_energies: Literal["fit", "isolated atoms"] = "fit"
-    """What energies are counted from: a least-squares `fit` to the labels, or the energies of `isolated atoms` by the
-    reference method (`gpaw`, or a dataset that has them)."""
+    """Zero of the energies of the model: a least-squares `fit` to the labels, or the energies of `isolated atoms` by
+    the reference method (`gpaw`, or a dataset that has them)."""

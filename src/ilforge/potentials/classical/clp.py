@@ -59,7 +59,7 @@ class ClpSettings(PotentialSettings):
     """CL&P."""
     cutoff_A: Cutoff = None
     ewald_tolerance: Annotated[float, Field(ge=1e-7, le=1e-2)] = 1e-5
-    """Relative error of electrostatic forces. 1e-4 is enough to sample, and faster."""
+    """Relative error of electrostatic forces. 1e-4 is enough for sampling, and faster."""
 
     def spec(self, context: Context) -> dict[str, Any]:
         """With CL&P's parameters of those ions of the study that the user defines by files of a force field.

@@ -30,13 +30,13 @@ class PyscfSettings(PotentialSettings):
     functional: Literal["B3LYP", "PBE"] = "B3LYP"
     """Density functional."""
     basis: str = "def2-SVP"
-    """Basis set, as PySCF calls it."""
+    """Name of the basis set in PySCF."""
     dispersion: Literal["D3(BJ)", "none"] = "none"
     """Dispersion correction."""
     energy_tolerance_Eh: Positive = 1e-9
     """Convergence of the energy, Hartree."""
     max_iterations: Iterations = 100
-    """Iterations before a frame counts as not converged."""
+    """A frame has not converged after this number of iterations."""
     grid_level: Annotated[int, Field(ge=0, le=9)] = 3
     """Fineness of the grid, from 0 to 9."""
 

@@ -19,7 +19,7 @@ METHODS = ("GFN1-xTB", "GFN2-xTB")
 
 
 class XtbSettings(PotentialSettings):
-    """GFN-xTB: tight binding by tblite, quick and no density functional theory."""
+    """GFN-xTB: tight binding by tblite. It is fast, and is not density functional theory."""
 
     kind: Literal["xtb"] = "xtb"
     """GFN-xTB."""

@@ -1,4 +1,4 @@
-"""Settings of what surrounds an ion and what shape it has: clusters, shapes, transitions."""
+"""Settings of the structure around an ion and of its shape: clusters, shapes, transitions."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ilforge.settings import Positive, Settings
 
 
 class SolvationSettings(Settings):
-    """Which ligands belong to which cation."""
+    """Assignment of ligands to cations."""
 
     cation: str = "Li"
     """Name of the ion at the centre."""
     cation_atom: str | None = None
-    """Its atom that counts, by name or element; without it the only atom, or the centre of mass."""
+    """Atom of the cation, by name or element, that is its position. Without it, the only atom or the centre of mass."""
     ligand: str = "TFSI"
     """Name of the ion around it."""
     ligand_atoms: str = "O"
     """Atoms of the ligand that coordinate, by element or name."""
     cutoff_A: Positive | None = None
-    """A ligand coordinates when one of these atoms is closer than this, Å; without it the first minimum of g(r)."""
+    """A ligand coordinates if one of these atoms is closer than this, Å. Without it, the first minimum of g(r)."""
     search_A: Annotated[float, Field(ge=1.0, le=12.0)] = 4.5
-    """How far g(r) is followed to find that minimum, Å."""
+    """Largest distance at which this minimum of g(r) is searched, Å."""
 
 
 class ClustersSettings(SolvationSettings):
@@ -33,11 +33,11 @@ class ClustersSettings(SolvationSettings):
     count_atom: str = "N"
     """Atom of the ligand for the plain count by distance, by element or name."""
     count_within_A: Positive = 6.0
-    """The plain count takes every ligand with that atom closer than this, Å."""
+    """The plain count includes every ligand whose `count_atom` is closer than this, Å."""
     min_independent_samples: Annotated[float, Field(ge=2)] = 20.0
-    """Fewer independent samples than this, and a population is not reported as converged."""
+    """With fewer independent samples, a population has not converged."""
     pictures: Annotated[int, Field(ge=0, le=50)] = 8
-    """Number of kinds of cluster, most common first, of which one example is kept."""
+    """Number of kinds of cluster, most common first, for which an example is kept."""
 
 
 class CoordinateSettings(Settings):
@@ -46,9 +46,9 @@ class CoordinateSettings(Settings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
     """Name of the coordinate."""
     smarts: str
-    """SMARTS of atoms with explicit hydrogen; bonds as `-` or `~`, for trajectories know no bond orders."""
+    """SMARTS with explicit hydrogen; write bonds as `-` or `~`, because trajectories have no bond orders."""
     atoms: Annotated[list[int], Field(min_length=2, max_length=4)]
-    """Which atoms of the match: four for a dihedral, two for a distance, counted from 0."""
+    """Atoms of the match, counted from 0: four for a dihedral, two for a distance."""
 
     @model_validator(mode="after")
     def _two_or_four(self) -> CoordinateSettings:
@@ -58,13 +58,13 @@ class CoordinateSettings(Settings):
 
 
 class StateSettings(Settings):
-    """A named shape: a range of each of some coordinates."""
+    """A named shape: a range for each of some coordinates."""
 
     name: str
     """Name of the shape."""
     ranges: dict[str, tuple[float, float]]
-    """From and to of each coordinate, in degrees from -180 to 180, or in Å. A range of angles with from above to goes
-    through 180: `[120, -120]`."""
+    """Lower and upper limit of each coordinate, in degrees from -180 to 180, or in Å. A range of angles whose lower
+    limit is the larger number goes through 180: `[120, -120]`."""
 
 
 class ShapeSettings(Settings):
@@ -73,10 +73,10 @@ class ShapeSettings(Settings):
     ion: str
     """Name of the ion."""
     coordinates: Annotated[list[CoordinateSettings], Field(min_length=1, max_length=6)]
-    """What is measured. A SMARTS that matches several times gives the smallest distance; a dihedral must match once,
-    or forwards and backwards."""
+    """Coordinates that are measured. A SMARTS that matches several times gives the smallest distance; for a dihedral it
+    must match once, or forwards and backwards."""
     states: Annotated[list[StateSettings], Field(min_length=1, max_length=20)]
-    """Named shapes; the first that fits counts, and what fits none is `other`."""
+    """Named shapes. The first that fits is used; a conformation outside all of them is `other`."""
 
     @model_validator(mode="after")
     def _known(self) -> ShapeSettings:
@@ -118,27 +118,27 @@ class ShapesSettings(Settings):
     bin_A: Positive = 0.1
     """Width of a bin of a distance, Å."""
     margin_degrees: Annotated[float, Field(ge=0.0, le=60.0)] = 10.0
-    """A new shape counts only once every dihedral is this far within it, degrees."""
+    """A change to a new shape counts only if every dihedral is at least this far inside its range, degrees."""
     margin_A: Annotated[float, Field(ge=0.0)] = 0.15
-    """A new shape counts only once every distance is this far within it, Å."""
+    """A change to a new shape counts only if every distance is at least this far inside its range, Å."""
     min_independent_samples: Annotated[float, Field(ge=2)] = 20.0
-    """Fewer independent samples than this, and a population is not reported as converged."""
+    """With fewer independent samples, a population has not converged."""
     scans: list[str] = []
-    """Extended XYZ files of single ions with reference energies (`REF_energy`, eV), such as a torsion scan by DFT: the
-    report puts them on the maps of these ions."""
+    """Extended XYZ files of single ions with reference energies (`REF_energy`, eV), such as a torsion scan by DFT. The
+    report shows them on the maps of these ions."""
 
 
 class TransitionsSettings(SolvationSettings):
-    """Markov state model of how solvation clusters turn into each other."""
+    """Markov state model of the transitions between solvation clusters."""
 
     states: Literal["ligands", "atoms", "shapes"] = "ligands"
-    """What tells states apart: the number of `ligands`, also the number of coordinating `atoms`, or also the `shapes`
+    """Definition of a state: the number of `ligands`, or also the number of coordinating `atoms`, or also the `shapes`
     of the ligands."""
     release_A: Annotated[float, Field(ge=0.0)] = 0.5
-    """A contact, once made within the cutoff, ends only this much beyond it, Å."""
+    """A contact forms within the cutoff and ends only when the distance is larger than the cutoff by this much, Å."""
     lag_ps: Positive | None = None
-    """Lag time of the model, ps; without it the shortest from which on the implied time scales are level."""
+    """Lag time of the model, ps. Without it, the shortest lag from which the implied time scales are constant."""
     min_population: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.01
-    """Rarer states are no states of their own: a cation keeps the last one it was in."""
+    """A state with a smaller population is not used: a cation in it keeps its last state."""
     min_transitions: Annotated[int, Field(ge=1)] = 10
-    """Fewer transitions out of any state than this, and there is no model."""
+    """If any state has fewer transitions out of it, there is no model."""

@@ -55,7 +55,7 @@ Put what it does under `if __name__ == "__main__":`."""
 
 
 class LocalSettings(Settings):
-    """A table of ``[executors]`` of the kind ``local``; what it leaves out is as for the whole machine."""
+    """A table of ``[executors]`` of the kind ``local``; keys that are left out are those of the whole machine."""
 
     kind: Literal["local"] = "local"
     """Processes of this machine."""
@@ -64,7 +64,7 @@ class LocalSettings(Settings):
     threads: Annotated[int, Field(ge=1)] | None = None
     """Threads of each of them."""
     memory_GB: Positive | None = None
-    """Memory that its tasks together may be expected to take, GB."""
+    """Upper limit for the expected memory of its tasks together, GB."""
     gpus: Annotated[int, Field(ge=1)] | None = None
     """Tasks on a GPU at the same time."""
 

@@ -47,12 +47,12 @@ LABEL_TOLERANCE = 1e-6
 
 
 class Exp6Settings(PotentialSettings):
-    """A polarizable force field of exp-6 form whose numbers you bring, in the form of APPLE&P."""
+    """A polarizable force field of exp-6 form, in the form of APPLE&P, with parameters that you bring."""
 
     kind: Literal["exp6"] = "exp6"
     """exp-6 and induced dipoles."""
     parameters: str
-    """Parameter file, relative to the study file: docs/polarizable-force-field.md says what is in it."""
+    """Parameter file, relative to the study file; docs/polarizable-force-field.md describes it."""
     cutoff_A: Cutoff = None
 
     def spec(self, context: Context) -> dict[str, Any]:

@@ -48,11 +48,11 @@ class Cp2kSettings(PotentialSettings):
     max_iterations: Iterations = 12
     """Iterations between two restarts of self-consistency."""
     max_restarts: Iterations = 20
-    """Restarts before a frame counts as not converged."""
+    """A frame has not converged after this number of restarts."""
     stress: bool = True
-    """Label stress too."""
+    """Also label stress."""
     command: str = "cp2k.psmp"
-    """What runs CP2K, such as `mpirun -np 16 cp2k.psmp`. No part of the method."""
+    """Command that runs CP2K, such as `mpirun -np 16 cp2k.psmp`. It is not part of the method."""
 
     @property
     def title(self) -> str:

@@ -47,7 +47,7 @@ print("versions", json.dumps(found))
 
 
 class GpawSettings(PotentialSettings):
-    """GPAW: plane waves and PAW at the gamma point. Found as `gpaw` on PATH."""
+    """GPAW: plane waves and PAW at the gamma point. ilforge looks for `gpaw` on PATH."""
 
     kind: Literal["gpaw"] = "gpaw"
     """GPAW."""
@@ -64,9 +64,9 @@ class GpawSettings(PotentialSettings):
     density_tolerance: Positive = 1e-4
     """Convergence of the density, per valence electron."""
     max_iterations: Iterations = 150
-    """Iterations before a frame counts as not converged."""
+    """A frame has not converged after this number of iterations."""
     stress: bool = False
-    """Label stress too; needs `cutoff_eV` of at least 1200."""
+    """Also label stress; needs `cutoff_eV` of at least 1200."""
 
     @property
     def title(self) -> str:

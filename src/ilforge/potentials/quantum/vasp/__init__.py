@@ -45,7 +45,7 @@ class VaspSettings(PotentialSettings):
     kind: Literal["vasp"] = "vasp"
     """VASP."""
     potentials_dir: str | None = None
-    """Folder of your PAW potentials, with one folder and POTCAR for each, relative to the study file. Needed."""
+    """Folder of your PAW potentials, with a folder and a POTCAR for each, relative to the study file. Required."""
     functional: Literal["PBE", "SCAN"] = "PBE"
     """Density functional."""
     dispersion: Literal["D3(BJ)", "D3(0)", "none"] = "D3(BJ)"
@@ -59,11 +59,11 @@ class VaspSettings(PotentialSettings):
     max_iterations: Iterations = 120
     """NELM."""
     command: str = "vasp_std"
-    """What runs VASP in the current folder, such as `mpirun -np 16 vasp_gam`. No part of the method."""
+    """Command that runs VASP in the current folder, such as `mpirun -np 16 vasp_gam`. It is not part of the method."""
     potential_names: dict[str, str] = {}
-    """PAW potentials that are not called as their element, such as `{ Li = "Li_sv" }`, which is the default for Li."""
+    """PAW potentials whose name is not that of the element, such as `{ Li = "Li_sv" }`, which is the default for Li."""
     stress: bool = False
-    """Label stress too; needs `cutoff_eV` of at least 700."""
+    """Also label stress; needs `cutoff_eV` of at least 700."""
 
     def spec(self, context: Context) -> dict[str, Any]:
         """With the folder of the potentials, and the elements of the whole study: one method labels all of it."""
