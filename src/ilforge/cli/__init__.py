@@ -22,11 +22,11 @@ from ilforge.files import PARTIAL
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="ilforge")
 def ilforge() -> None:
-    """From the names of the ions to a machine-learned force field you can trust.
+    """From the names of the ions to a tested machine-learned force field and the properties of the liquid.
 
     \b
     Start with a study:   ilforge init study.toml --ion PYR14=2 --ion BF4=2 --density 1.04
-    See what it takes:    ilforge check study.toml
+    See its cost:         ilforge check study.toml
     Run it:               ilforge run study.toml
     """
 
@@ -40,7 +40,7 @@ def load_commands() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and leave with its exit code; errors are said, never thrown at the user."""
+    """Run the command line and exit with its code; errors are printed without a traceback."""
     load_commands()
     signal.signal(signal.SIGTERM, _interrupt)
     from ilforge.cli.bounds import option_of, refuse_empty

@@ -1,4 +1,4 @@
-"""Measuring trajectories and what follows from several of them: analyse, compare, temperatures."""
+"""Commands that measure trajectories and combine several of them: analyse, compare, temperatures."""
 
 from __future__ import annotations
 
@@ -34,77 +34,80 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     "names",
     multiple=True,
     help="density, diffusion, rdf, health, conductivity, viscosity, structure_factor, clusters, shapes, transitions; "
-    "repeat. All without it.",
+    "may be repeated. Without it, all.",
 )
 @click.option(
     "--replicas",
     is_flag=True,
-    help="TRAJECTORY... are independent runs of one system, measured as one; without it they are consecutive pieces of "
-    "one run.",
+    help="TRAJECTORY... are independent runs of one system and give one estimate. Without it, they are consecutive "
+    "parts of one run.",
 )
 @click.option("--study", type=click.Path(dir_okay=False), help="Study file whose [analysis] settings to use.")
 @click.option(
     "--frame-interval",
     type=_POSITIVE,
     metavar="PS",
-    help="Time between frames, where the files do not say or say it wrong.",
+    help="Time between frames, if the files do not give it or give a wrong one.",
 )
 @click.option(
     "--temperature",
     type=_POSITIVE,
     metavar="K",
-    help="Of the run, where it is no folder of ilforge: conductivity, viscosity, diffusion of an infinite system and "
-    "free energies of shapes need it.",
+    help="Temperature of the run, if it is not a folder of ilforge. Conductivity, viscosity, diffusion of an infinite "
+    "system and free energies of shapes need it.",
 )
 @click.option(
     "--lammps-units",
     type=click.Choice(["real", "metal"]),
-    help="Units of a LAMMPS dump, for its velocities: without them it gives no Green-Kubo conductivity.",
+    help="Units of a LAMMPS dump, for its velocities. Without them, there is no Green-Kubo conductivity.",
 )
 @click.option(
     "--pressure",
     type=click.Path(),
     metavar="FILE",
-    help="The pressure tensor: a LAMMPS log, or a CSV table in bar; see docs on viscosity.",
+    help="File of the pressure tensor: a LAMMPS log, or a CSV table in bar (see the docs on viscosity).",
 )
 @click.option(
     "--pressure-units",
     type=click.Choice(["real", "metal", "electron", "si"]),
-    help="Units of LAMMPS, where the file of --pressure does not say.",
+    help="LAMMPS units of the file of --pressure, if the file does not give them.",
 )
 @click.option(
     "--viscosity",
     type=(_POSITIVE, click.FloatRange(min=0)),
     metavar="PA_S ERROR",
-    help="Of the same model: diffusion of an infinite system too.",
+    help="Viscosity of the same model; adds diffusion of an infinite system.",
 )
-@click.option("--start", type=click.FloatRange(min=0), metavar="PS", default=0.0, help="Leave out what is before it.")
-@click.option("--stop", type=_POSITIVE, metavar="PS", help="Leave out what is after it.")
-@click.option("--stride", type=click.IntRange(min=1), metavar="N", default=1, help="Measure every N-th frame only.")
+@click.option(
+    "--start", type=click.FloatRange(min=0), metavar="PS", default=0.0, help="Leave out frames before this time."
+)
+@click.option("--stop", type=_POSITIVE, metavar="PS", help="Leave out frames after this time.")
+@click.option("--stride", type=click.IntRange(min=1), metavar="N", default=1, help="Measure only every N-th frame.")
 @click.option(
     "--pairs",
     type=(str, str),
     multiple=True,
     metavar="SITE SITE",
-    help="Pairs of sites whose g(r) is wanted: ions (PYR14), elements (B), elements or atoms of an ion (N:PYR14); "
-    "repeat. All pairs of ions without it.",
+    help="A pair of sites for g(r): ions (PYR14), elements (B), elements or atoms of an ion (N:PYR14); may be "
+    "repeated. Without it, all pairs of ions.",
 )
 @click.option(
     "--cutoff",
     type=_POSITIVE,
     metavar="A",
-    help="Clusters and transitions: a ligand coordinates within this distance. The first minimum of g(r) without it.",
+    help="For clusters and transitions: a ligand coordinates within this distance. Without it, the first "
+    "minimum of g(r).",
 )
 @click.option(
     "--cell",
     metavar="LENGTHS",
-    help="Of frames without one, as of plain xyz: 'A B C' in Å, or with three angles in degrees.",
+    help="Cell of frames that have none, such as plain xyz: 'A B C' in Å, or with three angles in degrees.",
 )
 @made_of_options
 @click.option(
     "--cores", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the frames."
 )
-@click.option("--json", "as_json", is_flag=True, help="As a list of records, as `ilforge results --json`.")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of records, like `ilforge results --json`.")
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for all numbers, tables and curves as CSV.")
 def analyse(
     trajectory: tuple[str, ...],
@@ -130,12 +133,12 @@ def analyse(
 ) -> None:
     """Measure properties of a trajectory: a folder that ilforge wrote, or TOPOLOGY TRAJECTORY... of your own.
 
-    TOPOLOGY holds bonds (tpr, psf, prmtop, LAMMPS data, PDB with CONECT), or elements with --ions; TRAJECTORY is what
-    MDAnalysis reads (xtc, trr, dcd, LAMMPS dumps), or extended XYZ, which needs no topology where its frames or --ions
-    say what they are made of.
+    TOPOLOGY contains bonds (tpr, psf, prmtop, LAMMPS data, PDB with CONECT), or elements if you give --ions. TRAJECTORY
+    is any format of MDAnalysis (xtc, trr, dcd, LAMMPS dumps), or extended XYZ. Extended XYZ needs no topology if its
+    frames or --ions name the ions.
 
-    Several trajectory files are consecutive pieces of one run, in time order; with --replicas (several folders, or
-    TOPOLOGY and a file of each run) independent runs of one system, which give one estimate together.
+    Several trajectory files are consecutive parts of one run, in time order. With --replicas (several folders, or
+    TOPOLOGY and a file of each run) they are independent runs of one system, and give one estimate together.
     """
     from ilforge.properties import measure
     from ilforge.properties.combining.replicas import measure_replicas, open_replicas
@@ -191,10 +194,10 @@ def analyse(
 @ilforge.command()
 @click.argument("folders", nargs=2, type=click.Path(file_okay=False))
 def compare(folders: tuple[str, str]) -> None:
-    """How much the shapes of ions differ between two runs: folders that `ilforge analyse --out` wrote.
+    """Print how much the shapes of ions differ between two runs: folders that `ilforge analyse --out` wrote.
 
-    Jensen-Shannon divergence of their maps in bits: 0 for the same, 1 for maps that never overlap, less what two halves
-    of one run show by chance.
+    The difference is the Jensen-Shannon divergence of their maps in bits: 0 for equal maps, 1 for maps that do not
+    overlap. The divergence that two halves of one run show by chance is subtracted.
     """
     from ilforge.properties.reading.folder import read_measurements
     from ilforge.properties.shapes import compare as compare_shapes
@@ -209,12 +212,12 @@ def compare(folders: tuple[str, str]) -> None:
 
 @ilforge.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="As a list of records.")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of records.")
 def temperatures(files: tuple[str, ...], as_json: bool) -> None:
-    """Activation energies and VFT fits of diffusion, conductivity and viscosity over several temperatures.
+    """Fit activation energies and VFT parameters of diffusion, conductivity and viscosity over several temperatures.
 
-    FILES are what `ilforge analyse --json` and `ilforge results --json` print. Several runs of the same liquid at the
-    same temperature are combined first.
+    FILES are the output of `ilforge analyse --json` and `ilforge results --json`. Several runs of the same liquid at
+    the same temperature are combined first.
     """
     import numpy as np
 

@@ -1,6 +1,6 @@
-"""What options and arguments may be: numbers that no run can mean, and paths that are no files or folders, are refused.
+"""Bounds of options and arguments: numbers out of range, and paths that are not files or folders, are refused.
 
-By name, and before anything runs.
+They are refused by name, and before anything runs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def takes_numbers(option: click.Option) -> bool:
 
 
 def refuse_empty(arguments: list[str]) -> None:
-    """Refuse an option whose value is empty text, as a variable that is not set makes it.
+    """Refuse an option whose value is empty text, for example from a variable that is not set.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def refuse_empty(arguments: list[str]) -> None:
 
 
 def option_of(path: str, arguments: list[str]) -> str:
-    """The option that a path comes from, with a space behind it; empty where it is none's."""
+    """The option that a path comes from, followed by a space; empty if there is none."""
     for option, value in zip(arguments, arguments[1:], strict=False):
         if option.startswith("--") and value and (path == value or path.startswith(f"{value}/")):
             return f"{option} "
@@ -93,7 +93,7 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> A
 
 
 def _refuse_devices(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    """A pipe would be waited for, and a device may never end."""
+    """Refuse pipes, which would block, and devices, which may never end."""
     for path in value if isinstance(value, tuple) else (value,):
         try:
             kind = os.stat(path).st_mode if path is not None else stat.S_IFREG

@@ -13,19 +13,19 @@ from ilforge.errors import SettingsError
 
 
 def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--device``, which chooses the devices of this process; the command itself does not see it."""
+    """Add ``--device``, which sets the devices of this process; it is not passed to the command."""
     return click.option(
         "--device",
         default="cpu",
         show_default=True,
         expose_value=False,
         callback=lambda context, parameter, text: devices.use(Devices.parse(text)),
-        help="Where MACE, OpenMM, DeePMD and GROMACS compute: cpu, cuda, cuda:1, opencl, or auto (cuda if found).",
+        help="Device of MACE, OpenMM, DeePMD and GROMACS: cpu, cuda, cuda:1, opencl, or auto (cuda if found).",
     )(command)
 
 
 def require_device(spec: Mapping[str, Any], engine: str | None = None) -> None:
-    """Look before anything is computed whether the device that was asked for can be used for a potential.
+    """Check, before anything is computed, whether a potential can use the requested device.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The command ``doctor``: what this machine has."""
+"""The command ``doctor``: programs, packages and hardware of this machine."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _MISSING = "missing: "
 
 
 @ilforge.command()
-@click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to look at; without it, your own.")
+@click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to check. Without it, your own.")
 def doctor(machine: str | None) -> None:
-    """Say what this machine has: programs, packages, devices, cores, memory, disk, and how to get what is missing."""
+    """List programs, packages, devices, cores, memory and disk of this machine, and how to install what is missing."""
     from ilforge.cli.study import console
 
     here = load_machine(machine)

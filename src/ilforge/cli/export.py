@@ -1,4 +1,4 @@
-"""Boxes and force fields for those who run them with other programs: export."""
+"""Boxes and force fields as input for other programs: export."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from ilforge.errors import SettingsError
 
 
 @ilforge.command()
-@click.option("--ion", "ions", multiple=True, metavar="NAME=COUNT", help="An ion and its number; repeat.")
+@click.option("--ion", "ions", multiple=True, metavar="NAME=COUNT", help="An ion and its number; may be repeated.")
 @define_option
-@click.option("--density", type=float, help="Density to pack at, g/cm^3.")
-@click.option("--box", type=click.Path(dir_okay=False), metavar="FILE", help="Last frame of a file instead of packing.")
+@click.option("--density", type=float, help="Density of the packed box, g/cm^3.")
+@click.option(
+    "--box", type=click.Path(dir_okay=False), metavar="FILE", help="Use the last frame of a file; do not pack."
+)
 @click.option("--potential", default="clp", show_default=True, help="clp, clp:CUTOFF_A, or clpol (openmm, lammps).")
 @click.option("--format", "program", type=click.Choice(["openmm", "gromacs", "lammps"]), required=True)
 @click.option("--ensemble", type=click.Choice(["NVE", "NVT", "NPT"]), default="NPT", show_default=True)
@@ -29,7 +31,7 @@ from ilforge.errors import SettingsError
     type=float,
     default=2.0,
     show_default=True,
-    help="fs; above 1 fs bonds to H are held. For clpol 1.5 fs: a longer one is divided.",
+    help="fs; above 1 fs bonds to H are constrained. For clpol 1.5 fs; a longer one is divided.",
 )
 @click.option("--equilibration", type=float, default=100.0, show_default=True, help="ps before recording")
 @click.option("--length", type=float, default=1000.0, show_default=True, help="ps")
@@ -46,7 +48,7 @@ def export(
     out: str,
     **state,
 ) -> None:
-    """Write a liquid and its force field as input that another program runs as it is."""
+    """Write a liquid and its force field as ready-to-run input for another program."""
     from ilforge import potentials
     from ilforge.dynamics.export import export as write
     from ilforge.dynamics.protocol import MdProtocol

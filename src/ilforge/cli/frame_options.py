@@ -1,4 +1,4 @@
-"""Options of all commands that meet frames: what they are made of, and what their labels must satisfy."""
+"""Options of all commands that read frames: the ions of the frames, and the conditions on their labels."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ ions_option = click.option(
     "--ions",
     default="",
     metavar="LIST",
-    help="What frames that do not say it are: '2 PYR14, 2 BF4'. Atoms are put in this order by their bonds.",
+    help="Ions of frames that do not name them: '2 PYR14, 2 BF4'. Atoms are put in this order by their bonds.",
 )
 charge_option = click.option(
     "--charge",
     type=int,
-    help="Net charge, e, of frames without periodicity that say neither their charge nor their ions. The multiplicity "
-    "is the lowest that the number of electrons allows; frames that say a higher one are refused.",
+    help="Net charge, e, of frames without periodicity that give neither their charge nor their ions. The multiplicity "
+    "is the lowest for the number of electrons; frames with a higher one are refused.",
 )
 
 
 @dataclass(frozen=True)
 class MadeOf:
-    """What the user says that frames are made of."""
+    """The ions of frames, as the user gives them."""
 
     ions: str = ""
     define: Mapping[str, Any] = field(default_factory=dict)
 
     def topology_of(self, frame: Atoms) -> Any:
-        """Topology of a frame that says what it is made of, else None."""
+        """Topology of a frame that names its ions, else None."""
         from ilforge.liquid.liquid import Liquid
 
         return Liquid.of_frame(frame, self.define).topology if frame.info.get("ions") else None
 
     def topology_of_known(self, frame: Atoms) -> Any:
-        """The same, and None of ions that the author of a file named and nobody here knows."""
+        """The same, and None if the author of a file named ions that are not known here."""
         try:
             return self.topology_of(frame)
         except SettingsError:
@@ -125,12 +125,13 @@ def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, gate=_parse_gate(given), **arguments)
 
     helps = {
-        "max_net_force": "Largest component of the sum of forces, eV/Å, of frames of up to 70 atoms; of larger ones it "
-        "grows with the square root of their number.  [default: 0.05]",
+        "max_net_force": "Largest component of the sum of forces, eV/Å, for frames of up to 70 atoms; for larger "
+        "frames it grows with the square root of the number of atoms.  [default: 0.05]",
         "max_force": "Largest force on any atom, eV/Å.  [default: 30]",
-        "max_energy_jump": "Largest distance of an energy from the median of its recipe, eV per atom.  [default: 0.1]",
-        "bond_factor": "Two atoms count as bonded below this factor times the sum of their covalent radii.  "
-        "[default: 1.25]",
+        "max_energy_jump": "Largest difference of an energy from the median of its recipe, eV per atom.  "
+        "[default: 0.1]",
+        "bond_factor": "Two atoms are bonded if they are closer than this factor times the sum of their covalent "
+        "radii.  [default: 1.25]",
     }
     for name in reversed(_GATE):
         command_with = click.option(f"--{name.replace('_', '-')}", name, type=float, help=helps[name])
@@ -152,7 +153,7 @@ def _parse_gate(given: Mapping[str, float | None]) -> GateSettings:
 
 
 def show_refusals(refusals: Sequence[Refusal], file: Path | None) -> None:
-    """One refusal of each kind, and where all of them are."""
+    """Print one refusal of each kind, and the file that has all of them."""
     from ilforge.labelling.refusals import by_kind
 
     kinds = by_kind(refusals)

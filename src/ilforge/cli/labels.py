@@ -14,9 +14,9 @@ from ilforge.cli.single import BONDS_UNCHECKED, parse_potential, refuse_replacin
 from ilforge.errors import DidNotFinish, SettingsError
 
 UNITS_HELP = (
-    "Units of files that do not say theirs: metal, atomic, real, or a list such as "
-    "energy=hartree,forces=hartree/bohr,stress=kbar,virial=eV,length=bohr. A minus before that of stress or virial "
-    "(stress=-kbar) turns its sign, for compression positive; stress=none leaves stresses out."
+    "Units of files that do not give them: metal, atomic, real, or a list such as "
+    "energy=hartree,forces=hartree/bohr,stress=kbar,virial=eV,length=bohr. A minus before the unit of stress or virial "
+    "(stress=-kbar) means that compression is positive; stress=none leaves stresses out."
 )
 
 if TYPE_CHECKING:
@@ -30,15 +30,15 @@ _SHOWN = 5  # contradictions that are named one by one
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @made_of_options
 @charge_option
-@click.option("--method", default="", metavar="NAME", help="Name of the method, for files that do not say it.")
-@click.option("--mixed-methods", is_flag=True, help="Take files that were made with different methods.")
+@click.option("--method", default="", metavar="NAME", help="Name of the method, for files that do not give it.")
+@click.option("--mixed-methods", is_flag=True, help="Accept files that were made with different methods.")
 @click.option("--energy-key", metavar="KEY", help="Name of the energy in extended XYZ or an ASE database.")
 @click.option("--forces-key", metavar="KEY", help="Name of the forces there.")
 @click.option("--stress-key", metavar="KEY", help="Name of the stress there.")
 @click.option("--virial-key", metavar="KEY", help="Name of the virial there: stress = -virial / volume.")
 @click.option("--units", default="", metavar="UNITS", help=UNITS_HELP)
 @gate_options
-@click.option("--store", type=click.Path(file_okay=False), metavar="STORE", help="Keep all of them in this store too.")
+@click.option("--store", type=click.Path(file_okay=False), metavar="STORE", help="Also keep all labels in this store.")
 @click.option("--out", type=click.Path(dir_okay=False), default="labelled.xyz", show_default=True)
 def import_(
     files: tuple[str, ...],
@@ -52,12 +52,13 @@ def import_(
     out: str,
     **keys: str | None,
 ) -> None:
-    """Take in labels that you have: vasprun.xml, OUTCAR, CP2K or GPAW output, ASE databases, extended XYZ, DeePMD.
+    """Import labels from vasprun.xml, OUTCAR, CP2K or GPAW output, ASE databases, extended XYZ, DeePMD.
 
     Files may be compressed (gz, bz2, xz). Frames that did not converge, are incomplete, repeat or fail the gate are
-    left out; they are written with their reasons beside the accepted ones, and `ilforge rejected` prints them. What
-    comes out is a file to train on or to export; with --store the labels are kept too, but only those of a dataset are
-    of a method that a study's `[reference]` can have. Energies of isolated atoms of a dataset are kept with them.
+    left out. They are written with their reasons beside the accepted ones, and `ilforge rejected` prints them. The
+    output is a file for training or export. With --store the labels are also kept in a store. A study can use only
+    those of a dataset, because the method of other labels never matches a `[reference]`. If the dataset has energies of
+    isolated atoms, they are kept too.
 
     \b
     ilforge import run1/vasprun.xml run2/OUTCAR.gz --ions "32 EMIM, 32 BF4"
@@ -125,7 +126,7 @@ def import_(
 def rejected(path: str, machine: str | None, store: str | None) -> None:
     """Print every rejected label with its source and reason.
 
-    PATH is what `import` or `label` wrote, a dataset, or a study file.
+    PATH is the output of `import` or `label`, a dataset, or a study file.
 
     \b
     ilforge rejected labelled.xyz
@@ -165,11 +166,9 @@ def _refusals_of(path: str, machine: str | None, store: str | None) -> list[Refu
 @click.option("--no-virials", is_flag=True, help="Leave virials out (deepmd, deepmd-hdf5).")
 @click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use (dataset).")
 @click.option("--store", type=click.Path(file_okay=False), help="Folder of results and labels (dataset).")
-@click.option("--licence", default="", help="For the card: what others may do with the labels (dataset).")
-@click.option(
-    "--note", default="", help="For the card: what else they must know, such as what is unfinished (dataset)."
-)
-@click.option("--out", type=click.Path(), required=True, help="Folder to write; with extxyz and deepmd-hdf5 the file.")
+@click.option("--licence", default="", help="Licence of the labels, for the card (dataset).")
+@click.option("--note", default="", help="Further information for the card, such as what is unfinished (dataset).")
+@click.option("--out", type=click.Path(), required=True, help="Folder to write; for extxyz and deepmd-hdf5 a file.")
 def export_labels(
     file: str,
     program: str,
@@ -180,12 +179,12 @@ def export_labels(
     note: str,
     out: str,
 ) -> None:
-    """Write labelled frames as other programs train on them, or those of a study as a dataset to share.
+    """Write labelled frames in the format of other programs, or the labels of a study as a dataset to share.
 
-    FILE holds labelled frames; deepmd writes npy systems, deepmd-hdf5 one file of them (which DeePMD reads as
-    FILE.hdf5#/SYSTEM), extxyz the names that ASE and other trainers expect (energy, forces, stress). With dataset, FILE
-    is a study file, whose labels so far go into a folder with all that says how they were made, README.md above all:
-    other studies name it as their `dataset`.
+    FILE contains labelled frames. deepmd writes npy systems. deepmd-hdf5 writes one file of systems, which DeePMD reads
+    as FILE.hdf5#/SYSTEM. extxyz uses the names that ASE and other trainers expect (energy, forces, stress). With
+    dataset, FILE is a study file: its labels so far are written to a folder with a description of how they were made
+    (README.md). Other studies can name this folder as their `dataset`.
     """
     from ilforge import frames
     from ilforge.labelling.datasets.exchange import export_deepmd, export_plain_extxyz
@@ -230,9 +229,9 @@ def _export_dataset(file: str, machine: str | None, store: str | None, out: str,
 @ilforge.command("atoms")
 @click.argument("elements", nargs=-1, required=True)
 @click.option("--potential", required=True, help="gpaw or pyscf, with their default settings.")
-@click.option("--store", type=click.Path(file_okay=False), metavar="STORE", help="Keep them, and take those it has.")
+@click.option("--store", type=click.Path(file_okay=False), metavar="STORE", help="Keep them here; reuse existing ones.")
 def atoms(elements: tuple[str, ...], potential: str, store: str | None) -> None:
-    """Energies of isolated atoms, spin-polarised, in eV: what a model counts energies from."""
+    """Compute energies of isolated atoms, spin-polarised, in eV: the zero of the energies of a model."""
     from ase.data import atomic_numbers
 
     from ilforge import potentials
@@ -260,11 +259,11 @@ def atoms(elements: tuple[str, ...], potential: str, store: str | None) -> None:
 
 @ilforge.group()
 def store() -> None:
-    """Stores of labels: made one, checked, copied, rescued.
+    """Merge, check, copy and repair stores of labels.
 
-    A store holds every label ever paid for by frame and method, failures with their reasons, and finished stages of
-    studies. `store check` counts what it holds. Nothing here lists, removes or exports single labels: a study's go out
-    with `export-labels STUDY --format dataset`, and any can be read in Python
+    A store contains every computed label by frame and method, failures with their reasons, and finished stages of
+    studies. `store check` counts its labels. No command lists, removes or exports single labels. Use
+    `export-labels STUDY --format dataset` to export those of a study, and Python to read any label
     (ilforge.labelling.storing.store.LabelStore).
     """
 
@@ -307,7 +306,7 @@ def merge(target: str, source: str) -> None:
 @store.command("check")
 @click.argument("store", type=click.Path(file_okay=False))
 def check_store(store: str) -> None:
-    """Read every label of STORE, and its index, and say whether all are whole; nothing is changed."""
+    """Read every label of STORE and its index, and report whether all are whole; nothing is changed."""
     from ilforge.labelling.storing.store import LabelStore
 
     with LabelStore(_labels_in(store), read_only=True) as labels:
@@ -326,7 +325,7 @@ def check_store(store: str) -> None:
 @store.command("backup")
 @click.argument("store", type=click.Path(file_okay=False))
 def backup_store(store: str) -> None:
-    """Check the labels of STORE and copy them into its folder `labels/backup`; studies do so as they label."""
+    """Check the labels of STORE and copy them to its folder `labels/backup`; studies do this while they label."""
     from ilforge.labelling.storing.store import LabelStore
 
     with LabelStore(_labels_in(store)) as labels:
@@ -339,7 +338,7 @@ def backup_store(store: str) -> None:
 def salvage_store(store: str) -> None:
     """Rescue the labels of a damaged STORE: all that are whole in its file or its backup.
 
-    The damaged file is kept beside the new one. No study may be running on the store.
+    The damaged file is kept beside the new one. No study may use the store at the same time.
     """
     from ilforge.labelling.storing.salvage import salvage
 
@@ -360,9 +359,9 @@ def _labels_in(store: str) -> Path:
 @store.command("trust")
 @click.argument("store", type=click.Path(file_okay=False))
 def trust_store(store: str) -> None:
-    """Sign every result of STORE with your key: its models, which can run code when loaded, are then trusted.
+    """Sign every result of STORE with your key. Its models are then trusted; they can run code when loaded.
 
-    For stores that an earlier ilforge made, or you on another account. Results that are damaged are not signed.
+    Use this for stores made by an earlier ilforge, or by you on another account. Damaged results are not signed.
     """
     from ilforge.workflow.store import ResultStore, sign
 

@@ -35,59 +35,61 @@ if TYPE_CHECKING:
     type=float,
     default=0.5,
     show_default=True,
-    help="fs. Advised: 2 with clp, 1.5 with clpol, 0.5 with learned models.",
+    help="fs. Recommended: 2 with clp, 1.5 with clpol, 0.5 with learned models.",
 )
 @click.option("--length", type=float, required=True, help="ps")
 @click.option("--interval", type=float, default=0.1, show_default=True, help="ps between recorded frames")
 @click.option(
-    "--thermostat", type=click.Choice(["langevin", "nose-hoover"]), help="Without it the engine's own. [builtin: both]"
+    "--thermostat", type=click.Choice(["langevin", "nose-hoover"]), help="Without it, the engine's own. [builtin: both]"
 )
 @click.option(
     "--barostat",
     type=click.Choice(["monte-carlo", "cell-rescaling"]),
-    help="Without it the engine's own. [builtin: both]",
+    help="Without it, the engine's own. [builtin: both]",
 )
 @click.option(
     "--hydrogen-mass",
     type=float,
     metavar="AMU",
-    help="Mass of H, taken from its neighbours, for longer steps: 3 is usual. It slows the ions somewhat.",
+    help="Mass of H, taken from its neighbours, for longer steps; 3 is usual. It slows the ions slightly.",
 )
 @click.option(
     "--inner-potential",
     metavar="POTENTIAL",
-    help="Cheap potential that moves the atoms within a step; --potential corrects it once a step. builtin only.",
+    help="Cheap potential that moves the atoms within a step; --potential corrects it once a step. Only builtin.",
 )
 @click.option("--inner-trust", metavar="SHA256", help="Digest of the inner potential's file, if it has one.")
-@click.option("--inner-steps", type=click.IntRange(1), default=1, show_default=True, help="Steps it takes in one step.")
+@click.option("--inner-steps", type=click.IntRange(1), default=1, show_default=True, help="Inner steps in one step.")
 @click.option("--pressure-interval", type=float, help="ps between records of the pressure tensor, engine gromacs only")
 @click.option("--minimise", type=click.IntRange(0), default=0, show_default=True, help="Steps of minimisation first")
-@click.option("--constant-volume", type=float, default=0.0, show_default=True, help="ps of NVT then, unrecorded")
-@click.option("--equilibration", type=float, default=0.0, show_default=True, help="ps then, unrecorded")
-@click.option("--keep-velocities", is_flag=True, help="Begin with the velocities of the frame, as last.xyz has them.")
+@click.option("--constant-volume", type=float, default=0.0, show_default=True, help="ps of NVT after it, unrecorded")
+@click.option("--equilibration", type=float, default=0.0, show_default=True, help="ps after that, unrecorded")
+@click.option(
+    "--keep-velocities", is_flag=True, help="Start with the velocities of the frame, such as those in last.xyz."
+)
 @click.option(
     "--seed",
     type=int,
-    help="Of velocities, thermostat and barostat. Without it a number that follows from the frame, the potential, the "
-    "engine and the options above: the same run has the same random numbers, so give replicas a seed each.",
+    help="Seed of velocities, thermostat and barostat. Without it, it is computed from the frame, the potential, the "
+    "engine and the options above. The same run then has the same random numbers, so give each replica its own seed.",
 )
 @click.option(
     "--engine",
     type=click.Choice(["builtin", "openmm", "lammps", "ase", "gromacs"]),
-    help="Program that moves the atoms; without it the one that suits the potential.",
+    help="Program that moves the atoms. Without it, the engine that suits the potential.",
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @device_option
 @click.option("--out", type=click.Path(file_okay=False), default="md", show_default=True, help="Folder to run in.")
 def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, threads: int, **state: Any) -> None:
-    """Run MD from the last frame of FILE. The same command goes on after a stop.
+    """Run MD from the last frame of FILE. The same command continues a run that was stopped.
 
-    A frame without periodicity is one of ions in a vacuum. A freshly packed box wants --minimise 500
-    --constant-volume 20 and --equilibration 100. A run that has ended is made longer from its last.xyz, with
+    A frame without periodicity contains ions in a vacuum. A freshly packed box needs --minimise 500
+    --constant-volume 20 and --equilibration 100. To extend a run that has ended, start from its last.xyz with
     --keep-velocities and another --out.
 
-    Above 1 fs bonds to H are held, by clp and clpol in OpenMM and GROMACS. MACE, DeePMD, exp6 and whatever ASE runs
-    leave them free.
+    Above 1 fs, clp and clpol constrain bonds to H in OpenMM and GROMACS. With MACE, DeePMD, exp6 and the ASE engine
+    these bonds are free.
     """
     from ilforge import potentials
     from ilforge.dynamics import run_md, time_step_warning
@@ -142,7 +144,7 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
 
 
 def _print_verdict(trajectory: Trajectory) -> None:
-    """Whether the run holds the liquid, in a line; nothing for ions in a vacuum."""
+    """Print in one line whether the run holds the liquid; print nothing for ions in a vacuum."""
     from ilforge.properties import measure
 
     judged = measure(trajectory, ["health"])["health"].liquid
@@ -151,7 +153,7 @@ def _print_verdict(trajectory: Trajectory) -> None:
 
 
 def _own_seed(start: Atoms, potential: str, engine: str | None, protocol: MdProtocol) -> int:
-    """A seed that is the same for the same run, and another for another."""
+    """A seed that is the same for the same run and differs between different runs."""
     from ilforge import frames
 
     made_of = [frames.digest(start), potential, engine, protocol.as_dict()]

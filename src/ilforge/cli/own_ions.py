@@ -1,4 +1,4 @@
-"""Ions on the command line: those of the user's own, ``--define NAME=SMILES|FILE``, and the catalogue, ``ions``."""
+"""Ions on the command line: the user's own, ``--define NAME=SMILES|FILE``, and the catalogue, ``ions``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ define_option = click.option(
     "--define",
     multiple=True,
     metavar="NAME=SMILES|FILE",
-    help="An ion or neutral molecule of your own: SMILES with its charge (EA=CC[NH3+]), a structure (zmat, mol, sdf), "
-    "xyz or pdb with its charge (FILE:+1), or xyz and force field (FILE.xyz,FILE.ff); repeat.",
+    help="Your own ion or neutral molecule: SMILES with its charge (EA=CC[NH3+]), a structure (zmat, mol, sdf), "
+    "xyz or pdb with its charge (FILE:+1), or xyz and force field (FILE.xyz,FILE.ff); may be repeated.",
 )
 
 
@@ -73,9 +73,9 @@ def _smiles(item: str, text: str) -> str:
 @click.argument("names", nargs=-1)
 @define_option
 def ions(names: tuple[str, ...], define: tuple[str, ...]) -> None:
-    """List the ions and molecules known by name, with charge, formula and other names; or those that you name.
+    """List the known ions and molecules, or those that you name, with charge, formula and other names.
 
-    Brackets, charges and capitals do not matter, and a salt may be written as one: [bmim][PF6], BMIM+, LiTFSI.
+    Brackets, charges and capitals do not matter, and a salt may be one word: [bmim][PF6], BMIM+, LiTFSI.
 
     \b
     ilforge ions

@@ -33,12 +33,12 @@ BONDS_UNCHECKED = "LOOK bonds were not checked: say what the frames are made of 
 
 @ilforge.command()
 @click.option(
-    "--ion", "ions", multiple=True, required=True, metavar="NAME=COUNT", help="An ion and its number; repeat."
+    "--ion", "ions", multiple=True, required=True, metavar="NAME=COUNT", help="An ion and its number; may be repeated."
 )
 @define_option
 @click.option("--density", type=float, help="Density, g/cm^3.")
-@click.option("--vacuum", is_flag=True, help="No box and no density: one ion, or a few in touch, charged or not.")
-@click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Boxes to pack.")
+@click.option("--vacuum", is_flag=True, help="No box and no density: one ion, or a few in contact, charged or not.")
+@click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Number of boxes to pack.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False), default="boxes.xyz", show_default=True)
 def pack(
@@ -77,7 +77,7 @@ def pack(
 @charge_option
 @gate_options
 @click.option("--store", type=click.Path(file_okay=False), default="ilforge-store", show_default=True)
-@click.option("--retry", is_flag=True, help="Try frames again whose label failed before, or that were given up.")
+@click.option("--retry", is_flag=True, help="Try again frames whose label failed before, or that were given up.")
 @device_option
 @click.option("--out", type=click.Path(dir_okay=False), default="labelled.xyz", show_default=True)
 def label(
@@ -91,13 +91,13 @@ def label(
     retry: bool,
     out: str,
 ) -> None:
-    """Label frames, each once: what the store holds already is not computed again.
+    """Label frames. Labels that are already in the store are not computed again.
 
-    FILE is extended XYZ. The methods are those that need no more than their name; keys of a program (another cutoff,
-    a basis set, VASP) are given in a study's `[reference]`, whose labels the store shares. Frames whose labels fail, or
-    that the gate refuses, are left out of the file and written beside it with their reasons; the store keeps every
-    label. Calculations that were killed, or lacked memory or disk, are tried again each time; those that failed by
-    themselves, or that a study gave up because they were killed again and again, only with --retry.
+    FILE is extended XYZ. The methods here are those that need only a name. To set keys of a program (another cutoff, a
+    basis set, VASP), use a study's `[reference]`; its labels are in the same store. Frames whose labels fail, or that
+    the gate refuses, are left out of the output and written beside it with their reasons; the store keeps every label.
+    Calculations that were killed, or ran out of memory or disk, are tried again each time. Calculations that failed for
+    another reason, or that a study gave up after repeated kills, are tried again only with --retry.
 
     \b
     ilforge label boxes.xyz --potential gpaw
@@ -159,7 +159,7 @@ def _label_missing(
     spec: Mapping[str, Any],
     method: str,
 ) -> None:
-    """Label frames one by one; one that another run has claimed is waited for, and not labelled twice."""
+    """Label frames one by one; if another run has claimed a frame, wait for its label."""
     from ilforge.labelling.label import evaluate
     from ilforge.labelling.storing.claims import State, holding
 
@@ -191,7 +191,7 @@ def _label_missing(
 @click.option("--model", "kind", default="mace", show_default=True, help="Kind of model: mace, deepmd.")
 @click.option(
     "--preset",
-    help="Hyperparameters: quick, park2025, of mace also liquid; without it quick. docs/study-file.md lists them.",
+    help="Hyperparameters: quick, park2025, for mace also liquid. Without it, quick. docs/study-file.md lists them.",
 )
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
@@ -231,7 +231,7 @@ def train(file: str, kind: str, preset: str | None, seed: int, threads: int, out
 @device_option
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the bootstrap.")
 def validate(file: str, potential: str, trust: str | None, made_of: MadeOf, seed: int) -> None:
-    """Hold a potential against labelled frames: errors of forces and energies, with their errors.
+    """Compare a potential with labelled frames: errors of forces and energies, with their uncertainties.
 
     \b
     ilforge validate labelled.xyz --potential clp:4.0 --ions "2 PYR14, 2 BF4"
@@ -260,7 +260,7 @@ def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:
 def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A potential named on the command line, as :func:`ilforge.potentials.create` takes it.
 
-    ``define`` are ions of the user's own, whose CL&P parameters are read from their files.
+    ``define`` are the user's own ions; their CL&P parameters are read from their files.
     """
     from ilforge.potentials import POTENTIALS, known_names
     from ilforge.potentials.kind import Context
@@ -286,8 +286,8 @@ def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | No
 
 
 def _words(rest: str, names: Sequence[str]) -> dict[str, Any] | None:
-    """What follows a potential's name, by key; the last word is cut off first, as a file may have a colon. None where
-    there is too much."""
+    """Words after a potential's name, by key. The last word is split off first, because a file name may contain a
+    colon. None if there are too many words."""
     if not rest:
         return {}
     if not names:
@@ -307,7 +307,7 @@ def _is_number(text: str) -> bool:
 
 
 def refuse_replacing(out: Path, inputs: Sequence[Path]) -> None:
-    """Refuse to write over a file that is read: what is left out of the new one would be lost."""
+    """Refuse to write over an input file: frames that the new file leaves out would be lost."""
     for path in inputs:
         if out.exists() and path.exists() and out.samefile(path):
             raise SettingsError(f"--out {out} is the file that is read, and would replace it: name another.")

@@ -35,7 +35,7 @@ def on_a_study(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.argument("study", type=click.Path(dir_okay=False))(command)
     command = click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use.")(command)
     command = click.option("--store", type=click.Path(file_okay=False), help="Folder of results and labels.")(command)
-    return click.option("--output", type=click.Path(file_okay=False), help="Folder that reports go to.")(command)
+    return click.option("--output", type=click.Path(file_okay=False), help="Folder of reports.")(command)
 
 
 def opened(study: str, machine: str | None, store: str | None, output: str | None) -> tuple[Study, Machine]:
@@ -48,11 +48,11 @@ def opened(study: str, machine: str | None, store: str | None, output: str | Non
 @ilforge.command()
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option(
-    "--ion", "ions", multiple=True, required=True, metavar="NAME=COUNT", help="An ion and its number; repeat."
+    "--ion", "ions", multiple=True, required=True, metavar="NAME=COUNT", help="An ion and its number; may be repeated."
 )
 @define_option
 @click.option("--density", type=float, required=True, help="Density close to equilibrium, g/cm^3.")
-@click.option("--full", is_flag=True, help="Write every key with its default, not only those that most will touch.")
+@click.option("--full", is_flag=True, help="Write every key with its default, not only those that most users change.")
 def init(file: str, ions: tuple[str, ...], define: tuple[str, ...], density: float, full: bool) -> None:
     """Write a commented study file.
 
@@ -105,7 +105,7 @@ def _md_volume(liquid: Liquid, density: float) -> float:
 
 
 def _refuse_unusable(text_in: Callable[[Path], str], name: str) -> None:
-    """Refuse what would be a study that `ilforge check` refuses; nothing is left behind."""
+    """Refuse to write a study that `ilforge check` would refuse; no file is left behind."""
     from ilforge.workflow.plan import make_plan
 
     with tempfile.TemporaryDirectory(prefix="ilforge-init-") as folder, trust.looking():
@@ -129,7 +129,7 @@ def _beside(own: Mapping[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
 @ilforge.command()
 @on_a_study
 def check(**arguments: Any) -> None:
-    """Say what a study will do and cost, what dataset it makes, and what is missing, before it starts."""
+    """Print the stages, cost and dataset of a study, and anything that is missing, before it starts."""
     from ilforge.workflow.progress import duration
     from ilforge.workflow.steps.models import stress_notes
     from ilforge.workflow.study_run import check_study
@@ -201,7 +201,7 @@ def _print_dataset(study: Study) -> None:
 
 
 def _print_labels_at_hand(study: Study) -> None:
-    """Frames of the dataset that a study takes, and that they cost nothing more."""
+    """Print the frames of the dataset that a study uses; their labels cost nothing."""
     from ilforge.labelling.datasets.published import PURPOSES
     from ilforge.workflow.steps.published import dataset_of, labelled_by
 
@@ -216,7 +216,7 @@ def _print_labels_at_hand(study: Study) -> None:
 
 
 def _print_label_costs(study: Study) -> None:
-    """What all planned labels cost with the study's reference, and with other methods."""
+    """Print the cost of all planned labels with the study's reference, and with other methods."""
     from ilforge.workflow.dataset_plan import core_hours, core_hours_elsewhere, planned_sets
 
     sets, own = planned_sets(study), study.settings.potential(study.settings.reference.potential)
@@ -231,12 +231,12 @@ def _print_label_costs(study: Study) -> None:
 
 @ilforge.command()
 @on_a_study
-@click.option("--quiet", is_flag=True, help="Say nothing until the end.")
+@click.option("--quiet", is_flag=True, help="Print nothing until the end.")
 @click.option(
-    "--trust", "trusted", is_flag=True, help="Load models in the store that you did not make; they can run code."
+    "--trust", "trusted", is_flag=True, help="Load models from the store that you did not make; they can run code."
 )
 def run(quiet: bool, trusted: bool, **arguments: Any) -> None:
-    """Compute what is missing of a study and write its report. The same command goes on after a stop."""
+    """Compute the missing stages of a study and write its report. The same command continues after a stop."""
     from ilforge import api
 
     study, machine = opened(**arguments)
@@ -251,7 +251,7 @@ def run(quiet: bool, trusted: bool, **arguments: Any) -> None:
 @ilforge.command()
 @on_a_study
 def status(**arguments: Any) -> None:
-    """Show which stages of a study are done, at work or to come."""
+    """Show which stages of a study are done, running or still to do."""
     from ilforge.workflow.progress import duration
     from ilforge.workflow.study_run import study_status
 
@@ -264,10 +264,10 @@ def status(**arguments: Any) -> None:
 
 @ilforge.command()
 @on_a_study
-@click.option("--json", "form", flag_value="json", help="As a list of records.")
-@click.option("--csv", "form", flag_value="csv", help="As a table, one line a record.")
+@click.option("--json", "form", flag_value="json", help="Print a list of records.")
+@click.option("--csv", "form", flag_value="csv", help="Print a table with one line for each record.")
 def results(form: str | None, **arguments: Any) -> None:
-    """Print every number that is finished, with its error."""
+    """Print every finished number with its error."""
     from ilforge.report.export import results_csv, results_json
 
     study, machine = opened(**arguments)
@@ -284,7 +284,7 @@ def results(form: str | None, **arguments: Any) -> None:
 @ilforge.command()
 @on_a_study
 def report(**arguments: Any) -> None:
-    """Write the report again from what is finished, complete or not."""
+    """Write the report again from the finished stages, also if the study is not complete."""
     from ilforge.workflow.study_run import write_partial_report
 
     study, machine = opened(**arguments)
@@ -298,13 +298,13 @@ def schema() -> None:
 
 
 def console() -> Console:
-    """Where tables and progress go: wide enough for a table when it is no terminal."""
+    """Console for tables and progress; wide enough for a table if it is not a terminal."""
     plain = Console()
     return plain if plain.is_terminal else Console(width=int(os.environ.get("COLUMNS", "160")))
 
 
 def study_records(study: Study, machine: Machine) -> list[Record]:
-    """Records of all that is finished; results that are damaged are named and left out."""
+    """Records of all finished stages; damaged results are named and left out."""
     from ilforge.workflow.study_run import study_records as records_of
 
     records, faults = records_of(study, machine)
@@ -314,7 +314,7 @@ def study_records(study: Study, machine: Machine) -> list[Record]:
 
 
 def print_verdicts(records: list[Record]) -> None:
-    """Which potential holds the liquid, a line for each run; nothing where no run was judged."""
+    """Print which potential holds the liquid, a line for each run; print nothing if no run was judged."""
     from ilforge.report import palette_of_records, verdict_lines
 
     for line in verdict_lines(records, palette_of_records(records)):
@@ -322,7 +322,7 @@ def print_verdicts(records: list[Record]) -> None:
 
 
 def records_table(records: list[Record]) -> Table:
-    """Records for the eye; verdicts are printed before them."""
+    """Records as a table for the terminal; verdicts are printed before it."""
     columns = ("quantity", "liquid", "T / K", "potential", "iteration", "species", "set or protocol", "value")
     table = Table(*columns, box=None, pad_edge=False)
     for record in records:
@@ -337,7 +337,7 @@ def records_table(records: list[Record]) -> Table:
 
 
 def _print_key_numbers(records: list[Record]) -> None:
-    """The most important numbers, potentials side by side, and why some cannot be quoted."""
+    """Print the most important numbers, potentials side by side, and why some cannot be quoted."""
     from ilforge.report import palette_of_records, summary
 
     found = summary(records, palette_of_records(records))

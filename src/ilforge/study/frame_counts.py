@@ -30,7 +30,8 @@ class FrameCounts(Settings):
     """nEQ-molecule frames with noise on bonds, angles and torsions, each from another packed box."""
     intermolecular: Count = 0
     """nEQ frames of rigid molecules that are spread, pulled apart or placed around a cavity.
-    `intermolecular_candidates` times as many are made, and the most diverse are taken. Models learn the cohesion of the liquid from them."""
+    `intermolecular_candidates` times as many are made, and the most diverse are taken. Models
+    learn the cohesion of the liquid from them."""
     intermolecular_boxes: Annotated[int, Field(ge=1)] = 5
     """Packed boxes, with one run each, from which intermolecular frames are made."""
     density_ratios: DensityRatios | None = None
