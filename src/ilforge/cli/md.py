@@ -88,8 +88,8 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
     --constant-volume 20 and --equilibration 100. To extend a run that has ended, start from its last.xyz with
     --keep-velocities and another --out.
 
-    Above 1 fs, clp and clpol constrain bonds to H in OpenMM and GROMACS. With MACE, DeePMD, exp6 and the ASE engine
-    these bonds are free.
+    Above 1 fs bonds to H are held at fixed length by clp and clpol in OpenMM and GROMACS. With MACE, DeePMD, exp6 and
+    the ASE engine these bonds are free.
     """
     from ilforge import potentials
     from ilforge.dynamics import run_md, time_step_warning
