@@ -65,6 +65,8 @@ def refuse_unknown(path: Path, symbols: tuple[str, ...], known: list[str]) -> No
 
 
 def _read(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # a pipe would be waited for, a device never ends
+        raise SettingsError(f"The model file {path} is a folder, a pipe or a device: give a file.")
     try:
         return path.read_bytes()
     except OSError as error:
