@@ -251,7 +251,7 @@ def run(
         raise DidNotFinish(f"{command[0]} {how}", directory, last_lines(directory / log))
 
 
-class Conversation:
+class JsonProcess:
     """A program that stays, and answers each line it is given with one line of its own, both of JSON.
 
     Parameters
@@ -292,13 +292,13 @@ class Conversation:
     def pid(self) -> int:
         return self._child.pid
 
-    def tell(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: Mapping[str, Any]) -> None:
         """Send one message; an answer is not waited for."""
         with contextlib.suppress(BrokenPipeError):  # the answer that does not come says why
             self._child.stdin.write(json.dumps(message) + "\n")
             self._child.stdin.flush()
 
-    def hear(self) -> dict[str, Any]:
+    def receive(self) -> dict[str, Any]:
         """The next answer.
 
         Raises

@@ -58,7 +58,7 @@ def test_the_barostat_runs_and_bonds_to_hydrogen_stay_free():
     protocol = md.short(ensemble="NPT", timestep_fs=3.0)
     simulation = simulation_of(protocol)
     assert len(simulation._context.getMolecules()) == 4
-    assert len(simulation.riders) == 0 and simulation._system.getNumConstraints() == 0
+    assert len(simulation.extra_particles) == 0 and simulation._system.getNumConstraints() == 0
     before = simulation.sample().volume
     simulation.step(50)  # two moves of the volume
     sample = simulation.sample()

@@ -15,9 +15,9 @@ from ilforge.liquid.connectivity import (
     centres_of_mass,
     contacts,
     fragmentation,
-    misfit,
     missing_bonds,
     other_unit,
+    topology_mismatch,
     whole_molecules,
 )
 from ilforge.liquid.liquid import Liquid
@@ -170,13 +170,13 @@ def test_positions_in_another_unit_are_told(liquid, box, factor, unit):
     assert other_unit(scaled, box.cell.array, liquid.topology) is None
     text = other_unit(factor * scaled, factor * box.cell.array, liquid.topology)
     assert text.startswith("positions are not in Å") and (f"in {unit}:" in text if unit else "it seems" not in text)
-    assert misfit(factor * scaled, factor * box.cell.array, liquid.topology) == text
+    assert topology_mismatch(factor * scaled, factor * box.cell.array, liquid.topology) == text
 
 
 def test_atoms_in_another_order_are_no_other_unit(liquid, box):
     shuffled = np.random.default_rng(7).permutation(box.positions)
     assert other_unit(shuffled, box.cell.array, liquid.topology) is None
-    assert "bonds are no bonds" in misfit(shuffled, box.cell.array, liquid.topology)
+    assert "bonds are no bonds" in topology_mismatch(shuffled, box.cell.array, liquid.topology)
 
 
 def test_bonds_that_are_too_short_are_no_bonds(liquid, box):
@@ -187,7 +187,7 @@ def test_bonds_that_are_too_short_are_no_bonds(liquid, box):
         positions = box.positions.copy()
         for i, j in to_hydrogen[:n]:
             positions[j] = positions[i] + 0.3 * (positions[j] - positions[i])
-        found = misfit(positions, box.cell.array, topology)
+        found = topology_mismatch(positions, box.cell.array, topology)
         assert (found is not None) == refused
     assert "10 of 68 bonds are no bonds" in found
 

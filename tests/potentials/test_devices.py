@@ -9,8 +9,8 @@ import torch
 
 from ilforge import devices, potentials
 from ilforge.devices import CPU, Device
+from ilforge.dynamics.extra_particles import ExtraParticles
 from ilforge.dynamics.motion import State
-from ilforge.dynamics.riders import Riders
 from ilforge.dynamics.simulation import Job
 from ilforge.potentials.classical.openmm_platform import platform_and_properties, platform_for_dynamics
 from ilforge.potentials.learned.mace.cuequivariance import has_cuequivariance
@@ -112,13 +112,13 @@ def _point(potential, liquid, box, platform, properties):
     unit = openmm.unit
     job = Job(potential, box, liquid.topology, md.MdProtocol("NVE", 423.0, 0.5, 0.01, 0.005, seed=1))
     system = potential.openmm_system(liquid.topology, box.cell.array, constrain_hydrogens=False, threads=1)
-    riders = Riders(potential, liquid.topology, system)
+    extra_particles = ExtraParticles(potential, liquid.topology, system)
     where = openmm.Platform.getPlatformByName(platform)
     context = openmm.Context(system, openmm.VerletIntegrator(1e-6), where, properties)
     context.setPeriodicBoxVectors(*(box.cell.array / ANGSTROM_PER_NM))
     state = State(job.start_positions, job.start_velocities, job.cell)
-    context.setPositions(riders.positions(state) / ANGSTROM_PER_NM)
-    riders.settle(context, state)
+    context.setPositions(extra_particles.positions(state) / ANGSTROM_PER_NM)
+    extra_particles.settle(context, state)
     now = context.getState(energy=True, forces=True)
     energy = now.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL
     forces = now.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.nanometer)

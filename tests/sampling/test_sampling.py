@@ -13,7 +13,7 @@ from ilforge.errors import Unphysical
 from ilforge.liquid.connectivity import fragmentation
 from ilforge.potentials.classical.clp import Clp
 from ilforge.sampling.equilibrated import sample_equilibrated
-from ilforge.sampling.nonequilibrated import hottest_bearable, relax_packed, sample_hot
+from ilforge.sampling.nonequilibrated import highest_stable_temperature, relax_packed, sample_hot
 from support import md
 
 _PRINT_DIGESTS = """
@@ -94,7 +94,7 @@ def test_the_heat_is_turned_down_until_no_molecule_comes_apart():
 
 
 @pytest.mark.slow
-def test_without_any_bearable_heat_it_says_what_to_change():
+def test_without_any_temperature_that_bonds_survive_it_says_what_to_change():
     with pytest.raises(Unphysical, match=r"even at 309 K .*broken bond.*hot_timestep_fs"):
         _hot(n_frames=1, bond_factor=1.04)
     with pytest.raises(Unphysical, match=r"Even the minimised box .*broken bond.*Raise gate.bond_factor"):
@@ -104,7 +104,7 @@ def test_without_any_bearable_heat_it_says_what_to_change():
 @pytest.fixture(scope="module")
 def hottest():
     """The hottest bearable run from a start that is far too cold."""
-    return hottest_bearable(
+    return highest_stable_temperature(
         md.packed_box(), md.liquid(), Clp(4.0), temperature_K=1500.0, timestep_fs=1.5, interval_ps=0.02,
         n_frames=2, seed=2, bond_factor=1.25,
     )  # fmt: skip
@@ -133,7 +133,7 @@ def test_frames_at_the_heat_that_was_found_are_whole(hottest):
 
 
 def test_the_search_goes_down_where_the_start_is_too_hot():
-    found = hottest_bearable(
+    found = highest_stable_temperature(
         md.packed_box(), md.liquid(), Clp(4.0), temperature_K=1500.0, timestep_fs=1.5, interval_ps=0.02,
         n_frames=2, seed=2, bond_factor=1.12,
     )  # fmt: skip

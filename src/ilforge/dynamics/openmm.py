@@ -5,8 +5,8 @@ ergodic in the smallest box, and without hidden variables, so that a checkpoint 
 ion of mass m and self-diffusion D feels a friction kT/(mD) from its liquid, so that the thermostat slows its diffusion
 by the share 1/ps mD/(kT): below 1 % at 423 K where D is below 1.3e-10 m^2/s (TFSI), 4e-10 (BF4). NPT adds isotropic
 Monte Carlo moves of the volume that shift whole molecules (Aaqvist et al., Chem. Phys. Lett. 2004, 384, 288). NVE is
-velocity Verlet in leap-frog form. A potential with particles of its own beside the atoms (:mod:`.riders`) brings the
-integrator for them, too.
+velocity Verlet in leap-frog form. A potential with particles of its own beside the atoms (:mod:`.extra_particles`)
+brings the integrator for them, too.
 
 The motion of the centre of mass is taken out at every step, and its three degrees of freedom are not counted. Rotation
 of ions in a vacuum is left as it is drawn, from the Maxwell-Boltzmann distribution, and counts like all other motion.
@@ -22,9 +22,9 @@ import numpy as np
 from ase.cell import Cell
 
 from ilforge import devices, programs
+from ilforge.dynamics.extra_particles import ExtraParticles
 from ilforge.dynamics.kind import EngineKind
 from ilforge.dynamics.motion import Sample, State, kinetic_energy, temperature
-from ilforge.dynamics.riders import Riders
 from ilforge.dynamics.simulation import Job, record
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.potentials.abilities import FitsOpenMM, HasIntegrator, RunsInOpenMM
@@ -87,7 +87,7 @@ class Simulation:
     def __init__(self, job: Job, ensemble: str):
         self._job, self._ensemble = job, ensemble
         self._system = system_for(job, ensemble)
-        self.riders = Riders(job.potential, job.topology, self._system)
+        self.extra_particles = ExtraParticles(job.potential, job.topology, self._system)
         n_constraints = self._system.getNumConstraints()
         self.degrees_of_freedom = 3 * job.topology.n_atoms - n_constraints - 3
         self._context: Any = None
@@ -107,20 +107,20 @@ class Simulation:
         self._context = openmm.Context(self._system, integrator, platform, properties)
         if self._job.periodic:
             self._context.setPeriodicBoxVectors(*(state.cell / ANGSTROM_PER_NM))
-        self._context.setPositions(self.riders.positions(state) / ANGSTROM_PER_NM)
+        self._context.setPositions(self.extra_particles.positions(state) / ANGSTROM_PER_NM)
         held = bool(self._system.getNumConstraints())
         if held:
             self._context.applyConstraints(1e-6)
-        self.riders.settle(self._context, state)
-        self._context.setVelocities(self.riders.velocities(state) * _NM_PER_PS)
+        self.extra_particles.settle(self._context, state)
+        self._context.setVelocities(self.extra_particles.velocities(state) * _NM_PER_PS)
         if held:
             self._context.applyVelocityConstraints(1e-6)
         self._step = state.step
 
     def state(self) -> State:
         now = self._context.getState(positions=True, velocities=True)
-        positions, rider_positions = self.riders.split(_positions(now))
-        velocities, rider_velocities = self.riders.split(_velocities(now))
+        positions, rider_positions = self.extra_particles.split(_positions(now))
+        velocities, rider_velocities = self.extra_particles.split(_velocities(now))
         return State(
             positions,
             velocities,
@@ -140,34 +140,34 @@ class Simulation:
     def minimise(self, max_steps: int) -> None:
         import openmm
 
-        with _as_ours(self._job):
+        with _translate_error(self._job):
             openmm.LocalEnergyMinimizer.minimize(self._context, _MINIMISER_TOLERANCE, max_steps)
 
     def step(self, steps: int) -> None:
-        with _as_ours(self._job):
+        with _translate_error(self._job):
             self._context.getIntegrator().step(steps * self._substeps)
         self._step += steps
 
     def velocities(self) -> np.ndarray:
-        return self.riders.together(_velocities(self._context.getState(velocities=True)))
+        return self.extra_particles.together(_velocities(self._context.getState(velocities=True)))
 
     def sample(self) -> Sample:
         from openmm import unit
 
         now = self._context.getState(positions=True, velocities=True, energy=True)
         moving = _velocities(now)
-        velocities = self.riders.together(moving)
+        velocities = self.extra_particles.together(moving)
         kinetic = now.getKineticEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL
-        if len(self.riders):
+        if len(self.extra_particles):
             kinetic = kinetic_energy(self._job.masses, velocities)
         return Sample(
-            positions=self.riders.split(_positions(now))[0],
+            positions=self.extra_particles.split(_positions(now))[0],
             velocities=velocities,
             cell=self._cell(now),
             potential_energy=now.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL,
             kinetic_energy=kinetic,
             temperature=temperature(kinetic, self.degrees_of_freedom),
-            drude_temperature=self.riders.temperature(moving) if len(self.riders) else None,
+            drude_temperature=self.extra_particles.temperature(moving) if len(self.extra_particles) else None,
         )
 
 
@@ -247,7 +247,7 @@ def _complete(system: Any, job: Job, ensemble: str) -> None:
     system.addForce(openmm.MonteCarloBarostat(protocol.pressure_bar, protocol.temperature_K, BAROSTAT_STEPS))
 
 
-class _as_ours:
+class _translate_error:
     """Turn OpenMM's complaints into ones that can be acted on: boxes below twice the cutoff, dipoles without end."""
 
     def __init__(self, job: Job):

@@ -26,7 +26,7 @@ from ilforge.dynamics.motion import (
 )
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.errors import DidNotConverge, SettingsError
-from ilforge.liquid.connectivity import misfit, other_unit, whole_molecules
+from ilforge.liquid.connectivity import other_unit, topology_mismatch, whole_molecules
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.potential import Potential
 from ilforge.units import ASE_TIME_IN_FS
@@ -71,7 +71,7 @@ class Job:
         unit = other_unit(self.atoms.positions, self.cell, self.topology)
         if unit:
             raise SettingsError(f"The structure's {unit}. Give it in Å.")
-        found = misfit(self.atoms.positions, self.cell, self.topology)
+        found = topology_mismatch(self.atoms.positions, self.cell, self.topology)
         if found:
             raise SettingsError(
                 f"The structure does not list its atoms in the order of the liquid: {found}. Atoms go molecule by "

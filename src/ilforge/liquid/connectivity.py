@@ -147,7 +147,7 @@ def nearest_images(vectors: np.ndarray, cell: np.ndarray) -> np.ndarray:
     return vectors - np.rint(vectors @ np.linalg.inv(cell)) @ cell
 
 
-def misfit(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> str | None:
+def topology_mismatch(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> str | None:
     """How positions contradict the bonds of the topology, in words; None when they may well belong together.
 
     Bonds may be stretched or cut by the boundary; it takes a tenth of them longer than twice the sum of covalent

@@ -71,7 +71,7 @@ class FitsOpenMM(Protocol):
 
 
 @runtime_checkable
-class HasRiders(Protocol):
+class HasExtraParticles(Protocol):
     """Has particles beside the atoms in its OpenMM system, such as Drude particles."""
 
     def openmm_hosts(self, topology: Topology) -> np.ndarray:

@@ -25,7 +25,7 @@ from ilforge.sampling.frame import make_frame
 COOLER = 0.9
 """Factor on the temperature after a hot run in which a molecule came apart."""
 HOTTER, LONGER = 1.25, 1.15
-"""Factors by which the search for the hottest bearable run raises temperature and time step."""
+"""Factors by which the search for the hottest run without bond breaking raises temperature and time step."""
 HOTTEST_K, LONGEST_FS = 5000.0, 3.0
 """Where it ends in any case: a step of 3 fs is a quarter of the period of a C-H bond."""
 
@@ -64,7 +64,7 @@ class HotRun:
     tried: tuple[tuple[float, float, str | None], ...]
 
 
-def hottest_bearable(
+def highest_stable_temperature(
     box: Atoms,
     liquid: Liquid,
     potential: Potential,
@@ -80,9 +80,10 @@ def hottest_bearable(
     """The temperature, and then the time step, just below which molecules of this box come apart.
 
     From ``temperature_K`` the temperature goes up by a factor of 1.25 (or down by 0.8) until a run breaks a molecule
-    (or none), and the gap is halved once on a logarithmic scale: what is found is bearable, and 12 % more was not,
-    unless 5000 K is. At that temperature the time step is raised likewise by a factor of 1.15, to 3 fs at most: 7 %
-    more was not bearable. At most 18 runs; the same arguments give the same answer.
+    (or none does), to 5000 K at most. Then the gap is halved once on a logarithmic scale. No bond breaks at the result,
+    and one broke at a temperature 12 % higher. The time step is raised likewise at that temperature, by a factor of 1.15,
+    to 3 fs at most; a bond broke at a time step 7 % longer. It takes at most 18 runs, and the same arguments give the
+    same answer.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def hottest_bearable(
     while not bears(kelvin, timestep_fs):
         kelvin /= HOTTER
         if kelvin < 0.2 * temperature_K:
-            raise _unbearable(*tried[-1])
+            raise _bonds_break(*tried[-1])
     if len(tried) == 1:
         kelvin = _edge(lambda value: bears(value, timestep_fs), kelvin, HOTTER, HOTTEST_K)
     else:
@@ -113,7 +114,7 @@ def hottest_bearable(
 
 
 def _edge(bears: Callable[[float], bool], low: float, factor: float, top: float) -> float:
-    """The largest bearable value above one that is: up by a factor until one is not, and once in between."""
+    """The largest value without bond breaking: up by a factor until one is not, and once in between."""
     while low < top:
         high = min(low * factor, top)
         if not bears(high):
@@ -123,7 +124,7 @@ def _edge(bears: Callable[[float], bool], low: float, factor: float, top: float)
 
 
 def _halved(bears: Callable[[float], bool], low: float, high: float) -> float:
-    """The geometric mean of a bearable and an unbearable value if it is bearable, else the bearable one."""
+    """The geometric mean of a value without and one with bond breaking if no bond breaks there, else the first."""
     middle = math.sqrt(low * high)
     return middle if bears(middle) else low
 
@@ -149,7 +150,7 @@ def sample_hot(
     Parameters
     ----------
     temperature_K, timestep_fs
-        Where to begin: what :func:`hottest_bearable` found for such boxes.
+        Where to begin: what :func:`highest_stable_temperature` found for such boxes.
     bond_factor
         Two atoms count as bonded below this factor times the sum of their covalent radii.
 
@@ -171,7 +172,7 @@ def sample_hot(
         found = _unfragmented(Job(potential, cold, liquid.topology, protocol, threads), liquid, bond_factor)
         if not isinstance(found, str):
             return found
-    raise _unbearable(kelvin, timestep_fs, found)
+    raise _bonds_break(kelvin, timestep_fs, found)
 
 
 def _cold(box: Atoms, liquid: Liquid, potential: Potential, bond_factor: float, threads: int) -> Atoms:
@@ -197,7 +198,7 @@ def _hot_protocol(kelvin: float, timestep_fs: float, interval_ps: float, n_frame
     )
 
 
-def _unbearable(kelvin: float, timestep_fs: float, reason: str) -> Unphysical:
+def _bonds_break(kelvin: float, timestep_fs: float, reason: str) -> Unphysical:
     return Unphysical(
         f"Molecules come apart even at {kelvin:.0f} K with steps of {timestep_fs:g} fs: {reason}. Lower "
         "hot_timestep_fs or hot_temperature_K, or raise gate.bond_factor."

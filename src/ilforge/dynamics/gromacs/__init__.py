@@ -173,7 +173,7 @@ def _minimised(job: Job, work: Path, positions: np.ndarray) -> np.ndarray:
     try:
         mdrun(job, segment, dynamics=False)
     except DidNotFinish as error:
-        raise _as_ours(job, segment, error, None, []) from None
+        raise _translate_error(job, segment, error, None, []) from None
     found = read_g96_positions(segment / "out.part0001.g96")
     return _continued(found, gromacs_vacuum.box(job), job.start_positions, job)
 
@@ -253,7 +253,7 @@ class _Segment:
             if self.failure is None:
                 return None, np.inf
             end = steps[-1] if len(steps) else float(first)
-            return _as_ours(job, self.directory, self.failure, end if recording else None, self.frames), end + 1
+            return _translate_error(job, self.directory, self.failure, end if recording else None, self.frames), end + 1
         step = float(steps[bad[0]])
         at = [frame for frame in self.frames if frame.step >= step][:1] or self.frames[-1:]
         fastest = fastest_atoms(at[0].velocities, job.topology) if at else ()
@@ -346,7 +346,9 @@ def _continued(positions: np.ndarray, cell: np.ndarray, before: np.ndarray, job:
     return continued
 
 
-def _as_ours(job: Job, directory: Path, failure: DidNotFinish, step: float | None, recorded: list[TrrFrame]) -> Any:
+def _translate_error(
+    job: Job, directory: Path, failure: DidNotFinish, step: float | None, recorded: list[TrrFrame]
+) -> Any:
     """Why GROMACS stopped, as an :class:`Exploded`; raises what is to blame when the motion is not."""
     said = f"{failure}\n{programs.last_lines(directory / 'mdrun.out', count=60)}"
     if messages.box_too_small(said):

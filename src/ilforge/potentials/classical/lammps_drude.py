@@ -42,19 +42,19 @@ def input_for(
     mass = terms.mass_held if hold else terms.mass
     masses = topology.masses.copy()
     masses[terms.hosts] -= mass
-    riders = [f"D_{kinds[k]}" for k in of_atom[terms.hosts]]
+    drudes = [f"D_{kinds[k]}" for k in of_atom[terms.hosts]]
     listed = Particles(
-        types=[*(kinds[k] for k in of_atom), *riders],
+        types=[*(kinds[k] for k in of_atom), *drudes],
         molecules=np.concatenate([topology.molecules, topology.molecules[terms.hosts]]),
-        masses=np.concatenate([masses, np.full(len(riders), mass)]),
+        masses=np.concatenate([masses, np.full(len(drudes), mass)]),
         charges=particles(terms)[0],
         positions=np.concatenate([positions, np.asarray(positions)[terms.hosts]]),
     )
     parts = _with_springs(sections(terms.clp), terms)
     names = list(dict.fromkeys(listed.types))
     is_rider = [name.startswith("D_") for name in names]
-    polar = {name.removeprefix("D_") for name in riders}
-    status = ["D" if rider else "C" if name in polar else "N" for name, rider in zip(names, is_rider, strict=True)]
+    polar = {name.removeprefix("D_") for name in drudes}
+    status = ["D" if drude else "C" if name in polar else "N" for name, drude in zip(names, is_rider, strict=True)]
     before = [
         f"pair_style lj/cut/thole/long {terms.thole:g} {cutoff_A:g}",
         "pair_modify tail yes",
@@ -63,7 +63,7 @@ def input_for(
     after = [
         "comm_modify vel yes",
         *_pair_lines(terms, of_atom, listed.types, names),
-        f"group atoms type {' '.join(str(i) for i, rider in enumerate(is_rider, 1) if not rider)}",
+        f"group atoms type {' '.join(str(i) for i, drude in enumerate(is_rider, 1) if not drude)}",
         f"fix drude all drude {' '.join(status)}",
         "fix rest all momentum 100 linear 1 1 1",
         "compute drude all temp/drude",

@@ -11,7 +11,7 @@ from ase import Atoms
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.atom_order import order_by_bonds
-from ilforge.liquid.connectivity import misfit
+from ilforge.liquid.connectivity import topology_mismatch
 from ilforge.liquid.ions import Ion, get_ion
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.settings import IonSettings
@@ -69,7 +69,7 @@ class Composition:
                 f"{topology.n_atoms} ({Atoms(topology.symbols).get_chemical_formula()}): say what they are with --ions."
             )
         cell = frame.cell.array if frame.pbc.any() else None
-        if tuple(symbols) == topology.symbols and misfit(frame.positions, cell, topology) is None:
+        if tuple(symbols) == topology.symbols and topology_mismatch(frame.positions, cell, topology) is None:
             return Reading(topology)
         return Reading(topology, order_by_bonds(frame, topology, _BONDED))
 

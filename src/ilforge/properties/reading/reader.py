@@ -342,12 +342,12 @@ def _no_cell(index: int) -> SettingsError:
 
 def _check_bonds(first: Snapshot) -> None:
     """Whether the first frame is what the topology describes: its unit of length, its atoms, all of its bonds."""
-    from ilforge.liquid.connectivity import misfit, missing_bonds, other_unit
+    from ilforge.liquid.connectivity import missing_bonds, other_unit, topology_mismatch
 
     given = first.positions, first.cell, first.system.topology
     if found := other_unit(*given):
         raise SettingsError(f"In the first frame {found}. Give a trajectory with positions and cells in Å.")
-    if found := misfit(*given):
+    if found := topology_mismatch(*given):
         raise SettingsError(
             f"The topology does not fit the trajectory: in the first frame {found}. Give the topology this trajectory "
             "was made with, atoms in the same order."

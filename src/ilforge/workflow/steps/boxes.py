@@ -19,7 +19,7 @@ from ilforge.sampling.distorted import sample_distorted
 from ilforge.sampling.diversity import most_diverse
 from ilforge.sampling.equilibrated import sample_equilibrated
 from ilforge.sampling.intermolecular import RECIPES, sample_intermolecular
-from ilforge.sampling.nonequilibrated import hottest_bearable, relax_packed, sample_hot
+from ilforge.sampling.nonequilibrated import highest_stable_temperature, relax_packed, sample_hot
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.workflow.store import write_json
 
@@ -174,11 +174,11 @@ _SAMPLERS: dict[str, Callable[..., list[Atoms]]] = {
 
 
 def find_heat(directory: Path, liquid: Liquid, spec: Settings, settings: Settings, threads: int) -> None:
-    """Search for the hottest bearable run in a packed box at the density of the liquid."""
+    """Search for the hottest run without bond breaking in a packed box at the density of the liquid."""
     sampling, seed = settings["sampling"], settings["seed"]
     packed = pack(liquid, settings["density_g_cm3"], seed, directory=directory)
     packed.info.update(parent="hot", seed=seed)
-    found = hottest_bearable(
+    found = highest_stable_temperature(
         packed,
         liquid,
         potentials.create(spec),

@@ -54,7 +54,7 @@ def add_forces(system: Any, terms: PolarTerms, cutoff_nm: float, periodic: bool)
         system.addForce(force)
 
 
-def _riders(terms: PolarTerms) -> dict[int, int]:
+def _drudes(terms: PolarTerms) -> dict[int, int]:
     """Drude particle of each atom that has one."""
     n = len(terms.clp.charges)
     return {host: n + k for k, host in enumerate(terms.hosts.tolist())}
@@ -62,11 +62,11 @@ def _riders(terms: PolarTerms) -> dict[int, int]:
 
 def _near(terms: PolarTerms) -> list[tuple[int, int, float]]:
     """Pairs of particles whose charges do not simply interact, and the share of their interaction that is left."""
-    riders = _riders(terms)
-    pairs = [(host, rider, 0.0) for host, rider in riders.items()]
+    drudes = _drudes(terms)
+    pairs = [(host, drude, 0.0) for host, drude in drudes.items()]
     for atoms, share in ((terms.clp.excluded, 0.0), (terms.clp.pairs_1_4, terms.clp.scale_1_4)):
         for i, j in atoms.tolist():
-            first, second = [i, *filter(None, [riders.get(i)])], [j, *filter(None, [riders.get(j)])]
+            first, second = [i, *filter(None, [drudes.get(i)])], [j, *filter(None, [drudes.get(j)])]
             pairs += [(a, b, share) for a in first for b in second]
     return pairs
 
@@ -101,10 +101,10 @@ def _drude_force(terms: PolarTerms, periodic: bool) -> Any:
     """Springs between atoms and Drude particles, and the dipoles of atoms up to three bonds apart."""
     import openmm
 
-    force, riders, at = openmm.DrudeForce(), _riders(terms), {}
+    force, drudes, at = openmm.DrudeForce(), _drudes(terms), {}
     force.setUsesPeriodicBoundaryConditions(periodic)
     for host, alpha, charge in zip(terms.hosts.tolist(), terms.alphas, terms.drude_charges, strict=True):
-        at[host] = force.addParticle(riders[host], host, -1, -1, -1, charge, alpha / ANGSTROM_PER_NM**3, 1.0, 1.0)
+        at[host] = force.addParticle(drudes[host], host, -1, -1, -1, charge, alpha / ANGSTROM_PER_NM**3, 1.0, 1.0)
     for i, j in np.concatenate([terms.clp.excluded, terms.clp.pairs_1_4]).tolist():
         if i in at and j in at:
             force.addScreenedPair(at[i], at[j], terms.thole)

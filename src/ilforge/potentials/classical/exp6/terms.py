@@ -206,17 +206,17 @@ def _lone_pairs(topology: Topology, ions: list[IonTerms]) -> tuple[LonePairs, np
 
 
 def _sites(file: ParameterFile, names: list[str], charges: np.ndarray, lone_pairs: LonePairs, separated: dict) -> Sites:
-    riders: dict[int, list[int]] = {i: [i] for i in range(len(names))}
+    carried: dict[int, list[int]] = {i: [i] for i in range(len(names))}
     for k, host in enumerate(lone_pairs.hosts.tolist()):
-        riders[host].append(len(names) + k)
+        carried[host].append(len(names) + k)
     own, weights = file.near, []
-    near = [(a, b) for group in riders.values() for a in group for b in group if a < b]
+    near = [(a, b) for group in carried.values() for a in group for b in group if a < b]
     weights += [(0.0, 0.0, 0.0)] * len(near)
     for k in (1, 2, 3):
         of_kind = (own.charge_charge[k - 1], own.charge_dipole[k - 1], own.dipole_dipole[k - 1])
         if of_kind == (1.0, 1.0, 1.0):
             continue
-        pairs = [(min(a, b), max(a, b)) for i, j in separated[k] for a in riders[i] for b in riders[j]]
+        pairs = [(min(a, b), max(a, b)) for i, j in separated[k] for a in carried[i] for b in carried[j]]
         near += pairs
         weights += [of_kind] * len(pairs)
     alphas = [file.types[key].polarizability_A3 for key in names] + [0.0] * len(lone_pairs)

@@ -189,7 +189,7 @@ class GpawCalculator(Calculator):
         super().__init__()
         self._potential, self._charge, self._threads, self._magnetic = potential, charge, threads, magnetic
         self._folder: tempfile.TemporaryDirectory | None = None
-        self._process: programs.Conversation | None = None
+        self._process: programs.JsonProcess | None = None
         self._last: Atoms | None = None
 
     def calculate(
@@ -219,7 +219,7 @@ class GpawCalculator(Calculator):
     def _ask(self, stress: bool) -> dict[str, Any]:
         if self._process is None:
             self._start()
-        self._process.tell(
+        self._process.send(
             {
                 "numbers": self.atoms.numbers.tolist(),
                 "positions": self.atoms.positions.tolist(),
@@ -233,7 +233,7 @@ class GpawCalculator(Calculator):
         )
         self._last = self.atoms.copy()
         try:
-            answer = self._process.hear()
+            answer = self._process.receive()
         except DidNotFinish:
             self.close()
             raise
@@ -246,15 +246,15 @@ class GpawCalculator(Calculator):
 
     def _start(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="ilforge-gpaw-")
-        self._process = programs.Conversation(
+        self._process = programs.JsonProcess(
             ["gpaw", "python", str(_WORKER)],
             Path(self._folder.name),
             log="gpaw.log",
             threads=self._threads,
             environment=_KEEP_MEMORY,
         )
-        self._process.tell(asdict(self._potential))
-        self._process.hear()
+        self._process.send(asdict(self._potential))
+        self._process.receive()
 
     def close(self) -> None:
         """End the process; a next frame starts another."""

@@ -14,7 +14,7 @@ from ilforge.liquid.topology import Topology
 from ilforge.potentials.potential import Potential
 
 
-class Riders:
+class ExtraParticles:
     """Which atom each further particle of a system rides on, if there are any.
 
     Parameters
@@ -38,33 +38,33 @@ class Riders:
         return len(self.hosts)
 
     def positions(self, state: State) -> np.ndarray:
-        """Positions of all particles, Å: riders where the state has them, else on their atoms."""
+        """Positions of all particles, Å: extra particles where the state has them, else on their atoms."""
         known = len(state.rider_positions) > 0
         return np.concatenate([state.positions, state.rider_positions if known else state.positions[self.hosts]])
 
     def velocities(self, state: State) -> np.ndarray:
-        """Velocities of all particles, Å/fs: without those of riders in the state, those of their atoms."""
+        """Velocities of all particles, Å/fs: without those of extra particles in the state, those of their atoms."""
         known = len(state.rider_velocities) > 0
         return np.concatenate([state.velocities, state.rider_velocities if known else state.velocities[self.hosts]])
 
     def settle(self, context: Any, state: State) -> None:
-        """Move riders that have no positions in the state to where the potential wants them."""
+        """Move extra particles that have no positions in the state to where the potential wants them."""
         if len(self) and not len(state.rider_positions):
             self._potential.openmm_settle(context, self.hosts)
 
     def split(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of atoms, and rows of riders."""
+        """Rows of atoms, and rows of extra particles."""
         return rows[: self._n_atoms], rows[self._n_atoms :]
 
     def together(self, velocities: np.ndarray) -> np.ndarray:
         """Velocities of the atoms, each with its rider: of their centres of mass."""
-        atoms, riders = self.split(velocities)
+        atoms, extra_particles = self.split(velocities)
         joint = atoms.copy()
-        joint[self.hosts] += self._share * (riders - atoms[self.hosts])
+        joint[self.hosts] += self._share * (extra_particles - atoms[self.hosts])
         return joint
 
     def temperature(self, velocities: np.ndarray) -> float:
-        """Temperature of the motion of riders about their atoms, K; units Å/fs."""
-        atoms, riders = self.split(velocities)
+        """Temperature of the motion of extra particles about their atoms, K; units Å/fs."""
+        atoms, extra_particles = self.split(velocities)
         reduced = (self._masses * (1 - self._share))[:, 0]
-        return temperature(kinetic_energy(reduced, riders - atoms[self.hosts]), 3 * len(self))
+        return temperature(kinetic_energy(reduced, extra_particles - atoms[self.hosts]), 3 * len(self))

@@ -32,10 +32,10 @@ def watched(simulation, steps, every=20):
     rows = []
     for _ in range(steps // every):
         simulation.step(every)
-        state, riders = simulation.state(), simulation.riders
+        state, extra_particles = simulation.state(), simulation.extra_particles
         velocities = np.concatenate([state.velocities, state.rider_velocities])
-        displacements = np.linalg.norm(state.rider_positions - state.positions[riders.hosts], axis=1)
-        rows.append([simulation.sample().temperature, riders.temperature(velocities), displacements.max()])
+        displacements = np.linalg.norm(state.rider_positions - state.positions[extra_particles.hosts], axis=1)
+        rows.append([simulation.sample().temperature, extra_particles.temperature(velocities), displacements.max()])
     return np.array(rows)
 
 
