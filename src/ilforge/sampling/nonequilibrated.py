@@ -81,9 +81,9 @@ def highest_stable_temperature(
 
     From ``temperature_K`` the temperature goes up by a factor of 1.25 (or down by 0.8) until a run breaks a molecule
     (or none does), to 5000 K at most. Then the gap is halved once on a logarithmic scale. No bond breaks at the result,
-    and one broke at a temperature 12 % higher. The time step is raised likewise at that temperature, by a factor of 1.15,
-    to 3 fs at most; a bond broke at a time step 7 % longer. It takes at most 18 runs, and the same arguments give the
-    same answer.
+    and one broke at a temperature 12 % higher. The time step is raised likewise at that temperature, by a factor of
+    1.15, to 3 fs at most; a bond broke at a time step 7 % longer. It takes at most 18 runs, and the same arguments give
+    the same answer.
 
     Raises
     ------
