@@ -25,6 +25,7 @@ from ilforge.potentials.quantum import costs
 from ilforge.potentials.quantum.cp2k.input import BASES, QUICKSTEP, WAVEFUNCTION, basis_set, input_text
 from ilforge.potentials.quantum.cp2k.output import read_cp2k
 from ilforge.potentials.quantum.wavefunctions import is_step
+from ilforge.potentials.quantum.works import WORKS_ON_DFT
 from ilforge.settings import Iterations, Positive
 
 MIN_CUTOFF_RY = 300.0
@@ -271,9 +272,5 @@ KIND = PotentialKind(
     family="density functional",
     has_grid=True,
     needs_box=True,
-    works=(
-        ("", "CP2K: Kühne et al., J. Chem. Phys. 152, 194103 (2020)."),
-        ("PBE", "PBE: Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996)."),
-        ("D3(BJ)", "D3(BJ): Grimme, Ehrlich and Goerigk, J. Comput. Chem. 32, 1456 (2011)."),
-    ),
+    works=(("", "CP2K: Kühne et al., J. Chem. Phys. 152, 194103 (2020)."), *WORKS_ON_DFT),
 )

@@ -25,6 +25,7 @@ from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional
 from ilforge.potentials.quantum import costs
 from ilforge.potentials.quantum.dispersion import d3bj
 from ilforge.potentials.quantum.wavefunctions import is_step
+from ilforge.potentials.quantum.works import WORKS_ON_DFT
 from ilforge.settings import Iterations, Positive
 
 FUNCTIONALS = ("PBE", "revPBE")
@@ -301,9 +302,5 @@ KIND = PotentialKind(
     family="density functional",
     has_grid=True,
     needs_box=True,
-    works=(
-        ("", "GPAW: Mortensen et al., J. Chem. Phys. 160, 092503 (2024)."),
-        ("PBE", "PBE: Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996)."),
-        ("D3(BJ)", "D3(BJ): Grimme, Ehrlich and Goerigk, J. Comput. Chem. 32, 1456 (2011)."),
-    ),
+    works=(("", "GPAW: Mortensen et al., J. Chem. Phys. 160, 092503 (2024)."), *WORKS_ON_DFT),
 )

@@ -27,6 +27,7 @@ from ilforge.potentials.quantum import costs
 from ilforge.potentials.quantum.vasp.outcar import MIN_STRESS_CUTOFF_EV
 from ilforge.potentials.quantum.vasp.output import read_vasprun
 from ilforge.potentials.quantum.wavefunctions import is_step
+from ilforge.potentials.quantum.works import WORKS_ON_DFT
 from ilforge.settings import Iterations, Positive
 
 FUNCTIONALS = {"PBE": {"GGA": "PE"}, "SCAN": {"METAGGA": "SCAN", "LASPH": ".TRUE.", "ALGO": "All"}}
@@ -330,10 +331,5 @@ KIND = PotentialKind(
     family="density functional",
     has_grid=True,
     needs_box=True,
-    works=(
-        ("", "VASP: Kresse and Furthmüller, Phys. Rev. B 54, 11169 (1996)."),
-        ("PBE", "PBE: Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996)."),
-        ("D3(BJ)", "D3(BJ): Grimme, Ehrlich and Goerigk, J. Comput. Chem. 32, 1456 (2011)."),
-        ("SCAN", "SCAN: Sun, Ruzsinszky and Perdew, Phys. Rev. Lett. 115, 036402 (2015)."),
-    ),
+    works=(("", "VASP: Kresse and Furthmüller, Phys. Rev. B 54, 11169 (1996)."), *WORKS_ON_DFT),
 )
