@@ -93,7 +93,7 @@ def _in_words(model: type[BaseModel], fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return _unknown_key(model, raw, location)
     if fault["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        found = fault["ctx"].get("tag")
+        found = fault["input"].get("kind") if isinstance(fault["input"], dict) else None
         allowed = ", ".join(_tags(model, raw))
         return f"{key}.kind is {'missing' if found is None else repr(found)}: it may be one of {allowed}"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
@@ -103,7 +103,11 @@ def _in_words(model: type[BaseModel], fault: Any) -> str:
     if fault["type"] == "value_error":
         return f"{key}: {message}" if key else message
     found = fault["input"]
-    found = "a table" if isinstance(found, dict) else repr(found)
+    found = ("a table" if found else "an empty table") if isinstance(found, dict) else repr(found)
+    if fault["type"] in ("model_attributes_type", "model_type", "dict_type"):
+        message = "a table"
+    elif fault["type"] == "too_short":
+        message = f"one with {fault['ctx']['min_length']} or more entries"
     return f"{key} is {found}, but should be {message}. {_description(model, raw)}".rstrip()
 
 
@@ -126,19 +130,33 @@ def _description(model: type[BaseModel], raw: list[Any]) -> str:
 
 
 def _steps(model: type[BaseModel], raw: list[Any]) -> Iterator[tuple[Any, Any]]:
-    """Each part of a location, and what it leads to: a class, a tuple of classes told apart by kind, or None."""
+    """Each part of a location, and what it leads to: a class, classes told apart by kind, ``"tag"``, or None.
+
+    The part behind a list or a dictionary is an index or a name, also where it is called like a kind.
+    """
     current: Any = model
+    is_name = False
     for part in raw:
-        if isinstance(current, tuple):
+        if is_name:
+            is_name = False
+        elif isinstance(current, tuple):
             chosen = next((one for one in current if _kind_of(one) == part), None)
             if chosen is not None:
                 current = chosen
                 yield part, "tag"
                 continue
         elif isinstance(current, type) and part in current.model_fields:
-            current = _classes_within(current.model_fields[part].annotation)
-        # a list index or a dictionary key leads into what was already found
+            annotation = current.model_fields[part].annotation
+            is_name = _is_container(annotation)
+            current = _classes_within(annotation)
         yield part, current
+
+
+def _is_container(annotation: Any) -> bool:
+    """Whether a key holds a list or a dictionary, be it optional."""
+    if typing.get_origin(annotation) in (list, dict):
+        return True
+    return any(_is_container(inner) for inner in typing.get_args(annotation))
 
 
 def _without_tags(model: type[BaseModel], raw: list[Any]) -> list[Any]:
@@ -167,7 +185,7 @@ def _kind_of(model: type[BaseModel]) -> str | None:
 
 
 def _classes_within(annotation: Any) -> Any:
-    """The settings class inside ``list[X]``, ``dict[str, X]``, ``X | None``, or all of a union told apart by kind."""
+    """The class inside ``list[X]``, ``dict[str, X]``, ``X | None``, or all classes of a union told apart by kind."""
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
         return annotation if issubclass(annotation, BaseModel) else None
     found: list[Any] = []

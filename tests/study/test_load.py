@@ -80,7 +80,10 @@ MD_OF = "[[md]]\nname = 'a'\nensemble = 'NVT'\nlength_ps = 1.0\npotentials = [{}
             MD_OF.format("'clp'", "composition = 'a'"),
             ["md.0.composition is not a key any more", 'compositions = ["NAME"]'],
         ),
-        (MD_OF.format("'reference'", ""), ["md 'a' names 'reference'", "The reference is 'gfn1'", "clp, clpol"]),
+        (
+            MD_OF.format("'reference'", ""),
+            ["md 'a': potentials names 'reference'", "The reference is 'gfn1'", "clp, clpol"],
+        ),
         (MD_OF.format("'clp'", "engine = 'namd'"), ["engine is 'namd'", "builtin, openmm"]),
         (MD_OF.format("'clp'", "temperatures_K = [300.0, 300.0]"), ["temperatures_K names one twice"]),
         ("[potentials.mine]\nkind = 'gaussian'", ["potentials.mine.kind is 'gaussian'", "clp, clpol"]),

@@ -78,7 +78,9 @@ def test_md_with_it_needs_its_file(study, tmp_path):
     path.write_text(
         path.read_text() + '\n[[md]]\nname = "polarizable"\nensemble = "NVT"\npotentials = ["exp6"]\nlength_ps = 0.1\n'
     )
-    with pytest.raises(SettingsError, match="md 'polarizable' names 'exp6': there is no model or potential of that"):
+    with pytest.raises(
+        SettingsError, match="md 'polarizable': potentials names 'exp6': there is no model or potential of that"
+    ):
         load_study(path)
     file = exp6.changed(tmp_path, {})
     path.write_text(f'{path.read_text()}\n[potentials.exp6]\nparameters = "{file.name}"\ncutoff_A = 4.0\n')

@@ -273,9 +273,9 @@ class StudySettings(Settings):
         for protocol in self.protocols:
             if protocol.composition is not None and protocol.composition not in compositions:
                 known = ", ".join(compositions) or "none: name them in [[liquid.compositions]]"
-                raise ValueError(f"md {protocol.name!r} is for composition {protocol.composition!r}; there is {known}")
+                raise ValueError(f"md {protocol.name!r}: compositions names {protocol.composition!r}; there is {known}")
             for name in protocol.potentials:
-                kind = self._kind_in(protocol.name, name)
+                kind = self._kind_in(protocol.name, "potentials", name)
                 if protocol.vacuum and kind.needs_box:
                     raise ValueError(f"md {protocol.name!r} runs {name} in a vacuum, but {kind.title} needs a box")
                 try:
@@ -283,14 +283,14 @@ class StudySettings(Settings):
                 except ValueError as error:
                     raise ValueError(f"md {protocol.name!r}: {error}") from None
             if protocol.inner_potential is not None:
-                self._kind_in(protocol.name, protocol.inner_potential)
+                self._kind_in(protocol.name, "inner_potential", protocol.inner_potential)
 
-    def _kind_in(self, protocol: str, name: str) -> PotentialKind:
+    def _kind_in(self, protocol: str, key: str, name: str) -> PotentialKind:
         """The kind of potential that a name of a protocol means."""
         if name in self.models:
             return POTENTIALS[TRAINERS[self.models[name].kind].potential]
         found = potential_named(name, self.potentials)
         if found is None:
             hint = f" The reference is {self.reference.potential!r}." if name == "reference" else ""
-            raise ValueError(f"md {protocol!r} names {name!r}: {self._known()}.{hint}")
+            raise ValueError(f"md {protocol!r}: {key} names {name!r}: {self._known()}.{hint}")
         return POTENTIALS[found.kind]
