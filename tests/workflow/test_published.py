@@ -91,7 +91,7 @@ def test_what_a_study_labelled_is_in_the_dataset_and_bears_a_second_look(made):
     assert sorted(path.name for path in dataset.directory.iterdir()) == [
         ".ilforge", "README.md", "manifest.json", "study.toml", "training.xyz.gz", "validation.xyz.gz"
     ]  # fmt: skip
-    assert dataset.method["kind"] == "clp" and dataset.manifest["title"] == "CLP"
+    assert dataset.method["kind"] == "clp" and dataset.manifest["title"] == "CL&P"
     again = open_published(dataset.directory)
     topology = Liquid.of({"PYR14": 1, "BF4": 1}).topology
     assert faults(again, GateSettings(), lambda frame: topology) == ()
@@ -220,7 +220,7 @@ def test_no_density_functional_program_is_asked_for(kind, tmp_path, monkeypatch)
     (tmp_path / kind / "manifest.json").write_text(json.dumps(manifest))
     monkeypatch.setenv("PATH", str(tmp_path))
     short = ("cutoff_A = 4.0", "cutoff_A = 3.9")
-    plan = make_plan(load_study(user(tmp_path, tmp_path / kind, f'kind = "{kind}"', cutoff=short)))
+    plan = make_plan(load_study(user(tmp_path, tmp_path / kind, kind, cutoff=short)))
     assert len(plan.labels) == 2 and plan.labels["training"].settings["reference"][kind] == "1.0"
 
 
@@ -228,7 +228,10 @@ def test_no_density_functional_program_is_asked_for(kind, tmp_path, monkeypatch)
     ("changes", "words"),
     [
         (
-            {"learning": ("iterations = 0", "iterations = 2"), "models": ('["mace"]', '["mace", "deepmd"]')},
+            {
+                "learning": ("iterations = 0", "iterations = 2"),
+                "models": ("[models.mace]", "[models.mace]\n[models.deepmd]"),
+            },
             "gpaw was not found. It is needed for up to 80 labels in 2 rounds of concurrent learning.*"
             "or set learning.iterations = 0",
         ),
