@@ -135,3 +135,11 @@ def test_colours_are_one_per_potential():
     assert len(set(palette.colours.values())) == 5
     assert palette.colour("mace") == Palette.of(["mace"]).colour("mace")
     assert palette.label("mace-EQ") == "MACE-EQ"
+
+
+def test_a_name_of_the_study_has_the_colour_of_its_kind():
+    kinds = {"tuned": "mace", "clp": "clp", "clp-md": "clp", "gfn1": "xtb"}
+    palette = Palette.of(["clp", "tuned", "clp-md", "gfn1"], None, kinds)
+    assert [palette.label(name) for name in kinds] == ["tuned", "CL&P", "CL&P-md", "gfn1"]
+    assert palette.colour("tuned") == Palette.of(["mace"]).colour("mace")
+    assert palette.colour("clp") == Palette.of(["clp"]).colour("clp") != palette.colour("clp-md")

@@ -67,10 +67,10 @@ class Palette:
 
 def _known(name: str, kinds: Mapping[str, str]) -> tuple[str, str | None]:
     """Printed name and colour of a potential by its kind; ``mace-EQ`` is a MACE, and printed ``MACE-EQ``."""
-    if name in kinds:
-        kind = POTENTIALS[kinds[name]]
-        return (kind.title if name == kind.name else name), kind.colour
-    for kind in sorted(POTENTIALS.values(), key=lambda kind: -len(kind.name)):
-        if name.lower().startswith(kind.name):
-            return kind.title + name[len(kind.name) :], kind.colour
-    return name, None
+    longest_first = sorted(POTENTIALS.values(), key=lambda kind: -len(kind.name))
+    begins = next((kind for kind in longest_first if name.lower().startswith(kind.name)), None)
+    kind = POTENTIALS[kinds[name]] if name in kinds else begins
+    if kind is None:
+        return name, None
+    label = kind.title + name[len(kind.name) :] if kind is begins else name
+    return label, kind.colour
