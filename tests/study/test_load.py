@@ -167,6 +167,7 @@ def test_the_full_template_is_valid_and_says_every_default(tmp_path):
     given = study.settings.model_dump(exclude={"md", "potentials"})
     assert given == load(tmp_path, MINIMAL).settings.model_dump(exclude={"md", "potentials"})
     assert study.settings.potentials["gpaw"] == POTENTIALS["gpaw"].settings()
+    assert all(f"# {key} = " in text for key in ("r_max_A", "forces_weight", "r_cut_A", "force_prefactor"))
 
 
 def test_a_table_of_md_is_a_grid_of_runs_with_names(tmp_path):

@@ -34,10 +34,6 @@ def template(
         Of CL&P while sampling and in MD, Å; None where it lacks parameters of an ion, and GFN1-xTB samples.
     """
     sampler, clp = ("gfn1", []) if cutoffs_A is None else ("clp", ["clp-md"])
-    tables: list[str] = []
-    for ion, table in (define or {}).items():
-        tables += ["", f"[liquid.define.{toml_key(ion)}]"]
-        tables += [f"{key} = {toml_value(value)}" for key, value in table.items()]
     potentials: list[str] = []
     if cutoffs_A is not None:
         potentials = [
@@ -60,7 +56,7 @@ def template(
         f"ions = {toml_value(ions)}     # of the boxes that are labelled",
         "temperature_K = 423.0",
         f"density_g_cm3 = {density_g_cm3:g}",
-        *tables,
+        *_define_lines(define or {}),
         *potentials,
         *_TEMPLATE.format(sampler=sampler).splitlines(),
         f"potentials = {toml_value([*clp, 'deepmd', 'mace'])}",
@@ -143,14 +139,12 @@ def full_template(
         "",
     ]
     lines += _template_lines(StudySettings, (), given)
-    for ion, table in (define or {}).items():
-        lines += ["", f"[liquid.define.{toml_key(ion)}]"]
-        lines += [f"{key} = {toml_value(value)}" for key, value in table.items()]
-    for table, registry in (("potentials", POTENTIALS), ("models", TRAINERS)):
+    lines += _define_lines(define or {})
+    for table, registry in _BY_NAME.items():
         for kind in registry.values():
-            if kind.settings is None or any(field.is_required() for field in kind.settings.model_fields.values()):
+            if kind.settings is None or _needs_keys(kind.settings):
                 continue
-            lines += ["", f"# {_first_sentence(kind.settings)}", f"[{table}.{kind.name}]"]
+            lines += ["", f"# {_description(kind.settings)}", f"[{table}.{kind.name}]"]
             own = {"cutoff_A": cutoff_A} if kind.name in ("clp", "clpol") and cutoff_A is not None else {}
             lines += _template_lines(kind.settings, (), own, leave_out=("kind",))
     lines += [
@@ -164,7 +158,19 @@ def full_template(
     return "\n".join(lines) + "\n"
 
 
-def _first_sentence(model: type[BaseModel]) -> str:
+def _define_lines(define: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Tables of the user's own ions."""
+    for ion, table in define.items():
+        yield from ("", f"[liquid.define.{toml_key(ion)}]")
+        yield from (f"{key} = {toml_value(value)}" for key, value in table.items())
+
+
+def _needs_keys(model: type[BaseModel]) -> bool:
+    """Whether a table of these settings has keys without a default, be it one of a preset."""
+    return any(_default(model, key, field) is PydanticUndefined for key, field in model.model_fields.items())
+
+
+def _description(model: type[BaseModel]) -> str:
     return " ".join((model.__doc__ or "").split())
 
 

@@ -82,8 +82,7 @@ def run_stages(
     finished = _look_up(stages, store, watch)
     outcome.reused = [stage for stage in stages if stage.key in finished]
     todo = in_order(targets, finished)
-    for program in sorted({program for stage in todo for program in stage.programs}):
-        find(program)
+    _require_programs(todo)
     watch.start(stages, todo)
     _Run(todo, finished, store, executors, watch, outcome, growth).go()
     return outcome
@@ -145,8 +144,7 @@ class _Run:
             self.finished |= there
             self.outcome.reused += [stage for stage in fresh if stage.key in there]
             new = [stage for stage in fresh if stage.key not in there]
-            for program in sorted({program for stage in new for program in stage.programs}):
-                find(program)
+            _require_programs(new)
             self.todo += new
             self.watch.grown(new)
             self.urgency = seconds_to_the_end(in_order(targets, self.finished), self.executors.slots)
@@ -179,6 +177,12 @@ class _Run:
             except OSError as error:
                 raise _in_words(error, self.store) from error
             self.watch.finished(stage)
+
+
+def _require_programs(stages: Sequence[Stage]) -> None:
+    """Raise MissingProgram where a program that one of these stages needs is not installed."""
+    for program in sorted({program for stage in stages for program in stage.programs}):
+        find(program)
 
 
 def _look_up(stages: Sequence[Stage], store: ResultStore, watch: Watch) -> set[str]:

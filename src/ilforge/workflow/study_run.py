@@ -169,7 +169,8 @@ def run_study(
             finally:
                 watch.stop()
         if outcome.complete:
-            publish(store.path(all_stages(study, store)[-1]), folder)
+            report = stages[-1] if growth is None else all_stages(study, store)[-1]
+            publish(store.path(report), folder)
     return outcome, folder
 
 
