@@ -32,9 +32,9 @@ FEWER = {
     "hot_frames_per_box = 6": "hot_frames_per_box = 1",
     "hot_frames_per_box = 3": "hot_frames_per_box = 1",
     "distorted = 10": "distorted = 1",
-    'kind = "gpaw"': 'kind = "xtb"',
-    '[training.mace]\natom_energies = "isolated atoms"': (
-        '[training.mace]\nhidden_irreps = "4x0e + 4x1o"\nr_max_A = 3.5\nepochs = 2\nsecond_stage_epoch = 2'
+    'potential = "gpaw"': 'potential = "gfn1"',
+    '[models.mace]\natom_energies = "isolated atoms"': (
+        '[models.mace]\nhidden_irreps = "4x0e + 4x1o"\nr_max_A = 3.5\nepochs = 2\nsecond_stage_epoch = 2'
     ),
 }
 

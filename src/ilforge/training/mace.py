@@ -233,6 +233,8 @@ def command_line(
             "swa_energy_weight": settings.second_stage_energy_weight,
             "swa_forces_weight": settings.second_stage_forces_weight,
         }
+    if settings.learning_rate_decay < 1:
+        options |= {"scheduler": "ExponentialLR", "lr_scheduler_gamma": settings.learning_rate_decay}
     if start_from is not None:
         options |= {
             "foundation_model": str(Path(start_from).absolute()),
