@@ -6,9 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase.data import atomic_masses, atomic_numbers
 
 from ilforge.errors import SettingsError
+from ilforge.labelling.label import evaluate
+from ilforge.labelling.volume_scan import pressures_by_energy, scan
+from ilforge.liquid.liquid import Liquid
 from ilforge.training.validation import Predictions, errors, predict
+from ilforge.units import EV_PER_A3_IN_GPA
 from support.labels import salt_frames
 
 RNG_SEED = 3
@@ -34,6 +39,9 @@ def made_up(n_parents=40, frames_per_parent=1, spread=0.1, seed=1) -> Prediction
         predicted_forces=reference + scale * rng.choice([-1.0, 1.0], size=reference.shape),
         elements=elements,
         frame_of_atom=frame_of_atom,
+        volumes=np.full(n_frames, 100.0),
+        ion_of_atom=np.full(3 * n_frames, -1),
+        arms=np.zeros((3 * n_frames, 3)),
     )
 
 
@@ -134,3 +142,65 @@ def test_frames_without_labels_are_refused():
         predict({"kind": "clp", "cutoff_A": 3.9}, [frame])
     with pytest.raises(SettingsError, match="no labelled frames"):
         predict({"kind": "clp"}, [])
+
+
+def test_forces_on_ions_are_left_out_where_frames_do_not_say_their_ions_and_pressure_at_one_density():
+    assert not {quantity for quantity, *_ in table(made_up())} & {"ion_force_rmse", "pressure_error"}
+
+
+def test_an_error_of_the_pressure_is_found_in_the_energies():
+    """The energy error of a model whose pressure is P too high is -P V, whatever else it does to single frames."""
+    predictions = made_up(n_parents=200)
+    rng = np.random.default_rng(4)
+    volumes = rng.uniform(80.0, 120.0, size=200)
+    excess = 0.3 / EV_PER_A3_IN_GPA
+    energies = predictions.reference_energies + (7.0 - excess * volumes + rng.normal(scale=0.01, size=200)) / 3
+    found = table(replace(predictions, volumes=volumes, predicted_energies=energies))["pressure_error", None, "all"]
+    assert found.unit == "GPa"
+    assert found.value == pytest.approx(0.3, abs=4 * found.error)
+    assert 0.003 < found.error < 0.02  # 0.01 eV over 200 volumes with a spread of 11.5 Å3: 0.0098 GPa
+
+
+def test_pressure_error_of_clp_is_the_difference_of_its_pressures_by_finite_differences():
+    liquid = Liquid.from_label("2 Li, 2 BF4")
+    base = salt_frames(1)[0]
+    members = scan(base, liquid.topology, np.linspace(1.03, 0.95, 9))
+    near, far = ({"kind": "clp", "cutoff_A": cutoff} for cutoff in (3.5, 3.9))
+    labelled = [evaluate(member, far) for member in members]
+    frames_of = []
+    for label in labelled:
+        frame = label.frame.copy()
+        frame.info |= {"REF_energy": label.energy, "kind": "EQ"}
+        frame.arrays["REF_forces"] = label.forces
+        frames_of.append(frame)
+    found = table(predict(near, frames_of, liquid))["pressure_error", None, "all"].value
+    triples = [slice(k, k + 3) for k in range(len(members) - 2)]
+    nearer = [evaluate(member, near) for member in members]
+    differences = [pressures_by_energy(nearer[k])[0] - pressures_by_energy(labelled[k])[0] for k in triples]
+    assert np.ptp(differences) > 1e-4  # it differs from density to density, and the number is a mean over these
+    assert min(differences) < found < max(differences)
+    assert found == pytest.approx(np.mean(differences), rel=0.1)
+
+
+def test_ion_forces_see_a_wrong_push_on_ions_and_no_wrong_bond():
+    labelled = salt_frames(6)
+    exact = predict({"kind": "clp", "cutoff_A": 3.9}, labelled)
+    pushed = exact.predicted_forces.copy()
+    anion = exact.ion_of_atom == exact.ion_of_atom[-1]
+    masses = atomic_masses[[atomic_numbers[element] for element in exact.elements[anion]]]
+    pushed[anion] += 0.6 * masses[:, None] / masses.sum() * np.array([1.0, 0, 0])
+    found = table(replace(exact, predicted_forces=pushed))
+    n_ions = exact.ion_of_atom.max() + 1
+    assert found["ion_force_rmse", None, "all"].value == pytest.approx(0.6 / np.sqrt(3 * n_ions), rel=1e-5)
+    assert found["ion_torque_rmse", None, "all"].value < 1e-6
+    assert found["internal_force_rmse", None, "all"].value < 1e-6
+    stretched = exact.predicted_forces.copy()
+    atoms = np.flatnonzero(anion)[:2]
+    along = exact.arms[atoms[1]] - exact.arms[atoms[0]]
+    stretched[atoms] += np.array([-0.5, 0.5])[:, None] * along / np.linalg.norm(along)
+    found = table(replace(exact, predicted_forces=stretched))
+    assert found["ion_force_rmse", None, "all"].value < 1e-6
+    assert found["ion_torque_rmse", None, "all"].value < 1e-6
+    assert found["internal_force_rmse", None, "all"].value == pytest.approx(
+        np.sqrt(2 * 0.25 / exact.predicted_forces.size), rel=1e-5
+    )

@@ -98,6 +98,7 @@ def _models(content: ReportContent, palette: Palette) -> Section:
     blocks: list = []
     if latest:
         blocks.append(tables.error_table(content, palette, latest))
+        blocks.append(tables.cohesion_table(content, palette, latest))
         blocks.append(tables.element_table(content, palette, latest))
     last, earlier = _split_by_iteration(content.parity)
     if last:

@@ -21,11 +21,19 @@ KEY_QUANTITIES = (
     ("rdf_first_peak", None),
     ("force_rmse", "EQ"),
     ("force_rmse", "nEQ"),
+    ("pressure_error", "all"),
     ("energy_rmse_per_atom_offset_removed", "EQ"),
     ("energy_rmse_per_atom_offset_removed", "nEQ"),
 )
 """What a study is about, most telling first."""
 
+COHESION_QUANTITIES = (
+    "ion_force_rmse",
+    "ion_force_rmse_ratio",
+    "ion_torque_rmse",
+    "internal_force_rmse",
+    "pressure_error",
+)
 ERROR_QUANTITIES = (
     "force_rmse",
     "force_mae",
@@ -33,6 +41,7 @@ ERROR_QUANTITIES = (
     "energy_rmse_per_atom_offset_removed",
     "energy_mae_per_atom",
     "energy_mae_per_atom_offset_removed",
+    *COHESION_QUANTITIES,
 )
 HEALTH_QUANTITIES = ("largest_cavity_radius",)
 
@@ -159,6 +168,25 @@ def error_table(content: ReportContent, palette: Palette, records: Sequence[Reco
         head_cells = _model_cells(model, chosen, content, palette)
         rows.append((*head_cells, cells[0], relative, *cells[1:]))
     return Table("Errors against the reference", tuple(head), tuple(rows), frozenset(range(2, len(head))))
+
+
+def cohesion_table(content: ReportContent, palette: Palette, records: Sequence[Record]) -> Table | None:
+    """What acts between ions: errors of forces and torques on whole ions, and of the pressure."""
+    chosen = [r for r in records if r.quantity in COHESION_QUANTITIES]
+    if not chosen:
+        return None
+    units = {r.quantity: shown_unit(r.unit)[0] for r in chosen}
+    head = (
+        Cell("Model"),
+        Cell("Frames"),
+        *(Cell(quantity_name(q), unit=units.get(q, "")) for q in COHESION_QUANTITIES if q in units),
+    )
+    rows = []
+    for model in _models(chosen):
+        of_row = {r.quantity: r for r in chosen if _model(r) == model}
+        cells = [cell(of_row[q]) if q in of_row else Cell("–", "muted") for q in COHESION_QUANTITIES if q in units]
+        rows.append((*_model_cells(model, chosen, content, palette), *cells))
+    return Table("What acts between ions", head, tuple(rows), frozenset(range(2, len(head))))
 
 
 def element_table(content: ReportContent, palette: Palette, records: Sequence[Record]) -> Table | None:

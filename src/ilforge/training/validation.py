@@ -9,17 +9,23 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers
 
 from ilforge import files
 from ilforge.errors import SettingsError
 from ilforge.frames import ENERGY, FORCES
 from ilforge.labelling.datasets.dataset import parent_of
 from ilforge.labelling.label import evaluate
+from ilforge.liquid.connectivity import whole_molecules
 from ilforge.liquid.liquid import Liquid
 from ilforge.results import Estimate
 from ilforge.statistics import bootstrap
+from ilforge.training.ion_forces import arms, ion_forces
+from ilforge.units import EV_PER_A3_IN_GPA
 
 _RESAMPLES = 400  # standard errors then come out within 4 %
+_LEAST_SPREAD = 0.02
+"""Standard deviation of the volumes over their mean, below which energies say nothing about the pressure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +44,12 @@ class Predictions:
         Of each atom, ``(n_atoms,)``.
     frame_of_atom
         Index of the frame each atom is in, ``(n_atoms,)``.
+    volumes
+        Å3, ``(n_frames,)``; NaN in a vacuum.
+    ion_of_atom
+        Number of the ion each atom is in, over all frames, ``(n_atoms,)``; -1 where a frame does not say its ions.
+    arms
+        Position of each atom relative to the centre of mass of its ion, ``(n_atoms, 3)`` Å.
     """
 
     kinds: np.ndarray
@@ -49,6 +61,9 @@ class Predictions:
     predicted_forces: np.ndarray
     elements: np.ndarray
     frame_of_atom: np.ndarray
+    volumes: np.ndarray
+    ion_of_atom: np.ndarray
+    arms: np.ndarray
 
     def save(self, path: Path) -> None:
         """Write a compressed ``.npz``, complete or not at all."""
@@ -88,6 +103,7 @@ def predict(
     answers = [evaluate(frame, spec, threads, liquid=liquid) for frame in labelled]
     energies = [np.nan if answer.energy is None else answer.energy / len(answer.frame) for answer in answers]
     forces = [np.full((len(answer.frame), 3), np.nan) if answer.forces is None else answer.forces for answer in answers]
+    ion_of_atom, from_centre = _ions(labelled, liquid)
     return Predictions(
         kinds=np.array([str(frame.info.get("kind", "")) for frame in labelled]),
         recipes=np.array([str(frame.info.get("recipe", "")) for frame in labelled]),
@@ -98,7 +114,27 @@ def predict(
         predicted_forces=np.concatenate(forces),
         elements=np.concatenate([frame.get_chemical_symbols() for frame in labelled]),
         frame_of_atom=np.repeat(np.arange(len(labelled)), [len(frame) for frame in labelled]),
+        volumes=np.array([frame.get_volume() if frame.pbc.all() else np.nan for frame in labelled]),
+        ion_of_atom=ion_of_atom,
+        arms=from_centre,
     )
+
+
+def _ions(labelled: Sequence[Atoms], liquid: Liquid | None) -> tuple[np.ndarray, np.ndarray]:
+    """``ion_of_atom`` and ``arms`` of :class:`Predictions`."""
+    numbers, positions, first = [], [], 0
+    for frame in labelled:
+        if liquid is None and not frame.info.get("ions"):
+            numbers.append(np.full(len(frame), -1))
+            positions.append(np.zeros((len(frame), 3)))
+            continue
+        topology = (liquid or Liquid.of_frame(frame)).topology
+        molecules = np.asarray(topology.molecules)
+        whole = whole_molecules(frame.positions, frame.cell.array, topology)
+        numbers.append(first + molecules)
+        positions.append(arms(whole, atomic_masses[frame.numbers], molecules))
+        first += molecules.max() + 1
+    return np.concatenate(numbers), np.concatenate(positions)
 
 
 def errors(predictions: Predictions, rng: np.random.Generator) -> list[tuple[str, str | None, str, Estimate]]:
@@ -112,7 +148,16 @@ def errors(predictions: Predictions, rng: np.random.Generator) -> list[tuple[str
     ``force_rmse_ratio``                        ``force_rmse`` over the RMS reference force component
     ``energy_rmse_per_atom``, ``energy_mae_...``  eV/atom
     ``..._offset_removed``                      the same after the mean error was taken out of each dataset
+    ``ion_force_rmse``, ``..._ratio``           of components of the net force on each ion, eV/Å, and over their RMS
+    ``ion_torque_rmse``                         of components of the torque on each ion, eV
+    ``internal_force_rmse``                     of force components less the motion of rigid ions, eV/Å
+    ``pressure_error``                          :math:`-d(E_{model} - E_{reference})/dV` over the frames, GPa
     ==========================================  ==========================================================
+
+    The pressure error is the slope of the energy errors against the volumes of frames of several densities, with an
+    intercept for each number of atoms: the pressure of the model less that of the reference, averaged over these
+    densities. It is positive where the model pushes ions apart. Where all frames have one density it is left out, as
+    are the forces on ions where frames do not say their ions.
 
     Returns
     -------
@@ -145,7 +190,9 @@ def errors(predictions: Predictions, rng: np.random.Generator) -> list[tuple[str
 class _Sums:
     """Sums over the atoms of each frame, by element: all that RMSE and MAE need, whatever frames are drawn.
 
-    ``squares``, ``absolutes``, ``references`` and ``counts`` have shape ``(n_frames, n_elements)``.
+    ``squares``, ``absolutes``, ``references`` and ``counts`` have shape ``(n_frames, n_elements)``; ``on_ions`` is
+    ``(n_frames, 6)``: squares of errors of net forces and torques of ions and of internal forces, squares of reference
+    net forces, numbers of components on ions and on atoms.
     """
 
     elements: tuple[str, ...]
@@ -153,17 +200,22 @@ class _Sums:
     absolutes: np.ndarray
     references: np.ndarray
     counts: np.ndarray
+    on_ions: np.ndarray
     energy_errors: np.ndarray
+    volumes: np.ndarray
+    sizes: np.ndarray
 
     def measure(self, drawn: np.ndarray) -> np.ndarray:
         """Every quantity of :func:`_quantities` over the frames drawn, repeats included."""
         squares, absolutes, references, counts = (
             array[drawn].sum(axis=0) for array in (self.squares, self.absolutes, self.references, self.counts)
         )
+        net, torque, internal, reference_net, on_ions, on_atoms = self.on_ions[drawn].sum(axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             by_element = np.sqrt(squares / counts)
             rmse = np.sqrt(squares.sum() / counts.sum())
             ratio = np.sqrt(squares.sum() / references.sum())
+            of_ions = np.sqrt([net / on_ions, net / reference_net, torque / on_ions, internal / on_atoms])
         energies = self.energy_errors[drawn]
         centred = energies - energies.mean()
         return np.array(
@@ -175,9 +227,25 @@ class _Sums:
                 np.mean(np.abs(energies)),
                 np.sqrt(np.mean(centred**2)),
                 np.mean(np.abs(centred)),
+                *of_ions,
+                self._pressure_error(drawn),
                 *by_element,
             ]
         )
+
+    def _pressure_error(self, drawn: np.ndarray) -> float:
+        """GPa; NaN where the volumes hardly differ."""
+        errors, volumes = self.energy_errors[drawn] * self.sizes[drawn], self.volumes[drawn]
+        product = square = scale = 0.0
+        for size in np.unique(self.sizes[drawn]):
+            members = self.sizes[drawn] == size
+            apart = volumes[members] - volumes[members].mean()
+            product += np.sum(apart * errors[members])
+            square += np.sum(apart**2)
+            scale += np.sum(volumes[members] ** 2)
+        if not square > _LEAST_SPREAD**2 * scale:
+            return np.nan
+        return float(-product / square * EV_PER_A3_IN_GPA)
 
 
 def _quantities(elements: Sequence[str]) -> list[tuple[str, str | None, str]]:
@@ -190,6 +258,11 @@ def _quantities(elements: Sequence[str]) -> list[tuple[str, str | None, str]]:
         ("energy_mae_per_atom", None, "eV/atom"),
         ("energy_rmse_per_atom_offset_removed", None, "eV/atom"),
         ("energy_mae_per_atom_offset_removed", None, "eV/atom"),
+        ("ion_force_rmse", None, "eV/Å"),
+        ("ion_force_rmse_ratio", None, "1"),
+        ("ion_torque_rmse", None, "eV"),
+        ("internal_force_rmse", None, "eV/Å"),
+        ("pressure_error", None, "GPa"),
         *(("force_rmse", element, "eV/Å") for element in elements),
     ]
 
@@ -210,5 +283,29 @@ def _sums_of_frames(predictions: Predictions) -> _Sums:
         absolutes=summed(np.abs(deviation)),
         references=summed(predictions.reference_forces**2),
         counts=summed(np.ones_like(deviation)),
+        on_ions=_sums_on_ions(predictions, deviation),
         energy_errors=predictions.predicted_energies - predictions.reference_energies,
+        volumes=predictions.volumes,
+        sizes=np.bincount(predictions.frame_of_atom, minlength=len(predictions.kinds)),
     )
+
+
+def _sums_on_ions(predictions: Predictions, deviation: np.ndarray) -> np.ndarray:
+    """``on_ions`` of :class:`_Sums`."""
+    total = np.zeros((len(predictions.kinds), 6))
+    known = predictions.ion_of_atom >= 0
+    if not known.any():
+        return total
+    ions, from_centre = predictions.ion_of_atom[known], predictions.arms[known]
+    masses = atomic_masses[[atomic_numbers[element] for element in predictions.elements[known]]]
+    of_atom = predictions.frame_of_atom[known]
+    of_ion = np.zeros(ions.max() + 1, dtype=int)
+    of_ion[ions] = of_atom
+    errors = ion_forces(deviation[known], from_centre, masses, ions)
+    reference = ion_forces(predictions.reference_forces[known], from_centre, masses, ions)
+    on_ion = np.stack([errors.net**2, errors.torque**2, reference.net**2, np.ones_like(errors.net)])
+    for column, values in zip((0, 1, 3, 4), on_ion, strict=True):
+        np.add.at(total[:, column], of_ion, values.sum(axis=1))
+    for column, values in ((2, errors.internal**2), (5, np.ones_like(errors.internal))):
+        np.add.at(total[:, column], of_atom, values.sum(axis=1))
+    return total

@@ -171,7 +171,7 @@ def validation_stage(
     return Stage(
         name=of_composition(study, f"validate {name}"),
         kind="validation",
-        version=1,
+        version=2,
         settings={"spec": spec, "seed": seed},
         inputs={"labels": labels, **({"model": model} if model else {})},
         work=work,
