@@ -18,6 +18,7 @@ from ilforge.labelling.datasets.dataset import parent_of
 from ilforge.labelling.label import evaluate
 from ilforge.liquid.connectivity import whole_molecules
 from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.topology import Topology
 from ilforge.results import Estimate
 from ilforge.statistics import bootstrap
 from ilforge.training.ion_forces import arms, ion_forces
@@ -124,17 +125,27 @@ def _ions(labelled: Sequence[Atoms], liquid: Liquid | None) -> tuple[np.ndarray,
     """``ion_of_atom`` and ``arms`` of :class:`Predictions`."""
     numbers, positions, first = [], [], 0
     for frame in labelled:
-        if liquid is None and not frame.info.get("ions"):
+        topology = _topology_of(frame, liquid)
+        if topology is None:
             numbers.append(np.full(len(frame), -1))
             positions.append(np.zeros((len(frame), 3)))
             continue
-        topology = (liquid or Liquid.of_frame(frame)).topology
         molecules = np.asarray(topology.molecules)
         whole = whole_molecules(frame.positions, frame.cell.array, topology)
         numbers.append(first + molecules)
         positions.append(arms(whole, atomic_masses[frame.numbers], molecules))
         first += molecules.max() + 1
     return np.concatenate(numbers), np.concatenate(positions)
+
+
+def _topology_of(frame: Atoms, liquid: Liquid | None) -> Topology | None:
+    """Ions of a frame; None where neither it nor the liquid says them in its order of atoms."""
+    if liquid is None:
+        try:
+            liquid = Liquid.of_frame(frame)
+        except SettingsError:  # no ions, or ions of somebody else: a potential of atoms is validated all the same
+            return None
+    return liquid.topology if list(liquid.topology.symbols) == frame.get_chemical_symbols() else None
 
 
 def errors(predictions: Predictions, rng: np.random.Generator) -> list[tuple[str, str | None, str, Estimate]]:
