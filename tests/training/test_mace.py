@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from ilforge import frames
 from ilforge.devices import Device
@@ -172,9 +174,46 @@ def test_warm_start_goes_on_from_where_the_model_was(trained, dataset, tmp_path)
 
 @pytest.mark.program("mace_run_train")
 def test_what_mace_says_when_it_fails_is_quoted(dataset, tmp_path):
-    uneven = SMALL.model_copy(update={"hidden_irreps": "4x0e + 2x1o"})
+    uneven = SMALL.model_copy(update={"hidden_irreps": "4x0e + 2x1o"})  # which settings refuse, when they are read
     with pytest.raises(DidNotFinish, match="same dimension"):
         train_mace(dataset, uneven, 1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("irreps", "nearest"),
+    [
+        ("16x0e + 4x1e", "16x0e + 16x1o"),
+        ("16x0e + 4x1o", "16x0e + 16x1o"),
+        ("8x1o", "8x0e + 8x1o"),
+        ("8x0e + 8x2e", "8x0e + 8x1o + 8x2e"),
+        ("8x0o", "8x0e"),
+    ],
+)
+def test_irreps_that_mace_fails_on_are_refused_with_the_nearest_that_it_takes(irreps, nearest):
+    with pytest.raises(ValidationError, match=re.escape(repr(nearest))):
+        MaceSettings(hidden_irreps=irreps)
+    assert MaceSettings(hidden_irreps=nearest).hidden_irreps == nearest
+
+
+@pytest.mark.slow
+@pytest.mark.program("mace_run_train")
+def test_stress_is_learned_where_it_has_a_weight(dataset, tmp_path):
+    """From stresses alone: only with the right sign, order and unit can those of frames left out be found."""
+    alone = {"stress_weight": 1e5, "energy_weight": 0.0, "forces_weight": 0.0, "ema_decay": 0.0}
+    few = LONGER.model_copy(update={"epochs": 40, "second_stage_epoch": 40, "batch_size": 1, **alone})
+    model = train_mace(dataset, few, 5, tmp_path)
+    spec = {"kind": "mace", "path": str(model), "sha256": hashlib.sha256(model.read_bytes()).hexdigest()}
+    found = np.array([evaluate(frame, spec).stress for frame in dataset.stop])
+    truth = np.array([frame.info[frames.STRESS] for frame in dataset.stop])
+    assert np.sqrt(np.mean((found - truth) ** 2)) < 0.4 * np.sqrt(np.mean(truth**2))
+
+
+def test_labels_without_stress_are_learned_without_it(dataset, tmp_path):
+    energies = {"Li": 0.0, "B": 0.0, "F": 0.0}
+    assert "--loss=weighted" in command_line(SMALL, 1, 2, 1, energies)
+    weighed = SMALL.model_copy(update={"stress_weight": 10.0})
+    line = command_line(weighed, 1, 2, 1, energies, stress=True)
+    assert {"--loss=stress", "--stress_weight=10.0", "--swa_stress_weight=10.0", "--stress_key=REF_stress"} <= set(line)
 
 
 def test_missing_labels_are_refused_before_anything_is_started(tmp_path):

@@ -25,7 +25,7 @@ from ilforge import devices, files, frames, programs
 from ilforge.devices import CPU, Device
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.files import file_digest
-from ilforge.labelling.datasets.dataset import Dataset, require_labels
+from ilforge.labelling.datasets.dataset import Dataset, census, require_labels
 from ilforge.potentials.learned.fast_mace.variations import spanning
 from ilforge.potentials.learned.mace import Mace
 from ilforge.potentials.learned.mace.cuequivariance import has_cuequivariance
@@ -56,7 +56,8 @@ def train_mace(
     Parameters
     ----------
     dataset
-        Frames with energies and forces. MACE keeps the weights of the epoch that was best on its ``stop`` frames.
+        Frames with energies and forces, and with stresses where ``stress_weight`` weighs them. MACE keeps the weights
+        of the epoch that was best on its ``stop`` frames.
     settings
         Network, loss and learning rate.
     seed
@@ -89,7 +90,8 @@ def train_mace(
     directory = Path(directory)
     epochs, second_stage = schedule(settings, warm=start_from is not None)
     energies = dict(isolated_atoms or atom_energies(dataset.train, dataset.elements))
-    command = command_line(settings, seed, epochs, second_stage, energies, device, start_from)
+    stress = settings.stress_weight > 0 and census(dataset.train)["stress"]["present"] > 0
+    command = command_line(settings, seed, epochs, second_stage, energies, device, start_from, stress)
     _prepare(directory, dataset, epochs, settings.batch_size, [*command, str(threads)], start_from)
     programs.find(command[0])  # says what to install, where running Python would say that a module is missing
     session = [sys.executable, "-m", mace_session.__name__, *command[1:]]
@@ -191,8 +193,12 @@ def command_line(
     energies: Mapping[str, float],
     device: Device = CPU,
     start_from: Path | None = None,
+    stress: bool = False,
 ) -> list[str]:
-    """The program and its arguments; it runs in the directory with ``train.xyz`` and ``stop.xyz``."""
+    """The program and its arguments; it runs in the directory with ``train.xyz`` and ``stop.xyz``.
+
+    ``stress`` says that there are stresses to learn; the loss is that of energies and forces alone otherwise.
+    """
     by_number = {atomic_numbers[element]: float(value) for element, value in energies.items()}
     options: dict[str, Any] = {
         "name": _NAME,
@@ -233,6 +239,10 @@ def command_line(
             "swa_energy_weight": settings.second_stage_energy_weight,
             "swa_forces_weight": settings.second_stage_forces_weight,
         }
+    if stress:
+        options |= {"loss": "stress", "stress_key": frames.STRESS, "stress_weight": settings.stress_weight}
+        if second_stage < epochs:
+            options["swa_stress_weight"] = settings.stress_weight
     if settings.learning_rate_decay < 1:
         options |= {"scheduler": "ExponentialLR", "lr_scheduler_gamma": settings.learning_rate_decay}
     if start_from is not None:
@@ -291,6 +301,8 @@ def _for_mace(frame: Atoms) -> Atoms:
     bare = Atoms(numbers=frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
     bare.info[frames.ENERGY] = frame.info[frames.ENERGY]
     bare.arrays[frames.FORCES] = frame.arrays[frames.FORCES]
+    if frames.STRESS in frame.info:
+        bare.info[frames.STRESS] = frame.info[frames.STRESS]
     return bare
 
 
@@ -340,6 +352,7 @@ KIND = TrainerKind(
     seconds_per_step=seconds_per_step,
     retrained_share=lambda settings: settings.retrain_fraction,
     counts_from_atoms=True,
+    learns_stress=lambda settings: settings.stress_weight > 0,
     progress=progress,
     step="epoch",
     programs=("mace_run_train",),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ilforge.settings import Positive
 from ilforge.training.kind import ModelSettings
@@ -87,6 +87,9 @@ class MaceSettings(ModelSettings):
     """Weight of energies in the loss."""
     forces_weight: Annotated[float, Field(ge=0)]
     """Weight of forces in the loss."""
+    stress_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of stresses in the loss, in both stages. Frames without a stress do not count, so it has no effect where
+    the reference gives none."""
     second_stage_energy_weight: Annotated[float, Field(ge=0)]
     """Weight of energies in the second stage."""
     second_stage_forces_weight: Annotated[float, Field(ge=0)]
@@ -100,3 +103,17 @@ class MaceSettings(ModelSettings):
     atom_energies: Literal["fit", "isolated atoms"] = "fit"
     """Zero of the energies of the model: a least-squares `fit` to the labels, or the energies of `isolated atoms` by
     the reference method (`gpaw`, or a dataset that has them)."""
+
+    @field_validator("hidden_irreps")
+    @classmethod
+    def _of_one_multiplicity(cls, text: str) -> str:
+        """MACE builds other irreps and fails at the first step, or refuses them after it has read all frames."""
+        parts = [part.strip().split("x") for part in text.split("+")]
+        orders = sorted({int(irrep[:-1]) for _, irrep in parts} | {0})
+        nearest = " + ".join(f"{parts[0][0]}x{order}{'oe'[order % 2 == 0]}" for order in range(orders[-1] + 1))
+        if text.replace(" ", "") != nearest.replace(" ", ""):
+            raise ValueError(
+                f"MACE needs the same number of channels for every order from 0, even orders with parity e and odd "
+                f"orders with parity o. The nearest that it takes is {nearest!r}"
+            )
+        return text
