@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ilforge import files
+from ilforge.canonical import canonical_json
 from ilforge.errors import SettingsError
 
 SIGNATURE = "signature"
@@ -107,7 +108,7 @@ def kept_version(program: Path) -> str | None:
 
 def _signature(data: Mapping[str, Any]) -> str:
     bare = {key: value for key, value in data.items() if key != SIGNATURE}
-    return token(json.dumps(bare, sort_keys=True, separators=(",", ":")))
+    return token(canonical_json(bare))
 
 
 def _read_key(path: Path) -> bytes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilforge.canonical import spaced_digest
 from ilforge.cli import ilforge
 from ilforge.cli.device import device_option, require_device
 from ilforge.cli.frame_options import MadeOf, made_of_options
@@ -157,4 +156,4 @@ def _own_seed(start: Atoms, potential: str, engine: str | None, protocol: MdProt
     from ilforge import frames
 
     made_of = [frames.digest(start), potential, engine, protocol.as_dict()]
-    return int(hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:7], 16)
+    return int(spaced_digest(made_of)[:7], 16)

@@ -20,6 +20,7 @@ import numpy as np
 from ase import Atoms
 
 from ilforge import files, frames
+from ilforge.canonical import spaced_digest
 from ilforge.dynamics import dcd
 from ilforge.dynamics.motion import Exploded, Sample, density, volume_of
 from ilforge.dynamics.simulation import Job
@@ -54,7 +55,7 @@ class Recorder:
         self._job, self._about = job, dict(about)
         self._trajectory = Trajectory(job.directory)
         self._checkpoint_file = job.directory / "checkpoint"
-        self._fingerprint = hashlib.sha256(json.dumps(self._about, sort_keys=True).encode()).hexdigest()
+        self._fingerprint = spaced_digest(self._about)
         self._began = time.monotonic()
         self.n_frames, self.state, self._earlier_s = 0, None, 0.0
         self._last: Sample | None = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 import re
 import time
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ilforge import frames
+from ilforge import canonical, frames
 from ilforge.errors import DidNotFinish, SettingsError
 
 _CUT_SHORT = {
@@ -43,8 +41,7 @@ SAME_ENERGY_EV = 1e-4
 
 def method_digest(description: Mapping[str, Any]) -> str:
     """Name of a method: SHA-256 of everything that determines its numbers, in canonical JSON."""
-    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return canonical.digest(description)
 
 
 def is_cut_short(error: str | None) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
+from ilforge import canonical
 from ilforge.errors import SettingsError
 from ilforge.kinds import Registry
 from ilforge.potentials.kind import PotentialKind
@@ -88,5 +87,4 @@ def settings(potential: Potential) -> dict[str, Any]:
 
 def digest(potential: Potential) -> str:
     """SHA-256 of everything that determines a potential's numbers: the same in every process."""
-    text = json.dumps(potential.describe(), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return canonical.digest(potential.describe())

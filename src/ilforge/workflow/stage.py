@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ilforge import canonical
 from ilforge.workflow.executors import Resources, Work
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ class Stage:
             "settings": self.settings,
             "inputs": {name: stage.key for name, stage in sorted(self.inputs.items())},
         }
-        return f"{self.kind}-{hashlib.sha256(canonical_json(made_of).encode()).hexdigest()[:20]}"
+        return f"{self.kind}-{canonical.digest(made_of)[:20]}"
 
     @property
     def resources(self) -> Resources:
@@ -90,11 +89,6 @@ class Stage:
     def seconds(self) -> float:
         """Expected time of all its tasks on one core, s."""
         return self.tasks * self.task_seconds
-
-
-def canonical_json(data: Any) -> str:
-    """JSON with sorted keys and no spaces: the same text for the same data, everywhere."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def in_order(targets: Iterable[Stage], finished: Collection[str] = ()) -> list[Stage]:

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ilforge import files, frames
+from ilforge import canonical, files, frames
 from ilforge.errors import SettingsError
 from ilforge.folders import claim
 from ilforge.frames import ENERGY, FORCES, STRESS
@@ -102,8 +102,7 @@ class Published:
     def digest(self) -> str:
         """SHA-256 of the manifest, which holds those of the frames, but not of the study file: its words may change."""
         held = {name: digest for name, digest in self.manifest["files"].items() if name != STUDY}
-        text = json.dumps({**self.manifest, "files": held}, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return canonical.digest({**self.manifest, "files": held})
 
     def counts(self, purpose: str, ions: str | None = None) -> dict[str, int]:
         """Numbers of accepted labels by ``"kind/recipe"``, of one composition or of all."""

@@ -15,8 +15,6 @@ is added for a uniform liquid. Charges interact by particle mesh Ewald.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
@@ -25,6 +23,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 from pydantic import Field
 
+from ilforge.canonical import spaced_digest
 from ilforge.errors import SettingsError
 from ilforge.liquid.ions import typed_files
 from ilforge.liquid.topology import Topology
@@ -107,13 +106,13 @@ class Clp:
 
     def describe(self) -> dict[str, Any]:
         """Cutoffs and tolerances, and digests of the parameters (not of the comments beside them)."""
-        own = {name: _digest(ion) for name, ion in self.ions.items()}
+        own = {name: spaced_digest(ion) for name, ion in self.ions.items()}
         return {
             "kind": self.kind,
             "cutoff_A": float(self.cutoff_A),
             "switch": SWITCH,
             "ewald_tolerance": float(self.ewald_tolerance),
-            "parameters": _digest(parameters()),
+            "parameters": spaced_digest(parameters()),
             **({"ions": own} if own else {}),
         }
 
@@ -180,10 +179,6 @@ class Clp:
         system.addForce(_dispersion_force(terms, cutoff_nm, self.ewald_tolerance, periodic=cell is not None))
         system.addForce(_repulsion_force(terms, cutoff_nm, periodic=cell is not None))
         return system
-
-
-def _digest(numbers: Any) -> str:
-    return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
 
 
 def _dispersion_force(terms: Terms, cutoff_nm: float, ewald_tolerance: float, periodic: bool) -> Any:

@@ -25,8 +25,6 @@ bare charges. ``docs/clpol.md`` shows what follows from either choice.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -34,6 +32,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from ase.calculators.calculator import Calculator
 
+from ilforge.canonical import spaced_digest
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.classical import clp_parameters, drude, lammps_drude
@@ -104,13 +103,13 @@ class Clpol:
 
     def describe(self) -> dict[str, Any]:
         """Cutoffs and tolerances, and the digest of the parameters (not of the comments beside them)."""
-        numbers = json.dumps([clp_parameters.parameters(), clpol_parameters.parameters()], sort_keys=True).encode()
+        numbers = [clp_parameters.parameters(), clpol_parameters.parameters()]
         return {
             "kind": self.kind,
             "cutoff_A": float(self.cutoff_A),
             "switch": SWITCH,
             "ewald_tolerance": EWALD_TOLERANCE,
-            "parameters": hashlib.sha256(numbers).hexdigest(),
+            "parameters": spaced_digest(numbers),
         }
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:

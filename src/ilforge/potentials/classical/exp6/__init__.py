@@ -14,8 +14,6 @@ and the run's time step for the rest (:mod:`.exp6_forces`). Dipoles are computed
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +25,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 
 from ilforge import programs
+from ilforge.canonical import spaced_digest
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.classical.exp6 import file as exp6_file
@@ -100,7 +99,7 @@ class Exp6:
             "short_A": SHORT_A,
             "ewald_tolerance": EWALD_TOLERANCE,
             "label_tolerance": LABEL_TOLERANCE,
-            "parameters": hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest(),
+            "parameters": spaced_digest(numbers),
         }
 
     def terms(self, topology: Topology) -> Exp6Terms:
