@@ -119,6 +119,17 @@ def test_commands_in_the_pages_exist_with_their_options(page, line):
     command.make_parser(click.Context(command)).parse_args(list(arguments))
 
 
+def test_files_of_this_repository_that_pages_name_are_there():
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md"), *ROOT.glob("data/*.md")]
+    missing = {
+        f"{page.relative_to(ROOT)}: {name}"
+        for page in pages
+        for name in re.findall(r"(?:tests|benchmarks|examples)/[\w./-]+\.(?:py|toml|xz)", page.read_text("utf-8"))
+        if not (ROOT / name).is_file()
+    }
+    assert not missing
+
+
 def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
