@@ -7,7 +7,8 @@ of ``KINDS``. mace-torch gets many of them in one call. Ctrl-C ends the run with
 
 They agree where the largest difference of a force component is at most 2e-5 eV/Å or 1e-6 of the largest force, that of
 the energy 1e-6 eV per atom, and that of the strain derivative 1e-5 eV per atom; for the last two, 1e-6 of the largest
-force times 1 Å is allowed where it is more. A configuration may be refused: two atoms closer than 0.4 Å, or more than
+force times 1 Å is allowed where it is more, and for the energy what the last digit of single precision is worth in the
+energy per atom. A configuration may be refused: two atoms closer than 0.4 Å, or more than
 512 neighbours; that this is true is checked as well. The exit status is 1 when one neither agrees nor is refused
 rightly.
 """
@@ -194,6 +195,8 @@ class Tested:
         agrees = True
         for quantity, (value, allowed) in differences.items():
             limit = max(allowed, RESPONSE * largest)
+            if quantity.startswith("energy"):
+                limit = max(limit, float(np.finfo(np.float32).eps) * abs(true[0]) / n)
             share = value / limit
             agrees &= share <= 1  # not a number is no agreement
             words = (
