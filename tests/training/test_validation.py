@@ -161,6 +161,14 @@ def test_an_error_of_the_pressure_is_found_in_the_energies():
     assert 0.003 < found.error < 0.02  # 0.01 eV over 200 volumes with a spread of 11.5 Å3: 0.0098 GPa
 
 
+def test_pressure_error_of_few_densities_is_no_result():
+    """Three boxes, two of one density: some resamples hold one density alone."""
+    predictions = made_up(n_parents=3, frames_per_parent=10)
+    found = table(replace(predictions, volumes=np.repeat([90.0, 110.0, 110.0], 10)))["pressure_error", None, "all"]
+    assert not found.converged
+    assert str(found) == "not converged: too few packed boxes to know its error"
+
+
 def test_pressure_error_of_clp_is_the_difference_of_its_pressures_by_finite_differences():
     liquid = Liquid.from_label("2 Li, 2 BF4")
     base = salt_frames(1)[0]

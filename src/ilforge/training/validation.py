@@ -192,7 +192,8 @@ def errors(predictions: Predictions, rng: np.random.Generator) -> list[tuple[str
         spreads = np.broadcast_to(bootstrap(sums.measure, groups, rng, n=_RESAMPLES), values.shape)
         for (name, species, unit), value, spread in zip(names, values, spreads, strict=True):
             if np.isfinite(value):  # an element may not occur in a dataset
-                estimate = Estimate(float(value), float(spread), float(len(groups)), unit, not note, note)
+                doubt = note or ("" if np.isfinite(spread) else "too few packed boxes to know its error")
+                estimate = Estimate(float(value), float(spread), float(len(groups)), unit, not doubt, doubt)
                 found.append((name, species, dataset, estimate))
     return found
 
