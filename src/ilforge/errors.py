@@ -31,7 +31,8 @@ class MissingProgram(IlforgeError):
         why = f" It is needed for {needed_for}." if needed_for else ""
         super().__init__(f"{program} was not found.{why} Install it with: {package}")
 
-    def __reduce__(self):  # an exception crosses process boundaries by its constructor's arguments
+    # an exception crosses process boundaries by its constructor's arguments
+    def __reduce__(self) -> tuple[type[MissingProgram], tuple[str, str, str]]:
         return type(self), (self.program, self.package, self.needed_for)
 
 
@@ -44,7 +45,7 @@ class DidNotFinish(IlforgeError):
         said = f"\nIt last said:\n{last_lines}" if last_lines else ""
         super().__init__(f"{what}{where}{said}")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[DidNotFinish], tuple[str, Path | None, str]]:
         return type(self), (self.what, self.directory, self.last_lines)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from ase.geometry import cell_to_cellpar
@@ -52,7 +53,7 @@ def cut(path: Path, n_atoms: int, n_frames: int, periodic: bool = True) -> None:
         set_n_frames(file, n_frames)
 
 
-def set_n_frames(file, n_frames: int) -> None:
+def set_n_frames(file: BinaryIO, n_frames: int) -> None:
     """Write the number of frames into the header of an open file."""
     file.seek(_N_FRAMES_AT)
     file.write(struct.pack("<i", n_frames))

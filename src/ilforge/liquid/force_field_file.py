@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from ilforge.errors import SettingsError
 
@@ -30,6 +31,7 @@ _ORDERS = {
     "impropers": ((0, 1, 2, 3), (1, 0, 2, 3), (0, 3, 2, 1), (3, 0, 2, 1), (1, 3, 2, 0), (3, 1, 2, 0)),
 }
 _MASS_TOLERANCE = 0.1  # amu: files round masses, and no two elements that matter are closer
+_Rows: TypeAlias = dict[tuple[str, ...], tuple[str, tuple[float, ...], int]]  # form, numbers, line of the file
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class ForceFieldFile:
     """
 
     path: Path
-    rows: dict[str, dict[tuple[str, ...], tuple[str, tuple[float, ...], int]]]
+    rows: dict[str, _Rows]
 
     def atom_type(self, name: str) -> AtomType:
         """The atom type of that name.
@@ -106,7 +108,7 @@ def read_force_field(path: Path) -> ForceFieldFile:
     SettingsError
         When it is not there, a line cannot be read, or two lines contradict each other.
     """
-    rows: dict[str, dict] = {kind: {} for kind in _WIDTH}
+    rows: dict[str, _Rows] = {kind: {} for kind in _WIDTH}
     kind = None
     for number, text in enumerate(read_lines(path, "force field"), start=1):
         words = text.split("#")[0].split()
@@ -148,7 +150,9 @@ def _row(kind: str, words: list[str], where: str) -> tuple[tuple[str, ...], str,
         raise SettingsError(f"{where}: {' '.join(words)!r} is no line of the section of {kind}.") from None
 
 
-def _refuse_contradiction(known: dict, kind: str, key: tuple[str, ...], found: tuple, where: str) -> None:
+def _refuse_contradiction(
+    known: _Rows, kind: str, key: tuple[str, ...], found: tuple[str, tuple[float, ...]], where: str
+) -> None:
     """Refuse an atom type given twice, and a bonded term given twice, also the other way round, with other numbers."""
     if kind == "atoms":
         same = [other for other in known if other[0] == key[0]]

@@ -118,7 +118,7 @@ class _Draft:
     """What a file says, before its force field is read."""
 
     types: list[str] = field(default_factory=list)
-    positions: list = field(default_factory=list)
+    positions: list[np.ndarray] = field(default_factory=list)
     bonds: list[tuple[int, int]] | None = None
     impropers: list[tuple[int, int, int, int]] | None = None
     force_field: str | None = None
@@ -128,7 +128,7 @@ def _read_xyz(lines: list[str], path: Path) -> _Draft:
     try:
         count, comment = int(lines[0]), lines[1].split()
         rows = [line.split() for line in lines[2 : 2 + count]]
-        draft = _Draft([row[0] for row in rows], [[float(x) for x in row[1:4]] for row in rows])
+        draft = _Draft([row[0] for row in rows], [np.array([float(x) for x in row[1:4]]) for row in rows])
         if len(rows) != count or not all(len(x) == 3 for x in draft.positions):
             raise ValueError("too few atoms or numbers")
     except (IndexError, ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, create_model, field_validator
 
@@ -30,7 +30,17 @@ _tables: dict[str, Any] = {
     name: (kind.settings, Field(default=kind.settings(), description=f"{kind.title}."))
     for name, kind in PROPERTIES.items()
 }
-AnalysisSettings = create_model(
-    "AnalysisSettings", __base__=_Analysis, __module__=__name__, __doc__=_Analysis.__doc__, **_tables
-)
-"""``[analysis]``: which properties, and a table of settings for each."""
+if TYPE_CHECKING:
+
+    class AnalysisSettings(_Analysis):
+        """What a type checker knows of it: the tables of properties have names that are known at run time."""
+
+        def __init__(self, *, properties: list[str] = ..., **tables: Settings) -> None: ...
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    AnalysisSettings = create_model(
+        "AnalysisSettings", __base__=_Analysis, __module__=__name__, __doc__=_Analysis.__doc__, **_tables
+    )
+    """``[analysis]``: which properties, and a table of settings for each."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from ilforge.units import A2_PER_PS_IN_M2_S, AVOGADRO_PER_MOL, BOLTZMANN_J_K, EL
 
 _SIGMA, _ONSAGER = "S/m", "mol^2/(J m s)"
 _MAX_TRANSFERENCE_ERROR = 0.5
+_Row: TypeAlias = tuple[str, str | None, Estimate]
 
 
 class Conductivity:
@@ -280,7 +281,7 @@ class Conductivity:
         return Measurement([(quantity, species, Estimate.refused(unit, reason)) for quantity, species, unit in kinds])
 
     @staticmethod
-    def _with_free(estimates: list, free: Estimate) -> list:
+    def _with_free(estimates: list[_Row], free: Estimate) -> list[_Row]:
         """What is known of ions one by one stands, whatever is not known of them together."""
         quantity = "conductivity_nernst_einstein"
         return [(name, species, free if name == quantity else found) for name, species, found in estimates]

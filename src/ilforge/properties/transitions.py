@@ -257,7 +257,12 @@ class Transitions:
         return None if level is None else estimate(paths, level.lag, n_states)
 
     def _add_estimates(
-        self, result: Measurement, model: MarkovModel, test: ChapmanKolmogorov | None, exits: np.ndarray, labels
+        self,
+        result: Measurement,
+        model: MarkovModel,
+        test: ChapmanKolmogorov | None,
+        exits: np.ndarray,
+        labels: list[str],
     ) -> None:
         interval = self._system.frame_interval_ps
         lag = model.lag * interval

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Beside:
     """Blocks side by side where the width allows it."""
 
     kind: ClassVar[str] = "beside"
-    blocks: tuple[Any, ...]
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Details:
 
     kind: ClassVar[str] = "details"
     summary: str
-    blocks: tuple[Any, ...]
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
@@ -149,4 +149,8 @@ class Section:
     name: str
     title: str
     lead: str
-    blocks: tuple[Any, ...]
+    blocks: tuple[Block, ...]
+
+
+Block: TypeAlias = Table | FigureRow | Heading | Paragraph | Items | Code | Viewer | Gallery | Beside | Details
+"""What stands below the heading of a section."""

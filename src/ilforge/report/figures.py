@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -230,7 +231,9 @@ def plain_figure(curves: Sequence[NamedCurve], palette: Palette, unphysical: Col
     )
 
 
-def _run_line(x, y, potential: str, palette: Palette, unphysical: Collection[str]) -> dict:
+def _run_line(
+    x: np.ndarray, y: np.ndarray, potential: str, palette: Palette, unphysical: Collection[str]
+) -> dict[str, Any]:
     """The line of one run; dotted, and named so, when the run must not be quoted."""
     label, style = palette.label(potential), {}
     if potential in unphysical:
@@ -246,7 +249,7 @@ def _closing(curves: Sequence[NamedCurve], palette: Palette, unphysical: Collect
     return " ".join(filter(None, (bands, dotted)))
 
 
-def _with_band(named: NamedCurve, palette: Palette, unphysical: Collection[str]) -> list[dict]:
+def _with_band(named: NamedCurve, palette: Palette, unphysical: Collection[str]) -> list[dict[str, Any]]:
     """A curve and, where its error is known, the band of one standard error around it."""
     curve = named.curve
     keep = thinned(len(curve.x))
@@ -275,7 +278,7 @@ def _late_slope(x: np.ndarray, y: np.ndarray) -> str:
     return f"{np.polyfit(np.log(x[late]), np.log(y[late]), 1)[0]:.2f}"
 
 
-def _slope_one(traces: list[dict]) -> dict:
+def _slope_one(traces: list[dict[str, Any]]) -> dict[str, Any]:
     """A guide of slope 1 over the last decade, above all curves."""
     lines = [trace for trace in traces if "fill" not in trace]
     end = max(trace["x"][-1] for trace in lines)
@@ -293,7 +296,7 @@ def _highest_point(curve: Curve) -> tuple[float, float] | None:
     return float(curve.x[highest]), float(y[highest])
 
 
-def _window(low: float, high: float) -> dict:
+def _window(low: float, high: float) -> dict[str, Any]:
     """The shaded window of candidates."""
     return {
         "type": "rect",

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ilforge.report import tables
-from ilforge.report.blocks import Figure, FigureRow, Paragraph
+from ilforge.report.blocks import Block, Figure, FigureRow, Paragraph
 from ilforge.report.content import ReportContent
 from ilforge.report.palette import NEUTRAL, Palette
 from ilforge.report.plot import axis, band, escaped, layout, line, log_axis, translucent
 from ilforge.report.wording import number, with_error
-from ilforge.results import Record
+from ilforge.results import Record, Table
 
 _LARGEST_STATE, _SMALLEST_STATE = 78.0, 14.0  # diameters in pixels
 _THICKEST_ARROW, _THINNEST_ARROW = 7.0, 0.8
 _STATE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8F6B3E", "#4B4FA6")
+
+_Places: TypeAlias = Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class _Model:
     protocol: str
     potential: str
     pair: str
-    tables: Mapping[str, Any]
+    tables: Mapping[str, Table]
     numbers: Mapping[tuple[str, str], Record]
 
     @property
@@ -36,9 +38,9 @@ class _Model:
         return f"{self.pair}/{self.protocol}/{self.potential}"
 
 
-def exchange_blocks(content: ReportContent, palette: Palette) -> list[Any]:
+def exchange_blocks(content: ReportContent, palette: Palette) -> list[Block]:
     """For each run: network, implied time scales and Chapman-Kolmogorov test, or why there is no model."""
-    blocks: list[Any] = []
+    blocks: list[Block] = []
     for model in _models(content):
         name, refusal = f"{palette.label(model.potential)}, {model.protocol}", _refusal(model)
         figures = []
@@ -57,7 +59,7 @@ def exchange_blocks(content: ReportContent, palette: Palette) -> list[Any]:
 
 def _models(content: ReportContent) -> list[_Model]:
     kinds = ("transition matrix", "time scales", "Chapman-Kolmogorov")
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str, str], dict[str, Table]] = {}
     numbers: dict[tuple[str, str, str], dict[tuple[str, str], Record]] = {}
     for record in content.records:
         run = str(record.provenance.get("protocol")), record.potential
@@ -109,14 +111,14 @@ def _network(model: _Model) -> Figure:
     )
 
 
-def _on_ellipse(states: list[str]) -> dict[str, tuple[float, float]]:
+def _on_ellipse(states: list[str]) -> _Places:
     """Places in order, left to right over the top, so that no three lie on a line."""
     n = len(states)
     angles = np.pi - 2 * np.pi * np.arange(n) / max(n, 2)
     return {state: (float(1.15 * np.cos(a)), float(0.95 * np.sin(a))) for state, a in zip(states, angles, strict=True)}
 
 
-def _arrows(fluxes: list[dict[str, Any]], places, sizes) -> list[dict[str, Any]]:
+def _arrows(fluxes: list[dict[str, Any]], places: _Places, sizes: Mapping[str, float]) -> list[dict[str, Any]]:
     most = max((row["flux_per_ns"] for row in fluxes), default=1.0)
     found = []
     for row in sorted(fluxes, key=lambda row: row["flux_per_ns"]):
@@ -135,7 +137,7 @@ def _arrows(fluxes: list[dict[str, Any]], places, sizes) -> list[dict[str, Any]]
     return found
 
 
-def _midpoints(fluxes: list[dict[str, Any]], places) -> dict[str, Any]:
+def _midpoints(fluxes: list[dict[str, Any]], places: _Places) -> dict[str, Any]:
     """What an arrow stands for, under the pointer and in the CSV."""
     middle = [np.add(places[row["from"]], places[row["to"]]) / 2 for row in fluxes]
     values = [[row["from"], row["to"], row["flux_per_ns"], row["flux_error_per_ns"]] for row in fluxes]
@@ -149,7 +151,9 @@ def _midpoints(fluxes: list[dict[str, Any]], places) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _circles(states: list[str], places, sizes, share, model: _Model) -> dict[str, Any]:
+def _circles(
+    states: list[str], places: _Places, sizes: Mapping[str, float], share: Mapping[str, Record], model: _Model
+) -> dict[str, Any]:
     values = [[state, share[state].value, share[state].error, *_life_numbers(model, state)] for state in states]
     return {
         "type": "scatter", "mode": "markers", "name": "states",
@@ -166,7 +170,9 @@ def _circles(states: list[str], places, sizes, share, model: _Model) -> dict[str
     }  # fmt: skip
 
 
-def _state_labels(states: list[str], places, sizes, share, model: _Model) -> list[dict[str, Any]]:
+def _state_labels(
+    states: list[str], places: _Places, sizes: Mapping[str, float], share: Mapping[str, Record], model: _Model
+) -> list[dict[str, Any]]:
     """Name, population and lifetime beside each circle, on the side that points outward."""
     found = []
     for state in states:

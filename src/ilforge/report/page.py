@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
 from ilforge import files
 from ilforge.folders import claim, replacing_folder
 from ilforge.properties.reading.folder import write_tidy
-from ilforge.report.blocks import Beside, Details, Figure, FigureRow, Gallery, Section, Viewer
+from ilforge.report.blocks import Beside, Block, Details, Figure, FigureRow, Gallery, Section, Viewer
 from ilforge.report.content import ReportContent
 from ilforge.report.export import results_csv, results_json, script_json
 from ilforge.report.sections import sections
@@ -89,7 +90,7 @@ def _figures(chapters: list[Section]) -> list[Figure]:
     return figures
 
 
-def _blocks(chapters: list[Section]):
+def _blocks(chapters: list[Section]) -> Iterator[Block]:
     """All blocks, those behind details included."""
     waiting = [block for section in chapters for block in section.blocks]
     while waiting:

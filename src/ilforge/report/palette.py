@@ -5,7 +5,7 @@ Colours are those of Okabe and Ito (2008), told apart with any colour vision.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ilforge.potentials import POTENTIALS
@@ -50,7 +50,7 @@ class Palette:
             colours[name], printed[name] = colour, label
         return cls({name: colours[name] for name in names}, {**printed, **(labels or {})})
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self.colours)
 
     def colour(self, potential: str) -> str:

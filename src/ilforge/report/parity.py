@@ -7,6 +7,7 @@ By Chebyshev's inequality these are at most one in sixteen, whatever the distrib
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,7 +185,9 @@ def _dots(residuals: Residuals) -> np.ndarray:
     return np.flatnonzero(residuals.finite) if residuals.index.size <= _FEW else residuals.outliers
 
 
-def _dot_trace(residuals: Residuals, dots, places, limits: tuple[float, float], colour: str) -> dict[str, Any]:
+def _dot_trace(
+    residuals: Residuals, dots: np.ndarray, places: Iterable[str], limits: tuple[float, float], colour: str
+) -> dict[str, Any]:
     """Dots at their place; what lies outside the plot becomes a triangle on its edge, its value on hover."""
     predicted = residuals.predicted[dots]
     symbols = np.where(predicted > limits[1], "triangle-up", np.where(predicted < limits[0], "triangle-down", "circle"))

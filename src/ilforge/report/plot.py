@@ -6,6 +6,7 @@ import html
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ilforge.report.palette import NEUTRAL
 from ilforge.report.wording import number, unit_name
@@ -71,7 +72,7 @@ def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
-def line(x, y, name: str, colour: str, **more: Any) -> dict[str, Any]:
+def line(x: ArrayLike, y: ArrayLike, name: str, colour: str, **more: Any) -> dict[str, Any]:
     """A line; ``more`` goes to plotly as it is."""
     style = {"color": colour, "width": 2, **more.pop("line", {})}
     return {
@@ -85,7 +86,7 @@ def line(x, y, name: str, colour: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def band(x, low, high, colour: str, **more: Any) -> dict[str, Any]:
+def band(x: ArrayLike, low: ArrayLike, high: ArrayLike, colour: str, **more: Any) -> dict[str, Any]:
     """The area between two lines, without outline, hover or legend."""
     x = np.asarray(x, dtype=float)
     return {

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ilforge.report import citations, inventory, tables
-from ilforge.report.blocks import Beside, Code, Details, Figure, FigureRow, Heading, Items, Paragraph, Section
+from ilforge.report.blocks import (
+    Beside,
+    Block,
+    Code,
+    Details,
+    Figure,
+    FigureRow,
+    Heading,
+    Items,
+    Paragraph,
+    Section,
+    Table,
+)
 from ilforge.report.content import NamedCurve, Parity, ReportContent
 from ilforge.report.coverage import coverage_figures, coverage_table
 from ilforge.report.figures import (
@@ -55,7 +67,7 @@ def findings(content: ReportContent, palette: Palette) -> tuple[str, ...]:
 
 def _summary(content: ReportContent, palette: Palette) -> Section | None:
     verdicts = tables.verdicts(content.records, palette)
-    blocks: list = [] if verdicts is None else [verdicts]
+    blocks: list[Block] = [] if verdicts is None else [verdicts]
     if content.records:
         blocks.append(tables.summary(content.records, palette))
     said = findings(content, palette)
@@ -65,7 +77,7 @@ def _summary(content: ReportContent, palette: Palette) -> Section | None:
 
 
 def _structures(content: ReportContent, palette: Palette) -> Section:
-    blocks: list = [viewer(content.structure)] if content.structure is not None else []
+    blocks: list[Block] = [viewer(content.structure)] if content.structure is not None else []
     if content.frames:
         blocks.append(inventory.frames_table(content.frames))
     blocks = [Beside(tuple(blocks))] if len(blocks) > 1 else blocks
@@ -80,7 +92,7 @@ def _structures(content: ReportContent, palette: Palette) -> Section:
 
 
 def _labels(content: ReportContent, palette: Palette) -> Section:
-    blocks: list = []
+    blocks: list[Block] = []
     if content.frames:
         table = inventory.rejections_table(content.frames)
         blocks.append(table or Paragraph("No label was rejected."))
@@ -95,7 +107,7 @@ def _labels(content: ReportContent, palette: Palette) -> Section:
 def _models(content: ReportContent, palette: Palette) -> Section:
     errors = [r for r in content.records if r.quantity in tables.ERROR_QUANTITIES]
     latest = tables.last_iteration(errors)
-    blocks: list = []
+    blocks: list[Block] = []
     if latest:
         blocks.append(tables.error_table(content, palette, latest))
         blocks.append(tables.cohesion_table(content, palette, latest))
@@ -148,7 +160,7 @@ def _properties(content: ReportContent, palette: Palette) -> Section:
     further = dict.fromkeys(r.quantity for r in content.records if r.quantity not in tables.ERROR_QUANTITIES)
     further |= dict.fromkeys(curve.property for curve in content.curves)
     others = tuple(name for name in further if name not in named)
-    blocks: list = []
+    blocks: list[Block] = []
     for title, quantities, drawn in (*_PROPERTIES, ("Other properties", others, others)):
         found = _measured(content, f"{title} with each potential", quantities, palette)
         if found and len(found[0].rows) > _LONG:
@@ -210,11 +222,11 @@ _PROPERTIES = (
 """Headings, the quantities in their tables, and the curves in their figures."""
 
 
-def _shape_blocks(content: ReportContent, palette: Palette) -> list:
+def _shape_blocks(content: ReportContent, palette: Palette) -> list[Block]:
     return [block for block in (*map_rows(content, palette), divergence_table(content.records, palette)) if block]
 
 
-_FURTHER: dict[str, Callable[[ReportContent, Palette], list]] = {
+_FURTHER: dict[str, Callable[[ReportContent, Palette], Sequence[Block]]] = {
     "Solvation clusters": galleries,
     "Shapes of ions": _shape_blocks,
     "Exchange of ligands": exchange_blocks,
@@ -230,14 +242,14 @@ _LONG = 16
 _HEALTH = (*tables.HEALTH_QUANTITIES, "cavity", "density_profile")
 
 
-def _measured(content: ReportContent, caption: str, quantities: tuple[str, ...], palette: Palette) -> list:
+def _measured(content: ReportContent, caption: str, quantities: tuple[str, ...], palette: Palette) -> list[Table]:
     """The table that compares the potentials on some quantities, if there is anything to compare."""
     records = [r for name in quantities for r in content.records if r.quantity == name]
     return [tables.comparison(caption, records, content.records, palette)] if records else []
 
 
 def _health(content: ReportContent, palette: Palette) -> Section:
-    blocks: list = [inventory.health_table(content.verdicts, palette)] if content.verdicts else []
+    blocks: list[Block] = [inventory.health_table(content.verdicts, palette)] if content.verdicts else []
     blocks += _measured(content, "Largest void of every run", tables.HEALTH_QUANTITIES, palette)
     blocks += [row for name in _HEALTH for row in _curve_rows(content, (name,), palette)]
     lead = (
@@ -249,7 +261,7 @@ def _health(content: ReportContent, palette: Palette) -> Section:
 
 
 def _provenance(content: ReportContent, palette: Palette) -> Section:
-    blocks: list = []
+    blocks: list[Block] = []
     if content.costs:
         blocks.append(inventory.costs_table(content.costs))
     if content.stages:
@@ -270,14 +282,14 @@ def _provenance(content: ReportContent, palette: Palette) -> Section:
 
 def _parity_row(parity: Parity, palette: Palette) -> FigureRow:
     """Forces and energies of one model, dataset by dataset."""
-    draw: tuple[Callable, ...] = (force_parity, energy_parity)
+    draw: tuple[Callable[[Parity, str, Palette], Figure], ...] = (force_parity, energy_parity)
     figures = [figure(parity, dataset, palette) for figure in draw for dataset in _datasets([parity])]
     title = palette.label(parity.potential) + ("" if parity.iteration is None else f", iteration {parity.iteration}")
     title += f", {parity.liquid}" if parity.liquid else ""
     return FigureRow(tuple(figures), title, palette.colour(parity.potential), columns=4)
 
 
-def _datasets(parities) -> list[str]:
+def _datasets(parities: Iterable[Parity]) -> list[str]:
     present = dict.fromkeys(name for parity in parities for name in parity.datasets)
     return sorted(present, key=lambda name: ({"EQ": 0, "nEQ": 1}.get(name, 2), name))
 

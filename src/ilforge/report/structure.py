@@ -109,7 +109,7 @@ def drawing(structure: Structure) -> str:
     )
 
 
-def _dashes(structure: Structure, screen, nearness, scale: float) -> list[tuple[float, str]]:
+def _dashes(structure: Structure, screen: np.ndarray, nearness: np.ndarray, scale: float) -> list[tuple[float, str]]:
     """SVG of contacts, behind their nearer atom, and how near each is."""
     items = []
     for a, b in np.asarray(structure.contacts, dtype=int).reshape(-1, 2):
@@ -120,7 +120,9 @@ def _dashes(structure: Structure, screen, nearness, scale: float) -> list[tuple[
     return items
 
 
-def _sticks_and_balls(structure: Structure, screen, nearness, shown, scale: float) -> list[tuple[float, str]]:
+def _sticks_and_balls(
+    structure: Structure, screen: np.ndarray, nearness: np.ndarray, shown: np.ndarray, scale: float
+) -> list[tuple[float, str]]:
     """SVG of bonds (half and half in the colours of their atoms) and atoms, and how near each is."""
     numbers = structure.atoms.numbers
     items: list[tuple[float, str]] = []

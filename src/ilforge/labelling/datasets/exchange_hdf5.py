@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -11,6 +12,9 @@ from ase import Atoms
 from ilforge import files
 from ilforge.errors import SettingsError
 from ilforge.labelling.datasets.exchange import arrays_of, elements_of, frames_of, systems_of, with_origin
+
+if TYPE_CHECKING:
+    import h5py
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 """What an HDF5 file begins with."""
@@ -67,13 +71,13 @@ def read_deepmd_hdf5(path: Path, kind: str = "EQ", independent: bool = False) ->
     return imported, tuple(remarks)
 
 
-def _systems(file) -> list[str]:
+def _systems(file: h5py.File) -> list[str]:
     names: list[str] = []
     file.visit(lambda name: names.append(name))
     return sorted(name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == "type.raw")
 
 
-def _frames(group, name: str, remarks: list[str]) -> list[Atoms]:
+def _frames(group: h5py.Group, name: str, remarks: list[str]) -> list[Atoms]:
     if "type_map.raw" not in group:
         raise SettingsError(f"{name} has no type_map.raw: its elements are unknown.")
     names = [each.decode() if isinstance(each, bytes) else each for each in group["type_map.raw"][:]]

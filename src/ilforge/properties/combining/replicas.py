@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ilforge.properties.reading.given import Composition
     from ilforge.properties.reading.reader import Source
 
+T = TypeVar("T")
 ANY_ORDER = ("rdf", "structure_factor")
 """Properties that are averages over frames whatever their order: they see all runs as one."""
 POPULATIONS = ("cluster_population", "near_population", "bridged_cations", "shape_population", "markov_population")
@@ -352,7 +353,7 @@ def _least(quantity: str, settings: AnalysisSettings) -> float:
     return (settings.shapes if quantity == "shape_population" else settings.clusters).min_independent_samples
 
 
-def _titled(things: dict, number: int) -> Iterator[tuple[str, object]]:
+def _titled(things: Mapping[str, T], number: int) -> Iterator[tuple[str, T]]:
     yield from ((f"{name}, run {number}", thing) for name, thing in things.items())
 
 

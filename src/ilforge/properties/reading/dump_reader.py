@@ -11,6 +11,7 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 from MDAnalysis.coordinates.LAMMPS import DumpReader
+from MDAnalysis.coordinates.timestep import Timestep
 from MDAnalysis.lib import util
 from MDAnalysis.lib.mdamath import triclinic_box, triclinic_vectors
 
@@ -59,7 +60,7 @@ class GeneralDumpReader(DumpReader):
 
     @property
     @util.cached("n_atoms")
-    def n_atoms(self):
+    def n_atoms(self) -> int:
         with util.anyopen(self.filename) as file:
             head = read_head(file)
         if head is None:
@@ -68,7 +69,7 @@ class GeneralDumpReader(DumpReader):
 
     @property
     @util.cached("n_frames")
-    def n_frames(self):
+    def n_frames(self) -> int:
         """Whole frames; one that is cut short at the end, as of a run that still writes, is none."""
         self._offsets = []
         with util.anyopen(self.filename) as file:
@@ -80,7 +81,7 @@ class GeneralDumpReader(DumpReader):
                 self._offsets.append(start)
                 self.unit_style = self.unit_style or head.units
 
-    def _read_next_timestep(self):
+    def _read_next_timestep(self) -> Timestep:
         ts, file = self.ts, self._file
         ts.frame += 1
         if ts.frame >= len(self):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ilforge.properties.reading.species import Species, neutral, recognise
 if TYPE_CHECKING:
     from MDAnalysis import Universe
 
+T = TypeVar("T")
 _OF_MOLECULES = frozenset(("H", "B", "C", "N", "O", "Si", "P", "S"))  # elements of which no ion is a single atom
 _MASS_TOLERANCE = 0.1  # amu; a repartitioned hydrogen is none of the elements
 
@@ -269,7 +270,7 @@ def _in_one_order(
     return order
 
 
-def _split(values: Sequence, starts: np.ndarray) -> list[Sequence]:
+def _split(values: Sequence[T], starts: np.ndarray) -> list[Sequence[T]]:
     ends = [*starts[1:], len(values)]
     return [values[start:end] for start, end in zip(starts, ends, strict=True)]
 
