@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from ilforge import programs
 from ilforge.errors import DidNotFinish, MissingProgram, SettingsError
@@ -31,7 +31,7 @@ TITLES: dict[str, str] = {
     "deepmd": "DeePMD-kit with TensorFlow",
     "gromacs": "GROMACS",
 }
-KINDS: dict[str, tuple[str, ...]] = {
+KINDS: dict[str, tuple[Kind, ...]] = {
     "torch": ("cpu", "cuda"),
     "openmm": ("cpu", "cuda", "opencl"),
     "deepmd": ("cpu", "cuda"),
@@ -81,7 +81,8 @@ class Device:
         found = re.fullmatch(r"(cpu|auto)|(cuda|opencl)(?::(\d+))?", text.strip().lower())
         if found is None:
             raise SettingsError(f"device is {text!r}; it may be {ALLOWED}.")
-        return cls(found[1] or found[2], None if found[3] is None else int(found[3]))
+        kind = cast(Kind, found[1] or found[2])  # by the pattern
+        return cls(kind, None if found[3] is None else int(found[3]))
 
     def __str__(self) -> str:
         return self.kind if self.index is None else f"{self.kind}:{self.index}"
@@ -121,7 +122,8 @@ class Devices:
 
     def of(self, program: Program) -> Device:
         """What was asked for; it need not be there."""
-        return getattr(self, program)
+        found: Device = getattr(self, program)
+        return found
 
     def resolved(self, program: Program) -> Device:
         """Where a program is to compute: ``cpu``, or a GPU that it can use.
@@ -280,7 +282,9 @@ def _deepmd_fault(device: Device) -> str | None:
         except DidNotFinish as error:
             return f"TensorFlow does not start: {error.last_lines}"
         said = (Path(folder) / "log").read_text(errors="replace")
-    version, built, variant, count = json.loads(re.search(r"^FOUND (.*)$", said, re.MULTILINE)[1])
+    answer = re.search(r"^FOUND (.*)$", said, re.MULTILINE)
+    assert answer is not None  # or the probe would have failed
+    version, built, variant, count = json.loads(answer[1])
     install = "pip install 'deepmd-kit[gpu,cu12,lmp]==3.2.0'"
     if not built or variant == "cpu":
         lacking = f"TensorFlow {version}" if not built else "DeePMD-kit"

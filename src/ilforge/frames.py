@@ -29,12 +29,13 @@ import lzma
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import numpy as np
 from ase import Atoms
 
 from ilforge import files
+from ilforge.arrays import Floats
 from ilforge.errors import SettingsError
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
@@ -178,7 +179,7 @@ def read(path: Path) -> list[Atoms]:
         return []
     try:
         with _content(path) as content:
-            frames = read_file(content, index=":", format="extxyz")
+            frames = cast(list[Atoms], read_file(content, index=":", format="extxyz"))  # of a slice
     except SettingsError:
         raise
     except Exception as error:
@@ -193,7 +194,7 @@ def read(path: Path) -> list[Atoms]:
     return frames
 
 
-def voigt(stress: Any) -> np.ndarray:
+def voigt(stress: Any) -> Floats:
     """A stress of six or nine numbers as ``(6,)``, xx yy zz yz xz xy.
 
     Raises
@@ -201,7 +202,7 @@ def voigt(stress: Any) -> np.ndarray:
     ValueError
         For any other number of components.
     """
-    values = np.asarray(stress, dtype=float)
+    values: Floats = np.asarray(stress, dtype=float)
     if values.size == 6:
         return values.reshape(6)
     if values.size != 9:

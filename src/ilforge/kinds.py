@@ -98,7 +98,7 @@ class Registry(Mapping[str, K], Generic[K]):
 
     def _load(self, point: EntryPoint) -> K:
         try:
-            kind = point.load()
+            kind: K = point.load()
         except Exception as error:
             raise SettingsError(
                 f"{point.value}, which brings the {self.what} {point.name!r}, could not be loaded: {error!r}. Mend or "

@@ -294,6 +294,7 @@ class JsonProcess:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send one message; an answer is not waited for."""
+        assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # the answer that does not come says why
             self._child.stdin.write(json.dumps(message) + "\n")
             self._child.stdin.flush()
@@ -306,10 +307,12 @@ class JsonProcess:
         DidNotFinish
             When the program ends, or says what is no answer; quotes its last lines.
         """
+        assert self._child.stdout is not None
         line = self._child.stdout.readline()
         try:
             if line.endswith("\n"):
-                return json.loads(line)
+                answer: dict[str, Any] = json.loads(line)
+                return answer
         except ValueError:
             self.close()
             raise DidNotFinish(f"{self._name} gave an answer that cannot be read", None, line[:500]) from None
@@ -320,6 +323,7 @@ class JsonProcess:
     def close(self) -> int:
         """End the program; returns its exit code."""
         for pipe in (self._child.stdin, self._child.stdout):
+            assert pipe is not None
             with contextlib.suppress(OSError):
                 pipe.close()
         try:

@@ -145,7 +145,7 @@ def _steps(model: type[BaseModel], raw: list[Any]) -> Iterator[tuple[Any, Any]]:
                 current = chosen
                 yield part, "tag"
                 continue
-        elif isinstance(current, type) and part in current.model_fields:
+        elif isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
             annotation = current.model_fields[part].annotation
             is_name = _is_container(annotation)
             current = _classes_within(annotation)

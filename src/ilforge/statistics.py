@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ilforge.arrays import Floats
 from ilforge.units import in_digits
 
 _FIRST_LAGS = 3  # lags that always count, however the noise falls (Chodera 2016)
@@ -21,7 +22,7 @@ _SAME_STATE = 1e-3  # runs of one state disagree as much in one of so many cases
 DISAGREEMENT = "{} runs of the same state disagree beyond their errors"
 
 
-def autocorrelation(series: np.ndarray) -> np.ndarray:
+def autocorrelation(series: Floats) -> Floats:
     """Normalised autocorrelation of fluctuations, C(t) = <δa(0) δa(t)> / <δa²>, by FFT.
 
     Parameters
@@ -37,11 +38,12 @@ def autocorrelation(series: np.ndarray) -> np.ndarray:
 
     n = len(series)
     if _is_constant(series):
-        return np.eye(1, n)[0]
+        return np.eye(1, n).reshape(n)
     fluctuation = np.asarray(series, dtype=float) - np.mean(series)
     transform = rfft(fluctuation, next_fast_len(2 * n, real=True))
-    sums = irfft(np.abs(transform) ** 2, next_fast_len(2 * n, real=True))[:n]
-    return sums / (n - np.arange(n)) / (sums[0] / n)
+    sums: Floats = irfft(np.abs(transform) ** 2, next_fast_len(2 * n, real=True))[:n]
+    found: Floats = sums / (n - np.arange(n)) / (sums[0] / n)
+    return found
 
 
 def statistical_inefficiency(series: np.ndarray) -> float:

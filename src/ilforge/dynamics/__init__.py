@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ilforge.dynamics.motion import Sample, State
-    from ilforge.dynamics.simulation import Job
+    from ilforge.dynamics.simulation import Job, Maker
     from ilforge.liquid.liquid import Liquid
     from ilforge.potentials.potential import Potential
 
@@ -115,7 +115,7 @@ def run_md(
     from ilforge.dynamics.simulation import Job
 
     begun = begun_by(Path(directory))
-    if engine is None and begun in ENGINES and ENGINES[begun].accepts(potential, atoms.cell):
+    if engine is None and begun is not None and begun in ENGINES and ENGINES[begun].accepts(potential, atoms.cell):
         engine = begun
     name = choose_engine(potential, atoms, engine)
     if protocol.pressure_interval_ps is not None and not ENGINES[name].records_pressure:
@@ -135,7 +135,7 @@ def run_md(
         about["inner_potential"] = inner_potential.describe()
     recorder = Recorder(job, about)
     if recorder.closed:
-        return Trajectory(job.directory)
+        return Trajectory(job.folder)
     fault = None
     try:
         for sample, state in ENGINES[name].frames(job, recorder.state, recorder.n_frames):
@@ -205,7 +205,7 @@ def minimise(job: Job, max_steps: int) -> State:
     return minimised(_in_memory(job)(job, "NVT"), job, max_steps)
 
 
-def _in_memory(job: Job) -> type:
+def _in_memory(job: Job) -> Maker:
     """Class that moves these atoms in memory."""
-    able = [e for e in ENGINES.values() if e.simulation is not None and e.accepts(job.potential, job.atoms.cell)]
-    return able[0].simulation
+    able = [engine for engine in ENGINES.values() if engine.accepts(job.potential, job.atoms.cell)]
+    return next(engine.simulation for engine in able if engine.simulation is not None)

@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.cell import Cell
 
+from ilforge.arrays import Floats
 from ilforge.dynamics.kind import EngineKind
 from ilforge.dynamics.motion import Sample, State, temperature
 from ilforge.dynamics.simulation import Job, record
@@ -93,12 +94,13 @@ class Simulation:
         self._dynamics = None
         self._barostat_momentum, self._step = state.barostat_momentum, state.step
 
-    def _moving(self, velocities: np.ndarray) -> np.ndarray:
+    def _moving(self, velocities: Floats) -> Floats:
         """At constant energy without the motion of the whole, which the thermostat of an unrecorded start leaves."""
         if self._ensemble != "NVE":
             return velocities
         masses = self._job.masses
-        return velocities - masses @ velocities / masses.sum()
+        found: Floats = velocities - masses @ velocities / masses.sum()
+        return found
 
     def _integrator(self) -> Any:
         from ase.md.langevinbaoab import LangevinBAOAB
@@ -142,7 +144,8 @@ class Simulation:
     def minimise(self, max_steps: int) -> None:
         from ase.optimize import LBFGS
 
-        LBFGS(self._atoms, logfile=None, maxstep=_LONGEST_MOVE).run(fmax=_FINE, steps=max_steps)
+        optimiser = LBFGS(self._atoms, logfile=None, maxstep=_LONGEST_MOVE)  # type: ignore[arg-type]  # None is no log, which ASE's types lack
+        optimiser.run(fmax=_FINE, steps=max_steps)
 
     def step(self, steps: int) -> None:
         if self._dynamics is None:
@@ -150,8 +153,9 @@ class Simulation:
         self._dynamics.run(steps)
         self._step += steps
 
-    def velocities(self) -> np.ndarray:
-        return self._atoms.get_velocities() / ASE_TIME_IN_FS
+    def velocities(self) -> Floats:
+        found: Floats = self._atoms.get_velocities() / ASE_TIME_IN_FS
+        return found
 
     def sample(self) -> Sample:
         kinetic = float(self._atoms.get_kinetic_energy())

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ilforge.arrays import Floats
 from ilforge.liquid.topology import Topology
 from ilforge.units import BAR
 
@@ -39,8 +40,8 @@ class Molecules:
 
     first_atoms: np.ndarray
     molecules: np.ndarray
-    shares: np.ndarray
-    molecule_shares: np.ndarray
+    shares: Floats
+    molecule_shares: Floats
 
     @classmethod
     def of(cls, topology: Topology, masses: np.ndarray) -> Molecules:
@@ -52,17 +53,18 @@ class Molecules:
     def __len__(self) -> int:
         return len(self.first_atoms)
 
-    def centres(self, positions: np.ndarray) -> np.ndarray:
+    def centres(self, positions: Floats) -> Floats:
         """Centres of mass, ``(n_molecules, 3)``, of whole molecules."""
         return np.add.reduceat(positions * self.shares, self.first_atoms, axis=0)
 
-    def scaled(self, positions: np.ndarray, factor: float) -> np.ndarray:
+    def scaled(self, positions: Floats, factor: float) -> Floats:
         """Positions with all distances between centres of mass times ``factor``; the centre of all stays."""
         centres = self.centres(positions)
         moves = (factor - 1) * (centres - np.einsum("i,ij->j", self.molecule_shares, centres))
-        return positions + moves[self.molecules]
+        found: Floats = positions + moves[self.molecules]
+        return found
 
-    def stretching_energy(self, positions: np.ndarray, forces: np.ndarray, strain_derivative: np.ndarray) -> float:
+    def stretching_energy(self, positions: Floats, forces: Floats, strain_derivative: Floats) -> float:
         """dU/d(ln side), eV, when the box and the centres of mass are stretched and molecules keep their shape.
 
         ``strain_derivative``, ``(3, 3)`` eV, stretches every distance; what stretches molecules is taken out.

@@ -163,7 +163,7 @@ class Simulation:
             positions=self._positions.copy(),
             velocities=self._velocities.copy(),
             cell=self._box(),
-            potential_energy=self._forces.now.energy,
+            potential_energy=self._forces.last.energy,
             kinetic_energy=kinetic,
             temperature=temperature(kinetic, self.degrees_of_freedom),
             force_deviation=self._deviation(),
@@ -180,7 +180,8 @@ class Simulation:
 
         atoms = Atoms(self._job.topology.symbols, self._positions, cell=self._cell, pbc=self._job.periodic)
         atoms.calc = EvaluatorCalculator(self._evaluator)
-        LBFGS(atoms, logfile=None, maxstep=_LONGEST_MOVE).run(fmax=_FINE, steps=max_steps)
+        optimiser = LBFGS(atoms, logfile=None, maxstep=_LONGEST_MOVE)  # type: ignore[arg-type]  # None is no log, which ASE's types lack
+        optimiser.run(fmax=_FINE, steps=max_steps)
         self._positions, self._forces.now = atoms.get_positions(), None
 
     def step(self, steps: int) -> None:
@@ -250,7 +251,9 @@ class Simulation:
         """Stochastic cell rescaling, when it is due, by the pressure at the positions that forces are known for."""
         if not (first and self._rescales and self._step % self._rescaling_steps == 0):
             return
-        volume, now = volume_of(self._cell), self._forces.now
+        now = self._forces.last
+        assert self._cell is not None and now.strain_derivative is not None  # an NPT run with a stress
+        volume = volume_of(self._cell)
         stretching = self._molecules.stretching_energy(self._positions, now.forces, now.strain_derivative)
         excess = pressure_excess(volume, self._pressure, len(self._molecules), self._thermal_energy, stretching)
         elapsed = self._rescaling_steps * self._job.protocol.timestep_fs / RESCALING_PERIOD_FS
@@ -259,6 +262,7 @@ class Simulation:
 
     def _try_volume(self) -> None:
         """A Monte Carlo move of the volume; where the potential has no answer, it is refused."""
+        assert self._cell is not None  # an NPT run
         volume = volume_of(self._cell)
         moves = self._moves or VolumeMoves.first(volume)
         trial, probability = volume + moves.largest * self._rng.uniform(-1, 1), 0.0
@@ -267,7 +271,7 @@ class Simulation:
             with contextlib.suppress(DidNotConverge):
                 found = self._forces.evaluate(positions, cell)
                 probability = acceptance(
-                    found.energy - self._forces.now.energy,
+                    found.energy - self._forces.last.energy,
                     volume,
                     trial,
                     self._pressure,
@@ -281,6 +285,7 @@ class Simulation:
 
     def _scaled(self, factor: float) -> tuple[np.ndarray, np.ndarray]:
         """Positions and cell with all sides times ``factor``, molecules as they are."""
+        assert self._cell is not None
         return self._molecules.scaled(self._positions, factor), self._cell * factor
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from ilforge import programs
 from ilforge.dynamics.gromacs.files import gro_text, mdp_text
@@ -17,6 +18,7 @@ from ilforge.dynamics.recording import pdb_text
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
 from ilforge.folders import claim
+from ilforge.potentials.abilities import ExportsToLammps, RunsInGromacs
 from ilforge.potentials.classical.lammps_molecules import LammpsInput
 
 _RUN_PY = '''"""Written by ilforge. Needs only OpenMM: python run.py"""
@@ -169,7 +171,7 @@ def _gromacs(job: Job) -> dict[str, str]:
     script = _RUN_SH.format(first=names[0])
     script += "".join(_THEN_SH.format(name=b, before=a) for a, b in zip(names, names[1:], strict=False))
     return {
-        "topol.top": job.potential.gromacs_topology(job.topology),
+        "topol.top": cast(RunsInGromacs, job.potential).gromacs_topology(job.topology),
         "start.gro": gro_text(job.topology, job.start_positions, job.atoms.cell.array),
         "minimise.mdp": mdp_text(minimise),
         **{f"{name}.mdp": mdp_text(options) for name, options in parts.items()},
@@ -179,7 +181,8 @@ def _gromacs(job: Job) -> dict[str, str]:
 
 def _lammps(job: Job) -> dict[str, str]:
     protocol = job.protocol
-    words = job.potential.lammps_input(job.topology, job.start_positions, job.atoms.cell.array, protocol.hydrogens_held)
+    potential = cast(ExportsToLammps, job.potential)  # FORMATS asks for it
+    words = potential.lammps_input(job.topology, job.start_positions, job.atoms.cell.array, protocol.hydrogens_held)
     substeps = math.ceil(protocol.timestep_fs / words.longest_step_fs - 1e-9) or 1
     interval = protocol.interval_steps * substeps
     lines = [

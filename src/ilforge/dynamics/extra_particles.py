@@ -5,12 +5,13 @@ In the system they come after the atoms. They are part of a checkpoint and of no
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ilforge.dynamics.motion import State, kinetic_energy, temperature
 from ilforge.liquid.topology import Topology
+from ilforge.potentials.abilities import HasExtraParticles
 from ilforge.potentials.potential import Potential
 
 
@@ -26,9 +27,10 @@ class ExtraParticles:
     def __init__(self, potential: Potential, topology: Topology, system: Any):
         from openmm import unit
 
-        self._potential, self._n_atoms = potential, topology.n_atoms
+        self._potential = cast(HasExtraParticles, potential)  # asked only where there are some
+        self._n_atoms = topology.n_atoms
         count = system.getNumParticles() - topology.n_atoms
-        self.hosts = potential.openmm_hosts(topology) if count else np.empty(0, dtype=int)
+        self.hosts = self._potential.openmm_hosts(topology) if count else np.empty(0, dtype=int)
         particles = range(system.getNumParticles())
         masses = np.array([system.getParticleMass(i).value_in_unit(unit.dalton) for i in particles])
         self._masses = masses[self._n_atoms :, None]

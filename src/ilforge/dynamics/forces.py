@@ -35,6 +35,12 @@ class Forces:
         self._potential, self._inner = potential, inner
         self.now = self.rest = None
 
+    @property
+    def last(self) -> Evaluation:
+        """What the potential said last, after it was asked."""
+        assert self.now is not None
+        return self.now
+
     def evaluate(self, positions: np.ndarray, cell: np.ndarray | None) -> Evaluation:
         """What the potential says of these positions, with nothing kept: for a move that may be refused."""
         return self._potential.evaluate(positions, cell)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ase.cell import Cell
 
     from ilforge.dynamics.motion import Sample
-    from ilforge.dynamics.simulation import Job
+    from ilforge.dynamics.simulation import Job, Maker
     from ilforge.potentials.potential import Potential
 
     Frames = Iterator[tuple[Sample | None, bytes | None]]
@@ -64,7 +64,7 @@ class EngineKind:
     details: Callable[[Job], dict[str, Any]]
     holds_hydrogens: Callable[[Job], bool]
     honours: Callable[[Job, str, Any], bool]
-    simulation: type | None = None
+    simulation: Maker | None = None
     needs: str | None = None
     on_request: bool = False
     has_choices: bool = False

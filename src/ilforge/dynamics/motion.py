@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ilforge.arrays import Floats
 from ilforge.errors import Unphysical
 from ilforge.liquid.topology import Topology
 from ilforge.units import AMU_PER_A3_IN_G_CM3, ASE_TIME_IN_FS, KB
@@ -140,7 +141,7 @@ class Exploded(Unphysical):
         return type(self)(self.what, self.time_ps, self.atoms, finite[0] if finite else None)
 
 
-def maxwell_boltzmann(masses: np.ndarray, temperature_K: float, rng: np.random.Generator) -> np.ndarray:
+def maxwell_boltzmann(masses: Floats, temperature_K: float, rng: np.random.Generator) -> Floats:
     """Velocities of exactly this temperature without drift, ``(n_atoms, 3)`` Å/fs.
 
     Each component is normal with variance kT/m; then the motion of the centre of mass is taken out and the
@@ -149,10 +150,11 @@ def maxwell_boltzmann(masses: np.ndarray, temperature_K: float, rng: np.random.G
     velocities = rng.normal(size=(len(masses), 3)) / np.sqrt(masses)[:, None]
     velocities -= masses @ velocities / masses.sum()
     wanted = 0.5 * max(1, 3 * len(masses) - 3) * KB * temperature_K
-    return velocities * np.sqrt(wanted / max(kinetic_energy(masses, velocities), 1e-300))
+    found: Floats = velocities * np.sqrt(wanted / max(kinetic_energy(masses, velocities), 1e-300))
+    return found
 
 
-def kinetic_energy(masses: np.ndarray, velocities: np.ndarray) -> float:
+def kinetic_energy(masses: Floats, velocities: Floats) -> float:
     """Sum of m v^2 / 2 in eV; amu and Å/fs."""
     return float(0.5 * np.sum(masses[:, None] * velocities**2)) * ASE_TIME_IN_FS**2
 

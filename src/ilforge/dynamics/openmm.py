@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ase.cell import Cell
@@ -196,7 +196,8 @@ def substeps_of(integrator: Any, job: Job) -> int:
     """Steps of an integrator in one time step of the protocol."""
     from openmm import unit
 
-    return round(job.protocol.timestep_fs / integrator.getStepSize().value_in_unit(unit.femtosecond))
+    step_fs: float = integrator.getStepSize().value_in_unit(unit.femtosecond)
+    return round(job.protocol.timestep_fs / step_fs)
 
 
 def system_for(job: Job, ensemble: str) -> Any:
@@ -214,7 +215,8 @@ def _system(job: Job) -> Any:
     programs.require("openmm")
     from openmm import unit
 
-    build = partial(job.potential.openmm_system, job.topology, job.cell if job.periodic else None, threads=job.threads)
+    potential = cast(RunsInOpenMM, job.potential)  # the engine accepted it
+    build = partial(potential.openmm_system, job.topology, job.cell if job.periodic else None, threads=job.threads)
     system = None
     if job.protocol.hydrogens_held:
         try:

@@ -172,7 +172,7 @@ class MdProtocol:
         value, (option, allowed, unit) = getattr(self, name), _NUMBERS[name]
         if value is None and name in ("start_temperature_K", "pressure_interval_ps", "hydrogen_mass_amu"):
             return
-        if isinstance(value, numbers.Real) and math.isfinite(value) and allowed.holds(value):
+        if isinstance(value, numbers.Real) and math.isfinite(number := float(value)) and allowed.holds(number):
             return
         called = f"{name} ({option})" if option else name
         raise SettingsError(f"{called} is {value}: expected {allowed.words}{f', in {unit}' if unit else ''}.")

@@ -22,7 +22,7 @@ from ase import Atoms
 from ilforge import files, frames
 from ilforge.canonical import spaced_digest
 from ilforge.dynamics import dcd
-from ilforge.dynamics.motion import Exploded, Sample, density, volume_of
+from ilforge.dynamics.motion import Exploded, Sample, State, density, volume_of
 from ilforge.dynamics.simulation import Job
 from ilforge.dynamics.trajectory import THERMO_COLUMNS, Trajectory
 from ilforge.errors import SettingsError
@@ -53,13 +53,14 @@ class Recorder:
 
     def __init__(self, job: Job, about: Mapping[str, Any]):
         self._job, self._about = job, dict(about)
-        self._trajectory = Trajectory(job.directory)
-        self._checkpoint_file = job.directory / "checkpoint"
+        self._trajectory = Trajectory(job.folder)
+        self._checkpoint_file = job.folder / "checkpoint"
         self._fingerprint = spaced_digest(self._about)
         self._began = time.monotonic()
-        self.n_frames, self.state, self._earlier_s = 0, None, 0.0
+        self.n_frames, self._earlier_s = 0, 0.0
+        self.state: bytes | None = None
         self._last: Sample | None = None
-        job.directory.mkdir(parents=True, exist_ok=True)
+        job.folder.mkdir(parents=True, exist_ok=True)
         self.closed = self._trajectory.run_file.is_file()
         if self.closed:
             info = _json_object(self._trajectory.run_file.read_text(errors="replace"))
@@ -73,7 +74,7 @@ class Recorder:
         if fingerprint == self._fingerprint:
             return
         found = (
-            f"{self._job.directory} holds a run with another start, potential, engine or protocol, and a run goes on "
+            f"{self._job.folder} holds a run with another start, potential, engine or protocol, and a run goes on "
             "only as it began: give another directory."
         )
         if ended is not None and ended.get("finished") and _same_but_length(ended, self._about):
@@ -117,7 +118,7 @@ class Recorder:
     def _foreign(self, found: list[Path]) -> SettingsError:
         names = ", ".join(path.name for path in found)
         return SettingsError(
-            f"{self._job.directory} holds {names}, and no run of ilforge that they would belong to: MD would replace "
+            f"{self._job.folder} holds {names}, and no run of ilforge that they would belong to: MD would replace "
             "what is there. Give another directory."
         )
 
@@ -171,7 +172,7 @@ class Recorder:
         self._thermo.close()
         self._write_last()
         if fault is not None and fault.broken is not None:
-            self._write_broken(fault)
+            self._write_broken(fault, fault.broken)
         info = {**self._said(fault), "finished": fault is None, "engine": dict(engine)}
         files.write_bytes(self._trajectory.run_file, (json.dumps(info, indent=1) + "\n").encode())
         self._checkpoint_file.unlink(missing_ok=True)
@@ -215,11 +216,11 @@ class Recorder:
         else:
             frames.write(self._trajectory.last_file, [self._frame(last.positions, last.cell, last.velocities)])
 
-    def _write_broken(self, fault: Exploded) -> None:
+    def _write_broken(self, fault: Exploded, broken: State) -> None:
         """Write ``broken.xyz``: the frame to look at."""
-        finite = np.isfinite(fault.broken.velocities).all()
-        velocities = fault.broken.velocities if finite else None
-        frame = self._frame(fault.broken.positions, fault.broken.cell, velocities)
+        finite = np.isfinite(broken.velocities).all()
+        velocities = broken.velocities if finite else None
+        frame = self._frame(broken.positions, broken.cell, velocities)
         frame.info["fault"] = str(fault)
         frames.write(self._trajectory.broken_file, [frame])
 
@@ -280,7 +281,8 @@ def _pdb_bonds(topology: Topology) -> list[str]:
 def _same_but_length(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two runs, as ``run.json`` says them, differ in nothing but their lengths."""
     wanted = {**other, "protocol": {**other.get("protocol", {}), "length_ps": one.get("protocol", {}).get("length_ps")}}
-    return json.loads(json.dumps(wanted)) == {key: one.get(key) for key in other}
+    same: bool = json.loads(json.dumps(wanted)) == {key: one.get(key) for key in other}
+    return same
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -294,7 +296,12 @@ def _json_object(text: str) -> dict[str, Any]:
 
 def _as_json(fault: Exploded, job: Job) -> dict[str, Any]:
     """A fault for ``run.json``, with how far the density had gone since the start, unrecorded stages included."""
-    said = {"message": str(fault), "what": fault.what, "time_ps": fault.time_ps, "atoms": list(fault.atoms)}
+    said: dict[str, Any] = {
+        "message": str(fault),
+        "what": fault.what,
+        "time_ps": fault.time_ps,
+        "atoms": list(fault.atoms),
+    }
     if fault.broken is None or not job.periodic or not np.isfinite(fault.broken.cell).all():
         return said
     said["density"] = {

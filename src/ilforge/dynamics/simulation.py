@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from ilforge import frames
+from ilforge.arrays import Floats
 from ilforge.dynamics.motion import (
     Exploded,
     Sample,
@@ -107,6 +108,12 @@ class Job:
             raise SettingsError("A single atom in a vacuum feels no force: there is no motion to run.")
 
     @property
+    def folder(self) -> Path:
+        """Where it is recorded, of a run that is."""
+        assert self.directory is not None
+        return self.directory
+
+    @property
     def periodic(self) -> bool:
         """Whether there is a box; else the ions are in a vacuum."""
         return bool(self.atoms.pbc.any())
@@ -137,7 +144,7 @@ class Job:
         return whole_molecules(self.atoms.positions, self.cell, self.topology)
 
     @cached_property
-    def masses(self) -> np.ndarray:
+    def masses(self) -> Floats:
         """Masses that the atoms move with, amu, ``(n_atoms,)``; those of H as the protocol wants them.
 
         What H atoms gain, the heavy atom that they are bonded to loses (Feenstra, Hess, Berendsen, J. Comput. Chem.
@@ -174,10 +181,11 @@ class Job:
         return float(np.sqrt(reduced[0] / reduced[1]).min())
 
     @property
-    def start_velocities(self) -> np.ndarray:
+    def start_velocities(self) -> Floats:
         """Velocities drawn by the seed or, where the protocol keeps them, those of the start, ``(n_atoms, 3)`` Å/fs."""
         if self.protocol.keep_velocities:
-            return self.atoms.get_velocities() / ASE_TIME_IN_FS
+            own: Floats = self.atoms.get_velocities() / ASE_TIME_IN_FS
+            return own
         rng = np.random.default_rng([self.protocol.seed, _VELOCITIES])
         return maxwell_boltzmann(self.masses, self.protocol.first_temperature_K, rng)
 
@@ -268,7 +276,7 @@ def minimised(simulation: Simulation, job: Job, max_steps: int) -> State:
 
 def _equilibrate(
     made: Callable[[str], Simulation], job: Job, state: State | None
-) -> Iterator[tuple[Sample | None, State | None]]:
+) -> Generator[tuple[Sample | None, State | None], None, State]:
     """The unrecorded start, stage by stage; counts steps up to zero."""
     protocol = job.protocol
     if state is None:

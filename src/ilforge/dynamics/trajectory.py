@@ -166,7 +166,8 @@ class Trajectory:
     @property
     def fault(self) -> dict[str, Any] | None:
         """When and how the motion exploded (``message``, ``time_ps``, ``atoms``); None when it did not."""
-        return self.info()["fault"]
+        fault: dict[str, Any] | None = self.info()["fault"]
+        return fault
 
     @property
     def temperature_K(self) -> float:
@@ -174,7 +175,7 @@ class Trajectory:
         info = self.info()
         if info["protocol"]["ensemble"] == "NVE" and info["n_frames"]:
             return float(np.mean(self.thermo()["temperature_K"]))
-        return info["protocol"]["temperature_K"]
+        return float(info["protocol"]["temperature_K"])
 
     def thermo(self) -> dict[str, np.ndarray]:
         """The columns of ``thermo.csv``, each ``(n_frames,)``.

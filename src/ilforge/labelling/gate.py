@@ -111,7 +111,8 @@ def net_force_limit(gate: GateSettings, method: Mapping[str, Any], n_atoms: int)
     kind = method.get("kind")
     if kind in POTENTIALS and not POTENTIALS[str(kind)].has_grid:
         return gate.max_net_force_eV_A
-    return gate.max_net_force_eV_A * max(1.0, n_atoms / _ATOMS_OF_LIMIT) ** 0.5
+    found: float = gate.max_net_force_eV_A * max(1.0, n_atoms / _ATOMS_OF_LIMIT) ** 0.5
+    return found
 
 
 def _judge_forces(label: Label, gate: GateSettings) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
+from ilforge.arrays import Floats, Integers
 from ilforge.liquid.topology import Topology
 
 NEVER_BONDED = ("Li", "Na", "K", "Rb", "Cs", "Be", "Mg", "Ca", "Sr", "Ba")
@@ -137,7 +138,7 @@ def whole_molecules(positions: np.ndarray, cell: np.ndarray, topology: Topology)
     return whole
 
 
-def nearest_images(vectors: np.ndarray, cell: np.ndarray) -> np.ndarray:
+def nearest_images(vectors: Floats, cell: Floats) -> Floats:
     """Vectors ``(n, 3)`` between atoms, each to the image that is nearest along the cell's axes, Å.
 
     ``cell`` is ``(3, 3)``; zeros in a vacuum, where there is only one.
@@ -233,13 +234,13 @@ def _bond_lengths(positions: np.ndarray, cell: np.ndarray, topology: Topology) -
     return length, length / (radii[i] + radii[j])
 
 
-def centres_of_mass(whole: np.ndarray, topology: Topology) -> np.ndarray:
+def centres_of_mass(whole: Floats, topology: Topology) -> Floats:
     """Centre of mass of each molecule, ``(..., n_molecules, 3)`` Å, from whole molecules' positions.
 
     ``whole`` is ``(..., n_atoms, 3)`` as :func:`whole_molecules` gives it.
     """
     weighted = np.asarray(whole, dtype=float) * topology.masses[:, None]
-    sums = np.add.reduceat(weighted, topology.first_atoms, axis=-2)
+    sums: Floats = np.add.reduceat(weighted, topology.first_atoms, axis=-2)
     return sums / topology.molecule_masses[:, None]
 
 
@@ -248,13 +249,17 @@ def neighbours(atoms: Atoms, quantities: str, cutoff: float) -> tuple[np.ndarray
     from matscipy.neighbours import neighbour_list
 
     cell = atoms.cell.complete().array  # a molecule in vacuum has none
-    return neighbour_list(quantities, positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=cutoff)
+    found: tuple[np.ndarray, ...] = neighbour_list(
+        quantities, positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=cutoff
+    )
+    return found
 
 
-def _codes(pairs: np.ndarray, n: int) -> np.ndarray:
+def _codes(pairs: Integers, n: int) -> Integers:
     """One integer for each pair, whichever of the two comes first."""
-    return pairs.min(axis=1) * n + pairs.max(axis=1)
+    found: Integers = pairs.min(axis=1) * n + pairs.max(axis=1)
+    return found
 
 
-def _pairs(codes: np.ndarray, n: int) -> np.ndarray:
+def _pairs(codes: Integers, n: int) -> Integers:
     return np.stack([codes // n, codes % n], axis=1)

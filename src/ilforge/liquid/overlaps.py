@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
+from ilforge.arrays import Floats, Integers
 from ilforge.liquid.connectivity import contacts
 from ilforge.liquid.topology import Topology
 
@@ -23,7 +24,7 @@ def overlap(atoms: Atoms, topology: Topology, radii: np.ndarray) -> float:
     return float(np.max(radii[i] + radii[j] - distance, initial=0.0))
 
 
-def separate(atoms: Atoms, topology: Topology, radii: np.ndarray, steps: int = 400) -> Atoms:
+def separate(atoms: Atoms, topology: Topology, radii: Floats, steps: int = 400) -> Atoms:
     """Move and turn whole rigid molecules until none overlap, or for ``steps`` steps; a new box.
 
     Goes down E = 1/2 sum_ij max(0, r_i + r_j - d_ij)^2 over pairs of different molecules or images, with
@@ -38,7 +39,7 @@ def separate(atoms: Atoms, topology: Topology, radii: np.ndarray, steps: int = 4
     radii
         ``(n_atoms,)`` Å.
     """
-    box = atoms.copy()
+    box: Atoms = atoms.copy()
     wanted = radii + 0.5 * _MARGIN
     move = turn = np.zeros((topology.n_molecules, 3))
     for _ in range(steps):
@@ -55,7 +56,7 @@ def separate(atoms: Atoms, topology: Topology, radii: np.ndarray, steps: int = 4
     return box
 
 
-def _directions(i: np.ndarray, j: np.ndarray, distance: np.ndarray, vector: np.ndarray) -> np.ndarray:
+def _directions(i: Integers, j: Integers, distance: Floats, vector: Floats) -> Floats:
     """Unit vectors from i to j; where both are in the very same place, opposite ones along x."""
     units = vector / np.maximum(distance, 1e-3)[:, None]
     same = distance < 1e-3
@@ -63,7 +64,7 @@ def _directions(i: np.ndarray, j: np.ndarray, distance: np.ndarray, vector: np.n
     return units
 
 
-def _steps(positions: np.ndarray, topology: Topology, i: np.ndarray, push: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _steps(positions: Floats, topology: Topology, i: Integers, push: Floats) -> tuple[Floats, Floats]:
     """Translation (Å) and rotation vector of each molecule, ``(n_molecules, 3)`` each.
 
     ``push[k]`` is the displacement in Å that contact ``k`` wants of atom ``i[k]``.
@@ -76,23 +77,25 @@ def _steps(positions: np.ndarray, topology: Topology, i: np.ndarray, push: np.nd
     return pull, _summed(np.cross(lever, push), owner, n) / levers_each[:, None]
 
 
-def _moved(positions: np.ndarray, topology: Topology, move: np.ndarray, turn: np.ndarray) -> np.ndarray:
+def _moved(positions: Floats, topology: Topology, move: Floats, turn: Floats) -> Floats:
     from scipy.spatial.transform import Rotation
 
     centres, molecules = _centres(positions, topology), topology.molecules
     arms = Rotation.from_rotvec(turn[molecules]).apply(positions - centres[molecules])
-    return (centres + move)[molecules] + arms
+    found: Floats = (centres + move)[molecules] + arms
+    return found
 
 
-def _centres(positions: np.ndarray, topology: Topology) -> np.ndarray:
+def _centres(positions: Floats, topology: Topology) -> Floats:
     """Mean position of the atoms of each molecule, ``(n_molecules, 3)`` Å."""
     return _summed(positions, topology.molecules, topology.n_molecules) / topology.atom_counts[:, None]
 
 
-def _summed(vectors: np.ndarray, owner: np.ndarray, n: int) -> np.ndarray:
+def _summed(vectors: Floats, owner: Integers, n: int) -> Floats:
     return np.stack([np.bincount(owner, weights=component, minlength=n) for component in vectors.T], axis=1)
 
 
-def _capped(vectors: np.ndarray, largest: float) -> np.ndarray:
+def _capped(vectors: Floats, largest: float) -> Floats:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors * np.minimum(1.0, largest / np.maximum(norms, 1e-12))
+    found: Floats = vectors * np.minimum(1.0, largest / np.maximum(norms, 1e-12))
+    return found

@@ -6,6 +6,7 @@ import tempfile
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from ase import Atoms
@@ -180,7 +181,7 @@ def _read_box(output: Path, liquid: Liquid, side: float) -> Atoms:
     """PACKMOL's box with what a frame needs: cell, periodicity, and the label of its ions."""
     import ase.io
 
-    packed = ase.io.read(output, format="xyz")
+    packed = cast(Atoms, ase.io.read(output, format="xyz"))  # of one index
     if tuple(packed.get_chemical_symbols()) != liquid.topology.symbols:
         raise DidNotFinish(f"PACKMOL's {output.name} does not hold the atoms of {liquid.label}", output.parent)
     packed.set_cell([side] * 3)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from ilforge.arrays import Floats
 from ilforge.errors import SettingsError
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from rdkit.Chem import Mol
 
     from ilforge.liquid.ions import Ion
@@ -24,7 +26,7 @@ def from_ordered_smiles(smiles: str) -> Mol:
     from rdkit import Chem
 
     parameters = Chem.SmilesParserParams()
-    parameters.removeHs = False
+    parameters.removeHs = False  # type: ignore[assignment]  # RDKit's stubs have setters without values
     molecule = Chem.MolFromSmiles(smiles, parameters)
     order = np.argsort([atom.GetAtomMapNum() for atom in molecule.GetAtoms()])
     molecule = Chem.RenumberAtoms(molecule, [int(i) for i in order])
@@ -87,8 +89,8 @@ def from_typed(typed: TypedStructure, charge: int | None, key: str) -> tuple[Mol
     problem = geometry_problem(molecule, typed.positions)
     if problem is None:
         return molecule, typed.positions
-    found = [] if molecule.HasProp(_RIGID) else _embed(molecule, 1, seed=1)
-    if not len(found):
+    found = None if molecule.HasProp(_RIGID) else _embed(molecule, 1, seed=1)
+    if found is None or not len(found):
         raise SettingsError(f"{key}.structure: {typed.path} is no sensible geometry: {problem}.")
     return molecule, found[0]
 
@@ -112,7 +114,8 @@ def _read_coordinates(path: Path, where: str) -> tuple[list[str], np.ndarray]:
     import ase.io
 
     try:
-        images = ase.io.read(path, ":", "xyz" if path.suffix.lower() == ".xyz" else "proteindatabank")
+        kind = "xyz" if path.suffix.lower() == ".xyz" else "proteindatabank"
+        images = cast("list[Atoms]", ase.io.read(path, ":", kind))  # of a slice
     except Exception as error:
         raise SettingsError(f"{where} could not be read: {error}") from error
     if len(images) != 1:
@@ -184,7 +187,8 @@ def geometry(molecule: Mol, key: str, seed: int = 1) -> np.ndarray:
             f"{key}.smiles: RDKit finds no sensible geometry for it (it often fails for boron, hypervalent "
             f"atoms and metals). Give a structure file instead: structure = ..., charge = ..."
         )
-    return found[0]
+    first: Floats = found[0]
+    return first
 
 
 def conformers(ion: Ion, count: int, seed: int) -> np.ndarray:
@@ -195,7 +199,7 @@ def conformers(ion: Ion, count: int, seed: int) -> np.ndarray:
     """
     from rdkit.Chem import rdMolDescriptors
 
-    own = ion.positions[None] - ion.positions.mean(axis=0)
+    own: Floats = ion.positions[None] - ion.positions.mean(axis=0)
     if ion.ordered_smiles is None:
         return own
     molecule = from_ordered_smiles(ion.ordered_smiles)
@@ -212,7 +216,8 @@ def _embed(molecule: Mol, count: int, seed: int) -> np.ndarray:
 
     molecule = Chem.Mol(molecule)
     parameters = rdDistGeom.ETKDGv3()
-    parameters.randomSeed, parameters.numThreads = seed % (2**31 - 1), 1
+    parameters.randomSeed = seed % (2**31 - 1)  # type: ignore[assignment]  # as above
+    parameters.numThreads = 1  # type: ignore[assignment]
     with rdBase.BlockLogs():
         rdDistGeom.EmbedMultipleConfs(molecule, count, parameters)
         embedded = [np.array(conformer.GetPositions()) for conformer in molecule.GetConformers()]

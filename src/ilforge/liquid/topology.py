@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ilforge.arrays import Booleans, Floats, Integers
+
 if TYPE_CHECKING:
     from ilforge.liquid.ions import Ion
 
@@ -45,7 +47,7 @@ class Topology:
         """Topology of a box that lists all copies of the first ion, then all of the second, and so on."""
         copies = [ion for ion, count in ions for _ in range(count)]
         sizes = np.array([ion.n_atoms for ion in copies], dtype=np.int64)
-        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if copies else []
+        starts: Iterable[int] = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if copies else []
         bonds = [ion.bonds + start for ion, start in zip(copies, starts, strict=True)]
         return cls(
             symbols=tuple(symbol for ion in copies for symbol in ion.symbols),
@@ -65,7 +67,7 @@ class Topology:
         return len(self.species)
 
     @cached_property
-    def masses(self) -> np.ndarray:
+    def masses(self) -> Floats:
         """Standard atomic masses, amu, ``(n_atoms,)``."""
         from ase.data import atomic_masses, atomic_numbers
 
@@ -74,15 +76,16 @@ class Topology:
     @cached_property
     def atom_species(self) -> np.ndarray:
         """Name of the ion each atom belongs to, ``(n_atoms,)``."""
-        return np.asarray(self.species)[self.molecules]
+        names: np.ndarray = np.asarray(self.species)[self.molecules]
+        return names
 
     @cached_property
-    def atom_counts(self) -> np.ndarray:
+    def atom_counts(self) -> Integers:
         """Number of atoms of each molecule, ``(n_molecules,)``."""
         return np.bincount(self.molecules, minlength=self.n_molecules)
 
     @cached_property
-    def first_atoms(self) -> np.ndarray:
+    def first_atoms(self) -> Integers:
         """Index of the first atom of each molecule, ``(n_molecules,)``."""
         return np.searchsorted(self.molecules, np.arange(self.n_molecules))
 
@@ -92,9 +95,10 @@ class Topology:
         return np.bincount(self.molecules, weights=self.masses, minlength=self.n_molecules)
 
     @cached_property
-    def monatomic(self) -> np.ndarray:
+    def monatomic(self) -> Booleans:
         """Whether each atom is a whole ion by itself, ``(n_atoms,)`` booleans."""
-        return self.atom_counts[self.molecules] == 1
+        found: Booleans = self.atom_counts[self.molecules] == 1
+        return found
 
     @cached_property
     def bond_tree(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:

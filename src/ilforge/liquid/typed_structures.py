@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ilforge.arrays import Floats
 from ilforge.errors import SettingsError
 from ilforge.liquid.force_field_file import ForceFieldFile, read_force_field, read_lines
 
@@ -57,7 +58,7 @@ class TypedStructure:
     types: tuple[str, ...]
     positions: np.ndarray
     bonds: list[tuple[int, int]]
-    impropers: list[tuple[int, int, int, int]] | None
+    impropers: list[tuple[int, ...]] | None
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -118,9 +119,9 @@ class _Draft:
     """What a file says, before its force field is read."""
 
     types: list[str] = field(default_factory=list)
-    positions: list[np.ndarray] = field(default_factory=list)
-    bonds: list[tuple[int, int]] | None = None
-    impropers: list[tuple[int, int, int, int]] | None = None
+    positions: list[Floats] = field(default_factory=list)
+    bonds: list[tuple[int, ...]] | None = None
+    impropers: list[tuple[int, ...]] | None = None
     force_field: str | None = None
 
 
@@ -150,15 +151,16 @@ def _read_zmat(lines: list[str], path: Path) -> _Draft:
     shift = 1 if len(body[0][1]) > 1 else 0  # atoms may be numbered or not
     for index, (n, words) in enumerate(body[:end]):
         _place(draft, index, words[shift:], values, f"{path}, line {n}")
-    draft.bonds = None if lengths_decide else [*draft.bonds, *ring_bonds]
+    draft.bonds = None if lengths_decide else [*(draft.bonds or []), *ring_bonds]
     return draft
 
 
 def _read_below(
     draft: _Draft, lines: list[tuple[int, list[str]]], n_atoms: int, path: Path
-) -> tuple[dict[str, float], list[tuple[int, int]], bool]:
+) -> tuple[dict[str, float], list[tuple[int, ...]], bool]:
     """What follows the z-matrix: values of names, bonds that close rings, and whether bonds go by length instead."""
-    values, ring_bonds, lengths_decide = {}, [], False
+    values: dict[str, float] = {}
+    ring_bonds, lengths_decide = [], False
     for n, words in lines:
         where = f"{path}, line {n}"
         if "=" in " ".join(words):
@@ -188,11 +190,11 @@ def _place(draft: _Draft, index: int, words: list[str], values: dict[str, float]
     numbers = [_number(word, values, where) for word in words[2 : 2 + 2 * references : 2]]
     draft.types.append(words[0])
     draft.positions.append(_position([draft.positions[i] for i in atoms], numbers))
-    if atoms:
+    if atoms and draft.bonds is not None:
         draft.bonds.append((index, atoms[0]))
 
 
-def _position(references: list[np.ndarray], numbers: list[float]) -> np.ndarray:
+def _position(references: list[Floats], numbers: list[float]) -> Floats:
     """Where distance (Å), angle and dihedral (degrees) to up to three atoms put a new one."""
     if not references:
         return np.zeros(3)
@@ -209,7 +211,8 @@ def _position(references: list[np.ndarray], numbers: list[float]) -> np.ndarray:
     across = across / np.linalg.norm(across)
     angle, dihedral = np.radians(numbers[1]), np.radians(numbers[2] if len(numbers) == 3 else 0.0)
     sideways = np.cos(dihedral) * across - np.sin(dihedral) * np.cross(axis, across)
-    return b + numbers[0] * (np.cos(angle) * axis + np.sin(angle) * sideways)
+    found: Floats = b + numbers[0] * (np.cos(angle) * axis + np.sin(angle) * sideways)
+    return found
 
 
 def _indices(words: list[str], n_atoms: int, count: int, where: str) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from ilforge import frames
+from ilforge.arrays import Floats
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import atomic_radii
 from ilforge.liquid.structures import conformers
@@ -39,7 +40,7 @@ def in_vacuum(ions: Liquid, seed: int) -> Atoms:
     return frames.quantize(atoms)
 
 
-def _approach(placed: np.ndarray, shape: np.ndarray, radii: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _approach(placed: Floats, shape: Floats, radii: Floats, rng: np.random.Generator) -> Floats:
     """Where an ion that comes towards the centre of those before touches them, ``(3,)`` Å."""
     from scipy.spatial.distance import cdist
 
@@ -53,4 +54,5 @@ def _approach(placed: np.ndarray, shape: np.ndarray, radii: np.ndarray, rng: np.
     distance = float(extent + least.max())
     while np.all(cdist(placed, shape + centre + (distance - _STEP) * direction) >= least):
         distance -= _STEP
-    return centre + distance * direction
+    found: Floats = centre + distance * direction
+    return found

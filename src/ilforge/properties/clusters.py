@@ -292,7 +292,8 @@ class Residence:
             ratio = (weights @ sums) / (weights @ self._origins)
         if kind == "continuous" or self._at_random == 1.0:
             return ratio
-        return (ratio - self._at_random) / (1.0 - self._at_random)
+        found: np.ndarray = (ratio - self._at_random) / (1.0 - self._at_random)
+        return found
 
     def time(self, kind: str) -> Estimate:
         """The residence time, in ps."""

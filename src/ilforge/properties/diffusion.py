@@ -141,7 +141,8 @@ def yeh_hummer(diffusion: float, temperature_K: float, viscosity_Pa_s: float, bo
     """
     from scipy.constants import Boltzmann
 
-    return diffusion + _YEH_HUMMER * Boltzmann * temperature_K / (6 * np.pi * viscosity_Pa_s * box_A * 1e-10)
+    found: float = diffusion + _YEH_HUMMER * Boltzmann * temperature_K / (6 * np.pi * viscosity_Pa_s * box_A * 1e-10)
+    return found
 
 
 def infinite_system(diffusion: Estimate, viscosity: Estimate, temperature_K: float, box_A: float) -> Estimate:

@@ -159,7 +159,8 @@ class Health:
         """Bonds of the topology that are too long, ``(n_broken, 2)``."""
         bonds = self._system.topology.bonds
         apart = nearest_images(snapshot.positions[bonds[:, 1]] - snapshot.positions[bonds[:, 0]], snapshot.cell)
-        return bonds[np.einsum("ij,ij->i", apart, apart) > self._longest_bonds**2]
+        found: np.ndarray = bonds[np.einsum("ij,ij->i", apart, apart) > self._longest_bonds**2]
+        return found
 
     def _compare_bonds(self, snapshot: Snapshot, broken: np.ndarray) -> Verdict | None:
         from ase import Atoms

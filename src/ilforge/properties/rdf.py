@@ -207,7 +207,8 @@ class _Classes:
     def ordered(self, counts: np.ndarray, a: Site, b: Site) -> np.ndarray:
         """Pairs (a, b) from ``(n_classes, n_classes, n_bins)`` counts of unordered ones, ``(n_bins,)``."""
         of_a, of_b = (np.flatnonzero(self._member[site.label]) for site in (a, b))
-        return counts[np.ix_(of_a, of_b)].sum(axis=(0, 1)) + counts[np.ix_(of_b, of_a)].sum(axis=(0, 1))
+        found: np.ndarray = counts[np.ix_(of_a, of_b)].sum(axis=(0, 1)) + counts[np.ix_(of_b, of_a)].sum(axis=(0, 1))
+        return found
 
     def ordered_pairs(self, a: Site, b: Site) -> int:
         """Number of pairs (a, b) of points of different molecules in the box."""

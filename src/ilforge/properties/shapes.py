@@ -124,7 +124,8 @@ class _Series:
         edges = self._edges[coordinate.name]
         n = len(edges) - 1
         found = np.floor((values - edges[0]) / (edges[1] - edges[0])).astype(int)
-        return found % n if coordinate.is_angle else np.clip(found, 0, n - 1)
+        result: np.ndarray = found % n if coordinate.is_angle else np.clip(found, 0, n - 1)
+        return result
 
     def _count_map(self, values: np.ndarray, block: np.ndarray) -> None:
         shape = self._shape
@@ -341,7 +342,8 @@ def _densities(blocks: np.ndarray, size: float) -> np.ndarray:
     """Density of each block that holds anything."""
     totals = blocks.reshape(len(blocks), -1).sum(axis=1)
     used = totals > 0
-    return blocks[used] / totals[used].reshape(-1, *[1] * (blocks.ndim - 1)) / size
+    found: np.ndarray = blocks[used] / totals[used].reshape(-1, *[1] * (blocks.ndim - 1)) / size
+    return found
 
 
 def _none(value: float) -> float | None:

@@ -149,7 +149,8 @@ class StructureFactor:
 
         q = self._settings.bin_per_A * (np.arange(self._n_bins) + 0.5)
         f = np.array([fxrayatq(symbol, q) for _, symbol in self._kinds])
-        return f / (self._fractions @ f)
+        found: np.ndarray = f / (self._fractions @ f)
+        return found
 
     def _choose_vectors(self, cell: np.ndarray) -> None:
         vectors = wave_vectors(cell, self._settings.q_max_per_A)
@@ -164,7 +165,8 @@ class StructureFactor:
 
     @property
     def _fractions(self) -> np.ndarray:
-        return self._counts / self._counts.sum()
+        found: np.ndarray = self._counts / self._counts.sum()
+        return found
 
     def _xray(self, q: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """S(q) of every block ``(n_blocks, n_q)``, and the contributions of pairs of ions to S(q) - 1."""
@@ -188,7 +190,8 @@ class StructureFactor:
         from periodictable import elements
 
         b = np.array([elements.symbol(symbol).neutron.b_c for _, symbol in self._kinds])
-        return np.einsum("i,j,bijq->bq", b, b, parts) / (self._fractions @ b**2)
+        found: np.ndarray = np.einsum("i,j,bijq->bq", b, b, parts) / (self._fractions @ b**2)
+        return found
 
     def _partials(self, parts: np.ndarray) -> dict[str, np.ndarray]:
         """A_ab of pairs of elements."""
@@ -283,7 +286,8 @@ def _samples(course: Course, top: int, min_samples: float) -> tuple[float, str]:
 def _both_ways(upper: np.ndarray) -> np.ndarray:
     """The symmetric ``(..., n, n, n_q)`` of what holds each pair of kinds once, above the diagonal."""
     once = np.eye(upper.shape[-2])[:, :, None] * upper
-    return upper + upper.swapaxes(-3, -2) - once
+    found: np.ndarray = upper + upper.swapaxes(-3, -2) - once
+    return found
 
 
 def _vertex(q: np.ndarray, values: np.ndarray, near: int) -> float:

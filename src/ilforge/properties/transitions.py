@@ -365,7 +365,8 @@ def cores(series: np.ndarray, labels: list[str], min_population: float) -> tuple
 def count_exits(paths: list[np.ndarray], n_states: int) -> np.ndarray:
     """Number of times each state was left, ``(n_states,)``."""
     jumps = _jumps(paths, n_states)
-    return jumps.sum(axis=1) - np.diag(jumps)
+    found: np.ndarray = jumps.sum(axis=1) - np.diag(jumps)
+    return found
 
 
 def _jumps(paths: list[np.ndarray], n_states: int) -> np.ndarray:

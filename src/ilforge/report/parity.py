@@ -36,11 +36,13 @@ class Residuals:
 
     @property
     def errors(self) -> np.ndarray:
-        return self.predicted - self.reference
+        found: np.ndarray = self.predicted - self.reference
+        return found
 
     @property
     def finite(self) -> np.ndarray:
-        return np.isfinite(self.errors)
+        found: np.ndarray = np.isfinite(self.errors)
+        return found
 
     @property
     def rmse(self) -> float:

@@ -172,7 +172,8 @@ def _view() -> np.ndarray:
     tilt = np.array(
         [[1, 0, 0], [0, np.cos(_TILT), -np.sin(_TILT)], [0, np.sin(_TILT), np.cos(_TILT)]],
     )
-    return (tilt @ turn).T
+    found: np.ndarray = (tilt @ turn).T
+    return found
 
 
 def _cell_edges(cell: np.ndarray) -> np.ndarray:
@@ -181,7 +182,8 @@ def _cell_edges(cell: np.ndarray) -> np.ndarray:
         return np.zeros((0, 2, 3))
     corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
     edges = [(a, b) for a in corners for b in corners if np.sum(b - a) == 1 and np.all(b >= a)]
-    return np.array(edges) @ cell
+    found: np.ndarray = np.array(edges) @ cell
+    return found
 
 
 def _colour(atomic_number: int, nearness: float) -> str:

@@ -142,7 +142,7 @@ def _histogram(kind: str, values: np.ndarray, at_rest: np.ndarray, alike: np.nda
     return {"centres": np.round(0.5 * (edges[1:] + edges[:-1]), 6).tolist(), "density": np.round(density, 8).tolist()}
 
 
-def _thinned(members: Sequence[Any], most: int) -> list[Any]:
+def _thinned(members: Sequence[Any] | np.ndarray, most: int) -> list[Any]:
     """At most so many of them, spread over the whole list."""
     count = min(len(members), most)
     return [members[int((i + 0.5) * len(members) / count)] for i in range(count)]

@@ -120,8 +120,10 @@ def _angles(i: np.ndarray, distance: np.ndarray, vector: np.ndarray) -> tuple[np
     """Of every two neighbours of an atom: the atom, the cosine of the angle at it, and the weight."""
     if len(i) == 0:
         return np.empty(0, dtype=int), np.empty(0), np.empty(0)
-    columns = zip(*_angles_at_each(i, distance, vector), strict=True)
-    return tuple(np.concatenate(column) for column in columns)
+    atoms, cosines, weights = (
+        np.concatenate(column) for column in zip(*_angles_at_each(i, distance, vector), strict=True)
+    )
+    return atoms, cosines, weights
 
 
 def _angles_at_each(i: np.ndarray, distance: np.ndarray, vector: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:

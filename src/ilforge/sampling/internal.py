@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ilforge.arrays import Floats
 from ilforge.liquid.topology import Topology
 
 
@@ -45,23 +46,26 @@ class InternalCoordinates:
         )
 
 
-def bond_lengths(positions: np.ndarray, bonds: np.ndarray) -> np.ndarray:
+def bond_lengths(positions: Floats, bonds: Floats) -> Floats:
     """Lengths in Å, ``(..., n)``, of bonds ``(n, 2)`` in whole molecules at ``(..., n_atoms, 3)``."""
-    return np.linalg.norm(positions[..., bonds[:, 1], :] - positions[..., bonds[:, 0], :], axis=-1)
+    found: Floats = np.linalg.norm(positions[..., bonds[:, 1], :] - positions[..., bonds[:, 0], :], axis=-1)
+    return found
 
 
-def bond_angles(positions: np.ndarray, angles: np.ndarray) -> np.ndarray:
+def bond_angles(positions: Floats, angles: Floats) -> Floats:
     """Angles in degrees, ``(..., n)``; the apex is the second of ``(n, 3)`` atoms."""
     one = positions[..., angles[:, 0], :] - positions[..., angles[:, 1], :]
     other = positions[..., angles[:, 2], :] - positions[..., angles[:, 1], :]
     across = np.linalg.norm(np.cross(one, other), axis=-1)
-    return np.degrees(np.arctan2(across, np.sum(one * other, axis=-1)))
+    found: Floats = np.degrees(np.arctan2(across, np.sum(one * other, axis=-1)))
+    return found
 
 
-def torsion_angles(positions: np.ndarray, torsions: np.ndarray) -> np.ndarray:
+def torsion_angles(positions: Floats, torsions: Floats) -> Floats:
     """Torsions in degrees, -180 to 180, IUPAC sign, ``(..., n)``, of chains ``(n, 4)``."""
     a, b, c, d = (positions[..., torsions[:, k], :] for k in range(4))
     first, axis, last = b - a, c - b, d - c
     left, right = np.cross(first, axis), np.cross(axis, last)
     along = np.linalg.norm(axis, axis=-1) * np.sum(first * right, axis=-1)
-    return np.degrees(np.arctan2(along, np.sum(left * right, axis=-1)))
+    found: Floats = np.degrees(np.arctan2(along, np.sum(left * right, axis=-1)))
+    return found

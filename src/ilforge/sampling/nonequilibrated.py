@@ -198,7 +198,7 @@ def _hot_protocol(kelvin: float, timestep_fs: float, interval_ps: float, n_frame
     )
 
 
-def _bonds_break(kelvin: float, timestep_fs: float, reason: str) -> Unphysical:
+def _bonds_break(kelvin: float, timestep_fs: float, reason: object) -> Unphysical:
     return Unphysical(
         f"Molecules come apart even at {kelvin:.0f} K with steps of {timestep_fs:g} fs: {reason}. Lower "
         "hot_timestep_fs or hot_temperature_K, or raise gate.bond_factor."

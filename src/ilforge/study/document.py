@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from ilforge.kinds import Registry
 from ilforge.potentials import POTENTIALS
 from ilforge.study.settings import StudySettings
 from ilforge.training import TRAINERS
@@ -181,8 +182,9 @@ def _template_lines(
     for key, field in model.model_fields.items():
         if key in leave_out or key in _BY_NAME and model is StudySettings:
             continue
-        if _settings_class(field) is not None:
-            tables.append((key, field))
+        inner = _settings_class(field)
+        if inner is not None:
+            tables.append((key, field, inner))
             continue
         if _holds_tables(field):
             continue
@@ -194,10 +196,9 @@ def _template_lines(
             yield f"# {key} ="
         else:
             yield f"# {key} = {toml_value(value)}"
-    for key, field in tables:
+    for key, field, inner in tables:
         yield ""
         yield f"[{'.'.join((*path, key))}]"
-        inner = _settings_class(field)
         held = given.get(".".join((*path, key)), field.default)
         if held is not PydanticUndefined and not _is_default(inner, held):
             yield from _default_lines(inner, held)
@@ -205,7 +206,7 @@ def _template_lines(
             yield from _template_lines(inner, (*path, key), given)
 
 
-_BY_NAME = {"potentials": POTENTIALS, "models": TRAINERS}
+_BY_NAME: dict[str, Registry[Any]] = {"potentials": POTENTIALS, "models": TRAINERS}
 """Tables of the study file whose entries have names, and the kinds that these may be of."""
 
 
@@ -252,29 +253,28 @@ def _reference_lines(
     yield "|---|---|---|---|"
     tables = []
     for key, field in model.model_fields.items():
-        inner = _settings_class(field)
+        inner = _settings_class(field) or _holds_tables(field)
         if model is StudySettings and key in _BY_NAME:
             yield f"| `{key}` | tables by name | - | {_sentence(field)} |"
             continue
-        if inner is not None or _holds_tables(field):
-            tables.append((key, field))
+        if inner is not None:
+            tables.append((key, field, inner))
             continue
         if kind and key == "kind":
             continue
         default = _default(model, key, field)
         shown = "required" if default is PydanticUndefined else "-" if default is None else f"`{toml_value(default)}`"
         yield f"| `{key}` | {_type_name(field)} | {shown} | {_sentence(field)} |"
-    for key, field in tables:
-        inner = _settings_class(field) or _holds_tables(field)
+    for key, field, inner in tables:
         yield from _reference_lines(inner, (*path, key), field.default)
     if model is StudySettings:
         for table, registry in _BY_NAME.items():
-            for kind in registry.values():
-                if kind.settings is not None:
-                    yield from _reference_lines(kind.settings, (table, "NAME"), kind=kind.name)
-                presets = getattr(kind.settings, "presets", {})
+            for one in registry.values():
+                if one.settings is not None:
+                    yield from _reference_lines(one.settings, (table, "NAME"), kind=one.name)
+                presets = getattr(one.settings, "presets", {})
                 if presets:
-                    yield from ("", f"### Presets of {kind.title}", "", *_preset_table(presets))
+                    yield from ("", f"### Presets of {one.title}", "", *_preset_table(presets))
 
 
 def _preset_table(presets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -100,9 +100,10 @@ class MdSettings(Settings):
     def runs(self) -> list[MdSettings]:
         """This table for each of its compositions and temperatures on its own, with a name for each."""
         compositions, temperatures = self.compositions or [], self.temperatures_K or []
+        unnamed: list[None] = [None]
         found = []
-        for composition in compositions or [None]:
-            for kelvin in temperatures or [None]:
+        for composition in compositions or unnamed:
+            for kelvin in temperatures or unnamed:
                 parts = [self.name]
                 parts += [str(composition)] if len(compositions) > 1 else []
                 parts += [f"{kelvin:g}K"] if len(temperatures) > 1 else []

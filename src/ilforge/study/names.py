@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union
 
 from pydantic import BeforeValidator, Field
 
@@ -39,13 +39,17 @@ def _refuse_table(value: Any) -> Any:
 
 PotentialName = Annotated[str, BeforeValidator(_refuse_table)]
 
-_potential = Annotated[
-    Union[tuple(kind.settings for kind in POTENTIALS.values() if kind.settings)],  # noqa: UP007  # known at run time
-    Field(discriminator="kind"),
-]
-_model = Annotated[Union[tuple(kind.settings for kind in TRAINERS.values())], Field(discriminator="kind")]  # noqa: UP007
-Potentials = Annotated[dict[Name, _potential], _kind_from_name(POTENTIALS)]
-Models = Annotated[dict[Name, _model], _kind_from_name(TRAINERS), Field(min_length=1)]
+if TYPE_CHECKING:  # kinds, and with them the classes of their settings, are known at run time
+    _Potential: TypeAlias = PotentialSettings
+    _Model: TypeAlias = ModelSettings
+else:
+    _Potential = Annotated[
+        Union[tuple(kind.settings for kind in POTENTIALS.values() if kind.settings)],  # noqa: UP007
+        Field(discriminator="kind"),
+    ]
+    _Model = Annotated[Union[tuple(kind.settings for kind in TRAINERS.values())], Field(discriminator="kind")]  # noqa: UP007
+Potentials = Annotated[dict[Name, _Potential], _kind_from_name(POTENTIALS)]
+Models = Annotated[dict[Name, _Model], _kind_from_name(TRAINERS), Field(min_length=1)]
 
 DEFAULT_MODELS: dict[str, ModelSettings] = {
     name: TRAINERS[name].settings.model_validate({"kind": name}) for name in ("mace", "deepmd")
@@ -57,4 +61,5 @@ def potential_named(name: str, tables: Mapping[str, PotentialSettings]) -> Poten
     if name in tables:
         return tables[name]
     known = known_names().get(name)
-    return None if known is None else POTENTIALS[known["kind"]].settings.model_validate(known)
+    settings = None if known is None else POTENTIALS[known["kind"]].settings
+    return None if settings is None else settings.model_validate(known)

@@ -10,7 +10,8 @@ from ilforge.study.load import Study
 
 def study_scans(study: Study) -> dict[str, Table]:
     """Tables of all scans that a study names (``analysis.shapes.scans``), by title."""
-    shapes, found = study.settings.analysis.shapes, {}
+    shapes = study.settings.analysis.shapes
+    found: dict[str, Table] = {}
     for name in shapes.scans:
         found |= scan_tables(frames.read(study.folder / name), name, shapes.define, study.settings.liquid.define)
     return found

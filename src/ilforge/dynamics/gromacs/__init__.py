@@ -19,12 +19,13 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ase.cell import Cell
 
 from ilforge import programs
+from ilforge.arrays import Floats
 from ilforge.dynamics.gromacs import messages
 from ilforge.dynamics.gromacs import pressure as gromacs_pressure
 from ilforge.dynamics.gromacs import vacuum as gromacs_vacuum
@@ -106,7 +107,7 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
     Exploded
         When the motion has left the region where it means anything.
     """
-    work = job.directory / FOLDER
+    work = job.folder / FOLDER
     work.mkdir(parents=True, exist_ok=True)
     try:
         now = _begin(job, work) if state is None else _State.from_bytes(state)
@@ -248,7 +249,7 @@ class _Segment:
         volumes = self.energies.get(_VOLUME, np.empty(0)) * ANGSTROM_PER_NM**3
         bursts = [burst(volume, volume_of(job.cell), job.mass) for volume in volumes] or [None] * len(steps)
         hot = ~(found <= HOTTEST * kelvin)
-        bad = np.flatnonzero((hot | np.not_equal(bursts, None)) & (steps > first))
+        bad = np.flatnonzero((hot | np.array([one is not None for one in bursts], dtype=bool)) & (steps > first))
         if not len(bad):
             if self.failure is None:
                 return None, np.inf
@@ -313,7 +314,7 @@ def _grompp(
     program: str = "gmx",
 ) -> bytes:
     """The binary input of a part of the run; its text stays in the folder of the run to be looked at."""
-    (work / "topol.top").write_text(job.potential.gromacs_topology(job.topology))
+    (work / "topol.top").write_text(cast(RunsInGromacs, job.potential).gromacs_topology(job.topology))
     (work / f"{name}.mdp").write_text(mdp_text(options))
     start = _fresh(work / "start")
     placed = positions + gromacs_vacuum.shift(job)
@@ -335,13 +336,13 @@ def _energies(work: Path, edr: Path, terms: Any, program: str = "gmx") -> dict[s
     return read_xvg(work / "energy.xvg")
 
 
-def _continued(positions: np.ndarray, cell: np.ndarray, before: np.ndarray, job: Job) -> np.ndarray:
+def _continued(positions: Floats, cell: Floats, before: Floats, job: Job) -> Floats:
     """Positions with whole molecules, each at the image nearest to where it was."""
     topology = job.topology
     whole = whole_molecules(positions, cell, topology) - gromacs_vacuum.shift(job)
     first = topology.first_atoms
     images = np.rint((whole[first] - before[first]) @ np.linalg.inv(cell))
-    continued = whole - (images @ cell)[topology.molecules]
+    continued: Floats = whole - (images @ cell)[topology.molecules]
     gromacs_vacuum.check(job, continued)
     return continued
 

@@ -97,5 +97,6 @@ def read_trr(path: Path) -> Iterator[TrrFrame]:
 
 def read_g96_positions(path: Path) -> np.ndarray:
     """``(n_atoms, 3)`` Å of a ``.g96`` file, which has nine decimals."""
-    block = re.search(r"^POSITION\n(.*?)^END", path.read_text(), re.MULTILINE | re.DOTALL)[1]
-    return ANGSTROM_PER_NM * np.array([line.split()[-3:] for line in block.splitlines()], dtype=float)
+    block = re.search(r"^POSITION\n(.*?)^END", path.read_text(), re.MULTILINE | re.DOTALL)
+    assert block is not None  # every .g96 file has it
+    return ANGSTROM_PER_NM * np.array([line.split()[-3:] for line in block[1].splitlines()], dtype=float)

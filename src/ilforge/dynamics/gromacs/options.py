@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ilforge.dynamics.gromacs import vacuum as gromacs_vacuum
 from ilforge.dynamics.simulation import Job
+from ilforge.potentials.abilities import RunsInGromacs
 
 THERMOSTAT_PS, BAROSTAT_PS = 0.5, 2.0
 FRICTION_PER_PS = 1.0
@@ -23,7 +24,7 @@ _GUARD_STEPS = 10  # at most, between looks at the temperature
 
 def honours(job: Job, option: str, value: Any) -> bool:
     """Whether GROMACS can run what the protocol chooses: its own thermostat."""
-    return value == ("nose-hoover" if job.periodic else "langevin")
+    return bool(value == ("nose-hoover" if job.periodic else "langevin"))
 
 
 def record_options(job: Job) -> dict[str, str]:
@@ -80,6 +81,7 @@ def _motion(
 
 def nonbonded_options(job: Job) -> dict[str, str]:
     """How pairs interact: the potential knows."""
+    potential = cast(RunsInGromacs, job.potential)  # the engine accepted it
     if job.periodic:
-        return job.potential.gromacs_options(job.cell)
-    return job.potential.gromacs_options(gromacs_vacuum.box(job), all_pairs_within_A=gromacs_vacuum.reach(job))
+        return potential.gromacs_options(job.cell)
+    return potential.gromacs_options(gromacs_vacuum.box(job), all_pairs_within_A=gromacs_vacuum.reach(job))

@@ -17,7 +17,7 @@ def begin(job: Job, last_step: int) -> None:
     """Start the table of a run, or cut off what a killed run wrote beyond its last checkpoint."""
     if job.protocol.pressure_interval_ps is None:
         return
-    path = Trajectory(job.directory).pressure_file
+    path = Trajectory(job.folder).pressure_file
     lines = [",".join(PRESSURE_COLUMNS)]
     if last_step and path.is_file():
         last = (last_step + 0.5) * job.protocol.timestep_fs / 1000
@@ -33,7 +33,7 @@ def append(job: Job, energies: Mapping[str, np.ndarray], first: int, end: float)
     steps = np.rint(energies["time"] * 1000 / job.protocol.timestep_fs).astype(int)
     wanted = np.flatnonzero((steps > first) & (steps < end) & (steps % every == 0))
     columns = [steps * job.protocol.timestep_fs / 1000, *(energies[term] for term in PRESSURE_TERMS)]
-    with open(Trajectory(job.directory).pressure_file, "a") as file:
+    with open(Trajectory(job.folder).pressure_file, "a") as file:
         file.writelines(",".join(f"{column[row]:.10g}" for column in columns) + "\n" for row in wanted)
 
 

@@ -15,7 +15,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
@@ -69,7 +69,7 @@ def accepts(potential: Potential, cell: Cell) -> bool:
 
 def details(job: Job) -> dict[str, Any]:
     """What ``run.json`` says of the engine."""
-    log = programs.last_lines(job.directory / FOLDER / lammps_program.LOG, count=10**6)
+    log = programs.last_lines(job.folder / FOLDER / lammps_program.LOG, count=10**6)
     version = re.search(r"^LAMMPS \((.*)\)", log, re.MULTILINE)
     how: dict[str, Any] = {"name": "lammps", "version": version[1] if version else "unknown"}
     if job.protocol.ensemble != "NVE":
@@ -88,7 +88,7 @@ def holds_hydrogens(job: Job) -> bool:
 
 def honours(job: Job, option: str, value: Any) -> bool:
     """Whether it can run what the protocol chooses: its own thermostat."""
-    return value == ("nose-hoover" if job.periodic else "langevin")
+    return bool(value == ("nose-hoover" if job.periodic else "langevin"))
 
 
 def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
@@ -107,7 +107,7 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
     found = _overflow(job, job.start_positions, job.cell)
     if found:
         raise SettingsError(f"{found} Use a model that was trained on frames as dense as the start of this run.")
-    work, protocol, fault = job.directory / FOLDER, job.protocol, None
+    work, protocol, fault = job.folder / FOLDER, job.protocol, None
     n_frames, every = protocol.n_frames, protocol.checkpoint_steps
     step, state = _where(job, state, done)
     while step < -every:  # what is left of the unrecorded start then goes with the first recorded frames
@@ -190,7 +190,7 @@ def _script(job: Job, fresh: bool, begin: int, end: int) -> list[str]:
         "atom_modify map yes",
         f"variable interval equal {protocol.interval_steps}",  # for pair styles that write at every frame
         "read_data start.data" if fresh else "read_restart start.restart",
-        *job.potential.lammps_pair(elements),
+        *cast(RunsInLammps, job.potential).lammps_pair(elements),
         "neighbor 1.0 bin",
         "neigh_modify every 1 delay 0 check yes",
         f"timestep {protocol.timestep_fs / 1000:.10g}",
@@ -212,7 +212,8 @@ def _script(job: Job, fresh: bool, begin: int, end: int) -> list[str]:
     if fresh and protocol.minimise_steps:
         lines.append(f"minimize 0.0 {_MINIMISED} {protocol.minimise_steps} {10 * protocol.minimise_steps}")
     lines += guard
-    moving, now = [], None
+    moving: list[str] = []
+    now = None
     seed = job.random_seed(begin)
     for ensemble, steps in _stages(job, begin, end) + [(protocol.ensemble, 0)] * (end > 0):
         if ensemble != now:

@@ -75,5 +75,7 @@ def executable() -> tuple[str, dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="ilforge-lmp-") as scratch:
         programs.run(["python3", "-c", _ENVIRONMENT], Path(scratch), log="log")
         said = (Path(scratch) / "log").read_text(errors="replace")
-    program, added = json.loads(re.search(r"^ENVIRONMENT (.*)$", said, re.MULTILINE)[1])
+    answer = re.search(r"^ENVIRONMENT (.*)$", said, re.MULTILINE)
+    assert answer is not None  # or the program would have failed
+    program, added = json.loads(answer[1])
     return program, added

@@ -162,7 +162,8 @@ def read_deepmd(directory: Path, kind: str = "EQ", independent: bool = False) ->
 
 def virial_from_stress(stress: np.ndarray, volume: float) -> np.ndarray:
     """Virial ``(3, 3)`` in eV of a Voigt stress ``(6,)`` in eV/Å^3: minus stress times volume."""
-    return -volume * voigt_6_to_full_3x3_stress(np.asarray(stress, dtype=float))
+    found: np.ndarray = -volume * voigt_6_to_full_3x3_stress(np.asarray(stress, dtype=float))
+    return found
 
 
 def _labels_of(

@@ -81,22 +81,26 @@ class Published:
 
     @property
     def name(self) -> str:
-        return self.manifest["name"]
+        found: str = self.manifest["name"]
+        return found
 
     @property
     def method(self) -> dict[str, Any]:
         """What the reference potential said of itself, versions included."""
-        return self.manifest["method"]
+        found: dict[str, Any] = self.manifest["method"]
+        return found
 
     @property
     def versions(self) -> dict[str, Any]:
         """Those parts of the method that no setting decides: versions of programs and of their data."""
-        return self.manifest["versions"]
+        found: dict[str, Any] = self.manifest["versions"]
+        return found
 
     @property
     def isolated_atoms(self) -> dict[str, float]:
         """Energy of each element's isolated atom by the same method, eV; empty where it was not computed."""
-        return self.manifest["isolated_atoms_eV"]
+        found: dict[str, float] = self.manifest["isolated_atoms_eV"]
+        return found
 
     @cached_property
     def digest(self) -> str:
@@ -113,7 +117,8 @@ class Published:
 
     def smallest_side_A(self, ions: str) -> float:
         """Shortest side of any box of a composition, Å: force fields with a cutoff ask for it."""
-        return self.manifest["smallest_side_A"][ions]
+        found: float = self.manifest["smallest_side_A"][ions]
+        return found
 
     @property
     def compositions(self) -> tuple[str, ...]:

@@ -131,7 +131,8 @@ def factor_of(quantity: str, unit: str, where: str) -> float:
             "length": ", ".join(_LENGTH),
         }
         raise SettingsError(f"{where}: {unit!r} is no known unit of {quantity}. Known are {examples[quantity]}.")
-    return sign * factor
+    result: float = sign * factor
+    return result
 
 
 def _system(name: str) -> ForeignUnits:

@@ -268,7 +268,8 @@ class LabelStore:
     def _connect(self, timeout_s: float) -> sqlite3.Connection:
         how: dict[str, Any] = {"timeout": timeout_s, "isolation_level": None, "check_same_thread": False}
         if not self.read_only:
-            return sqlite3.connect(self.path, **how)
+            found: sqlite3.Connection = sqlite3.connect(self.path, **how)
+            return found
         address = self.path.absolute().as_uri()
         connection = sqlite3.connect(f"{address}?mode=ro", uri=True, **how)
         try:
@@ -365,7 +366,8 @@ def _count_in(path: Path) -> int:
     """Number of labels in a copy; 0 where there is none that can be read."""
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as copy:
-            return copy.execute("SELECT COUNT(*) FROM labels").fetchone()[0]
+            found: int = copy.execute("SELECT COUNT(*) FROM labels").fetchone()[0]
+            return found
     except sqlite3.Error:
         return 0
 

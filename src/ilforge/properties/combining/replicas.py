@@ -254,7 +254,8 @@ def _same_temperature(a: System, b: System) -> bool:
     if a.start_temperature_K is not None and b.start_temperature_K is not None:
         return a.start_temperature_K == b.start_temperature_K
     if "NVE" in (a.ensemble, b.ensemble) and None not in (a.temperature_K, b.temperature_K):
-        return abs(a.temperature_K - b.temperature_K) <= _SAME_TEMPERATURE * a.temperature_K
+        found: bool = abs(a.temperature_K - b.temperature_K) <= _SAME_TEMPERATURE * a.temperature_K
+        return found
     return a.temperature_K == b.temperature_K
 
 
@@ -349,8 +350,10 @@ def _kind(named: Iterable[str], species: str | None) -> str:
 
 def _least(quantity: str, settings: AnalysisSettings) -> float:
     if quantity == "markov_population":
-        return settings.transitions.min_transitions
-    return (settings.shapes if quantity == "shape_population" else settings.clusters).min_independent_samples
+        found: float = settings.transitions.min_transitions
+        return found
+    found: float = (settings.shapes if quantity == "shape_population" else settings.clusters).min_independent_samples
+    return found
 
 
 def _titled(things: Mapping[str, T], number: int) -> Iterator[tuple[str, T]]:

@@ -128,7 +128,8 @@ def _products(h: np.ndarray, max_lag: int) -> np.ndarray:
     from scipy.fft import irfft, next_fast_len, rfft
 
     length = next_fast_len(h.shape[1] + max_lag, real=True)
-    return np.rint(irfft(np.abs(rfft(h, length)) ** 2, length)[:, : max_lag + 1])
+    found: np.ndarray = np.rint(irfft(np.abs(rfft(h, length)) ** 2, length)[:, : max_lag + 1])
+    return found
 
 
 def _add_runs(continuous: np.ndarray, frame: np.ndarray, pair: np.ndarray, group: np.ndarray) -> None:

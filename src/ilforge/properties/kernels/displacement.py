@@ -64,7 +64,8 @@ def remove_drift(unwrapped: np.ndarray, masses: np.ndarray) -> np.ndarray:
 
     All ions enter, by mass; the drift of one species is its diffusion and stays.
     """
-    return unwrapped - np.einsum("tix,i->tx", unwrapped, masses / masses.sum())[:, None, :]
+    found: np.ndarray = unwrapped - np.einsum("tix,i->tx", unwrapped, masses / masses.sum())[:, None, :]
+    return found
 
 
 def follow(
@@ -187,7 +188,8 @@ def excess_variance(paths: Sequence[np.ndarray], msd: np.ndarray, lags: np.ndarr
     differ = (first * second).mean(axis=0) / (first.mean(axis=0) * second.mean(axis=0))
     ratio = np.maximum((second - first).var(axis=0, ddof=1) / (2.0 * gaussian), differ)
     ratio = np.where(ratio > 1.0 + 2.0 * np.sqrt(2.0 / (n_ions - 1)), ratio, 1.0)
-    return np.interp(np.log(lags), np.log(some), ratio)
+    found: np.ndarray = np.interp(np.log(lags), np.log(some), ratio)
+    return found
 
 
 def cross_displacements(collective: np.ndarray, max_lag: int) -> np.ndarray:
@@ -225,7 +227,8 @@ def _msd_of(paths: np.ndarray, max_lag: int) -> np.ndarray:
     lags = np.arange(max_lag + 1)
     # Σ_t x²(t) + x²(t+k): all squares but the last k, and all but the first k
     ends = squares[:, n_frames - lags] + squares[:, [n_frames]] - squares[:, lags]
-    return np.maximum((ends - 2.0 * products) / (n_frames - lags), 0.0)
+    found: np.ndarray = np.maximum((ends - 2.0 * products) / (n_frames - lags), 0.0)
+    return found
 
 
 def msd_covariance(msd: np.ndarray, lags: np.ndarray, n_frames: int, n_particles: float) -> np.ndarray:

@@ -21,12 +21,14 @@ def dihedrals(points: np.ndarray) -> np.ndarray:
     first, axis, last = (points[..., k + 1, :] - points[..., k, :] for k in range(3))
     left, right = np.cross(first, axis), np.cross(axis, last)
     sine = np.einsum("...x,...x->...", np.cross(left, right), axis) / np.linalg.norm(axis, axis=-1)
-    return np.degrees(np.arctan2(sine, np.einsum("...x,...x->...", left, right)))
+    found: np.ndarray = np.degrees(np.arctan2(sine, np.einsum("...x,...x->...", left, right)))
+    return found
 
 
 def distances(points: np.ndarray) -> np.ndarray:
     """Distances in Å between two points, ``(..., 2, 3)``."""
-    return np.linalg.norm(points[..., 1, :] - points[..., 0, :], axis=-1)
+    found: np.ndarray = np.linalg.norm(points[..., 1, :] - points[..., 0, :], axis=-1)
+    return found
 
 
 class Divergence(NamedTuple):
@@ -82,7 +84,8 @@ def divergence_of_blocks(a: np.ndarray, b: np.ndarray, rng: np.random.Generator)
 
 
 def _redrawn(blocks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return rng.multinomial(len(blocks), np.full(len(blocks), 1.0 / len(blocks))) @ blocks
+    found: np.ndarray = rng.multinomial(len(blocks), np.full(len(blocks), 1.0 / len(blocks))) @ blocks
+    return found
 
 
 def _of_halves(blocks: np.ndarray, rng: np.random.Generator) -> float:

@@ -110,7 +110,8 @@ def estimate(
 def implied_time_scales(matrix: np.ndarray, lag: int) -> np.ndarray:
     """-τ / ln \\|λ_k\\| in frames, slowest first, without the stationary one, ``(n - 1,)``."""
     values = np.sort(np.abs(np.linalg.eigvals(matrix)))[::-1][1:]
-    return -lag / np.log(np.clip(values, 1e-12, 1.0 - 1e-12))
+    found: np.ndarray = -lag / np.log(np.clip(values, 1e-12, 1.0 - 1e-12))
+    return found
 
 
 def lags_to_try(n_frames: int) -> np.ndarray:

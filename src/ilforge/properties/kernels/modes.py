@@ -19,12 +19,14 @@ def wave_vectors(cell: np.ndarray, q_max: float) -> np.ndarray:
     vectors = np.concatenate(found)
     x, y, z = vectors.T
     upper = (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))
-    return vectors[upper]
+    result: np.ndarray = vectors[upper]
+    return result
 
 
 def lengths(vectors: np.ndarray, cell: np.ndarray) -> np.ndarray:
     """|q| of integer wave vectors ``(n, 3)`` in a cell, 1/Å."""
-    return 2.0 * np.pi * np.linalg.norm(vectors @ np.linalg.inv(cell).T, axis=1)
+    found: np.ndarray = 2.0 * np.pi * np.linalg.norm(vectors @ np.linalg.inv(cell).T, axis=1)
+    return found
 
 
 def spread_over_bins(bins: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:

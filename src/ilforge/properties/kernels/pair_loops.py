@@ -216,12 +216,14 @@ def count_neighbours(
 @compiled
 def lowest_height(cell: np.ndarray) -> float:
     """The smallest distance between opposite faces of a cell ``(3, 3)``, Å."""
-    return _heights(cell).min()
+    found: float = _heights(cell).min()
+    return found
 
 
 @compiled
 def _heights(cell: np.ndarray) -> np.ndarray:
-    return 1.0 / np.sqrt((_inverse(cell) ** 2).sum(axis=0))
+    found: np.ndarray = 1.0 / np.sqrt((_inverse(cell) ** 2).sum(axis=0))
+    return found
 
 
 @compiled
@@ -234,7 +236,8 @@ def _inverse(cell: np.ndarray) -> np.ndarray:
         inverse[1, k] = u[2] * v[0] - u[0] * v[2]
         inverse[2, k] = u[0] * v[1] - u[1] * v[0]
     volume = cell[0, 0] * inverse[0, 0] + cell[0, 1] * inverse[1, 0] + cell[0, 2] * inverse[2, 0]
-    return inverse / volume
+    found: np.ndarray = inverse / volume
+    return found
 
 
 @compiled
@@ -249,4 +252,5 @@ def _fractional(points: np.ndarray, inverse: np.ndarray) -> np.ndarray:
 
 @compiled
 def _component(point: np.ndarray, inverse: np.ndarray, axis: int) -> float:
-    return point[0] * inverse[0, axis] + point[1] * inverse[1, axis] + point[2] * inverse[2, axis]
+    found: float = point[0] * inverse[0, axis] + point[1] * inverse[1, axis] + point[2] * inverse[2, axis]
+    return found

@@ -78,9 +78,11 @@ def _padded(array: np.ndarray, width: int) -> np.ndarray:
 
 def wrap(points: np.ndarray, cell: np.ndarray) -> np.ndarray:
     """Points moved into the cell, ``(n, 3)`` in Å."""
-    return points - np.floor(points @ np.linalg.inv(cell)) @ cell
+    found: np.ndarray = points - np.floor(points @ np.linalg.inv(cell)) @ cell
+    return found
 
 
 def heights(cell: np.ndarray) -> np.ndarray:
     """Distances between opposite faces of a cell ``(3, 3)``, ``(3,)`` in its unit."""
-    return 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    found: np.ndarray = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    return found

@@ -204,7 +204,8 @@ def _vertex(r: np.ndarray, smooth: np.ndarray, near: int, within: tuple[int, int
 def smoothed(values: np.ndarray, r: np.ndarray) -> np.ndarray:
     from scipy.ndimage import gaussian_filter1d
 
-    return gaussian_filter1d(values, _SMOOTHING_A / (r[1] - r[0]), mode="nearest")
+    found: np.ndarray = gaussian_filter1d(values, _SMOOTHING_A / (r[1] - r[0]), mode="nearest")
+    return found
 
 
 def gap(r: np.ndarray, g: np.ndarray) -> float | None:

@@ -170,7 +170,8 @@ def _of_chemistry(bonds: np.ndarray, symbols: np.ndarray) -> np.ndarray:
         host.setdefault(a, set()).add(b)
         host.setdefault(b, set()).add(a)
     shared = [bool(host.get(a, set()) & host.get(b, set())) for a, b in bonds.tolist()]
-    return bonds[~(both & np.array(shared))]
+    found: np.ndarray = bonds[~(both & np.array(shared))]
+    return found
 
 
 def elements_of(universe: Universe) -> list[str]:

@@ -358,7 +358,8 @@ def velocities_of(frame: Any, order: np.ndarray | None, unit: float | None) -> n
     """Velocities of a frame of MDAnalysis, ``(n_atoms, 3)`` in Å/ps; None where there are none of known unit."""
     if unit is None or not frame.has_velocities:
         return None
-    return unit * (frame.velocities if order is None else frame.velocities[order])
+    found: np.ndarray | None = unit * (frame.velocities if order is None else frame.velocities[order])
+    return found
 
 
 def says_images(universe: Universe) -> bool:

@@ -104,4 +104,5 @@ class Pictures:
 
     def _centre(self, whole: np.ndarray, own: np.ndarray) -> np.ndarray:
         masses = self._system.topology.masses[own]
-        return masses @ whole[own] / masses.sum()
+        found: np.ndarray = masses @ whole[own] / masses.sum()
+        return found

@@ -37,7 +37,8 @@ class Coordinate:
 
     @property
     def is_angle(self) -> bool:
-        return self.atoms.shape[1] == 4
+        found: bool = self.atoms.shape[1] == 4
+        return found
 
     @property
     def unit(self) -> str:
@@ -48,7 +49,8 @@ class Coordinate:
         points = positions[first_atoms[:, None, None] + self.atoms]
         if self.is_angle:
             return dihedrals(points[:, 0])
-        return distances(points).min(axis=1)
+        found: np.ndarray = distances(points).min(axis=1)
+        return found
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ def classify_tfsi(values: np.ndarray) -> np.ndarray:
     """
     phi, psi = values[:, 0], values[:, 1]
     outside = ~((phi * psi > 0) & (np.abs(psi) < np.abs(phi)))
-    return 2 * (np.abs(phi) >= 90.0) + outside
+    found: np.ndarray = 2 * (np.abs(phi) >= 90.0) + outside
+    return found
 
 
 def classify_pyr14(values: np.ndarray) -> np.ndarray:
@@ -151,7 +154,8 @@ MAP_REGIONS = {
 
 def _classify_butyl(values: np.ndarray) -> np.ndarray:
     """ttt 0, ttg 1, ... ggg 7 from the three torsions from the ring on; t is beyond 120 degrees."""
-    return (np.abs(values) < 120.0) @ np.array([4, 2, 1])
+    found: np.ndarray = (np.abs(values) < 120.0) @ np.array([4, 2, 1])
+    return found
 
 
 def _tfsi_images(values: np.ndarray) -> np.ndarray:
@@ -287,4 +291,5 @@ def _search(topology: Topology, ion: str, smarts: str) -> tuple[tuple[int, ...],
     start, size = int(topology.first_atoms[first]), int(topology.atom_counts[first])
     bonds = topology.bonds[topology.molecules[topology.bonds[:, 0]] == first] - start
     molecule = as_molecule(BondGraph.of(topology.symbols[start : start + size], bonds))
-    return molecule.GetSubstructMatches(Chem.MolFromSmarts(smarts), uniquify=False)
+    found: tuple[tuple[int, ...], ...] = molecule.GetSubstructMatches(Chem.MolFromSmarts(smarts), uniquify=False)
+    return found

@@ -217,7 +217,8 @@ class MsdAnalysis:
         exponent = np.clip(self._slopes[-1], 0.5, 1.0) if np.isfinite(self._slopes[-1]) else 0.5
         leave = (_CAGE_A**2 / max(self._mean[longest], 1e-6)) ** (1.0 / exponent)
         resolve = (self._slope_errors[0] / (1.0 - self._settings.min_slope)) ** 2
-        return run * max(leave, resolve, 3.0)
+        found: float = run * max(leave, resolve, 3.0)
+        return found
 
     def _time(self, lag: float) -> str:
         return duration(lag * self._interval)

@@ -105,7 +105,10 @@ class Solvation:
 
     def centre_points(self, snapshot: Snapshot) -> np.ndarray:
         """Where the cations are, ``(n_cations, 3)`` in Å, in any image."""
-        return snapshot.centres[self.cations] if self._centres is None else snapshot.positions[self._centres]
+        found: np.ndarray = (
+            snapshot.centres[self.cations] if self._centres is None else snapshot.positions[self._centres]
+        )
+        return found
 
     def look(self, snapshot: Snapshot) -> FrameContacts:
         """The contacts of one frame."""

@@ -123,7 +123,8 @@ def in_parts(series: np.ndarray, n_parts: int = PARTS) -> np.ndarray:
     series = np.asarray(series)
     width = max(1, -(-series.shape[1] // n_parts))
     used = series.shape[1] // width * width
-    return series[:, :used].reshape(len(series), used // width, width).mean(axis=2, dtype=float)
+    found: np.ndarray = series[:, :used].reshape(len(series), used // width, width).mean(axis=2, dtype=float)
+    return found
 
 
 def unsteady(course: Course) -> str:

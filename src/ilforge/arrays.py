@@ -1,0 +1,17 @@
+"""Arrays by what they hold, for the types of arguments and results; shapes and units stand in docstrings."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+"""Numbers in double precision."""
+
+Integers: TypeAlias = NDArray[np.int64]
+"""Counts and indices."""
+
+Booleans: TypeAlias = NDArray[np.bool_]
+"""Truth values."""
