@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -117,7 +118,7 @@ class Table:
     """
 
     columns: tuple[str, ...]
-    rows: list[tuple[float | int | str | bool | None, ...]]
+    rows: Sequence[tuple[float | int | str | bool | None, ...]]
 
     def column(self, name: str) -> list[float | int | str | bool | None]:
         """The values of one column."""

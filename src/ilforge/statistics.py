@@ -6,7 +6,7 @@ Kernels of arrays: no paths, no globals; random numbers come from the ``rng`` th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -160,7 +160,7 @@ def linear_trend(series: np.ndarray) -> Trend:
     return Trend(slope, float(np.sqrt(statistical_inefficiency(residual) * residual.var() / spread)))
 
 
-def block_error(samples: np.ndarray, n_blocks: int = 10) -> np.ndarray | float:
+def block_error(samples: np.ndarray, n_blocks: int = 10) -> Any:  # one type or the other, by the shape of what is given
     """Standard error of the mean over the first axis, from the spread of ``n_blocks`` block means.
 
     H. Flyvbjerg and H. G. Petersen, J. Chem. Phys. 91, 461 (1989): blocks longer than the correlation time are

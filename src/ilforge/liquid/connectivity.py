@@ -241,7 +241,8 @@ def centres_of_mass(whole: Floats, topology: Topology) -> Floats:
     """
     weighted = np.asarray(whole, dtype=float) * topology.masses[:, None]
     sums: Floats = np.add.reduceat(weighted, topology.first_atoms, axis=-2)
-    return sums / topology.molecule_masses[:, None]
+    found: Floats = sums / topology.molecule_masses[:, None]
+    return found
 
 
 def neighbours(atoms: Atoms, quantities: str, cutoff: float) -> tuple[np.ndarray, ...]:

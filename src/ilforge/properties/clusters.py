@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -91,7 +91,7 @@ class Clusters:
         self._near = np.zeros((system.n_frames, len(self._solvation.cations)), dtype=np.uint8)
         self._pictures = Pictures(system, wanted, self._solvation)
 
-    def look(self, snapshot: Snapshot) -> tuple[FrameContacts, np.ndarray, tuple | None] | None:
+    def look(self, snapshot: Snapshot) -> tuple[FrameContacts, np.ndarray, tuple[Any, ...] | None] | None:
         """Contacts, the plain count of ligands around each cation, and the frame where a picture may need it."""
         if self._missing:
             return None
@@ -104,7 +104,7 @@ class Clusters:
         near = np.bincount(once, minlength=len(centres))
         return self._solvation.look(snapshot), near, self._pictures.look(snapshot)
 
-    def add(self, seen: tuple[FrameContacts, np.ndarray, tuple | None] | None) -> None:
+    def add(self, seen: tuple[FrameContacts, np.ndarray, tuple[Any, ...] | None] | None) -> None:
         if seen is None:
             return
         contacts, near, picture = seen
@@ -163,7 +163,9 @@ class Clusters:
             return None
         return len(self._solvation.cations) / len(cations)
 
-    def _populations(self, result: Measurement, counts: np.ndarray, definition: str) -> list[tuple]:
+    def _populations(
+        self, result: Measurement, counts: np.ndarray, definition: str
+    ) -> list[tuple[float | str | None, ...]]:
         relaxed = relaxation(counts)
         quantity = "cluster_population" if definition == "first shell" else "near_population"
         settings, interval = self._settings, self._system.frame_interval_ps
@@ -289,7 +291,7 @@ class Residence:
         weights = np.ones(self._n_cations) if weights is None else weights
         sums = self._continuous if kind == "continuous" else self._intermittent
         with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = (weights @ sums) / (weights @ self._origins)
+            ratio: np.ndarray = (weights @ sums) / (weights @ self._origins)
         if kind == "continuous" or self._at_random == 1.0:
             return ratio
         found: np.ndarray = (ratio - self._at_random) / (1.0 - self._at_random)

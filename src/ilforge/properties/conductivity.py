@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -156,6 +156,7 @@ class Conductivity:
     @property
     def _scale(self) -> float:
         """e²/(V k T) times Å²/ps in S/m."""
+        assert self._temperature is not None  # else it was refused
         cells = np.concatenate([run._cells[: self._n_frames] for run in self._runs])
         volume = float(np.mean(np.abs(np.linalg.det(cells)))) * 1e-30
         return ELEMENTARY_CHARGE_C**2 * A2_PER_PS_IN_M2_S / (volume * BOLTZMANN_J_K * self._temperature)
@@ -195,7 +196,8 @@ class Conductivity:
             yield from self._refused("; ".join(still)).estimates
             return
         free = self._nernst_einstein(list(diffusion.values()))
-        start = max(analysis.diffusive_regime().start for analysis in own.values())
+        regimes = [analysis.diffusive_regime() for analysis in own.values()]
+        start = max(regime.start for regime in regimes if regime is not None)  # all have one: they converged
         found = together.coarse_line_from(start)
         if found is None:
             run = self._n_frames * self._system.frame_interval_ps
@@ -256,8 +258,8 @@ class Conductivity:
                 value, error = motion.combined(_picked(i, j, len(names)))
                 found = Estimate(value * unit, error * unit, n_eff, _ONSAGER)
                 yield "onsager_coefficient", f"{a}-{names[j]}", found
-        for i in np.flatnonzero(z):
-            value, error = motion.share(z, int(i))
+        for i in np.flatnonzero(z).tolist():
+            value, error = motion.share(z, i)
             found = Estimate(value, error, n_eff, "1")
             if len(names) == 2:
                 found = Estimate(value, 0.0, n_eff, "1", True, "fixed by the masses, not measured")
@@ -337,7 +339,7 @@ def _collective(products: np.ndarray, lags: np.ndarray, fit: LinearFit, n_frames
     models[:, :, tail] = starts[:, :, None] + slopes[:, :, None] * step * tail
     pairs = list(zip(*np.triu_indices(n), strict=True))
     weight = fit.weights[0]
-    product: dict[tuple, float] = {}
+    product: dict[tuple[Any, Any], float] = {}  # by pairs of indices of NumPy's or Python's
     for p, a in enumerate(pairs):
         for b in pairs[p:]:
             first, second = (models[a], models[a]) if a == b else (models[a], models[b])

@@ -83,7 +83,8 @@ class Diffusion:
         masses = self._system.topology.molecule_masses
         followed = [follow(run._centres[:n_frames], run._cells[:n_frames], masses, run._system.images) for run in runs]
         longest = max(step for _, step in followed)
-        estimates, curves = [], {}
+        estimates: list[tuple[str, str | None, Estimate]] = []
+        curves: dict[str, Curve] = {}
         for name, members in self._system.ions.items():
             analysis = MsdAnalysis(
                 [positions[:, members] for positions, _ in followed],
@@ -118,7 +119,8 @@ class Diffusion:
             reason = "the temperature is not known: give it (--temperature, in K)"
         elif not _cubic(cells.mean(axis=0)):
             reason = "the correction for the size of the box is known for cubic boxes"
-        if reason:
+        if reason or temperature is None:
+            reason = str(reason)
             return [(quantity, name, Estimate.refused(_UNIT, reason)) for _, name, _ in estimates]
         side = float(np.mean(np.abs(np.linalg.det(cells)))) ** (1.0 / 3.0)
         return [(quantity, name, infinite_system(found, viscosity, temperature, side)) for _, name, found in estimates]

@@ -141,7 +141,8 @@ class Health:
         largest, frame, _ = max(self._voids)
         n = len(self._voids)
         note = _largest_of(n, frame)
-        estimates = [("largest_cavity_radius", None, Estimate(largest, np.nan, n, "Å", True, note))]
+        cavity = Estimate(largest, np.nan, n, "Å", True, note)
+        estimates: list[tuple[str, str | None, Estimate]] = [("largest_cavity_radius", None, cavity)]
         radii = np.array([radius for radius, _, _ in self._voids])
         curves = {"cavity": Curve(np.array(self._times), radii, None, "time", "ps", "largest void radius", "Å")}
         if self._profile is not None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -288,7 +288,7 @@ class Property(Protocol):
         Why it means nothing for ions in a vacuum, which it is then not asked about; empty where it does.
     """
 
-    needs_cell: str
+    needs_cell: ClassVar[str]
 
     def begin(self, system: System) -> None:
         """Get ready for the frames of one trajectory."""

@@ -140,7 +140,7 @@ class _Series:
         minimum, interval = self._settings.min_independent_samples, self._system.frame_interval_ps
         visited = [plain == index for index in range(len(shape.labels))]
         relaxed = _slowest([visits for visits in visited if visits.any()])
-        rows = []
+        rows: list[tuple[str, str, float, float | None, float, bool]] = []
         for label, visits in zip(shape.labels, visited, strict=True):
             estimate = population(visits, relaxed, minimum, interval)
             result.estimates.append(("shape_population", f"{shape.name} {label}", estimate))
@@ -260,7 +260,9 @@ def _doubt(a: Measurement, b: Measurement, ion: str, error: float) -> str:
     """Why the divergence of two maps has not converged; empty where it has."""
     settled = [all(one.tables[f"map {ion}"].column("converged")) for one in (a, b)]
     if not all(settled):
-        which = {(False, True): "the first map", (True, False): "the second map"}.get(tuple(settled), "neither map")
+        which = {(False, True): "the first map", (True, False): "the second map"}.get(
+            (settled[0], settled[1]), "neither map"
+        )
         return (
             f"{which} has {'' if which == 'neither map' else 'not '}converged: see the populations of {ion}, and with "
             "fewer than four ions whether a tenth of the run is two relaxations long"
@@ -291,12 +293,12 @@ def _check_bins(a: Measurement, b: Measurement, ion: str) -> None:
 
 def _common_bins(a: Table, b: Table) -> tuple[np.ndarray, np.ndarray]:
     """Counts ``(n_blocks, n_bins)`` of two tables over the bins that occur in either; empty blocks left out."""
-    bins = {place: index for index, place in enumerate(dict.fromkeys(row[1:3] for row in a.rows + b.rows))}
+    bins = {place: index for index, place in enumerate(dict.fromkeys(row[1:3] for row in (*a.rows, *b.rows)))}
     result = []
     for table in (a, b):
         counts = np.zeros((_BLOCKS, len(bins)))
-        for block, x, y, count in table.rows:
-            counts[block, bins[x, y]] += count
+        for block, *place, count in np.array(table.rows, dtype=float).reshape(-1, 4).tolist():
+            counts[int(block), bins[tuple(place)]] += count
         result.append(counts[counts.sum(axis=1) > 0])
     return result[0], result[1]
 

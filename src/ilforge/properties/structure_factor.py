@@ -85,6 +85,7 @@ class StructureFactor:
             return None
         if self._vectors is None:
             self._choose_vectors(snapshot.cell)
+        assert self._vectors is not None
         fractional = snapshot.positions[self._order] @ np.linalg.inv(snapshot.cell)
         modes = density_modes(fractional, self._starts, self._vectors)
         q = lengths(self._vectors, snapshot.cell)

@@ -18,7 +18,7 @@ from ilforge.properties.kernels.markov import (
 )
 from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System, Verdict
-from ilforge.properties.shared.conformations import shapes_of
+from ilforge.properties.shared.conformations import Shape, shapes_of
 from ilforge.properties.shared.local_structure import ShapesSettings, TransitionsSettings
 from ilforge.properties.shared.solvation import Contacts, FrameContacts, Solvation
 from ilforge.properties.shared.steadiness import Course, in_parts, judged, unsteady
@@ -62,7 +62,7 @@ class Transitions:
         self._system = system
         self._solvation = Solvation(self._settings, "analysis.transitions", self._settings.release_A)
         self._missing = self._solvation.begin(system)
-        self._shape = None
+        self._shape: Shape | None = None
         if not self._missing and self._settings.states == "shapes":
             self._begin_shapes(system)
 
@@ -166,7 +166,8 @@ class Transitions:
         label = f"{self._settings.cation}({self._settings.ligand}){ligands}"
         if self._settings.states == "atoms":
             return f"{label} {more[0]} {self._settings.ligand_atoms}"
-        named = [f"{n} {name}" for n, name in zip(more, self._shape.labels, strict=True) if n] if more else []
+        shapes = self._shape.labels if more and self._shape is not None else ()
+        named = [f"{n} {name}" for n, name in zip(more, shapes, strict=True) if n]
         return f"{label} {' '.join(named)}".strip()
 
     def _why_unsteady(self, series: np.ndarray, labels: list[str]) -> str:
@@ -246,7 +247,9 @@ class Transitions:
         result.tables[f"time scales {self._pair}"] = Table(columns, rows)
         slowest = np.array([(row[0], row[2], row[3]) for row in rows if row[1] == 2]).reshape(-1, 3)
         if len(slowest):
-            result.curves[f"implied_time_scale {self._pair}"] = Curve(*slowest.T, "lag", "ps", "time scale", "ps")
+            lags, values, errors = slowest.T
+            curve = Curve(lags, values, errors, "lag", "ps", "time scale", "ps")
+            result.curves[f"implied_time_scale {self._pair}"] = curve
         return models
 
     def _chosen(self, models: list[MarkovModel], paths: list[np.ndarray], n_states: int) -> MarkovModel | None:

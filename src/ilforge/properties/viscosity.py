@@ -77,7 +77,7 @@ class Viscosity:
         recorded = [run for run in runs if run._system.pressure is not None]
         if not recorded:
             return self._refused(_NOT_RECORDED)
-        pressures = [run._system.pressure for run in recorded]
+        pressures = [run._system.pressure for run in recorded if run._system.pressure is not None]
         interval = pressures[0].interval_ps
         if not np.allclose([pressure.interval_ps for pressure in pressures], interval, rtol=_SAME_INTERVAL):
             return self._refused("the pressure tensors of the runs were not recorded equally often")

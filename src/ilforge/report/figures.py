@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ilforge.potentials.kind import NEUTRAL
 from ilforge.report.blocks import Figure
 from ilforge.report.content import LearningRound, NamedCurve, TrainingCurve
-from ilforge.report.palette import NEUTRAL, Palette
+from ilforge.report.palette import Palette
 from ilforge.report.plot import axis, band, escaped, guide, layout, line, log_axis, thinned, translucent
 from ilforge.report.wording import counted, joined, number, quantity_name, unit_name
 from ilforge.results import Curve, Record
@@ -90,14 +91,14 @@ def improvement_figure(records: Sequence[Record], palette: Palette) -> Figure | 
     for potential in palette:
         for dataset, dash in (("EQ", "solid"), ("nEQ", "dash")):
             points = sorted(
-                (r for r in chosen if (r.potential, r.dataset) == (potential, dataset)), key=lambda r: r.iteration
+                (r for r in chosen if (r.potential, r.dataset) == (potential, dataset)), key=lambda r: r.iteration or 0
             )
             if not points:
                 continue
             label = f"{palette.label(potential)}, {dataset}"
             traces.append(
                 line(
-                    [r.iteration for r in points],
+                    [r.iteration or 0 for r in points],
                     [r.value for r in points],
                     label,
                     palette.colour(potential),
@@ -173,7 +174,7 @@ def rdf_figure(
     for named in coordination:
         traces += [trace | {"yaxis": "y2", "showlegend": False} for trace in _with_band(named, palette, unphysical)]
     y = axis(first.curve.y_label, first.curve.y_unit, rangemode="tozero")
-    more = {"shapes": [guide(0, 1, 1, 1) | {"xref": "paper"}]}
+    more: dict[str, Any] = {"shapes": [guide(0, 1, 1, 1) | {"xref": "paper"}]}
     x = axis(first.curve.x_label, first.curve.x_unit)
     if coordination:
         lower = coordination[0].curve

@@ -56,7 +56,8 @@ class ShapeMap:
     @property
     def regions(self) -> Regions | None:
         """Where the shapes lie, for built-in ones."""
-        found = MAP_REGIONS.get(tuple(name for name, _ in self.coordinates))
+        (first, _), (second, _) = self.coordinates
+        found = MAP_REGIONS.get((first, second))
         return found if found and {label for label, _ in self.populations} <= set(found.labels) else None
 
 
@@ -305,23 +306,31 @@ def _labels(one: ShapeMap, limits: Sequence[tuple[float, float]]) -> list[dict[s
         "font": {"size": 10.5, "color": "#1c2026"}, "xref": "x", "yref": "y",
     }  # fmt: skip
     texts = {label: f"<b>{label}</b>" + (f"<br>{share}" if share else "") for label, share in one.populations}
-    found = []
+    found: list[dict[str, Any]] = []
     for index, label in enumerate(one.regions.labels):
-        place = _place(one, index, limits, [(label["x"], label["y"]) for label in found]) if label in texts else None
+        place = (
+            _place(one, one.regions, index, limits, [(label["x"], label["y"]) for label in found])
+            if label in texts
+            else None
+        )
         if place is not None:
             found.append({**style, "x": place[0], "y": place[1], "text": texts[label]})
     return found
 
 
 def _place(
-    one: ShapeMap, index: int, limits: Sequence[tuple[float, float]], taken: Sequence[tuple[float, float]]
+    one: ShapeMap,
+    regions: Regions,
+    index: int,
+    limits: Sequence[tuple[float, float]],
+    taken: Sequence[tuple[float, float]],
 ) -> tuple[float, float] | None:
     """The place within a region for a label: free, the least probability under it, and as far inside as may be."""
     low, high = np.array(limits).T
     centres = np.stack(np.meshgrid(*[np.linspace(0.16, 0.84, 23), np.linspace(0.07, 0.93, 27)]), -1).reshape(-1, 2)
     box = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 7)] * 2), -1).reshape(-1, 2) * _LABEL
     covered = low + (centres[:, None] + box) * (high - low)
-    within = (one.regions.classify(covered.reshape(-1, 2)) == index).reshape(covered.shape[:2])
+    within = (regions.classify(covered.reshape(-1, 2)) == index).reshape(covered.shape[:2])
     inside = within @ _CORE
     if not inside.max():
         return None

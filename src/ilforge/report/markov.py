@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ilforge.potentials.kind import NEUTRAL
 from ilforge.report import tables
 from ilforge.report.blocks import Block, Figure, FigureRow, Paragraph
 from ilforge.report.content import ReportContent
-from ilforge.report.palette import NEUTRAL, Palette
+from ilforge.report.palette import Palette
 from ilforge.report.plot import axis, band, escaped, layout, line, log_axis, translucent
 from ilforge.report.wording import number, with_error
 from ilforge.results import Record, Table
@@ -60,7 +61,7 @@ def exchange_blocks(content: ReportContent, palette: Palette) -> list[Block]:
 def _models(content: ReportContent) -> list[_Model]:
     kinds = ("transition matrix", "time scales", "Chapman-Kolmogorov")
     found: dict[tuple[str, str, str], dict[str, Table]] = {}
-    numbers: dict[tuple[str, str, str], dict[tuple[str, str], Record]] = {}
+    numbers: dict[tuple[str, str], dict[tuple[str, str], Record]] = {}
     for record in content.records:
         run = str(record.provenance.get("protocol")), record.potential
         if record.quantity == "exchange_time_scale":
@@ -70,7 +71,7 @@ def _models(content: ReportContent) -> list[_Model]:
     for named in content.tables:
         if named.kind in kinds:
             found.setdefault((named.protocol, named.potential, named.key), {})[named.kind] = named.table
-    return [_Model(*key, of_run, numbers.get(key[:2], {})) for key, of_run in found.items()]
+    return [_Model(*key, of_run, numbers.get((key[0], key[1]), {})) for key, of_run in found.items()]
 
 
 def _refusal(model: _Model) -> str:
@@ -82,7 +83,7 @@ def _refusal(model: _Model) -> str:
 
 def _network(model: _Model) -> Figure:
     """States as circles on an ellipse, exchange between two of them as one arrow with two heads."""
-    rows = [dict(zip(model.tables["transition matrix"].columns, row, strict=True))
+    rows: list[dict[str, Any]] = [dict(zip(model.tables["transition matrix"].columns, row, strict=True))
             for row in model.tables["transition matrix"].rows]  # fmt: skip
     states = list(dict.fromkeys(row["from"] for row in rows))
     share = {state: model.numbers["markov_population", state] for state in states}

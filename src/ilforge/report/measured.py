@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any, Literal, cast
 
 import numpy as np
 from ase import Atoms
@@ -36,7 +37,9 @@ def verdict(protocol: str, potential: str, found: Measurement) -> Verdict:
     """Whether a run is sound, from what its health checks found."""
     lines = tuple(one.what for one in found.verdicts if one.ok)
     faults = [one for one in found.verdicts if not one.ok]
-    state = "unphysical" if any(one.grave for one in faults) else "doubtful" if faults else "sound"
+    state: Literal["sound", "doubtful", "unphysical"] = "sound"
+    if faults:
+        state = "unphysical" if any(one.grave for one in faults) else "doubtful"
     return Verdict(protocol, potential, state, lines, tuple(one.what for one in faults))
 
 
@@ -44,15 +47,15 @@ def cluster_pictures(protocol: str, potential: str, found: Measurement) -> Itera
     """One example of each kind of cluster that has one, most common first."""
     from ase.io import read
 
-    shares = {}
+    shares: dict[str, dict[str, Any]] = {}
     for title, table in found.tables.items():
         if title.startswith("kinds "):
             rows = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
-            shares |= {row["kind"]: row for row in rows}
+            shares |= {str(row["kind"]): row for row in rows}
     for kind, text in found.structures.items():
         if kind not in shares:
             continue
-        row, atoms = shares[kind], read(io.StringIO(text), format="extxyz")
+        row, atoms = shares[kind], cast(Atoms, read(io.StringIO(text), format="extxyz"))  # one frame
         error = np.nan if row["error_percent"] is None else row["error_percent"]
         share = Estimate(row["population_percent"], error, row["n_independent"], "%", row["converged"])
         structure = Structure(kind, atoms, bond_graph(atoms, _BOND_FACTOR), contacts=_contacts(atoms))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ilforge.report.palette import NEUTRAL
+from ilforge.potentials.kind import NEUTRAL
 from ilforge.report.wording import number, unit_name
 
 MAX_POINTS = 500
@@ -37,7 +37,7 @@ def axis(title: str, unit: str = "", **more: Any) -> dict[str, Any]:
 
 def log_axis(title: str, unit: str, values: Any) -> dict[str, Any]:
     """A logarithmic axis around positive values, with ticks at 1, 2, 5 or, over many decades, powers of ten."""
-    values = np.concatenate([np.asarray(value, dtype=float).ravel() for value in values] or [[]])
+    values = np.concatenate([np.asarray(value, dtype=float).ravel() for value in values] or [np.empty(0)])
     values = values[np.isfinite(values) & (values > 0)]
     low, high = (values.min(), values.max()) if values.size else (0.1, 10.0)
     margin = 0.04 * np.log10(high / low) + 0.02

@@ -18,7 +18,7 @@ from ilforge.report.blocks import (
     Section,
     Table,
 )
-from ilforge.report.content import NamedCurve, Parity, ReportContent
+from ilforge.report.content import NamedCurve, Parity, ReportContent, TrainingCurve, Verdict
 from ilforge.report.coverage import coverage_figures, coverage_table
 from ilforge.report.figures import (
     deviation_figure,
@@ -48,8 +48,11 @@ def sections(content: ReportContent) -> list[Section]:
 
 def palette_of(content: ReportContent) -> Palette:
     """Colours for every potential that appears, whatever it appears in."""
-    named = (*content.records, *content.parity, *content.curves, *content.verdicts, *content.training)
-    return Palette.of((item.potential for item in named if item.potential), content.potential_labels, content.kinds)
+    named: tuple[Record | Parity | NamedCurve | Verdict | TrainingCurve, ...] = (
+        *content.records, *content.parity, *content.curves, *content.verdicts, *content.training,
+    )  # fmt: skip
+    potentials = [item.potential for item in named]
+    return Palette.of(filter(None, potentials), content.potential_labels, content.kinds)
 
 
 def palette_of_records(records: Sequence[Record]) -> Palette:
@@ -110,8 +113,8 @@ def _models(content: ReportContent, palette: Palette) -> Section:
     blocks: list[Block] = []
     if latest:
         blocks.append(tables.error_table(content, palette, latest))
-        blocks.append(tables.cohesion_table(content, palette, latest))
-        blocks.append(tables.element_table(content, palette, latest))
+        further = (tables.cohesion_table(content, palette, latest), tables.element_table(content, palette, latest))
+        blocks += [table for table in further if table is not None]
     last, earlier = _split_by_iteration(content.parity)
     if last:
         blocks.append(Heading("Parity"))
@@ -135,7 +138,7 @@ def _models(content: ReportContent, palette: Palette) -> Section:
             Details("Earlier iterations", (*([tables.error_table(content, palette, old)] if old else []), *rows))
         )
     lead = "Each model against the reference, on frames from boxes it was not trained on."
-    return Section("models", "Models", lead, tuple(block for block in blocks if block is not None))
+    return Section("models", "Models", lead, tuple(blocks))
 
 
 def _learning(content: ReportContent, palette: Palette) -> Section | None:
@@ -162,9 +165,10 @@ def _properties(content: ReportContent, palette: Palette) -> Section:
     others = tuple(name for name in further if name not in named)
     blocks: list[Block] = []
     for title, quantities, drawn in (*_PROPERTIES, ("Other properties", others, others)):
-        found = _measured(content, f"{title} with each potential", quantities, palette)
-        if found and len(found[0].rows) > _LONG:
-            found = [Details(f"All {len(found[0].rows)} numbers", tuple(found))]
+        measured = _measured(content, f"{title} with each potential", quantities, palette)
+        found: list[Block] = list(measured)
+        if measured and len(measured[0].rows) > _LONG:
+            found = [Details(f"All {len(measured[0].rows)} numbers", tuple(found))]
         found += [row for name in drawn for row in _curve_rows(content, (name,), palette)]
         found = [*(_FURTHER[title](content, palette) if title in _FURTHER else []), *found]
         blocks += [Heading(title), *found] if found else []

@@ -78,7 +78,7 @@ def _of_unlike_ions(record: Record) -> bool:
 def last_iteration(records: Iterable[Record]) -> list[Record]:
     """Records that no later iteration of the same potential and quantity supersedes."""
     records = list(records)
-    last: dict[tuple, int] = {}
+    last: dict[tuple[str, str, str], int] = {}
     for record in records:
         key = (record.potential, record.quantity, record.liquid)
         last[key] = max(last.get(key, -1), -1 if record.iteration is None else record.iteration)
@@ -107,7 +107,7 @@ def verdicts(records: Sequence[Record], palette: Palette) -> Table | None:
     rows = [
         (
             _potential(record.potential, palette),
-            Cell(*_HOLDING[record.verdict]),
+            Cell(*_HOLDING[record.verdict or Holding.NOT_JUDGED]),
             Cell(_protocol(record)),
             Cell(sentence(record.note.partition(": ")[2])),
         )
@@ -195,7 +195,7 @@ def element_table(content: ReportContent, palette: Palette, records: Sequence[Re
     if not chosen:
         return None
     elements = list(dict.fromkeys(r.species for r in chosen))
-    head = (Cell("Model"), Cell("Frames"), *(Cell(element) for element in elements))
+    head = (Cell("Model"), Cell("Frames"), *(Cell(str(element)) for element in elements))
     rows = []
     for model in _models(chosen):
         of_row = {r.species: r for r in chosen if _model(r) == model}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -63,7 +63,9 @@ def open_replicas(
     runs = [[path] for path in paths] if all(alone) else [[paths[0], path] for path in paths[1:]]
     if len(runs) < 2:
         raise SettingsError(f"--replicas takes two runs or more, here {len(runs)}. Leave it out for one run.")
-    about = {"frame_interval_ps": frame_interval_ps, "temperature_K": temperature_K, "made_of": made_of}
+    about: dict[str, Any] = {
+        "frame_interval_ps": frame_interval_ps, "temperature_K": temperature_K, "made_of": made_of,
+    }  # fmt: skip
     return _of_one_system([open_trajectory(run, **about) for run in runs])
 
 
@@ -119,7 +121,9 @@ def measure_replicas(
         observers.append({name: create(name, settings) for name in names if name not in ANY_ORDER})
         for observer in observers[-1].values():
             observer.begin(source.system)
-        within = {name: _Within(observer, joint, done) for name, observer in shared.items()}
+        within = {  # they are only looked at and added to
+            name: cast(Property, _Within(observer, joint, done)) for name, observer in shared.items()
+        }
         observe(source, source.system, {**observers[-1], **within}, settings, workers=1)
         done += source.system.n_frames
     found = {name: observer.measurement() for name, observer in shared.items()}
@@ -230,8 +234,8 @@ def _refuse_repeated(sources: Sequence[Source]) -> None:
     the longer one is then.
     """
     lengths = [source.system.n_frames for source in sources]
-    ends = [_kept(source.frame(n - 1)) if n else None for source, n in zip(sources, lengths, strict=True)]
-    for a, b in combinations([k for k, n in enumerate(lengths) if n], 2):
+    ends = {k: _kept(source.frame(n - 1)) for k, (source, n) in enumerate(zip(sources, lengths, strict=True)) if n}
+    for a, b in combinations(ends, 2):
         short, long = sorted((a, b), key=lengths.__getitem__)
         same = same_place(ends[short], ends[long])
         if not same and 1 < lengths[short] < lengths[long]:
@@ -253,10 +257,10 @@ def _same_temperature(a: System, b: System) -> bool:
     """As set; at constant energy for the start or, where nothing was set there, as it was on average."""
     if a.start_temperature_K is not None and b.start_temperature_K is not None:
         return a.start_temperature_K == b.start_temperature_K
-    if "NVE" in (a.ensemble, b.ensemble) and None not in (a.temperature_K, b.temperature_K):
-        found: bool = abs(a.temperature_K - b.temperature_K) <= _SAME_TEMPERATURE * a.temperature_K
-        return found
-    return a.temperature_K == b.temperature_K
+    one, other = a.temperature_K, b.temperature_K
+    if "NVE" in (a.ensemble, b.ensemble) and one is not None and other is not None:
+        return abs(one - other) <= _SAME_TEMPERATURE * one
+    return one == other
 
 
 def _close(a: float, b: float) -> bool:
@@ -350,8 +354,7 @@ def _kind(named: Iterable[str], species: str | None) -> str:
 
 def _least(quantity: str, settings: AnalysisSettings) -> float:
     if quantity == "markov_population":
-        found: float = settings.transitions.min_transitions
-        return found
+        return float(settings.transitions.min_transitions)
     found: float = (settings.shapes if quantity == "shape_population" else settings.clusters).min_independent_samples
     return found
 

@@ -150,4 +150,5 @@ def _ready() -> None:
 
 
 def _look_at(stretch: range) -> _Seen:
+    assert _looking is not None  # the helper has begun
     return [_looking.at(index) for index in stretch]

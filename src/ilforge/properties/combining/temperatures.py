@@ -189,7 +189,7 @@ def temperature_series(records: Sequence[Record]) -> list[TemperatureSeries]:
     SettingsError
         When no record has a temperature and a quantity of :data:`RISING` or :data:`FALLING`, or one is not above 0 K.
     """
-    groups: dict[tuple, list[Record]] = {}
+    groups: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         if record.quantity in (*RISING, *FALLING) and record.temperature_K is not None:
             if not record.temperature_K > 0:
@@ -219,11 +219,12 @@ def _series(records: Sequence[Record]) -> TemperatureSeries:
     once = _without_repeated(records)
     found: dict[float, list[Estimate]] = {}
     for one in once:
+        assert one.temperature_K is not None  # others were left out
         estimate = Estimate(one.value, one.error, one.n_eff, one.unit, one.converged, one.note)
         found.setdefault(one.temperature_K, []).append(estimate)
     joined = {temperature: combined(runs) for temperature, runs in sorted(found.items())}
     good = {t: e for t, e in joined.items() if e.converged and e.value > 0 and e.error > 0}
-    arrays = np.array([(t, e.value, e.error) for t, e in good.items()]).reshape(-1, 3).T
+    temperatures, values, errors = np.array([(t, e.value, e.error) for t, e in good.items()]).reshape(-1, 3).T
     first = records[0]
     return TemperatureSeries(
         first.quantity,
@@ -231,7 +232,9 @@ def _series(records: Sequence[Record]) -> TemperatureSeries:
         first.potential,
         first.species,
         first.unit,
-        *arrays,
+        temperatures,
+        values,
+        errors,
         left_out=len(joined) - len(good),
         iteration=first.iteration,
         state=_state(first),
@@ -241,7 +244,7 @@ def _series(records: Sequence[Record]) -> TemperatureSeries:
 
 def _without_repeated(records: Sequence[Record]) -> list[Record]:
     """Each run once; what has no value may be of any run, and is never taken into account anyway."""
-    known: set[tuple[float, ...]] = set()
+    known: set[tuple[float | None, ...]] = set()
     once = []
     for record in records:
         numbers = (record.temperature_K, record.value, record.error, record.n_eff)

@@ -37,7 +37,7 @@ def spread_over_bins(bins: np.ndarray, most: int, rng: np.random.Generator) -> n
     order = order[np.argsort(bins[order], kind="stable")]
     counts = np.bincount(bins)
     rank = np.arange(len(bins)) - np.repeat(np.cumsum(counts) - counts, counts)
-    quota = np.searchsorted(np.cumsum(np.bincount(rank)), most, side="right")
+    quota = int(np.searchsorted(np.cumsum(np.bincount(rank)), most, side="right"))
     return np.sort(order[rank < max(quota, 1)])
 
 
@@ -74,7 +74,8 @@ def density_modes(fractional: np.ndarray, starts: np.ndarray, vectors: np.ndarra
         table[:, places // WIDTH, 1, places % WIDTH] = powers.imag
         tables.append(table)
         rows[axis] = vectors[:, axis] + highest
-    return sum_modes(*tables, rows, ends)
+    x, y, z = tables
+    return sum_modes(x, y, z, rows, ends)
 
 
 def _powers(fraction: np.ndarray, highest: int) -> np.ndarray:

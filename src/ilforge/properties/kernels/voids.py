@@ -87,7 +87,7 @@ def clearance_function(positions: np.ndarray, radii: np.ndarray, cell: np.ndarra
     def clearance(points: np.ndarray) -> np.ndarray:
         nonlocal margin
         while True:
-            found = np.min([tree.query(points)[0] - r for r, tree in trees], axis=0)
+            found: np.ndarray = np.min([tree.query(points)[0] - r for r, tree in trees], axis=0)
             if found.max() + radii.max() <= margin:  # else an image not taken in might be nearer
                 return found
             margin *= 2.0

@@ -45,7 +45,7 @@ class Head(NamedTuple):
     units: str | None = None
 
 
-class GeneralDumpReader(DumpReader):
+class GeneralDumpReader(DumpReader):  # type: ignore[misc]  # MDAnalysis has no types
     """Reader of MDAnalysis for every text dump of LAMMPS whose positions are in Å.
 
     Positions are given in the restricted cell that MDAnalysis has (a along x, b in the plane of x and y), with the
@@ -59,7 +59,7 @@ class GeneralDumpReader(DumpReader):
     """Of the run, where the file says it."""
 
     @property
-    @util.cached("n_atoms")
+    @util.cached("n_atoms")  # type: ignore[untyped-decorator]  # as above
     def n_atoms(self) -> int:
         with util.anyopen(self.filename) as file:
             head = read_head(file)
@@ -68,10 +68,10 @@ class GeneralDumpReader(DumpReader):
         return head.n_atoms
 
     @property
-    @util.cached("n_frames")
+    @util.cached("n_frames")  # type: ignore[untyped-decorator]
     def n_frames(self) -> int:
         """Whole frames; one that is cut short at the end, as of a run that still writes, is none."""
-        self._offsets = []
+        self._offsets: list[int] = []
         with util.anyopen(self.filename) as file:
             while True:
                 start = file.tell()
@@ -87,6 +87,7 @@ class GeneralDumpReader(DumpReader):
         if ts.frame >= len(self):
             raise EOFError
         head = read_head(file)
+        assert head is not None  # len counts whole frames
         if head.n_atoms != self.n_atoms:
             raise ValueError(f"it has {head.n_atoms} atoms, the first frame {self.n_atoms}")
         ts.data["step"] = head.step

@@ -106,7 +106,7 @@ def _tables(name: str, measurement: Measurement) -> dict[str, Table]:
 
 def _numbers(measurement: Measurement) -> dict[str, Table]:
     """Estimates by quantity; what has not converged keeps its value, and says so."""
-    rows: dict[str, list[tuple]] = {}
+    rows: dict[str, list[tuple[float | str | None, ...]]] = {}
     units: dict[str, str] = {}
     for quantity, species, estimate in measurement.estimates:
         units[quantity] = estimate.unit

@@ -68,7 +68,7 @@ class Composition:
                 f"The frames have {len(symbols)} atoms ({Atoms(symbols).get_chemical_formula()}), but {named} are "
                 f"{topology.n_atoms} ({Atoms(topology.symbols).get_chemical_formula()}): say what they are with --ions."
             )
-        cell = frame.cell.array if frame.pbc.any() else None
+        cell = frame.cell.array if frame.pbc.any() else np.zeros((3, 3))
         if tuple(symbols) == topology.symbols and topology_mismatch(frame.positions, cell, topology) is None:
             return Reading(topology)
         return Reading(topology, order_by_bonds(frame, topology, _BONDED))

@@ -126,12 +126,13 @@ def _time(path: Path, run: _Run, table: dict[str, np.ndarray]) -> np.ndarray:
     time, by_step = table.get("time"), None
     if "step" in table and run.timestep:
         by_step = table["step"] * run.timestep
-    if by_step is None and time is None:
+    known = time if by_step is None else by_step
+    if known is None:
         raise SettingsError(
             f"{path} counts steps and does not say how long they are: have LAMMPS print the time, {_ASK_FIX}."
         )
     if by_step is None or time is None or len(time) < 2:
-        return time if by_step is None else by_step
+        return known
     whole = time[-1] - time[0]
     return by_step if math.isclose(by_step[-1] - by_step[0], whole, rel_tol=_CONSISTENT) else time
 

@@ -289,9 +289,9 @@ def _frame_of_universe(
         index,
         frame.positions if order is None else frame.positions[order],
         None if frame.dimensions is None else frame.triclinic_dimensions,
-        *(float(thermo[name][index]) if name in thermo else None for name in _OF_SNAPSHOTS),
-        velocities_of(frame, order, unit),
-        recorded_ps,
+        velocities=velocities_of(frame, order, unit),
+        recorded_ps=recorded_ps,
+        **{name: float(thermo[name][index]) for name in _OF_SNAPSHOTS if name in thermo},
     )
 
 

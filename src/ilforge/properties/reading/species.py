@@ -64,8 +64,9 @@ def recognise(
     for kind, of_kind in members.items():
         said = None if charges is None else float(np.mean([np.sum(charges[index]) for index in of_kind]))
         ion = known_ion(graphs[of_kind[0]], own)
-        ions[kind] = ion if ion is None or said is None or abs(said - ion.charge) < _SCALED else None
-        net[kind] = ions[kind].charge if ions[kind] else None if said is None else round(said)
+        ion = ion if ion is None or said is None or abs(said - ion.charge) < _SCALED else None
+        ions[kind] = ion
+        net[kind] = ion.charge if ion else None if said is None else round(said)
     formulas = {kind: sum_formula(graphs[of_kind[0]].symbols) for kind, of_kind in members.items()}
     called = _names(ions, formulas)
     unknown = dict.fromkeys(called[kind] for kind in members if net[kind] is None)

@@ -254,7 +254,8 @@ def _in_one_order(
     order: np.ndarray, starts: np.ndarray, graphs: list[BondGraph], names: list[str], species: Sequence[str]
 ) -> np.ndarray:
     """The atoms of every copy of an ion in the order of its first copy: by their names, or else by their bonds."""
-    order, first = order.copy(), {}
+    order = order.copy()
+    first: dict[str, tuple[BondGraph, list[str]]] = {}
     for start, graph, name in zip(starts.tolist(), graphs, species, strict=True):
         size = len(graph.symbols)
         called = names[start : start + size]
@@ -310,4 +311,4 @@ def _charges(
     for site in np.flatnonzero(~real).tolist():
         if of_file[site] in first:
             said[first[of_file[site]]] += said[site]
-    return _split(said[order], starts)
+    return np.split(said[order], starts[1:])

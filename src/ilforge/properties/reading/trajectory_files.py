@@ -251,7 +251,8 @@ def times_of_list(found: Sequence[Atoms], interval_ps: float | None, named: str)
             f"{named}: extended XYZ does not say how much time lies between its {len(found)} frames, nor the unit of "
             "time= where there is one. Give it (--frame-interval, in ps)."
         )
-    interval, said = interval_ps or 1.0, [frame.info.get("time") for frame in found]
+    interval = interval_ps or 1.0
+    said: list[Any] = [frame.info.get("time") for frame in found]
     scale = None
     if len(found) > 1 and all(isinstance(time, int | float | np.number) for time in said):
         scale = time_scale(said[0], said[1], interval)
@@ -281,10 +282,10 @@ def frame_interval(universe: Universe, lammps_units: str | None = None) -> float
         raise SettingsError(
             f"{_named(universe)} is a DCD file {doubt}: give the time between its frames (--frame-interval, in ps)."
         )
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         interval = float(universe.trajectory[0].dt)
-    if any("dt information" in str(warning.message) for warning in said) or interval <= 0:
+    if any("dt information" in str(warning.message) for warning in warned) or interval <= 0:
         raise SettingsError(
             f"{_named(universe)} does not say how much time lies between its frames: give it (--frame-interval, in ps)."
         )

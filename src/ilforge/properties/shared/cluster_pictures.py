@@ -54,11 +54,11 @@ class Pictures:
         candidates = []
         for frame in sorted(self._frames):
             low, high = np.searchsorted(contacts.frame, [frame, frame + 1])
-            for cation in np.flatnonzero(visits[frame]):
+            for cation in np.flatnonzero(visits[frame]).tolist():
                 mine = slice(low, high)
                 held = contacts.cation[mine] == cation
                 distances = np.sort(contacts.distance[mine][held])
-                candidates.append((frame, int(cation), contacts.site[mine][held], distances))
+                candidates.append((frame, cation, contacts.site[mine][held], distances))
         if not candidates:
             return None
         lengths = [len(distances) for *_, distances in candidates]
