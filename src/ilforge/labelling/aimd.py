@@ -183,12 +183,14 @@ class _LabelCalculator(Calculator):
         system_changes: list[str] = all_changes,
     ) -> None:
         super().calculate(atoms, properties or ["energy"], system_changes)
+        assert self.atoms is not None
         label = self._source.label(self.atoms.positions, self.atoms.cell.array)
         if label.cut_short:  # no end of the run: the next attempt goes on from the labels it has
             raise DidNotFinish(f"AIMD stopped at step {len(self._source.labels) - 1}: {label.error}")
         if label.error is not None or not label.converged:
             raise DidNotConverge(label.error or "the method ended before its energy settled")
-        self.results = {"energy": label.energy, "forces": label.forces.copy()}
+        energy, forces = label.result
+        self.results = {"energy": energy, "forces": forces.copy()}
 
 
 def _kept(path: Path, frame: Atoms, method_digest: str) -> Label | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
@@ -17,6 +17,7 @@ from ilforge.errors import IlforgeError, MissingProgram, SettingsError
 from ilforge.labelling.datasets.published import Published
 from ilforge.labelling.labels import Label, checked, in_words, method_digest
 from ilforge.labelling.storing.store import LabelStore
+from ilforge.potentials.abilities import GivesAtoms
 
 _STATE = "neutral, spin-polarised, ground state by Hund's rules"
 
@@ -33,9 +34,14 @@ def atom_label(spec: Mapping[str, Any], element: str) -> Label:
     """
     potential = potentials.create(spec)
     require_atoms(potential)
-    started, found = time.perf_counter(), {}
+    started = time.perf_counter()
+    found: dict[str, Any]
     try:
-        found = {"energy": float(potential.atom_energy(element)), "forces": np.zeros((1, 3)), "converged": True}
+        found = {
+            "energy": float(cast(GivesAtoms, potential).atom_energy(element)),
+            "forces": np.zeros((1, 3)),
+            "converged": True,
+        }
     except (SettingsError, MissingProgram):
         raise
     except IlforgeError as error:
@@ -53,7 +59,7 @@ def held_atoms(store: LabelStore, description: Mapping[str, Any], elements: Iter
 
 def published_atoms(dataset: Published) -> list[Label]:
     """The energies of isolated atoms that a dataset holds, as labels for a store."""
-    found = {"forces": np.zeros((1, 3)), "converged": True, "host": f"dataset {dataset.name}"}
+    found: dict[str, Any] = {"forces": np.zeros((1, 3)), "converged": True, "host": f"dataset {dataset.name}"}
     return [
         Label(_atom(element), _method(dataset.method), energy=energy, **found)
         for element, energy in dataset.isolated_atoms.items()

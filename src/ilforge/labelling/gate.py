@@ -116,7 +116,7 @@ def net_force_limit(gate: GateSettings, method: Mapping[str, Any], n_atoms: int)
 
 
 def _judge_forces(label: Label, gate: GateSettings) -> str | None:
-    energy, forces = label.energy, label.forces
+    energy, forces = label.result
     if not (np.isfinite(energy) and np.all(np.isfinite(forces))):
         return "not finite: NaN or infinity in energy or forces"
     net, limit = float(np.max(np.abs(forces.sum(axis=0)))), net_force_limit(gate, label.method, len(forces))

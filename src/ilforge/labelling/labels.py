@@ -56,7 +56,7 @@ def may_pass(error: str | None) -> bool:
 
     A program that ends by itself with an exit code, time and again and on this frame alone, is none.
     """
-    if not is_cut_short(error):
+    if error is None or not is_cut_short(error):
         return False
     return "ended with exit code" not in error or bool(_LACKING.search(error))
 
@@ -137,6 +137,12 @@ class Label:
     host: str = field(default_factory=platform.node)
     time: float = field(default_factory=time.time)
 
+    @property
+    def result(self) -> tuple[float, np.ndarray]:
+        """Energy, eV, and forces, eV/Å, of a label that has them."""
+        assert self.energy is not None and self.forces is not None
+        return self.energy, self.forces
+
     @cached_property
     def frame_digest(self) -> str:
         return frames.digest(self.frame)
@@ -178,7 +184,7 @@ class Label:
             raise SettingsError("A label can only be put on the structure it was computed for.")
         if self.error is not None or self.energy is None or self.forces is None:
             raise SettingsError(f"There is no result to put on the frame: {self.error}")
-        labelled = frame.copy()
+        labelled: Atoms = frame.copy()
         labelled.info[frames.ENERGY] = float(self.energy)
         labelled.arrays[frames.FORCES] = np.array(self.forces, dtype=float)
         if self.stress is not None:
@@ -212,7 +218,7 @@ def _fault(label: Label) -> str | None:
         return f"wrong number of atoms: the frame has {n_atoms}, its forces have shape {shape}"
     if label.stress is not None and np.shape(label.stress) != (6,):
         return f"incomplete result: a stress has 6 components, found shape {np.shape(label.stress)}"
-    parts = {"energy": label.energy, "forces": label.forces}
+    parts: dict[str, float | np.ndarray] = {"energy": label.energy, "forces": label.forces}
     if label.stress is not None:
         parts["stress"] = label.stress
     broken = [name for name, values in parts.items() if not np.all(np.isfinite(values))]

@@ -58,14 +58,15 @@ def pressures_by_energy(labels: Sequence[Label]) -> np.ndarray:
         Of one frame at several volumes, in order of volume; three to six or so.
     """
     volumes = np.array([label.frame.get_volume() for label in labels])
-    through = Polynomial.fit(volumes, [label.energy for label in labels], deg=len(labels) - 1)
+    through = Polynomial.fit(volumes, [label.result[0] for label in labels], deg=len(labels) - 1)
     return -through.deriv()(volumes[1:-1]) * EV_PER_A3_IN_GPA
 
 
 def pressure_by_stress(label: Label, topology: Topology) -> float:
     """Pressure of rigid molecules from the stress and the forces of a label, GPa, by the equation above."""
-    frame = label.frame
+    frame, forces, stress = label.frame, label.result[1], label.stress
+    assert stress is not None
     positions = whole_molecules(frame.positions, frame.cell.array, topology)
     lever = positions - centres_of_mass(positions, topology)[topology.molecules]
-    inside = np.sum(label.forces * lever) / (3 * frame.get_volume())
-    return float(-np.mean(label.stress[:3]) - inside) * EV_PER_A3_IN_GPA
+    inside = np.sum(forces * lever) / (3 * frame.get_volume())
+    return float(-np.mean(stress[:3]) - inside) * EV_PER_A3_IN_GPA

@@ -28,6 +28,15 @@ class RefusesBoxes(Protocol):
 
 
 @runtime_checkable
+class GivesAtoms(Protocol):
+    """Gives energies of isolated atoms."""
+
+    def atom_energy(self, element: str) -> float:
+        """Energy of one neutral atom in its ground state, spin-polarised, eV."""
+        ...
+
+
+@runtime_checkable
 class EvaluatesForces(Protocol):
     """Runs in the engine of the package: energy, forces and strain derivative of positions, step after step.
 

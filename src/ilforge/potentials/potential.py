@@ -25,8 +25,11 @@ class Potential(Protocol):
         Whether its calculator gives a stress that can be trusted.
     """
 
-    kind: str
-    has_stress: bool
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def has_stress(self) -> bool: ...
 
     def describe(self) -> dict[str, Any]:
         """Everything that determines its numbers, as JSON can hold it. Labels are keyed by its digest.

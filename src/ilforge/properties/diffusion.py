@@ -13,7 +13,7 @@ from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.properties.shared.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, repeated_note, sparse_frames
 from ilforge.properties.shared.settings import DiffusionSettings
 from ilforge.properties.shared.steadiness import temperature_note
-from ilforge.results import Estimate
+from ilforge.results import Curve, Estimate
 
 _UNIT = "m^2/s"
 _YEH_HUMMER = 2.837297  # cubic cell

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from ase import Atoms
@@ -51,15 +52,15 @@ def import_extxyz(
     if not path.is_file():
         raise SettingsError(f"There is no file {path}: expected labelled frames in extended XYZ form.")
     imported = []
-    for index, raw in enumerate(ase.io.read(path, index=":", format="extxyz")):
+    for index, raw in enumerate(cast(list[Atoms], ase.io.read(path, index=":", format="extxyz"))):  # of a slice
         frame = Atoms(numbers=raw.numbers, positions=raw.positions, cell=raw.cell, pbc=raw.pbc)
         frame.info = {k: v for k, v in raw.info.items() if k not in (energy, stress) and not k.startswith("REF_")}
-        found = _labels_of(raw, energy, forces, stress)
-        if found[0] is None or found[1] is None:
-            lacking = f"energy {energy!r}" if found[0] is None else f"forces {forces!r}"
+        its_energy, its_forces, its_stress = _labels_of(raw, energy, forces, stress)
+        if its_energy is None or its_forces is None:
+            lacking = f"energy {energy!r}" if its_energy is None else f"forces {forces!r}"
             has = sorted({*raw.info, *raw.arrays, *(raw.calc.results if raw.calc else {})})
             raise SettingsError(f"Frame {index} of {path} has no {lacking}; it has {', '.join(has)}.")
-        _put_labels(frame, *found)
+        _put_labels(frame, its_energy, its_forces, its_stress)
         imported.append(with_origin(frame, path.stem, index, kind, independent))
     return imported
 

@@ -58,7 +58,8 @@ def read_deepmd_hdf5(path: Path, kind: str = "EQ", independent: bool = False) ->
     """
     import h5py
 
-    path, imported, remarks = Path(path), [], []
+    path, imported = Path(path), []
+    remarks: list[str] = []
     try:
         with h5py.File(path, "r") as file:
             for name in _systems(file):
@@ -83,7 +84,7 @@ def _frames(group: h5py.Group, name: str, remarks: list[str]) -> list[Atoms]:
     names = [each.decode() if isinstance(each, bytes) else each for each in group["type_map.raw"][:]]
     types, periodic = np.atleast_1d(group["type.raw"][:]).astype(int), "nopbc" not in group
     elements = elements_of(names, types, name)
-    found = []
+    found: list[Atoms] = []
     for part in sorted(key for key in group if key.startswith("set.")):
         arrays = {key.removesuffix(".npy"): group[part][key][:] for key in group[part] if key.endswith(".npy")}
         found += frames_of(elements, types, arrays, periodic, f"{name}/{part}", remarks)

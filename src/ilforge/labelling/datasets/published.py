@@ -382,7 +382,7 @@ def _smallest_sides(sets: Iterable[Iterable[Entry]]) -> dict[str, float]:
 
 
 def _reasons(rejected: Iterable[Entry], purpose: str) -> dict[str, int]:
-    kinds = (entry.rejected.split(":", 1)[0] for entry in rejected if entry.purpose == purpose)
+    kinds = (str(entry.rejected).split(":", 1)[0] for entry in rejected if entry.purpose == purpose)
     return dict(sorted(Counter(kinds).items()))
 
 

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
@@ -101,7 +101,7 @@ def _read_by_ase(path: Path) -> list[Atoms]:
     import ase.io
 
     try:
-        return ase.io.read(path, index=":")
+        return cast(list[Atoms], ase.io.read(path, index=":"))  # of a slice
     except Exception as error:
         raise SettingsError(
             f"{path} could not be read ({type(error).__name__}: {error}). Known are vasprun.xml, OUTCAR, CP2K's "
@@ -239,7 +239,7 @@ def _stress(held: Mapping[str, Any], atoms: Atoms, keys: Keys, units: ForeignUni
     Of a virial, :math:`\Xi = -\partial E/\partial\epsilon` as QUIP, MACE and DeePMD have it, it is :math:`-\Xi/V`.
     """
     found = {}
-    volume = abs(np.linalg.det(atoms.cell.array)) * units.factor("length") ** 3 if atoms.pbc.all() else None
+    volume = abs(np.linalg.det(atoms.cell.array)) * units.factor("length") ** 3 if atoms.pbc.all() else 0.0
     conversions: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "stress": lambda values: values * units.factor("stress"),
         "virial": lambda values: -values * units.factor("virial") / volume,
@@ -270,6 +270,7 @@ def _converted(reading: Reading, units: ForeignUnits) -> Reading:
     if stress is not None:
         factor = units.virial if units.virial is not None else units.stress if units.stress is not None else 1.0
         stress = None if factor == 0.0 else stress * factor
+    assert reading.energy is not None and reading.forces is not None  # every frame of DeePMD has them
     energy, forces = reading.energy * units.factor("energy"), reading.forces * units.factor("forces")
     length = units.factor("length")
     if stress is not None:  # it is a virial by a volume

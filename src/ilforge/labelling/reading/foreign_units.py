@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -120,7 +120,9 @@ def factor_of(quantity: str, unit: str, where: str) -> float:
     sign, plain = (-1.0, plain[1:]) if plain.startswith("-") and quantity in ("stress", "virial") else (1.0, plain)
     if quantity in ("stress", "virial") and plain in ("none", "no"):
         return 0.0
-    found = {"energy": _energy, "virial": _energy, "forces": _force, "stress": _stress, "length": _LENGTH.get}
+    found: dict[str, Callable[[str], float | None]] = {
+        "energy": _energy, "virial": _energy, "forces": _force, "stress": _stress, "length": _LENGTH.get,
+    }  # fmt: skip
     factor = found[quantity](plain)
     if factor is None:
         examples = {
@@ -131,8 +133,7 @@ def factor_of(quantity: str, unit: str, where: str) -> float:
             "length": ", ".join(_LENGTH),
         }
         raise SettingsError(f"{where}: {unit!r} is no known unit of {quantity}. Known are {examples[quantity]}.")
-    result: float = sign * factor
-    return result
+    return sign * factor
 
 
 def _system(name: str) -> ForeignUnits:

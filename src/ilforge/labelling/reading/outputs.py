@@ -94,7 +94,10 @@ def import_labels(
         For a file that is none of these, units that contradict each other, or methods that differ.
     """
     labels: list[Label] = []
-    endings, remarks, unstated, methods = {}, {}, 0, {}
+    endings: dict[str, str] = {}
+    remarks: dict[str, tuple[str, ...]] = {}
+    methods: dict[str, Mapping[str, Any]] = {}
+    unstated = 0
     for path in map(Path, paths):
         if is_published(path):
             dataset = open_published(path)
@@ -131,9 +134,9 @@ def read_output(path: Path, method: str = "", keys: Keys | None = None) -> Outpu
     """
     path = Path(path)
     if path.is_dir():
-        for name, reader in (("vasprun.xml", read_vasprun), ("OUTCAR", read_outcar)):
+        for name, read in (("vasprun.xml", read_vasprun), ("OUTCAR", read_outcar)):
             if (found := named(path, name)) is not None:
-                return reader(found)
+                return read(found)
         if any(path.rglob("type.raw")):
             return read_foreign(path, method, keys)
         raise SettingsError(f"{path} holds neither vasprun.xml nor OUTCAR nor a DeePMD system.")
@@ -177,7 +180,7 @@ def _label(reading: Reading, method: Any, path: Path, index: int, stating: _Stat
     frame.info["source"] = f"{path}#{index}"
     if stating.ions:
         frame.info.setdefault("ions", stating.ions)
-    common = {"method": dict(method), "host": "imported"}
+    common: dict[str, Any] = {"method": dict(method), "host": "imported"}
     if reading.fault is not None:
         frame.info.pop(CHARGE, None)  # what is wrong with the frame may be what it says of itself
         return Label(frame, **common, error=reading.fault)
@@ -234,14 +237,14 @@ def _without_repeats(labels: Iterable[Label]) -> Iterable[Label]:
                 seen[key] = label
             yield label
             continue
-        apart, of = abs(label.energy - first.energy), first.frame.info["source"]
+        apart, of = abs(label.result[0] - first.result[0]), first.frame.info["source"]
         what = f"duplicate: the frame of {of}"
         if apart > SAME_ENERGY_EV:
             what = f"contradiction: the frame of {of} with an energy {apart:.4g} eV off, by another method of that name"
         yield replace(label, energy=None, forces=None, stress=None, converged=False, error=what)
 
 
-def _require_one_method(methods: dict[str, Any]) -> None:
+def _require_one_method(methods: Mapping[str, Any]) -> None:
     first, *others = methods
     for other in others:
         if method_digest(methods[first]) == method_digest(methods[other]):

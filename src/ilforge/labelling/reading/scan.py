@@ -89,12 +89,12 @@ def scan_dihedrals(
 
 def _require_same_method(calculator: Calculator, points: Sequence[ScanPoint], directory: Path | None) -> None:
     """Refuse to go on with another method: it must give the last point that is there its energy again."""
-    usable = [point for point in points if point.energy is not None]
+    usable = [(point.frame, point.energy) for point in points if point.energy is not None]
     if not usable:
         return
-    frame = usable[-1].frame.copy()
+    frame, energy = usable[-1][0].copy(), usable[-1][1]
     frame.calc = calculator
-    apart = abs(float(frame.get_potential_energy()) - usable[-1].energy)
+    apart = abs(float(frame.get_potential_energy()) - energy)
     if apart > SAME_ENERGY_EV:
         raise SettingsError(
             f"The points in {directory} are by another method: the energy of the last of them is now {apart:.4g} eV "
@@ -111,11 +111,10 @@ def write_scan(path: Path, points: Sequence[ScanPoint]) -> None:
         names = [f"dihedral_{number + 1}_deg" for number in range(len(points[0].angles) if points else 0)]
         table.writerow([*names, "energy_kJ_mol", "energy_eV", "fault"])
         for point in points:
-            usable = point.energy is not None
-            above = f"{(point.energy - lowest) / KJ_PER_MOL:.4f}" if usable else ""
-            table.writerow(
-                [*point.angles, above, f"{point.energy:.8f}" if usable else "", files.csv_cell(point.fault or "")]
-            )
+            above = absolute = ""
+            if point.energy is not None:
+                above, absolute = f"{(point.energy - lowest) / KJ_PER_MOL:.4f}", f"{point.energy:.8f}"
+            table.writerow([*point.angles, above, absolute, files.csv_cell(point.fault or "")])
 
 
 def write_scan_frames(path: Path, points: Sequence[ScanPoint], ion: str) -> None:

@@ -40,6 +40,7 @@ def agreement(readings: Sequence[Reading]) -> Agreement:
         known = _tight_binding(reading.atoms)
         if known is None:
             continue
+        assert reading.forces is not None  # as chosen
         forces.append((np.ravel(reading.forces), known["forces"].ravel()))
         if reading.stress is not None and "stress" in known:
             stresses.append((np.ravel(reading.stress), known["stress"].ravel()))
@@ -51,6 +52,7 @@ def _chosen(readings: Sequence[Reading]) -> list[Reading]:
         reading
         for reading in readings
         if reading.fault is None
+        and reading.forces is not None
         and 1 < len(reading.atoms) <= _LARGEST
         and np.shape(reading.forces) == (len(reading.atoms), 3)
         and np.all(np.isfinite(reading.forces))

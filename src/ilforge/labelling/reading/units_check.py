@@ -225,7 +225,7 @@ def _fit(found: np.ndarray, expected: np.ndarray) -> _Fit | None:
 
 def _robust_start(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Least absolute deviations by reweighting: half of the frames may be wrong."""
-    factors = np.linalg.lstsq(expected, found, rcond=None)[0]
+    factors: np.ndarray = np.linalg.lstsq(expected, found, rcond=None)[0]
     for _ in range(30):
         weights = 1 / np.sqrt(np.maximum(np.abs(found - expected @ factors), 1e-9))
         factors = np.linalg.lstsq(expected * weights[:, None], found * weights, rcond=None)[0]
@@ -259,8 +259,9 @@ def _changes(before: Reading, after: Reading) -> tuple[float, float, float, floa
         if before.stress is not None and after.stress is not None:
             mean = sum(r.atoms.get_volume() * voigt_6_to_full_3x3_stress(r.stress) for r in (before, after)) / 2
             by_stress = float(np.sum(mean * strain))
-    by_forces = -0.5 * float(np.sum((before.forces + after.forces) * step))
-    return float(after.energy - before.energy), by_forces, by_stress, float(np.abs(strain).max())
+    (energy, forces), (new_energy, new_forces) = _result(before), _result(after)
+    by_forces = -0.5 * float(np.sum((forces + new_forces) * step))
+    return float(new_energy - energy), by_forces, by_stress, float(np.abs(strain).max())
 
 
 def _usable(reading: Reading) -> bool:
@@ -271,7 +272,13 @@ def _usable(reading: Reading) -> bool:
     return shaped and np.isfinite(reading.energy) and bool(np.all(np.isfinite(reading.forces)))
 
 
+def _result(reading: Reading) -> tuple[float, np.ndarray]:
+    """Energy and forces of a frame that is usable."""
+    assert reading.energy is not None and reading.forces is not None
+    return reading.energy, reading.forces
+
+
 def _rms_force(readings: Sequence[Reading]) -> float:
     """Median over frames of the RMS force, in whatever unit it is."""
-    sizes = [float(np.sqrt(np.mean(np.square(reading.forces)))) for reading in readings if _usable(reading)]
+    sizes = [float(np.sqrt(np.mean(np.square(_result(reading)[1])))) for reading in readings if _usable(reading)]
     return float(np.median(sizes)) if sizes else np.nan

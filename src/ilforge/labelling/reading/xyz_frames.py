@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from ase import Atoms
 
@@ -44,10 +45,7 @@ def read_xyz_frames(path: Path) -> tuple[list[Atoms | str], str | None]:
     frames: list[Atoms | str] = []
     ending = None
     for block, torn in _blocks(text):
-        found = None if torn else _frame(block)
-        if isinstance(found, Atoms):
-            frames.append(found)
-        elif torn:
+        if torn:
             ending = f"truncated: the file ends in the middle of frame {len(frames)}"
             if not re.fullmatch(r"\s*\d+\s*", block[0]):
                 ending = (
@@ -55,7 +53,7 @@ def read_xyz_frames(path: Path) -> tuple[list[Atoms | str], str | None]:
                     f"{block[0][:60]!r}"
                 )
         else:
-            frames.append(found)
+            frames.append(_frame(block))
     if not any(isinstance(frame, Atoms) for frame in frames):
         why = next((frame for frame in frames if isinstance(frame, str)), ending or "it holds no frames")
         raise SettingsError(f"{path} could not be read as extended XYZ: {why}.")
@@ -91,6 +89,6 @@ def _frame(block: list[str]) -> Atoms | str:
     header = _OWN_NAMES.sub(lambda found: RAW + found[1].lower(), block[1])
     text = "\n".join([block[0], header, *block[2:]]) + "\n"
     try:
-        return ase.io.read(io.StringIO(text), format="extxyz")
+        return cast(Atoms, ase.io.read(io.StringIO(text), format="extxyz"))  # one frame
     except Exception as error:  # ASE raises whatever its parser met
         return f"unreadable: {type(error).__name__}: {' '.join(str(error).split())}"

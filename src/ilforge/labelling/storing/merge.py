@@ -57,7 +57,7 @@ def _is_better(label: Label, held: Label) -> bool:
 
 
 def _conflict(held: Label, label: Label) -> str | None:
-    if held.failed or label.failed or abs(held.energy - label.energy) <= SAME_ENERGY_EV:
+    if held.failed or label.failed or abs(held.result[0] - label.result[0]) <= SAME_ENERGY_EV:
         return None
     energies = f"{held.energy:.6f} and {label.energy:.6f} eV"
     return f"frame {label.frame_digest[:12]}, method {label.method_digest[:12]}: {energies}"

@@ -34,7 +34,7 @@ def with_state(frame: Atoms, liquid: Liquid | None = None, charge: int | None = 
         "its ions": None if liquid is None else int(sum(liquid.topology.charges)),
     }
     said = {whose: value for whose, value in found.items() if value is not None}
-    if len(set(said.values())) > 1:
+    if liquid is not None and len(set(said.values())) > 1:
         raise SettingsError(
             f"The charge of a frame is {said['the frame']:+d} by its own word ({CHARGE} = ...) and "
             f"{said['its ions']:+d} by its ions ({liquid.label}): mend the one that is wrong."
@@ -46,7 +46,7 @@ def with_state(frame: Atoms, liquid: Liquid | None = None, charge: int | None = 
             f"charge, so it could be a radical or an ion. Say what it is with --ions, or its charge with --charge or "
             f"as {CHARGE}=... in its header."
         )
-    stated = frame.copy()
+    stated: Atoms = frame.copy()
     stated.calc = frame.calc
     stated.info.pop(CHARGE, None)
     if total is not None and (total or isolated):

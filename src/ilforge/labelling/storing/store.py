@@ -189,7 +189,7 @@ class LabelStore:
             frames = [(method_digest, digest) for digest in dict.fromkeys(frame_digests)]
             return self._connection.executemany(f"{of_method} AND frame = ?", frames).rowcount
 
-    def methods(self) -> dict[str, dict[str, Any]]:
+    def methods(self) -> dict[str, Mapping[str, Any]]:
         """Description of every method that has labels here, by digest."""
         with self._lock, _explained(self.path):
             found = self._connection.execute("SELECT digest FROM methods").fetchall()
@@ -335,7 +335,7 @@ class LabelStore:
     def _row(self, frame_digest: str, method_digest: str) -> tuple[Any, ...] | None:
         """A row that is there and whole; one that is not whole is dropped and counted."""
         key = (frame_digest, method_digest)
-        row = self._connection.execute(
+        row: tuple[Any, ...] | None = self._connection.execute(
             f"SELECT {_COLUMNS}, checksum FROM labels WHERE frame = ? AND method = ?", key
         ).fetchone()
         if row is None or row[-1] == rows.checksum(row[:-1]):

@@ -103,8 +103,10 @@ def count_pairs(
 
 @compiled
 def _count_stretch(
-    x: float, y: float, z: float, row: np.int32, molecule: int, points: np.ndarray, rows: np.ndarray, molecules: np.ndarray,
-    begin: int, end: int, per_A: float, n_bins: np.int32, nowhere: np.int32, buffer: np.ndarray, histogram: np.ndarray,
+    x: float, y: float, z: float, row: np.int32, molecule: int,
+    points: np.ndarray, rows: np.ndarray, molecules: np.ndarray,
+    begin: int, end: int, per_A: float, n_bins: np.int32, nowhere: np.int32,
+    buffer: np.ndarray, histogram: np.ndarray,
 ) -> None:  # fmt: skip
     """Count the pairs of one point with those from ``begin`` to ``end``.
 
