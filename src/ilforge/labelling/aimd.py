@@ -30,6 +30,7 @@ from ilforge.labelling.storing.state import with_state
 from ilforge.labelling.storing.store import FILE, LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.topology import Topology
+from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.sampling.frame import make_frame
 
 _SAME_A = 2e-6  # two roundings to 1e-6 Å of what another machine's last digit may have moved
@@ -167,7 +168,7 @@ class _Labelled:
         return None if label is None or label.cut_short else label.of(frame)
 
 
-class _LabelCalculator(Calculator):
+class _LabelCalculator(TypedCalculator):
     """What the engine asks for forces."""
 
     implemented_properties = ["energy", "forces"]  # ASE's own way

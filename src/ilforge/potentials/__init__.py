@@ -77,7 +77,8 @@ def create(spec: Mapping[str, Any]) -> Potential:
     missing = [key for key, needed in known.items() if needed and parameters.get(key) is None]
     if missing:
         raise SettingsError(f"A potential of kind {kind!r} needs {' and '.join(missing)}.")
-    return potential(**parameters)
+    made: Potential = potential(**parameters)
+    return made
 
 
 def settings(potential: Potential) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +13,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.abilities import EvaluatesForces
+from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.potentials.potential import Potential
 
 
@@ -135,10 +136,10 @@ class CommitteeEvaluator:
         return self._every.evaluate(positions, cell).force_deviation
 
 
-class EvaluatorCalculator(Calculator):
+class EvaluatorCalculator(TypedCalculator):
     """An evaluator as an ASE calculator of energy and forces, for ASE's optimisers."""
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces"]
+    implemented_properties = ["energy", "free_energy", "forces"]  # ASE\'s own way
 
     def __init__(self, evaluator: ForceEvaluator):
         super().__init__()
@@ -156,7 +157,7 @@ class EvaluatorCalculator(Calculator):
         self.results.update(energy=found.energy, free_energy=found.energy, forces=found.forces)
 
 
-def has_force_evaluator(potential: Potential) -> bool:
+def has_force_evaluator(potential: Potential) -> TypeGuard[EvaluatesForces]:
     """Whether a potential, and every member of a committee, offers a :class:`ForceEvaluator` of its own."""
     parts = (potential, *getattr(potential, "members", ()))
     return all(isinstance(part, EvaluatesForces) for part in parts)

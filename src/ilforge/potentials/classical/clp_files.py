@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,12 @@ def _type(ion: TypedStructure, name: str) -> dict[str, Any]:
     }
 
 
-def _bonded(name: str, ion: TypedStructure, across: list[tuple[int, int, int]]) -> tuple[dict[str, Any], list]:
+def _bonded(
+    name: str, ion: TypedStructure, across: list[tuple[int, int, int]]
+) -> tuple[dict[str, Any], list[list[int]]]:
     """Every bonded term by its classes, and the improper dihedrals with their atoms in the order of these."""
     bonds, n_atoms = np.array(ion.bonds, dtype=int).reshape(-1, 2), len(ion.types)
-    wanted = {
+    wanted: dict[str, Sequence[tuple[int, ...]]] = {
         "bonds": ion.bonds,
         "angles": [angle for angle in bonded_terms.angles(bonds, n_atoms) if angle not in across],
         "torsions": bonded_terms.torsions(bonds, n_atoms),

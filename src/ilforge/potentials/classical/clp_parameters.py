@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -119,7 +119,7 @@ def ion_terms(ion: Mapping[str, Any]) -> Terms:
     )
 
 
-def _indices(rows: list, width: int) -> np.ndarray:
+def _indices(rows: Sequence[Any], width: int) -> np.ndarray:
     return np.array(rows, dtype=int).reshape(-1, width)
 
 
@@ -130,7 +130,8 @@ def _bonded(blocks: list[Mapping[str, Any]], kind: str, classes: tuple[str, ...]
         terms = block.get(kind, {})
         for key in ways:
             if key in terms:
-                return terms[key]
+                found: Mapping[str, Any] = terms[key]
+                return found
     raise SettingsError(f"The parameters of CL&P have no {kind} {'-'.join(classes)}.")
 
 

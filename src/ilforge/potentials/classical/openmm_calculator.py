@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import all_changes
 from ase.cell import Cell
 
 from ilforge import programs
 from ilforge.errors import SettingsError
+from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 
 _STRAIN = 1e-4
@@ -51,7 +52,7 @@ def _upright(lower: np.ndarray) -> np.ndarray:
     return upright
 
 
-class OpenMMCalculator(Calculator):
+class OpenMMCalculator(TypedCalculator):
     """Energy, forces and stress of one topology by OpenMM, in eV and Å.
 
     OpenMM gives no virial: the stress is the central difference of the energy over the six strains, twelve
@@ -67,7 +68,7 @@ class OpenMMCalculator(Calculator):
         OpenMM platform and its settings.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE\'s own way
 
     def __init__(
         self,
@@ -95,6 +96,7 @@ class OpenMMCalculator(Calculator):
         positions = self.atoms.positions @ rotation
         self._prepare(cell)
         energy, forces = self._evaluate(positions, cell, forces=True)
+        assert forces is not None  # they were asked for
         self.results.update(energy=energy, free_energy=energy, forces=forces @ rotation.T)
         if "stress" in (properties or ()) and cell is not None:
             self.results["stress"] = self._stress(positions, cell, rotation)
@@ -112,8 +114,9 @@ class OpenMMCalculator(Calculator):
         programs.require("openmm")
         import openmm
 
+        known = self._context_cell
         same = self._context is not None and (
-            np.array_equal(cell, self._context_cell) if cell is not None else self._context_cell is None
+            cell is known if cell is None or known is None else np.array_equal(cell, known)
         )
         if same:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +13,8 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials.abilities import EvaluatesForces
+from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.potentials.force_evaluator import (
     CalculatorEvaluator,
     CommitteeEvaluator,
@@ -63,7 +65,7 @@ class Committee:
 
     def force_evaluator(self, topology: Topology, threads: int = 1) -> CommitteeEvaluator:
         """Forces of the first member for the engine of the package, with the deviation of all on request."""
-        first = self.members[0].force_evaluator(topology, threads)
+        first = cast(EvaluatesForces, self.members[0]).force_evaluator(topology, threads)
         return CommitteeEvaluator(first, self._mean_evaluator(topology, threads))
 
     def _mean_evaluator(self, topology: Topology, threads: int) -> ForceEvaluator:
@@ -72,7 +74,7 @@ class Committee:
         def slow() -> ForceEvaluator:
             return CalculatorEvaluator(self.calculator(topology, threads), topology.symbols)
 
-        find = [getattr(member, "fast_network", None) for member in self.members]
+        find: list[Any] = [getattr(member, "fast_network", None) for member in self.members]
         if not all(find):
             return slow()
         from ilforge.potentials.learned.fast_mace.calculator import FastMaceEvaluator
@@ -99,9 +101,10 @@ class Committee:
         if any(member.kind != "deepmd" for member in self.members):
             kinds = ", ".join(member.kind for member in self.members)
             raise SettingsError(f"LAMMPS runs committees of deepmd models only, not of {kinds}.")
-        for member in self.members:
-            model_file.verified(member.path, member.sha256)
-        paths = " ".join(model_file.lammps_word(member.path) for member in self.members)
+        models = [cast(model_file.ModelFile, member) for member in self.members]
+        for model in models:
+            model_file.verified(model.path, model.sha256)
+        paths = " ".join(model_file.lammps_word(model.path) for model in models)
         return [
             f"pair_style deepmd {paths} out_file {DEVIATION_FILE} out_freq {deviation_every}",
             f"pair_coeff * * {' '.join(elements)}",
@@ -111,7 +114,7 @@ class Committee:
         return sum(member.seconds_per_frame(n_atoms) for member in self.members)
 
 
-class CommitteeCalculator(Calculator):
+class CommitteeCalculator(TypedCalculator):
     """Mean of the energies, forces and stresses of several calculators.
 
     ``results["force_deviation"]`` is the largest disagreement about the force on an atom, eV/Å.

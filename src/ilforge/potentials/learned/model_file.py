@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Protocol
 
 from ilforge.errors import SettingsError
 
@@ -13,12 +14,22 @@ def absolute(path: str | Path) -> Path:
     return Path(path).expanduser().absolute()
 
 
-def require_digest(path: Path, sha256: str | None) -> None:
+class ModelFile(Protocol):
+    """A potential that is a model in a file."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+
+def require_digest(path: Path, sha256: str) -> None:
     """Refuse a model whose digest nobody gave, and say what it is.
 
     Model files can run code when they are loaded: the digest in the study file is the user's word that this one may.
     """
-    if sha256 is None:
+    if not sha256:
         raise SettingsError(
             f"The model {path} needs its digest beside its path, since loading a model file can run code in it. "
             f'If you trust where it comes from, write\n  sha256 = "{hashlib.sha256(_read(path)).hexdigest()}"'

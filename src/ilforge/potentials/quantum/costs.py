@@ -27,7 +27,8 @@ def core_seconds(method: str, n_atoms: int) -> float:
     k = min(max(1, next((i for i, size in enumerate(sizes) if size >= n_atoms), len(sizes) - 1)), len(sizes) - 1)
     small, large = sizes[k - 1], sizes[k]
     power = math.log(cost[large] / cost[small]) / math.log(large / small)
-    return cost[small] * (n_atoms / small) ** power
+    seconds: float = cost[small] * (n_atoms / small) ** power
+    return seconds
 
 
 def memory_GB(kind: str, n_atoms: int) -> float:

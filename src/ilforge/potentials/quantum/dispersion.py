@@ -45,7 +45,8 @@ def d3bj(atoms: Atoms, functional: str) -> tuple[float, np.ndarray, np.ndarray |
     lattice = (atoms.cell.array / Bohr, np.ones(3, dtype=bool)) if periodic else ()
     try:
         model = DispersionModel(atoms.numbers, atoms.positions / Bohr, *lattice)
-        found = model.get_dispersion(RationalDampingParam(method=functional.lower(), atm=False), grad=True)
+        damping = RationalDampingParam(method=functional.lower(), atm=False)  # type: ignore[no-untyped-call]  # of dftd3
+        found = model.get_dispersion(damping, grad=True)
     except RuntimeError as error:
         raise DidNotConverge(f"D3(BJ): {error}") from error
     stress = full_3x3_to_voigt_6_stress(found["virial"] * Hartree / atoms.get_volume()) if periodic else None

@@ -7,7 +7,7 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from ase import Atoms
 from ilforge import files
 from ilforge.errors import SettingsError
 
-_COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _ENDINGS = ("", ".gz", ".bz2", ".xz")
 
 
@@ -92,7 +92,9 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         head = file.read(6)
     if not head:
         raise SettingsError(f"{path} is empty.")
-    opener = next((opener for magic, opener in _COMPRESSED.items() if head.startswith(magic)), open)
+    opener: Callable[..., IO[bytes]] = next(
+        (opener for magic, opener in _COMPRESSED.items() if head.startswith(magic)), open
+    )
     try:
         with opener(path, "rb") as content:
             yield content if opener is open else io.BufferedReader(files.Bounded(content, path))

@@ -15,6 +15,7 @@ from pydantic import Field
 from ilforge import programs
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
 from ilforge.potentials.quantum.dispersion import d3bj
 from ilforge.settings import Iterations, Positive
@@ -115,10 +116,10 @@ class Pyscf:
         return 2 * 55.0 * (n_atoms / 30) ** 2.5
 
 
-class PyscfCalculator(Calculator):
+class PyscfCalculator(TypedCalculator):
     """Every frame begins with the density of the last one of the same atoms."""
 
-    implemented_properties = ["energy", "free_energy", "forces"]
+    implemented_properties = ["energy", "free_energy", "forces"]  # ASE\'s own way
 
     def __init__(self, potential: Pyscf, charge: int, threads: int, spin: int | None = None):
         super().__init__()

@@ -82,6 +82,8 @@ class Xtb:
         from tblite.ase import TBLite
         from threadpoolctl import threadpool_limits
 
+        method = self.method
+
         class XtbCalculator(TBLite):
             """tblite's calculator with threads held, no memory of earlier frames, and our errors."""
 
@@ -97,7 +99,7 @@ class Xtb:
                         super().calculate(atoms, properties, system_changes)
                     except (CalculationFailed, InputError) as error:
                         self.results = {}
-                        raise DidNotConverge(f"{self.parameters.method}: {_plain(error)}") from error
+                        raise DidNotConverge(f"{method}: {_plain(error)}") from error
 
         return XtbCalculator(
             method=self.method,

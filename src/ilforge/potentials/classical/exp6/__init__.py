@@ -89,9 +89,15 @@ class Exp6:
         read = dict(given) if isinstance(given, Mapping) else exp6_file.read(given)
         object.__setattr__(self, "parameters", exp6_file.checked(read).model_dump(mode="json"))
 
+    @property
+    def _content(self) -> Mapping[str, Any]:
+        """The parameters as they were read."""
+        assert isinstance(self.parameters, Mapping)
+        return self.parameters
+
     def describe(self) -> dict[str, Any]:
         """Cutoffs and tolerances, and the digest of the parameters (not of the file's title and comments)."""
-        numbers = {key: value for key, value in self.parameters.items() if key != "title"}
+        numbers = {key: value for key, value in self._content.items() if key != "title"}
         return {
             "kind": self.kind,
             "cutoff_A": float(self.cutoff_A),
@@ -104,7 +110,7 @@ class Exp6:
 
     def terms(self, topology: Topology) -> Exp6Terms:
         """Every term of a topology."""
-        return assign(topology, exp6_file.checked(self.parameters))
+        return assign(topology, exp6_file.checked(self._content))
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator for this topology; frames without periodicity are taken as in a vacuum.

@@ -90,7 +90,9 @@ class Electrostatics:
     def short(self, state: Any) -> tuple[float, np.ndarray]:
         """Energy kJ/mol and forces kJ/mol/nm of bare Coulomb terms, switched off at a short distance."""
         with self._limit():
-            energy, forces = self.bare(*_places(state, True))
+            atoms, cell = _places(state, True)
+            assert cell is not None
+            energy, forces = self.bare(atoms, cell)
             return energy, forces * ANGSTROM_PER_NM
 
     def whole(self, atoms: np.ndarray, cell: np.ndarray | None) -> tuple[float, np.ndarray]:

@@ -23,6 +23,7 @@ no weights between dipoles close in bonds, and none of 0.8 for a charge and a di
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -182,7 +183,10 @@ def evaluate(
     """
     kappa = 0.0 if ewald is None else ewald.kappa
     radial = [_Radial(sites, some, kappa) for some in pairs]
-    waves = None if ewald is None else ewald.waves(positions, cell)
+    waves = None
+    if ewald is not None:
+        assert cell is not None
+        waves = ewald.waves(positions, cell)
     dipoles, iterations = _relaxed(sites, pairs, radial, waves, kappa)
     forces, energy = np.zeros_like(positions), 0.0
     for some, functions in zip(pairs, radial, strict=True):
@@ -258,17 +262,20 @@ def _relaxed(
     own = 4 * kappa**3 / (3 * np.sqrt(np.pi))
 
     def mutual(mu: np.ndarray) -> np.ndarray:
-        found = (tensor @ mu.ravel()).reshape(-1, 3) + own * mu
+        found: np.ndarray = (tensor @ mu.ravel()).reshape(-1, 3) + own * mu
         if waves is None:
             return found
         dipoles[polar] = mu
-        return found + waves.field(*waves.of_dipoles(dipoles))[polar]
+        found = found + waves.field(*waves.of_dipoles(dipoles))[polar]
+        return found
 
     dipoles[polar], iterations = solve(mutual, field[polar], sites.alphas[polar, None], sites.tolerance)
     return dipoles, iterations
 
 
-def solve(mutual, field: np.ndarray, alphas: np.ndarray, tolerance: float) -> tuple[np.ndarray, int]:
+def solve(
+    mutual: Callable[[np.ndarray], np.ndarray], field: np.ndarray, alphas: np.ndarray, tolerance: float
+) -> tuple[np.ndarray, int]:
     """Dipoles mu = alpha (field + mutual(mu)) by conjugate gradients with alpha as preconditioner.
 
     Raises

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,22 +129,24 @@ def _pair(first: str, second: str, file: ParameterFile) -> tuple[float, float, f
             f"The parameter file has no pair term {first}-{second}. With combining = 'explicit' every pair of types "
             f"in the liquid needs one: add pairs.{first}-{second}, or set combining = 'waldman-hagler'."
         )
-    kinds = []
+    kinds: list[tuple[float, float, float]] = []
     for key in (first, second):
         kind = file.types[key]
-        values = (kind.A_kJ_mol, kind.B_per_A, kind.C_kJ_mol_A6)
-        if None in values:
+        a, b, c = kind.A_kJ_mol, kind.B_per_A, kind.C_kJ_mol_A6
+        if a is None or b is None or c is None:
             raise SettingsError(
                 f"types.{key} has no A_kJ_mol, B_per_A or C_kJ_mol_A6, which combining = 'waldman-hagler' needs for "
                 f"{first}-{second}: add them, or the pair term pairs.{first}-{second}."
             )
-        kinds.append(values)
+        kinds.append((a, b, c))
     (a_i, b_i, c_i), (a_j, b_j, c_j) = kinds
     b = (2 / (b_i**-6 + b_j**-6)) ** (1 / 6)
     return (a_i * a_j) ** 0.5 * b**6 / (b_i * b_j) ** 3, b, (c_i * c_j) ** 0.5
 
 
-def _look_up(table: str, terms: Mapping[str, Any], members: list[tuple[int, ...]], names: list[str]) -> list:
+def _look_up(
+    table: str, terms: Mapping[str, Any], members: Sequence[tuple[int, ...]], names: list[str]
+) -> list[tuple[Any, Any]]:
     """Every term with its parameters, whichever way round they are written."""
     found = []
     for atoms in members:
@@ -157,7 +159,7 @@ def _look_up(table: str, terms: Mapping[str, Any], members: list[tuple[int, ...]
     return found
 
 
-def _out_of_plane(file: ParameterFile, bonds: np.ndarray, names: list[str]) -> list:
+def _out_of_plane(file: ParameterFile, bonds: np.ndarray, names: list[str]) -> list[tuple[Any, Any]]:
     """Terms of atoms with three neighbours: ``(centre, the one that leaves the plane, the other two)``."""
     found = []
     for centre, around in enumerate(bonded_terms.neighbours(bonds, len(names))):
@@ -205,7 +207,13 @@ def _lone_pairs(topology: Topology, ions: list[IonTerms]) -> tuple[LonePairs, np
     return places, np.array([q for ion in ions for q in ion.charges_e] + charges)
 
 
-def _sites(file: ParameterFile, names: list[str], charges: np.ndarray, lone_pairs: LonePairs, separated: dict) -> Sites:
+def _sites(
+    file: ParameterFile,
+    names: list[str],
+    charges: np.ndarray,
+    lone_pairs: LonePairs,
+    separated: Mapping[int, list[tuple[int, int]]],
+) -> Sites:
     carried: dict[int, list[int]] = {i: [i] for i in range(len(names))}
     for k, host in enumerate(lone_pairs.hosts.tolist()):
         carried[host].append(len(names) + k)

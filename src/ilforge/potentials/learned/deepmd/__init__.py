@@ -40,7 +40,7 @@ class Deepmd:
     """
 
     path: Path
-    sha256: str | None = None
+    sha256: str = ""
 
     kind: ClassVar[str] = "deepmd"
     has_stress: ClassVar[bool] = True

@@ -96,7 +96,7 @@ class Edges(NamedTuple):
 
     species: np.ndarray  # (atoms,)
     room: int  # edges that an atom has room for
-    count: np.ndarray  # (atoms,)
+    count: np.ndarray  # type: ignore[assignment]  # (atoms,); nobody counts in the tuple
     neighbour: np.ndarray
     neighbour_species: np.ndarray
     bins: np.ndarray  # interval of the splines that the distance lies in
@@ -111,15 +111,11 @@ class Edges(NamedTuple):
 def edges_of(species: np.ndarray, room: int) -> Edges:
     """Arrays for so many neighbours of each atom."""
     n = len(species) * room + 4 * LANES
-    integers = [aligned(n, np.int32) for _ in range(3)]
-    return Edges(
-        species,
-        room,
-        np.zeros(len(species), np.int64),
-        *integers,
-        *(aligned(n) for _ in range(5)),
-        aligned(n, np.float64),
-    )
+    neighbour, neighbour_species, bins = (aligned(n, np.int32) for _ in range(3))
+    t, x, y, z, inverse = (aligned(n) for _ in range(5))
+    square = aligned(n, np.float64)
+    count = np.zeros(len(species), np.int64)
+    return Edges(species, room, count, neighbour, neighbour_species, bins, t, x, y, z, inverse, square)
 
 
 class State(NamedTuple):

@@ -7,13 +7,13 @@ without a fast form, and a frame that is periodic along one or two directions, a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.potentials.force_evaluator import Evaluation, ForceEvaluator, force_deviation
 from ilforge.potentials.learned.fast_mace.evaluation import FastEvaluator
 from ilforge.potentials.learned.fast_mace.network import Network, NoFastForm
@@ -22,7 +22,7 @@ Find = Callable[[Atoms], Network]
 """Gives the network of a model, compared on variations of a frame; raises NoFastForm where there is none."""
 
 
-class FastMaceCalculator(Calculator):
+class FastMaceCalculator(TypedCalculator):
     """Energy, forces, stress and energies of atoms of one model.
 
     Neighbours are listed anew for each frame, so that a result does not depend on the frames before.
@@ -37,7 +37,7 @@ class FastMaceCalculator(Calculator):
         That share the work on a frame.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # ASE\'s own way
 
     def __init__(self, find: Find, slow: Callable[[], Calculator], threads: int = 1):
         super().__init__()

@@ -180,8 +180,10 @@ class _Reader:
             pairs = torch.zeros(2, len(r), dtype=torch.long)
             features = embedding(r[:, None], one_hot.expand(len(r), -1), pairs, numbers)
             features, cutoff = features if isinstance(features, tuple) else (features, None)
-            weights = interaction.conv_tp_weights(features)
-            return weights if cutoff is None else weights * cutoff
+            weights: torch.Tensor = interaction.conv_tp_weights(features)
+            if cutoff is not None:
+                weights = weights * cutoff
+            return weights
 
         at = torch.tensor(knots)
         values, slopes = (part.detach().numpy() for part in torch.func.jvp(radial, (at,), (torch.ones_like(at),)))
@@ -243,7 +245,8 @@ class _Reader:
 
     def _diagonal(self, matrix: np.ndarray) -> list[np.ndarray]:
         """A linear map of equivariant features as one matrix of channels for each degree."""
-        c, found, begin = self._channels, [], 0
+        c, begin = self._channels, 0
+        found: list[np.ndarray] = []
         while begin < len(matrix):
             size = 2 * len(found) + 1
             found.append(matrix[begin : begin + c * size : size, begin : begin + c * size : size])

@@ -65,7 +65,7 @@ class NeighbourList:
         """
         if (cell is None) != (self.cell is None):
             return False
-        if cell is None or np.array_equal(cell, self.cell):
+        if cell is None or self.cell is None or np.array_equal(cell, self.cell):
             return 2 * _farthest(positions, self.positions) <= self.reach - cutoff
         strain = np.linalg.solve(self.cell, cell)
         shortest = np.linalg.svd(strain, compute_uv=False)[-1]
@@ -128,7 +128,10 @@ def _farthest(positions: np.ndarray, reference: np.ndarray) -> float:
 
 
 @compiled
-def _pairs(wrapped, box, grid, span, place, order, begins, n_images, periodic, reach):  # type: ignore[no-untyped-def]
+def _pairs(
+    wrapped: np.ndarray, box: np.ndarray, grid: np.ndarray, span: np.ndarray, place: np.ndarray, order: np.ndarray,
+    begins: np.ndarray, n_images: np.ndarray, periodic: bool, reach: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Starts, neighbours and numbers of images of all pairs."""
     n = len(wrapped)
     starts = np.zeros(n + 1, np.int64)
@@ -167,13 +170,13 @@ def _pairs(wrapped, box, grid, span, place, order, begins, n_images, periodic, r
                         listed[count] = j
                         image[count] = number
                         near = dx * dx + dy * dy + dz * dz < reach * reach and not (home and j == i)
-                        count += np.int64(near)
+                        count += np.int64(near)  # type: ignore[assignment]  # numba has one kind of whole number
         starts[i + 1] = count
     return starts, listed[:count].copy(), image[:count].copy()
 
 
 @compiled
-def _grown(array, room):  # type: ignore[no-untyped-def]
+def _grown(array: np.ndarray, room: int) -> np.ndarray:
     larger = np.empty(room, array.dtype)
     larger[: len(array)] = array
     return larger

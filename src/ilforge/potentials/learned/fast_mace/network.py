@@ -83,7 +83,7 @@ class Network:
             "terms": net.terms,
         }
         buffer = io.BytesIO()
-        arrays = {"elements": self.elements, "isolated": self.isolated, "weights": self.weights}
+        arrays: dict[str, Any] = {"elements": self.elements, "isolated": self.isolated, "weights": self.weights}
         if self.repulsion is not None:
             arrays["repulsion"] = self.repulsion
         np.savez(buffer, about=np.array(json.dumps(about)), **arrays)

@@ -25,6 +25,7 @@ from ilforge.potentials.learned.fast_mace.variations import variations
 
 if TYPE_CHECKING:
     from ilforge.potentials.learned.fast_mace.network import Network
+    from ilforge.potentials.learned.mace.calculator import MaceCalculator
 
 
 class MaceFileSettings(ModelFileSettings):
@@ -49,7 +50,7 @@ class Mace:
     """
 
     path: Path
-    sha256: str | None = None
+    sha256: str = ""
     dtype: Literal["float32", "float64"] = "float32"
 
     kind: ClassVar[str] = "mace"
@@ -131,7 +132,7 @@ class Mace:
         reasons = ["in double precision"] * (self.dtype == "float64") + [f"on {device}"] * device.is_gpu
         return ", ".join(reasons)
 
-    def _torch_calculator(self, threads: int) -> Calculator:
+    def _torch_calculator(self, threads: int) -> MaceCalculator:
         contents = model_file.verified(self.path, self.sha256)
         device = devices.resolved("torch")
         programs.require("mace")
@@ -154,7 +155,7 @@ class Mace:
         from ilforge.potentials.learned.fast_mace.networks import elements_of
 
         known = elements_of(self.sha256)
-        return self._torch_calculator(1).z_table.zs if known is None else known
+        return list(self._torch_calculator(1).z_table.zs) if known is None else known
 
     def openmm_system(
         self,

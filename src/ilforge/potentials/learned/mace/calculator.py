@@ -53,7 +53,8 @@ class MaceCalculator(MACECalculator):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
-        super().calculate(atoms, properties, system_changes)
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]  # MACE's has no types
+        assert self.atoms is not None
         isolated = np.array([self._isolated[number] for number in self.atoms.numbers.tolist()])
         energies = self.results["node_energy"].astype(float) + isolated
         energy = float(energies.sum())

@@ -20,6 +20,7 @@ from pydantic import Field
 from ilforge import machine_programs, programs, trust
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
 from ilforge.potentials.quantum import costs
 from ilforge.potentials.quantum.cp2k.input import BASES, QUICKSTEP, WAVEFUNCTION, basis_set, input_text
@@ -158,15 +159,15 @@ class Cp2k:
         return costs.core_seconds(costs.CP2K, n_atoms) * (self.cutoff_Ry / 400)
 
 
-class Cp2kCalculator(Calculator):
+class Cp2kCalculator(TypedCalculator):
     """Runs CP2K in a folder of its own, a step of a motion from the last one's wavefunctions."""
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE\'s own way
 
     def __init__(self, potential: Cp2k, charge: int, threads: int):
         super().__init__()
         self._potential, self._charge, self._threads = potential, charge, threads
-        self._folder: tempfile.TemporaryDirectory | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._last: Atoms | None = None
 
     def calculate(

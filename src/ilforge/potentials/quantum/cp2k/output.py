@@ -17,7 +17,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import Bohr, GPa, Hartree
 
 from ilforge.errors import SettingsError
-from ilforge.potentials.quantum.cp2k.text import NUMBER, SMOOTHED, boxed, number, printed_cell
+from ilforge.potentials.quantum.cp2k.text import NUMBER, SMOOTHED, boxed, element_of, number, printed_cell
 from ilforge.potentials.quantum.cp2k.trajectory import read_trajectory
 from ilforge.potentials.quantum.outputs import Output, Reading, text_of
 
@@ -108,7 +108,7 @@ def _force_rows(lines: Iterator[str]) -> tuple[list[list[float]], bool]:
 
 def _stress(lines: Iterator[str], unit: float | None) -> np.ndarray | None:
     """CP2K prints the pressure tensor: compression positive."""
-    rows = []
+    rows: list[list[float]] = []
     for line in lines:
         found = re.findall(NUMBER, line)
         if len(found) == 3:
@@ -139,7 +139,7 @@ def _first_structure(text: str) -> Atoms:
     for line in (found[1] if found else "").splitlines():
         parts = line.split()
         if len(parts) >= 7 and parts[0].isdigit():
-            symbols.append(re.match(r"[A-Z][a-z]?", parts[2])[0])
+            symbols.append(element_of(parts[2]))
             positions.append([number(part) for part in parts[4:7]])
     return boxed(text, symbols, positions or None, printed_cell(text))
 

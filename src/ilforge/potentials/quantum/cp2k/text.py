@@ -26,6 +26,14 @@ def number(text: str) -> float:
         return float("nan")
 
 
+def element_of(kind: str) -> str:
+    """The element that the name of a kind of atom begins with."""
+    found = re.match(r"[A-Z][a-z]?", kind)
+    if found is None:
+        raise SettingsError(f"The CP2K output has a kind of atom {kind!r}, which begins with no element's symbol.")
+    return found[0]
+
+
 def periodicity(text: str) -> list[bool]:
     """Along which lattice vectors the box repeats; along all where the output does not say."""
     found = re.search(r"^\s*CELL\|\s*Periodicity\s+(\S+)", text, re.M)
@@ -49,7 +57,8 @@ def printed_cell(text: str) -> np.ndarray:
     """
     line = rf"CELL\|? Vector %s \[angstrom\]:?\s+({NUMBER})\s+({NUMBER})\s+({NUMBER})\s+\|%s\|\s*=\s*({NUMBER})"
     found = [re.search(line % (axis, axis), text) for axis in "abc"]
-    if not all(found):
+    vectors = [vector for vector in found if vector is not None]
+    if len(vectors) < 3:
         raise SettingsError("The CP2K output does not say what its cell is (CELL| Vector a ...).")
-    numbers = np.array([[number(value) for value in vector.groups()] for vector in found])
+    numbers = np.array([[number(value) for value in vector.groups()] for vector in vectors])
     return numbers[:, :3] * (numbers[:, 3] / np.linalg.norm(numbers[:, :3], axis=1))[:, None]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from ase import Atoms
@@ -18,13 +18,15 @@ from ase.units import _amu as AMU_KG
 from ase.units import _me as ELECTRON_KG
 
 from ilforge.errors import SettingsError
-from ilforge.potentials.quantum.cp2k.text import NUMBER, SMOOTHED, boxed, number, printed_cell
+from ilforge.potentials.quantum.cp2k.text import NUMBER, SMOOTHED, boxed, element_of, number, printed_cell
 from ilforge.potentials.quantum.outputs import Reading, named, text_of
 
 _SAME_HARTREE = 1e-6
 _SAME_ANGLE_DEG = 1e-3
 _BAR = 1e-4 * GPa
 _CHANGING_BOX = re.compile(r"Ensemble type\s+(?:NPT|NPE|MSST|HYDROSTATIC|REFTRAJ)|GLOBAL\| Run type\s+CELL_OPT", re.I)
+
+_Frame: TypeAlias = tuple[list[str], np.ndarray, float | None]  # elements, numbers as they stand, energy in Hartree
 
 
 @dataclass
@@ -43,9 +45,9 @@ class _Run:
 
     text: str
     steps: Sequence[Mapping[str, Any]]
-    places: dict[int, tuple]
-    pushes: dict[int, tuple]
-    velocities: dict[int, tuple]
+    places: dict[int, _Frame]
+    pushes: dict[int, _Frame]
+    velocities: dict[int, _Frame]
     cells: dict[int, np.ndarray]
     first: np.ndarray
     fixed: np.ndarray | None
@@ -84,8 +86,8 @@ def read_trajectory(
             f"There is no {folder / name}-1.cell, and the output does not say the box of each step: the box of this "
             "run changes, and its frames need that of their step (MOTION/PRINT/CELL)."
         )
-    whole = [step for step in run.places if step in forces and cells[step] is not None]
-    readings = tuple(_matched(run, step, said[step], cells[step]) for step in whole)
+    whole = {step: cell for step in run.places if step in forces and (cell := cells[step]) is not None}
+    readings = tuple(_matched(run, step, said[step], cell) for step, cell in whole.items())
     parts = {"positions": set(run.places), "forces": forces}
     if run.fixed is None:
         parts["box"] = {step for step, cell in cells.items() if cell is not None} | set(run.cells)
@@ -211,20 +213,17 @@ def kinetic_pressure(symbols: Sequence[str], velocities: np.ndarray, volume: flo
     volume
         Å^3.
     """
-    masses = np.array([atomic_masses[atomic_numbers[_element(symbol)]] for symbol in symbols]) * AMU_KG / ELECTRON_KG
+    masses = np.array([atomic_masses[atomic_numbers[element_of(symbol)]] for symbol in symbols]) * AMU_KG / ELECTRON_KG
     return Hartree * np.einsum("i,ia,ib->ab", masses, velocities, velocities) / volume
 
 
-def _element(symbol: str) -> str:
-    return re.match(r"[A-Z][a-z]?", symbol)[0]
-
-
-def _xyz(path: Path) -> dict[int, tuple[list[str], np.ndarray, float | None]]:
+def _xyz(path: Path) -> dict[int, _Frame]:
     """Whole frames of a trajectory in CP2K's xyz, by step: elements, numbers as they stand, energy in Hartree.
 
     Of a step that is there twice, as after a restart, the later one counts.
     """
-    lines, found = iter(text_of(path).splitlines()), {}
+    lines = iter(text_of(path).splitlines())
+    found: dict[int, _Frame] = {}
     for count in lines:
         if not count.strip().isdigit():
             break

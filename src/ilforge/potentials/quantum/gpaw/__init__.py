@@ -21,6 +21,7 @@ from pydantic import Field
 from ilforge import machine_programs, programs, trust
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
 from ilforge.potentials.quantum import costs
 from ilforge.potentials.quantum.dispersion import d3bj
@@ -181,15 +182,15 @@ class Gpaw:
         return costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
 
 
-class GpawCalculator(Calculator):
+class GpawCalculator(TypedCalculator):
     """Asks a GPAW process that lives as long as this calculator."""
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE\'s own way
 
     def __init__(self, potential: Gpaw, charge: float, threads: int, magnetic: bool = False):
         super().__init__()
         self._potential, self._charge, self._threads, self._magnetic = potential, charge, threads, magnetic
-        self._folder: tempfile.TemporaryDirectory | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: programs.JsonProcess | None = None
         self._last: Atoms | None = None
 
@@ -220,6 +221,7 @@ class GpawCalculator(Calculator):
     def _ask(self, stress: bool) -> dict[str, Any]:
         if self._process is None:
             self._start()
+        assert self._process is not None
         self._process.send(
             {
                 "numbers": self.atoms.numbers.tolist(),
@@ -261,6 +263,7 @@ class GpawCalculator(Calculator):
         """End the process; a next frame starts another."""
         if self._process is not None:
             self._process.close()
+        if self._folder is not None:
             self._folder.cleanup()
         self._process = self._folder = None
 

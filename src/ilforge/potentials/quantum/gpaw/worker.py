@@ -10,16 +10,18 @@ import json
 import os
 import sys
 import traceback
+from typing import Any, TextIO
 
 
-def main():
+def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what GPAW prints goes to the log, not among the answers
     from ase import Atoms
 
     settings = json.loads(sys.stdin.readline())
     say(answers, {"versions": versions()})
-    kept, calculator = None, None
+    kept: tuple[Any, ...] | None = None
+    calculator = None
     for line in sys.stdin:
         request = json.loads(line)
         atoms = Atoms(request["numbers"], request["positions"], cell=request["cell"], pbc=request["pbc"])
@@ -49,13 +51,13 @@ def main():
         say(answers, answer)
 
 
-def calculator_for(settings, request):
+def calculator_for(settings: dict[str, Any], request: dict[str, Any]) -> Any:
     from gpaw import GPAW, PW, FermiDirac
 
     smearing = FermiDirac(settings["smearing_eV"])
     # A sixth less time for 70 atoms, forces within 0.001 eV/Å: few empty bands, which liquids of closed shells do not
     # fill, and a first guess from a minimal basis.
-    extra = {"nbands": -8, "basis": "sz(dzp)"}
+    extra: dict[str, Any] = {"nbands": -8, "basis": "sz(dzp)"}
     if request["magnetic"]:  # the moments of an isolated atom follow Hund's rule
         extra = {"hund": True}
         smearing = FermiDirac(0.0, fixmagmom=True)
@@ -73,14 +75,14 @@ def calculator_for(settings, request):
     )
 
 
-def versions():
+def versions() -> dict[str, str]:
     import ase
     import gpaw
 
     return {"gpaw": gpaw.__version__, "ase": ase.__version__}
 
 
-def say(answers, message):
+def say(answers: TextIO, message: dict[str, Any]) -> None:
     answers.write(json.dumps(message) + "\n")
     answers.flush()
 

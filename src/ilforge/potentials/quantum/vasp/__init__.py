@@ -22,6 +22,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ilforge import machine_programs, programs
 from ilforge.errors import DidNotConverge, DidNotFinish, MissingProgram, SettingsError
 from ilforge.liquid.topology import Topology
+from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.potentials.kind import Context, PotentialKind, PotentialSettings, functional_title
 from ilforge.potentials.quantum import costs
 from ilforge.potentials.quantum.vasp.outcar import MIN_STRESS_CUTOFF_EV
@@ -32,7 +33,7 @@ from ilforge.settings import Iterations, Positive
 
 FUNCTIONALS = {"PBE": {"GGA": "PE"}, "SCAN": {"METAGGA": "SCAN", "LASPH": ".TRUE.", "ALGO": "All"}}
 # SCAN's own damping: Brandenburg et al., Phys. Rev. B 94 (2016) 115144; VASP knows only PBE's and a few others
-DISPERSION = {
+DISPERSION: dict[str, dict[str, dict[str, float]]] = {
     "D3(BJ)": {"PBE": {"IVDW": 12}, "SCAN": {"IVDW": 12, "VDW_A1": 0.538, "VDW_S8": 0.0, "VDW_A2": 5.42}},
     "D3(0)": {"PBE": {"IVDW": 11}},
     "none": {"PBE": {}, "SCAN": {}},
@@ -230,7 +231,7 @@ class Vasp:
             )
         for element in sorted(set(topology.symbols)) if topology is not None else ():
             _potcar(self.potentials_dir, self.potential_name(element))
-        if topology is not None and sum(topology.charges):
+        if topology is not None and sum(topology.charges) != 0:
             raise SettingsError(f'kind = "vasp" calculates neutral boxes; this one has {sum(topology.charges):+d} e.')
         return VaspCalculator(self, threads)
 
@@ -239,15 +240,15 @@ class Vasp:
         return costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
 
 
-class VaspCalculator(Calculator):
+class VaspCalculator(TypedCalculator):
     """Runs VASP in a folder of its own, a step of a motion from the last one's wavefunctions."""
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE\'s own way
 
     def __init__(self, potential: Vasp, threads: int):
         super().__init__()
         self._potential, self._threads = potential, threads
-        self._folder: tempfile.TemporaryDirectory | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._last: Atoms | None = None
 
     def calculate(

@@ -224,12 +224,12 @@ class _Outcar:
 
     def _atoms(self, rows: list[list[float]] | None, symbols: list[str] | None) -> Atoms:
         """The structure as far as it is there."""
-        whole = rows is not None and all(len(row) >= 6 for row in rows)
+        placed = [row[:3] for row in rows] if rows is not None and all(len(row) >= 6 for row in rows) else None
         cell = self.step.get("cell")
-        placed = [row[:3] for row in rows] if whole else None
+        names = symbols or ["X"] * (self._n_atoms or 0 if placed is None else len(placed))
         return Atoms(
-            symbols or ["X"] * (len(rows) if whole else self._n_atoms or 0),
-            positions=placed if whole and len(symbols or rows) == len(rows) else None,
+            names,
+            positions=placed if placed is not None and len(names) == len(placed) else None,
             cell=np.array(cell) if cell and all(len(row) == 3 for row in cell) else None,
             pbc=True,
         )

@@ -50,7 +50,7 @@ def read_vasprun(path: Path) -> Output:
         with opened(path) as content:
             for _, element in ElementTree.iterparse(content):
                 if element.tag == "generator":
-                    run.update({i.get("name"): (i.text or "").strip() for i in element})
+                    run.update({i.get("name", ""): _text(i) for i in element})
                 elif element.tag in ("incar", "parameters"):
                     run[element.tag] = _settings(element)
                 elif element.tag == "atominfo":
@@ -90,7 +90,8 @@ def _asked(path: Path, readings: list[Reading]) -> tuple[Reading, ...]:
 
 def _says_converged(reading: Reading, said: tuple[Reading, ...]) -> bool:
     """Whether VASP's own sentence calls this very frame converged."""
-    same = [each for each in said if each.energy is not None and abs(each.energy - reading.energy) < _SAME_ENERGY_EV]
+    energy = np.nan if reading.energy is None else reading.energy
+    same = [each for each in said if each.energy is not None and abs(each.energy - energy) < _SAME_ENERGY_EV]
     return any(each.notes.get(SAYS_CONVERGED, False) for each in same)
 
 
@@ -102,14 +103,14 @@ def _settings(element: ElementTree.Element) -> dict[str, str]:
             for name, value in _settings(child).items():
                 found.setdefault(name, value)
         elif child.tag == "i":
-            found.setdefault(child.get("name"), (child.text or "").strip())
+            found.setdefault(child.get("name", ""), _text(child))
     return found
 
 
 def _atominfo(element: ElementTree.Element) -> tuple[list[str], list[str]]:
     arrays = {array.get("name"): array for array in element.iter("array")}
-    symbols = [row[0].text.strip() for row in arrays["atoms"].iter("rc")]
-    return symbols, [" ".join(row[4].text.split()) for row in arrays["atomtypes"].iter("rc")]
+    symbols = [_text(row[0]) for row in arrays["atoms"].iter("rc")]
+    return symbols, [" ".join(_text(row[4]).split()) for row in arrays["atomtypes"].iter("rc")]
 
 
 def _calculation(element: ElementTree.Element, run: Mapping[str, Any]) -> Reading:
@@ -136,7 +137,7 @@ def _calculation(element: ElementTree.Element, run: Mapping[str, Any]) -> Readin
         return Reading(atoms, fault=OWN_FORCE_FIELD)
     return Reading(
         atoms,
-        energy=number(energy.text) - pressure * KBAR * atoms.get_volume(),
+        energy=number(_text(energy)) - pressure * KBAR * atoms.get_volume(),
         forces=forces,
         # VASP mixes PSTRESS into what it prints in ways that differ between versions
         stress=None if pressure else _stress(_rows(element.find("varray[@name='stress']"))),
@@ -151,7 +152,7 @@ def _scf_converged(element: ElementTree.Element, settings: Mapping[str, str]) ->
     A last change of the energy above EDIFF tells it all the same.
     """
     ours = takewhile(lambda child: child.tag != "structure", element)  # after it come those of linear response
-    energies = [number(i.text) for step in ours for i in step.findall("energy/i[@name='e_fr_energy']")]
+    energies = [number(_text(i)) for step in ours for i in step.findall("energy/i[@name='e_fr_energy']")]
     if not energies:  # a step of VASP's own machine-learned force field
         return False, False
     if "NELM" not in settings:
@@ -161,10 +162,14 @@ def _scf_converged(element: ElementTree.Element, settings: Mapping[str, str]) ->
     return False, len(energies) > 1 and abs(energies[-1] - energies[-2]) < float(settings["EDIFF"])
 
 
+def _text(element: ElementTree.Element) -> str:
+    return (element.text or "").strip()
+
+
 def _rows(varray: ElementTree.Element | None) -> np.ndarray | None:
     if varray is None:
         return None
-    return np.array([[number(value) for value in v.text.split()] for v in varray.iter("v")])
+    return np.array([[number(value) for value in _text(v).split()] for v in varray.iter("v")])
 
 
 def _stress(kbar: np.ndarray | None) -> np.ndarray | None:
