@@ -35,7 +35,7 @@ def require_device(spec: Mapping[str, Any], engine: str | None = None) -> None:
     from ilforge import potentials
     from ilforge.dynamics import ENGINES
 
-    own = ENGINES[engine].computes_with if engine in ENGINES else None
+    own = ENGINES[engine].computes_with if engine is not None and engine in ENGINES else None
     program = own or potentials.POTENTIALS[spec["kind"]].computes_with
     if program is not None:
         devices.resolved(program)

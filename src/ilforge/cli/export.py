@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,11 @@ from ilforge.cli import ilforge
 from ilforge.cli.own_ions import define_option, parse_define
 from ilforge.cli.single import parse_counts, parse_potential
 from ilforge.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ilforge.liquid.liquid import Liquid
 
 
 @ilforge.command()
@@ -46,7 +51,7 @@ def export(
     potential: str,
     program: str,
     out: str,
-    **state,
+    **state: Any,
 ) -> None:
     """Write a liquid and its force field as ready-to-run input for another program."""
     from ilforge import potentials
@@ -71,7 +76,9 @@ def export(
     click.echo(f"Wrote {', '.join(path.name for path in paths)} for {liquid.label} to {out}")
 
 
-def _start(ions: tuple[str, ...], own: Mapping[str, Any], density: float | None, box: str | None, seed: int):
+def _start(
+    ions: tuple[str, ...], own: Mapping[str, Any], density: float | None, box: str | None, seed: int
+) -> tuple[Liquid, Atoms]:
     """The liquid and a box of it: packed, or read from a file."""
     from ilforge import frames
     from ilforge.liquid.liquid import Liquid
@@ -80,6 +87,7 @@ def _start(ions: tuple[str, ...], own: Mapping[str, Any], density: float | None,
     if (box is None) == (not ions) or (box is None) == (density is None):
         raise SettingsError("Give either --box FILE, or --ion NAME=COUNT and --density to pack one.")
     if box is None:
+        assert density is not None
         liquid = Liquid.of(parse_counts(ions), own)
         return liquid, pack(liquid, density, seed)
     found = frames.read(Path(box))

@@ -93,7 +93,9 @@ def import_(
     pairs = list(zip(found.labels, reasons, strict=True))
     accepted = [label.on(label.frame) for label, reason in pairs if reason is None]
     if store is not None:
-        atoms = [atom for file in files if is_published(Path(file)) for atom in published_atoms(open_published(file))]
+        atoms = [
+            atom for file in files if is_published(Path(file)) for atom in published_atoms(open_published(Path(file)))
+        ]
         with LabelStore(Path(store) / "labels") as kept:
             kept.verify()
             kept.add_many([*found.labels, *atoms])
@@ -101,8 +103,8 @@ def import_(
     frames.write(Path(out), accepted)
     refusals = [Refusal(label.frame, label.frame.info["source"], reason) for label, reason in pairs if reason]
     refused = write_refusals(Path(out), refusals)
-    for name, counts in census(accepted).items():
-        click.echo(f"{name:7s} {counts['present']} present, {counts['missing']} missing, {counts['zero']} zero")
+    for name, of_kind in census(accepted).items():
+        click.echo(f"{name:7s} {of_kind['present']} present, {of_kind['missing']} missing, {of_kind['zero']} zero")
     for path, ending in found.endings.items():
         click.echo(f"LOOK {path}: {ending}")
     for path, remarks in found.remarks.items():

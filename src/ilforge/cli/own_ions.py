@@ -24,6 +24,8 @@ define_option = click.option(
 
 def parse_define(given: tuple[str, ...]) -> dict[str, Any]:
     """``("EA=CC[NH3+]", "MYCAT=mycat.zmat", "OTHER=other.xyz,other.ff")`` as a study file's ``[liquid.define]``."""
+    from pydantic import ValidationError
+
     from ilforge.liquid.settings import IonSettings
 
     ions: dict[str, Any] = {}
@@ -38,7 +40,7 @@ def parse_define(given: tuple[str, ...]) -> dict[str, Any]:
             raise SettingsError(f"--define {item}: {name} is defined already.")
         try:
             ions[name] = IonSettings(**_source(item, what))
-        except ValueError as error:
+        except ValidationError as error:
             raise SettingsError(f"--define {item}: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from None
     return ions
 

@@ -61,7 +61,7 @@ def pack(
     liquid = Liquid.of(parse_counts(ions), parse_define(define), vacuum=vacuum)
     boxes = []
     for i in range(count):
-        box = in_vacuum(liquid, seed + i) if vacuum else pack_box(liquid, density, seed + i)
+        box = in_vacuum(liquid, seed + i) if density is None else pack_box(liquid, density, seed + i)
         box.info.update(kind="nEQ", recipe="packed", seed=seed + i, parent=f"box-{i:03d}")
         boxes.append(box)
     frames.write(Path(out), boxes)
@@ -112,7 +112,9 @@ def label(
     refuse_replacing(Path(out), [Path(file)])
     spec = parse_potential(potential, trust, made_of.define)
     require_device(spec)
-    wanted, liquids, sources = {}, {}, {}
+    wanted: dict[str, Atoms] = {}
+    liquids: dict[str, Liquid | None] = {}
+    sources: dict[str, str] = {}
     for number, frame in enumerate(made_of.read(file, gate.bond_factor)):
         liquid = made_of.liquid_of(frame, file) if frame.info.get("ions") else None
         stated = with_state(frame, liquid, spec.get("charge") if charge is None else charge)

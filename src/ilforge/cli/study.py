@@ -207,6 +207,7 @@ def _print_labels_at_hand(study: Study) -> None:
 
     click.echo("")
     dataset = dataset_of(study)
+    assert dataset is not None  # such a study was asked for
     for purpose in PURPOSES:
         counts = dataset.counts(purpose)
         listed = ", ".join(f"{n:,} {what}" for what, n in counts.items())

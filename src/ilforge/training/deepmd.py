@@ -359,7 +359,7 @@ def _folder(start_from: Path) -> Path:
 def _selection_of(folder: Path, script: dict[str, Any]) -> list[int]:
     """Room for neighbours that an earlier model has, if that model is otherwise the one that is asked for."""
     before = json.loads((folder / _INPUT).read_text())["model"]
-    sel = before["descriptor"].pop("sel")
+    sel: list[int] = before["descriptor"].pop("sel")
     wanted = json.loads(json.dumps(script["model"]))
     for model in (before, wanted):
         for part in ("descriptor", "fitting_net"):

@@ -7,7 +7,6 @@ did no harm share one process here. DeePMD-kit's entry point is made for being c
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +80,7 @@ class Batches:
             vars(system).pop("batch_set", None)
         for _ in range(drawn):
             self._draw()
-        first = self._draw() if repeat_first else None
-        self._ready = [first] * (repeat_first + 1) if repeat_first else []
+        self._ready: list[dict[str, Any]] = [self._draw()] * (repeat_first + 1) if repeat_first else []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._data, name)
@@ -96,7 +94,8 @@ class Batches:
 
         before, dp_random._RANDOM_GENERATOR = dp_random._RANDOM_GENERATOR, self._stream
         try:
-            return self._data.get_batch()
+            batch: dict[str, Any] = self._data.get_batch()
+            return batch
         finally:
             dp_random._RANDOM_GENERATOR = before
 
@@ -105,11 +104,11 @@ def latest_checkpoint(directory: Path) -> tuple[str, int] | None:
     """Name and step of the newest checkpoint of which every number can be read; None without one."""
     import tensorflow as tf
 
-    found = {}
+    found: dict[int, str] = {}
     for index in directory.glob(f"{CHECKPOINT}-*.index"):
-        step = index.name.removeprefix(f"{CHECKPOINT}-").removesuffix(".index")
-        if step.isdigit() and (directory / f"{CHECKPOINT}-{step}.meta").is_file():
-            found[int(step)] = f"{CHECKPOINT}-{step}"
+        at = index.name.removeprefix(f"{CHECKPOINT}-").removesuffix(".index")
+        if at.isdigit() and (directory / f"{CHECKPOINT}-{at}.meta").is_file():
+            found[int(at)] = f"{CHECKPOINT}-{at}"
     for step, name in sorted(found.items(), reverse=True):
         try:
             reader = tf.train.load_checkpoint(str(directory / name))
@@ -162,4 +161,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -102,7 +102,7 @@ class TrainerKind:
     counts_from_atoms: bool = False
     progress: Callable[[Path], tuple[int, int]] | None = None
     note: Callable[[Path], str] = lambda directory: ""
-    step: str = "step"
+    step: Literal["epoch", "step"] = "step"
     learns_stress: Callable[[Any], bool] = lambda settings: False
     programs: tuple[str, ...] = ()
     computes_with: Program | None = None

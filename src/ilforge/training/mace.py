@@ -128,7 +128,7 @@ def _prepare(
             frames.write(path, [_for_mace(frame) for frame in getattr(dataset, part)])
             written[path.name] = path.read_bytes()
     versions = programs.installed_versions()
-    made_of = [command, *(hashlib.sha256(content).hexdigest() for content in written.values())]
+    made_of: list[Any] = [command, *(hashlib.sha256(content).hexdigest() for content in written.values())]
     made_of += [versions.get("torch"), versions.get("mace-torch")]
     if start_from is not None:
         made_of.append(files.file_digest(Path(start_from)))

@@ -83,7 +83,7 @@ class Session:
         import torch
 
         log, io = Path(self._parts["logger"].path), self._parts["checkpoint_handler"].io
-        numbers = np.random.get_state()  # noqa: NPY002  # MACE draws from it
+        numbers: Any = np.random.get_state()  # noqa: NPY002  # MACE draws from it
         state = {
             "epoch": epoch,
             "validations": self.validations,
@@ -139,7 +139,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        state = _load(path)
+        state: dict[str, Any] = _load(path)
         for checkpoint in sorted(Path(CHECKPOINTS).glob("*.pt")):
             if checkpoint.is_symlink():
                 raise ValueError("a link")
@@ -177,4 +177,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -130,8 +130,8 @@ def _named(dataset: Published) -> str:
 
 
 def _version(dataset: Published) -> str:
-    return dataset.manifest["programs"]["ilforge"]
+    return str(dataset.manifest["programs"]["ilforge"])
 
 
 def _date(dataset: Published) -> str:
-    return dataset.manifest["finished_date"]
+    return str(dataset.manifest["finished_date"])

@@ -93,7 +93,7 @@ class Job:
     def each(
         self,
         function: Callable[..., Any],
-        arguments: Sequence[tuple],
+        arguments: Sequence[tuple[Any, ...]],
         lost: Callable[..., Any] | None = None,
     ) -> Iterator[Any]:
         """Run ``function(*arguments[i])`` for every i in workers; yield the results as they come.
@@ -116,7 +116,7 @@ class Job:
             for future in waiting:
                 future.cancel()
 
-    def parts(self, function: Callable[..., None], arguments: Mapping[str, tuple]) -> dict[str, Path]:
+    def parts(self, function: Callable[..., None], arguments: Mapping[str, tuple[Any, ...]]) -> dict[str, Path]:
         """Run ``function(directory, *arguments[name])`` for every name, each filling a directory of its own.
 
         A part is published by one rename when it is complete: a stopped stage goes on with the missing parts.
@@ -134,14 +134,14 @@ class Job:
             pass
         return paths
 
-    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
+    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         future = self._executor.submit(
             function, *arguments, resources=self._resources, urgency=self._urgency, on_start=self.begin
         )
         future.add_done_callback(self._advance)
         return future
 
-    def _advance(self, done: Future) -> None:
+    def _advance(self, done: Future[Any]) -> None:
         if not done.cancelled() and done.exception() is None:
             self._watch.advance(self.stage, 1)
 

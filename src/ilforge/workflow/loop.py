@@ -93,7 +93,7 @@ def round_of(selections: Sequence[Path], force_rmse: tuple[float, float] | None 
 def force_rmse(errors: Sequence[Path]) -> float:
     """Force RMSE over all validation frames, eV/Å, the mean over compositions of the files ``errors.json``."""
     values = [
-        row["value"]
+        float(row["value"])
         for path in errors
         for row in json.loads(path.read_text())
         if (row["quantity"], row["species"], row["dataset"]) == ("force_rmse", None, "all")

@@ -139,15 +139,15 @@ def _goes_on(plan: Plan, iteration: int, results: Results | None) -> bool:
     if iteration == 0:
         return True
     stop = plan.study.settings.learning.stop
-    judged = results is not None and bool(stop.rules)
+    judge = results if stop.rules else None
     needed = [stage for (number, _), stage in plan.explorations.items() if number == iteration - 1]
     needed += [*_validated(plan, iteration - 2), *_validated(plan, iteration - 1)] if iteration > 1 else []
-    if judged and needed and not _settled(plan, needed, iteration, results, exploring=False):
+    if judge is not None and needed and not _settled(plan, needed, iteration, judge, exploring=False):
         return False
     for part in plan.study.parts:
         _plan_exploration(plan, part, iteration)
     needed = [stage for (number, _), stage in plan.explorations.items() if number == iteration]
-    return not judged or _settled(plan, needed, iteration, results, exploring=True)
+    return judge is None or _settled(plan, needed, iteration, judge, exploring=True)
 
 
 def _settled(plan: Plan, needed: list[Stage], iteration: int, results: Results, exploring: bool) -> bool:
@@ -277,7 +277,7 @@ def _expected(plan: Plan, purpose: str) -> int:
     """Labels of each composition, for planning."""
     if plan.dataset is not None:
         return sum(plan.dataset.counts(purpose).values()) // len(plan.study.parts)
-    return getattr(plan.study.settings.sampling, purpose).labels
+    return int(getattr(plan.study.settings.sampling, purpose).labels)
 
 
 def _plan_force_field_validations(plan: Plan, part: Study) -> None:

@@ -175,6 +175,7 @@ class Watch:
                         self._tasks[stage.key] = [done, total]
 
     def _refresh(self) -> None:
+        assert self._live is not None
         with self._lock:
             for key, bar in self._bars.items():
                 if key != "all":

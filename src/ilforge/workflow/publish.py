@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from ase import Atoms
@@ -15,13 +16,15 @@ from ilforge.labelling.gate import judge_batch
 from ilforge.labelling.refusals import REASON, Refusal
 from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.topology import Topology
 from ilforge.programs import installed_versions
 from ilforge.study.load import Study
 from ilforge.study.machine import Machine
 from ilforge.workflow.dataset_card import CARD, card_text
 from ilforge.workflow.plan import Plan, make_plan
+from ilforge.workflow.steps.boxes import FRAMES
 from ilforge.workflow.steps.labels import REJECTED
-from ilforge.workflow.steps.structures import FRAMES, elements_of, liquid_of, reference_spec
+from ilforge.workflow.steps.structures import elements_of, liquid_of, reference_spec
 from ilforge.workflow.store import ResultStore
 
 
@@ -64,12 +67,12 @@ def publish_study(
         held = {digest: label for digest, label in found.items() if not label.may_pass}
         elements = elements_of(study)
         atoms = held_atoms(labels, reference.describe(), elements)
-    isolated = {element: label.energy for element, label in atoms.items() if not label.failed}
+    isolated = {element: label.result[0] for element, label in atoms.items() if not label.failed}
     gate, entries = study.settings.gate, []
     for purpose in PURPOSES:
         of = {digest: label.of(sampled[digest][0]) for digest, label in held.items() if sampled[digest][1] == purpose}
         topologies = {sampled[digest][2].label: sampled[digest][2].topology for digest in of}
-        reasons = judge_batch(of, lambda frame, known=topologies: known[frame.info["ions"]], gate)
+        reasons = judge_batch(of, partial(_topology, topologies), gate)
         entries += [Entry(label, purpose, reasons[digest]) for digest, label in of.items()]
     dataset = publish(
         directory,
@@ -84,6 +87,10 @@ def publish_study(
     )
     files.write_text(dataset.directory / CARD, card_text(dataset, licence, note))
     return dataset, len(sampled) - len(held)
+
+
+def _topology(known: Mapping[str, Topology], frame: Atoms) -> Topology:
+    return known[frame.info["ions"]]
 
 
 def refusals_of_study(study: Study, machine: Machine) -> list[Refusal]:

@@ -43,7 +43,8 @@ def measurements(plan: Plan, store: ResultStore) -> dict[tuple[str, str], dict[s
 
 def run_labels(plan: Plan) -> dict[str, dict[str, Any]]:
     """Liquid, ions and temperature of each MD protocol, by its name: a box of twice the ions holds the same liquid."""
-    study, found = plan.study, {}
+    study = plan.study
+    found: dict[str, dict[str, Any]] = {}
     for protocol in study.settings.protocols:
         part = study.part(protocol.composition)
         ions = ions_of(part, protocol)
@@ -55,7 +56,8 @@ def run_labels(plan: Plan) -> dict[str, dict[str, Any]]:
 
 def _states(plan: Plan) -> dict[str, dict[str, Any]]:
     """What tells runs at one temperature apart, of each MD protocol by its name: ions, ensemble and set pressure."""
-    study, found = plan.study, {}
+    study = plan.study
+    found: dict[str, dict[str, Any]] = {}
     for protocol in study.settings.protocols:
         ions = ions_of(study.part(protocol.composition), protocol).label
         found[protocol.name] = {"ions": ions, "ensemble": protocol.ensemble}

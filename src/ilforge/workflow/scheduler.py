@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Any
 
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
 from ilforge.programs import find, installed_versions
@@ -108,7 +109,7 @@ class _Run:
         self.urgency = seconds_to_the_end(todo, executors.slots)
 
     def go(self) -> None:
-        running: dict[Future, Stage] = {}
+        running: dict[Future[Any], Stage] = {}
         threads = ThreadPoolExecutor(max_workers=_MOST_STAGES, thread_name_prefix="stage")
         try:
             while self.todo or running:
@@ -149,7 +150,7 @@ class _Run:
             self.watch.grown(new)
             self.urgency = seconds_to_the_end(in_order(targets, self.finished), self.executors.slots)
 
-    def _settle(self, stage: Stage, future: Future) -> None:
+    def _settle(self, stage: Stage, future: Future[Any]) -> None:
         error = future.exception()
         if error is None:
             self.finished.add(stage.key)
@@ -202,7 +203,7 @@ def _look_up(stages: Sequence[Stage], store: ResultStore, watch: Watch) -> set[s
     return finished
 
 
-def _manifest(stage: Stage, job: Job, started: float) -> dict:
+def _manifest(stage: Stage, job: Job, started: float) -> dict[str, Any]:
     return {
         "name": stage.name,
         "kind": stage.kind,

@@ -281,7 +281,8 @@ def _remove_leftovers(directory: Path) -> None:
 
 def read_manifest(directory: Path) -> dict[str, Any]:
     """What made a result, when, where, with which programs, and the digest of each of its files."""
-    return json.loads((directory / MANIFEST).read_text())
+    manifest: dict[str, Any] = json.loads((directory / MANIFEST).read_text())
+    return manifest
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,7 +101,7 @@ def check_study(study: Study, machine: Machine) -> Check:
 
 def _missing(todo: Iterable[Stage]) -> list[MissingProgram]:
     """Programs and Python packages that these stages need and that are not installed; each cure is named once."""
-    wanted = {(find, program) for stage in todo for program in stage.programs}
+    wanted: set[tuple[Callable[[str], object], str]] = {(find, program) for stage in todo for program in stage.programs}
     wanted |= {(require, name) for stage in todo for name in stage.computes_with if name in EXTRAS}
     missing: dict[str, MissingProgram] = {}
     for look_for, name in sorted(wanted, key=lambda pair: (pair[0] is require, pair[1])):

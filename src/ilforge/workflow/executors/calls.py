@@ -28,7 +28,8 @@ def answer(call: bytes) -> bytes:
 def unpack(answered: bytes) -> tuple[bool, Any]:
     """Whether a call was done, and its result, or the exception that it ended in."""
     try:
-        return pickle.loads(answered)
+        answer: tuple[bool, Any] = pickle.loads(answered)
+        return answer
     except Exception as error:  # such as a class that is not known here
         return False, error
 

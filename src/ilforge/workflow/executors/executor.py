@@ -100,7 +100,7 @@ class Executor(Protocol):
         resources: Resources | None = None,
         urgency: float = 0.0,
         on_start: Callable[[], None] | None = None,
-    ) -> Future:
+    ) -> Future[Any]:
         """Run ``function(*arguments)``, the most urgent task first.
 
         Parameters

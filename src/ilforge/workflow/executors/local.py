@@ -126,7 +126,7 @@ class LocalExecutor:
         resources: Resources | None = None,
         urgency: float = 0.0,
         on_start: Callable[[], None] | None = None,
-    ) -> Future:
+    ) -> Future[Any]:
         """Run ``function(*arguments)`` in a process: see :meth:`.executor.Executor.submit`."""
         task = Task(function, arguments, resources or Resources(cores=self.threads), urgency, on_start)
         task.future.add_done_callback(lambda _: self._unfinished.discard(task))
@@ -217,7 +217,7 @@ class LocalExecutor:
 
     def _listen(self) -> None:
         """Wait for a task, a result, or the end of a process."""
-        workers = {worker.connection: worker for worker in self._workers}
+        workers: dict[Any, _Worker] = {worker.connection: worker for worker in self._workers}
         workers |= {worker.process.sentinel: worker for worker in self._workers}
         rest_s = None if self._rest_until is None else max(0.0, self._rest_until - time.monotonic())
         ready = connection.wait([self._alarm, *workers], rest_s)
@@ -318,11 +318,13 @@ class _Worker:
         with contextlib.suppress(OSError):  # it is dead, which its sentinel says
             self.connection.send_bytes(self._message)
             self.sent = True
-            self.task.attempts += 1
+            if self.task is not None:
+                self.task.attempts += 1
         self._message = b""
 
     def take_back(self) -> Task:
         task, self.task = self.task, None
+        assert task is not None  # it has one
         task.overtook = False
         return task
 

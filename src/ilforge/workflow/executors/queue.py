@@ -35,7 +35,7 @@ class Task:
     resources: Resources
     urgency: float = 0.0
     on_start: Callable[[], None] | None = None
-    future: Future = field(default_factory=Future)
+    future: Future[Any] = field(default_factory=Future)
     serial: int = field(default_factory=lambda: next(_serial))
     attempts: int = 0
     starts: int = 0

@@ -61,7 +61,7 @@ class Executors:
         NoWorker
             When the system has no room for them.
         """
-        run = machine.run.model_dump()
+        run: dict[Work, str] = machine.run.model_dump()
         started: dict[str, Executor] = {}
         try:
             for name, (kind, settings) in require_executors(machine).items():

@@ -18,7 +18,8 @@ from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.structures import FRAMES, computes_with, liquid_of, of_composition, reference_spec
+from ilforge.workflow.steps.boxes import FRAMES
+from ilforge.workflow.steps.structures import computes_with, liquid_of, of_composition, reference_spec
 from ilforge.workflow.store import write_json
 
 RUNS = "runs.json"

@@ -38,7 +38,8 @@ def atoms_stage(study: Study, dataset: Published | None, method: Mapping[str, An
 
 def read_atoms(directory: Path) -> dict[str, float]:
     """Energy by element, eV."""
-    return json.loads((directory / ATOMS).read_text())
+    energies: dict[str, float] = json.loads((directory / ATOMS).read_text())
+    return energies
 
 
 def _computed(study: Study, elements: list[str], description: dict[str, Any]) -> Stage:

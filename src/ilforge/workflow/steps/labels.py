@@ -30,7 +30,8 @@ from ilforge.workflow.executors import WorkerDied
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.aimd import aimd_plan, single_points
-from ilforge.workflow.steps.structures import FRAMES, computes_with, liquid_of, of_composition, reference_spec
+from ilforge.workflow.steps.boxes import FRAMES
+from ilforge.workflow.steps.structures import computes_with, liquid_of, of_composition, reference_spec
 from ilforge.workflow.store import ResultStore, write_json
 
 ATTEMPTS = 2
@@ -75,7 +76,9 @@ def label_stage(
 
     def frames_in(sampled: Path) -> dict[str, Atoms]:
         found = frames.read(sampled / FRAMES)
-        return {frames.digest(frame): frame for frame in (single_points(found, counts) if without else found)}
+        if without and counts is not None:
+            found = single_points(found, counts)
+        return {frames.digest(frame): frame for frame in found}
 
     def at_hand(store: ResultStore) -> int:
         if not store.holds(source) or not (store.labels / FILE).is_file():
@@ -169,7 +172,7 @@ class _Labelling:
         self.job, self.store, self.holder, self.method_digest = job, store, holder, method_digest
         self.attempts: Counter[str] = Counter()
 
-    def go(self, asked: Mapping[str, tuple]) -> list[str]:
+    def go(self, asked: Mapping[str, tuple[Any, ...]]) -> list[str]:
         """Label frames, given by digest with the arguments of :func:`evaluate`; returns those without an answer.
 
         Raises
@@ -200,7 +203,7 @@ class _Labelling:
         self.job.say(f"{len(waiting)} frames are being labelled by {', '.join(names)}: waiting for them.")
         return True
 
-    def _label(self, asked: Mapping[str, tuple]) -> None:
+    def _label(self, asked: Mapping[str, tuple[Any, ...]]) -> None:
         in_a_row = 0
         tasks = [(evaluate, self.holder, self.method_digest, digest, *args) for digest, args in asked.items()]
         for digest, label in self.job.each(_evaluate_claimed, tasks, lost=_lost):

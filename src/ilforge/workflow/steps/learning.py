@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
 from ilforge import frames, potentials
 from ilforge.sampling.exploration import Exploration, explore, select
@@ -16,8 +17,9 @@ from ilforge.study.settings import LearningSettings
 from ilforge.training import TRAINERS
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.boxes import FRAMES
 from ilforge.workflow.steps.models import model_spec, seconds_per_step
-from ilforge.workflow.steps.structures import FRAMES, computes_with, engine_programs, liquid_of, of_composition
+from ilforge.workflow.steps.structures import computes_with, engine_programs, liquid_of, of_composition
 from ilforge.workflow.store import write_json
 
 SELECTION = "selection.json"
@@ -88,14 +90,14 @@ def exploration_stage(study: Study, iteration: int, committee: Sequence[Stage], 
     )
 
 
-def _starts(candidates: list, count: int, seed: int) -> list:
+def _starts(candidates: list[Atoms], count: int, seed: int) -> list[Atoms]:
     """Frames at equilibrium, as many as there are runs, from as many parents as possible."""
     equilibrated = [frame for frame in candidates if frame.info["kind"] == "EQ"] or candidates
     order = np.random.default_rng(seed).permutation(len(equilibrated))
-    by_parent: dict[str, list] = {}
+    by_parent: dict[str, list[Atoms]] = {}
     for i in order:
         by_parent.setdefault(equilibrated[i].info["parent"], []).append(equilibrated[i])
-    chosen: list = []
+    chosen: list[Atoms] = []
     while len(chosen) < count:
         for group in by_parent.values():
             if len(chosen) < count:

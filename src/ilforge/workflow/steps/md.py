@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ilforge import frames, potentials
 from ilforge.dynamics import run_md
@@ -11,15 +11,17 @@ from ilforge.dynamics.protocol import MdProtocol
 from ilforge.dynamics.trajectory import Trajectory
 from ilforge.properties import PROPERTIES, Measurement, create, measure, settings_of
 from ilforge.properties.analysis import AnalysisSettings
+from ilforge.properties.shared.local_structure import ShapesSettings
 from ilforge.settings import Settings
 from ilforge.study.load import Study
 from ilforge.study.md_settings import MdSettings
 from ilforge.training import TRAINERS
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.boxes import FRAMES
 from ilforge.workflow.steps.models import model_spec, seconds_per_step
 from ilforge.workflow.steps.named_ions import as_far_as_named
-from ilforge.workflow.steps.structures import FRAMES, computes_with, engine_programs, ions_of
+from ilforge.workflow.steps.structures import computes_with, engine_programs, ions_of
 from ilforge.workflow.store import write_json
 
 MEASUREMENT = "measurement.json"
@@ -66,11 +68,11 @@ def md_stage(
 
     n_atoms = liquid.topology.n_atoms
     steps = protocol.unrecorded_steps + protocol.n_frames * protocol.interval_steps
-    kind = spec["kind"] if spec is not None else TRAINERS[model.kind].potential
     if spec is None:
-        per_step = seconds_per_step(study, name, n_atoms)
+        assert model is not None
+        kind, per_step = TRAINERS[model.kind].potential, seconds_per_step(study, name, n_atoms)
     else:
-        per_step = potentials.create(spec).seconds_per_frame(n_atoms)
+        kind, per_step = spec["kind"], potentials.create(spec).seconds_per_frame(n_atoms)
     return Stage(
         name=f"MD {settings.name} with {name}",
         kind="md",
@@ -106,11 +108,13 @@ def analysis_stage(study: Study, protocol: MdSettings, trajectory: Stage, proper
 
     What the settings name and other compositions of a series have is left out, with a note.
     """
-    parts, left_out = settings_of(property_name, study.settings.analysis), []
+    parts = settings_of(property_name, study.settings.analysis)
+    left_out: list[str] = []
     fitting: dict[str, Settings] | None = parts
     if protocol.vacuum is not None and property_name == "shapes":  # definitions may be of the liquid's other ions
         present = ions_of(study, protocol).counts
-        define = [one for one in parts["shapes"].define if one.ion in present]
+        defined = cast(ShapesSettings, parts["shapes"]).define
+        define = [one for one in defined if one.ion in present]
         parts["shapes"] = parts["shapes"].model_copy(update={"define": define})
     elif protocol.vacuum is None:
         fitting, left_out = as_far_as_named(property_name, parts, ions_of(study, protocol))
@@ -135,14 +139,14 @@ def analysis_stage(study: Study, protocol: MdSettings, trajectory: Stage, proper
 
 
 def _run(
-    spec: dict,
+    spec: dict[str, Any],
     start: Path,
     liquid: Any,
     protocol: MdProtocol,
     directory: Path,
     threads: int,
     engine: str | None,
-    inner_spec: dict | None,
+    inner_spec: dict[str, Any] | None,
 ) -> None:
     inner = None if inner_spec is None else potentials.create(inner_spec)
     potential, start_frame = potentials.create(spec), frames.read(start)[0]

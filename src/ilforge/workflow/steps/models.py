@@ -129,7 +129,8 @@ def _model_stage(
 def counts_from_atoms(study: Study, name: str) -> bool:
     """Whether a model counts energies from isolated atoms."""
     settings = study.settings.models[name]
-    return TRAINERS[settings.kind].counts_from_atoms and settings.atom_energies == "isolated atoms"
+    asked = getattr(settings, "atom_energies", None)
+    return TRAINERS[settings.kind].counts_from_atoms and asked == "isolated atoms"
 
 
 def stress_notes(study: Study) -> list[str]:
@@ -163,6 +164,11 @@ def validation_stage(
 ) -> Stage:
     """A potential held against labels: ``predictions.npz`` and ``errors.json``."""
     liquid, seed = liquid_of(study), study.seed("bootstrap")
+    if model is not None:
+        kind = TRAINERS[model.kind].potential
+    else:
+        assert spec is not None
+        kind = spec["kind"]
 
     def work(job: Job) -> None:
         chosen = spec if model is None else model_spec(job.trusted_input("model"))
@@ -177,7 +183,7 @@ def validation_stage(
         work=work,
         task_seconds=8.0 + 0.05 * expected,
         memory_GB=1.5,
-        computes_with=computes_with(spec["kind"] if model is None else TRAINERS[model.kind].potential),
+        computes_with=computes_with(kind),
     )
 
 
@@ -193,7 +199,7 @@ def _train(
     train(Dataset.read(dataset), settings, seed, directory, threads, start_from=start, isolated_atoms=energies)
 
 
-def _validate(spec: dict, labels: Path, liquid: Any, seed: int, directory: Path, threads: int) -> None:
+def _validate(spec: dict[str, Any], labels: Path, liquid: Any, seed: int, directory: Path, threads: int) -> None:
     predictions = predict(spec, frames.read(labels), liquid, threads)
     predictions.save(directory / PREDICTIONS)
     found = errors(predictions, np.random.default_rng(seed))

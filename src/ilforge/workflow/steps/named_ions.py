@@ -108,7 +108,8 @@ def _without(name: str, settings: Any, gone: dict[str, str]) -> Settings | None:
     """The settings without these; None where nothing is left."""
     if name == "shapes":
         kept = [one for one in settings.define if one.ion not in gone]
-        return settings.model_copy(update={"define": kept})
+        fewer: Settings = settings.model_copy(update={"define": kept})
+        return fewer
     if name == "rdf":
         kept = [pair for pair in settings.pairs if "-".join(pair) not in gone]
         return settings.model_copy(update={"pairs": kept}) if kept else None

@@ -14,8 +14,9 @@ from ilforge.labelling.storing.store import LabelStore
 from ilforge.study.load import Study
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps.boxes import FRAMES
 from ilforge.workflow.steps.labels import net_force_setting, write_judged
-from ilforge.workflow.steps.structures import FRAMES, identity, liquid_of, of_composition, reference_spec
+from ilforge.workflow.steps.structures import identity, liquid_of, of_composition, reference_spec
 
 
 def dataset_of(study: Study) -> Published | None:

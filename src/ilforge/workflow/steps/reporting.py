@@ -37,11 +37,12 @@ from ilforge.workflow.plan import Plan, given_potentials
 from ilforge.workflow.records import collect_records, measurements, run_labels
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.atoms import read_atoms
+from ilforge.workflow.steps.boxes import FRAMES
 from ilforge.workflow.steps.labels import CENSUS
 from ilforge.workflow.steps.learning import SELECTION
 from ilforge.workflow.steps.models import PREDICTIONS, counts_from_atoms, model_title, stress_notes
 from ilforge.workflow.steps.published import labelled_by
-from ilforge.workflow.steps.structures import FRAMES, liquid_of
+from ilforge.workflow.steps.structures import liquid_of
 from ilforge.workflow.store import ResultStore, read_manifest
 
 
@@ -135,7 +136,7 @@ def _held(stages: Mapping[Any, Stage], store: ResultStore) -> Iterator[tuple[Any
     return ((key, stage) for key, stage in stages.items() if store.holds(stage))
 
 
-def _runs(plan: Plan, store: ResultStore, records: list[Record]):
+def _runs(plan: Plan, store: ResultStore, records: list[Record]) -> Iterator[Run]:
     """What was measured on each trajectory, labelled as its numbers are, and how much shapes differ between two."""
     labels = run_labels(plan)
     for (protocol, potential), found in measurements(plan, store).items():
@@ -152,7 +153,7 @@ def _runs(plan: Plan, store: ResultStore, records: list[Record]):
         yield Run({**of_run, "potential": record.potential, **against}, found)
 
 
-def _frame_rows(plan: Plan, store: ResultStore):
+def _frame_rows(plan: Plan, store: ResultStore) -> Iterator[FrameRow]:
     for dataset, stage in _held(plan.labels, store):
         census = json.loads((store.path(stage) / CENSUS).read_text())
         for key, row in census["rows"].items():
@@ -160,7 +161,7 @@ def _frame_rows(plan: Plan, store: ResultStore):
             yield FrameRow(dataset, kind, recipe, row["made"], row["accepted"], row["rejected"])
 
 
-def _coverage(plan: Plan, store: ResultStore):
+def _coverage(plan: Plan, store: ResultStore) -> Iterator[Coverage]:
     """Of the sets for training: those for validation are made alike."""
     for dataset, stage in _held(plan.labels, store):
         census = json.loads((store.path(stage) / CENSUS).read_text())
@@ -179,7 +180,7 @@ def _coverage(plan: Plan, store: ResultStore):
                 )
 
 
-def _learning_rounds(plan: Plan, store: ResultStore):
+def _learning_rounds(plan: Plan, store: ResultStore) -> Iterator[LearningRound]:
     settings = plan.study.settings.learning
     rounds: dict[int, list[dict[str, Any]]] = {}
     for (iteration, _), stage in _held(plan.explorations, store):
@@ -197,7 +198,7 @@ def _learning_rounds(plan: Plan, store: ResultStore):
         )
 
 
-def _training_curves(plan: Plan, store: ResultStore):
+def _training_curves(plan: Plan, store: ResultStore) -> Iterator[TrainingCurve]:
     for (iteration, kind), members in plan.trained.items():
         for number, stage in _held(dict(enumerate(members)), store):
             progress, rmse = learning_curve(store.path(stage))
@@ -228,7 +229,7 @@ def _atom_energies(plan: Plan, store: ResultStore) -> Iterator[str]:
             yield f"{title} counts energies from isolated atoms by the reference method, spin-polarised (eV): {listed}."
 
 
-def _stage_rows(plan: Plan, store: ResultStore):
+def _stage_rows(plan: Plan, store: ResultStore) -> Iterator[StageRow]:
     for stage in plan.stages:
         if store.holds(stage):
             manifest = read_manifest(store.path(stage))
@@ -243,7 +244,7 @@ def _stage_rows(plan: Plan, store: ResultStore):
             )
 
 
-def _costs(plan: Plan, store: ResultStore):
+def _costs(plan: Plan, store: ResultStore) -> Iterator[Cost]:
     labels, seconds = 0, 0.0
     for _, stage in _held(plan.labels, store):
         census: dict[str, Any] = json.loads((store.path(stage) / CENSUS).read_text())

@@ -219,7 +219,8 @@ def hot_stage(study: Study) -> Stage:
         job.run(find_heat, job.directory, liquid, sampling_spec(study), settings, job.threads)
 
     cost = potentials.create(sampling_spec(study)).seconds_per_frame(liquid.topology.n_atoms)
-    steps = settings["frames"] * sampling.hot_interval_ps * 1000 / sampling.hot_timestep_fs
+    n_frames = max(count.hot_frames_per_box for count in counts)
+    steps = n_frames * sampling.hot_interval_ps * 1000 / sampling.hot_timestep_fs
     return Stage(
         name=of_composition(study, "find the highest temperature without bond breaking"),
         kind="hot",
