@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from ase import Atoms
@@ -105,8 +105,9 @@ def run_aimd(
         checkpoint_steps=n_frames,  # none on the way: the labels are the checkpoint
     )
     fault = None
+    moving = cast(potentials.Potential, source)  # it is asked for nothing but its calculator
     try:
-        for _ in dynamics.samples(Job(source, start, liquid.topology, protocol, threads)):
+        for _ in dynamics.samples(Job(moving, start, liquid.topology, protocol, threads)):
             pass
     except Exploded as error:
         fault = f"after {len(source.labels) - 1} steps of {timestep_fs:g} fs: {error.what}"

@@ -268,10 +268,10 @@ class LabelStore:
     def _connect(self, timeout_s: float) -> sqlite3.Connection:
         how: dict[str, Any] = {"timeout": timeout_s, "isolation_level": None, "check_same_thread": False}
         if not self.read_only:
-            found: sqlite3.Connection = sqlite3.connect(self.path, **how)
-            return found
+            own: sqlite3.Connection = sqlite3.connect(self.path, **how)
+            return own
         address = self.path.absolute().as_uri()
-        connection = sqlite3.connect(f"{address}?mode=ro", uri=True, **how)
+        connection: sqlite3.Connection = sqlite3.connect(f"{address}?mode=ro", uri=True, **how)
         try:
             connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         except sqlite3.OperationalError:

@@ -109,11 +109,13 @@ class Pyscf:
         spin = int(ground_state_magnetic_moments[atomic_numbers[element]])
         calculator = PyscfCalculator(self, 0, 1, spin=spin)
         calculator.calculate(Atoms(element), ["energy"])
-        return calculator.results["energy"]
+        found: float = calculator.results["energy"]
+        return found
 
     def seconds_per_frame(self, n_atoms: int) -> float:
         # B3LYP/def2-SVP, energy and forces: 55 s for the 30 atoms of PYR14+ on two cores
-        return 2 * 55.0 * (n_atoms / 30) ** 2.5
+        found: float = 2 * 55.0 * (n_atoms / 30) ** 2.5
+        return found
 
 
 class PyscfCalculator(TypedCalculator):

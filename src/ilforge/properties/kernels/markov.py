@@ -125,10 +125,11 @@ def level_lag(models: Sequence[MarkovModel]) -> MarkovModel | None:
     It must agree with those of all longer lags up to four times its own, and there must be such. Time scales
     shorter than their lag say nothing and are left out.
     """
-    scales = [(model, *(float(part[0]) for part in model.time_scales())) for model in models]
-    slowest: list[tuple[MarkovModel, float, float]] = [
-        (model, value, error) for model, value, error in scales if value > model.lag
-    ]
+    slowest: list[tuple[MarkovModel, float, float]] = []
+    for model in models:
+        values, errors = model.time_scales()
+        if values[0] > model.lag:
+            slowest.append((model, float(values[0]), float(errors[0])))
     for index, (model, value, error) in enumerate(slowest):
         longer = [entry for entry in slowest[index + 1 :] if entry[0].lag <= 4 * model.lag]
         level = [abs(other - value) <= _LEVEL * np.hypot(error, spread) for _, other, spread in longer]

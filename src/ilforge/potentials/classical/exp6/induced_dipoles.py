@@ -143,16 +143,19 @@ class Waves:
 
     def of_charges(self, charges: np.ndarray) -> np.ndarray:
         """Weight times sum q exp(i k r): real and imaginary part, ``(2, k)``."""
-        return self.weight * np.stack([self.cos @ charges, self.sin @ charges])
+        found: np.ndarray = self.weight * np.stack([self.cos @ charges, self.sin @ charges])
+        return found
 
     def of_dipoles(self, dipoles: np.ndarray) -> np.ndarray:
         """Weight times sum i k mu exp(i k r): real and imaginary part, ``(2, k)``."""
         parts = (-(self.sin @ dipoles), self.cos @ dipoles)
-        return self.weight * np.stack([np.sum(self.k * part, axis=1) for part in parts])
+        found: np.ndarray = self.weight * np.stack([np.sum(self.k * part, axis=1) for part in parts])
+        return found
 
     def field(self, real: np.ndarray, imag: np.ndarray) -> np.ndarray:
         """Field at the sites, ``(n, 3)``."""
-        return self.sin.T @ (real[:, None] * self.k) - self.cos.T @ (imag[:, None] * self.k)
+        found: np.ndarray = self.sin.T @ (real[:, None] * self.k) - self.cos.T @ (imag[:, None] * self.k)
+        return found
 
     def energy_and_forces(self, charges: np.ndarray, dipoles: np.ndarray) -> tuple[float, np.ndarray]:
         real, imag = self.of_charges(charges) + self.of_dipoles(dipoles)

@@ -45,7 +45,8 @@ class LonePairs:
     def offsets(self, positions: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
         """Of the sites from their atoms, ``(m, 3)`` Å; positions ``(n, 3)`` Å."""
         frame = _Frame(self, positions, cell)
-        return self.along[:, None] * frame.b + self.across[:, None] * frame.n
+        found: np.ndarray = self.along[:, None] * frame.b + self.across[:, None] * frame.n
+        return found
 
     def spread(self, forces: np.ndarray, positions: np.ndarray, cell: np.ndarray | None, on_atoms: np.ndarray) -> None:
         """Add forces on the sites, ``(m, 3)``, to those on the atoms that they depend on, ``(n, 3)``, in place."""
@@ -83,7 +84,8 @@ class _Frame:
 def _perpendicular(gradient: np.ndarray, unit: np.ndarray, length: np.ndarray) -> np.ndarray:
     """A gradient with respect to a unit vector as one with respect to the vector that it was made from."""
     along = np.sum(gradient * unit, axis=1, keepdims=True)
-    return (gradient - along * unit) / np.asarray(length)[:, None]
+    found: np.ndarray = (gradient - along * unit) / np.asarray(length)[:, None]
+    return found
 
 
 def nearest(vectors: np.ndarray, cell: np.ndarray | None) -> np.ndarray:

@@ -69,7 +69,7 @@ class Deepmd:
         elif not device.is_gpu:
             default_tf_session_config.device_count["GPU"] = 0  # a GPU that is there would be taken
         try:
-            calculator = DP(model=self.path)
+            calculator: Calculator = DP(model=self.path)
         except Exception as error:
             raise SettingsError(f"{self.path} could not be loaded as a DeePMD model: {error}") from error
         if topology is not None:

@@ -84,7 +84,8 @@ class Architecture:
     @property
     def path_starts(self) -> list[int]:
         """First component of each path's output, and one past the last."""
-        return np.cumsum([0, *(2 * path.l_out + 1 for path in self.paths)]).tolist()
+        found: list[int] = np.cumsum([0, *(2 * path.l_out + 1 for path in self.paths)]).tolist()
+        return found
 
     def n_terms(self, layer: int) -> int:
         return sum(len(terms) for terms in self.terms[layer])

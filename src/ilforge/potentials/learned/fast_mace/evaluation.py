@@ -115,10 +115,11 @@ class FastEvaluator:
         shifts, folded = listed.shifts(cell), listed.folded(positions, cell)
 
         def work(thread: int) -> int:
-            return self._module.all_edges(
+            found: int = self._module.all_edges(
                 *self._ranges[thread], folded, listed.starts, listed.listed, listed.image, shifts,
                 self._edges, self._weights, self._closest[thread],
             )  # fmt: skip
+            return found
 
         for thread, status in enumerate(self._run(work)):
             if status == -1:

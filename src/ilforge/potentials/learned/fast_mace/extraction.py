@@ -241,7 +241,8 @@ class _Reader:
 
     def _skip(self, interaction: Any, features: torch.Tensor, species: torch.Tensor) -> np.ndarray:
         """What passes the layer by, as scalars: from scalars alone nothing else can."""
-        return interaction.skip_tp(features, species).numpy()[:, : self._channels]
+        found: np.ndarray = interaction.skip_tp(features, species).numpy()[:, : self._channels]
+        return found
 
     def _diagonal(self, matrix: np.ndarray) -> list[np.ndarray]:
         """A linear map of equivariant features as one matrix of channels for each degree."""

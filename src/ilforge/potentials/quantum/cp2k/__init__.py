@@ -241,7 +241,7 @@ def _version_of(name: str) -> str:
                 "version, on which the names of results depend, is not known here yet. `ilforge run` finds it out."
             )
         return known
-    version = installed(str(program))
+    version: str = installed(str(program))
     trust.keep_version(program, version)
     return version
 

@@ -94,7 +94,7 @@ def _force_rows(lines: Iterator[str]) -> tuple[list[list[float]], bool]:
 
     A row is number, kind, element, x, y, z, or from version 2025 on ``FORCES|``, number, x, y, z and the length.
     """
-    rows = []
+    rows: list[list[float]] = []
     for line in lines:
         parts = line.split()
         if re.match(r"\s*(?:SUM OF ATOMIC FORCES|FORCES\| Sum)", line):

@@ -61,4 +61,5 @@ def printed_cell(text: str) -> np.ndarray:
     if len(vectors) < 3:
         raise SettingsError("The CP2K output does not say what its cell is (CELL| Vector a ...).")
     numbers = np.array([[number(value) for value in vector.groups()] for vector in vectors])
-    return numbers[:, :3] * (numbers[:, 3] / np.linalg.norm(numbers[:, :3], axis=1))[:, None]
+    result: np.ndarray = numbers[:, :3] * (numbers[:, 3] / np.linalg.norm(numbers[:, :3], axis=1))[:, None]
+    return result

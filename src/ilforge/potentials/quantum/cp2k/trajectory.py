@@ -143,7 +143,8 @@ def _cell(run: _Run, step: int, said: Mapping[str, Any]) -> np.ndarray | None:
     before = cell_to_cellpar(run.first)
     if np.abs(np.array(said.get("angles", before[3:])) - before[3:]).max() > _SAME_ANGLE_DEG:
         return None
-    return run.first * (np.array(said["lengths"]) / before[:3])[:, None]
+    found: np.ndarray | None = run.first * (np.array(said["lengths"]) / before[:3])[:, None]
+    return found
 
 
 def _left_out(parts: Mapping[str, set[int]], n_whole: int) -> Iterator[str]:
@@ -196,11 +197,13 @@ def _stress(run: _Run, step: int, said: Mapping[str, Any], atoms: Atoms) -> np.n
     if SMOOTHED.search(run.text):
         return None
     if said.get("stress") is not None:
-        return said["stress"]
+        found: np.ndarray | None = said["stress"]
+        return found
     if step not in run.total_stress or step not in run.velocities:
         return None
     kinetic = kinetic_pressure(atoms.get_chemical_symbols(), run.velocities[step][1], atoms.get_volume())
-    return full_3x3_to_voigt_6_stress(-(run.total_stress[step] * _BAR - kinetic))
+    found: np.ndarray | None = full_3x3_to_voigt_6_stress(-(run.total_stress[step] * _BAR - kinetic))
+    return found
 
 
 def kinetic_pressure(symbols: Sequence[str], velocities: np.ndarray, volume: float) -> np.ndarray:
@@ -214,7 +217,8 @@ def kinetic_pressure(symbols: Sequence[str], velocities: np.ndarray, volume: flo
         Å^3.
     """
     masses = np.array([atomic_masses[atomic_numbers[element_of(symbol)]] for symbol in symbols]) * AMU_KG / ELECTRON_KG
-    return Hartree * np.einsum("i,ia,ib->ab", masses, velocities, velocities) / volume
+    found: np.ndarray = Hartree * np.einsum("i,ia,ib->ab", masses, velocities, velocities) / volume
+    return found
 
 
 def _xyz(path: Path) -> dict[int, _Frame]:

@@ -174,12 +174,14 @@ class Gpaw:
         calculator = GpawCalculator(self, 0.0, 1, magnetic=True)
         try:
             calculator.calculate(atom, ["energy"])
-            return calculator.results["free_energy"]
+            found: float = calculator.results["free_energy"]
+            return found
         finally:
             calculator.close()
 
     def seconds_per_frame(self, n_atoms: int) -> float:
-        return costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
+        found: float = costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
+        return found
 
 
 class GpawCalculator(TypedCalculator):
@@ -276,8 +278,9 @@ def _versions_here() -> dict[str, str | None]:
     program = programs.find("gpaw")
     if not programs.may_start("gpaw"):
         known = trust.kept_version(program)
-        return json.loads(known) if known else installed(programs.command_line("gpaw")[0])
-    found = installed(str(program))
+        result: dict[str, str | None] = json.loads(known) if known else installed(programs.command_line("gpaw")[0])
+        return result
+    found: dict[str, str | None] = installed(str(program))
     if machine_programs.command("gpaw"):
         trust.keep_version(program, json.dumps(found))
     return found
@@ -290,7 +293,10 @@ def installed(gpaw: str) -> dict[str, str | None]:
         Path(folder, "versions.py").write_text(_VERSIONS)
         programs.run([gpaw, "python", "versions.py"], Path(folder), log="versions.log", timeout_s=120)
         said = Path(folder, "versions.log").read_text().splitlines()
-    return json.loads(next(line for line in said if line.startswith("versions ")).removeprefix("versions "))
+    found: dict[str, str | None] = json.loads(
+        next(line for line in said if line.startswith("versions ")).removeprefix("versions ")
+    )
+    return found
 
 
 def _minor(version: str | None) -> str | None:

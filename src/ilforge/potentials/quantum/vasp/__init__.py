@@ -237,7 +237,8 @@ class Vasp:
 
     def seconds_per_frame(self, n_atoms: int) -> float:
         # not measured here (no licence): taken from GPAW's plane waves at their cutoff
-        return costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
+        found: float = costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
+        return found
 
 
 class VaspCalculator(TypedCalculator):
