@@ -13,7 +13,7 @@ help:
 	@echo "make test    check style, and run the tests that are quick and need no program from elsewhere (a quarter of an hour)"
 	@echo "make test-all  check style, and run all tests"
 	@echo "make coverage  run the quick tests, and print the share of lines that they run"
-	@echo "make lint    check style and the direction of imports"
+	@echo "make lint    check style, types and the direction of imports"
 	@echo "make docs    write the generated pages of docs/ again"
 	@echo "make site    build the site of the documentation in site/"
 	@echo "make setup   only make the environment in $(VENV)"
@@ -45,6 +45,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py

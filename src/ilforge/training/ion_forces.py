@@ -43,7 +43,8 @@ def arms(positions: np.ndarray, masses: np.ndarray, ions: np.ndarray) -> np.ndar
         Number of the ion that each atom is in, ``(n_atoms,)``, from zero and without a gap.
     """
     weighted = _summed(masses[:, None] * positions, ions)
-    return positions - (weighted / _summed(masses[:, None], ions))[ions]
+    found: np.ndarray = positions - (weighted / _summed(masses[:, None], ions))[ions]
+    return found
 
 
 def ion_forces(forces: np.ndarray, arms: np.ndarray, masses: np.ndarray, ions: np.ndarray) -> IonForces:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, cast
 
 from ilforge.devices import Devices, Program
 from ilforge.errors import SettingsError
@@ -61,7 +61,7 @@ class Executors:
         NoWorker
             When the system has no room for them.
         """
-        run: dict[Work, str] = machine.run.model_dump()
+        run = cast(dict[Work, str], machine.run.model_dump())  # its keys are the kinds of work
         started: dict[str, Executor] = {}
         try:
             for name, (kind, settings) in require_executors(machine).items():

@@ -33,7 +33,7 @@ vector = Vector()
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, front_end_type: Any):
-        super().__init__(manager, front_end_type, _VECTOR)
+        super().__init__(manager, front_end_type, _VECTOR)  # type: ignore[no-untyped-call]  # numba's has no types
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
