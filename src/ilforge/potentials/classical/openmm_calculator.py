@@ -68,7 +68,7 @@ class OpenMMCalculator(TypedCalculator):
         OpenMM platform and its settings.
     """
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE\'s own way
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE's own way
 
     def __init__(
         self,

@@ -121,7 +121,7 @@ class Pyscf:
 class PyscfCalculator(TypedCalculator):
     """Every frame begins with the density of the last one of the same atoms."""
 
-    implemented_properties = ["energy", "free_energy", "forces"]  # ASE\'s own way
+    implemented_properties = ["energy", "free_energy", "forces"]  # ASE's own way
 
     def __init__(self, potential: Pyscf, charge: int, threads: int, spin: int | None = None):
         super().__init__()

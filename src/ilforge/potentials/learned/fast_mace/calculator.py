@@ -37,7 +37,7 @@ class FastMaceCalculator(TypedCalculator):
         That share the work on a frame.
     """
 
-    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # ASE\'s own way
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # ASE's own way
 
     def __init__(self, find: Find, slow: Callable[[], Calculator], threads: int = 1):
         super().__init__()

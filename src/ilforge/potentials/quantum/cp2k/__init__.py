@@ -162,7 +162,7 @@ class Cp2k:
 class Cp2kCalculator(TypedCalculator):
     """Runs CP2K in a folder of its own, a step of a motion from the last one's wavefunctions."""
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE\'s own way
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE's own way
 
     def __init__(self, potential: Cp2k, charge: int, threads: int):
         super().__init__()

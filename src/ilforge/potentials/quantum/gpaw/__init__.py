@@ -187,7 +187,7 @@ class Gpaw:
 class GpawCalculator(TypedCalculator):
     """Asks a GPAW process that lives as long as this calculator."""
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE\'s own way
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE's own way
 
     def __init__(self, potential: Gpaw, charge: float, threads: int, magnetic: bool = False):
         super().__init__()

@@ -244,7 +244,7 @@ class Vasp:
 class VaspCalculator(TypedCalculator):
     """Runs VASP in a folder of its own, a step of a motion from the last one's wavefunctions."""
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE\'s own way
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE's own way
 
     def __init__(self, potential: Vasp, threads: int):
         super().__init__()
