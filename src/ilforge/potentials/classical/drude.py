@@ -59,11 +59,11 @@ def relaxed(forces: Callable[[np.ndarray], np.ndarray], n: int, stiffness: float
 def _mixed(tried: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """The combination of earlier displacements whose steps cancel best, and what is left of the step."""
     now, step = tried[-1]
+    found: np.ndarray = now + step
     if len(tried) == 1:
-        found: np.ndarray = now + step
         return found
     moves = np.stack([(b - a).ravel() for (a, _), (b, _) in zip(tried, tried[1:], strict=False)], axis=1)
     changes = np.stack([(b - a).ravel() for (_, a), (_, b) in zip(tried, tried[1:], strict=False)], axis=1)
     weights = np.linalg.lstsq(changes, step.ravel(), rcond=1e-10)[0]
-    found: np.ndarray = now + step - ((moves + changes) @ weights).reshape(now.shape)
+    found -= ((moves + changes) @ weights).reshape(now.shape)
     return found

@@ -69,12 +69,13 @@ class Deepmd:
         elif not device.is_gpu:
             default_tf_session_config.device_count["GPU"] = 0  # a GPU that is there would be taken
         try:
-            calculator: Calculator = DP(model=self.path)
+            calculator: Any = DP(model=self.path)
         except Exception as error:
             raise SettingsError(f"{self.path} could not be loaded as a DeePMD model: {error}") from error
         if topology is not None:
             model_file.refuse_unknown(self.path, topology.symbols, list(calculator.type_dict))
-        return calculator
+        found: Calculator = calculator
+        return found
 
     def overflow(self, frame: Atoms) -> str | None:
         """Whether atoms of a frame have more neighbours than the model has room for, in a sentence; else None."""

@@ -196,13 +196,13 @@ def _stress(run: _Run, step: int, said: Mapping[str, Any], atoms: Atoms) -> np.n
     """``(6,)`` eV/Å^3: that which the output prints, else the total one without the motion of the atoms."""
     if SMOOTHED.search(run.text):
         return None
-    if said.get("stress") is not None:
-        found: np.ndarray | None = said["stress"]
-        return found
+    printed: np.ndarray | None = said.get("stress")
+    if printed is not None:
+        return printed
     if step not in run.total_stress or step not in run.velocities:
         return None
     kinetic = kinetic_pressure(atoms.get_chemical_symbols(), run.velocities[step][1], atoms.get_volume())
-    found: np.ndarray | None = full_3x3_to_voigt_6_stress(-(run.total_stress[step] * _BAR - kinetic))
+    found: np.ndarray = full_3x3_to_voigt_6_stress(-(run.total_stress[step] * _BAR - kinetic))
     return found
 
 
