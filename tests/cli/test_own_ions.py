@@ -54,6 +54,13 @@ def test_smiles_and_files_define_ions():
             parse_define((wrong,))
 
 
+def test_a_charge_of_thousands_of_digits_is_refused_in_words(tmp_path):
+    file = tmp_path / "EA.xyz"
+    file.touch()
+    with pytest.raises(SettingsError, match="neither a file nor a SMILES"):
+        parse_define((f"EA={file}:{'9' * 5000}",))
+
+
 def test_the_whole_path_of_ions_of_the_users_own(ilforge, boxes):
     """Import, label, validate and MD know what the frames are, and put their atoms in order."""
     frames.write(Path("theirs.xyz"), boxes)

@@ -204,6 +204,12 @@ def changed(path, tmp_path, *changes):
     return tmp_path / "out"
 
 
+def test_cp2k_kind_of_atom_that_begins_with_no_element_is_refused(tmp_path):
+    path = changed(OUTPUTS / "cp2k_stress.out.gz", tmp_path, (r"^(\s+1\s+1) Li", r"\1 li"))
+    with pytest.raises(SettingsError, match="kind of atom 'li'"):
+        read_cp2k(path)
+
+
 def test_cp2k_stress_in_its_other_units_and_older_layout(tmp_path):
     stored = OUTPUTS / "cp2k_stress.out.gz"
     (expected,) = read_cp2k(stored).readings

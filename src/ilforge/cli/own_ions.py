@@ -48,7 +48,7 @@ def parse_define(given: tuple[str, ...]) -> dict[str, Any]:
 def _source(item: str, what: str) -> dict[str, Any]:
     """What an ion is made from: files where there are any or it is named as one, else a SMILES."""
     path, charge = what, None
-    found = re.fullmatch(r"(.+):([+-]?\d+)", what)
+    found = re.fullmatch(r"(.+):([+-]?\d{1,3})", what)
     if found and Path(found[1].partition(",")[0]).suffix.lower() in _SUFFIXES:
         path, charge = found[1], int(found[2])
     structure, _, force_field = path.partition(",")
