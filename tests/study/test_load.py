@@ -52,7 +52,7 @@ MD_OF = "[[md]]\nname = 'a'\nensemble = 'NVT'\nlength_ps = 1.0\npotentials = [{}
         ("temperature_K = -3.0", ["liquid.temperature_K is -3.0", "at least 160", "K."]),
         ("pressure_bar = 'high'", ["liquid.pressure_bar is 'high'", "valid number"]),
         ("[models.mace]\nr_maks_A = 5.0", ["models.mace.r_maks_A", "Did you mean r_max_A"]),
-        ("[models.mace]\npreset = 'fast'", ["models.mace.preset is 'fast'", "'quick', 'liquid' or 'park2025'"]),
+        ("[models.mace]\npreset = 'fast'", ["models.mace.preset is 'fast'", "'quick', 'liquid', 'good'"]),
         ("[learning]\ndeviation_low_eV_A = 2.0", ["deviation_low_eV_A must be below deviation_high_eV_A"]),
         ("[models.mace]", ["learning.iterations > 0 needs a committee"]),
         ("[models.deepmd]\ncommittee = 1\n[learning]\nexplorer = 'deepmd'", ["deepmd.committee of at least 2"]),
