@@ -19,6 +19,7 @@ MARKER = ".ilforge"
 """Name of the file that marks a folder as ilforge's."""
 REPLACED = ".replaced"
 """Ending of a folder that another is taking the place of; a process that was killed may leave it."""
+_OF = "It belongs to: "
 _TEXT = "ilforge made this folder and replaces files in it. Keep nothing of your own here.\n"
 
 
@@ -67,7 +68,7 @@ def refuse_links(*paths: Path) -> None:
             )
 
 
-def claim(folder: Path, instead: str, known: bool = False) -> Path:
+def claim(folder: Path, instead: str, known: bool = False, of: Path | None = None) -> Path:
     """Make a folder and mark it as ilforge's.
 
     Parameters
@@ -76,24 +77,39 @@ def claim(folder: Path, instead: str, known: bool = False) -> Path:
         As in :func:`refuse_foreign`.
     known
         Whether something else in it shows that ilforge made it.
+    of
+        File that the contents are made from. Another file that is still there keeps its folder.
 
     Raises
     ------
     SettingsError
-        When it holds files and no marker, or cannot be written to.
+        When it holds files and no marker, belongs to another file, or cannot be written to.
     """
     folder = Path(folder)
     if not known:
         refuse_foreign(folder, instead)
+    marker = folder / MARKER
+    if of is not None:
+        _refuse_others(marker, of, instead)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / MARKER).is_file():
-            (folder / MARKER).write_text(_TEXT)
+        if of is not None or not marker.is_file():
+            marker.write_text(_TEXT + (f"{_OF}{of}\n" if of is not None else ""))
     except OSError as error:
         raise SettingsError(
             f"{folder} cannot be written to ({error.strerror}). Name another folder with {instead}."
         ) from error
     return folder
+
+
+def _refuse_others(marker: Path, of: Path, instead: str) -> None:
+    lines = marker.read_text(errors="replace").splitlines() if marker.is_file() else []
+    for owner in (Path(line.removeprefix(_OF)) for line in lines if line.startswith(_OF)):
+        if owner.is_file() and not (of.is_file() and owner.samefile(of)):
+            raise SettingsError(
+                f"{marker.parent} holds what was made from {owner}, and would be replaced by what is made from {of}. "
+                f"Give one of the two another name, or name another folder with {instead}."
+            )
 
 
 def remove(folder: Path) -> None:

@@ -120,16 +120,6 @@ def test_a_missing_program_is_exit_code_3(ilforge, tmp_path, monkeypatch):
     assert code == 3 and "packmol was not found. Install it with: pip install packmol" in err
 
 
-def test_results_of_a_study_not_yet_run_is_an_empty_list(ilforge, tmp_path):
-    code, out, _ = ilforge("results", smallest(tmp_path), "--json")
-    assert code == 0 and json.loads(out) == []
-
-
-def test_status_before_the_start(ilforge, tmp_path):
-    code, out, _ = ilforge("status", smallest(tmp_path))
-    assert code == 0 and "to do" in out and "done" not in out
-
-
 def test_unknown_commands_and_options_are_exit_code_2(ilforge):
     assert ilforge("analyze")[0] == 2
     assert ilforge("pack", "--ion", "PYR14=1")[0] == 2

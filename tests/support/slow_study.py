@@ -1,6 +1,8 @@
 """One of two studies on one store that differ in their gate alone, whose labels take their time: a process of its own.
 
 ``python -m support.slow_study FOLDER MAX_FORCE [LEASE_S]``
+
+With ``whole`` in the place of a force it is the quick study from its start, with labels that take their time.
 """
 
 from __future__ import annotations
@@ -8,10 +10,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from rich.console import Console
+
 from ilforge.labelling.storing import claims
 from ilforge.study.load import load_study
+from ilforge.study.machine import Machine
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.steps import labels as steps
+from ilforge.workflow.study_run import run_study
 from support import studies, tasks
 
 
@@ -26,8 +32,18 @@ def stage(folder: Path, max_force: str):
     return found, found.inputs["frames"]
 
 
+def run_whole(folder: Path) -> None:
+    """The quick study in a folder, as ``ilforge run`` runs it with two workers."""
+    machine = Machine(store=str(folder / "store"), output=str(folder / "out"), workers=2)
+    run_study(load_study(studies.quick(folder)), machine, Console(quiet=True), quiet=True)
+
+
 def main() -> None:
     folder, max_force, *lease = sys.argv[1:]
+    if max_force == "whole":
+        steps.evaluate = tasks.evaluate_slowly
+        run_whole(Path(folder))
+        return
     if lease:  # as on another machine: no lock of the system says that a process is dead
         claims.LEASE_S = float(lease[0])
         claims._machine = lambda: f"machine of {max_force}"

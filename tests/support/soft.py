@@ -1,4 +1,4 @@
-"""Soft molecules: springs within, a smooth repulsion between, for the engine of the package and for OpenMM alike.
+"""Soft molecules: springs within, a smooth repulsion between, for several engines alike.
 
 Cheap enough for 100,000 steps, and dense enough for the volume to fluctuate by several percent.
 """
@@ -6,11 +6,14 @@ Cheap enough for 100,000 steps, and dense enough for the volume to fluctuate by 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
 from numba import njit
 
 from ilforge.dynamics import MdProtocol, builtin
@@ -40,6 +43,9 @@ class Soft:
 
     def force_evaluator(self, topology, threads=1):
         return _Evaluator(self, topology)
+
+    def calculator(self, topology, threads=1):
+        return _Calculator(_Evaluator(self, topology))
 
     def springs(self, topology) -> tuple[np.ndarray, np.ndarray]:
         """Pairs ``(n, 2)`` and lengths ``(n,)`` Å."""
@@ -83,6 +89,42 @@ class _Evaluator:
         energy = _within(positions, self._pairs, self._lengths, soft.stiffness_eV_A2, forces, strain)
         energy += _between(positions, sides, self._molecules, soft.height_eV, soft.reach_A, forces, strain)
         return Evaluation(energy, forces, strain)
+
+
+class _Calculator(Calculator):
+    """The same for ASE, with a stress."""
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+
+    def __init__(self, evaluator: _Evaluator):
+        super().__init__()
+        self._evaluator = evaluator
+
+    def calculate(self, atoms=None, properties=None, system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        found = self._evaluator.evaluate(self.atoms.positions, self.atoms.cell.array)
+        stress = full_3x3_to_voigt_6_stress(found.strain_derivative / self.atoms.get_volume())
+        self.results.update(energy=found.energy, free_energy=found.energy, forces=found.forces, stress=stress)
+
+
+@dataclass(frozen=True)
+class SoftAtoms(Soft):
+    """The repulsion alone, for atoms: LAMMPS reads it from a table."""
+
+    table: str = ""
+    """File that :meth:`write_table` wrote."""
+
+    def write_table(self, path: Path, points: int = 4000) -> SoftAtoms:
+        """The same potential, with its table for LAMMPS in a file: distance Å, energy eV, force eV/Å."""
+        r = np.linspace(0.001, self.reach_A, points)
+        closeness = 1 - (r / self.reach_A) ** 2
+        energy, force = self.height_eV * closeness**4, 8 * self.height_eV * closeness**3 * r / self.reach_A**2
+        rows = [f"{k} {a:.12g} {b:.12g} {c:.12g}" for k, (a, b, c) in enumerate(zip(r, energy, force, strict=True), 1)]
+        path.write_text(f"SOFT\nN {points} R {r[0]:.12g} {r[-1]:.12g}\n\n" + "\n".join(rows) + "\n")
+        return replace(self, table=str(path))
+
+    def lammps_pair(self, elements):
+        return ["pair_style table spline 4000", f"pair_coeff * * {self.table} SOFT"]
 
 
 @njit(cache=True)

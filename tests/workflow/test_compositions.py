@@ -46,7 +46,8 @@ def test_aimd_gives_the_frames_that_were_planned_and_none_is_labelled_twice(fini
         made = frames.read(at[plan.frames[f"training AIMD, {part.composition}"].key] / "frames.xyz")
         assert len(made) == part.settings.sampling.training.aimd == 8
         manifest = json.loads((at[plan.labels[f"training AIMD, {part.composition}"].key] / "manifest.json").read_text())
-        assert manifest["facts"] == {"labelled_now": 0, "reused": 8}
+        facts = manifest["facts"]
+        assert (facts["labelled_now"], facts["reused"]) == (0, 8) and 0 <= facts["rejected"] < 8
         census = json.loads((at[plan.labels[f"training, {part.composition}"].key] / "census.json").read_text())
         single = part.settings.sampling.training.single_points
         assert sum(row["made"] for row in census["rows"].values()) == single

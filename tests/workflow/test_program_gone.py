@@ -66,7 +66,7 @@ def test_stages_keep_their_names_and_looking_needs_no_program(program, tmp_path)
     program.unlink()
     with trust.looking():
         assert [stage.key for stage in make_plan(study, None, Path(machine.store) / "labels").stages] == before
-    assert {row.state for row in study_status(study, machine)} == {"to do"}
+    assert {row.state for row in study_status(study, machine).rows} == {"to do"}
     assert study_records(study, machine) == ([], {})
     with pytest.raises(MissingProgram):
         make_plan(study)

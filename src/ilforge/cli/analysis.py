@@ -13,6 +13,7 @@ import click
 
 from ilforge.cli import ilforge
 from ilforge.cli.frame_options import MadeOf, made_of_options
+from ilforge.cli.progress import shown
 from ilforge.errors import SettingsError
 from ilforge.folders import claim, refuse_foreign
 
@@ -139,6 +140,11 @@ def analyse(
 
     Several trajectory files are consecutive parts of one run, in time order. With --replicas (several folders, or
     TOPOLOGY and a file of each run) they are independent runs of one system, and give one estimate together.
+
+    \b
+    ilforge analyse md
+    ilforge analyse topol.tpr traj.xtc --temperature 423 --property density --property diffusion
+    ilforge analyse run.xyz --ions "20 EMIM, 20 BF4" --cell "19.4 19.4 19.4" --frame-interval 0.05
     """
     from ilforge.properties import measure
     from ilforge.properties.combining.replicas import measure_replicas, open_replicas
@@ -170,10 +176,11 @@ def analyse(
     if out is not None:
         _prove_writable(Path(out))
     source = sources[0]
-    if replicas:
-        found = measure_replicas(sources, chosen, settings)
-    else:
-        found = measure(source, chosen, settings, pressure=tensor, workers=cores)
+    with shown("frames") as progress:
+        if replicas:
+            found = measure_replicas(sources, chosen, settings, progress)
+        else:
+            found = measure(source, chosen, settings, pressure=tensor, workers=cores, progress=progress)
     if own and "shapes" in found:
         found["shapes"].tables.update(study_scans(own))
     labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
@@ -198,6 +205,9 @@ def compare(folders: tuple[str, str]) -> None:
 
     The difference is the Jensen-Shannon divergence of their maps in bits: 0 for equal maps, 1 for maps that do not
     overlap. The divergence that two halves of one run show by chance is subtracted.
+
+    \b
+    ilforge compare shapes-clp shapes-mace
     """
     from ilforge.properties.reading.folder import read_measurements
     from ilforge.properties.shapes import compare as compare_shapes
@@ -218,6 +228,9 @@ def temperatures(files: tuple[str, ...], as_json: bool) -> None:
 
     FILES are the output of `ilforge analyse --json` and `ilforge results --json`. Several runs of the same liquid at
     the same temperature are combined first.
+
+    \b
+    ilforge temperatures at-353K.json at-393K.json at-423K.json
     """
     import numpy as np
 
@@ -305,10 +318,11 @@ def _settings(
 def _chosen(names: Sequence[str], own: Study | None) -> Sequence[str]:
     """What is measured: as asked for, else as the study file says, else everything."""
     from ilforge.properties import PROPERTIES
+    from ilforge.properties.registry import unknown
 
-    unknown = sorted(set(names) - set(PROPERTIES))
-    if unknown:
-        raise SettingsError(f"--property {unknown[0]}: not a known property. Known: {', '.join(PROPERTIES)}")
+    for name in names:
+        if name not in PROPERTIES:
+            raise SettingsError(f"--property: {unknown(name)}.")
     return names or (own.settings.analysis.properties if own else list(PROPERTIES))
 
 

@@ -26,7 +26,12 @@ _MISSING = "missing: "
 @ilforge.command()
 @click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to check. Without it, your own.")
 def doctor(machine: str | None) -> None:
-    """List programs, packages, devices, cores, memory and disk of this machine, and how to install what is missing."""
+    """List programs, packages, devices, cores, memory and disk of this machine, and how to install what is missing.
+
+    \b
+    ilforge doctor
+    ilforge doctor --machine machine.toml
+    """
     from ilforge.cli.study import console
 
     here = load_machine(machine)

@@ -53,7 +53,12 @@ def export(
     out: str,
     **state: Any,
 ) -> None:
-    """Write a liquid and its force field as ready-to-run input for another program."""
+    """Write a liquid and its force field as ready-to-run input for another program.
+
+    \b
+    ilforge export --ion PYR14=40 --ion BF4=40 --density 1.04 --format gromacs --out gromacs
+    ilforge export --box md/last.xyz --potential clpol --format lammps --timestep 1.5 --out lammps
+    """
     from ilforge import potentials
     from ilforge.dynamics.export import export as write
     from ilforge.dynamics.protocol import MdProtocol

@@ -187,6 +187,10 @@ def export_labels(
     as FILE.hdf5#/SYSTEM. extxyz uses the names that ASE and other trainers expect (energy, forces, stress). With
     dataset, FILE is a study file: its labels so far are written to a folder with a description of how they were made
     (README.md). Other studies can name this folder as their `dataset`.
+
+    \b
+    ilforge export-labels labelled.xyz --format deepmd --out deepmd-data
+    ilforge export-labels study.toml --format dataset --licence CC-BY-4.0 --out my-labels
     """
     from ilforge import frames
     from ilforge.labelling.datasets.exchange import export_deepmd, export_plain_extxyz
@@ -233,7 +237,11 @@ def _export_dataset(file: str, machine: str | None, store: str | None, out: str,
 @click.option("--potential", required=True, help="gpaw or pyscf, with their default settings.")
 @click.option("--store", type=click.Path(file_okay=False), metavar="STORE", help="Keep them here; reuse existing ones.")
 def atoms(elements: tuple[str, ...], potential: str, store: str | None) -> None:
-    """Compute energies of isolated atoms, spin-polarised, in eV: the zero of the energies of a model."""
+    """Compute energies of isolated atoms, spin-polarised, in eV: the zero of the energies of a model.
+
+    \b
+    ilforge atoms C H N B F --potential gpaw --store ilforge-store
+    """
     from ase.data import atomic_numbers
 
     from ilforge import potentials
@@ -274,7 +282,11 @@ def store() -> None:
 @click.argument("target", type=click.Path(file_okay=False))
 @click.argument("source", type=click.Path(file_okay=False, exists=True))
 def merge(target: str, source: str) -> None:
-    """Copy the labels of the store SOURCE into TARGET: results, and failures with their reasons."""
+    """Copy the labels of the store SOURCE into TARGET: results, and failures with their reasons.
+
+    \b
+    ilforge store merge ilforge-store their-store
+    """
     from ilforge.labelling.datasets.published import is_published
     from ilforge.labelling.storing.merge import merge as merge_stores
     from ilforge.labelling.storing.store import FILE, LabelStore
@@ -308,7 +320,11 @@ def merge(target: str, source: str) -> None:
 @store.command("check")
 @click.argument("store", type=click.Path(file_okay=False))
 def check_store(store: str) -> None:
-    """Read every label of STORE and its index, and report whether all are whole; nothing is changed."""
+    """Read every label of STORE and its index, and report whether all are whole; nothing is changed.
+
+    \b
+    ilforge store check ilforge-store
+    """
     from ilforge.labelling.storing.store import LabelStore
 
     with LabelStore(_labels_in(store), read_only=True) as labels:
@@ -327,7 +343,11 @@ def check_store(store: str) -> None:
 @store.command("backup")
 @click.argument("store", type=click.Path(file_okay=False))
 def backup_store(store: str) -> None:
-    """Check the labels of STORE and copy them to its folder `labels/backup`; studies do this while they label."""
+    """Check the labels of STORE and copy them to its folder `labels/backup`; studies do this while they label.
+
+    \b
+    ilforge store backup ilforge-store
+    """
     from ilforge.labelling.storing.store import LabelStore
 
     with LabelStore(_labels_in(store)) as labels:
@@ -341,6 +361,9 @@ def salvage_store(store: str) -> None:
     """Rescue the labels of a damaged STORE: all that are whole in its file or its backup.
 
     The damaged file is kept beside the new one. No study may use the store at the same time.
+
+    \b
+    ilforge store salvage ilforge-store
     """
     from ilforge.labelling.storing.salvage import salvage
 
@@ -364,6 +387,9 @@ def trust_store(store: str) -> None:
     """Sign every result of STORE with your key. Its models are then trusted; they can run code when loaded.
 
     Use this for stores made by an earlier ilforge, or by you on another account. Damaged results are not signed.
+
+    \b
+    ilforge store trust ilforge-store
     """
     from ilforge.workflow.store import ResultStore, sign
 

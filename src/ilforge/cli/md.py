@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from ilforge.canonical import spaced_digest
 from ilforge.cli import ilforge
 from ilforge.cli.device import device_option, require_device
 from ilforge.cli.frame_options import MadeOf, made_of_options
+from ilforge.cli.progress import watched
 from ilforge.cli.single import POTENTIAL_HELP, parse_potential
 
 if TYPE_CHECKING:
@@ -89,10 +91,15 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
 
     Above 1 fs bonds to H are held at fixed length by clp and clpol in OpenMM and GROMACS. With MACE, DeePMD, exp6 and
     the ASE engine these bonds are free.
+
+    \b
+    ilforge md box.xyz --potential clp --ensemble NPT --timestep 2 --minimise 500 --constant-volume 20 --length 500
+    ilforge md box.xyz --potential model/model.model --trust SHA256 --length 50 --out md-mace
     """
     from ilforge import potentials
     from ilforge.dynamics import run_md, time_step_warning
     from ilforge.dynamics.protocol import MdProtocol
+    from ilforge.dynamics.trajectory import frames_recorded
     from ilforge.liquid.rings import pierced_rings
 
     start = made_of.read(file, last=True)[-1]
@@ -132,9 +139,10 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
     warning = time_step_warning(model, start, liquid, protocol, state["engine"])
     if warning:
         click.echo(f"Warning: {warning}", err=True)
-    trajectory = run_md(
-        model, start, liquid, protocol, directory, threads=threads, engine=state["engine"], inner_potential=inner
-    )
+    with watched("frames", functools.partial(frames_recorded, directory)):
+        trajectory = run_md(
+            model, start, liquid, protocol, directory, threads=threads, engine=state["engine"], inner_potential=inner
+        )
     _print_verdict(trajectory)
     fault = trajectory.fault
     if fault:

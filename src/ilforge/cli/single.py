@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from ilforge.cli import ilforge
 from ilforge.cli.device import device_option, require_device
 from ilforge.cli.frame_options import MadeOf, charge_option, gate_options, made_of_options, show_refusals
 from ilforge.cli.own_ions import define_option, parse_define
+from ilforge.cli.progress import shown, watched
 from ilforge.errors import DidNotFinish, SettingsError
 
 if TYPE_CHECKING:
@@ -50,7 +52,12 @@ def pack(
     seed: int,
     out: str,
 ) -> None:
-    """Pack periodic boxes without overlaps, or place ions in a vacuum."""
+    """Pack periodic boxes without overlaps, or place ions in a vacuum.
+
+    \b
+    ilforge pack --ion PYR14=40 --ion BF4=40 --density 1.04 --out box.xyz
+    ilforge pack --ion TFSI=1 --vacuum --out ion.xyz
+    """
     from ilforge import frames
     from ilforge.liquid.liquid import Liquid
     from ilforge.liquid.packing import pack as pack_box
@@ -166,7 +173,10 @@ def _label_missing(
     from ilforge.labelling.storing.claims import State, holding
 
     left = list(wanted)
-    with holding(labels.directory) as holder, click.progressbar(length=len(left), label="labels") as bar:
+    total = len(left)
+    with holding(labels.directory) as holder, shown("labels") as progress:
+        progress(0, total)
+        done = 0
         while left:
             busy = []
             for digest in left:
@@ -177,7 +187,8 @@ def _label_missing(
                 label = evaluate(wanted[digest], spec, liquid=liquids[digest])
                 labels.add(label)
                 holder.settle(digest, method, label.cut_short)
-                bar.update(1)
+                done += 1
+                progress(done, total)
             if busy and len(busy) == len(left):
                 time.sleep(_POLL_S)
             labels.absorb_inbox()
@@ -185,7 +196,8 @@ def _label_missing(
             for digest in left:
                 if holder.state(digest, method) is State.DONE:  # and yet there is no label of it: it was lost
                     holder.release(digest, method)
-            bar.update(len(busy) - len(left))
+            done += len(busy) - len(left)
+            progress(done, total)
 
 
 @ilforge.command()
@@ -200,7 +212,11 @@ def _label_missing(
 @device_option
 @click.option("--out", type=click.Path(file_okay=False), default="model", show_default=True, help="Folder to train in.")
 def train(file: str, kind: str, preset: str | None, seed: int, threads: int, out: str) -> None:
-    """Train a model on labelled frames."""
+    """Train a model on labelled frames. The same command continues a training that was stopped.
+
+    \b
+    ilforge train labelled.xyz --model mace --preset liquid --out model
+    """
     from ilforge import devices, frames
     from ilforge.api import STOP_FRACTION
     from ilforge.folders import claim
@@ -219,7 +235,8 @@ def train(file: str, kind: str, preset: str | None, seed: int, threads: int, out
         raise SettingsError(f"{file} holds no frames.")
     directory = claim(Path(out), "--out")
     dataset = split(labelled, STOP_FRACTION, seed)
-    model = train_model(dataset, settings, seed, directory, threads)
+    with watched("training steps", functools.partial(trainer.progress or _unknown, directory)):
+        model = train_model(dataset, settings, seed, directory, threads)
     if note := trainer.note(model.parent):
         click.echo(note)
     click.echo(f"Trained {model}\nSHA-256 (for --trust): {digest_of(model)}")
@@ -246,6 +263,11 @@ def validate(file: str, potential: str, trust: str | None, made_of: MadeOf, seed
     require_device(spec)
     for quantity, species, dataset, estimate in errors_of(spec, labelled, liquid, seed=seed):
         click.echo(f"{quantity:38s} {dataset:4s} {species or '':8s} {estimate}")
+
+
+def _unknown(directory: Path) -> tuple[int, int]:
+    """The progress of a kind of training that does not say it."""
+    return 0, 0
 
 
 def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from ilforge import files, trust
 from ilforge.cli import ilforge
 from ilforge.cli.own_ions import define_option, parse_define
 from ilforge.cli.single import parse_counts
-from ilforge.errors import MissingProgram, SettingsError
+from ilforge.errors import SettingsError
 from ilforge.results import HOLDS_LIQUID, Record
 from ilforge.study import document
 from ilforge.study.load import Study, load_study
@@ -25,6 +26,7 @@ from ilforge.study.machine import Machine, load_machine
 
 if TYPE_CHECKING:
     from ilforge.liquid.liquid import Liquid
+    from ilforge.workflow.study_run import Status
 
 KEY_ROWS = 10
 """Most rows of the table that ends a run."""
@@ -128,116 +130,17 @@ def _beside(own: Mapping[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
 
 @ilforge.command()
 @on_a_study
-def check(**arguments: Any) -> None:
-    """Print the stages, cost and dataset of a study, and anything that is missing, before it starts."""
-    from ilforge.workflow.progress import duration
-    from ilforge.workflow.steps.models import stress_notes
-    from ilforge.workflow.study_run import check_study
-
-    study, machine = opened(**arguments)
-    try:
-        found = check_study(study, machine)
-    except MissingProgram:
-        _print_dataset(study)  # stages are named by the reference's version, frames and prices are not
-        raise
-    table = Table("stage", "tasks", "core time", "", box=None, pad_edge=False)
-    for stage, done, at_hand in found.rows:
-        cost = "" if done else duration((stage.tasks - at_hand) * stage.task_seconds)
-        state = f"{stage.tasks - at_hand} to do, {at_hand} at hand" if at_hand else "to do"
-        table.add_row(stage.name, str(stage.tasks), cost, "done" if done else state)
-    console().print(table)
-    _print_dataset(study)
-    for note in stress_notes(study):
-        click.echo(note)
-    todo = sum(not done for _, done, _ in found.rows)
-    if todo:
-        click.echo(
-            f"\n{todo} of {len(found.rows)} stages to do: about {duration(found.seconds)} "
-            f"with {machine.worker_count} workers, about {found.memory_GB:.0f} GB of memory."
-        )
-        if found.at_most:
-            click.echo("That is the most it takes: [learning.stop] may end concurrent learning before.")
-    else:
-        click.echo(f"\nAll {len(found.rows)} stages are done.")
-    for error in found.missing:
-        click.echo(f"Missing: {error}", err=True)
-    for fault in found.unusable:
-        click.echo(f"Device: {fault}", err=True)
-    if found.missing:
-        raise click.exceptions.Exit(MissingProgram.exit_code)
-    if found.unusable:
-        raise click.exceptions.Exit(SettingsError.exit_code)
-
-
-def _print_dataset(study: Study) -> None:
-    """Frames of every composition and their sums, and what their labels cost."""
-    from ilforge.workflow.dataset_plan import core_hours, planned_sets
-
-    if study.settings.dataset is not None:
-        _print_labels_at_hand(study)
-        return
-    columns = ("eq_starts", "eq_aimd", "eq_single_points", "eq", "neq_starts", "neq_aimd", "neq_single_points", "neq")
-    names = ("EQ starts", "AIMD", "single", "EQ", "nEQ starts", "AIMD", "single", "nEQ", "labels", "core hours")
-    table = Table("frames", "atoms", box=None, pad_edge=False)
-    for name in names:
-        table.add_column(name, justify="right")
-    sets = planned_sets(study)
-    for purpose in ("training", "validation"):
-        chosen = [planned for planned in sets if planned.purpose == purpose]
-        for planned in chosen:
-            numbers = [f"{getattr(planned, column):,}" for column in (*columns, "labels")]
-            name = f"{purpose}, {planned.name}"
-            table.add_row(name, str(planned.n_atoms), *numbers, f"{core_hours(study, [planned]):,.1f}")
-        if len(chosen) > 1:
-            numbers = [f"{sum(getattr(planned, column) for planned in chosen):,}" for column in (*columns, "labels")]
-            table.add_row(f"{purpose}, all", "", *numbers, f"{core_hours(study, chosen):,.1f}")
-    click.echo()
-    console().print(table)
-    learning = study.settings.learning
-    if learning.iterations:
-        most = learning.iterations * learning.max_candidates * len(study.parts)
-        click.echo(f"and at most {most:,} labels in {learning.iterations} rounds of concurrent learning.")
-    _print_label_costs(study)
-
-
-def _print_labels_at_hand(study: Study) -> None:
-    """Print the frames of the dataset that a study uses; their labels cost nothing."""
-    from ilforge.labelling.datasets.published import PURPOSES
-    from ilforge.workflow.steps.published import dataset_of, labelled_by
-
-    click.echo("")
-    dataset = dataset_of(study)
-    assert dataset is not None  # such a study was asked for
-    for purpose in PURPOSES:
-        counts = dataset.counts(purpose)
-        listed = ", ".join(f"{n:,} {what}" for what, n in counts.items())
-        click.echo(f"{purpose} frames: {sum(counts.values()):,} ({listed})")
-    spent = dataset.manifest["wall_h"]
-    click.echo(f"All are labelled: {labelled_by(study, dataset)}. They took {spent:,.1f} h.")
-
-
-def _print_label_costs(study: Study) -> None:
-    """Print the cost of all planned labels with the study's reference, and with other methods."""
-    from ilforge.workflow.dataset_plan import core_hours, core_hours_elsewhere, planned_sets
-
-    sets, own = planned_sets(study), study.settings.potential(study.settings.reference.potential)
-    table = Table("all these labels by", box=None, pad_edge=False)
-    table.add_column("core hours", justify="right")
-    table.add_row(f"the reference of the study ({own.title})", f"{core_hours(study, sets):,.1f}")
-    for method, hours in core_hours_elsewhere(sets).items():
-        table.add_row(f"{method}, from measured times", f"{hours:,.1f}")
-    click.echo()
-    console().print(table)
-
-
-@ilforge.command()
-@on_a_study
 @click.option("--quiet", is_flag=True, help="Print nothing until the end.")
 @click.option(
     "--trust", "trusted", is_flag=True, help="Load models from the store that you did not make; they can run code."
 )
 def run(quiet: bool, trusted: bool, **arguments: Any) -> None:
-    """Compute the missing stages of a study and write its report. The same command continues after a stop."""
+    """Compute the missing stages of a study and write its report. The same command continues after a stop.
+
+    \b
+    ilforge run study.toml
+    ilforge run study.toml --store /data/ilforge-store --output /data/reports
+    """
     from ilforge import api
 
     study, machine = opened(**arguments)
@@ -252,15 +155,40 @@ def run(quiet: bool, trusted: bool, **arguments: Any) -> None:
 @ilforge.command()
 @on_a_study
 def status(**arguments: Any) -> None:
-    """Show which stages of a study are done, running or still to do."""
+    """Show which stages of a study are done, running or still to do, with counts, failures and the time left.
+
+    It may be called while the study runs, from another shell or another machine.
+
+    \b
+    ilforge status study.toml
+    ilforge status study.toml --store /data/ilforge-store
+    """
     from ilforge.workflow.progress import duration
-    from ilforge.workflow.study_run import study_status
+    from ilforge.workflow.study_run import nothing_there, study_status
 
     study, machine = opened(**arguments)
+    found = study_status(study, machine)
+    if found.empty:
+        raise nothing_there(study, found.store)
+    click.echo(f"Store {found.store}")
     table = Table("stage", "state", "time", "result", box=None, pad_edge=False)
-    for row in study_status(study, machine):
+    for row in found.rows:
         table.add_row(row.stage.name, row.state, duration(row.wall_s) if row.wall_s else "", row.stage.key)
     console().print(table)
+    done = sum(row.wall_s is not None for row in found.rows)
+    click.echo(f"\n{done} of {len(found.rows)} stages are done. {_run_now(found, len(found.rows) - done, study.path)}")
+
+
+def _run_now(found: Status, todo: int, path: Path) -> str:
+    """Whether the study is running, and the time left."""
+    from ilforge.workflow.progress import duration
+
+    if not found.running:
+        return f"The study is not running: go on with ilforge run {path}" if todo else ""
+    if found.said is None:
+        return "The study is running."
+    ago = max(0.0, time.time() - found.said.written)
+    return f"{found.said.by} is at work: about {duration(found.said.seconds_left)} left ({duration(ago)} ago)."
 
 
 @ilforge.command()
@@ -268,33 +196,61 @@ def status(**arguments: Any) -> None:
 @click.option("--json", "form", flag_value="json", help="Print a list of records.")
 @click.option("--csv", "form", flag_value="csv", help="Print a table with one line for each record.")
 def results(form: str | None, **arguments: Any) -> None:
-    """Print every finished number with its error."""
+    """Print every finished number with its error.
+
+    \b
+    ilforge results study.toml
+    ilforge results study.toml --csv > numbers.csv
+    """
     from ilforge.report.export import results_csv, results_json
 
     study, machine = opened(**arguments)
     records = study_records(study, machine)
+    click.echo(f"Store {Path(machine.store).absolute()}", err=True)
     if form == "json":
         click.echo(results_json(records), nl=False)
     elif form == "csv":
         click.echo(results_csv(records), nl=False)
     else:
         print_verdicts(records)
-        console().print(records_table(records))
+        if records:
+            console().print(records_table(records))
+    if not records:
+        _say_why_there_are_none(study, machine)
+
+
+def _say_why_there_are_none(study: Study, machine: Machine) -> None:
+    """Say that no number is finished, or raise where the store holds nothing of the study."""
+    from ilforge.workflow.study_run import nothing_there, study_status
+
+    found = study_status(study, machine)
+    if found.empty:
+        raise nothing_there(study, found.store)
+    click.echo(f"No number is finished yet. See what is: ilforge status {study.path}", err=True)
 
 
 @ilforge.command()
 @on_a_study
 def report(**arguments: Any) -> None:
-    """Write the report again from the finished stages, also if the study is not complete."""
+    """Write the report again from the finished stages, also if the study is not complete.
+
+    \b
+    ilforge report study.toml
+    """
     from ilforge.workflow.study_run import write_partial_report
 
     study, machine = opened(**arguments)
+    click.echo(f"Store {Path(machine.store).absolute()}", err=True)
     click.echo(f"Report: {write_partial_report(study, machine)}")
 
 
 @ilforge.command()
 def schema() -> None:
-    """Print the JSON Schema of the study file, for editors."""
+    """Print the JSON Schema of the study file, for editors.
+
+    \b
+    ilforge schema > study.schema.json
+    """
     click.echo(document.json_schema(), nl=False)
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ilforge.dynamics import dcd
+from ilforge.dynamics.protocol import MdProtocol
 from ilforge.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -219,6 +221,18 @@ class Trajectory:
         universe.add_TopologyAttr("types", universe.atoms.elements)
         universe.residues.resnames = info["species"]
         return universe
+
+
+def frames_recorded(directory: Path) -> tuple[int, int]:
+    """Frames that a run in this directory has recorded, and all that it is to record; 0 where that is not known."""
+    trajectory = Trajectory(directory)
+    try:
+        said = trajectory._run() if trajectory.run_file.is_file() else trajectory._checkpoint_head()
+        total = MdProtocol(**said["protocol"]).n_frames
+        done = dcd.count(trajectory.trajectory_file, len(said["masses"]), said["periodic"])
+    except (OSError, KeyError, TypeError, SettingsError):
+        return 0, 0
+    return min(done, total), total
 
 
 def load(trajectory: Trajectory | Path) -> Universe:

@@ -87,6 +87,16 @@ class LiquidSettings(Settings):
             raise ValueError(f"compositions: every composition needs a name of its own, found {names}")
         return self
 
+    @field_validator("temperature_K", mode="before")
+    @classmethod
+    def _one_temperature(cls, kelvin: Any) -> Any:
+        if isinstance(kelvin, list):
+            raise ValueError(
+                f"{kelvin} are several, and frames are sampled at one. For MD at several temperatures write one number "
+                "here and temperatures_K = [...] in an [[md]] table"
+            )
+        return kelvin
+
     @field_validator("ions")
     @classmethod
     def _some_ions(cls, ions: dict[str, int]) -> dict[str, int]:

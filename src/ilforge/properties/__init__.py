@@ -6,8 +6,9 @@ line in :data:`~ilforge.properties.registry.PROPERTIES`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ilforge.errors import SettingsError
@@ -65,6 +66,7 @@ def measure(
     temperature_K: float | None = None,
     pressure: PressureSeries | None = None,
     workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Measurement]:
     """Measure properties of a trajectory in one pass over its frames.
 
@@ -88,6 +90,8 @@ def measure(
         :func:`~ilforge.properties.reading.pressure_table.read_pressure` gives.
     workers
         Processes that share the frames. The result does not depend on it; starting them takes some seconds.
+    progress
+        Called after each frame with the number of frames that have been seen, and of all.
 
     Raises
     ------
@@ -108,12 +112,17 @@ def measure(
     asked = {name: one for name, one in chosen.items() if system.periodic or not one.needs_cell}
     for observer in asked.values():
         observer.begin(system)
-    observe(source, system, asked, settings, workers)
+    seen = None if progress is None else partial(_tell, progress, system.n_frames)
+    observe(source, system, asked, settings, workers, seen)
     found = {name: one.measurement() if name in asked else _not_in_vacuum(name, one) for name, one in chosen.items()}
     if source.used:
         for measurement in found.values():
             measurement.notes.append(source.used)
     return as_judged(found)
+
+
+def _tell(progress: Callable[[int, int], None], total: int, done: int) -> None:
+    progress(done, total)
 
 
 def _not_in_vacuum(name: str, observer: Property) -> Measurement:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, create_model, field_validator
 
-from ilforge.properties.registry import PROPERTIES
+from ilforge.properties.registry import PROPERTIES, unknown
 from ilforge.settings import Settings
 
 
@@ -22,7 +22,7 @@ class _Analysis(Settings):
     def _known(cls, names: list[str]) -> list[str]:
         for name in names:
             if name not in PROPERTIES:
-                raise ValueError(f"{name!r} is no property; there are {', '.join(PROPERTIES)}")
+                raise ValueError(unknown(name))
         return names
 
 

@@ -392,4 +392,5 @@ KIND = PropertyKind(
     observer=Clusters,
     version=4,
     names_ions=True,
+    also_called=("aggregates", "solvation", "coordination"),
 )

@@ -377,4 +377,5 @@ KIND = PropertyKind(
     settings=ConductivitySettings,
     observer=Conductivity,
     version=3,
+    also_called=("ionic_conductivity", "sigma", "haven_ratio", "transference"),
 )

@@ -100,4 +100,5 @@ KIND = PropertyKind(
     settings=DensitySettings,
     observer=Density,
     version=3,
+    also_called=("volume", "rho"),
 )

@@ -173,4 +173,5 @@ KIND = PropertyKind(
     settings=DiffusionSettings,
     observer=Diffusion,
     version=3,
+    also_called=("diffusivity", "self_diffusion", "msd"),
 )

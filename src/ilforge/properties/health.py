@@ -333,4 +333,5 @@ KIND = PropertyKind(
     settings=HealthSettings,
     observer=Health,
     version=4,
+    also_called=("stability", "voids"),
 )

@@ -26,6 +26,8 @@ class PropertyKind:
         Raised when it measures something else, so that stored measurements are made again.
     names_ions
         Whether its settings name ions or atoms, which a composition may lack.
+    also_called
+        Other words for it, so that an error can say the name.
     """
 
     name: str
@@ -34,3 +36,4 @@ class PropertyKind:
     observer: type[Property]
     version: int = 1
     names_ions: bool = False
+    also_called: tuple[str, ...] = ()

@@ -264,4 +264,5 @@ KIND = PropertyKind(
     observer=Rdf,
     version=4,
     names_ions=True,
+    also_called=("g(r)", "radial_distribution", "coordination_number"),
 )

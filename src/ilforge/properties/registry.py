@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from ilforge.kinds import Registry
 from ilforge.properties.kind import PropertyKind
 
@@ -22,3 +24,11 @@ PROPERTIES: Registry[PropertyKind] = Registry(
     },
 )
 """Every property. A new one is a file that describes it and a line here."""
+
+
+def unknown(name: str) -> str:
+    """The sentence that a name is that of no property: with the one that was meant, where that is clear, and all."""
+    words = {word: own for own, kind in PROPERTIES.items() for word in (own, *kind.also_called)}
+    near = difflib.get_close_matches(name.lower().strip(), list(words), n=1)
+    hint = f" Did you mean {words[near[0]]}?" if near else ""
+    return f"{name!r} is no property.{hint} There are {', '.join(PROPERTIES)}"

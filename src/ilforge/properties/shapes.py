@@ -359,4 +359,5 @@ KIND = PropertyKind(
     observer=Shapes,
     version=5,
     names_ions=True,
+    also_called=("conformers", "conformations", "dihedrals"),
 )

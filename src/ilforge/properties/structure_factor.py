@@ -311,4 +311,5 @@ KIND = PropertyKind(
     settings=StructureFactorSettings,
     observer=StructureFactor,
     version=4,
+    also_called=("s(q)", "sq"),
 )

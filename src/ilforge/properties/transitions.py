@@ -386,4 +386,5 @@ KIND = PropertyKind(
     observer=Transitions,
     version=5,
     names_ions=True,
+    also_called=("markov", "residence_time", "lifetimes"),
 )

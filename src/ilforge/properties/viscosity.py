@@ -138,4 +138,5 @@ KIND = PropertyKind(
     settings=ViscositySettings,
     observer=Viscosity,
     version=3,
+    also_called=("eta", "shear_viscosity"),
 )

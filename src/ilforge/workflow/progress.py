@@ -6,14 +6,17 @@ import contextlib
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from ilforge.workflow import shared_progress
 from ilforge.workflow.stage import Stage, seconds_to_the_end
 from ilforge.workflow.store import ResultStore
 
 POLL_S = 1.0
+SHARED_INTERVAL_S = 5.0
 PLAIN_INTERVAL_S = 30.0
 
 
@@ -30,10 +33,20 @@ class Watch:
         Read for the progress of long tasks.
     workers
         Number of tasks that run at the same time, for the time left.
+    shared
+        File that tells other shells the time left and what failed (:mod:`ilforge.workflow.shared_progress`).
     """
 
-    def __init__(self, console: Console, store: ResultStore, workers: int = 1, quiet: bool = False):
+    def __init__(
+        self,
+        console: Console,
+        store: ResultStore,
+        workers: int = 1,
+        quiet: bool = False,
+        shared: Path | None = None,
+    ):
         self.console, self.store, self.workers, self.quiet = console, store, workers, quiet
+        self._shared, self._failures = shared, dict[str, str]()
         self._lock = threading.RLock()
         self._todo: dict[str, Stage] = {}
         self._total = 0
@@ -51,6 +64,7 @@ class Watch:
             self._todo = {stage.key: stage for stage in todo}
             self._total = len(todo)
             self._started = time.monotonic()
+        self._share_progress()
         if not todo:
             self.say(f"Everything is there already: {len(stages)} stages, nothing to compute.")
             return
@@ -115,6 +129,8 @@ class Watch:
         with self._lock:
             self._remove(stage)
             self._todo.pop(stage.key, None)
+            self._failures[stage.key] = str(error)
+        self._share_progress()
         self.say(f"  failed    {stage.name}: {error}", style="red")
 
     def say(self, text: str, style: str | None = None) -> None:
@@ -141,6 +157,7 @@ class Watch:
     def stop(self) -> None:
         """End the display."""
         self._stopped.set()
+        self._share_progress()
         if self._live:
             self._live.stop()
 
@@ -154,10 +171,18 @@ class Watch:
         if self._live and bar is not None:
             self._live.remove_task(bar)
 
+    def _share_progress(self) -> None:
+        if self._shared is not None:
+            with contextlib.suppress(OSError), self._lock:  # a full disk is said by who needs the room
+                shared_progress.write(self._shared, self.time_left(), self._failures)
+
     def _poll(self) -> None:
-        last_plain = time.monotonic()
+        last_plain = last_shared = time.monotonic()
         while not self._stopped.wait(POLL_S):
             self._read_progress()
+            if time.monotonic() - last_shared > SHARED_INTERVAL_S:
+                last_shared = time.monotonic()
+                self._share_progress()
             if self._live:
                 self._refresh()
             elif time.monotonic() - last_plain > PLAIN_INTERVAL_S:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ilforge import canonical
 from ilforge.workflow.executors import Resources, Work
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 _SHORTEST_LIMIT_S, _LIMIT = 3600.0, 10.0
 """The time limit of a task is ten times its expected time, and an hour at least, s."""
+
+
+class AtHand(NamedTuple):
+    """Tasks whose results a store has, those among them that failed, and all tasks."""
+
+    done: int
+    failed: int
+    total: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +59,7 @@ class Stage:
     progress
         For a stage of one long task: reads ``(steps done, steps in all)`` from its scratch directory.
     at_hand
-        For a stage of many tasks: how many of them a store has the results of, without computing anything.
+        For a stage of many tasks: what a store has of their results, without computing anything.
     """
 
     name: str
@@ -67,7 +75,7 @@ class Stage:
     programs: tuple[str, ...] = ()
     computes_with: tuple[Program, ...] = ()
     progress: Callable[[Path], tuple[int, int]] | None = None
-    at_hand: Callable[[ResultStore], int] | None = None
+    at_hand: Callable[[ResultStore], AtHand] | None = None
 
     @cached_property
     def key(self) -> str:

@@ -154,23 +154,35 @@ class ResultStore:
 
     def at_work(self, stage: Stage) -> bool:
         """Whether some process holds the stage right now."""
-        lock = self.locks / f"{stage.key}.lock"
-        if not lock.is_file() or lock.is_symlink():
-            return False
-        with open(lock) as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                return True
+        return _is_held(self.locks / f"{stage.key}.lock")
+
+
+def study_at_work(folder: Path, name: str) -> bool:
+    """Whether some process runs a study of this name; ``folder`` is that of the store's locks."""
+    return _is_held(_study_lock_file(folder, name))
+
+
+def _study_lock_file(folder: Path, name: str) -> Path:
+    return folder / f"study-{name}.lock"
+
+
+def _is_held(lock: Path) -> bool:
+    if not lock.is_file() or lock.is_symlink():
         return False
+    with open(lock) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 @contextlib.contextmanager
 def study_lock(folder: Path, name: str) -> Iterator[None]:
     """Hold a study of this store: a second run of it is refused, with who holds it and since when."""
-    with _opened(folder / f"study-{name}.lock") as handle:
+    with _opened(_study_lock_file(folder, name)) as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take_at_once(handle)
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
@@ -184,6 +196,17 @@ def study_lock(folder: Path, name: str) -> Iterator[None]:
         handle.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         handle.flush()
         yield
+
+
+def _take_at_once(handle: IO[str]) -> None:
+    """Lock or fail. Whoever looks whether it is locked holds it for a moment: that is waited for."""
+    for last in (False, False, True):
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if last:
+                raise
+            time.sleep(0.1)
 
 
 def _opened(path: Path) -> IO[str]:

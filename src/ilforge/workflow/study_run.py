@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,12 +11,14 @@ from rich.console import Console
 
 from ilforge import files, folders, machine_programs, trust
 from ilforge.errors import MissingProgram, SettingsError
+from ilforge.files import PARTIAL
 from ilforge.programs import EXTRAS, find, require
 from ilforge.report import write_report
 from ilforge.report.page import DATA
 from ilforge.results import Record
 from ilforge.study.load import Study
 from ilforge.study.machine import Machine
+from ilforge.workflow import shared_progress
 from ilforge.workflow.executors import Executors, require_executors, require_main_guard
 from ilforge.workflow.loop import Results
 from ilforge.workflow.plan import make_plan
@@ -25,7 +27,7 @@ from ilforge.workflow.records import collect_records
 from ilforge.workflow.scheduler import Growth, Outcome, run_stages
 from ilforge.workflow.stage import Stage, seconds_to_the_end
 from ilforge.workflow.steps.reporting import report_content, report_stage
-from ilforge.workflow.store import ResultStore, read_manifest, study_lock
+from ilforge.workflow.store import ResultStore, read_manifest, study_at_work, study_lock
 
 PUBLISHED = ("report.html", "results.json", "results.csv")
 """Beside the folder of tables, :data:`ilforge.report.page.DATA`."""
@@ -127,7 +129,7 @@ def _tasks_at_hand(stage: Stage, store: ResultStore) -> int:
     """At least one is left, be it to judge the results."""
     if stage.at_hand is None or store.holds(stage):
         return 0
-    return min(stage.at_hand(store), stage.tasks - 1)
+    return min(stage.at_hand(store).done, stage.tasks - 1)
 
 
 def run_study(
@@ -160,10 +162,11 @@ def run_study(
         raise fault
     store.prepare()
     trust.user_key()  # that there is none to sign with is said now, not after the first stage
-    folders.claim(folder, _OUTPUT)
+    folders.claim(folder, _OUTPUT, of=study.path.absolute())
     with study_lock(store.locks, study.settings.name):
         with Executors.of_machine(machine) as executors:
-            watch = Watch(console, store, executors.slots, quiet)
+            shared = shared_progress.file_of(store.locks, study.settings.name)
+            watch = Watch(console, store, executors.slots, quiet, shared)
             try:
                 outcome = run_stages(stages, store, executors, watch, growth)
             finally:
@@ -197,32 +200,105 @@ class StageState:
     wall_s: float | None = None
 
 
+@dataclass(frozen=True)
+class Status:
+    """A study as ``ilforge status`` shows it.
+
+    Attributes
+    ----------
+    store
+        Folder that was looked at.
+    rows
+        Every stage that is known, in order.
+    running
+        Whether some process runs the study now.
+    said
+        What the run says of itself, or the last one said.
+    """
+
+    store: Path
+    rows: list[StageState]
+    running: bool
+    said: shared_progress.SharedProgress | None
+
+    @property
+    def empty(self) -> bool:
+        """Whether the store holds nothing of the study."""
+        return not self.running and all(row.state == TO_DO for row in self.rows)
+
+
+TO_DO = "to do"
+
+
 @trust.looking()
-def study_status(study: Study, machine: Machine) -> list[StageState]:
-    """The state of every stage: done, at work, begun (a run was stopped in it), or to do."""
+def study_status(study: Study, machine: Machine) -> Status:
+    """The state of every stage: done, at work, begun (a run was stopped in it), failed or to do; with counts."""
     machine_programs.use(machine.programs)
     store = ResultStore(Path(machine.store), verify=True, largest=_LARGEST)
-    states = []
-    for stage in all_stages(study, store, store.labels):
-        if not store.holds(stage) and stage.key in store.faults:
-            states.append(StageState(stage, f"damaged: {store.faults[stage.key]}"))
-        elif store.holds(stage):
-            states.append(StageState(stage, "done", read_manifest(store.path(stage))["wall_s"]))
-        elif store.at_work(stage):
-            states.append(StageState(stage, "at work"))
-        else:
-            begun = (store.scratch / stage.key).is_dir()
-            states.append(StageState(stage, "begun, then stopped" if begun else "to do"))
-    return states
+    name = study.settings.name
+    running, said = study_at_work(store.locks, name), shared_progress.read(shared_progress.file_of(store.locks, name))
+    failed = {} if said is None else said.failed
+    rows = [_state(stage, store, failed) for stage in all_stages(study, store, store.labels)]
+    return Status(store.root, rows, running, said)
+
+
+def _state(stage: Stage, store: ResultStore, failed: Mapping[str, str]) -> StageState:
+    if store.holds(stage):
+        manifest = read_manifest(store.path(stage))
+        rejected = (manifest.get("facts") or {}).get("rejected")
+        return StageState(stage, f"done, {rejected} rejected" if rejected else "done", manifest["wall_s"])
+    if stage.key in store.faults:
+        return StageState(stage, f"damaged: {store.faults[stage.key]}")
+    count = _counted(stage, store)
+    if store.at_work(stage):
+        state = "at work"
+    elif stage.key in failed:
+        return StageState(stage, ", ".join(["failed", *count]) + f": {failed[stage.key]}")
+    else:
+        state = "begun, then stopped" if (store.scratch / stage.key).is_dir() else TO_DO
+    return StageState(stage, ", ".join([state, *count]))
+
+
+def _counted(stage: Stage, store: ResultStore) -> list[str]:
+    """How much of an unfinished stage is done, in words; empty where nothing is known to be."""
+    scratch, failed = store.scratch / stage.key, 0
+    if stage.at_hand is not None:
+        done, failed, total = stage.at_hand(store)
+    elif stage.progress is not None:
+        done, total = stage.progress(scratch)
+    else:
+        parts = scratch / "parts"
+        done = sum(path.suffix != PARTIAL for path in parts.iterdir()) if parts.is_dir() else 0
+        total = max(stage.tasks, done)
+    if not done:
+        return []
+    return [f"{done:,} of {total:,}", *([f"{failed:,} of them failed"] if failed else [])]
 
 
 @trust.looking()
 def write_partial_report(study: Study, machine: Machine) -> Path:
-    """The report of what is finished so far, in the output folder."""
+    """The report of what is finished so far, in the output folder.
+
+    Raises
+    ------
+    SettingsError
+        When the store holds no finished stage of the study.
+    """
     machine_programs.use(machine.programs)
-    folder = folders.claim(output_folder(study, machine), _OUTPUT)
     store = ResultStore(Path(machine.store), verify=True)
-    return write_report(folder, report_content(make_plan(study, store, store.labels), store))
+    plan = make_plan(study, store, store.labels)
+    if not any(store.holds(stage) for stage in plan.stages):
+        raise nothing_there(study, store.root)
+    folder = folders.claim(output_folder(study, machine), _OUTPUT, of=study.path.absolute())
+    return write_report(folder, report_content(plan, store))
+
+
+def nothing_there(study: Study, store: Path) -> SettingsError:
+    """The error that a store holds nothing of a study."""
+    return SettingsError(
+        f"The store {store} holds nothing of the study {study.settings.name}. If it was run with another store, name "
+        f"that one with --store; otherwise run it first: ilforge run {study.path}"
+    )
 
 
 @trust.looking()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -73,6 +74,7 @@ def measure_replicas(
     runs: Sequence[Trajectory | Universe | Source],
     names: Sequence[str] | None = None,
     settings: AnalysisSettings | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Measurement]:
     """Measure properties of several independent runs of one system, as one estimate each.
 
@@ -89,7 +91,7 @@ def measure_replicas(
     runs
         Runs of ilforge, MDAnalysis Universes with bonds, or what
         :func:`~ilforge.properties.reading.reader.open_trajectory` gave for each.
-    names, settings
+    names, settings, progress
         As for :func:`ilforge.measure`.
 
     Raises
@@ -124,13 +126,18 @@ def measure_replicas(
         within = {  # they are only looked at and added to
             name: cast(Property, _Within(observer, joint, done)) for name, observer in shared.items()
         }
-        observe(source, source.system, {**observers[-1], **within}, settings, workers=1)
+        seen = None if progress is None else partial(_tell, progress, sum(lengths), done)
+        observe(source, source.system, {**observers[-1], **within}, settings, workers=1, progress=seen)
         done += source.system.n_frames
     found = {name: observer.measurement() for name, observer in shared.items()}
     found |= {name: _pooled([of_run[name] for of_run in observers], lengths, settings) for name in observers[0]}
     note, used = _cut(sources), sources[0].used or None
     found = {name: _noted(found[name], note if name in ("diffusion", "conductivity") else None) for name in names}
     return as_judged({name: _noted(measurement, used) for name, measurement in found.items()})
+
+
+def _tell(progress: Callable[[int, int], None], total: int, before: int, done: int) -> None:
+    progress(before + done, total)
 
 
 def combined(estimates: Sequence[Estimate]) -> Estimate:

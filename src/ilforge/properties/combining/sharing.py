@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
@@ -41,7 +41,12 @@ class _Look(NamedTuple):
 
 
 def observe(
-    source: Source, system: System, observers: Mapping[str, Property], settings: AnalysisSettings, workers: int
+    source: Source,
+    system: System,
+    observers: Mapping[str, Property],
+    settings: AnalysisSettings,
+    workers: int,
+    progress: Callable[[int], None] | None = None,
 ) -> None:
     """Show all frames to properties that have begun.
 
@@ -58,6 +63,8 @@ def observe(
     workers
         Processes that look at frames, this one among them. More than there are stretches of 8 frames are not
         started.
+    progress
+        Called with the number of frames that have been seen.
     """
     if not observers or system.n_frames == 0:
         return
@@ -71,6 +78,8 @@ def observe(
             clock.tick(index, time_ps)
             for name, one in observers.items():
                 one.add(found[name])
+            if progress is not None:
+                progress(index + 1)
 
 
 def _seen_alone(look: _Look, n_frames: int) -> Iterator[tuple[float | None, dict[str, Any]]]:

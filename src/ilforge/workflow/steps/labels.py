@@ -28,7 +28,7 @@ from ilforge.study.load import Study
 from ilforge.workflow.executors import ATTEMPTS as DEATHS
 from ilforge.workflow.executors import WorkerDied
 from ilforge.workflow.job import Job
-from ilforge.workflow.stage import Stage
+from ilforge.workflow.stage import AtHand, Stage
 from ilforge.workflow.steps.aimd import aimd_plan, single_points
 from ilforge.workflow.steps.boxes import FRAMES
 from ilforge.workflow.steps.structures import computes_with, liquid_of, of_composition, reference_spec
@@ -80,12 +80,14 @@ def label_stage(
             found = single_points(found, counts)
         return {frames.digest(frame): frame for frame in found}
 
-    def at_hand(store: ResultStore) -> int:
+    def at_hand(store: ResultStore) -> AtHand:
         if not store.holds(source) or not (store.labels / FILE).is_file():
-            return 0
+            return AtHand(0, 0, expected)
         wanted = frames_in(store.path(source))
         with LabelStore(store.labels, read_only=True) as labels:
-            return len(wanted) - len(labels.missing(wanted, method_digest))
+            missing = set(labels.missing(wanted, method_digest))
+            found = labels.get_many([digest for digest in wanted if digest not in missing], method_digest)
+        return AtHand(len(wanted) - len(missing), sum(label.failed for label in found.values()), len(wanted))
 
     def work(job: Job) -> None:
         wanted = frames_in(job.input("frames"))
@@ -107,8 +109,8 @@ def label_stage(
         passing = [digest for digest in wanted if labels[digest].may_pass]
         if passing:
             raise _outstanding(len(passing), len(wanted), labels[passing[-1]])
-        write_judged(job.directory, wanted, labels, liquid, gate)
-        job.facts.update(labelled_now=len(missing), reused=len(wanted) - len(missing))
+        rejected = write_judged(job.directory, wanted, labels, liquid, gate)
+        job.facts.update(labelled_now=len(missing), reused=len(wanted) - len(missing), rejected=rejected)
 
     return Stage(
         name=of_composition(study, name),
@@ -277,8 +279,14 @@ def _outstanding(count: int, total: int, label: Label) -> DidNotFinish:
 
 def write_judged(
     directory: Path, wanted: Mapping[str, Atoms], labels: Mapping[str, Label], liquid: Liquid, gate: GateSettings
-) -> None:
-    """Judge the labels of frames and write what a stage of labels consists of; frames and labels are by digest."""
+) -> int:
+    """Judge the labels of frames and write what a stage of labels consists of; frames and labels are by digest.
+
+    Returns
+    -------
+    int
+        Number of rejected frames.
+    """
     # under the frames' own kind and recipe: the label may have been made for another study
     mine = {digest: labels[digest].of(frame) for digest, frame in wanted.items()}
     reasons = judge_batch(mine, lambda frame: liquid.topology, gate)
@@ -292,6 +300,7 @@ def write_judged(
     census = _census(wanted.values(), reasons, sum(label.cost_s for label in labels.values()))
     census["coverage"] = coverage(_by_recipe(accepted), liquid.topology)
     write_json(directory / CENSUS, census)
+    return len(rejected)
 
 
 def _census(wanted: Iterable[Atoms], reasons: Mapping[str, str | None], cost_s: float) -> dict[str, Any]:

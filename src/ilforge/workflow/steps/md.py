@@ -8,7 +8,7 @@ from typing import Any, cast
 from ilforge import frames, potentials
 from ilforge.dynamics import run_md
 from ilforge.dynamics.protocol import MdProtocol
-from ilforge.dynamics.trajectory import Trajectory
+from ilforge.dynamics.trajectory import Trajectory, frames_recorded
 from ilforge.properties import PROPERTIES, Measurement, create, measure, settings_of
 from ilforge.properties.analysis import AnalysisSettings
 from ilforge.properties.shared.local_structure import ShapesSettings
@@ -95,6 +95,7 @@ def md_stage(
         memory_GB=1.5 * max(1.0, n_atoms / _LARGE),
         programs=engine_programs(kind, settings.engine),
         computes_with=computes_with(kind, settings.engine),
+        progress=frames_recorded,
     )
 
 

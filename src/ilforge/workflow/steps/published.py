@@ -58,8 +58,8 @@ def published_stage(study: Study, purpose: str, dataset: Published) -> Stage:
             store.add_many(labels.values())
         wanted = {digest: label.frame for digest, label in labels.items()}
         frames.write(job.directory / FRAMES, wanted.values())
-        write_judged(job.directory, wanted, labels, liquid, gate)
-        job.facts.update(dataset=dataset.name, reused=len(wanted), labelled_now=0)
+        rejected = write_judged(job.directory, wanted, labels, liquid, gate)
+        job.facts.update(dataset=dataset.name, reused=len(wanted), labelled_now=0, rejected=rejected)
 
     return Stage(
         name=of_composition(study, f"take {purpose} frames from {dataset.name}"),

@@ -1,0 +1,121 @@
+"""`ilforge check`: what a study takes, before it starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.table import Table
+
+from ilforge.cli import ilforge
+from ilforge.cli.study import console, on_a_study, opened
+from ilforge.errors import MissingProgram, SettingsError
+from ilforge.study.load import Study
+
+
+@ilforge.command()
+@on_a_study
+def check(**arguments: Any) -> None:
+    """Print the stages, cost and dataset of a study, and anything that is missing, before it starts.
+
+    \b
+    ilforge check study.toml
+    """
+    from ilforge.workflow.progress import duration
+    from ilforge.workflow.steps.models import stress_notes
+    from ilforge.workflow.study_run import check_study
+
+    study, machine = opened(**arguments)
+    try:
+        found = check_study(study, machine)
+    except MissingProgram:
+        _print_dataset(study)  # stages are named by the reference's version, frames and prices are not
+        raise
+    table = Table("stage", "tasks", "core time", "", box=None, pad_edge=False)
+    for stage, done, at_hand in found.rows:
+        cost = "" if done else duration((stage.tasks - at_hand) * stage.task_seconds)
+        state = f"{stage.tasks - at_hand} to do, {at_hand} at hand" if at_hand else "to do"
+        table.add_row(stage.name, str(stage.tasks), cost, "done" if done else state)
+    console().print(table)
+    _print_dataset(study)
+    for note in stress_notes(study):
+        click.echo(note)
+    todo = sum(not done for _, done, _ in found.rows)
+    if todo:
+        click.echo(
+            f"\n{todo} of {len(found.rows)} stages to do: about {duration(found.seconds)} "
+            f"with {machine.worker_count} workers, about {found.memory_GB:.0f} GB of memory."
+        )
+        if found.at_most:
+            click.echo("That is the most it takes: [learning.stop] may end concurrent learning before.")
+    else:
+        click.echo(f"\nAll {len(found.rows)} stages are done.")
+    for error in found.missing:
+        click.echo(f"Missing: {error}", err=True)
+    for fault in found.unusable:
+        click.echo(f"Device: {fault}", err=True)
+    if found.missing:
+        raise click.exceptions.Exit(MissingProgram.exit_code)
+    if found.unusable:
+        raise click.exceptions.Exit(SettingsError.exit_code)
+
+
+def _print_dataset(study: Study) -> None:
+    """Frames of every composition and their sums, and what their labels cost."""
+    from ilforge.workflow.dataset_plan import core_hours, planned_sets
+
+    if study.settings.dataset is not None:
+        _print_labels_at_hand(study)
+        return
+    columns = ("eq_starts", "eq_aimd", "eq_single_points", "eq", "neq_starts", "neq_aimd", "neq_single_points", "neq")
+    names = ("EQ starts", "AIMD", "single", "EQ", "nEQ starts", "AIMD", "single", "nEQ", "labels", "core hours")
+    table = Table("frames", "atoms", box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="right")
+    sets = planned_sets(study)
+    for purpose in ("training", "validation"):
+        chosen = [planned for planned in sets if planned.purpose == purpose]
+        for planned in chosen:
+            numbers = [f"{getattr(planned, column):,}" for column in (*columns, "labels")]
+            name = f"{purpose}, {planned.name}"
+            table.add_row(name, str(planned.n_atoms), *numbers, f"{core_hours(study, [planned]):,.1f}")
+        if len(chosen) > 1:
+            numbers = [f"{sum(getattr(planned, column) for planned in chosen):,}" for column in (*columns, "labels")]
+            table.add_row(f"{purpose}, all", "", *numbers, f"{core_hours(study, chosen):,.1f}")
+    click.echo()
+    console().print(table)
+    learning = study.settings.learning
+    if learning.iterations:
+        most = learning.iterations * learning.max_candidates * len(study.parts)
+        click.echo(f"and at most {most:,} labels in {learning.iterations} rounds of concurrent learning.")
+    _print_label_costs(study)
+
+
+def _print_labels_at_hand(study: Study) -> None:
+    """Print the frames of the dataset that a study uses; their labels cost nothing."""
+    from ilforge.labelling.datasets.published import PURPOSES
+    from ilforge.workflow.steps.published import dataset_of, labelled_by
+
+    click.echo("")
+    dataset = dataset_of(study)
+    assert dataset is not None  # such a study was asked for
+    for purpose in PURPOSES:
+        counts = dataset.counts(purpose)
+        listed = ", ".join(f"{n:,} {what}" for what, n in counts.items())
+        click.echo(f"{purpose} frames: {sum(counts.values()):,} ({listed})")
+    spent = dataset.manifest["wall_h"]
+    click.echo(f"All are labelled: {labelled_by(study, dataset)}. They took {spent:,.1f} h.")
+
+
+def _print_label_costs(study: Study) -> None:
+    """Print the cost of all planned labels with the study's reference, and with other methods."""
+    from ilforge.workflow.dataset_plan import core_hours, core_hours_elsewhere, planned_sets
+
+    sets, own = planned_sets(study), study.settings.potential(study.settings.reference.potential)
+    table = Table("all these labels by", box=None, pad_edge=False)
+    table.add_column("core hours", justify="right")
+    table.add_row(f"the reference of the study ({own.title})", f"{core_hours(study, sets):,.1f}")
+    for method, hours in core_hours_elsewhere(sets).items():
+        table.add_row(f"{method}, from measured times", f"{hours:,.1f}")
+    click.echo()
+    console().print(table)
