@@ -8,7 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ilforge.study.load import load_study
 from ilforge.workflow.executors import Executors, LocalExecutor
+from ilforge.workflow.plan import make_plan
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.scheduler import Outcome, run_stages
 from ilforge.workflow.stage import Stage
@@ -178,6 +180,15 @@ def quick(folder: Path) -> Path:
     path = folder / "quick.toml"
     path.write_text(text)
     return path
+
+
+def hold_something(study: Path, root: Path) -> None:
+    """Put a result, an empty one, of the first stage of a study into a store."""
+    stage, store = make_plan(load_study(study)).stages[0], ResultStore(root)
+    store.prepare()
+    store.open_scratch(stage)
+    said = {"key": stage.key, "name": stage.name, "host": "h", "finished": "now", "wall_s": 1.0, "programs": {}}
+    store.publish(stage, said)
 
 
 def run(stages: Sequence[Stage], root: Path, workers: int = 1) -> tuple[ResultStore, Outcome]:

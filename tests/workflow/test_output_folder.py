@@ -11,7 +11,7 @@ from ilforge.errors import SettingsError
 from ilforge.study.load import load_study
 from ilforge.study.machine import Machine
 from ilforge.workflow.study_run import run_study, write_partial_report
-from support.studies import smallest
+from support.studies import hold_something, smallest
 
 
 @pytest.mark.parametrize("output", ["..", "{}", "."])
@@ -43,6 +43,7 @@ def test_a_name_that_is_no_folders_name_is_refused(tmp_path, name):
 def test_a_report_replaces_an_earlier_one_and_nothing_else(tmp_path):
     study = load_study(smallest(tmp_path))
     machine = Machine(output=str(tmp_path / "out"), store=str(tmp_path / "store"))
+    hold_something(study.path, tmp_path / "store")
     page = write_partial_report(study, machine)
     (page.parent / "data" / "old.csv").write_text("1")
     assert write_partial_report(study, machine) == page and page.is_file()

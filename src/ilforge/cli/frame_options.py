@@ -100,6 +100,31 @@ class MadeOf:
             )
         return Liquid.of_frame(frame, self.define)
 
+    def liquid_of_all(self, frames: Sequence[Atoms], file: str | Path) -> Any:
+        """The one liquid of all frames.
+
+        Raises
+        ------
+        SettingsError
+            When nothing says what they are made of, or one has other atoms than its ions.
+        """
+        from ase.formula import Formula
+
+        liquid = self.liquid_of(frames[0], file)
+        expected = liquid.topology.symbols
+        for number, frame in enumerate(frames):
+            if tuple(frame.get_chemical_symbols()) == expected:
+                continue
+            same = sorted(frame.get_chemical_symbols()) == sorted(expected)
+            formula = f"{len(frame)}: {frame.symbols.formula:hill}"
+            found = "in another order, and bonds do not tell which" if same else formula
+            wanted = f"{Formula.from_list(list(expected)):hill}"
+            raise SettingsError(
+                f"{file}: {liquid.label} are {len(expected)} atoms, {wanted}, and those of frame {number} are {found}. "
+                "Say with --ions what the frames are made of; all frames of the file must hold the same ions."
+            )
+        return liquid
+
 
 def made_of_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--ions`` and ``--define``; the command gets them as ``made_of``."""

@@ -103,7 +103,7 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
     from ilforge.liquid.rings import pierced_rings
 
     start = made_of.read(file, last=True)[-1]
-    liquid = made_of.liquid_of(start, file)
+    liquid = made_of.liquid_of_all([start], file)
     for pierced in pierced_rings(start, liquid.topology)[:1]:
         words = pierced.describe(liquid.topology)
         click.echo(f"LOOK {file}: {words}. MD does not undo that: pack the box anew.", err=True)

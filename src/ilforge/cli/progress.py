@@ -6,6 +6,7 @@ import contextlib
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
@@ -18,8 +19,8 @@ class Progress:
     """Shows ``labels: 12 of 60, about 3 min left``.
 
     In a terminal one line is rewritten. Elsewhere a line is added every half minute, so that short commands print
-    nothing. The time left is that of the pace since the first call, so it gets better, and work that an earlier run
-    had done does not count.
+    nothing. The time left is that of the pace in the latter half of what has been done since the first call: it learns
+    when work becomes slower, and work that an earlier run had done does not count.
 
     Parameters
     ----------
@@ -32,15 +33,17 @@ class Progress:
     def __init__(self, what: str, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
         self._what, self._stream, self._clock = what, stream or sys.stderr, clock
         self._live = self._stream.isatty()
-        self._began = self._shown = clock()
-        self._first: float | None = None
-        self._width = 0
+        self._shown = clock()
+        self._seen: deque[tuple[float, float]] = deque()  # when, and how much was done
+        self._first, self._width = 0.0, 0
 
     def __call__(self, done: float, total: float) -> None:
         """So much of the whole is done."""
         now = self._clock()
-        if self._first is None:
-            self._first, self._began = done, now
+        if not self._seen:
+            self._first = done
+        if not self._seen or now - self._seen[-1][0] >= LIVE_S:
+            self._seen.append((now, done))
         if now - self._shown < (LIVE_S if self._live else PLAIN_S) or total <= 0:
             return
         self._shown = now
@@ -54,10 +57,12 @@ class Progress:
     def _left(self, done: float, total: float, now: float) -> str:
         from ilforge.workflow.progress import duration
 
-        since = done - (self._first or 0.0)
-        if since <= 0:
+        while len(self._seen) > 1 and self._seen[1][1] <= (self._first + done) / 2:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        if done <= before:
             return ""
-        return f", about {duration((total - done) * (now - self._began) / since)} left"
+        return f", about {duration((total - done) * (now - then) / (done - before))} left"
 
     def _show(self, text: str) -> None:
         if self._live:

@@ -258,7 +258,7 @@ def validate(file: str, potential: str, trust: str | None, made_of: MadeOf, seed
     from ilforge.api import validate as errors_of
 
     labelled = made_of.read(file)
-    liquid = made_of.liquid_of(labelled[0], file)
+    liquid = made_of.liquid_of_all(labelled, file)
     spec = parse_potential(potential, trust, made_of.define)
     require_device(spec)
     for quantity, species, dataset, estimate in errors_of(spec, labelled, liquid, seed=seed):

@@ -286,10 +286,12 @@ def write_partial_report(study: Study, machine: Machine) -> Path:
     """
     machine_programs.use(machine.programs)
     store = ResultStore(Path(machine.store), verify=True)
+    folder = output_folder(study, machine)
+    folders.refuse_foreign(folder, _OUTPUT)
     plan = make_plan(study, store, store.labels)
     if not any(store.holds(stage) for stage in plan.stages):
         raise nothing_there(study, store.root)
-    folder = folders.claim(output_folder(study, machine), _OUTPUT, of=study.path.absolute())
+    folders.claim(folder, _OUTPUT, of=study.path.absolute())
     return write_report(folder, report_content(plan, store))
 
 
