@@ -130,13 +130,50 @@ def test_deepmd_virials_that_lack_or_are_no_numbers_cost_no_frame(system):
     assert [frames.STRESS in frame.info for frame in import_deepmd(folder)] == [True, False, True, True, False]
 
 
+def reshaped(name, shape):
+    """A change of the arrays of that name of a system: the frames first, then this shape."""
+
+    def change(folder):
+        for path in folder.glob(f"set.*/{name}.npy"):
+            array = np.load(path)
+            np.save(path, array.reshape(len(array), *shape))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        reshaped("energy", (1,)),
+        reshaped("force", (-1, 3)),
+        reshaped("coord", (-1, 3)),
+        reshaped("box", (3, 3)),
+        reshaped("virial", (3, 3)),
+        lambda folder: (folder / "set.000").rename(folder / "set.017"),
+        lambda folder: (folder / "type.raw").write_text(" ".join((folder / "type.raw").read_text().split())),
+    ],
+    ids=["energy", "force", "coord", "box", "virial", "number of the set", "types in one line"],
+)
+def test_deepmd_systems_in_other_shapes_are_the_same(system, change):
+    folder, _ = system
+    before = import_deepmd(folder)
+    change(folder)
+    for one, other in zip(import_deepmd(folder), before, strict=True):
+        assert (
+            one.info[frames.ENERGY] == other.info[frames.ENERGY] and one.positions.tolist() == other.positions.tolist()
+        )
+        np.testing.assert_array_equal(one.arrays[frames.FORCES], other.arrays[frames.FORCES])
+        np.testing.assert_array_equal(one.info.get(frames.STRESS, 0), other.info.get(frames.STRESS, 0))
+        np.testing.assert_array_equal(one.cell.array, other.cell.array)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (lambda folder: (folder / "type.raw").write_text("9\n" * 20), "types up to 9, but type_map.raw names"),
         (lambda folder: (folder / "type_map.raw").write_text("BT CW NA HC X1 X2"), "names BT, CW, NA, HC, which"),
         (lambda folder: (folder / "type.raw").write_text("C H\n"), "expected whole numbers"),
-        (lambda folder: (folder / "type_map.raw").unlink(), "has no type_map.raw"),
+        (lambda folder: (folder / "type_map.raw").unlink(), "has no type_map.raw: .* Put one there"),
         (lambda folder: (folder / "set.000/energy.npy").unlink(), "has no energy: nothing is taken for zero"),
         (lambda folder: np.save(folder / "set.000/force.npy", np.zeros((5, 7))), "force has shape"),
         (lambda folder: (folder / "set.000/force.npy").write_bytes(b"torn"), "force.npy could not be read"),
@@ -241,6 +278,9 @@ def test_hdf5_files_that_are_none_are_refused_in_words(tmp_path):
         pass
     with pytest.raises(SettingsError, match=r"no DeePMD system .* in .*empty\.hdf5"):
         import_deepmd_hdf5(tmp_path / "empty.hdf5")
+    (tmp_path / "empty.hdf5").rename(tmp_path / "vaspout.h5")
+    with pytest.raises(SettingsError, match=r"import vasprun\.xml or OUTCAR of the same run"):
+        import_deepmd_hdf5(tmp_path / "vaspout.h5")
     export_deepmd_hdf5(tmp_path / "torn.hdf5", [labelled_frame(0)], ELEMENTS)
     with h5py.File(tmp_path / "torn.hdf5", "a") as file:
         del file[next(iter(file))]["set.000/force.npy"]

@@ -8,6 +8,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_numbers
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from ase.units import Bohr, GPa, Hartree, kcal, mol
 
@@ -180,6 +181,34 @@ def test_two_energies_that_differ_must_be_told_apart(imported, still):
 @pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf"])
 def test_names_of_files_and_marks_of_byte_order(imported, still, name, begin):
     agree(imported(begin + text_of(still).encode(), name), still, stress=False)
+
+
+def in_other_columns(text):
+    """Positions first, atomic numbers, and columns that are no labels."""
+    lines = text.replace(
+        "species:S:1:pos:R:3:forces:R:3", "pos:R:3:Z:I:1:momenta:R:3:forces:R:3:magmoms:R:1"
+    ).splitlines()
+    for number, line in enumerate(lines):
+        symbol, *values = line.split()
+        if symbol in atomic_numbers and len(values) == 6:
+            lines[number] = " ".join([*values[:3], str(atomic_numbers[symbol]), "0 0 0", *values[3:], "0.0"])
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.rstrip("\n"),
+        lambda text: text + "\n\n",
+        lambda text: text.replace("  ", "\t"),
+        lambda text: text.replace('"', "'"),
+        in_other_columns,
+    ],
+    ids=["crlf", "no last newline", "blank lines", "tabs", "single quotes", "columns"],
+)
+def test_the_same_frames_in_other_layouts(imported, still, change):
+    agree(imported(change(text_of(still))), still, stress=False)
 
 
 @pytest.mark.parametrize("how", ["rows", "columns", "digits", "header"])

@@ -19,6 +19,11 @@ from ilforge.folders import REPLACED, replacing_folder
 from ilforge.frames import ENERGY, FORCES, STRESS
 from ilforge.labelling.storing.state import require_whole_periodicity
 
+NO_ELEMENTS = (
+    "{system} has no type_map.raw: its elements are unknown. Put one there, with the element of type 0, 1, ... of "
+    "type.raw, a line each."
+)
+
 
 def import_extxyz(
     path: Path,
@@ -248,7 +253,7 @@ def _read_system(system: Path, remarks: list[str]) -> Iterable[Atoms]:
         types = np.loadtxt(system / "type.raw", dtype=int, ndmin=1)
         elements = elements_of((system / "type_map.raw").read_text().split(), types, str(system))
     except FileNotFoundError as error:
-        raise SettingsError(f"{system} has no type_map.raw: its elements are unknown.") from error
+        raise SettingsError(NO_ELEMENTS.format(system=system)) from error
     except ValueError as error:
         raise SettingsError(f"{system / 'type.raw'}: expected whole numbers, one for each atom ({error}).") from error
     periodic = not (system / "nopbc").exists()

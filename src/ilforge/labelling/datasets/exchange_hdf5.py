@@ -11,7 +11,14 @@ from ase import Atoms
 
 from ilforge import files
 from ilforge.errors import SettingsError
-from ilforge.labelling.datasets.exchange import arrays_of, elements_of, frames_of, systems_of, with_origin
+from ilforge.labelling.datasets.exchange import (
+    NO_ELEMENTS,
+    arrays_of,
+    elements_of,
+    frames_of,
+    systems_of,
+    with_origin,
+)
 
 if TYPE_CHECKING:
     import h5py
@@ -68,7 +75,9 @@ def read_deepmd_hdf5(path: Path, kind: str = "EQ", independent: bool = False) ->
     except OSError as error:
         raise SettingsError(f"{path} could not be read as HDF5: {error}") from error
     if not imported:
-        raise SettingsError(f"There is no DeePMD system (a group with type.raw) with frames in {path}.")
+        vasp = path.name.startswith("vaspout")
+        instead = " It is not read where VASP wrote it: import vasprun.xml or OUTCAR of the same run." if vasp else ""
+        raise SettingsError(f"There is no DeePMD system (a group with type.raw) with frames in {path}.{instead}")
     return imported, tuple(remarks)
 
 
@@ -80,7 +89,7 @@ def _systems(file: h5py.File) -> list[str]:
 
 def _frames(group: h5py.Group, name: str, remarks: list[str]) -> list[Atoms]:
     if "type_map.raw" not in group:
-        raise SettingsError(f"{name} has no type_map.raw: its elements are unknown.")
+        raise SettingsError(NO_ELEMENTS.format(system=name))
     names = [each.decode() if isinstance(each, bytes) else each for each in group["type_map.raw"][:]]
     types, periodic = np.atleast_1d(group["type.raw"][:]).astype(int), "nopbc" not in group
     elements = elements_of(names, types, name)
