@@ -219,7 +219,7 @@ def test_md_that_cannot_run_is_told_in_words(ilforge, tmp_path, two_pairs):
     frames.write(tmp_path / "box.xyz", [two_pairs])
     said = md("box.xyz", "clp")
     assert "cutoff of 10 Å needs a box of at least 20 Å, but its smallest side is 9.50 Å" in said
-    assert "or set cutoff_A = 4.5" in said  # it is for the user to shorten it
+    assert "or a cutoff of 4.5 Å" in said  # it is for the user to shorten it
     ilforge("pack", "--ion", "NO3=1", "--vacuum", "--out", "nitrate.xyz")
     assert "has no parameters for the ion NO3 here: it knows PYR14" in md("nitrate.xyz", "clp")
     two_pairs.positions[two_pairs.symbols == "B"] += 2.0  # out of its four F

@@ -52,9 +52,9 @@ def check_cutoff(name: str, cutoff_A: float, cell: np.ndarray) -> None:
     fitting = np.floor(2 * (side / 2 - 0.05)) / 2  # half Å steps, leaving 0.1 Å of the side
     raise SettingsError(
         f"{name}'s cutoff of {cutoff_A:g} Å needs a box of at least {2 * cutoff_A:g} Å, "
-        f"but its smallest side is {side:.2f} Å. Use more ions, or set cutoff_A = {fitting:.1f} for this "
-        "potential ([potentials.NAME] in a study file): good enough to sample structures, "
-        "not for properties."
+        f"but its smallest side is {side:.2f} Å. Use more ions, or a cutoff of {fitting:.1f} Å (cutoff_A in "
+        f"[potentials.NAME] of a study file; --potential NAME:{fitting:.1f}): good enough to sample structures, not for "
+        "properties."
     )
 
 
