@@ -183,8 +183,9 @@ def quick(folder: Path) -> Path:
 
 
 def hold_something(study: Path, root: Path) -> None:
-    """Put a result, an empty one, of the first stage of a study into a store."""
-    stage, store = make_plan(load_study(study)).stages[0], ResultStore(root)
+    """Put one result of a study into a store: the box that MD starts from, of which a report shows nothing."""
+    plan, store = make_plan(load_study(study)), ResultStore(root)
+    stage = next(stage for stage in plan.stages if stage.kind == "start")
     store.prepare()
     store.open_scratch(stage)
     said = {"key": stage.key, "name": stage.name, "host": "h", "finished": "now", "wall_s": 1.0, "programs": {}}

@@ -53,8 +53,8 @@ def check_cutoff(name: str, cutoff_A: float, cell: np.ndarray) -> None:
     raise SettingsError(
         f"{name}'s cutoff of {cutoff_A:g} Å needs a box of at least {2 * cutoff_A:g} Å, "
         f"but its smallest side is {side:.2f} Å. Use more ions, or a cutoff of {fitting:.1f} Å (cutoff_A in "
-        f"[potentials.NAME] of a study file; --potential NAME:{fitting:.1f}): good enough to sample structures, not for "
-        "properties."
+        f"[potentials.NAME] of a study file; --potential NAME:{fitting:.1f}): good enough to sample structures, not "
+        "for properties."
     )
 
 
