@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ilforge import frames, programs
+from ilforge import environments, frames, programs
 from ilforge.errors import MissingProgram
 from ilforge.liquid.liquid import Liquid
 from support import models
@@ -15,21 +15,23 @@ DATA = Path(__file__).parent / "data"
 
 
 def pytest_collection_modifyitems(items):
-    """Mark tests whose program does not come with ``make setup`` as ``outside``."""
+    """Mark tests whose program or environment does not come with ``make setup`` as ``outside``."""
     for item in items:
         needed = [marker.args[0] for marker in item.iter_markers("program")]
-        if any(not programs.PACKAGES.get(name, "").startswith("pip install") for name in needed):
+        apart = [name for name in needed if not programs.PACKAGES.get(name, "").startswith("pip install")]
+        if apart or any(item.iter_markers("environment")):
             item.add_marker(pytest.mark.outside)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Skip tests marked ``program(name)`` where the program is missing, saying which and how to get it."""
-    for marker in item.iter_markers("program"):
-        try:
-            programs.find(marker.args[0])
-        except MissingProgram as error:
-            pytest.skip(str(error))
+    """Skip tests whose program or environment is missing, saying which and how to get it."""
+    for name, find in (("program", programs.find), ("environment", environments.interpreter)):
+        for marker in item.iter_markers(name):
+            try:
+                find(marker.args[0])
+            except MissingProgram as error:
+                pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True, scope="session")

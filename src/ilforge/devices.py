@@ -18,15 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from ilforge import programs
+from ilforge import environments, programs
 from ilforge.errors import DidNotFinish, MissingProgram, SettingsError
 
 Kind = Literal["cpu", "cuda", "opencl", "auto"]
-Program = Literal["torch", "openmm", "deepmd", "gromacs"]
+Own = Literal["torch", "openmm", "deepmd", "gromacs"]
+Program = str
+"""One of :data:`PROGRAMS`, or the name of an environment (:mod:`ilforge.environments`), in which PyTorch computes."""
 
-PROGRAMS: tuple[Program, ...] = get_args(Program)
+PROGRAMS: tuple[Own, ...] = get_args(Own)
 TITLES: dict[str, str] = {
-    "torch": "PyTorch (MACE)",
+    "torch": "PyTorch",
     "openmm": "OpenMM (CL&P, CL&Pol, exp6)",
     "deepmd": "DeePMD-kit with TensorFlow",
     "gromacs": "GROMACS",
@@ -42,6 +44,13 @@ KINDS: dict[str, tuple[Kind, ...]] = {
 ALLOWED = "cpu, cuda, cuda:0 (the first GPU, cuda:1 the second), opencl, opencl:0 or auto (cuda where it is found)"
 
 _LIST_GPUS = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
+
+_TORCH_PROBE = """
+import json
+import torch
+count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+print("FOUND " + json.dumps([torch.__version__, torch.version.cuda, count]))
+"""
 
 _DEEPMD_PROBE = """
 import json
@@ -121,8 +130,8 @@ class Devices:
         return cls(**{program: Device.parse(text) for program, text in value.items()})
 
     def of(self, program: Program) -> Device:
-        """What was asked for; it need not be there."""
-        found: Device = getattr(self, program)
+        """What was asked for; it need not be there. Environments have the device of PyTorch."""
+        found: Device = getattr(self, program if program in PROGRAMS else "torch")
         return found
 
     def resolved(self, program: Program) -> Device:
@@ -141,19 +150,24 @@ class Devices:
         if wanted.kind == "auto":
             cuda = Device("cuda")
             return cuda if _fault(program, cuda) is None else CPU
-        if wanted.kind not in KINDS[program]:
-            others = " or ".join(KINDS[program])
+        if wanted.kind not in KINDS.get(program, KINDS["torch"]):
+            others = " or ".join(KINDS.get(program, KINDS["torch"]))
             raise SettingsError(
-                f'device = "{wanted}": {TITLES[program]} can compute on {others}. In machine.toml each program may '
+                f'device = "{wanted}": {title(program)} can compute on {others}. In machine.toml each program may '
                 f'have a device of its own: device = {{ openmm = "{wanted}" }}.'
             )
         fault = _fault(program, wanted)
         if fault is not None:
             raise SettingsError(
-                f'device = "{wanted}" (machine.toml, or --device): {TITLES[program]} cannot use it here. {fault} '
+                f'device = "{wanted}" (machine.toml, or --device): {title(program)} cannot use it here. {fault} '
                 'Or choose device = "cpu", or "auto", which takes a GPU only where one is found.'
             )
         return wanted
+
+
+def title(program: Program) -> str:
+    """A program as it is printed."""
+    return TITLES.get(program, f"PyTorch in the environment {program}")
 
 
 _chosen = Devices()
@@ -234,7 +248,7 @@ def _fault(program: Program, device: Device) -> str | None:
     MissingProgram
         When the program is not there.
     """
-    return _PROBES[program](device)
+    return _PROBES[program](device) if program in _PROBES else _environment_fault(program, device)
 
 
 def _torch_fault(device: Device) -> str | None:
@@ -248,6 +262,25 @@ def _torch_fault(device: Device) -> str | None:
             "of this machine's driver (pytorch.org), and see that nvidia-smi lists the GPU."
         )
     return _beyond(device, torch.cuda.device_count(), "torch.cuda.device_count()")
+
+
+def _environment_fault(name: str, device: Device) -> str | None:
+    """As :func:`_torch_fault`, of the PyTorch of another environment."""
+    python = environments.interpreter(name)
+    with tempfile.TemporaryDirectory(prefix="ilforge-torch-") as folder:
+        try:
+            programs.run([str(python), "-I", "-c", _TORCH_PROBE], Path(folder), log="log", timeout_s=600)
+        except DidNotFinish as error:
+            return f"PyTorch does not start in the environment {name}: {error.last_lines}"
+        said = (Path(folder) / "log").read_text(errors="replace")
+    version, built, count = json.loads(re.search(r"^FOUND (.*)$", said, re.MULTILINE)[1])
+    if not count:
+        return (
+            f"PyTorch {version} of the environment {name} is built {f'for CUDA {built}' if built else 'without CUDA'} "
+            "and finds no GPU. Install a build for the CUDA of this machine's driver there (pytorch.org), and see that "
+            "nvidia-smi lists the GPU."
+        )
+    return _beyond(device, count, "torch.cuda.device_count()")
 
 
 def _openmm_fault(device: Device) -> str | None:

@@ -36,6 +36,18 @@ class MissingProgram(IlforgeError):
         return type(self), (self.program, self.package, self.needed_for)
 
 
+class MissingEnvironment(MissingProgram):
+    """Make an environment: the message says what is wrong with it and names the command."""
+
+    def __init__(self, name: str, fault: str, command: str):
+        super().__init__(f"environment {name}", command)
+        self.name, self.fault = name, fault
+        self.args = (f"The environment {name} {fault.rstrip('.')}. Make it with: {command}",)
+
+    def __reduce__(self):
+        return type(self), (self.name, self.fault, self.package)
+
+
 class DidNotFinish(IlforgeError):
     """Try again or look into the directory: a program ended early."""
 
@@ -47,6 +59,10 @@ class DidNotFinish(IlforgeError):
 
     def __reduce__(self) -> tuple[type[DidNotFinish], tuple[str, Path | None, str]]:
         return type(self), (self.what, self.directory, self.last_lines)
+
+
+class LacksMemory(DidNotFinish, MemoryError):
+    """Give it more memory: a program that ilforge had started ran out of it, or was killed as if it had."""
 
 
 class DidNotConverge(IlforgeError):

@@ -14,6 +14,7 @@ import importlib.util
 import json
 import os
 import platform
+import select
 import shlex
 import shutil
 import signal
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ilforge import machine_programs, trust
-from ilforge.errors import DidNotFinish, MissingProgram, SettingsError
+from ilforge.errors import DidNotFinish, LacksMemory, MissingProgram, SettingsError
 
 EXTRAS = {
     "torch": "mace",
@@ -264,6 +265,8 @@ class JsonProcess:
         Number of threads the usual numerical libraries in the child may use.
     environment
         Variables of the child beside those it inherits.
+    name
+        What errors call it; without it the program's name.
     """
 
     def __init__(
@@ -274,8 +277,9 @@ class JsonProcess:
         log: str,
         threads: int = 1,
         environment: Mapping[str, str] | None = None,
+        name: str | None = None,
     ):
-        self._name, self._directory, self._log = command[0], Path(directory), Path(directory) / log
+        self._name, self._directory, self._log = name or command[0], Path(directory), Path(directory) / log
         with open(self._log, "wb") as output:
             self._child = subprocess.Popen(
                 [*command_line(command[0]), *map(str, command[1:])],
@@ -299,15 +303,28 @@ class JsonProcess:
             self._child.stdin.write(json.dumps(message) + "\n")
             self._child.stdin.flush()
 
-    def receive(self) -> dict[str, Any]:
+    def receive(self, timeout_s: float | None = None) -> dict[str, Any]:
         """The next answer.
+
+        Parameters
+        ----------
+        timeout_s
+            How long to wait for it, s; without it for as long as the program lives.
 
         Raises
         ------
+        LacksMemory
+            When the program was killed by signal 9, as the system does where memory ends.
         DidNotFinish
-            When the program ends, or says what is no answer; quotes its last lines.
+            When it ends otherwise, does not answer in time, or says what is no answer; quotes its last lines.
         """
         assert self._child.stdout is not None
+        if timeout_s is not None and not select.select([self._child.stdout], [], [], timeout_s)[0]:
+            self._child.kill()
+            self.close()
+            raise DidNotFinish(
+                f"{self._name} gave no answer within {timeout_s:.0f} s and was stopped", None, last_lines(self._log)
+            )
         line = self._child.stdout.readline()
         try:
             if line.endswith("\n"):
@@ -318,7 +335,10 @@ class JsonProcess:
             raise DidNotFinish(f"{self._name} gave an answer that cannot be read", None, line[:500]) from None
         code = self.close()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        raise DidNotFinish(f"{self._name} {how} in the middle of an answer", None, last_lines(self._log))
+        killed = code == -signal.SIGKILL
+        why = " (probably out of memory)" if killed else ""
+        kind = LacksMemory if killed else DidNotFinish
+        raise kind(f"{self._name} {how}{why} in the middle of an answer", None, last_lines(self._log))
 
     def close(self) -> int:
         """End the program; returns its exit code."""

@@ -50,7 +50,7 @@ def test_training_on_a_gpu_that_is_not_there_is_refused_before_it_starts(ilforge
 
 def test_a_method_without_gpus_says_so(ilforge, box):
     code, _, err = ilforge("label", box, "--potential", "GFN1-xTB", "--device", "cuda")
-    assert code == 2 and "xtb computes on the CPU only. These can use a GPU: clp, clpol, exp6, mace, deepmd" in err
+    assert code == 2 and "xtb computes on the CPU only. These can use a GPU: clp, clpol, exp6, sevennet" in err
 
 
 def test_a_device_holds_for_one_command_alone(ilforge, box, tmp_path):

@@ -85,6 +85,9 @@ CASES = {
     "cp2k": Case({"kind": "cp2k"}, 5e-4, 1e-2, 1e-2, 1e-2, 1e-4, "li_cl", 1e-3),
     "vasp": Case({"kind": "vasp"}, 5e-4, 1e-2, 1e-2, 1e-2, 1e-4, "li_cl", 1e-3),
     "pyscf": Case({"kind": "pyscf"}, 1e-4, 1e-3, 1e-2, 2e-3, 0.0, "li_cl", 1e-4, vacuum=True),
+    # single precision, and a lattice sum of D3 that ends at a distance
+    "sevennet": Case({"kind": "sevennet"}, 2e-4, 2e-4, 2e-2, 2e-3, 2e-5),
+    "chgnet": Case({"kind": "chgnet"}, 5e-4, 5e-4, 2e-2, 4e-3, 4e-5),
     "mace-float32": Case({"kind": "mace", "path": "MACE"}, 1e-5, 1e-5, 1e-2, 1e-4, 1e-6),
     "mace-float64": Case({"kind": "mace", "path": "MACE", "dtype": "float64"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
     "deepmd": Case({"kind": "deepmd", "path": "DEEPMD0"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
@@ -124,6 +127,7 @@ MARKS = {
     "gpaw": pytest.mark.program(PROGRAMS["gpaw"]),
     "cp2k": pytest.mark.program(PROGRAMS["cp2k"]),
     "pyscf": pytest.mark.slow,
+    **{name: pytest.mark.environment(name) for name in ("sevennet", "chgnet")},
 }
 
 

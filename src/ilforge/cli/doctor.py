@@ -11,14 +11,19 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ilforge import hardware, machine_programs, programs
+from ilforge import environments, hardware, machine_programs, programs
 from ilforge.cli import ilforge
 from ilforge.devices import gpus, inventory
-from ilforge.errors import DidNotFinish, MissingProgram, SettingsError
+from ilforge.errors import DidNotFinish, MissingEnvironment, MissingProgram, SettingsError
+from ilforge.potentials import environments as known_environments
 from ilforge.study.machine import Machine, load_machine
 from ilforge.workflow.executors import require_executors
 
-_VERSION = "import sys; print('Python ' + sys.version.split()[0])"
+_VERSION = """
+import sys
+from importlib.metadata import version
+print(", ".join(["Python " + sys.version.split()[0], *[name + " " + version(name) for name in sys.argv[1:]]]))
+"""
 _PATIENCE_S = 120.0
 _MISSING = "missing: "
 
@@ -84,20 +89,33 @@ def _hardware(machine: Machine) -> Iterator[tuple[str, str]]:
 
 
 def _environments(machine: Machine) -> Iterator[tuple[str, str]]:
-    """Each environment of ``machine.toml``, and whether its interpreter starts."""
-    for name in machine.environments:
+    """Each environment of ``machine.toml`` and of ilforge, and whether its interpreter starts."""
+    own = known_environments()
+    for name in dict.fromkeys([*machine.environments, *own]):
         try:
-            path = machine.programs.interpreter(name)
+            path = environments.interpreter(name)
             with tempfile.TemporaryDirectory(prefix="ilforge-doctor-") as folder:
-                programs.run([str(path), "-c", _VERSION], Path(folder), log="said", timeout_s=_PATIENCE_S)
+                asked = [] if name in machine.environments or name not in own else [*own[name].shown]
+                programs.run([str(path), "-I", "-c", _VERSION, *asked], Path(folder), log="said", timeout_s=_PATIENCE_S)
                 said = programs.last_lines(Path(folder) / "said", 1)
+            if asked and environments.is_outdated(own[name]):
+                said += f"; made for another version of ilforge: {environments.create_command(name, renew=True)}"
             yield f"environment {name}", f"{path}: {said}"
+        except MissingEnvironment as error:
+            yield f"environment {name}", f"{_MISSING}{error.package} (it {error.fault})"
         except (SettingsError, MissingProgram) as error:
             yield f"environment {name}", f"{_MISSING}{error}"
         except DidNotFinish as error:
-            yield f"environment {name}", f"does not start: {error.last_lines or error.what}"
+            yield f"environment {name}", f"does not start: {error.last_lines or error.what}{_cure(name, machine)}"
         except OSError as error:  # it is a file that the system does not run
             yield f"environment {name}", f"does not start: {error}"
+
+
+def _cure(name: str, machine: Machine) -> str:
+    """What to do about an environment that does not start."""
+    if name in machine.environments:
+        return ""
+    return f". Make it again with: {environments.create_command(name, renew=True)}"
 
 
 def _executors(machine: Machine) -> Iterator[tuple[str, str]]:

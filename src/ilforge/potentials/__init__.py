@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from ilforge import canonical
+from ilforge.environments import Environment
 from ilforge.errors import SettingsError
 from ilforge.kinds import Registry
 from ilforge.potentials.kind import PotentialKind
@@ -24,6 +25,8 @@ POTENTIALS: Registry[PotentialKind] = Registry(
         "cp2k": "ilforge.potentials.quantum.cp2k",
         "vasp": "ilforge.potentials.quantum.vasp",
         "pyscf": "ilforge.potentials.quantum.pyscf",
+        "sevennet": "ilforge.potentials.learned.sevennet",
+        "chgnet": "ilforge.potentials.learned.chgnet",
         "mace": "ilforge.potentials.learned.mace",
         "deepmd": "ilforge.potentials.learned.deepmd",
         "committee": "ilforge.potentials.learned.committee",
@@ -31,7 +34,7 @@ POTENTIALS: Registry[PotentialKind] = Registry(
 )
 """Every kind of potential."""
 
-__all__ = ["POTENTIALS", "Potential", "PotentialKind", "create", "digest", "known_names", "settings"]
+__all__ = ["POTENTIALS", "Potential", "PotentialKind", "create", "digest", "environments", "known_names", "settings"]
 
 
 def known_names() -> dict[str, dict[str, Any]]:
@@ -48,6 +51,11 @@ def known_names() -> dict[str, dict[str, Any]]:
             found[name] = {"kind": name}
         found |= {alias: {"kind": name, **keys} for alias, keys in kind.known_as.items()}
     return found
+
+
+def environments() -> dict[str, Environment]:
+    """Environments of their own that kinds of potentials run in, by name."""
+    return {kind.environment.name: kind.environment for kind in POTENTIALS.values() if kind.environment is not None}
 
 
 def create(spec: Mapping[str, Any]) -> Potential:

@@ -37,6 +37,15 @@ class GivesAtoms(Protocol):
 
 
 @runtime_checkable
+class RefusesElements(Protocol):
+    """Knows without any program and without loading a model which elements it has no answer for."""
+
+    def refuse_elements(self, symbols: Sequence[str]) -> None:
+        """Raise SettingsError where one of these elements is not known."""
+        ...
+
+
+@runtime_checkable
 class EvaluatesForces(Protocol):
     """Runs in the engine of the package: energy, forces and strain derivative of positions, step after step.
 

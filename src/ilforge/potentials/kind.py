@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ilforge.devices import Program
+from ilforge.environments import Environment
 from ilforge.liquid.settings import IonSettings
 from ilforge.settings import Positive, Settings
 
@@ -98,6 +99,12 @@ class PotentialKind:
         In figures.
     computes_with
         Program, of those that can use a GPU (:mod:`ilforge.devices`).
+    environment
+        The environment of its own that it runs in, where its packages cannot be installed beside ilforge's;
+        ``computes_with`` is the name of that environment then.
+    pretrained
+        Models whose weights come with its package, by the name that a study file uses, each with what is to be known
+        of it in a sentence: functional, training data, dispersion, elements, licence.
     has_grid
         Whether forces come from a grid or plane waves, so that they do not quite add up to zero.
     needs_box
@@ -121,6 +128,8 @@ class PotentialKind:
     family: Family
     colour: str = NEUTRAL
     computes_with: Program | None = None
+    environment: Environment | None = None
+    pretrained: Mapping[str, str] = field(default_factory=dict)
     has_grid: bool = False
     needs_box: bool = False
     known_as: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -180,7 +180,7 @@ class StudySettings(Settings):
     """The liquid."""
     potentials: Potentials = {}
     """Potentials that need no training, by a name that you choose. `kind` may be left out if the name is that of the
-    kind. With their defaults, `clp`, `clpol`, `gfn1`, `gfn2`, `gpaw` and `cp2k` need no table."""
+    kind. With their defaults, `clp`, `clpol`, `gfn1`, `gfn2`, `gpaw`, `cp2k` and `sevennet` need no table."""
     models: Models = DEFAULT_MODELS
     """Models to train on the labels, by a name that you choose. `kind` may be left out if the name is that of the kind.
     Without any, `mace` and `deepmd` are trained with their presets `quick`."""

@@ -125,7 +125,7 @@ def make_plan(study: Study, results: Results | None = None, labels_of: Path | No
             break
         _plan_iteration(plan, iteration)
     for part in study.parts:
-        _plan_force_field_validations(plan, part)
+        _plan_given_validations(plan, part)
     if not plan.waits_for:
         _plan_md(plan)
     return plan
@@ -280,9 +280,10 @@ def _expected(plan: Plan, purpose: str) -> int:
     return int(getattr(plan.study.settings.sampling, purpose).labels)
 
 
-def _plan_force_field_validations(plan: Plan, part: Study) -> None:
+def _plan_given_validations(plan: Plan, part: Study) -> None:
+    """Force fields, and models that are used as they are, held against labels."""
     for name, spec in given_potentials(part).items():
-        if not structures.is_force_field(spec):
+        if POTENTIALS[spec["kind"]].family not in ("force field", "model"):
             continue
         try:
             structures.refuse_unfit_box(part, spec, _densest(part, plan.dataset))
@@ -363,6 +364,7 @@ def _refuse_unfit_md(part: Study, protocol: MdSettings, name: str, spec: dict[st
             f"[[md]] {protocol.name}: NPT needs a stress, which {name} does not give. Use NVT, leave it out of the "
             "potentials of this table, or set stress = true in its own with the cutoff that it asks for."
         )
+    structures.refuse_unknown_elements(spec, ions)
     if protocol.vacuum is not None:
         structures.refuse_unfit_ions(spec, ions)
     elif structures.is_force_field(spec):

@@ -10,6 +10,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
+from ilforge import environments
+from ilforge.devices import PROGRAMS
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
 from ilforge.programs import find, installed_versions
 from ilforge.workflow.executors import Executors, no_worker
@@ -181,9 +183,11 @@ class _Run:
 
 
 def _require_programs(stages: Sequence[Stage]) -> None:
-    """Raise MissingProgram where a program that one of these stages needs is not installed."""
+    """Raise MissingProgram where a program or an environment that one of these stages needs is not there."""
     for program in sorted({program for stage in stages for program in stage.programs}):
         find(program)
+    for name in sorted({name for stage in stages for name in stage.computes_with} - set(PROGRAMS)):
+        environments.interpreter(name)
 
 
 def _look_up(stages: Sequence[Stage], store: ResultStore, watch: Watch) -> set[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ilforge import files, folders, machine_programs, trust
+from ilforge import environments, files, folders, machine_programs, trust
+from ilforge.devices import PROGRAMS
 from ilforge.errors import MissingProgram, SettingsError
 from ilforge.files import PARTIAL
 from ilforge.programs import EXTRAS, find, require
@@ -102,9 +103,11 @@ def check_study(study: Study, machine: Machine) -> Check:
 
 
 def _missing(todo: Iterable[Stage]) -> list[MissingProgram]:
-    """Programs and Python packages that these stages need and that are not installed; each cure is named once."""
+    """Programs, Python packages and environments that these stages need and that are not there; each cure once."""
     wanted: set[tuple[Callable[[str], object], str]] = {(find, program) for stage in todo for program in stage.programs}
     wanted |= {(require, name) for stage in todo for name in stage.computes_with if name in EXTRAS}
+    computing = {name for stage in todo for name in stage.computes_with}
+    wanted |= {(environments.interpreter, name) for name in computing if name not in PROGRAMS}
     missing: dict[str, MissingProgram] = {}
     for look_for, name in sorted(wanted, key=lambda pair: (pair[0] is require, pair[1])):
         try:

@@ -14,7 +14,7 @@ from ase.units import Bohr, Hartree
 from ilforge import programs
 from ilforge.errors import DidNotConverge
 
-FUNCTIONALS = ("PBE", "revPBE", "SCAN", "B3LYP")
+FUNCTIONALS = ("PBE", "revPBE", "SCAN", "r2SCAN", "B3LYP")
 """Functionals whose damping parameters are published."""
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+WORKS_ON_DISPERSION = (("D3(BJ)", "D3(BJ): Grimme, Ehrlich and Goerigk, J. Comput. Chem. 32, 1456 (2011)."),)
+"""Of D3(BJ) alone."""
+
 WORKS_ON_DFT = (
     ("PBE", "PBE: Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996)."),
-    ("D3(BJ)", "D3(BJ): Grimme, Ehrlich and Goerigk, J. Comput. Chem. 32, 1456 (2011)."),
+    *WORKS_ON_DISPERSION,
     ("SCAN", "SCAN: Sun, Ruzsinszky and Perdew, Phys. Rev. Lett. 115, 036402 (2015)."),
 )
 """Works by the word of a method's title that they are cited for."""

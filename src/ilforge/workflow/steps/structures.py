@@ -14,7 +14,7 @@ from ilforge.dynamics import ENGINES, engines_for
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.vacuum import in_vacuum
 from ilforge.potentials import POTENTIALS
-from ilforge.potentials.abilities import RefusesBoxes
+from ilforge.potentials.abilities import RefusesBoxes, RefusesElements
 from ilforge.potentials.kind import Context
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
@@ -144,9 +144,17 @@ def refuse_unfit_box(
 
 def refuse_unfit_ions(spec: Mapping[str, Any], liquid: Liquid) -> None:
     """Ask a potential about the ions of a liquid; a model is loaded for it, but not by those who only look."""
+    refuse_unknown_elements(spec, liquid)
     potential = potentials.create(spec)
     if not (trust.only_looking() and POTENTIALS[spec["kind"]].family == "model"):
         potential.calculator(liquid.topology)
+
+
+def refuse_unknown_elements(spec: Mapping[str, Any], liquid: Liquid) -> None:
+    """Ask a potential about the elements of a liquid, if it knows that without being loaded."""
+    potential = potentials.create(spec)
+    if isinstance(potential, RefusesElements):
+        potential.refuse_elements(liquid.topology.symbols)
 
 
 def frames_stage(study: Study, purpose: str) -> Stage:

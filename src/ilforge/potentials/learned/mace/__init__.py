@@ -13,26 +13,79 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
+from pydantic import model_validator
 
 from ilforge import devices, programs
 from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.force_evaluator import CalculatorEvaluator, ForceEvaluator
-from ilforge.potentials.kind import ModelFileSettings, PotentialKind
+from ilforge.potentials.kind import Context, PotentialKind, PotentialSettings
 from ilforge.potentials.learned import model_file
 from ilforge.potentials.learned.calculator_system import system_of
+from ilforge.potentials.learned.dispersed import DispersedCalculator, functional_to_add
 from ilforge.potentials.learned.fast_mace.variations import variations
+from ilforge.potentials.learned.mace import foundation
+from ilforge.potentials.quantum.works import WORKS_ON_DISPERSION
 
 if TYPE_CHECKING:
     from ilforge.potentials.learned.fast_mace.network import Network
     from ilforge.potentials.learned.mace.calculator import MaceCalculator
 
 
-class MaceFileSettings(ModelFileSettings):
-    """A trained MACE model."""
+class MaceFileSettings(PotentialSettings):
+    """A MACE model that is used as it is: a file, or a foundation model from the cache of mace-torch."""
 
     kind: Literal["mace"] = "mace"
     """MACE."""
+    path: str | None = None
+    """Model file, relative to the study file."""
+    model: Literal[tuple(foundation.MODELS)] | None = None  # type: ignore[valid-type]
+    """Foundation model that mace-torch has put into its cache (`~/.cache/mace`), in place of `path`."""
+    sha256: str
+    """Digest of the model file (`sha256sum FILE`). A model file can run code when it is loaded; only a file with this
+    digest is loaded."""
+    dispersion: Literal["D3(BJ)", "none"] | None = None
+    """Dispersion correction. Without this key D3(BJ) is added to foundation models whose labels have no dispersion,
+    and nothing is added to a file."""
+    functional: str | None = None
+    """Functional of the labels of a file; needed only where D3(BJ) is to be added to it."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> MaceFileSettings:
+        if (self.path is None) == (self.model is None):
+            raise ValueError("give path, a model file, or model, a foundation model: one of them")
+        if self.model is not None and self.functional is not None:
+            raise ValueError(f"functional is that of {self.model}, {self._known.functional}: leave it out")
+        if self.model is not None and self._known.has_dispersion and self.dispersion == "D3(BJ)":
+            raise ValueError(f"dispersion: the labels of {self.model} have dispersion in them, which would count twice")
+        try:
+            self._added  # noqa: B018  # refused here, where the keys are known by their names
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def _known(self) -> foundation.Foundation:
+        return foundation.MODELS[self.model]
+
+    @property
+    def _added(self) -> str | None:
+        """Functional whose D3(BJ) is added."""
+        if self.model is None:
+            return functional_to_add(self.dispersion or "none", self.functional)
+        return functional_to_add(
+            self.dispersion or ("none" if self._known.has_dispersion else "D3(BJ)"), self._known.functional
+        )
+
+    def spec(self, context: Context) -> dict[str, Any]:
+        path = foundation.path_of(self.model) if self.path is None else context.folder / self.path
+        added = {} if self._added is None else {"dispersion": "D3(BJ)", "functional": self._added}
+        return {"kind": self.kind, "path": str(path), "sha256": self.sha256, **added}
+
+    @property
+    def title(self) -> str:
+        name = f"MACE model {Path(self.path).name}" if self.path is not None else f"MACE {self.model}"
+        return name if self._added is None else f"{self._added}-D3(BJ) with {name}"
 
 
 @dataclass(frozen=True)
@@ -47,11 +100,17 @@ class Mace:
         Its digest. Model files are pickles, which run code when loaded: only the file with this digest is.
     dtype
         Precision in which it is evaluated.
+    dispersion
+        ``"D3(BJ)"`` to add it, for a model of labels without dispersion.
+    functional
+        Of those labels; sets the damping.
     """
 
     path: Path
     sha256: str = ""
     dtype: Literal["float32", "float64"] = "float32"
+    dispersion: Literal["D3(BJ)", "none"] = "none"
+    functional: str | None = None
 
     kind: ClassVar[str] = "mace"
     has_stress: ClassVar[bool] = True
@@ -61,10 +120,20 @@ class Mace:
         model_file.require_digest(self.path, self.sha256)
         if self.dtype not in ("float32", "float64"):
             raise SettingsError(f"dtype is {self.dtype!r}; it may be 'float32' or 'float64'.")
+        functional_to_add(self.dispersion, self.functional)
 
     def describe(self) -> dict[str, Any]:
         """The model by its digest, wherever its file lies."""
-        return {"kind": self.kind, "sha256": self.sha256.lower(), "dtype": self.dtype}
+        added = {"dispersion": self.dispersion, "of": self.functional} if self._added else {}
+        return {"kind": self.kind, "sha256": self.sha256.lower(), "dtype": self.dtype, **added}
+
+    @property
+    def _added(self) -> str | None:
+        return functional_to_add(self.dispersion, self.functional)
+
+    def _contents(self) -> bytes:
+        foundation.require(self.path)
+        return model_file.verified(self.path, self.sha256)
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator: by compiled kernels in single precision where the model has a form for them.
@@ -72,17 +141,24 @@ class Mace:
         In double precision, on a GPU, and for other models, by mace-torch, whose ``threads`` hold for all of PyTorch in
         this process.
         """
-        model_file.verified(self.path, self.sha256)
+        self._contents()
         self._refuse_unknown(() if topology is None else topology.symbols)
+        bare = self._bare_calculator(threads)
+        return bare if self._added is None else DispersedCalculator(bare, self._added)
+
+    def _bare_calculator(self, threads: int) -> Calculator:
+        """The model without dispersion."""
         if self._by_torch():
             return self._torch_calculator(threads)
         from ilforge.potentials.learned.fast_mace.calculator import FastMaceCalculator
 
-        return FastMaceCalculator(self.fast_network, lambda: self._torch_calculator(threads), threads)
+        return FastMaceCalculator(self._network, lambda: self._torch_calculator(threads), threads)
 
     def force_evaluator(self, topology: Topology, threads: int = 1) -> ForceEvaluator:
         """Energy and forces for the engine of the package."""
-        model_file.verified(self.path, self.sha256)
+        if self._added is not None:
+            return CalculatorEvaluator(self.calculator(topology, threads), topology.symbols)
+        self._contents()
         self._refuse_unknown(topology.symbols)
 
         def slow() -> ForceEvaluator:
@@ -102,6 +178,14 @@ class Mace:
         NoFastForm
             When it has none; says why.
         """
+        from ilforge.potentials.learned.fast_mace.network import NoFastForm
+
+        if self._added is not None:
+            raise NoFastForm("dispersion is added to it")
+        return self._network(frame)
+
+    def _network(self, frame: Atoms) -> Network:
+        """See :meth:`fast_network`, without dispersion."""
         from ilforge.potentials.learned.fast_mace.network import NoFastForm
         from ilforge.potentials.learned.fast_mace.networks import network_of
 
@@ -124,7 +208,8 @@ class Mace:
         from ilforge.potentials.learned.fast_mace.networks import how
 
         why = self._by_torch()
-        return f"mace-torch {why}" if why else how(self.sha256)
+        added = "" if self._added is None else ", and D3(BJ) by s-dftd3"
+        return (f"mace-torch {why}" if why else how(self.sha256)) + added
 
     def _by_torch(self) -> str:
         """Why mace-torch computes and not the compiled kernels, in words; nothing where these may."""
@@ -133,7 +218,7 @@ class Mace:
         return ", ".join(reasons)
 
     def _torch_calculator(self, threads: int) -> MaceCalculator:
-        contents = model_file.verified(self.path, self.sha256)
+        contents = self._contents()
         device = devices.resolved("torch")
         programs.require("mace")
         import torch
@@ -180,6 +265,7 @@ KIND = PotentialKind(
     family="model",
     colour="#D55E00",
     computes_with="torch",
+    pretrained={name: model.words for name, model in foundation.MODELS.items()},
     file_suffix=".model",
     works=(
         (
@@ -187,5 +273,6 @@ KIND = PotentialKind(
             "MACE: Batatia, Kovács, Simm, Ortner and Csányi, MACE: Higher Order Equivariant Message Passing Neural "
             "Networks for Fast and Accurate Force Fields, NeurIPS 35 (2022).",
         ),
+        *WORKS_ON_DISPERSION,
     ),
 )

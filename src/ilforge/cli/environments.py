@@ -1,0 +1,87 @@
+"""The commands ``env``: environments for potentials whose packages cannot be installed beside those of ilforge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from ilforge import environments, machine_programs
+from ilforge.cli import ilforge
+from ilforge.environments import Environment
+from ilforge.errors import SettingsError
+
+
+@ilforge.group()
+def env() -> None:
+    """Make environments for potentials whose packages cannot be installed beside those of ilforge.
+
+    Each is a Python environment of its own in ~/.local/share/ilforge/environments, or in the folder that the variable
+    ILFORGE_ENVIRONMENTS names. Studies and commands find it there. [environments] in machine.toml can name another
+    interpreter instead.
+    """
+
+
+@env.command("create")
+@click.argument("name")
+@click.option("--renew", is_flag=True, help="Delete the environment and make it again.")
+def create(name: str, renew: bool) -> None:
+    """Make the environment NAME from the package index, in pinned versions, and compute a molecule in it.
+
+    A command that was stopped leaves nothing that is taken for an environment; the same command begins again.
+
+    \b
+    ilforge env create sevennet
+    """
+    python = environments.create(_known(name), click.echo, renew)
+    click.echo(f"Ready: {python}")
+
+
+@env.command("list")
+@click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use. Without it, your own.")
+def show(machine: str | None) -> None:
+    """List the environments that ilforge knows, whether they are there, and the pretrained models in them."""
+    from ilforge.cli.study import console
+    from ilforge.potentials import POTENTIALS
+    from ilforge.potentials import environments as known
+    from ilforge.study.machine import load_machine
+
+    machine_programs.use(load_machine(machine).programs)
+    table = Table("environment", "packages", "state", box=None, pad_edge=False)
+    for name, environment in known().items():
+        table.add_row(name, environment.title, _state(environment))
+    console().print(table)
+    models = Table("kind", "model", "what it is", box=None, pad_edge=False)
+    for kind in POTENTIALS.values():
+        for model, words in kind.pretrained.items():
+            models.add_row(kind.name, model, words)
+    console().print()
+    console().print(models)
+    click.echo(f"\nFolder: {environments.folder()}")
+
+
+@env.command("remove")
+@click.argument("name")
+def remove(name: str) -> None:
+    """Delete the environment NAME that ilforge made."""
+    there = environments.remove(_known(name).name)
+    click.echo(f"Removed {environments.folder() / name}." if there else f"There is no environment {name}.")
+
+
+def _state(environment: Environment) -> str:
+    state = environments.look(environment.name)
+    if state.python is None:
+        return f"{state.fault}: {environments.create_command(environment.name)}"
+    if environments.is_outdated(environment) and Path(state.python).is_relative_to(environments.folder()):
+        again = environments.create_command(environment.name, renew=True)
+        return f"{state.python}, with versions of another ilforge: {again}"
+    return str(state.python)
+
+
+def _known(name: str) -> Environment:
+    from ilforge.potentials import environments as known
+
+    if name not in known():
+        raise SettingsError(f"NAME is {name!r}, and there is no such environment. It may be {', '.join(known())}.")
+    return known()[name]

@@ -1,0 +1,120 @@
+"""CHGNet: pretrained graph networks for 89 elements, with magnetic moments that stand for charges.
+
+Deng, Zhong, Jun, Riebesell, Han, Bartel, Ceder, Nature Machine Intelligence 5 (2023) 1031,
+doi:10.1038/s42256-023-00716-3. Its package lives in an environment of its own (``ilforge env create chgnet``).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from ilforge.environments import Environment
+from ilforge.errors import SettingsError
+from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
+from ilforge.potentials.learned.chgnet.models import DEFAULT, MODELS
+from ilforge.potentials.learned.dispersed import functional_to_add
+from ilforge.potentials.learned.outside.potential import RunsOutside, environment_of
+from ilforge.potentials.quantum.works import WORKS_ON_DISPERSION
+
+_HOME = Path(__file__).parent
+_LOADER = str(_HOME / "load.py")
+
+
+class ChgnetSettings(PotentialSettings):
+    """CHGNet: a pretrained model. Needs `ilforge env create chgnet`."""
+
+    kind: Literal["chgnet"] = "chgnet"
+    """CHGNet."""
+    model: Literal["0.3.0", "r2scan"] = "0.3.0"
+    """Pretrained model: 0.3.0 of PBE, or r2scan."""
+    dispersion: Literal["D3(BJ)", "none"] = "D3(BJ)"
+    """Dispersion correction; the labels of these models have none."""
+
+    @property
+    def title(self) -> str:
+        model = MODELS[self.model]
+        return functional_title(model.functional_of(None), self.dispersion, model.title)
+
+
+@dataclass(frozen=True)
+class Chgnet(RunsOutside):
+    """A CHGNet model, evaluated by ``chgnet`` in its own environment, in single precision.
+
+    Parameters
+    ----------
+    model
+        One of :data:`~ilforge.potentials.learned.chgnet.models.MODELS`.
+    dispersion
+        ``"D3(BJ)"`` or ``"none"``.
+    """
+
+    model: str = DEFAULT
+    dispersion: Literal["D3(BJ)", "none"] = "D3(BJ)"
+
+    kind: ClassVar[str] = "chgnet"
+    environment: ClassVar[Environment]
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise SettingsError(f"model is {self.model!r}; it may be {', '.join(MODELS)}.")
+        functional_to_add(self.dispersion, MODELS[self.model].functional_of(None))
+
+    @property
+    def title(self) -> str:
+        """The model in a few words."""
+        return MODELS[self.model].title
+
+    @property
+    def added_dispersion(self) -> str | None:
+        return functional_to_add(self.dispersion, MODELS[self.model].functional_of(None))
+
+    @property
+    def known_elements(self) -> tuple[str, ...]:
+        return MODELS[self.model].elements
+
+    def describe(self) -> dict[str, Any]:
+        """The weights by their digest, and what is added to them."""
+        added = {"dispersion": self.dispersion, "of": self.added_dispersion} if self.added_dispersion else {}
+        return {"kind": self.kind, "sha256": MODELS[self.model].sha256, **added}
+
+    def worker_settings(self) -> dict[str, Any]:
+        """What the worker is told."""
+        return {"loader": _LOADER, **MODELS[self.model].weights}
+
+    def seconds_per_frame(self, n_atoms: int) -> float:
+        return MODELS[self.model].core_seconds * n_atoms / 350
+
+
+ENVIRONMENT = environment_of(
+    "chgnet",
+    "CHGNet 0.4.2 and PyTorch 2.13.0",
+    _HOME,
+    packages=("torch==2.13.0", "chgnet==0.4.2"),
+    shown=("chgnet", "torch", "pymatgen"),
+    settings=json.dumps({"loader": _LOADER, **MODELS[DEFAULT].weights}),
+    disk_GB=2.5,
+)
+Chgnet.environment = ENVIRONMENT
+
+KIND = PotentialKind(
+    name="chgnet",
+    title="CHGNet",
+    potential=Chgnet,
+    settings=ChgnetSettings,
+    family="model",
+    computes_with=ENVIRONMENT.name,
+    environment=ENVIRONMENT,
+    pretrained={name: model.words for name, model in MODELS.items()},
+    words=("model",),
+    works=(
+        (
+            "",
+            "CHGNet: Deng, Zhong, Jun, Riebesell, Han, Bartel and Ceder, CHGNet as a pretrained universal neural "
+            "network potential for charge-informed atomistic modelling, Nat. Mach. Intell. 5, 1031 (2023).",
+        ),
+        *WORKS_ON_DISPERSION,
+    ),
+)

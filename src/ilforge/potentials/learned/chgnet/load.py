@@ -1,0 +1,26 @@
+"""Loads a CHGNet model; run by :mod:`ilforge.potentials.learned.outside.worker` where chgnet is installed."""
+
+MARGIN_A = 15.0  # more than twice the largest cutoff of the model, so that no image is seen in a vacuum
+
+
+def load(settings):
+    """ASE calculator of a model in chgnet's wheel, and the elements that it knows."""
+    from ase.data import chemical_symbols
+    from chgnet.model import CHGNet, CHGNetCalculator
+
+    model = CHGNet.from_file(settings["path"])
+    calculator = CHGNetCalculator(model, use_device=settings["device"], on_isolated_atoms="ignore")
+
+    class InVacuumToo(CHGNetCalculator):
+        """CHGNet knows crystals alone: atoms without a box are put into one in which they see no image."""
+
+        def calculate(self, atoms=None, properties=None, system_changes=None):
+            if not atoms.pbc.all():
+                atoms = atoms.copy()
+                atoms.set_cell(atoms.positions.max(axis=0) - atoms.positions.min(axis=0) + MARGIN_A)
+                atoms.set_pbc(True)
+            super().calculate(atoms, properties, system_changes)
+
+    calculator.__class__ = InVacuumToo
+    unknown = {84, 85, 86, 87, 88}  # Po to Ra: none of them is in MPtrj
+    return calculator, [chemical_symbols[number] for number in range(1, 95) if number not in unknown]

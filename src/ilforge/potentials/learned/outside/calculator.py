@@ -1,0 +1,167 @@
+"""The ASE calculator of a model in another environment."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from ilforge import devices, environments, programs
+from ilforge.errors import DidNotConverge, LacksMemory, MissingEnvironment, SettingsError
+from ilforge.potentials.learned.dispersed import with_dispersion
+from ilforge.potentials.quantum.dispersion import d3bj
+
+WORKER = Path(__file__).with_name("worker.py")
+START_S = 600.0
+"""How long a model may take to load, s: the first import of PyTorch from a slow disk takes minutes."""
+
+
+class OutsideCalculator(Calculator):
+    """Asks a process in another environment, which lives as long as this calculator.
+
+    Parameters
+    ----------
+    environment
+        Its name.
+    title
+        What errors call the model.
+    settings
+        What the worker is told: ``loader`` and the keys of that loader.
+    charge
+        Total charge of the atoms, e.
+    threads
+        Of the worker.
+    dispersion
+        Functional whose D3(BJ) is added; None for none.
+    patience_s
+        How long a frame may take, s.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+
+    def __init__(
+        self,
+        environment: str,
+        title: str,
+        settings: Mapping[str, Any],
+        charge: float = 0.0,
+        threads: int = 1,
+        dispersion: str | None = None,
+        patience_s: float = START_S,
+    ):
+        super().__init__()
+        self._environment, self._title, self._settings = environment, title, dict(settings)
+        self._charge, self._threads, self._dispersion = charge, threads, dispersion
+        self._patience_s = patience_s
+        self._folder: tempfile.TemporaryDirectory | None = None
+        self._process: programs.JsonProcess | None = None
+        self._elements: list[str] = []
+
+    @property
+    def elements(self) -> list[str]:
+        """Elements that the model knows; it is loaded for that."""
+        if self._process is None:
+            self._start()
+        return self._elements
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker; None where none runs."""
+        return None if self._process is None else self._process.pid
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        self.results = {}
+        energy, forces, stress = self._ask(self.atoms)
+        self.results = {"energy": energy, "free_energy": energy, "forces": forces}
+        if stress is not None:
+            self.results["stress"] = stress
+
+    def _ask(self, atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray | None]:
+        if self._process is None:
+            self._start()
+        self._process.send(
+            {
+                "numbers": atoms.numbers.tolist(),
+                "positions": atoms.positions.tolist(),
+                "cell": atoms.cell.array.tolist(),
+                "pbc": atoms.pbc.tolist(),
+                "charge": self._charge,
+            }
+        )
+        try:  # dispersion is computed here while the model computes there
+            added = None if self._dispersion is None else d3bj(atoms, self._dispersion)
+            answer = self._process.receive(self._patience_s)
+        except BaseException:
+            self.close()  # an answer that nobody took would be taken for the next frame's
+            raise
+        if "error" in answer:
+            raise self._error(answer)
+        return with_dispersion(answer, added)
+
+    def _start(self) -> None:
+        python = environments.interpreter(self._environment)
+        device = devices.resolved(self._environment)
+        self._folder = tempfile.TemporaryDirectory(prefix=f"ilforge-{self._environment}-")
+        # -I: no variable and no file of the folder that a study lies in decides what the other interpreter imports
+        self._process = programs.JsonProcess(
+            [str(python), "-I", str(WORKER)],
+            Path(self._folder.name),
+            log="worker.log",
+            threads=self._threads,
+            name=f"{self._title} (environment {self._environment})",
+        )
+        self._process.send({**self._settings, "threads": self._threads, "device": str(device)})
+        try:
+            answer = self._process.receive(START_S)
+        except BaseException:
+            self.close()
+            raise
+        if "error" in answer:
+            error = self._error(answer)
+            self.close()
+            raise (
+                error
+                if answer["of"] != "frame"
+                else SettingsError(f"{self._title} cannot be loaded: {answer['error']}")
+            )
+        self._elements = answer["elements"]
+
+    def _error(self, answer: Mapping[str, str]) -> Exception:
+        said = answer["error"]
+        if answer["of"] == "memory":
+            self.close()
+            return LacksMemory(f"{self._title} ran out of memory ({said})")
+        if answer["of"] == "environment":
+            fault = f"cannot run {self._title} ({said})"
+            again = environments.create_command(self._environment, renew=True)
+            return MissingEnvironment(self._environment, fault, again)
+        if answer["of"] == "device":
+            return SettingsError(
+                f'{said}. Install a build of PyTorch with CUDA there, or choose device = "cpu" (machine.toml, or '
+                "--device)."
+            )
+        if answer["of"] == "file":
+            return SettingsError(f"The model file was changed while it was read: {said}.")
+        return DidNotConverge(f"{self._title}: {said}")
+
+    def close(self) -> None:
+        """End the process; a next frame starts another."""
+        if self._process is not None:
+            self._process.close()
+            self._folder.cleanup()
+        self._process = self._folder = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_process", None) is not None:
+            self.close()

@@ -1,0 +1,177 @@
+"""What potentials in another environment have in common: their calculator, their elements, their dispersion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ilforge import environments, programs
+from ilforge.environments import Environment
+from ilforge.errors import SettingsError
+from ilforge.liquid.topology import Topology
+from ilforge.potentials.force_evaluator import CalculatorEvaluator, ForceEvaluator
+from ilforge.potentials.learned.outside.calculator import WORKER, OutsideCalculator
+
+_PATIENCE, _SHORTEST_S = 200.0, 600.0
+"""A frame may take so many times as long as expected, and no less than this, s: the machine may be busy."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model whose weights come with its package.
+
+    Attributes
+    ----------
+    title
+        ``"SevenNet-0"``.
+    package, file
+        Its weights, and the package in whose folder they are.
+    sha256
+        Digest of that file: it is what makes two installations give the same numbers.
+    functional
+        Of the labels that it was trained on, by modality; ``""`` where it has one only.
+    trained_on
+        In words.
+    licence
+        Of the weights.
+    elements
+        That it knows.
+    has_dispersion
+        Whether its labels had dispersion in them, so that none is to be added.
+    core_seconds
+        Of 350 atoms on one core, s.
+    """
+
+    title: str
+    package: str
+    file: str
+    sha256: str
+    functional: Mapping[str, str]
+    trained_on: str
+    licence: str
+    elements: tuple[str, ...]
+    has_dispersion: bool = False
+    core_seconds: float = 5.0
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """What the worker is told to find them."""
+        return {"package": self.package, "file": self.file, "sha256": self.sha256}
+
+    @property
+    def words(self) -> str:
+        """What is to be known of it, in a sentence."""
+        functionals = " or ".join(dict.fromkeys(self.functional.values()))
+        added = "has dispersion" if self.has_dispersion else "D3(BJ) is added"
+        return f"{functionals} of {self.trained_on}, {added}; {len(self.elements)} elements; licence {self.licence}"
+
+    def functional_of(self, modality: str | None) -> str:
+        """Functional of a modality.
+
+        Raises
+        ------
+        SettingsError
+            For a modality that the model does not have, or none where it has several.
+        """
+        if (modality or "") in self.functional:
+            return self.functional[modality or ""]
+        allowed = " or ".join(repr(name) for name in self.functional if name) or "left out"
+        raise SettingsError(f"modality is {modality!r}; with {self.title} it may be {allowed}.")
+
+
+class RunsOutside:
+    """A potential that is computed by a process in another environment.
+
+    A class that inherits this has ``environment``, ``title``, ``worker_settings()``, ``known_elements`` (None where
+    only the model file says) and ``added_dispersion`` (a functional, or None).
+    """
+
+    has_stress: ClassVar[bool] = True
+    environment: ClassVar[Environment]
+
+    title: str
+    known_elements: tuple[str, ...] | None
+    added_dispersion: str | None
+
+    def worker_settings(self) -> dict[str, Any]:
+        """What the worker is told, for its loader."""
+        raise NotImplementedError
+
+    def seconds_per_frame(self, n_atoms: int) -> float:
+        """See :class:`~ilforge.potentials.potential.Potential`."""
+        raise NotImplementedError
+
+    def refuse_elements(self, symbols: Sequence[str]) -> None:
+        """Raise SettingsError for elements that the model does not know, if that is known without loading it."""
+        if self.known_elements is not None:
+            _refuse(self.title, symbols, self.known_elements)
+
+    def calculator(self, topology: Topology | None = None, threads: int = 1) -> OutsideCalculator:
+        """An ASE calculator; its process starts with the first frame.
+
+        Raises
+        ------
+        SettingsError
+            For elements that the model does not know.
+        MissingProgram
+            Where the environment, or the library of D3, is not there.
+        """
+        symbols = () if topology is None else topology.symbols
+        self.refuse_elements(symbols)
+        environments.interpreter(self.environment.name)
+        if self.added_dispersion is not None:
+            programs.require("dftd3")
+        calculator = OutsideCalculator(
+            self.environment.name,
+            self.title,
+            self.worker_settings(),
+            charge=0.0 if topology is None else float(sum(topology.charges)),
+            threads=threads,
+            dispersion=self.added_dispersion,
+            patience_s=max(_SHORTEST_S, _PATIENCE * self.seconds_per_frame(max(1, len(symbols)))),
+        )
+        if self.known_elements is None and symbols:
+            _refuse(self.title, symbols, calculator.elements)
+        return calculator
+
+    def force_evaluator(self, topology: Topology, threads: int = 1) -> ForceEvaluator:
+        """Energy and forces for the engine of the package."""
+        return CalculatorEvaluator(self.calculator(topology, threads), topology.symbols)
+
+    @property
+    def evaluated_by(self) -> str:
+        """By what it is evaluated, in words."""
+        state = environments.look(self.environment.name)
+        versions = ", ".join(f"{name} {version}" for name, version in state.versions.items())
+        return f"{versions or self.environment.title}, in {state.python}"
+
+
+def _refuse(title: str, symbols: Sequence[str], known: Sequence[str]) -> None:
+    unknown = sorted(set(symbols) - set(known))
+    if unknown:
+        raise SettingsError(f"{title} does not know {', '.join(unknown)}: it knows {', '.join(known)}.")
+
+
+def environment_of(
+    name: str, title: str, home: Path, packages: Sequence[str], shown: Sequence[str], settings: str, disk_GB: float
+) -> Environment:
+    """The environment of a kind in whose folder are ``constraints.txt`` and ``load.py``.
+
+    Parameters
+    ----------
+    home
+        The folder.
+    settings
+        Of the worker, in JSON, for the model that is tried once the environment is made.
+    """
+    return Environment(
+        name=name,
+        title=title,
+        packages=tuple(packages),
+        constraints=home / "constraints.txt",
+        shown=tuple(shown),
+        proof=(str(WORKER), "prove", settings),
+        disk_GB=disk_GB,
+    )
