@@ -7,7 +7,6 @@ written, which is the last thing that is done: an environment whose making was s
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilforge import files, folders, hardware, machine_programs, programs
+from ilforge import canonical, files, folders, hardware, machine_programs, programs
 from ilforge.errors import DidNotFinish, MissingEnvironment, SettingsError
 
 VARIABLE = "ILFORGE_ENVIRONMENTS"
@@ -62,8 +61,7 @@ class Environment:
     @property
     def recipe(self) -> str:
         """Digest of what is installed: it changes with the versions that ilforge asks for."""
-        text = json.dumps([self.packages, self.constraints.read_text()])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return canonical.digest([self.packages, self.constraints.read_text()])[:16]
 
 
 @dataclass(frozen=True)
