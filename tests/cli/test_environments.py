@@ -73,3 +73,17 @@ def test_check_refuses_elements_that_the_model_does_not_know(ilforge, tmp_path):
 
 def test_doctor_names_the_command_too(ilforge, tmp_path):
     assert re.search(r"^environment sevennet +missing: ilforge env create sevennet", ilforge("doctor")[1], re.M)
+
+
+def test_single_commands_know_the_environments_of_the_users_own_machine_toml(ilforge, tmp_path, monkeypatch):
+    assert ilforge("pack", "--ion", "LI=1", "--ion", "CL=1", "--density", "0.8", "--out", "box.xyz")[0] == 0
+    label = ("label", "box.xyz", "--potential", "sevennet:7net-0", "--out", "labels.xyz")
+    code, _, err = ilforge(*label)
+    assert code == 3 and "Make it with: ilforge env create sevennet" in err
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".config" / "ilforge").mkdir(parents=True)
+    (tmp_path / ".config" / "ilforge" / "machine.toml").write_text('[environments]\nsevennet = "/nowhere/python"\n')
+    code, _, err = ilforge(*label)
+    assert code == 2 and "environments.sevennet in machine.toml is '/nowhere/python'" in err
+    code, _, err = ilforge("label", "box.xyz", "--potential", "sevennet:7net-1")
+    assert code == 2 and "'7net-0', '7net-l3i5' or '7net-mf-0'" in err

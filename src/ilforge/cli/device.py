@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from ilforge import devices
+from ilforge import devices, machine_programs
 from ilforge.devices import Devices
 from ilforge.errors import SettingsError
 
@@ -27,6 +28,8 @@ def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def require_device(spec: Mapping[str, Any], engine: str | None = None) -> None:
     """Check, before anything is computed, whether a potential can use the requested device.
 
+    Environments that the user's own ``machine.toml`` names are known from then on.
+
     Raises
     ------
     SettingsError
@@ -34,9 +37,13 @@ def require_device(spec: Mapping[str, Any], engine: str | None = None) -> None:
     """
     from ilforge import potentials
     from ilforge.dynamics import ENGINES
+    from ilforge.study.machine import load_machine
 
+    kind = potentials.POTENTIALS[spec["kind"]]
+    if kind.environment is not None:
+        machine_programs.use(replace(machine_programs.chosen(), environments=load_machine().environments))
     own = ENGINES[engine].computes_with if engine is not None and engine in ENGINES else None
-    program = own or potentials.POTENTIALS[spec["kind"]].computes_with
+    program = own or kind.computes_with
     if program is not None:
         devices.resolved(program)
     elif devices.gpu_wanted():
