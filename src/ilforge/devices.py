@@ -273,7 +273,10 @@ def _environment_fault(name: str, device: Device) -> str | None:
         except DidNotFinish as error:
             return f"PyTorch does not start in the environment {name}: {error.last_lines}"
         said = (Path(folder) / "log").read_text(errors="replace")
-    version, built, count = json.loads(re.search(r"^FOUND (.*)$", said, re.MULTILINE)[1])
+    answer = re.search(r"^FOUND (.*)$", said, re.MULTILINE)
+    if answer is None:
+        return f"PyTorch of the environment {name} gave no answer: {said[-300:]}"
+    version, built, count = json.loads(answer[1])
     if not count:
         return (
             f"PyTorch {version} of the environment {name} is built {f'for CUDA {built}' if built else 'without CUDA'} "

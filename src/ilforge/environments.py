@@ -7,6 +7,7 @@ written, which is the last thing that is done: an environment whose making was s
 from __future__ import annotations
 
 import fcntl
+import functools
 import importlib.metadata
 import json
 import os
@@ -148,9 +149,10 @@ def interpreter(name: str) -> Path:
 def is_outdated(environment: Environment) -> bool:
     """Whether ilforge made an environment with other versions than it would install today."""
     try:
-        return json.loads((folder() / environment.name / RECORD).read_text())["recipe"] != environment.recipe
+        made_by: str = json.loads((folder() / environment.name / RECORD).read_text())["recipe"]
     except (OSError, ValueError, KeyError):
         return False
+    return made_by != environment.recipe
 
 
 def prove(environment: Environment, python: Path) -> str:
@@ -231,7 +233,7 @@ def _install(environment: Environment, place: Path, python: Path, say: Callable[
         started = time.monotonic()
         say(f"  {words}")
         log = f"log-{number}.txt"
-        _working(lambda c=command, at=log: programs.run(c, place, log=at), environment, f"could not {words}")
+        _working(functools.partial(programs.run, command, place, log=log), environment, f"could not {words}")
         say(f"    {time.monotonic() - started:.0f} s")
 
 

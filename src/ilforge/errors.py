@@ -44,7 +44,7 @@ class MissingEnvironment(MissingProgram):
         self.name, self.fault = name, fault
         self.args = (f"The environment {name} {fault.rstrip('.')}. Make it with: {command}",)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[MissingEnvironment], tuple[str, str, str]]:
         return type(self), (self.name, self.fault, self.package)
 
 

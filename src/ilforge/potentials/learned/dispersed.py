@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from ilforge.errors import SettingsError
+from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.potentials.quantum.dispersion import FUNCTIONALS, d3bj
 
 CHOICES = ("D3(BJ)", "none")
@@ -64,7 +65,7 @@ def with_dispersion(
     return energy + added[0], forces + added[1], stress
 
 
-class DispersedCalculator(Calculator):
+class DispersedCalculator(TypedCalculator):
     """A calculator with the D3(BJ) dispersion of a functional added."""
 
     def __init__(self, calculator: Calculator, functional: str):
@@ -76,7 +77,7 @@ class DispersedCalculator(Calculator):
     def calculate(
         self,
         atoms: Atoms | None = None,
-        properties: Sequence[str] | None = None,
+        properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
         super().calculate(atoms, properties, system_changes)

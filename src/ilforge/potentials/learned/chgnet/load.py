@@ -1,9 +1,11 @@
 """Loads a CHGNet model; run by :mod:`ilforge.potentials.learned.outside.worker` where chgnet is installed."""
 
+from typing import Any
+
 MARGIN_A = 15.0  # more than twice the largest cutoff of the model, so that no image is seen in a vacuum
 
 
-def load(settings):
+def load(settings: dict[str, Any]) -> tuple[Any, list[str]]:
     """ASE calculator of a model in chgnet's wheel, and the elements that it knows."""
     from ase.data import chemical_symbols
     from chgnet.model import CHGNet, CHGNetCalculator
@@ -11,10 +13,10 @@ def load(settings):
     model = CHGNet.from_file(settings["path"])
     calculator = CHGNetCalculator(model, use_device=settings["device"], on_isolated_atoms="ignore")
 
-    class InVacuumToo(CHGNetCalculator):
+    class InVacuumToo(CHGNetCalculator):  # type: ignore[misc]  # it has no types
         """CHGNet knows crystals alone: atoms without a box are put into one in which they see no image."""
 
-        def calculate(self, atoms=None, properties=None, system_changes=None):
+        def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = None) -> None:
             if not atoms.pbc.all():
                 atoms = atoms.copy()
                 atoms.set_cell(atoms.positions.max(axis=0) - atoms.positions.min(axis=0) + MARGIN_A)

@@ -66,7 +66,7 @@ class MaceFileSettings(PotentialSettings):
 
     @property
     def _known(self) -> foundation.Foundation:
-        return foundation.MODELS[self.model]
+        return foundation.MODELS[str(self.model)]
 
     @property
     def _added(self) -> str | None:
@@ -78,7 +78,7 @@ class MaceFileSettings(PotentialSettings):
         )
 
     def spec(self, context: Context) -> dict[str, Any]:
-        path = foundation.path_of(self.model) if self.path is None else context.folder / self.path
+        path = foundation.path_of(str(self.model)) if self.path is None else context.folder / self.path
         added = {} if self._added is None else {"dispersion": "D3(BJ)", "functional": self._added}
         return {"kind": self.kind, "path": str(path), "sha256": self.sha256, **added}
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import all_changes
 
 from ilforge import devices, environments, programs
 from ilforge.errors import DidNotConverge, LacksMemory, MissingEnvironment, SettingsError
+from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.potentials.learned.dispersed import with_dispersion
 from ilforge.potentials.quantum.dispersion import d3bj
 
@@ -21,7 +22,7 @@ START_S = 600.0
 """How long a model may take to load, s: the first import of PyTorch from a slow disk takes minutes."""
 
 
-class OutsideCalculator(Calculator):
+class OutsideCalculator(TypedCalculator):
     """Asks a process in another environment, which lives as long as this calculator.
 
     Parameters
@@ -42,7 +43,7 @@ class OutsideCalculator(Calculator):
         How long a frame may take, s.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class OutsideCalculator(Calculator):
         self._environment, self._title, self._settings = environment, title, dict(settings)
         self._charge, self._threads, self._dispersion = charge, threads, dispersion
         self._patience_s = patience_s
-        self._folder: tempfile.TemporaryDirectory | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: programs.JsonProcess | None = None
         self._elements: list[str] = []
 
@@ -90,6 +91,7 @@ class OutsideCalculator(Calculator):
     def _ask(self, atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray | None]:
         if self._process is None:
             self._start()
+        assert self._process is not None
         self._process.send(
             {
                 "numbers": atoms.numbers.tolist(),
@@ -159,6 +161,7 @@ class OutsideCalculator(Calculator):
         """End the process; a next frame starts another."""
         if self._process is not None:
             self._process.close()
+        if self._folder is not None:
             self._folder.cleanup()
         self._process = self._folder = None
 

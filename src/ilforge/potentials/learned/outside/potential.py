@@ -84,16 +84,26 @@ class Pretrained:
 class RunsOutside:
     """A potential that is computed by a process in another environment.
 
-    A class that inherits this has ``environment``, ``title``, ``worker_settings()``, ``known_elements`` (None where
-    only the model file says) and ``added_dispersion`` (a functional, or None).
+    A class that inherits this has an ``environment``, and says what raises NotImplementedError here.
     """
 
     has_stress: ClassVar[bool] = True
     environment: ClassVar[Environment]
 
-    title: str
-    known_elements: tuple[str, ...] | None
-    added_dispersion: str | None
+    @property
+    def title(self) -> str:
+        """The model in a few words."""
+        raise NotImplementedError
+
+    @property
+    def known_elements(self) -> tuple[str, ...] | None:
+        """Elements that it knows; None where only the model file says."""
+        raise NotImplementedError
+
+    @property
+    def added_dispersion(self) -> str | None:
+        """Functional whose D3(BJ) is added; None where none is."""
+        raise NotImplementedError
 
     def worker_settings(self) -> dict[str, Any]:
         """What the worker is told, for its loader."""

@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 import traceback
+from typing import Any, TextIO
 
 PROOF = {  # water, Å
     "numbers": [8, 1, 1],
@@ -26,7 +27,7 @@ PROOF = {  # water, Å
 }
 
 
-def main():
+def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what packages print goes to the log, not among the answers
     settings = json.loads(sys.stdin.readline())
@@ -48,7 +49,7 @@ def main():
 class Model:
     """A loaded model."""
 
-    def __init__(self, settings, folder):
+    def __init__(self, settings: dict[str, Any], folder: str) -> None:
         limit_threads(settings.get("threads", 1))
         settings = {**settings, "device": device_of(settings.get("device", "cpu"))}
         if "package" in settings:
@@ -56,12 +57,13 @@ class Model:
         elif "path" in settings:
             settings["path"] = verified_copy(settings["path"], settings["sha256"], folder)
         spec = importlib.util.spec_from_file_location("loader", settings["loader"])
+        assert spec is not None and spec.loader is not None
         loader = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(loader)
         self.calculator, elements = loader.load(settings)
         self.elements = list(elements)
 
-    def answer(self, request):
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Energy in eV, forces in eV/Å and, in a box, the stress in eV/Å^3 (Voigt, tension positive) of a frame."""
         from ase import Atoms
         from ase.calculators.calculator import all_changes
@@ -77,7 +79,7 @@ class Model:
         return answer
 
 
-def energy_of(results):
+def energy_of(results: dict[str, Any]) -> float:
     """The energy, as the sum of those of the atoms in double precision where the model gives them."""
     atoms = results.get("energies")
     if atoms is None:
@@ -85,21 +87,21 @@ def energy_of(results):
     return sum(float(energy) for energy in atoms)
 
 
-def numbers(array):
+def numbers(array: Any) -> Any:
     """Nested lists of Python's floats."""
     import numpy as np
 
     return np.asarray(array, dtype=float).tolist()
 
 
-def voigt(stress):
+def voigt(stress: Any) -> Any:
     """xx, yy, zz, yz, xz, xy of a stress that may be a matrix."""
     if len(stress) == 6:
         return stress
     return [stress[row][column] for row, column in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))]
 
 
-def limit_threads(count):
+def limit_threads(count: int) -> None:
     """Let PyTorch, where it is installed, compute with so many threads."""
     with contextlib.suppress(ImportError):
         import torch
@@ -107,7 +109,7 @@ def limit_threads(count):
         torch.set_num_threads(count)
 
 
-def device_of(wanted):
+def device_of(wanted: str) -> str:
     """The device as PyTorch calls it."""
     if wanted == "cpu":
         return wanted
@@ -128,7 +130,7 @@ class OtherFile(Exception):
     """A model file is not the one that its digest names."""
 
 
-def verified_copy(path, sha256, folder):
+def verified_copy(path: str, sha256: str, folder: str) -> str:
     """A copy of a model file that nobody else can change, if it is what the digest says."""
     with open(path, "rb") as file:
         content = file.read()
@@ -141,10 +143,10 @@ def verified_copy(path, sha256, folder):
     return copy
 
 
-def of_package(package, file, sha256):
+def of_package(package: str, file: str, sha256: str) -> str:
     """Path of weights that come with an installed package; packages would try to download what they do not find."""
     spec = importlib.util.find_spec(package)
-    if spec is None:
+    if spec is None or spec.origin is None:
         raise ImportError(f"the package {package} is not installed")
     path = os.path.join(os.path.dirname(spec.origin), file)
     if not os.path.isfile(path):
@@ -156,14 +158,14 @@ def of_package(package, file, sha256):
     return path
 
 
-def failure(error):
+def failure(error: Exception) -> dict[str, Any]:
     """An error as an answer: what it says, and whose it is."""
     traceback.print_exc(file=sys.stderr)
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:600]
     return {"error": text, "of": owner(error, text.lower())}
 
 
-def owner(error, text):
+def owner(error: Exception, text: str) -> str:
     """What an error is about: the memory, the environment, the device, the model file, or this one frame."""
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & {"MemoryError", "OutOfMemoryError"} or "out of memory" in text or "can't allocate memory" in text:
@@ -177,7 +179,7 @@ def owner(error, text):
     return "frame"
 
 
-def prove(settings):
+def prove(settings: dict[str, Any]) -> None:
     """Compute one molecule and print its energy; an exception where something is wrong."""
     import math
 
@@ -189,7 +191,7 @@ def prove(settings):
     print(f"a water molecule has {answer['energy']:.3f} eV, forces up to {largest:.3f} eV/Å")
 
 
-def say(answers, message):
+def say(answers: TextIO, message: dict[str, Any]) -> None:
     answers.write(json.dumps(message) + "\n")
     answers.flush()
 

@@ -16,7 +16,7 @@ from ilforge.errors import SettingsError
 from ilforge.potentials.kind import Context, PotentialKind, PotentialSettings, functional_title
 from ilforge.potentials.learned import model_file
 from ilforge.potentials.learned.dispersed import functional_to_add
-from ilforge.potentials.learned.outside.potential import RunsOutside, environment_of
+from ilforge.potentials.learned.outside.potential import Pretrained, RunsOutside, environment_of
 from ilforge.potentials.learned.sevennet.models import DEFAULT, MODELS
 from ilforge.potentials.quantum.works import WORKS_ON_DISPERSION
 
@@ -74,38 +74,42 @@ class Sevennet(RunsOutside):
         Of the labels of a checkpoint.
     """
 
-    model: str | None = None
+    model: str = ""
     modality: str | None = None
     path: Path | None = None
-    sha256: str | None = None
-    dispersion: Literal["D3(BJ)", "none"] | None = None
+    sha256: str = ""
+    dispersion: Literal["D3(BJ)", "none", ""] = ""
     functional: str | None = None
 
     kind: ClassVar[str] = "sevennet"
     environment: ClassVar[Environment]
 
     def __post_init__(self) -> None:
-        if self.path is not None and self.model is not None:
+        if self.path is not None and self.model:
             raise SettingsError("model and path: a SevenNet potential has one of them, a pretrained model or a file.")
         if self.path is not None:
             object.__setattr__(self, "path", model_file.absolute(self.path))
             model_file.require_digest(self.path, self.sha256)
-        elif self.sha256 is not None or self.functional is not None:
+        elif self.sha256 or self.functional is not None:
             raise SettingsError("sha256 and functional are keys of a checkpoint: give its path, too.")
         else:
             object.__setattr__(self, "model", self.model or DEFAULT)
             if self.model not in MODELS:
                 raise SettingsError(f"model is {self.model!r}; it may be {', '.join(MODELS)}.")
             MODELS[self.model].functional_of(self.modality)
-        if self.dispersion is None:
+        if not self.dispersion:
             object.__setattr__(self, "dispersion", "D3(BJ)" if self.path is None else "none")
         functional_to_add(self.dispersion, self.functional_of_labels)
 
     @classmethod
     def of_settings(cls, settings: SevennetSettings) -> Sevennet:
         """The potential of keys of a study file, whose checkpoint need not be there."""
-        keys = settings.model_dump(exclude={"kind"})
-        return cls(**{**keys, "sha256": settings.sha256 or ("0" * 64 if settings.path else None)})
+        keys = settings.model_dump(exclude={"kind"}, exclude_none=True)
+        return cls(**{**({"sha256": "0" * 64} if settings.path else {}), **keys})
+
+    @property
+    def _pretrained(self) -> Pretrained | None:
+        return None if self.path is not None else MODELS[self.model]
 
     @property
     def title(self) -> str:
@@ -117,7 +121,7 @@ class Sevennet(RunsOutside):
     @property
     def functional_of_labels(self) -> str | None:
         """Functional that the model was trained on, as far as it is known."""
-        return self.functional if self.path is not None else MODELS[self.model].functional_of(self.modality)
+        return self._pretrained.functional_of(self.modality) if self._pretrained else self.functional
 
     @property
     def added_dispersion(self) -> str | None:
@@ -125,11 +129,11 @@ class Sevennet(RunsOutside):
 
     @property
     def known_elements(self) -> tuple[str, ...] | None:
-        return None if self.path is not None else MODELS[self.model].elements
+        return self._pretrained.elements if self._pretrained else None
 
     def describe(self) -> dict[str, Any]:
         """The weights by their digest, and what is added to them."""
-        weights = self.sha256.lower() if self.path is not None else MODELS[self.model].sha256
+        weights = self._pretrained.sha256 if self._pretrained else self.sha256.lower()
         which = {"modality": self.modality} if self.modality else {}
         added = {"dispersion": self.dispersion, "of": self.added_dispersion} if self.added_dispersion else {}
         return {"kind": self.kind, "sha256": weights, **which, **added}
@@ -138,14 +142,11 @@ class Sevennet(RunsOutside):
         """What the worker is told."""
         if self.path is not None:
             model_file.verified(self.path, self.sha256)
-            which = {"path": str(self.path), "sha256": self.sha256}
-        else:
-            which = MODELS[self.model].weights
-        return {"loader": _LOADER, "modality": self.modality, **which}
+            return {"loader": _LOADER, "modality": self.modality, "path": str(self.path), "sha256": self.sha256}
+        return {"loader": _LOADER, "modality": self.modality, **MODELS[self.model].weights}
 
     def seconds_per_frame(self, n_atoms: int) -> float:
-        pretrained = MODELS[self.model] if self.path is None else MODELS[DEFAULT]
-        return pretrained.core_seconds * n_atoms / 350
+        return (self._pretrained or MODELS[DEFAULT]).core_seconds * n_atoms / 350
 
 
 ENVIRONMENT = environment_of(

@@ -1,7 +1,9 @@
 """Loads a SevenNet model; run by :mod:`ilforge.potentials.learned.outside.worker` where sevenn is installed."""
 
+from typing import Any
 
-def load(settings):
+
+def load(settings: dict[str, Any]) -> tuple[Any, list[str]]:
     """ASE calculator of a checkpoint, and the elements that it knows."""
     from ase.data import chemical_symbols
     from sevenn.calculator import SevenNetCalculator

@@ -1,11 +1,21 @@
 """Models whose weights come with sevenn 0.13.0."""
 
+from collections.abc import Mapping
+
 from ilforge.potentials.learned.outside.elements import MATERIALS_PROJECT
 from ilforge.potentials.learned.outside.potential import Pretrained
 
+_PBE = {"": "PBE"}
 
-def _model(title: str, file: str, sha256: str, core_seconds: float, **more: object) -> Pretrained:
-    given = {"functional": {"": "PBE"}, "trained_on": "the Materials Project (MPtrj)", **more}
+
+def _model(
+    title: str,
+    file: str,
+    sha256: str,
+    core_seconds: float,
+    functional: Mapping[str, str] = _PBE,
+    trained_on: str = "the Materials Project (MPtrj)",
+) -> Pretrained:
     return Pretrained(
         title=title,
         package="sevenn",
@@ -14,7 +24,8 @@ def _model(title: str, file: str, sha256: str, core_seconds: float, **more: obje
         licence="MIT",
         elements=MATERIALS_PROJECT,
         core_seconds=core_seconds,
-        **given,
+        functional=functional,
+        trained_on=trained_on,
     )
 
 
