@@ -140,7 +140,8 @@ def train(
     kind
         ``"mace"`` or ``"deepmd"``.
     settings
-        Keys of this kind of model in a study file; without any ``{"preset": "quick"}``.
+        Keys of this kind of model in a study file; without any ``{"preset": "quick"}``. ``start`` is the path of a
+        model file here, beside its digest ``start_sha256``: the model is fine-tuned.
     seed
         Of the split and of the training.
     directory
@@ -161,13 +162,17 @@ def train(
     from ilforge.folders import claim
     from ilforge.labelling.datasets.dataset import Dataset, split
     from ilforge.settings_file import check_settings
-    from ilforge.training import TRAINERS
+    from ilforge.training import TRAINERS, Tuning
     from ilforge.training import train as train_model
 
     keys = {"kind": kind, **(settings or {"preset": "quick"})}
     checked = check_settings(TRAINERS.named(kind).settings, keys, "settings")
     dataset = labelled if isinstance(labelled, Dataset) else split(labelled, STOP_FRACTION, seed)
-    return train_model(dataset, checked, seed, claim(Path(directory), "directory"), threads)
+    start, tuning = None, None
+    if checked.start is not None:
+        start, tuning = Path(checked.start), Tuning(checked.start_sha256 or "")
+    folder = claim(Path(directory), "directory")
+    return train_model(dataset, checked, seed, folder, threads, start_from=start, tuning=tuning)
 
 
 def validate(

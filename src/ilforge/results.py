@@ -188,6 +188,8 @@ class LiquidVerdict:
 
 HOLDS_LIQUID = "holds_liquid"
 """The quantity of records that are verdicts."""
+TO_TEACHER = "_to_teacher"
+"""Ending of quantities that say how far a student is from its teacher, and not from the reference."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from ilforge.study.machine import Machine, load_machine
 
 if TYPE_CHECKING:
     from ilforge.liquid.liquid import Liquid
+    from ilforge.report.blocks import Cell
     from ilforge.workflow.study_run import Status
 
 KEY_ROWS = 10
@@ -149,7 +150,10 @@ def run(quiet: bool, trusted: bool, **arguments: Any) -> None:
     click.echo("")
     print_verdicts(records)
     _print_key_numbers(records)
+    print_lineage(records)
     click.echo(f"\nReport: {folder / 'report.html'}")
+    if (folder / "models").is_dir():
+        click.echo(f"Models: {folder / 'models'}, each with its card (README.md)")
 
 
 @ilforge.command()
@@ -215,6 +219,7 @@ def results(form: str | None, **arguments: Any) -> None:
         print_verdicts(records)
         if records:
             console().print(records_table(records))
+            print_lineage(records)
     if not records:
         _say_why_there_are_none(study, machine)
 
@@ -301,10 +306,33 @@ def _print_key_numbers(records: list[Record]) -> None:
     rows = found.rows[:KEY_ROWS]
     if not rows:
         return
+    _print_cells([head.text for head in found.columns], rows, found.numeric)
+
+
+def print_lineage(records: list[Record]) -> None:
+    """Print models as they are, fine-tuned and from scratch side by side, and students beside their teachers."""
+    from ilforge.report import palette_of_records
+    from ilforge.report.lineage import origins_table, teacher_table
+    from ilforge.report.tables import last_iteration
+
+    palette = palette_of_records(records)
+    for found in (origins_table(last_iteration(records), palette), teacher_table(records, palette)):
+        if found is None:
+            continue
+        click.echo(f"\n{found.caption}:", nl=False)
+        _print_cells(
+            [f"{head.text} / {head.unit}" if head.unit else head.text for head in found.columns],
+            found.rows,
+            found.numeric,
+        )
+
+
+def _print_cells(heads: list[str], rows: Sequence[Sequence[Cell]], numeric: Collection[int]) -> None:
+    """Print rows of cells, and their notes with numbers below."""
     notes = list(dict.fromkeys(cell.note for row in rows for cell in row if cell.note))
     table = Table(box=None, pad_edge=False)
-    for number, head in enumerate(found.columns):
-        table.add_column(head.text, justify="right" if number in found.numeric else "left")
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="right" if number in numeric else "left")
     for row in rows:
         marks = [f" ({notes.index(cell.note) + 1})" if cell.note else "" for cell in row]
         units = [f" ({cell.unit})" if cell.unit else "" for cell in row]

@@ -29,13 +29,14 @@ from ilforge.report.figures import (
     slope_figure,
     training_figure,
 )
+from ilforge.report.lineage import origins_table, teacher_table
 from ilforge.report.maps import divergence_table, map_rows
 from ilforge.report.markov import exchange_blocks
 from ilforge.report.palette import Palette
 from ilforge.report.parity import OUTLIER, energy_parity, error_distribution, force_parity
 from ilforge.report.structure import galleries, viewer
 from ilforge.report.wording import counted, duration, joined, number, quantity_name
-from ilforge.results import HOLDS_LIQUID, Holding, Record
+from ilforge.results import HOLDS_LIQUID, TO_TEACHER, Holding, Record
 
 
 def sections(content: ReportContent) -> list[Section]:
@@ -112,9 +113,14 @@ def _models(content: ReportContent, palette: Palette) -> Section:
     latest = tables.last_iteration(errors)
     blocks: list[Block] = []
     if latest:
-        blocks.append(tables.error_table(content, palette, latest))
-        further = (tables.cohesion_table(content, palette, latest), tables.element_table(content, palette, latest))
-        blocks += [table for table in further if table is not None]
+        found = (
+            origins_table(latest, palette),
+            teacher_table(content.records, palette),
+            tables.error_table(content, palette, latest),
+            tables.cohesion_table(content, palette, latest),
+            tables.element_table(content, palette, latest),
+        )
+        blocks += [table for table in found if table is not None]
     last, earlier = _split_by_iteration(content.parity)
     if last:
         blocks.append(Heading("Parity"))
@@ -160,7 +166,7 @@ def _properties(content: ReportContent, palette: Palette) -> Section:
         | set(_ELSEWHERE)
         | {HOLDS_LIQUID}
     )
-    further = dict.fromkeys(r.quantity for r in content.records if r.quantity not in tables.ERROR_QUANTITIES)
+    further = dict.fromkeys(r.quantity for r in content.records if not _is_error(r.quantity))
     further |= dict.fromkeys(curve.property for curve in content.curves)
     others = tuple(name for name in further if name not in named)
     blocks: list[Block] = []
@@ -177,6 +183,11 @@ def _properties(content: ReportContent, palette: Palette) -> Section:
         "otherwise the note says what is missing."
     )
     return Section("properties", "Molecular dynamics and properties", lead, tuple(blocks))
+
+
+def _is_error(quantity: str) -> bool:
+    """Whether it is an error of a model, against the reference or against its teacher."""
+    return quantity in tables.ERROR_QUANTITIES or quantity.endswith(TO_TEACHER)
 
 
 _PROPERTIES = (

@@ -10,6 +10,7 @@ import numpy as np
 from ilforge.properties.shared.holding import KEPT
 from ilforge.report.blocks import Cell, Table
 from ilforge.report.content import ReportContent
+from ilforge.report.lineage import origin_of
 from ilforge.report.palette import Palette
 from ilforge.report.parity import force_residuals
 from ilforge.report.wording import number, quantity_name, sentence, shown_unit, with_error
@@ -294,7 +295,7 @@ def _model_cells(
     verdict = holding(content.records, potential) if iteration in (None, last) else ""
     several = len({record.liquid for record in records}) > 1
     frames = f"{dataset or 'all'}, {liquid}" if several else dataset or "all"
-    of_model = ", ".join(words for words in (said, verdict) if words)
+    of_model = ", ".join(words for words in (origin_of(content.records, potential), said, verdict) if words)
     return Cell(palette.label(potential), swatch=palette.colour(potential), unit=of_model), Cell(frames)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from ilforge.results import TO_TEACHER
+
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SHOWN_AS = {"eV/atom": ("meV/atom", 1000.0)}
 
@@ -46,6 +48,8 @@ _QUANTITIES = {
 
 def quantity_name(quantity: str) -> str:
     """``"self_diffusion"`` as ``"Self-diffusion"``."""
+    if quantity.endswith(TO_TEACHER):
+        return f"{quantity_name(quantity.removesuffix(TO_TEACHER))}, against the teacher"
     return _QUANTITIES.get(quantity, quantity.replace("_", " ").capitalize())
 
 

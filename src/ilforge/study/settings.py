@@ -26,6 +26,7 @@ from ilforge.settings import (
     Timestep,
 )
 from ilforge.study.frame_counts import FrameCounts
+from ilforge.study.lineage import check_lineage
 from ilforge.study.md_settings import MdSettings
 from ilforge.study.names import DEFAULT_MODELS, Models, PotentialName, Potentials, potential_named
 from ilforge.training import TRAINERS
@@ -206,6 +207,7 @@ class StudySettings(Settings):
             raise ValueError(f"{both[0]} is a name in [potentials] and in [models]: give one of them another")
         self.potential(self.sampling.potential, "sampling.potential")
         self.potential(self.reference.potential, "reference.potential")
+        check_lineage(self)
         self._check_learning()
         self._check_md()
         if self.dataset is not None:
@@ -235,7 +237,7 @@ class StudySettings(Settings):
     @property
     def explorer(self) -> str:
         """Name of the model whose committee explores; empty where no model has one."""
-        able = [name for name, model in self.models.items() if model.committee >= 2]
+        able = [name for name, model in self.models.items() if model.committee >= 2 and model.teacher is None]
         return self.learning.explorer or (able[0] if able else "")
 
     @property

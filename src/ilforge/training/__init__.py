@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from ilforge.errors import SettingsError
 from ilforge.kinds import Registry
 from ilforge.labelling.datasets.dataset import Dataset
 from ilforge.training.curve import learning_curve
-from ilforge.training.kind import ModelSettings, TrainerKind
+from ilforge.training.kind import ModelSettings, TrainerKind, Tuning
 
 TRAINERS: Registry[TrainerKind] = Registry(
     "model",
@@ -20,7 +22,7 @@ TRAINERS: Registry[TrainerKind] = Registry(
 )
 """Every kind of model that can be trained. A new one is a file that describes it and a line here."""
 
-__all__ = ["TRAINERS", "ModelSettings", "TrainerKind", "learning_curve", "train"]
+__all__ = ["TRAINERS", "ModelSettings", "TrainerKind", "Tuning", "learning_curve", "train"]
 
 
 def train(
@@ -31,6 +33,7 @@ def train(
     threads: int = 1,
     start_from: Path | None = None,
     isolated_atoms: Mapping[str, float] | None = None,
+    tuning: Tuning | None = None,
 ) -> Path:
     """Train one model of the kind that the settings are of; a training that was stopped goes on.
 
@@ -50,12 +53,34 @@ def train(
         Model file of an earlier training to go on from.
     isolated_atoms
         Energies of isolated atoms by the reference method, eV, by element, where the kind counts energies from them.
+    tuning
+        Where ``start_from`` is a model to fine-tune, and not one of an earlier round of the same training.
 
     Returns
     -------
     Path
         The model file.
+
+    Raises
+    ------
+    SettingsError
+        When the settings name a start that is not given, or a file to start from has no digest.
     """
     kind = TRAINERS.named(settings.kind)
-    extra = {"isolated_atoms": isolated_atoms} if kind.counts_from_atoms else {}
+    _refuse_unused(kind, settings, start_from, tuning)
+    extra: dict[str, Any] = {"isolated_atoms": isolated_atoms} if kind.counts_from_atoms else {}
+    extra |= {"tuning": tuning} if kind.fine_tunes else {}
     return kind.train(dataset, settings, seed, directory, threads, start_from=start_from, **extra)
+
+
+def _refuse_unused(kind: TrainerKind, settings: ModelSettings, start_from: Path | None, tuning: Tuning | None) -> None:
+    """A start that is not given would be left out silently."""
+    if tuning is not None and not kind.fine_tunes:
+        raise SettingsError(f"start is {settings.start!r}, but {kind.title} is trained from scratch only.")
+    if settings.start is not None and start_from is None:
+        raise SettingsError(f"start is {settings.start!r}, but this training was given no model to start from.")
+    if tuning is not None and isinstance(start_from, Path) and not tuning.sha256:
+        raise SettingsError(
+            f"start is the file {start_from}, and a model file can run code when it is loaded. If you trust where it "
+            f"comes from, give its digest as start_sha256: the first word of `sha256sum {start_from}`."
+        )

@@ -27,6 +27,7 @@ from ilforge.potentials.learned.deepmd.room import neighbour_counts, overflow
 from ilforge.training import curve, deepmd_session
 from ilforge.training.deepmd_compression import TOLERANCE, compression_note, settle_compression
 from ilforge.training.deepmd_settings import DeepmdSettings
+from ilforge.training.deepmd_snippets import SNIPPETS
 from ilforge.training.kind import Size, TrainerKind
 
 MODEL, FROZEN = "model.pb", "frozen.pb"
@@ -388,4 +389,5 @@ KIND = TrainerKind(
     programs=("dp",),
     computes_with="deepmd",
     numbered=True,
+    snippets=SNIPPETS,
 )

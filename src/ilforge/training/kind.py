@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from ase import Atoms
 from pydantic import Field, model_validator
 
 from ilforge.devices import Program
@@ -18,18 +19,96 @@ class ModelSettings(Settings):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Values of keys by the name of a preset; the first is used where a table names none."""
+    tuning_preset: ClassVar[str] = ""
+    """The preset of models with a `start`; empty for kinds that cannot be fine-tuned."""
+    of_the_network: ClassVar[frozenset[str]] = frozenset()
+    """Keys that describe the network: a model with a `start` takes it from there."""
+    left_out_at_default: ClassVar[frozenset[str]] = frozenset()
+    """Keys that were added after models had been trained: those keep their names in the store."""
 
     kind: str
     committee: Annotated[int, Field(ge=1, le=20)] = 1
     """Number of models that differ only in their seed. Concurrent learning explores with two or more."""
+    start: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """Fine-tuning: the model whose network and weights the training starts from. The name of another model of the
+    study, of a model file in `[potentials]`, or the path of a model file, relative to the study file."""
+    start_sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
+    """Digest of the file that `start` names by its path. A model file can run code when it is loaded; only a file with
+    this digest is loaded."""
+    teacher: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    """Potential or model of the study that labels the training frames of this model. The frames are made for it, and
+    the labels of the reference are used only to validate it."""
+    frames: Annotated[int, Field(ge=10, le=100_000)] = 1000
+    """Number of frames that the teacher labels; a tenth of them validates the model."""
+    frames_by: Annotated[list[Literal["sampling", "teacher"]], Field(min_length=1)] | None = None
+    """What moves the atoms in these frames: the `sampling` potential, the `teacher`, or both. Without it both where the
+    teacher is a model or a force field, else the `sampling` potential. The teacher makes EQ frames only."""
+    frames_boxes: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1, max_length=5)] = [1, 5]
+    """Sizes of the boxes of these frames, as multiples of `liquid.ions`."""
 
     @model_validator(mode="before")
     @classmethod
     def _fill_from_preset(cls, data: Any) -> Any:
         if not isinstance(data, dict) or not cls.presets:
             return data
+        tuned = bool(cls.tuning_preset) and data.get("start") is not None
+        if tuned:
+            cls._refuse_own_network(data)
+            data = {"preset": cls.tuning_preset, **data}
         chosen = data.get("preset", next(iter(cls.presets)))
         return {**cls.presets.get(chosen, {}), **data} if isinstance(chosen, str) else data
+
+    @classmethod
+    def _refuse_own_network(cls, data: Mapping[str, Any]) -> None:
+        given = sorted(cls.of_the_network & set(data))
+        if given:
+            raise ValueError(f"{given[0]} describes the network, and start brings its own: leave one of the two out")
+        if data.get("preset", cls.tuning_preset) != cls.tuning_preset:
+            raise ValueError(
+                f"preset is {data['preset']!r}, but a model with a start is fine-tuned: leave preset out (it is "
+                f"{cls.tuning_preset!r} then), and give single keys such as epochs beside it"
+            )
+
+    @model_validator(mode="after")
+    def _keys_go_together(self) -> ModelSettings:
+        given = self.model_fields_set
+        for key in ("frames", "frames_by", "frames_boxes"):
+            if key in given and self.teacher is None:
+                raise ValueError(f"{key} is about frames that a teacher labels: name a teacher, or leave it out")
+        if self.tuning_preset and self.start is None and getattr(self, "preset", "") == self.tuning_preset:
+            raise ValueError(
+                f"preset = {self.tuning_preset!r} is for fine-tuning: name the model to start from in start"
+            )
+        if self.start_sha256 is not None and self.start is None:
+            raise ValueError("start_sha256 is the digest of the file that start names: give both, or neither")
+        return self
+
+    def decisive(self) -> dict[str, Any]:
+        """Keys that decide what a training gives, beside its data and its start."""
+        plan = {"kind", "committee", "atom_energies", *_OF_THE_PLAN}
+        found = self.model_dump(exclude=plan | (self.of_the_network | {"preset"} if self.start is not None else set()))
+        default = {key: type(self).model_fields[key].default for key in self.left_out_at_default}
+        return {key: value for key, value in found.items() if key not in default or value != default[key]}
+
+
+_OF_THE_PLAN = ("start", "start_sha256", "teacher", "frames", "frames_by", "frames_boxes")
+"""Keys that say what is trained on and from; the stages that they lead to are inputs of the training."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a training starts from another model.
+
+    Attributes
+    ----------
+    sha256
+        Digest of the model that it starts from.
+    replay
+        Frames of other liquids on which the model is to stay what it was; their labels are not used.
+    """
+
+    sha256: str
+    replay: Sequence[Atoms] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +142,9 @@ class TrainerKind:
     train
         ``train(dataset, settings, seed, directory, threads=1, start_from=None, isolated_atoms=None)`` gives the model
         file; ``start_from`` is the model file of an earlier training, ``isolated_atoms`` are energies in eV by element
-        (left out where ``counts_from_atoms`` is false). A training that was stopped goes on when it is called again.
+        (left out where ``counts_from_atoms`` is false). Where the settings have a ``tuning_preset`` it takes
+        ``tuning=None`` too, a :class:`Tuning` where ``start_from`` is a model to fine-tune. A training that was stopped
+        goes on when it is called again.
     file
         Name of the model file within the directory.
     potential
@@ -88,6 +169,11 @@ class TrainerKind:
         What has to be installed, what can use a GPU, and memory of a training.
     numbered
         Whether one model is number 1 of a committee, too: so in its name and its seed.
+    start_of
+        What ``start_from`` is where a training starts from a potential, by its spec: its model file.
+    snippets
+        Files that use the model in other programs, by name, with ``{file}``, ``{sha256}``, ``{elements}``, ``{dtype}``
+        and ``{temperature_K}`` to be filled in.
     """
 
     name: str
@@ -108,3 +194,10 @@ class TrainerKind:
     computes_with: Program | None = None
     memory_GB: float = 1.0
     numbered: bool = False
+    start_of: Callable[[Mapping[str, Any]], Any] = lambda spec: Path(spec["path"])
+    snippets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether a model of this kind can start from another one."""
+        return bool(self.settings.tuning_preset)

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,13 @@ from ilforge.labelling.datasets.dataset import Dataset, census, require_labels
 from ilforge.potentials.learned.fast_mace.variations import spanning
 from ilforge.potentials.learned.mace import Mace
 from ilforge.potentials.learned.mace.cuequivariance import has_cuequivariance
-from ilforge.training import curve, mace_session
-from ilforge.training.kind import Size, TrainerKind
+from ilforge.training import curve, mace_session, mace_tuning
+from ilforge.training.kind import Size, TrainerKind, Tuning
 from ilforge.training.mace_settings import MaceSettings
+from ilforge.training.mace_snippets import SNIPPETS
 
 MODEL = "model.model"
+_FREEZE = {"embedding": 1, "interactions": 5, "products": 6}  # what MACE calls the last frozen layer
 _LOG, _PLAN, _NAME = "mace.log", "training.json", "mace"
 _FOLDERS = ("results", "checkpoints", "models", "logs")
 
@@ -46,6 +49,7 @@ def train_mace(
     threads: int = 1,
     start_from: Path | None = None,
     isolated_atoms: Mapping[str, float] | None = None,
+    tuning: Tuning | None = None,
 ) -> Path:
     """Train one model; on one thread of one kind of machine the same seed gives the same model.
 
@@ -88,18 +92,45 @@ def train_mace(
     _refuse_unfit(dataset, settings)
     device = devices.resolved("torch")
     directory = Path(directory)
-    epochs, second_stage = schedule(settings, warm=start_from is not None)
+    epochs, second_stage = schedule(settings, warm=start_from is not None and tuning is None)
+    made_from = [] if start_from is None else [files.file_digest(Path(start_from))]
+    labels = len(dataset.train)
+    if start_from is not None and tuning is not None:
+        start_from, dataset = _aligned(start_from, dataset, isolated_atoms, directory, tuning, settings, threads)
     energies = dict(isolated_atoms or atom_energies(dataset.train, dataset.elements))
     stress = settings.stress_weight > 0 and census(dataset.train)["stress"]["present"] > 0
-    command = command_line(settings, seed, epochs, second_stage, energies, device, start_from, stress)
-    _prepare(directory, dataset, epochs, settings.batch_size, [*command, str(threads)], start_from)
+    tuned = tuning is not None
+    command = command_line(settings, seed, epochs, second_stage, energies, device, start_from, stress, tuned)
+    _prepare(directory, dataset, epochs, settings.batch_size, [*command, str(threads)], made_from)
     programs.find(command[0])  # says what to install, where running Python would say that a module is missing
     session = [sys.executable, "-m", mace_session.__name__, *command[1:]]
     programs.run(session, directory, log=_LOG, threads=threads, environment=devices.visible(device))
+    if tuning is not None:
+        mace_tuning.require_replay((directory / _LOG).read_text(), labels, len(tuning.replay))
     curve.keep(directory, parse_curve(_curve_text(directory)), "MACE")
     model = _keep_model(directory, second_stage < epochs)
     Mace(model, file_digest(model)).prepare(spanning(dataset.train))
     return model
+
+
+def _aligned(
+    start: Path,
+    dataset: Dataset,
+    isolated_atoms: Mapping[str, float] | None,
+    directory: Path,
+    tuning: Tuning,
+    settings: MaceSettings,
+    threads: int,
+) -> tuple[Path, Dataset]:
+    """The start model with its energies aligned to the labels, and the frames with those that are replayed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    everything = [*dataset.frames, *tuning.replay]
+    elements = sorted({symbol for frame in everything for symbol in frame.get_chemical_symbols()})
+    out = directory / mace_tuning.START
+    alignment = mace_tuning.align(start, tuning.sha256, dataset.train, elements, isolated_atoms, out, threads)
+    replayed = mace_tuning.replayed(out, tuning.replay, threads)
+    mace_tuning.write_report(directory, alignment, tuning.sha256, settings.frozen, len(replayed))
+    return out, replace(dataset, train=dataset.train + tuple(replayed))
 
 
 def _refuse_unfit(dataset: Dataset, settings: MaceSettings) -> None:
@@ -112,7 +143,7 @@ def _refuse_unfit(dataset: Dataset, settings: MaceSettings) -> None:
 
 
 def _prepare(
-    directory: Path, dataset: Dataset, epochs: int, batch_size: int, command: list[str], start_from: Path | None
+    directory: Path, dataset: Dataset, epochs: int, batch_size: int, command: list[str], made_from: list[str]
 ) -> None:
     """Write the frames in MACE's form, and how many steps there will be.
 
@@ -129,9 +160,7 @@ def _prepare(
             written[path.name] = path.read_bytes()
     versions = programs.installed_versions()
     made_of: list[Any] = [command, *(hashlib.sha256(content).hexdigest() for content in written.values())]
-    made_of += [versions.get("torch"), versions.get("mace-torch")]
-    if start_from is not None:
-        made_of.append(files.file_digest(Path(start_from)))
+    made_of += [versions.get("torch"), versions.get("mace-torch"), *made_from]
     plan = {"epochs": epochs, "batches": len(dataset.train) // batch_size, "made_of": made_of}
     if before != json.loads(json.dumps(plan)) or (directory / MODEL).is_file():
         _clear(directory, ours=before is not None)
@@ -163,9 +192,12 @@ def schedule(settings: MaceSettings, warm: bool) -> tuple[int, int]:
 
     A warm start shortens both stages alike.
     """
+    tuned = settings.start is not None  # in one stage: a change of weights takes away what the start model knew
     if not warm:
-        return settings.epochs, settings.second_stage_epoch
+        return settings.epochs, settings.epochs if tuned else settings.second_stage_epoch
     epochs = max(1, round(settings.retrain_fraction * settings.epochs))
+    if tuned:
+        return epochs, epochs
     second_stage_share = max(0.0, 1 - settings.second_stage_epoch / settings.epochs)
     return epochs, epochs - round(second_stage_share * epochs)
 
@@ -194,6 +226,7 @@ def command_line(
     device: Device = CPU,
     start_from: Path | None = None,
     stress: bool = False,
+    tuned: bool = False,
 ) -> list[str]:
     """The program and its arguments; it runs in the directory with ``train.xyz`` and ``stop.xyz``.
 
@@ -250,8 +283,10 @@ def command_line(
             "foundation_model": str(Path(start_from).absolute()),
             "multiheads_finetuning": False,
             "E0s": "foundation",
-            "lr": settings.retrain_learning_rate,
+            "lr": settings.learning_rate if tuned else settings.retrain_learning_rate,
         }
+        if settings.frozen != "nothing":
+            options["freeze"] = _FREEZE[settings.frozen]
     return ["mace_run_train", *(f"--{key}={value}" for key, value in options.items()), *flags]
 
 
@@ -337,7 +372,8 @@ def _keep_model(directory: Path, two_stages: bool) -> Path:
     os.replace(made, directory / MODEL)
     for name in ("checkpoints", "models"):  # several times the model's size, and of no further use
         shutil.rmtree(directory / name, ignore_errors=True)
-    (directory / mace_session.STATE).unlink(missing_ok=True)
+    for name in (mace_session.STATE, mace_tuning.START):
+        (directory / name).unlink(missing_ok=True)
     return directory / MODEL
 
 
@@ -354,8 +390,10 @@ KIND = TrainerKind(
     counts_from_atoms=True,
     learns_stress=lambda settings: settings.stress_weight > 0,
     progress=progress,
+    note=mace_tuning.note,
     step="epoch",
     programs=("mace_run_train",),
     computes_with="torch",
     memory_GB=2.0,
+    snippets=SNIPPETS,
 )

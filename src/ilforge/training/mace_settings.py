@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ilforge.settings import Positive
 from ilforge.training.kind import ModelSettings
@@ -47,6 +47,10 @@ MACE_PRESETS: dict[str, dict[str, Any]] = {
         "second_stage_energy_weight": 1000.0, "second_stage_forces_weight": 100.0,
         "retrain_fraction": 1.0, "retrain_learning_rate": 0.01,
     },
+    "tune": {  # the network is that of the start; one stage
+        **_QUICK_MACE, "epochs": 20, "second_stage_epoch": 20, "learning_rate": 0.001, "learning_rate_decay": 0.85,
+        "energy_weight": 10.0, "retrain_learning_rate": 0.001,
+    },
 }  # fmt: skip
 
 
@@ -54,13 +58,17 @@ class MaceSettings(ModelSettings):
     """Hyperparameters of MACE. `preset` sets every key that is not given."""
 
     presets = MACE_PRESETS
+    tuning_preset = "tune"
+    of_the_network = frozenset({"hidden_irreps", "r_max_A", "max_ell", "correlation"})
+    left_out_at_default = frozenset({"frozen", "replay", "replay_frames"})
 
     kind: Literal["mace"] = "mace"
     """MACE."""
-    preset: Literal["quick", "liquid", "good", "park2025"] = "quick"
+    preset: Literal["quick", "liquid", "good", "park2025", "tune"] = "quick"
     """`quick` is for trying out a study: it matches forces, but its radius is short, and a liquid boils at constant
     pressure. `liquid` has a longer radius, for small studies with MD: a liquid lasts longer, but its density is still
-    too low. `park2025` has the hyperparameters of the published study."""
+    too low. `park2025` has the hyperparameters of the published study. `tune` is the preset of models with a
+    `start`."""
     hidden_irreps: Annotated[str, Field(pattern=r"^\d{1,4}x\d[eo]( ?\+ ?\d{1,4}x\d[eo])*$", max_length=200)]
     """Irreps of the hidden features. All need the same multiplicity and natural parity (not `16x0e + 4x1e`)."""
     r_max_A: Positive
@@ -102,7 +110,24 @@ class MaceSettings(ModelSettings):
     """Precision of training and of MD with the model."""
     atom_energies: Literal["fit", "isolated atoms"] = "fit"
     """Zero of the energies of the model: a least-squares `fit` to the labels, or the energies of `isolated atoms` by
-    the reference method (`gpaw`, or a dataset that has them)."""
+    the reference method (`gpaw`, or a dataset that has them). For a model with a `start`: its zero is shifted by a fit
+    of the difference between its energies and the labels, or replaced by the energies of isolated atoms."""
+    frozen: Literal["nothing", "embedding", "interactions", "products"] = "nothing"
+    """Layers that fine-tuning leaves as they are: up to and including the one named here."""
+    replay: str | None = None
+    """Fine-tuning: a dataset of other liquids, by name or folder. On its frames the model learns what its `start` says
+    of them, so that it does not forget them."""
+    replay_frames: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Number of training frames of this dataset that are used."""
+
+    @model_validator(mode="after")
+    def _only_for_fine_tuning(self) -> MaceSettings:
+        for key in ("frozen", "replay", "replay_frames"):
+            if key in self.model_fields_set and self.start is None:
+                raise ValueError(f"{key} is for fine-tuning: name the model to start from in start, or leave it out")
+        if "replay_frames" in self.model_fields_set and self.replay is None:
+            raise ValueError("replay_frames is given, but replay names no dataset: replay would be off")
+        return self
 
     @field_validator("hidden_irreps")
     @classmethod

@@ -12,9 +12,12 @@ from ilforge.labelling.datasets.published import Published
 from ilforge.labelling.methods import description
 from ilforge.potentials import POTENTIALS
 from ilforge.study.frame_counts import FrameCounts
+from ilforge.study.lineage import given_names
 from ilforge.study.load import Study
 from ilforge.study.md_settings import MdSettings
+from ilforge.study.names import potential_named
 from ilforge.workflow import loop
+from ilforge.workflow.lessons import Schooling, given_potentials, plan_students, plan_training
 from ilforge.workflow.loop import Results
 from ilforge.workflow.stage import Stage, in_order
 from ilforge.workflow.steps import aimd, atoms, labels, learning, md, models, named_ions, published, structures
@@ -43,8 +46,13 @@ class Plan:
         By iteration.
     trained
         By ``(iteration, model)``: one stage, or the committee's.
+    students
+        Lessons of the models that a teacher teaches, by model.
     validations
         By ``(iteration or None, potential, composition)``.
+    comparisons
+        Students held against their teachers: by ``(student, composition, size)``; a size is that of held-out boxes, as
+        a multiple of the liquid's ions, or 0 for the validation frames.
     trajectories
         By ``(protocol, potential)``.
     analyses
@@ -64,7 +72,9 @@ class Plan:
     datasets: list[Stage] = field(default_factory=list)
     explorations: dict[tuple[int, str], Stage] = field(default_factory=dict)
     trained: dict[tuple[int, str], list[Stage]] = field(default_factory=dict)
+    students: dict[str, Schooling] = field(default_factory=dict)
     validations: dict[tuple[int | None, str, str], Stage] = field(default_factory=dict)
+    comparisons: dict[tuple[str, str, int], Stage] = field(default_factory=dict)
     trajectories: dict[tuple[str, str], Stage] = field(default_factory=dict)
     analyses: dict[tuple[str, str, str], Stage] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -81,6 +91,7 @@ class Plan:
                 *self.explorations.values(),
                 *(stage for members in self.trained.values() for stage in members),
                 *self.validations.values(),
+                *self.comparisons.values(),
                 *self.trajectories.values(),
                 *self.analyses.values(),
             ]
@@ -127,6 +138,7 @@ def make_plan(study: Study, results: Results | None = None, labels_of: Path | No
     for part in study.parts:
         _plan_given_validations(plan, part)
     if not plan.waits_for:
+        plan_students(plan, _plan_validations)
         _plan_md(plan)
     return plan
 
@@ -215,14 +227,17 @@ def _plan_iteration(plan: Plan, iteration: int) -> None:
     dataset = models.dataset_stage(study, iteration, sources, before)
     plan.datasets.append(dataset)
     expected = _expected(plan, "training") + iteration * settings.learning.max_candidates
+    size = models.size_of(study, expected)
     for name in settings.models:
-        earlier = plan.trained.get((iteration - 1, name))
-        counted_from = plan.atoms if models.counts_from_atoms(study, name) else None
-        plan.trained[iteration, name] = models.model_stages(
-            study, name, iteration, dataset, expected, earlier, counted_from
-        )
-        for part in study.parts:
-            _plan_validation(plan, part, name, iteration, model=plan.trained[iteration, name][0])
+        if settings.models[name].teacher is None:
+            plan_training(plan, name, iteration, size)
+            _plan_validations(plan, name, iteration)
+
+
+def _plan_validations(plan: Plan, name: str, iteration: int) -> None:
+    """A trained model held against the validation frames of every composition."""
+    for part in plan.study.parts:
+        _plan_validation(plan, part, name, iteration, model=plan.trained[iteration, name][0])
 
 
 def _plan_exploration(plan: Plan, part: Study, iteration: int) -> None:
@@ -269,8 +284,8 @@ def potential_title(study: Study, name: str) -> str:
     """How a potential or model is printed: by its kind, or by its own name where that is another."""
     if name in study.settings.models:
         return models.model_title(study, name)
-    settings = study.settings.potential(name)
-    return POTENTIALS[settings.kind].title if name == settings.kind else name
+    settings = potential_named(name, study.settings.potentials)
+    return POTENTIALS[name].title if settings is not None and name == settings.kind else name
 
 
 def _expected(plan: Plan, purpose: str) -> int:
@@ -281,9 +296,11 @@ def _expected(plan: Plan, purpose: str) -> int:
 
 
 def _plan_given_validations(plan: Plan, part: Study) -> None:
-    """Force fields, and models that are used as they are, held against labels."""
+    """Force fields and models as they are, and whatever starts or teaches a model, held against the labels."""
+    links = given_names(part.settings)
     for name, spec in given_potentials(part).items():
-        if POTENTIALS[spec["kind"]].family not in ("force field", "model"):
+        family = POTENTIALS[spec["kind"]].family
+        if name not in links and family not in ("force field", "model"):
             continue
         try:
             structures.refuse_unfit_box(part, spec, _densest(part, plan.dataset))
@@ -373,12 +390,3 @@ def _refuse_unfit_md(part: Study, protocol: MdSettings, name: str, spec: dict[st
         except SettingsError as error:
             whose = f"[[md]] {protocol.name} with {name}: give it a table [potentials.{name}] or a larger box_multiple"
             raise SettingsError(f"{whose}: {error}") from None
-
-
-def given_potentials(study: Study) -> dict[str, dict[str, Any]]:
-    """Potentials that need no training, by name: those that sample and those that run MD."""
-    settings = study.settings
-    names = [settings.sampling.potential]
-    for protocol in settings.md:
-        names += [*protocol.potentials, *filter(None, [protocol.inner_potential])]
-    return {name: structures.spec_of(study, name) for name in dict.fromkeys(names) if name not in settings.models}

@@ -12,20 +12,23 @@ from ilforge.dynamics.trajectory import Trajectory
 from ilforge.properties import Measurement
 from ilforge.properties.shapes import compare, have_common_map
 from ilforge.properties.shared.holding import as_far_as_held, as_judged, verdict_of
-from ilforge.results import HOLDS_LIQUID, LiquidVerdict, Record
+from ilforge.results import HOLDS_LIQUID, TO_TEACHER, LiquidVerdict, Record
+from ilforge.study.lineage import origin
 from ilforge.workflow.plan import Plan
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.md import MEASUREMENT
 from ilforge.workflow.steps.models import ERRORS, counts_from_atoms
 from ilforge.workflow.steps.published import labelled_by
 from ilforge.workflow.steps.structures import ions_of, liquid_of
-from ilforge.workflow.store import ResultStore
+from ilforge.workflow.steps.teaching import enlarged
+from ilforge.workflow.store import ResultStore, read_manifest
 
 
 def collect_records(plan: Plan, store: ResultStore) -> list[Record]:
     """Records of all finished validations and analyses; what is not there yet is left out."""
     liquids = {part.composition: liquid_of(part).name for part in plan.study.parts}
-    return [*_validation_records(plan, store, liquids), *_property_records(plan, store), *divergences(plan, store)]
+    errors = [*_validation_records(plan, store, liquids), *_teacher_records(plan, store, liquids)]
+    return [*errors, *_property_records(plan, store), *divergences(plan, store)]
 
 
 def measurements(plan: Plan, store: ResultStore) -> dict[tuple[str, str], dict[str, Measurement]]:
@@ -102,16 +105,67 @@ def _validation_records(plan: Plan, store: ResultStore, liquids: dict[str, str])
                 temperature_K=plan.study.settings.liquid.temperature_K,
                 potential=potential,
                 iteration=iteration,
-                provenance={"stage": stage.key, "reference": reference, **_counted_from(plan, potential, iteration)},
+                provenance={
+                    "stage": stage.key,
+                    "reference": reference,
+                    "origin": origin(plan.study.settings, potential),
+                    **_counted_from(plan, potential, iteration),
+                    **_tuned(plan, store, potential),
+                },
             )
+
+
+def _teacher_records(plan: Plan, store: ResultStore, liquids: dict[str, str]) -> Iterator[Record]:
+    """How far students are from their teachers: quantities of their own, so that nobody takes them for errors."""
+    for (student, composition, multiple), stage in plan.comparisons.items():
+        part = plan.study.part(composition or None)
+        ions = liquid_of(enlarged(part, max(1, multiple))).label
+        made = "validation frames of the reference" if multiple == 0 else "boxes held out from the student's own"
+        for row in _stored(store, stage, ERRORS) or []:
+            dataset = row["dataset"] if multiple == 0 else f"{row['dataset']}, held out, {ions}"
+            yield _record(
+                {**row, "quantity": f"{row['quantity']}{TO_TEACHER}", "dataset": dataset},
+                liquid=liquids[composition],
+                temperature_K=part.settings.liquid.temperature_K,
+                potential=student,
+                iteration=plan.last_iteration,
+                provenance={
+                    "stage": stage.key,
+                    "teacher": plan.students[student].teacher.name,
+                    "frames": made,
+                    "ions": ions,
+                    "origin": origin(plan.study.settings, student),
+                },
+            )
+
+
+def fine_tuning_notes(plan: Plan, store: ResultStore, name: str) -> Iterator[str]:
+    """How the first of a committee was fine-tuned, in a sentence, where it was and is finished."""
+    model = plan.study.settings.models.get(name)
+    if model is None or model.start is None:
+        return
+    iteration = 0 if model.teacher is None else plan.last_iteration
+    for stage in plan.trained.get((iteration, name), [])[:1]:
+        if store.holds(stage) and "note" in (facts := read_manifest(store.path(stage)).get("facts", {})):
+            yield facts["note"]
+
+
+def _tuned(plan: Plan, store: ResultStore, name: str) -> dict[str, str]:
+    found = list(fine_tuning_notes(plan, store, name))
+    return {"fine_tuning": found[0]} if found else {}
 
 
 def _counted_from(plan: Plan, potential: str, iteration: int | None) -> dict[str, str]:
     """What a trained model counts energies from, where it has a choice."""
     if iteration is None or not hasattr(plan.study.settings.models[potential], "atom_energies"):
         return {}
-    from_atoms = counts_from_atoms(plan.study, potential)
-    return {"atom_energies": "isolated atoms by the reference method" if from_atoms else "fit to the labels"}
+    settings = plan.study.settings.models[potential]
+    words = (
+        "isolated atoms by the reference method" if counts_from_atoms(plan.study, potential) else "fit to the labels"
+    )
+    if settings.start is not None:
+        words = f"those of {settings.start}, aligned by {words}"
+    return {"atom_energies": words}
 
 
 def _property_records(plan: Plan, store: ResultStore) -> Iterator[Record]:

@@ -21,6 +21,7 @@ from ilforge.study.load import Study
 from ilforge.study.machine import Machine
 from ilforge.workflow import shared_progress
 from ilforge.workflow.executors import Executors, require_executors, require_main_guard
+from ilforge.workflow.handover import hand_over
 from ilforge.workflow.loop import Results
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.progress import Watch
@@ -148,7 +149,7 @@ def run_study(
     Returns
     -------
     Outcome, Path
-        What was done, and the folder that holds ``report.html``, ``results.json`` and ``results.csv``.
+        What was done, and the folder that holds ``report.html``, ``results.json``, ``results.csv`` and ``models``.
 
     Raises
     ------
@@ -177,6 +178,7 @@ def run_study(
         if outcome.complete:
             report = stages[-1] if growth is None else all_stages(study, store)[-1]
             publish(store.path(report), folder)
+            hand_over(make_plan(study, store), store, folder)
     return outcome, folder
 
 
@@ -295,6 +297,8 @@ def write_partial_report(study: Study, machine: Machine) -> Path:
     if not any(store.holds(stage) for stage in plan.stages):
         raise nothing_there(study, store.root)
     folders.claim(folder, _OUTPUT, of=study.path.absolute())
+    if not plan.waits_for:
+        hand_over(plan, store, folder)
     return write_report(folder, report_content(plan, store))
 
 

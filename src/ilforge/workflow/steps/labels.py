@@ -91,26 +91,8 @@ def label_stage(
 
     def work(job: Job) -> None:
         wanted = frames_in(job.input("frames"))
-        with LabelStore(job.store.labels) as store, holding(job.store.labels) as holder:
-            _verify(job, store)
-            store.remember(method)
-            store.absorb_inbox()
-            missing = store.missing(wanted, method_digest)
-            before = store.get_many(missing, method_digest)
-            job.expect(len(missing))
-            asked = {digest: (wanted[digest], spec, job.threads, store.inbox, liquid) for digest in missing}
-            left = _Labelling(job, store, holder, method_digest).go(asked)
-            left = _give_up(job, store, method_digest, left, before)
-            labels = store.get_many(list(wanted), method_digest)
-            if missing:
-                store.backup()
-        if missing and len(left) == len(missing):
-            raise _stopped(len(left), labels[left[-1]])
-        passing = [digest for digest in wanted if labels[digest].may_pass]
-        if passing:
-            raise _outstanding(len(passing), len(wanted), labels[passing[-1]])
-        rejected = write_judged(job.directory, wanted, labels, liquid, gate)
-        job.facts.update(labelled_now=len(missing), reused=len(wanted) - len(missing), rejected=rejected)
+        labels = labels_of(job, wanted, spec, method, liquid)
+        job.facts["rejected"] = write_judged(job.directory, wanted, labels, liquid, gate)
 
     return Stage(
         name=of_composition(study, name),
@@ -133,6 +115,44 @@ def label_stage(
         at_hand=None if computed else at_hand,
         computes_with=() if computed else computes_with(spec["kind"]),
     )
+
+
+def labels_of(
+    job: Job, wanted: Mapping[str, Atoms], spec: Mapping[str, Any], method: Mapping[str, Any], liquid: Liquid
+) -> dict[str, Label]:
+    """Labels of frames, by digest: those that the store has, and the others computed in workers.
+
+    Parameters
+    ----------
+    spec, method
+        The potential, and what it says of itself.
+
+    Raises
+    ------
+    DidNotFinish
+        When calculations were cut short; what is labelled is kept.
+    """
+    method_digest = digest_of(method)
+    with LabelStore(job.store.labels) as store, holding(job.store.labels) as holder:
+        _verify(job, store)
+        store.remember(method)
+        store.absorb_inbox()
+        missing = store.missing(wanted, method_digest)
+        before = store.get_many(missing, method_digest)
+        job.expect(len(missing))
+        asked = {digest: (wanted[digest], spec, job.threads, store.inbox, liquid) for digest in missing}
+        left = _Labelling(job, store, holder, method_digest).go(asked)
+        left = _give_up(job, store, method_digest, left, before)
+        labels = store.get_many(list(wanted), method_digest)
+        if missing:
+            store.backup()
+    if missing and len(left) == len(missing):
+        raise _stopped(len(left), labels[left[-1]])
+    passing = [digest for digest in wanted if labels[digest].may_pass]
+    if passing:
+        raise _outstanding(len(passing), len(wanted), labels[passing[-1]])
+    job.facts.update(labelled_now=len(missing), reused=len(wanted) - len(missing))
+    return labels
 
 
 def net_force_setting(gate: GateSettings, method: Mapping[str, Any], liquid: Liquid) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import numpy as np
 from ilforge import frames, potentials
 from ilforge.labelling.datasets.dataset import Dataset, split
 from ilforge.study.load import Study
-from ilforge.training import TRAINERS, ModelSettings, train
+from ilforge.training import TRAINERS, ModelSettings, Tuning, train
 from ilforge.training.kind import Size
-from ilforge.training.validation import errors, predict
+from ilforge.training.validation import Predictions, errors, predict
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.atoms import read_atoms
 from ilforge.workflow.steps.labels import ACCEPTED
+from ilforge.workflow.steps.starts import Start, with_network
 from ilforge.workflow.steps.structures import computes_with, liquid_of, of_composition, reference_spec
 from ilforge.workflow.store import read_manifest, write_json
 
@@ -55,68 +57,81 @@ def model_title(study: Study, name: str) -> str:
     return kind.title if name == kind.name else name
 
 
-def model_stages(
-    study: Study,
-    name: str,
-    iteration: int,
-    dataset: Stage,
-    frames_expected: int,
-    before: Sequence[Stage] | None,
-    atoms: Stage | None,
-) -> list[Stage]:
-    """Trainings of a model of the study file: its committee, each member with a seed of its own.
+@dataclass(frozen=True)
+class Lesson:
+    """What a model of the study file is trained on and from.
 
-    Parameters
+    Attributes
     ----------
-    frames_expected
-        Of each composition, for planning.
+    dataset
+        The frozen split.
+    size
+        Expected, for planning.
+    iteration
+        Of concurrent learning; None for a student, which learns from its teacher.
     before
-        Trainings of the iteration before, which they go on from.
+        Trainings of the iteration before, which the committee goes on from.
+    starts
+        What each member is fine-tuned from.
     atoms
         Energies of isolated atoms, where the model counts energies from them.
     """
-    count = study.settings.models[name].committee
-    return [
-        _model_stage(
-            study, name, iteration, member, dataset, frames_expected, before[member] if before else None, atoms
-        )
-        for member in range(count)
-    ]
+
+    dataset: Stage
+    size: Size
+    iteration: int | None = 0
+    before: Sequence[Stage] = ()
+    starts: Sequence[Start] = ()
+    atoms: Stage | None = None
 
 
-def _model_stage(
-    study: Study,
-    name: str,
-    iteration: int,
-    member: int,
-    dataset: Stage,
-    frames_expected: int,
-    before: Stage | None,
-    atoms: Stage | None,
-) -> Stage:
-    settings = study.settings.models[name]
-    kind = TRAINERS[settings.kind]
-    numbered = kind.numbered or settings.committee > 1
-    seed = study.seed(name, iteration, member) if numbered else study.seed(name, iteration)
+def size_of(study: Study, frames_expected: int) -> Size:
+    """So many frames of each composition, for planning."""
     sizes = [liquid_of(part).topology.n_atoms for part in study.parts]
-    expected = kind.seconds(settings, Size(frames_expected * sum(sizes), max(sizes)))
+    return Size(frames_expected * sum(sizes), max(sizes))
+
+
+def model_stages(study: Study, name: str, lesson: Lesson) -> list[Stage]:
+    """Trainings of a model of the study file: its committee, each member with a seed of its own."""
+    return [_model_stage(study, name, member, lesson) for member in range(study.settings.models[name].committee)]
+
+
+def _model_stage(study: Study, name: str, member: int, lesson: Lesson) -> Stage:
+    settings = study.settings.models[name]
+    kind, atoms = TRAINERS[settings.kind], lesson.atoms
+    numbered = kind.numbered or settings.committee > 1
+    purpose = (name, "student" if lesson.iteration is None else lesson.iteration)
+    seed = study.seed(*purpose, member) if numbered else study.seed(*purpose)
+    before = lesson.before[member] if lesson.before else None
+    start = lesson.starts[member] if lesson.starts and before is None else None
+    expected = kind.seconds(with_network(study, name), lesson.size)
 
     def work(job: Job) -> None:
-        start = job.trusted_input("before") / kind.file if before else None
+        origin, tuning = (job.trusted_input("before") / kind.file if before else None), None
+        if start is not None:
+            origin, tuning = start.read(job, kind.name)
         energies = read_atoms(job.input("atoms")) if atoms else None
-        job.run(_train, job.input("dataset"), settings, seed, job.directory, job.threads, start, energies)
+        job.run(_train, job.input("dataset"), settings, seed, job.directory, job.threads, origin, energies, tuning)
         if note := kind.note(job.directory):
             job.facts["note"] = note
+            if start is not None:
+                job.say(f"{model_title(study, name)}: {note}")
 
     number = f" {member + 1}" if numbered else ""
+    learned = f"taught by {settings.teacher}" if lesson.iteration is None else f"iteration {lesson.iteration}"
     return Stage(
-        name=f"train {model_title(study, name)}{number}, iteration {iteration}",
+        name=f"{'fine-tune' if start else 'train'} {model_title(study, name)}{number}, {learned}",
         kind=kind.name,
         runs_as="train",
         version=1,
         # energies of isolated atoms are an input
-        settings={"training": settings.model_dump(exclude={"kind", "committee", "atom_energies"}), "seed": seed},
-        inputs={"dataset": dataset, **({"before": before} if before else {}), **({"atoms": atoms} if atoms else {})},
+        settings={"training": settings.decisive(), "seed": seed, **(start.settings if start else {})},
+        inputs={
+            "dataset": lesson.dataset,
+            **({"before": before} if before else {}),
+            **({"atoms": atoms} if atoms else {}),
+            **(start.inputs if start else {}),
+        },
         work=work,
         task_seconds=expected * (kind.retrained_share(settings) if before else 1.0),
         memory_GB=kind.memory_GB,
@@ -155,14 +170,20 @@ def model_spec(directory: Path) -> dict[str, Any]:
 
 def seconds_per_step(study: Study, name: str, n_atoms: int) -> float:
     """Expected time of one step with a model that is yet to be trained, s on one core: for planning only."""
-    settings = study.settings.models[name]
+    settings = with_network(study, name)
     return TRAINERS[settings.kind].seconds_per_step(settings, n_atoms)
 
 
 def validation_stage(
-    study: Study, name: str, labels: Stage, expected: int, model: Stage | None, spec: dict[str, Any] | None = None
+    study: Study,
+    name: str,
+    labels: Stage,
+    expected: int,
+    model: Stage | None,
+    spec: dict[str, Any] | None = None,
+    file: str = ACCEPTED,
 ) -> Stage:
-    """A potential held against labels: ``predictions.npz`` and ``errors.json``."""
+    """A potential held against the labels in a file of a stage: ``predictions.npz`` and ``errors.json``."""
     liquid, seed = liquid_of(study), study.seed("bootstrap")
     if model is not None:
         kind = TRAINERS[model.kind].potential
@@ -172,19 +193,29 @@ def validation_stage(
 
     def work(job: Job) -> None:
         chosen = spec if model is None else model_spec(job.trusted_input("model"))
-        job.run(_validate, chosen, job.input("labels") / ACCEPTED, liquid, seed, job.directory, job.threads)
+        job.run(_validate, chosen, job.input("labels") / file, liquid, seed, job.directory, job.threads)
 
     return Stage(
         name=of_composition(study, f"validate {name}"),
         kind="validation",
         version=2,
-        settings={"spec": spec, "seed": seed},
+        settings={"spec": _identity(spec), "seed": seed, **({} if file == ACCEPTED else {"file": file})},
         inputs={"labels": labels, **({"model": model} if model else {})},
         work=work,
-        task_seconds=8.0 + 0.05 * expected,
+        task_seconds=8.0 + expected * _seconds_of_one(spec, liquid.topology.n_atoms),
         memory_GB=1.5,
         computes_with=computes_with(kind),
     )
+
+
+def _seconds_of_one(spec: dict[str, Any] | None, n_atoms: int) -> float:
+    """Expected time of one frame with a potential, or with a model that is yet to be trained, s."""
+    return 0.05 if spec is None else max(0.05, potentials.create(spec).seconds_per_frame(n_atoms))
+
+
+def _identity(spec: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A potential for keys of stages: a model file is its digest, wherever it lies."""
+    return potentials.create(spec).describe() if spec and "path" in spec else spec
 
 
 def _train(
@@ -195,12 +226,18 @@ def _train(
     threads: int,
     start: Path | None,
     energies: dict[str, float] | None,
+    tuning: Tuning | None,
 ) -> None:
-    train(Dataset.read(dataset), settings, seed, directory, threads, start_from=start, isolated_atoms=energies)
+    labelled = Dataset.read(dataset)
+    train(labelled, settings, seed, directory, threads, start_from=start, isolated_atoms=energies, tuning=tuning)
 
 
 def _validate(spec: dict[str, Any], labels: Path, liquid: Any, seed: int, directory: Path, threads: int) -> None:
-    predictions = predict(spec, frames.read(labels), liquid, threads)
+    keep_errors(predict(spec, frames.read(labels), liquid, threads), seed, directory)
+
+
+def keep_errors(predictions: Predictions, seed: int, directory: Path) -> None:
+    """Write ``predictions.npz`` and ``errors.json``; the seed is that of the bootstrap."""
     predictions.save(directory / PREDICTIONS)
     found = errors(predictions, np.random.default_rng(seed))
     rows = [

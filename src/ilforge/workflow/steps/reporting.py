@@ -33,8 +33,9 @@ from ilforge.study.scans import study_scans
 from ilforge.training import TRAINERS, learning_curve
 from ilforge.training.validation import Predictions
 from ilforge.workflow.job import Job
-from ilforge.workflow.plan import Plan, given_potentials
-from ilforge.workflow.records import collect_records, measurements, run_labels
+from ilforge.workflow.lessons import given_potentials
+from ilforge.workflow.plan import Plan
+from ilforge.workflow.records import collect_records, fine_tuning_notes, measurements, run_labels
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.atoms import read_atoms
 from ilforge.workflow.steps.boxes import FRAMES
@@ -109,8 +110,8 @@ def _kinds(plan: Plan) -> dict[str, str]:
     """Kind of potential of each name in the study."""
     settings = plan.study.settings
     found = {name: TRAINERS[model.kind].potential for name, model in settings.models.items()}
-    given = [*given_potentials(plan.study), settings.reference.potential]
-    return found | {name: settings.potential(name).kind for name in given}
+    found[settings.reference.potential] = settings.potential(settings.reference.potential).kind
+    return found | {name: spec["kind"] for name, spec in given_potentials(plan.study).items()}
 
 
 def _parity(key: tuple[int | None, str, str], directory: Path, liquids: Mapping[str, str]) -> Parity:
@@ -153,8 +154,17 @@ def _runs(plan: Plan, store: ResultStore, records: list[Record]) -> Iterator[Run
         yield Run({**of_run, "potential": record.potential, **against}, found)
 
 
+def _taught(plan: Plan) -> dict[str, Stage]:
+    """Labels that teachers gave to their students, by what the set is called."""
+    return {
+        ", ".join(filter(None, (f"taught to {student}", composition, f"{multiple} x the ions"))): stage
+        for student, school in plan.students.items()
+        for (composition, multiple), stage in school.labels.items()
+    }
+
+
 def _frame_rows(plan: Plan, store: ResultStore) -> Iterator[FrameRow]:
-    for dataset, stage in _held(plan.labels, store):
+    for dataset, stage in _held(plan.labels | _taught(plan), store):
         census = json.loads((store.path(stage) / CENSUS).read_text())
         for key, row in census["rows"].items():
             kind, recipe = key.split("/")
@@ -213,11 +223,14 @@ def _training_curves(plan: Plan, store: ResultStore) -> Iterator[TrainingCurve]:
 
 
 def _atom_energies(plan: Plan, store: ResultStore) -> Iterator[str]:
-    """What models that have a choice count energies from, a sentence each."""
+    """What models that have a choice count energies from, and how models were fine-tuned, a sentence each."""
     for name, model in plan.study.settings.models.items():
+        title = model_title(plan.study, name)
+        if model.start is not None:
+            yield from (f"{title}: {note}" for note in fine_tuning_notes(plan, store, name))
+            continue
         if not TRAINERS[model.kind].counts_from_atoms:
             continue
-        title = model_title(plan.study, name)
         if not counts_from_atoms(plan.study, name):
             yield (
                 f"{title} counts energies from a least-squares fit of one number for each element to the labels; "
@@ -251,11 +264,14 @@ def _costs(plan: Plan, store: ResultStore) -> Iterator[Cost]:
         labels += sum(row["made"] for row in census["rows"].values())
         seconds += census["cost_s"]
     yield Cost("labels", labels, "frames", seconds)
+    for name, stage in _held(_taught(plan), store):
+        taught: dict[str, Any] = json.loads((store.path(stage) / CENSUS).read_text())
+        yield Cost(f"labels {name}", sum(row["made"] for row in taught["rows"].values()), "frames", taught["cost_s"])
     for (iteration, kind), members in plan.trained.items():
         if not all(store.holds(stage) for stage in members):
             continue
         spent = sum(read_manifest(store.path(stage))["wall_s"] for stage in members)
-        frames_seen = len(Dataset.read(store.path(plan.datasets[iteration])).train)
+        frames_seen = len(Dataset.read(store.path(members[0].inputs["dataset"])).train)
         yield Cost(f"training {kind}, iteration {iteration}", frames_seen, "frames", spent)
 
 

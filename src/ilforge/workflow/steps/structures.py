@@ -172,7 +172,7 @@ def frames_stage(study: Study, purpose: str) -> Stage:
         "density_g_cm3": study.settings.liquid.density_g_cm3,
         "boxes": boxes,
         "potential": potentials.create(sampling_spec(study)).describe(),
-        "sampling": sampling.model_dump(include=_sampling_keys(counts)),
+        "sampling": sampling.model_dump(include=sampling_keys(counts)),
         "bond_factor": study.settings.gate.bond_factor,
         **({"intermolecular": counts.intermolecular} if counts.intermolecular else {}),
     }
@@ -243,7 +243,7 @@ def hot_stage(study: Study) -> Stage:
     )
 
 
-def _sampling_keys(counts: FrameCounts) -> set[str]:
+def sampling_keys(counts: FrameCounts) -> set[str]:
     """Those keys of the sampling that decide what the frames of a set are."""
     keys = set()
     if counts.eq_boxes or counts.intermolecular:

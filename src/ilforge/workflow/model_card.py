@@ -1,0 +1,178 @@
+"""The card of a model, ``README.md``: what it was trained on, its errors, whether it holds the liquid, its limits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+import ilforge
+from ilforge.labelling.datasets.dataset import Dataset
+from ilforge.potentials import POTENTIALS
+from ilforge.report.citations import STUDY, works_on
+from ilforge.report.wording import quantity_name, shown_unit, with_error
+from ilforge.results import HOLDS_LIQUID, TO_TEACHER, Holding, Record
+from ilforge.study.lineage import origin, start_of, teacher_of
+from ilforge.study.names import potential_named
+from ilforge.training import TRAINERS
+from ilforge.units import AMU_PER_A3_IN_G_CM3
+from ilforge.workflow.plan import Plan
+from ilforge.workflow.records import fine_tuning_notes
+from ilforge.workflow.steps.models import counts_from_atoms
+from ilforge.workflow.steps.published import labelled_by
+from ilforge.workflow.steps.structures import liquid_of
+from ilforge.workflow.store import ResultStore, read_manifest
+
+CARD = "README.md"
+_ERRORS = ("force_rmse", "force_mae", "energy_rmse_per_atom", "energy_rmse_per_atom_offset_removed")
+
+
+def card_text(
+    plan: Plan,
+    store: ResultStore,
+    records: Sequence[Record],
+    name: str,
+    digests: Mapping[str, str],
+    snippets: Mapping[str, str],
+) -> str:
+    """The card in Markdown.
+
+    Parameters
+    ----------
+    digests
+        SHA-256 by file.
+    snippets
+        Files that run the model, by name.
+    """
+    settings = plan.study.settings
+    kind = TRAINERS[settings.models[name].kind]
+    mine = [record for record in records if record.potential == name]
+    liquids = ", ".join(liquid_of(part).name for part in plan.study.parts)
+    sections = {
+        "Files": [f"- `{file}`, SHA-256 `{digest}`" for file, digest in digests.items()],
+        "What it was trained on": list(_training(plan, store, name)),
+        "Errors": list(_errors(mine, name)),
+        "Does it hold the liquid?": list(_verdicts(mine)),
+        "Limits": list(_limits(plan, store, name, mine)),
+        "How to use it": list(_use(snippets)),
+        "Licence": list(_licence(plan, name)),
+        "What to cite": list(_works(plan, name)),
+    }
+    lines = [f"# {name}", "", f"{kind.title} model of {liquids}, {origin(settings, name)}; study {settings.name}."]
+    for title, body in sections.items():
+        lines += ["", f"## {title}", "", *body]
+    return "\n".join(lines) + "\n"
+
+
+def _training(plan: Plan, store: ResultStore, name: str) -> Iterator[str]:
+    study, model = plan.study, plan.study.settings.models[name]
+    stage = plan.trained[plan.last_iteration, name][0]
+    dataset = Dataset.read(store.path(stage.inputs["dataset"]))
+    summary = dataset.summary()
+    kinds = ", ".join(f"{count} {kind}" for kind, count in summary["kinds"]["train"].items())
+    densities = [f.get_masses().sum() * AMU_PER_A3_IN_G_CM3 / f.get_volume() for f in dataset.train]
+    ions = "; ".join(f"{count} of {label}" for label, count in summary["ions"].items())
+    by = f"its teacher {model.teacher}" if model.teacher else labelled_by(study, plan.dataset)
+    yield f"- {len(dataset.train)} frames ({kinds}), and {len(dataset.stop)} that the training was watched on: {ions}."
+    yield f"- Densities {min(densities):.2f} to {max(densities):.2f} g/cm³. Labels by {by}."
+    if model.teacher:
+        yield f"- The teacher: {_teacher_words(plan, name)}. The labels carry its errors."
+    yield from (f"- {note}" for note in fine_tuning_notes(plan, store, name))
+    if model.start is None and hasattr(model, "atom_energies"):
+        from_atoms = counts_from_atoms(study, name)
+        zero = "isolated atoms by the reference method" if from_atoms else "a least-squares fit to the labels"
+        yield f"- Energies are counted from {zero}."
+    manifest = read_manifest(store.path(stage))
+    versions = ", ".join(f"{program} {version}" for program, version in manifest["programs"].items())
+    yield f"- Trained {manifest['finished']}, seed {stage.settings['seed']}, with {versions}."
+    yield f"- Settings: `{json.dumps(stage.settings['training'], sort_keys=True)}`"
+
+
+def _teacher_words(plan: Plan, name: str) -> str:
+    settings, link = plan.study.settings, teacher_of(plan.study.settings, name)
+    assert link is not None
+    found = potential_named(link.name, settings.potentials)
+    words = origin(settings, link.name) if found is None else found.title
+    return f"{link.name}, {words}"
+
+
+def _errors(mine: Sequence[Record], name: str) -> Iterator[str]:
+    last = max((r.iteration for r in mine if r.iteration is not None), default=None)
+    chosen = [r for r in mine if r.species is None and r.iteration == last]
+    for ending, heading in (("", "Against the reference, on frames that it was not trained on:"),
+                            (TO_TEACHER, "Against its teacher:")):  # fmt: skip
+        rows = [r for r in chosen if r.quantity in {f"{quantity}{ending}" for quantity in _ERRORS}]
+        if not rows:
+            continue
+        yield from (heading, "", "| error | frames | value |", "|---|---|---|")
+        for record in rows:
+            unit, factor = shown_unit(record.unit)
+            value = f"{with_error(record.value * factor, record.error * factor)} {unit}"
+            note = f" ({record.note})" if record.note else ""
+            yield f"| {quantity_name(record.quantity)} | {record.dataset} | {value}{note} |"
+        yield ""
+    if not chosen:
+        yield f"None were measured of {name} yet."
+
+
+def _verdicts(mine: Sequence[Record]) -> Iterator[str]:
+    found = [r for r in mine if r.quantity == HOLDS_LIQUID]
+    for record in found:
+        yield f"- {record.provenance.get('protocol', '')}, {record.temperature_K:g} K: {record.note}."
+    if not any(r.verdict in (Holding.HOLDS, Holding.DOES_NOT_HOLD) for r in found):
+        yield (
+            "Not known: no MD at constant pressure was judged. Small force errors do not mean that a model holds its "
+            "liquid; run NPT with it (`[[md]]`) before you trust it."
+        )
+
+
+def _limits(plan: Plan, store: ResultStore, name: str, mine: Sequence[Record]) -> Iterator[str]:
+    study, model = plan.study, plan.study.settings.models[name]
+    dataset = Dataset.read(store.path(plan.trained[plan.last_iteration, name][0].inputs["dataset"]))
+    yield f"- It knows {', '.join(dataset.elements)} in these ions, and these densities, only."
+    yield f"- Sampled at {study.settings.liquid.temperature_K:g} K, and hotter only where molecules were distorted."
+    if model.teacher:
+        yield "- Its labels are those of its teacher: it repeats the teacher's errors, and adds its own."
+    if not counts_from_atoms(study, name):
+        yield "- Energies of single ions, or of other compositions, mean nothing."
+    if any(r.verdict is Holding.DOES_NOT_HOLD for r in mine):
+        yield "- **It does not hold the liquid: use it for no property at constant pressure.**"
+
+
+def _use(snippets: Mapping[str, str]) -> Iterator[str]:
+    if not snippets:
+        yield "See docs/how-to.md."
+    for file, text in snippets.items():
+        language = "python" if file.endswith(".py") else ""
+        yield from (f"`{file}`:", "", f"```{language}", text.rstrip(), "```", "")
+    yield "A model file can run code when it is loaded: check it with `sha256sum -c SHA256` first."
+
+
+def _licence(plan: Plan, name: str) -> Iterator[str]:
+    settings, waiting, given = plan.study.settings, [name], {}
+    while waiting:
+        current = waiting.pop()
+        for link in (start_of(settings, current), teacher_of(settings, current)):
+            if link is None:
+                continue
+            if link.what == "model":
+                waiting.append(link.name)
+            else:
+                found = potential_named(link.name, settings.potentials)
+                given[link.name] = getattr(found, "licence", "") or "its licence is not known to ilforge"
+    yield "The model is yours to license, within the terms of what it was made from:"
+    yield ""
+    yield f"- the labels: {labelled_by(plan.study, plan.dataset)}"
+    yield from (f"- {other}: {terms}" for other, terms in given.items())
+
+
+def _works(plan: Plan, name: str) -> Iterator[str]:
+    settings = plan.study.settings
+    stage = plan.trained[plan.last_iteration, name][0]
+    words = [POTENTIALS[TRAINERS[stage.kind].potential].title, labelled_by(plan.study, plan.dataset), *stage.programs]
+    for link in (start_of(settings, name), teacher_of(settings, name)):
+        if link is not None and link.what == "model":
+            words.append(TRAINERS[settings.models[link.name].kind].title)
+        elif link is not None:
+            found = potential_named(link.name, settings.potentials)
+            words += [found.title] if found else []
+    yield from (f"- {work}" for work in (f"ilforge {ilforge.__version__}.", STUDY, *works_on(" ".join(words))))
