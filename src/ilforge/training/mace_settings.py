@@ -60,7 +60,7 @@ class MaceSettings(ModelSettings):
     presets = MACE_PRESETS
     tuning_preset = "tune"
     of_the_network = frozenset({"hidden_irreps", "r_max_A", "max_ell", "correlation"})
-    left_out_at_default = frozenset({"frozen", "replay", "replay_frames"})
+    left_out_at_default = frozenset({"learning_rate_decay", "stress_weight", "frozen", "replay", "replay_frames"})
 
     kind: Literal["mace"] = "mace"
     """MACE."""
