@@ -54,6 +54,11 @@ def test_smiles_and_files_define_ions():
             parse_define((wrong,))
 
 
+def test_a_smiles_may_be_longer_than_a_file_name():
+    smiles = "C" * 300 + "[NH3+]"
+    assert parse_define((f"LONG={smiles}",))["LONG"].smiles == smiles
+
+
 def test_a_charge_of_thousands_of_digits_is_refused_in_words(tmp_path):
     file = tmp_path / "EA.xyz"
     file.touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def _source(item: str, what: str) -> dict[str, Any]:
     if found and Path(found[1].partition(",")[0]).suffix.lower() in _SUFFIXES:
         path, charge = found[1], int(found[2])
     structure, _, force_field = path.partition(",")
-    if not Path(structure).is_file() and Path(structure).suffix.lower() not in _SUFFIXES:
+    if not os.path.isfile(structure) and Path(structure).suffix.lower() not in _SUFFIXES:  # a SMILES may be long
         return {"smiles": _smiles(item, what)}
     for file in filter(None, (structure, force_field)):
         if not Path(file).is_file():
