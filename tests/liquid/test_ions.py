@@ -136,7 +136,7 @@ def test_neutral_molecules_are_allowed():
         ({"smiles": "CC[NH3+].[Cl-]"}, "2 separate molecules"),
         ({"smiles": "C(("}, "not a SMILES"),
         ({"smiles": ""}, "not a SMILES"),
-        ({"smiles": "*C"}, "no element"),
+        ({"smiles": "*C"}, "not an element"),
         ({"smiles": "CC[NH3+]", "charge": -1}, "charge is -1, but the SMILES 'CC[NH3+]' has charge +1"),
         ({"smiles": "F[P-](F)(F)(F)(F)F"}, "Give a structure file"),
         ({"structure": "nowhere.xyz", "charge": 1}, "does not exist"),

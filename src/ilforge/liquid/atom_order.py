@@ -1,4 +1,4 @@
-"""Atoms that are listed in another order than the liquid's, such as sorted by element: put in order by their bonds."""
+"""Reorder the atoms of a frame by their bonds, for files that sort atoms by element or in any other order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ilforge.liquid.topology import Topology
 
 
 def order_by_bonds(atoms: Atoms, topology: Topology, factor: float) -> np.ndarray | None:
-    """Which atom of a frame each atom of the topology is, from the bonds alone.
+    """Find, from the bonds alone, the atom of the frame that corresponds to each atom of the topology.
 
     Every group of bonded atoms is one molecule, matched to an ion by its graph of elements and bonds. Atoms that the
-    graph cannot tell apart (the hydrogens of a methyl group) are taken as they come: no energy depends on it.
+    graph cannot distinguish (the hydrogens of a methyl group) keep their order: no energy depends on it.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def order_by_bonds(atoms: Atoms, topology: Topology, factor: float) -> np.ndarra
     Returns
     -------
     order
-        ``(n_atoms,)``: ``atoms[order]`` is in the order of the topology. None when the molecules of the frame are not
-        those of the topology.
+        ``(n_atoms,)``: ``atoms[order]`` is in the order of the topology. None when the frame contains other molecules
+        than the topology.
     """
     if sorted(atoms.get_chemical_symbols()) != sorted(topology.symbols) or not np.isfinite(atoms.positions).all():
         return None
@@ -58,7 +58,7 @@ def order_by_bonds(atoms: Atoms, topology: Topology, factor: float) -> np.ndarra
 
 
 def _groups(n_atoms: int, bonds: np.ndarray) -> list[np.ndarray]:
-    """Atoms that bonds hold together, group by group in the order of their first atoms."""
+    """Groups of atoms connected by bonds, sorted by their first atom."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -73,12 +73,12 @@ def _formula(symbols: Sequence[str], members: np.ndarray) -> str:
 
 
 def _graph(symbols: Sequence[str], bonds: np.ndarray, members: np.ndarray) -> BondGraph:
-    """Of some atoms, counted from the first of them."""
+    """Bond graph of some atoms, with indices among these atoms."""
     inside = np.isin(bonds[:, 0], members)
     return BondGraph.of([symbols[i] for i in members], np.searchsorted(members, bonds[inside]))
 
 
 @functools.lru_cache(maxsize=512)
 def _match(wanted: BondGraph, found: BondGraph) -> tuple[int, ...] | None:
-    """Which atom of ``found`` each atom of ``wanted`` is, when both are the same graph; as they stand if they can."""
+    """Atom of ``found`` for each atom of ``wanted``, if both graphs are equal; the same order if that matches."""
     return tuple(range(len(found.symbols))) if found == wanted else same_order(wanted, found)

@@ -1,4 +1,4 @@
-"""Connectivity: which atoms are bonded in a frame, and whether the molecules are still what they were."""
+"""Connectivity: which atoms are bonded in a frame, and whether the molecules are still intact."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from ilforge.liquid.topology import Topology
 NEVER_BONDED = ("Li", "Na", "K", "Rb", "Cs", "Be", "Mg", "Ca", "Sr", "Ba")
 """Elements that occur only as monatomic cations here: close to their anions, but not bonded to them."""
 _NONMETALS = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Ge", "As", "Se", "Br", "Te", "I")
-_STRETCHED = 2.0  # times the covalent bond length: not these bonds
-_SQUEEZED = 0.5  # times the covalent bond length: none either
-_SOUND = (0.8, 1.3)  # median length in covalent bond lengths: whatever has bonds and is given in Å lies far inside
-_ALIKE = (0.8, 1.25)  # of the median: bonds that are all longer or shorter by one factor, and vibrate
-_UNITS = {"nm": 0.1, "Bohr": 1 / 0.529177, "pm": 100.0}  # what 1 Å is in them
-_SAME_UNIT = 1.15  # factor up to which a median says which unit it is
-_UNSEEN_BOND = (0.8, 1.2)  # distance in covalent bond lengths: of a bond that vibrates
-_FEW = 0.1  # of all bonds
-_MOST = 0.5  # of all bonds
-_AS_MANY = 0.75  # of all bonds; those of S to C are longer than the next
-_BOND_A = 1.7
-_NAMED = 2  # bonds of each sort named in a message; a box that fell apart would fill pages
+# lengths and distances in units of the covalent bond length, which is the sum of the covalent radii
+_STRETCHED = 2.0  # longer: these atoms are not bonded
+_SQUEEZED = 0.5  # shorter: these atoms are not bonded either
+_SOUND = (0.8, 1.3)  # median bond length of positions in Å; real liquids lie far inside this range
+_ALIKE = (0.8, 1.25)  # bond length over its median: vibrating bonds, all scaled by one wrong unit
+_UNITS = {"nm": 0.1, "Bohr": 1 / 0.529177, "pm": 100.0}  # 1 Å in this unit
+_SAME_UNIT = 1.15  # largest factor between the median and the value expected for a unit
+_UNSEEN_BOND = (0.8, 1.2)  # distance of two bonded atoms, vibrations included
+_FEW = 0.1  # share of all bonds
+_MOST = 0.5  # share of all bonds
+_AS_MANY = 0.75  # share of all bonds: S-C bonds are longer than the next constant
+_BOND_A = 1.7  # Å, longest usual bond
+_NAMED = 2  # broken and new bonds that a message names; all bonds of a box that fell apart would fill pages
 
 
 def bond_graph(atoms: Atoms, factor: float, unbonded: np.ndarray | None = None) -> np.ndarray:
@@ -35,7 +36,7 @@ def bond_graph(atoms: Atoms, factor: float, unbonded: np.ndarray | None = None) 
     factor
         1.15 to 1.4 is usual. Radii of Cordero et al., Dalton Trans. 2008, 2832.
     unbonded
-        ``(n_atoms,)`` booleans: atoms that form no bond besides those of :data:`NEVER_BONDED`.
+        ``(n_atoms,)`` booleans: further atoms without bonds, in addition to :data:`NEVER_BONDED`.
 
     Returns
     -------
@@ -55,9 +56,9 @@ def bond_graph(atoms: Atoms, factor: float, unbonded: np.ndarray | None = None) 
 
 
 def contacts(atoms: Atoms, topology: Topology, cutoff: float) -> tuple[np.ndarray, ...]:
-    """Pairs of atoms within ``cutoff`` (Å) that are not of one and the same molecule.
+    """Pairs of atoms of different molecules within ``cutoff`` (Å).
 
-    A molecule and its own periodic image count as two. Molecules must be whole.
+    A molecule and its own periodic image count as different. Molecules must be whole.
 
     Returns
     -------
@@ -70,11 +71,11 @@ def contacts(atoms: Atoms, topology: Topology, cutoff: float) -> tuple[np.ndarra
 
 
 def fragmentation(atoms: Atoms, topology: Topology, factor: float) -> str | None:
-    """What has become of the molecules, in words; None while each has exactly the bonds of the topology.
+    """Broken and new bonds, in words; None if each molecule has exactly the bonds of the topology.
 
-    A bond of the topology is broken beyond ``factor`` times the sum of covalent radii. Two other atoms closer
-    than that have made a new one, unless they share a neighbour: where a bond angle closes, 1-3 distances
-    come that near without any chemistry. Monatomic ions make no bonds.
+    A bond of the topology is broken if it is longer than ``factor`` times the sum of covalent radii. Two other atoms
+    closer than that have formed a bond, unless they share a neighbour: a small bond angle also brings the outer
+    atoms this close. Monatomic ions form no bonds.
     """
     n = len(atoms)
     if n != topology.n_atoms:
@@ -85,7 +86,7 @@ def fragmentation(atoms: Atoms, topology: Topology, factor: float) -> str | None
     expected = _codes(topology.bonds, n)
     broken = _pairs(np.setdiff1d(expected, found), n)
     new = np.setdiff1d(found, expected)
-    if len(new):  # rarely: finding the 1-3 pairs costs more than comparing the bonds
+    if len(new):  # only then, because the search for 1-3 pairs takes longer than the comparison of bonds
         new = np.setdiff1d(new, _codes(topology.second_neighbours, n))
     if not len(broken) and not len(new):
         return None
@@ -93,7 +94,7 @@ def fragmentation(atoms: Atoms, topology: Topology, factor: float) -> str | None
 
 
 def _in_words(atoms: Atoms, topology: Topology, broken: np.ndarray, new: np.ndarray) -> str:
-    """One sentence on broken and new bonds; a hydrogen that changed sides is a proton transfer."""
+    """One sentence on broken and new bonds; a new bond of a hydrogen is called a proton transfer."""
     hydrogens = {int(atom) for atom in broken.ravel() if topology.symbols[atom] == "H"}
     parted, joined = [], []
     for i, j in broken[:_NAMED]:
@@ -108,10 +109,10 @@ def _in_words(atoms: Atoms, topology: Topology, broken: np.ndarray, new: np.ndar
 
 
 def whole_molecules(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> np.ndarray:
-    """Positions with every molecule in one piece, around the image of its first atom that is given.
+    """Positions with whole molecules; the first atom of each molecule stays at its place.
 
-    Walks the bonds from the first atom of each molecule, all molecules at once, and puts every atom at the
-    image nearest to the atom it is bonded to.
+    The bonds are followed from the first atom of each molecule, in all molecules at once. Each atom moves to its
+    image nearest to the atom that it is bonded to.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ def whole_molecules(positions: np.ndarray, cell: np.ndarray, topology: Topology)
         ``(..., n_atoms, 3)`` Å: one frame or many.
     cell
         ``(3, 3)``, or ``(..., 3, 3)`` with one cell per frame; rows are cell vectors, Å. Bonds must be
-        shorter than half the smallest height. Zeros in a vacuum, where molecules are whole as they are.
+        shorter than half the smallest height of the cell. Zeros for ions in a vacuum, whose positions do not change.
 
     Returns
     -------
@@ -139,9 +140,9 @@ def whole_molecules(positions: np.ndarray, cell: np.ndarray, topology: Topology)
 
 
 def nearest_images(vectors: Floats, cell: Floats) -> Floats:
-    """Vectors ``(n, 3)`` between atoms, each to the image that is nearest along the cell's axes, Å.
+    """Vectors ``(n, 3)`` between atoms, Å, shortened to the image that is nearest along the axes of the cell.
 
-    ``cell`` is ``(3, 3)``; zeros in a vacuum, where there is only one.
+    ``cell`` is ``(3, 3)``; zeros in a vacuum, where there are no images.
     """
     if not np.any(cell):
         return vectors
@@ -149,11 +150,11 @@ def nearest_images(vectors: Floats, cell: Floats) -> Floats:
 
 
 def topology_mismatch(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> str | None:
-    """How positions contradict the bonds of the topology, in words; None when they may well belong together.
+    """How the positions contradict the bonds of the topology, in words; None if they fit.
 
-    Bonds may be stretched or cut by the boundary; it takes a tenth of them longer than twice the sum of covalent
-    radii or shorter than half of it: then atoms are listed in another order, or these are other molecules. Or bonds
-    are all too long by the same factor: see :func:`other_unit`.
+    Positions contradict the bonds if more than a tenth of the bonds are longer than twice the sum of covalent radii
+    or shorter than half of it. Then the atoms are listed in another order, or belong to other molecules. Positions
+    in a wrong unit contradict them too: see :func:`other_unit`. Molecules may cross the boundary of the box.
     """
     if len(topology.bonds) == 0:
         return None
@@ -164,7 +165,7 @@ def topology_mismatch(positions: np.ndarray, cell: np.ndarray, topology: Topolog
     wrong = np.flatnonzero((ratio > _STRETCHED) | (ratio < _SQUEEZED))
     if len(wrong) <= _FEW * len(length):
         return None
-    worst = wrong[np.argmax(np.abs(np.log(np.maximum(ratio[wrong], 1e-9))))]  # atoms may lie upon each other
+    worst = wrong[np.argmax(np.abs(np.log(np.maximum(ratio[wrong], 1e-9))))]  # two atoms may be at the same place
     return (
         f"{len(wrong)} of {len(length)} bonds are no bonds, such as {topology.describe(int(i[worst]))} to "
         f"{topology.describe(int(j[worst]))} with {length[worst]:.2g} Å"
@@ -172,7 +173,7 @@ def topology_mismatch(positions: np.ndarray, cell: np.ndarray, topology: Topolog
 
 
 def other_unit(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> str | None:
-    """That positions are in another unit than Å, in words; None when bonds are as long as bonds, or of any length."""
+    """The unit of the positions, in words, if it is not Å; None if bonds have usual or very different lengths."""
     if len(topology.bonds) == 0:
         return None
     ratio = _bond_lengths(positions, cell, topology)[1]
@@ -181,16 +182,17 @@ def other_unit(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> s
     if _SOUND[0] <= median <= _SOUND[1] or np.mean(~alike) > _FEW:
         return None
     near = [unit for unit, size in _UNITS.items() if 1 / _SAME_UNIT < median / size < _SAME_UNIT]
-    guess = f" but, it seems, in {near[0]}" if near else ""
-    return f"positions are not in Å{guess}: bonds are {median:.2g} times as long as bonds of these elements are in Å"
+    guess = f" but probably in {near[0]}" if near else ""
+    return f"positions are not in Å{guess}: bonds are {median:.2g} times as long as usual bonds of these elements in Å"
 
 
 def missing_bonds(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> str | None:
-    """That the topology lacks bonds, in words; None while it holds nearly all that positions show.
+    """The bonds that the topology lacks, in words; None if it contains nearly all bonds that the positions show.
 
-    It takes atoms at the distance of a bond that are not bonded, more than a tenth as many as there are bonds. Ends
-    of an angle may come that near, and so may a metal ion and its ligands: neither counts. Molecules that overlap have
-    such pairs as well, but then others that are closer still. A topology without any bond may be of anything.
+    Bonds are missing if pairs of atoms at bonding distance that are not bonded number more than a tenth of the bonds.
+    The outer atoms of an angle and a metal ion with its ligands may be this close and do not count. Overlapping
+    molecules have such pairs too, but also pairs that are closer than any bond: then nothing is reported. A topology
+    without any bonds is not checked.
     """
     if len(topology.bonds) == 0:
         return None
@@ -206,16 +208,16 @@ def missing_bonds(positions: np.ndarray, cell: np.ndarray, topology: Topology) -
     i, j = unseen[0]
     distance = np.linalg.norm(nearest_images(positions[[j]] - positions[[i]], cell))
     return (
-        f"{len(unseen)} pairs of atoms are as close as bonded, and no bonds, such as {topology.describe(int(i))} to "
-        f"{topology.describe(int(j))} ({distance:.2f} Å), beside {len(topology.bonds)} bonds"
+        f"{len(unseen)} pairs of atoms are at bonding distance but not bonded, such as {topology.describe(int(i))} and "
+        f"{topology.describe(int(j))} ({distance:.2f} Å); the topology has {len(topology.bonds)} bonds"
     )
 
 
 def reordered(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> bool:
-    """Whether these are the atoms of the topology, but listed in another order.
+    """Whether the positions are those of the topology's atoms in another order.
 
-    Most bonds are then no bonds, and still there are as many pairs of atoms at the distance of a bond; molecules that
-    flew apart have none.
+    Then most bonds are far too long, although as many pairs of atoms as before are at bonding distance. Molecules that
+    flew apart have no such pairs.
     """
     if len(topology.bonds) == 0 or np.mean(_bond_lengths(positions, cell, topology)[1] > _STRETCHED) < _MOST:
         return False
@@ -225,7 +227,7 @@ def reordered(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> bo
 
 
 def _bond_lengths(positions: np.ndarray, cell: np.ndarray, topology: Topology) -> tuple[np.ndarray, np.ndarray]:
-    """Length of every bond, in Å and in sums of covalent radii."""
+    """Length of every bond, in Å and in units of the sum of covalent radii."""
     from ase.data import atomic_numbers, covalent_radii
 
     i, j = topology.bonds.T
@@ -246,10 +248,11 @@ def centres_of_mass(whole: Floats, topology: Topology) -> Floats:
 
 
 def neighbours(atoms: Atoms, quantities: str, cutoff: float) -> tuple[np.ndarray, ...]:
-    """Pairs of points within ``cutoff`` (Å), both ways, with images; quantities as matscipy's ``neighbour_list``."""
+    """Pairs of atoms within ``cutoff`` (Å), each in both directions, images included; see matscipy's
+    ``neighbour_list`` for ``quantities``."""
     from matscipy.neighbours import neighbour_list
 
-    cell = atoms.cell.complete().array  # a molecule in vacuum has none
+    cell = atoms.cell.complete().array  # ions in a vacuum have no cell
     found: tuple[np.ndarray, ...] = neighbour_list(
         quantities, positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=cutoff
     )
@@ -257,7 +260,7 @@ def neighbours(atoms: Atoms, quantities: str, cutoff: float) -> tuple[np.ndarray
 
 
 def _codes(pairs: Integers, n: int) -> Integers:
-    """One integer for each pair, whichever of the two comes first."""
+    """One integer for each pair; it does not depend on the order within the pair."""
     found: Integers = pairs.min(axis=1) * n + pairs.max(axis=1)
     return found
 

@@ -3,7 +3,7 @@
 ::
 
     ATOMS      type class mass charge lj sigma epsilon
-    BONDS      i j     harm r0 k            (or cons: a bond that may be held)
+    BONDS      i j     harm r0 k            (or cons: a bond that may be constrained)
     ANGLES     i j k   harm theta0 k
     DIHEDRALS  i j k l opls V1 V2 V3 V4
     IMPROPER   i j k l opls V1 V2 V3 V4     (the central atom third)
@@ -30,13 +30,13 @@ _ORDERS = {
     # the central atom stays third, its neighbours may come in any order
     "impropers": ((0, 1, 2, 3), (1, 0, 2, 3), (0, 3, 2, 1), (3, 0, 2, 1), (1, 3, 2, 0), (3, 1, 2, 0)),
 }
-_MASS_TOLERANCE = 0.1  # amu: files round masses, and no two elements that matter are closer
+_MASS_TOLERANCE = 0.1  # amu: files round masses, and the relevant elements differ by more
 _Rows: TypeAlias = dict[tuple[str, ...], tuple[str, tuple[float, ...], int]]  # form, numbers, line of the file
 
 
 @dataclass(frozen=True)
 class AtomType:
-    """A type of atom: its class decides the bonded terms, the rest is its own."""
+    """A type of atom. Bonded terms depend on its class; charge, sigma and epsilon are its own."""
 
     class_name: str
     element: str
@@ -47,27 +47,27 @@ class AtomType:
 
 @dataclass(frozen=True)
 class ForceFieldFile:
-    """What a force-field file says.
+    """The contents of a force-field file.
 
     Attributes
     ----------
     path
         The file, for messages.
     rows
-        By kind of term (``"atoms"``, ``"bonds"``, ``"angles"``, ``"torsions"``, ``"impropers"``), then by type or
-        by classes: the functional form, its numbers, and the line they stand on.
+        Functional form, numbers and line number of each row, by kind of term (``"atoms"``, ``"bonds"``, ``"angles"``,
+        ``"torsions"``, ``"impropers"``) and then by type or classes.
     """
 
     path: Path
     rows: dict[str, _Rows]
 
     def atom_type(self, name: str) -> AtomType:
-        """The atom type of that name.
+        """The atom type with this name.
 
         Raises
         ------
         SettingsError
-            When the file has no such type, or its mass is no element's.
+            When the file has no such type, or no element has its mass.
         """
         found = {key[0]: key for key in self.rows["atoms"]}.get(name)
         if found is None:
@@ -76,11 +76,11 @@ class ForceFieldFile:
         return AtomType(found[1], _element(mass, f"{self.path.name}: atom type {name}"), charge, sigma, epsilon)
 
     def term(self, kind: str, classes: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
-        """A bonded term, whichever way round the file writes it.
+        """A bonded term; the file may list its classes in any equivalent order.
 
         Returns
         -------
-        The order in which the file takes the atoms, and the numbers; None when there is no such term.
+        The order in which the file lists the atoms, and the numbers; None if there is no such term.
         """
         for order in _ORDERS[kind]:
             key = tuple(classes[i] for i in order)
@@ -94,8 +94,8 @@ class ForceFieldFile:
         needed = 4 if kind in ("atoms", "torsions", "impropers") else 2
         if form not in known or len(numbers) != needed:
             raise SettingsError(
-                f"{self.path.name}, line {line}: {'-'.join(key)} in the section of {kind} is {form} with "
-                f"{len(numbers)} numbers; CL&P knows {' or '.join(known)} with {needed}."
+                f"{self.path.name}, line {line}: {'-'.join(key)} in the section {kind} is {form} with "
+                f"{len(numbers)} numbers; CL&P has {' or '.join(known)} with {needed}."
             )
         return numbers
 
@@ -106,7 +106,7 @@ def read_force_field(path: Path) -> ForceFieldFile:
     Raises
     ------
     SettingsError
-        When it is not there, a line cannot be read, or two lines contradict each other.
+        When the file does not exist, a line cannot be read, or two lines contradict each other.
     """
     rows: dict[str, _Rows] = {kind: {} for kind in _WIDTH}
     kind = None
@@ -120,18 +120,18 @@ def read_force_field(path: Path) -> ForceFieldFile:
         where = f"{path}, line {number}"
         if kind is None:
             raise SettingsError(
-                f"{where}: {text.strip()!r} comes before any of ATOMS, BONDS, ANGLES, DIHEDRALS, IMPROPER."
+                f"{where}: {text.strip()!r} comes before the first section (ATOMS, BONDS, ANGLES, DIHEDRALS, IMPROPER)."
             )
         key, form, numbers = _row(kind, words, where)
         _refuse_contradiction(rows[kind], kind, key, (form, numbers), where)
         rows[kind][key] = (form, numbers, number)
     if not rows["atoms"]:
-        raise SettingsError(f"{path} holds no ATOMS: it is not a force-field file of CL&P.")
+        raise SettingsError(f"{path} has no section ATOMS: it is not a force-field file of CL&P.")
     return ForceFieldFile(path, rows)
 
 
 def read_lines(path: Path, what: str) -> list[str]:
-    """Lines of a text file, or a SettingsError that says which file is wanted for what."""
+    """Lines of a text file; if it cannot be read, a SettingsError with its path and purpose ``what``."""
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -139,7 +139,7 @@ def read_lines(path: Path, what: str) -> list[str]:
 
 
 def _row(kind: str, words: list[str], where: str) -> tuple[tuple[str, ...], str, tuple[float, ...]]:
-    """Types or classes, functional form and numbers of a line; of an atom its mass and charge come first."""
+    """Types or classes, functional form and numbers of a line; numbers of an atom begin with mass and charge."""
     width = _WIDTH[kind]
     try:
         form = words[width]
@@ -147,13 +147,13 @@ def _row(kind: str, words: list[str], where: str) -> tuple[tuple[str, ...], str,
             return tuple(words[:2]), form, tuple(float(word) for word in words[2:4] + words[5:])
         return tuple(words[:width]), form, tuple(float(word) for word in words[width + 1 :])
     except (IndexError, ValueError):
-        raise SettingsError(f"{where}: {' '.join(words)!r} is no line of the section of {kind}.") from None
+        raise SettingsError(f"{where}: {' '.join(words)!r} is not a valid line of the section {kind}.") from None
 
 
 def _refuse_contradiction(
     known: _Rows, kind: str, key: tuple[str, ...], found: tuple[str, tuple[float, ...]], where: str
 ) -> None:
-    """Refuse an atom type given twice, and a bonded term given twice, also the other way round, with other numbers."""
+    """Refuse a second definition of an atom type, and of a bonded term (in any direction) with other numbers."""
     if kind == "atoms":
         same = [other for other in known if other[0] == key[0]]
     else:
@@ -164,10 +164,10 @@ def _refuse_contradiction(
 
 
 def _element(mass: float, where: str) -> str:
-    """The element of that mass, amu."""
+    """The element with this mass, amu."""
     from ase.data import atomic_masses, chemical_symbols
 
     nearest = min(range(1, len(chemical_symbols)), key=lambda z: abs(atomic_masses[z] - mass))
     if abs(atomic_masses[nearest] - mass) > _MASS_TOLERANCE:
-        raise SettingsError(f"{where} has mass {mass:g}, which is no element's: united atoms are not supported.")
+        raise SettingsError(f"{where} has mass {mass:g} amu, which no element has: united atoms are not supported.")
     return chemical_symbols[nearest]

@@ -10,16 +10,16 @@ _SUBSCRIPTS = str.maketrans("\u2080\u2081\u2082\u2083\u2084\u2085\u2086", "01234
 
 
 def plain_names(name: str) -> tuple[str, str]:
-    """A name in small letters as it stands, and without brackets and sign: ``"[BMIM]+"`` is ``"bmim"``."""
+    """A name in small letters, and the same without brackets and charge: ``"[BMIM]+"`` becomes ``"bmim"``."""
     bare = name.strip().translate(_SUBSCRIPTS).replace("[", "").replace("]", "").strip()
     return name.lower(), (_SIGN.sub("", bare) or bare).lower()
 
 
 def two_names(name: str, is_known: Callable[[str], bool]) -> tuple[str, str] | None:
-    """Both ions of a salt that is written as one: ``"[bmim][PF6]"``, ``"LiTFSI"``, ``"EMIM-BF4"``; None for none.
+    """Both ions of a salt written as one word: ``"[bmim][PF6]"``, ``"LiTFSI"``, ``"EMIM-BF4"``; None for other words.
 
-    Where the word can be parted in two ways, brackets, a space, a hyphen or a full stop decide; without one of these
-    the longest first ion.
+    If a word can be split in several ways, brackets, a space, a hyphen or a full stop decide. Without one of these,
+    the split with the longest first ion is taken.
     """
     parts = [
         part for part in re.split(r"\]\s*[+\-]?\s*\[|[\s.·/]+|(?<=[\w+])[-\u2013](?=[\w\[])", name.strip()) if part

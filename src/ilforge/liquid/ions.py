@@ -1,4 +1,4 @@
-"""Ions: a catalogue by name, and the user's own from SMILES, a structure file or the files of a force field."""
+"""Ions: from the catalogue by name, or the user's own from SMILES, a structure file or force-field files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Ion:
     Attributes
     ----------
     name
-        The name it goes by in studies, frames and results.
+        Name in studies, frames and results.
     smiles
         SMILES without explicit hydrogens; None when bond orders could not be perceived.
     charge
@@ -40,15 +40,15 @@ class Ion:
     names
         Element and running number of each atom: ``("N1", "C1", "C2", ...)``.
     bonds
-        ``(n_bonds, 2)`` indices of bonded atoms, each pair and the list ascending.
+        ``(n_bonds, 2)`` indices of bonded atoms; each pair and the list are sorted.
     positions
-        ``(n_atoms, 3)`` one sensible geometry, Å.
+        ``(n_atoms, 3)`` one reasonable geometry, Å.
     aliases
-        Other names for it.
+        Other names of the ion.
     description
-        Its chemical name.
+        Chemical name.
     ordered_smiles
-        SMILES whose atom-map numbers give the atom order, from 1; None like ``smiles``.
+        SMILES whose atom-map numbers give the atom order, from 1; None if ``smiles`` is None.
     """
 
     name: str
@@ -76,10 +76,10 @@ class Ion:
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """What the catalogue file says of an ion, before RDKit has read its SMILES.
+    """Entry of an ion in the catalogue file; RDKit has not yet read its SMILES.
 
-    ``parameters`` is false where no force field of ilforge knows it: then a definition of the user's own may have its
-    name.
+    ``parameters`` is false if no force field of ilforge has parameters for the ion. Then users may define an ion of
+    their own with the same name.
     """
 
     name: str
@@ -106,7 +106,7 @@ _VALID_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+\-]*")
 
 
 def get_ion(name: str, define: Mapping[str, IonSettings] | None = None, base: Path | None = None) -> Ion:
-    """The ion of that name: from the study's own definitions, or from the catalogue by name or alias.
+    """The ion with this name: from the study's own definitions, or from the catalogue by name or alias.
 
     Parameters
     ----------
@@ -115,12 +115,12 @@ def get_ion(name: str, define: Mapping[str, IonSettings] | None = None, base: Pa
     define
         The study's ``[liquid.define.NAME]`` tables.
     base
-        Directory that paths of structure files are relative to; without it the current one.
+        Paths of structure files are relative to this directory; by default the current one.
 
     Raises
     ------
     SettingsError
-        When nobody knows the name (it lists the nearest ones), or its definition does not make sense.
+        When the name is unknown (the message lists similar names), or its definition is invalid.
     """
     own = {key.lower(): key for key in define or {}}
     for spelling in plain_names(name):
@@ -133,7 +133,7 @@ def get_ion(name: str, define: Mapping[str, IonSettings] | None = None, base: Pa
 
 
 def named_ions(name: str, define: Mapping[str, IonSettings] | None = None) -> tuple[str, ...]:
-    """The name, or both ions where it is that of a salt: ``("Li", "TFSI")`` of ``"LiTFSI"``."""
+    """The name itself, or both ions of a salt: ``("Li", "TFSI")`` for ``"LiTFSI"``."""
     own = {key.lower() for key in define or {}}
 
     def is_known(part: str) -> bool:
@@ -180,7 +180,7 @@ def _defined(name: str, settings: IonSettings, base: Path) -> Ion:
     if name.lower() in _BY_ANY_NAME and CATALOGUE[_BY_ANY_NAME[name.lower()]].parameters:
         raise SettingsError(
             f"{key}: the catalogue already has {name} ({CATALOGUE[_BY_ANY_NAME[name.lower()]].description}), "
-            f"with a fixed order of atoms that force-field parameters rely on. Use that one, or another name."
+            f"with a fixed order of atoms for its force-field parameters. Use that ion, or choose another name."
         )
     if settings.smiles is not None:
         molecule = structures.from_smiles(settings.smiles, settings.charge, key)
@@ -193,9 +193,9 @@ def _defined(name: str, settings: IonSettings, base: Path) -> Ion:
 
 
 def typed_files(settings: IonSettings, base: Path) -> tuple[Path, Path | None] | None:
-    """Structure and force-field file of an ion whose atoms are types of a force field; None for any other ion.
+    """Structure and force-field file of an ion whose atoms have force-field types; None for any other ion.
 
-    The force-field file is None when the structure names it.
+    The force-field file is None if the structure file names it.
     """
     if settings.structure is None:
         return None

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 class Liquid:
     """Numbers of ions. Make one with :meth:`of`, :meth:`from_label` or :meth:`of_frame`.
 
-    Charges add up to zero, except where it is said that these are ions in a vacuum.
+    Charges add up to zero, except for ions in a vacuum (``vacuum=True``).
 
     Attributes
     ----------
     ions
-        Pairs of ion and count; a frame lists all copies of the first, then of the second, and so on.
+        Pairs of ion and count; a frame lists all copies of the first ion, then of the second, and so on.
     """
 
     ions: tuple[tuple[Ion, int], ...]
@@ -49,9 +49,9 @@ class Liquid:
         counts
             Name (or alias) of each ion, or of a salt (``"LiTFSI"``), and how many there are.
         define, base
-            The study's own ions, and the directory their files are relative to.
+            The study's own ions, and the directory to which their file paths are relative.
         vacuum
-            No liquid, but ions in a vacuum: a single one, or any others, whatever their charge.
+            Whether these are ions in a vacuum: one or more ions with any net charge.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class Liquid:
         if not counts:
             raise SettingsError("liquid.ions: name at least one ion.")
         ions: dict[Ion, int] = {}
-        of_salts: set[Ion] = set()  # LiTFSI and PYR14TFSI have one in common
+        of_salts: set[Ion] = set()  # LiTFSI and PYR14TFSI share an ion, whose counts are added
         for name, count in counts.items():
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
                 raise SettingsError(f"liquid.ions.{name} is {count!r}: it must be a whole number from 1.")
@@ -69,7 +69,7 @@ class Liquid:
             for part in parts:
                 ion = get_ion(part, define, base)
                 if ion in ions and len(parts) == 1 and ion not in of_salts:
-                    raise SettingsError(f"liquid.ions: {name} is {ion.name}, listed already: add them up.")
+                    raise SettingsError(f"liquid.ions: {name} is {ion.name}, which is listed already. Add the counts.")
                 ions[ion] = ions.get(ion, 0) + count
                 of_salts |= {ion} if len(parts) == 2 else set()
         if not vacuum:
@@ -84,7 +84,7 @@ class Liquid:
         base: Path | None = None,
         vacuum: bool = False,
     ) -> Liquid:
-        """The liquid a frame's ``ions`` string stands for: ``"2 PYR14, 2 BF4"``."""
+        """The liquid from the ``ions`` string of a frame: ``"2 PYR14, 2 BF4"``."""
         counts: dict[str, int] = {}
         for part in label.split(","):
             match = re.fullmatch(r"\s*(\d+) +([^\s;](?:[^;]*[^\s;])?)\s*", part)
@@ -97,17 +97,17 @@ class Liquid:
     def of_frame(
         cls, frame: Atoms, define: Mapping[str, IonSettings] | None = None, base: Path | None = None
     ) -> Liquid:
-        """What a frame holds by its ``ions``; a frame without periodicity is one of ions in a vacuum."""
+        """The liquid of a frame, from its ``ions``; a frame without periodicity contains ions in a vacuum."""
         return cls.from_label(frame.info.get("ions", ""), define, base, vacuum=not frame.pbc.any())
 
     @property
     def label(self) -> str:
-        """What frames carry as ``ions``: ``"2 PYR14, 2 BF4"``."""
+        """The ``ions`` string of frames: ``"2 PYR14, 2 BF4"``."""
         return ", ".join(f"{count} {ion.name}" for ion, count in self.ions)
 
     @property
     def name(self) -> str:
-        """``PYR14BF4`` for equal counts, else with counts, cations first: ``Li2 PYR14_18 TFSI20``."""
+        """``PYR14BF4`` if counts are equal, otherwise with counts: ``Li2 PYR14_18 TFSI20``; cations first."""
         ordered = sorted(self.ions, key=lambda pair: -pair[0].charge)
         if len({count for _, count in ordered}) == 1:
             return "".join(ion.name for ion, _ in ordered)
@@ -129,7 +129,7 @@ class Liquid:
         return sum(ion.mass * count for ion, count in self.ions)
 
     def volume(self, density_g_cm3: float) -> float:
-        """Volume in Å^3 that has this density: V = m / rho."""
+        """Volume in Å^3 at this density: V = m / rho."""
         return self.mass * AMU_PER_A3_IN_G_CM3 / density_g_cm3
 
 
@@ -156,9 +156,9 @@ def _refuse_charged(ions: Mapping[Ion, int]) -> None:
 
 
 def _add_until_neutral(counts: list[int], charges: list[int]) -> list[int]:
-    """Counts with the fewest ions added that make the charges add up to zero (breadth-first over net charge).
+    """Counts after adding the fewest ions that make the liquid neutral (breadth-first search over the net charge).
 
-    Both signs must occur among ``charges``: then opposite ions cancel, and an answer exists.
+    ``charges`` must contain both signs; then a solution exists.
     """
     start = sum(count * charge for count, charge in zip(counts, charges, strict=True))
     reached: dict[int, tuple[int, int]] = {start: (start, -1)}
@@ -166,7 +166,7 @@ def _add_until_neutral(counts: list[int], charges: list[int]) -> list[int]:
     while 0 not in reached:
         net = queue.popleft()
         for kind, charge in enumerate(charges):
-            # only steps against the present net charge: the walk stays bounded
+            # only add ions that oppose the present net charge, so that the search is finite
             if charge * net < 0 and net + charge not in reached:
                 reached[net + charge] = (net, kind)
                 queue.append(net + charge)

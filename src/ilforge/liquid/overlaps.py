@@ -9,16 +9,16 @@ from ilforge.arrays import Floats, Integers
 from ilforge.liquid.connectivity import contacts
 from ilforge.liquid.topology import Topology
 
-_MOMENTUM = 0.95  # of 0, 0.5, 0.8, 0.9, 0.95, 0.97 the best in 300 steps on boxes at 1.25 times liquid density
+_MOMENTUM = 0.95  # best of 0, 0.5, 0.8, 0.9, 0.95, 0.97 in 300 steps for boxes at 1.25 times the liquid density
 _LARGEST_MOVE = 0.3  # Å in one step
 _LARGEST_TURN = 0.15  # radians in one step
-_MARGIN = 0.02  # Å aimed at beyond the wanted distance, or the last step would take for ever
+_MARGIN = 0.02  # Å added to the wanted distance; without it the last overlap would vanish only asymptotically
 
 
 def overlap(atoms: Atoms, topology: Topology, radii: np.ndarray) -> float:
-    """Deepest overlap between molecules, their periodic images included, Å; 0 when there is none.
+    """Deepest overlap between molecules, their periodic images included, Å; 0 if there is none.
 
-    ``radii`` is ``(n_atoms,)`` in Å; two atoms overlap when closer than the sum of theirs.
+    ``radii`` is ``(n_atoms,)`` in Å; two atoms overlap if they are closer than the sum of their radii.
     """
     i, j, distance, _ = contacts(atoms, topology, 2 * float(radii.max()))
     return float(np.max(radii[i] + radii[j] - distance, initial=0.0))
@@ -27,10 +27,10 @@ def overlap(atoms: Atoms, topology: Topology, radii: np.ndarray) -> float:
 def separate(atoms: Atoms, topology: Topology, radii: Floats, steps: int = 400) -> Atoms:
     """Move and turn whole rigid molecules until none overlap, or for ``steps`` steps; a new box.
 
-    Goes down E = 1/2 sum_ij max(0, r_i + r_j - d_ij)^2 over pairs of different molecules or images, with
-    momentum, and with a diagonal estimate of the second derivative for each molecule: a contact counts 1 for
-    its translation and |lever|^2 for its rotation. Unlike PACKMOL it sees a long molecule meet its own image
-    in a small box.
+    Minimises E = 1/2 sum_ij max(0, r_i + r_j - d_ij)^2 over pairs of different molecules or images, by gradient
+    descent with momentum and a diagonal estimate of the second derivative for each molecule: a contact adds 1 for
+    the translation and |lever|^2 for the rotation. Unlike PACKMOL, it detects that a long molecule overlaps with its
+    own image in a small box.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def separate(atoms: Atoms, topology: Topology, radii: Floats, steps: int = 400) 
 
 
 def _directions(i: Integers, j: Integers, distance: Floats, vector: Floats) -> Floats:
-    """Unit vectors from i to j; where both are in the very same place, opposite ones along x."""
+    """Unit vectors from i to j; opposite vectors along x if both atoms are at the same place."""
     units = vector / np.maximum(distance, 1e-3)[:, None]
     same = distance < 1e-3
     units[same] = np.sign(j[same] - i[same])[:, None] * np.array([1.0, 0.0, 0.0])
@@ -67,7 +67,7 @@ def _directions(i: Integers, j: Integers, distance: Floats, vector: Floats) -> F
 def _steps(positions: Floats, topology: Topology, i: Integers, push: Floats) -> tuple[Floats, Floats]:
     """Translation (Å) and rotation vector of each molecule, ``(n_molecules, 3)`` each.
 
-    ``push[k]`` is the displacement in Å that contact ``k`` wants of atom ``i[k]``.
+    ``push[k]`` is the displacement of atom ``i[k]`` in Å that would resolve contact ``k``.
     """
     owner, n = topology.molecules[i], topology.n_molecules
     lever = positions[i] - _centres(positions, topology)[owner]

@@ -1,4 +1,4 @@
-"""Packing: ions put at random into a periodic cubic box by PACKMOL, without overlaps."""
+"""Packing: PACKMOL places ions at random in a periodic cubic box, without overlaps."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ilforge.liquid.rings import Piercing, pierced_rings
 from ilforge.liquid.structures import conformers
 
 DENSITIES = (0.05, 4.0)
-"""Densities in g/cm^3, from a gas to more than any ionic liquid has."""
+"""Allowed densities in g/cm^3, from a gas to more than any ionic liquid."""
 _HYDROGEN_SCALES = (1.0, 1.0, 1.0, 0.9, 0.9, 0.8, 0.8, 0.8)
-"""One try each, with its own conformers and seed: where space is short, hydrogens may come closer."""
-_REPACKED = 5  # times that a box is packed once more because a ring is pierced
-_LOOPS = 3  # of PACKMOL's optimiser in one try: separate() and new starts beat more of the same
-_BONDED = 1.3  # times the sum of covalent radii: closer atoms might be taken for bonded
-_CONFORMERS = 16  # of each flexible ion: more change nothing in a liquid
+"""Scale of hydrogen radii in each attempt, smaller in later ones. Each attempt has its own conformers and seed."""
+_REPACKED = 5  # largest number of further packings because a bond goes through a ring
+_LOOPS = 3  # of PACKMOL's optimiser in one attempt: separate() and new attempts help more than further loops
+_BONDED = 1.3  # times the sum of covalent radii: closer atoms could be mistaken for bonded
+_CONFORMERS = 16  # of each flexible ion: more conformers do not change a liquid
 _SLACK = 0.02  # Å; the precision of PACKMOL's result and of separate()
 
 
@@ -41,11 +41,11 @@ def pack(
     """A periodic cubic box of the liquid at this density, packed at random.
 
     No two atoms of different molecules, periodic images included, are closer than the sum of their
-    :func:`atomic_radii`, which is ``tolerance_A`` for most. Where a dense or small box allows no such packing,
-    hydrogens may come closer, in steps down to 0.8 of that: 1.6 Å. PACKMOL packs, and :func:`separate` parts
-    what it leaves in touch, above all molecules and their own images, which it does not see. A box in which a bond
-    goes through a ring (:func:`pierced_rings`), which MD never undoes, is packed once more. Flexible ions come in
-    random conformers. Molecules are whole; positions and cell have 1e-6 Å resolution; the same arguments give the
+    :func:`atomic_radii`, which is ``tolerance_A`` for most. If a dense or small box allows no such packing,
+    hydrogens may come closer, in steps down to 0.8 of that: 1.6 Å. After PACKMOL, :func:`separate` removes the
+    remaining overlaps, mostly of molecules with their own images, which PACKMOL ignores. If a bond goes through a ring
+    (:func:`pierced_rings`), the box is packed again, because MD cannot undo this. Flexible ions have random
+    conformers. Molecules are whole; positions and cell have 1e-6 Å resolution; the same arguments give the
     same box.
 
     Parameters
@@ -55,12 +55,12 @@ def pack(
     tolerance_A
         Wanted smallest distance between molecules, Å.
     directory
-        Where PACKMOL's files go; without it a temporary directory.
+        Directory for PACKMOL's files; by default a temporary one.
 
     Raises
     ------
     SettingsError
-        When no liquid has this density.
+        When the density is outside :data:`DENSITIES`.
     DidNotConverge
         When PACKMOL finds no packing.
 
@@ -99,7 +99,7 @@ def _pack_in(directory: Path, liquid: Liquid, density: float, seed: int, toleran
         pierced = next(iter(pierced_rings(box, liquid.topology)), None)
         if pierced is None:
             return box
-        if repacked < _REPACKED:  # as it was, with another seed
+        if repacked < _REPACKED:  # try again with another seed
             tries.appendleft(scale)
             repacked += 1
     raise _not_packed(liquid, density, side, least, pierced)
@@ -110,16 +110,18 @@ def _not_packed(liquid: Liquid, density: float, side: float, least: float, pierc
     remedy = "Lower the density, or take more ions."
     if pierced is not None:
         what = pierced.describe(liquid.topology)
-        return DidNotConverge(f"PACKMOL found no {box} without a ring that is pierced: in the last, {what}. {remedy}")
-    found = f"; in the best try two overlapped by {least:.2f} Å" if np.isfinite(least) else ""
-    return DidNotConverge(f"PACKMOL found no {box} in which molecules keep apart{found}. {remedy}")
+        return DidNotConverge(
+            f"PACKMOL found no {box} without a bond through a ring: in the last one, {what}. {remedy}"
+        )
+    found = f"; the best attempt still has an overlap of {least:.2f} Å" if np.isfinite(least) else ""
+    return DidNotConverge(f"PACKMOL found no {box} without overlaps{found}. {remedy}")
 
 
 def atomic_radii(symbols: Sequence[str], tolerance: float, hydrogen_scale: float = 1.0) -> np.ndarray:
-    """Radii whose sums are the smallest distances allowed between molecules, ``(n_atoms,)`` Å.
+    """Radii of atoms, ``(n_atoms,)`` Å: atoms of two molecules may not be closer than the sum of their radii.
 
-    Half the tolerance; more for atoms so large that they would be bonded at that distance (S, P, Br, not
-    monatomic cations), and ``hydrogen_scale`` times that for hydrogens.
+    A radius is half the tolerance. It is larger for atoms that could be mistaken for bonded at that distance (S, P,
+    Br, but not monatomic cations). Radii of hydrogens are multiplied by ``hydrogen_scale``.
     """
     radius = {}
     for symbol in set(symbols):
@@ -131,7 +133,7 @@ def atomic_radii(symbols: Sequence[str], tolerance: float, hydrogen_scale: float
 def _run_packmol(
     directory: Path, liquid: Liquid, side: float, radii: np.ndarray, rng: np.random.Generator
 ) -> Atoms | None:
-    """One attempt: PACKMOL's best box, perfect or not; None when it has not even begun to pack."""
+    """One attempt: PACKMOL's best box, with or without overlaps; None if PACKMOL could not begin to pack."""
     output, log = directory / "packed.xyz", directory / "packmol.log"
     output.unlink(missing_ok=True)
     blocks = _write_molecules(directory, liquid, radii, rng)
@@ -146,14 +148,14 @@ def _run_packmol(
     (directory / "packmol.inp").write_text("\n".join([*header, *blocks, ""]))
     try:
         programs.run(["packmol"], directory, log=log.name, stdin=directory / "packmol.inp")
-    except DidNotFinish:  # it also ends with an error when its best box is not perfect
+    except DidNotFinish:  # PACKMOL also ends with an error if its best box has overlaps
         if not output.is_file() and "unable to put the molecules" not in log.read_text(errors="replace"):
             raise
     return _read_box(output, liquid, side) if output.is_file() else None
 
 
 def _write_molecules(directory: Path, liquid: Liquid, radii: np.ndarray, rng: np.random.Generator) -> list[str]:
-    """Write a file for each conformer in use; return PACKMOL's structure blocks, in atom order."""
+    """Write a file for each conformer used; return PACKMOL's structure blocks, in atom order."""
     import ase.io
 
     blocks, first = [], 0
@@ -178,7 +180,7 @@ def _radius_lines(radii: np.ndarray) -> list[str]:
 
 
 def _read_box(output: Path, liquid: Liquid, side: float) -> Atoms:
-    """PACKMOL's box with what a frame needs: cell, periodicity, and the label of its ions."""
+    """PACKMOL's box as a frame: with cell, periodicity, and the label of its ions."""
     import ase.io
 
     packed = cast(Atoms, ase.io.read(output, format="xyz"))  # of one index

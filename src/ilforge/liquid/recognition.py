@@ -1,4 +1,4 @@
-"""Which molecules are the same, and which ion of the catalogue one is, by elements and bonds alone."""
+"""Compare molecules with each other and with the ions of the catalogue, by elements and bonds alone."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class BondGraph(NamedTuple):
 
     @classmethod
     def of(cls, symbols: Sequence[str], bonds: np.ndarray) -> BondGraph:
-        """From ``(n_bonds, 2)`` indices within the molecule, in any order."""
+        """The graph from ``(n_bonds, 2)`` indices within the molecule, in any order."""
         pairs = np.unique(np.sort(np.asarray(bonds, dtype=np.int64).reshape(-1, 2), axis=1), axis=0)
         return cls(tuple(symbols), tuple(map(tuple, pairs.tolist())))
 
     def reordered(self, order: Sequence[int]) -> BondGraph:
-        """The same molecule with its atoms listed as ``order`` says."""
+        """The same molecule with its atoms listed in ``order``."""
         place = np.argsort(order)
         return BondGraph.of([self.symbols[atom] for atom in order], place[_array(self.bonds)])
 
 
 def bond_graphs(topology: Topology) -> list[BondGraph]:
-    """Of every molecule of a box."""
+    """The bond graph of every molecule of a box."""
     starts = topology.first_atoms
     bonds = np.asarray(topology.bonds, dtype=np.int64).reshape(-1, 2)
     of = topology.molecules[bonds[:, 0]]
@@ -56,16 +56,16 @@ def sum_formula(symbols: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=4096)
 def bond_pattern(graph: BondGraph) -> str:
-    """A text that two molecules share if and only if they have the same elements and bonds, in whatever order."""
+    """A text that is equal for two molecules if and only if their elements and bonds are, in any order of atoms."""
     from rdkit import Chem
 
     return Chem.MolToSmiles(as_molecule(graph))
 
 
 def same_order(first: BondGraph, other: BondGraph) -> tuple[int, ...] | None:
-    """For each atom of ``first`` the atom of ``other`` that is bonded as it is; None for two different molecules.
+    """The atom of ``other`` that corresponds to each atom of ``first``; None if the molecules are different.
 
-    Atoms that bonds do not tell apart, as the F of CF3, are matched in any of the possible ways.
+    Equivalent atoms, such as the F of CF3, are matched in one of the possible ways.
     """
     if len(first.symbols) != len(other.symbols) or len(first.bonds) != len(other.bonds):
         return None
@@ -92,7 +92,7 @@ def known_ion(graph: BondGraph, own: Sequence[Ion] = ()) -> Ion | None:
 
 
 def as_molecule(graph: BondGraph) -> RWMol:
-    """The molecule as RDKit holds it: explicit hydrogens, single bonds, no charges."""
+    """The molecule as an RDKit object with explicit hydrogens, single bonds and no charges."""
     from rdkit import Chem
 
     molecule = Chem.RWMol()

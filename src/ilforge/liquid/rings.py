@@ -1,4 +1,4 @@
-"""Rings that a bond of another molecule goes through: no MD ever undoes that, and no packing program looks for it."""
+"""Find bonds that go through rings of other molecules: MD cannot undo this, and packing programs do not check it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ilforge.liquid.recognition import BondGraph, as_molecule, bond_graphs
 from ilforge.liquid.topology import Topology
 
 LARGEST = 12
-"""Rings of more atoms than this are no rings in which nothing has room."""
-_EDGE = 1e-9  # of an edge: rounding must not open a gap between two triangles, nor at the centre that all share
+"""Larger rings (more atoms than this) are not checked: a chain may have room in them."""
+_EDGE = 1e-9  # of an edge: overlap of neighbouring triangles, so that rounding leaves no gap between them
 
 
 class Piercing(NamedTuple):
@@ -24,7 +24,7 @@ class Piercing(NamedTuple):
     bond: tuple[int, int]
 
     def describe(self, topology: Topology) -> str:
-        """In words: ``"the bond C7-C8 of BMIM #3 goes through the ring N1-C2-... of BMIM #1"``."""
+        """Describe it in words: ``"the bond C7-C8 of BMIM #3 goes through the ring N1-C2-... of BMIM #1"``."""
         names = "-".join(topology.names[atom] for atom in self.ring[:-1])
         i, j = self.bond
         last = topology.describe(self.ring[-1])
@@ -32,15 +32,15 @@ class Piercing(NamedTuple):
 
 
 def pierced_rings(atoms: Atoms, topology: Topology) -> list[Piercing]:
-    """Every ring that a bond of another molecule, or of an image of its own, goes through.
+    """Find every ring with a bond through it, of another molecule or of an image of the same molecule.
 
-    A ring is the surface of the triangles between its centre and each of its bonds. A bond is the straight line between
-    its atoms, in the image nearest to the ring.
+    The surface of a ring consists of the triangles between its centre and each of its bonds. A bond is the straight
+    line between its atoms, in the image nearest to the ring.
 
     Parameters
     ----------
     atoms
-        Frame, periodic along all directions or none; atoms may be in any image.
+        Frame, periodic in all directions or in none; atoms may be in any image.
     """
     rings = rings_of(topology)
     if not rings or len(topology.bonds) == 0:
@@ -64,7 +64,7 @@ def pierced_rings(atoms: Atoms, topology: Topology) -> list[Piercing]:
 
 
 def crosses(polygon: np.ndarray, begin: np.ndarray, end: np.ndarray) -> bool:
-    """Whether the line from one point to another goes through a polygon ``(n, 3)``, in triangles about its centre.
+    """Whether the line between two points goes through a polygon ``(n, 3)``, divided into triangles at its centre.
 
     T. Möller and B. Trumbore, J. Graphics Tools 2, 21 (1997).
     """
@@ -73,7 +73,7 @@ def crosses(polygon: np.ndarray, begin: np.ndarray, end: np.ndarray) -> bool:
     direction = end - begin
     normal = np.cross(direction, second)
     size = np.einsum("ij,ij->i", first, normal)
-    flat = np.abs(size) < 1e-12  # the line runs in the plane of the triangle
+    flat = np.abs(size) < 1e-12  # the line is parallel to the triangle
     size = np.where(flat, 1.0, size)
     from_centre = begin - centre
     u = normal @ from_centre / size
@@ -103,10 +103,10 @@ def _rings_of_molecule(graph: BondGraph) -> tuple[tuple[int, ...], ...]:
 
 
 def _close(atoms: Atoms, centres: np.ndarray, middles: np.ndarray, reach: float) -> list[tuple[int, int, np.ndarray]]:
-    """Rings and bonds that may meet, and which image of the bond is meant, in cell vectors."""
+    """Pairs of a ring and a bond that may meet, and the image of the bond as multiples of the cell vectors."""
     points = np.concatenate([centres, middles])
     cells_away = np.zeros_like(points)
-    if atoms.pbc.any():  # neighbours are found for points in the cell
+    if atoms.pbc.any():  # the search for neighbours needs points within the cell
         cells_away = np.floor(points @ np.linalg.inv(atoms.cell.array))
         points = points - cells_away @ atoms.cell.array
     inside = Atoms(np.ones(len(points), dtype=int), points, cell=atoms.cell, pbc=atoms.pbc)

@@ -16,11 +16,11 @@ class IonSettings(Settings):
     """SMILES with explicit charge, such as `CC[NH3+]`. Give this or `structure`."""
     structure: str | None = None
     """Path of a structure file (xyz, mol, sdf, pdb, zmat), relative to the study file. Give this or `smiles`. A zmat,
-    and an xyz with `force_field`, contains types of CL&P for its atoms. CL&P then takes this ion's parameters from
-    there."""
+    and an xyz with `force_field`, contains CL&P types of its atoms. CL&P then takes the parameters of this ion from
+    this file."""
     force_field: str | None = None
-    """Path of the force-field file (ff) that defines the types in `structure`, relative to the study file. Without it,
-    the file beside a zmat that the zmat names."""
+    """Path of the force-field file (ff) that defines the types in `structure`, relative to the study file. Default:
+    the file that the zmat names, in the folder of the zmat."""
     charge: int | None = None
     """Net charge in e. Needed if the structure file does not contain it."""
 
@@ -37,7 +37,8 @@ class CompositionSettings(Settings):
     """One of several compositions of a liquid; the frames of all train the same models."""
 
     name: Name
-    """Name of the composition in boxes, stages and results: letters, digits, `_`, and after the first `.`, `-`."""
+    """Name of the composition in boxes, stages and results: letters, digits, `_`, `.`, `-`; it does not begin with `.`
+    or `-`."""
     ions: dict[str, Annotated[int, Field(ge=1)]]
     """Number of each ion in the training box of this composition."""
     density_g_cm3: Density
@@ -45,7 +46,7 @@ class CompositionSettings(Settings):
 
 
 def _filled_from_first(schema: dict[str, Any]) -> None:
-    """In editors too, `ions` and the density may be left out where compositions are given."""
+    """Tell editors that `ions` and the density may be left out if compositions are given."""
     schema["required"] = [key for key in schema.get("required", []) if key not in ("ions", "density_g_cm3")]
 
 
@@ -71,7 +72,7 @@ class LiquidSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _first_composition(cls, data: Any) -> Any:
-        """What is said of one composition is said of the first of several."""
+        """Take `ions` and the density of the first composition as those of the liquid."""
         given = data.get("compositions") if isinstance(data, dict) else None
         if not given or not isinstance(given, list) or not isinstance(given[0], dict):
             return data
@@ -84,7 +85,7 @@ class LiquidSettings(Settings):
     def _own_names(self) -> LiquidSettings:
         names = [composition.name for composition in self.compositions]
         if len(set(names)) != len(names):
-            raise ValueError(f"compositions: every composition needs a name of its own, found {names}")
+            raise ValueError(f"compositions: every composition needs its own name, found {names}")
         return self
 
     @field_validator("temperature_K", mode="before")

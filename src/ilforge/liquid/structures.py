@@ -1,4 +1,4 @@
-"""Molecules through RDKit: SMILES and structure files in, bonds, geometries and conformers out."""
+"""Molecules by RDKit: from SMILES and structure files to bonds, geometries and conformers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from ilforge.liquid.typed_structures import TypedStructure
 
 FORMATS = (".xyz", ".mol", ".sdf", ".pdb")
-_RIGID = "ilforge_charge"  # property that marks a molecule whose bond orders are unknown, with its charge
+_RIGID = "ilforge_charge"  # property with the charge of a molecule whose bond orders are unknown
 
 
 def from_ordered_smiles(smiles: str) -> Mol:
-    """Molecule from a SMILES with every hydrogen written and atom-map numbers 1..n: they give the order."""
+    """Molecule from a SMILES with explicit hydrogens and atom-map numbers 1..n, which give the order of atoms."""
     from rdkit import Chem
 
     parameters = Chem.SmilesParserParams()
@@ -34,9 +34,9 @@ def from_ordered_smiles(smiles: str) -> Mol:
 
 
 def from_smiles(smiles: str, charge: int | None, key: str) -> Mol:
-    """Molecule with hydrogens from a user's SMILES, in the order RDKit reads it: hydrogens last.
+    """Molecule with hydrogens from a user's SMILES, in RDKit's order of atoms: hydrogens last.
 
-    ``key`` is the study file's key, for messages; ``charge``, where given, must agree with the SMILES.
+    ``key`` is the key of the study file, for messages; ``charge``, if given, must agree with the SMILES.
     """
     from rdkit import Chem, rdBase
 
@@ -45,7 +45,7 @@ def from_smiles(smiles: str, charge: int | None, key: str) -> Mol:
     if molecule is None or molecule.GetNumAtoms() == 0:
         raise SettingsError(f"{key}.smiles: {smiles!r} is not a SMILES that RDKit can read.")
     if any(atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()):
-        raise SettingsError(f"{key}.smiles: {smiles!r} holds '*', which is no element.")
+        raise SettingsError(f"{key}.smiles: {smiles!r} contains '*', which is not an element.")
     molecule = Chem.AddHs(_without_map_numbers(molecule))
     _one_fragment(molecule, f"{key}.smiles: {smiles!r}")
     _same_charge(charge, Chem.GetFormalCharge(molecule), key, f"the SMILES {smiles!r}")
@@ -60,7 +60,7 @@ def from_file(path: Path, charge: int | None, key: str) -> tuple[Mol, np.ndarray
     """
     where = f"{key}.structure: {path}"
     if path.suffix.lower() not in FORMATS:
-        raise SettingsError(f"{where} should be one of {', '.join(FORMATS)}.")
+        raise SettingsError(f"{where} has an unknown format: use one of {', '.join(FORMATS)}.")
     if not path.is_file():
         raise SettingsError(f"{where} does not exist.")
     if path.suffix.lower() in (".mol", ".sdf"):
@@ -68,7 +68,7 @@ def from_file(path: Path, charge: int | None, key: str) -> tuple[Mol, np.ndarray
         _same_charge(charge, net_charge(molecule), key, str(path))
     else:
         if charge is None:
-            raise SettingsError(f"{key}.charge is missing: {path.name} does not say the net charge. Add charge = ...")
+            raise SettingsError(f"{key}.charge is missing: {path.name} does not give the net charge. Add charge = ...")
         molecule = _perceive(*_read_coordinates(path, where), charge)
     _one_fragment(molecule, where)
     positions = np.array(molecule.GetConformer().GetPositions())
@@ -79,9 +79,9 @@ def from_file(path: Path, charge: int | None, key: str) -> tuple[Mol, np.ndarray
 
 
 def from_typed(typed: TypedStructure, charge: int | None, key: str) -> tuple[Mol, np.ndarray]:
-    """Molecule and positions (Å) of a structure whose atoms have types of a force field, in the order of the file.
+    """Molecule and positions (Å) of a structure whose atoms have force-field types, in the order of the file.
 
-    Such files are drafts: where atoms clash in them, RDKit finds another geometry for the same bonds.
+    Such files are rough: if atoms clash, RDKit finds another geometry for the same bonds.
     """
     _same_charge(charge, typed.charge, key, f"{typed.path.name} with {typed.force_field.path.name}")
     molecule = _perceive(list(typed.symbols), typed.positions, typed.charge, typed.bonds)
@@ -91,7 +91,7 @@ def from_typed(typed: TypedStructure, charge: int | None, key: str) -> tuple[Mol
         return molecule, typed.positions
     found = None if molecule.HasProp(_RIGID) else _embed(molecule, 1, seed=1)
     if found is None or not len(found):
-        raise SettingsError(f"{key}.structure: {typed.path} is no sensible geometry: {problem}.")
+        raise SettingsError(f"{key}.structure: {typed.path} does not have a reasonable geometry: {problem}.")
     return molecule, found[0]
 
 
@@ -129,7 +129,7 @@ def _read_coordinates(path: Path, where: str) -> tuple[list[str], np.ndarray]:
 def _perceive(
     symbols: list[str], positions: np.ndarray, charge: int, bonds: list[tuple[int, int]] | None = None
 ) -> Mol:
-    """Bonds, where not given from distances, then bond orders from the charge; without them a rigid molecule."""
+    """Find bonds from distances (if not given) and bond orders from the charge; without bond orders it is rigid."""
     from rdkit import Chem, rdBase
     from rdkit.Chem import rdDetermineBonds
 
@@ -162,7 +162,7 @@ def net_charge(molecule: Mol) -> int:
 
 
 def smiles_of(molecule: Mol) -> tuple[str | None, str | None]:
-    """Plain SMILES, and SMILES with hydrogens and the atom order as map numbers; None twice if unknown."""
+    """Plain SMILES, and SMILES with hydrogens and the atom order as map numbers; both None if bonds are unknown."""
     from rdkit import Chem
 
     if molecule.HasProp(_RIGID):
@@ -179,12 +179,12 @@ def geometry(molecule: Mol, key: str, seed: int = 1) -> np.ndarray:
     Raises
     ------
     SettingsError
-        When RDKit finds none in which the bonded atoms, and only they, are at bonding distance.
+        When RDKit finds no geometry in which exactly the bonded atoms are at bonding distance.
     """
     found = _embed(molecule, 1, seed)
     if not len(found):
         raise SettingsError(
-            f"{key}.smiles: RDKit finds no sensible geometry for it (it often fails for boron, hypervalent "
+            f"{key}.smiles: RDKit finds no reasonable geometry (it often fails for boron, hypervalent "
             f"atoms and metals). Give a structure file instead: structure = ..., charge = ..."
         )
     first: Floats = found[0]
@@ -192,10 +192,10 @@ def geometry(molecule: Mol, key: str, seed: int = 1) -> np.ndarray:
 
 
 def conformers(ion: Ion, count: int, seed: int) -> np.ndarray:
-    """Random conformers of an ion, ``(n, n_atoms, 3)`` Å, centred; the same ones for the same seed.
+    """Random conformers of an ion, ``(n, n_atoms, 3)`` Å, centred; the same seed gives the same conformers.
 
     Distance geometry with torsion preferences (ETKDGv3: Wang et al., J. Chem. Inf. Model. 2020, 60, 2044),
-    then MMFF94 or UFF. Rigid ions, and those whose bond orders are unknown, have one: their own geometry.
+    then MMFF94 or UFF. Rigid ions, and ions with unknown bond orders, have one conformer: their own geometry.
     """
     from rdkit.Chem import rdMolDescriptors
 
@@ -210,7 +210,7 @@ def conformers(ion: Ion, count: int, seed: int) -> np.ndarray:
 
 
 def _embed(molecule: Mol, count: int, seed: int) -> np.ndarray:
-    """At most ``count`` geometries from random starts, relaxed, centred, nonsense left out."""
+    """At most ``count`` relaxed and centred geometries from random starts; unreasonable ones are left out."""
     from rdkit import Chem, rdBase
     from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
@@ -227,7 +227,7 @@ def _embed(molecule: Mol, count: int, seed: int) -> np.ndarray:
             rdForceFieldHelpers.UFFOptimizeMoleculeConfs(molecule, numThreads=1)
     relaxed = [np.array(conformer.GetPositions()) for conformer in molecule.GetConformers()]
     good = []
-    for candidates in zip(relaxed, embedded, strict=True):  # a force field can spoil what was sensible
+    for candidates in zip(relaxed, embedded, strict=True):  # the force field may have spoiled a reasonable geometry
         sensible = [c for c in candidates if geometry_problem(molecule, c) is None]
         if sensible:
             good.append(sensible[0] - sensible[0].mean(axis=0))
@@ -235,9 +235,10 @@ def _embed(molecule: Mol, count: int, seed: int) -> np.ndarray:
 
 
 def geometry_problem(molecule: Mol, positions: np.ndarray) -> str | None:
-    """What is wrong with a geometry, in words; None when bonds have the lengths of bonds and no atoms clash.
+    """The fault of a geometry, in words; None if bonds have reasonable lengths and no atoms clash.
 
-    Bonds must lie within 0.75 to 1.3 times the sum of covalent radii, other pairs beyond 1.1 times.
+    Bonds must be 0.75 to 1.3 times as long as the sum of covalent radii; other pairs must be farther apart than 1.1
+    times this sum.
     """
     from ase.data import covalent_radii
 

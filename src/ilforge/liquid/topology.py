@@ -1,4 +1,4 @@
-"""Topology: which atoms are bonded, and which of them make which ion."""
+"""Topology: which atoms are bonded, and which ion each atom belongs to."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Topology:
     bonds
         ``(n_bonds, 2)`` integer array of bonded atoms.
     molecules
-        ``(n_atoms,)`` integer array: the molecule each atom belongs to, 0-based, ascending.
+        ``(n_atoms,)`` integer array: index of the molecule that each atom belongs to, from 0, ascending.
     species
         Name of the ion that each molecule is, length ``n_molecules``.
     charges
@@ -102,7 +102,7 @@ class Topology:
 
     @cached_property
     def bond_tree(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-        """Bonds that reach every atom from the first of its molecule, level by level.
+        """Spanning tree of the bonds of each molecule, from its first atom, level by level.
 
         Each level is a pair ``(parents, children)`` of index arrays of equal length: every child is bonded to
         its parent, and every parent is a first atom or a child of the level before.
@@ -110,7 +110,7 @@ class Topology:
         Raises
         ------
         ValueError
-            When the bonds do not hold a molecule together.
+            When the bonds do not connect all atoms of a molecule.
         """
         both_ways = np.concatenate([self.bonds, self.bonds[:, ::-1]])
         reached = np.zeros(self.n_atoms, dtype=bool)
@@ -118,7 +118,7 @@ class Topology:
         frontier, levels = reached.copy(), []
         while frontier.any():
             steps = both_ways[frontier[both_ways[:, 0]] & ~reached[both_ways[:, 1]]]
-            children, where = np.unique(steps[:, 1], return_index=True)  # in a ring two parents reach one child
+            children, where = np.unique(steps[:, 1], return_index=True)  # in rings, two parents may have one child
             frontier = np.zeros(self.n_atoms, dtype=bool)
             frontier[children] = reached[children] = True
             if len(children):
@@ -129,7 +129,7 @@ class Topology:
 
     @cached_property
     def second_neighbours(self) -> np.ndarray:
-        """Pairs of atoms bonded to a common third, ``(n, 2)`` with i < j: the two ends of every angle."""
+        """Pairs of atoms bonded to a common third atom (the ends of every angle), ``(n, 2)`` with i < j."""
         from scipy.sparse import coo_array
 
         i, j = np.concatenate([self.bonds, self.bonds[:, ::-1]]).T
@@ -143,7 +143,7 @@ class Topology:
         return np.flatnonzero(self.molecules == molecule)
 
     def describe(self, atom: int) -> str:
-        """An atom in words, its molecule counted within its kind: ``"C7 of PYR14 #2"``."""
+        """An atom in words: ``"C7 of PYR14 #2"`` is in the second PYR14."""
         molecule = int(self.molecules[atom])
         number = self.species[: molecule + 1].count(self.species[molecule])
         return f"{self.names[atom]} of {self.species[molecule]} #{number}"

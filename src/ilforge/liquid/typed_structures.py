@@ -9,13 +9,13 @@
     3  NA  2  1.315  1  109.8      ... at an angle to atom 1, degrees
     4  CW  3  rCN    2  108.0  1  0.0
                                    (an empty line)
-    rCN = 1.378                    values of names
+    rCN = 1.378                    value of a name used above
     connect  5 1                   bonds that close rings
     improper 5 2 1 6               improper dihedrals, central atom third
     il.ff                          the force field, in the folder of this file
 
-``.xyz``, with ``name force-field-file`` as its comment and types in the place of elements: atoms are bonded where
-the force field has a bond of about their distance.
+``.xyz``, with ``name force-field-file`` as its comment and types in place of elements. Two atoms are bonded if the
+force field has a bond of about this length between their types.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class TypedStructure:
     path
         The file, for messages.
     force_field
-        What its types mean.
+        The force field that defines the types.
     types
         Type of each atom.
     positions
         ``(n_atoms, 3)`` Å.
     bonds
-        Pairs of atoms, from 0, each pair and the list ascending.
+        Pairs of atoms, from 0; each pair and the list are sorted.
     impropers
-        Improper dihedrals that the file asks for, from 0, central atom third; None when it leaves them open.
+        Improper dihedrals listed in the file, from 0, central atom third; None if the file lists none.
     """
 
     path: Path
@@ -89,12 +89,12 @@ def read_typed(path: Path, force_field: Path | None = None) -> TypedStructure:
     Parameters
     ----------
     force_field
-        The ``.ff`` file; without it the one that the structure names, in the folder of the structure.
+        The ``.ff`` file; by default the one that the structure names, in the folder of the structure.
 
     Raises
     ------
     SettingsError
-        When a file is not there or cannot be read, or the force field does not know a type.
+        When a file does not exist or cannot be read, or the force field lacks a type.
     """
     lines = read_lines(path, "structure")
     draft = _read_xyz(lines, path) if path.suffix.lower() == ".xyz" else _read_zmat(lines, path)
@@ -103,9 +103,7 @@ def read_typed(path: Path, force_field: Path | None = None) -> TypedStructure:
     known = read_force_field(force_field or path.parent / str(draft.force_field))
     for number, name in enumerate(draft.types, start=1):
         if (name,) not in {key[:1] for key in known.rows["atoms"]}:
-            raise SettingsError(
-                f"{known.path.name} has no atom type {name}, which is that of atom {number} of {path.name}."
-            )
+            raise SettingsError(f"{known.path.name} has no atom type {name}, which atom {number} of {path.name} has.")
     positions = np.array(draft.positions, dtype=float).reshape(-1, 3)
     if not np.isfinite(positions).all():
         raise SettingsError(f"{path} does not give every atom finite coordinates.")
@@ -116,7 +114,7 @@ def read_typed(path: Path, force_field: Path | None = None) -> TypedStructure:
 
 @dataclass
 class _Draft:
-    """What a file says, before its force field is read."""
+    """The contents of a structure file, before its force field is read."""
 
     types: list[str] = field(default_factory=list)
     positions: list[Floats] = field(default_factory=list)
@@ -133,7 +131,7 @@ def _read_xyz(lines: list[str], path: Path) -> _Draft:
         if len(rows) != count or not all(len(x) == 3 for x in draft.positions):
             raise ValueError("too few atoms or numbers")
     except (IndexError, ValueError):
-        raise SettingsError(f"{path} is no xyz file of one structure.") from None
+        raise SettingsError(f"{path} is not an xyz file with one structure.") from None
     draft.force_field = comment[-1] if len(comment) > 1 else None
     return draft
 
@@ -148,7 +146,7 @@ def _read_zmat(lines: list[str], path: Path) -> _Draft:
         raise SettingsError(f"{path} holds no z-matrix.")
     draft = _Draft(bonds=[])
     values, ring_bonds, lengths_decide = _read_below(draft, [row for row in body[end:] if row[1]], end, path)
-    shift = 1 if len(body[0][1]) > 1 else 0  # atoms may be numbered or not
+    shift = 1 if len(body[0][1]) > 1 else 0  # the number of the atom may be left out
     for index, (n, words) in enumerate(body[:end]):
         _place(draft, index, words[shift:], values, f"{path}, line {n}")
     draft.bonds = None if lengths_decide else [*(draft.bonds or []), *ring_bonds]
@@ -158,7 +156,7 @@ def _read_zmat(lines: list[str], path: Path) -> _Draft:
 def _read_below(
     draft: _Draft, lines: list[tuple[int, list[str]]], n_atoms: int, path: Path
 ) -> tuple[dict[str, float], list[tuple[int, ...]], bool]:
-    """What follows the z-matrix: values of names, bonds that close rings, and whether bonds go by length instead."""
+    """Read the lines below the z-matrix: values of names, ring bonds, and whether bonds follow from distances."""
     values: dict[str, float] = {}
     ring_bonds, lengths_decide = [], False
     for n, words in lines:
@@ -195,7 +193,7 @@ def _place(draft: _Draft, index: int, words: list[str], values: dict[str, float]
 
 
 def _position(references: list[Floats], numbers: list[float]) -> Floats:
-    """Where distance (Å), angle and dihedral (degrees) to up to three atoms put a new one."""
+    """Position of a new atom from its distance (Å), angle and dihedral (degrees) to at most three other atoms."""
     if not references:
         return np.zeros(3)
     b = references[0]
@@ -205,7 +203,7 @@ def _position(references: list[Floats], numbers: list[float]) -> Floats:
     axis = axis / np.linalg.norm(axis)
     out = references[2] - references[1] if len(references) == 3 else np.array([0.0, 1.0, 0.0])
     across = out - (out @ axis) * axis
-    if np.linalg.norm(across) < 1e-6:  # references on one line: any direction across it will do
+    if np.linalg.norm(across) < 1e-6:  # references on one line: any perpendicular direction will do
         across = np.eye(3)[np.argmin(np.abs(axis))]
         across = across - (across @ axis) * axis
     across = across / np.linalg.norm(across)

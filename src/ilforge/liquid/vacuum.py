@@ -1,4 +1,4 @@
-"""Ions in a vacuum: the structure of one ion, or of a few in touch, without a box."""
+"""Ions in a vacuum: the structure of one ion, or of a few ions in contact, without a box."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import atomic_radii
 from ilforge.liquid.structures import conformers
 
-_STEP = 0.1  # Å, of an ion on its way to the others
+_STEP = 0.1  # Å, step of an ion that approaches the others
 _TOUCH = 2.0  # Å, smallest distance between two ions, as in a packed box
 
 
 def in_vacuum(ions: Liquid, seed: int) -> Atoms:
-    """Ions without periodicity, around the origin: the first one there, each further one in touch with those before.
+    """Place ions without periodicity: the first at the origin, each further one in contact with those before.
 
-    Every ion comes in a random conformer and orientation, from a random direction, and stops where its atoms begin to
-    be closer to others than the sum of their :func:`~ilforge.liquid.packing.atomic_radii`, 2 Å for most. Positions
-    have 1e-6 Å resolution; the same arguments give the same structure.
+    Every ion has a random conformer and orientation. It approaches from a random direction and stops when an atom
+    would be closer to another ion than the sum of their :func:`~ilforge.liquid.packing.atomic_radii`, 2 Å for most.
+    Positions have 1e-6 Å resolution; the same arguments give the same structure.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def in_vacuum(ions: Liquid, seed: int) -> Atoms:
 
 
 def _approach(placed: Floats, shape: Floats, radii: Floats, rng: np.random.Generator) -> Floats:
-    """Where an ion that comes towards the centre of those before touches them, ``(3,)`` Å."""
+    """Position at which an ion that approaches the centre of the earlier ions touches them, ``(3,)`` Å."""
     from scipy.spatial.distance import cdist
 
     direction = rng.normal(size=3)
