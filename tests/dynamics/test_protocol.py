@@ -79,7 +79,7 @@ def test_later_settings_leave_the_name_of_an_earlier_run_as_it_was():
 
 @pytest.mark.parametrize("changes", [{"minimise_steps": 5}, {"start_temperature_K": 300.0}])
 def test_velocities_are_not_kept_where_they_would_mean_nothing(changes):
-    with pytest.raises(SettingsError, match=r"\(--keep-velocities\) goes neither with"):
+    with pytest.raises(SettingsError, match=r"\(--keep-velocities\) cannot be combined with"):
         md.short(keep_velocities=True, **changes)
 
 

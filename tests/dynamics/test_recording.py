@@ -114,7 +114,7 @@ def test_a_longer_run_is_told_how_to_go_on_from_one_that_has_ended(change, hint,
     recorder = Recorder(_job(tmp_path), about)
     recorder.append(_sample(0.0))
     recorder.close(None, {"name": "none"})
-    with pytest.raises(SettingsError, match="a run goes on only as it began: give another directory") as caught:
+    with pytest.raises(SettingsError, match="a run can only continue unchanged: give another directory") as caught:
         Recorder(_job(tmp_path), {**about, "protocol": {**about["protocol"], **change}})
     said = str(caught.value)
     assert (f"start from {tmp_path / 'last.xyz'} with its velocities" in said) is hint
@@ -133,7 +133,9 @@ def test_a_trajectory_that_lost_its_frames_is_not_gone_on_with(tmp_path):
 @pytest.mark.parametrize("name", ["trajectory.dcd", "thermo.csv", "topology.pdb", "last.xyz", "checkpoint", "run.json"])
 def test_files_of_somebody_else_are_refused_and_kept(name, tmp_path):
     (tmp_path / name).write_bytes(b"[1]\nof a user")
-    with pytest.raises(SettingsError, match=f"holds {name}, and no run of ilforge .* Give another directory"):
+    with pytest.raises(
+        SettingsError, match=f"holds {name}, which do not belong to a run of ilforge.* give another directory"
+    ):
         Recorder(_job(tmp_path), {"a": 1})
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_bytes() == b"[1]\nof a user"
@@ -163,7 +165,7 @@ def test_a_run_that_goes_on_is_read_up_to_its_checkpoint(tmp_path):
     about = {"ions": "2 PYR14, 2 BF4", "potential": {"kind": "clp"}, "protocol": job.protocol.as_dict()}
     recorder = Recorder(job, about)
     recorder.append(_sample(0.0))
-    with pytest.raises(SettingsError, match="recorded frames up to a checkpoint"):
+    with pytest.raises(SettingsError, match="or reached a checkpoint"):
         Trajectory(tmp_path).info()
     recorder.append(_sample(1.0))
     recorder.save(b"state")
@@ -212,7 +214,7 @@ def test_a_table_of_a_run_that_was_cut_is_refused(ended, change):
 @pytest.mark.parametrize("text", ['{"ions": "2 PYR14, 2', "[1]", '{"n_frames": 2}'])
 def test_a_damaged_run_file_is_said_to_be_that(ended, text):
     ended.run_file.write_text(text)
-    with pytest.raises(SettingsError, match=r"run\.json is cut short.*measure .*trajectory\.dcd, with --frame"):
+    with pytest.raises(SettingsError, match=r"run\.json is incomplete.*measure .*trajectory\.dcd, with --frame"):
         ended.info()
 
 

@@ -48,17 +48,17 @@ ENGINES: Registry[EngineKind] = Registry(
         "gromacs": "ilforge.dynamics.gromacs",
     },
 )
-"""Every engine, in the order in which they are tried: the builtin one runs what evaluates forces for it, and ASE
-accepts every potential. GROMACS has to be installed apart and runs only what asks for it."""
+"""All engines, in the order in which they are tried. The builtin engine runs potentials that evaluate forces by
+themselves; ASE accepts every potential. GROMACS is installed separately and runs only if a run asks for it."""
 
 
 def engines_for(potential: type) -> list[str]:
-    """Engines that can run potentials of a class, the one that runs them unless another is named first."""
+    """Engines that can run potentials of a class; the first one is the default."""
     return [name for name, engine in ENGINES.items() if engine.runs(potential)]
 
 
 def choose_engine(potential: Potential, atoms: Atoms, engine: str | None = None) -> str:
-    """Name of the engine that runs this potential in this box: the wanted one, or the first that accepts it.
+    """Name of the engine that runs this potential in this box: the requested one, or the first that accepts it.
 
     Raises
     ------
@@ -70,9 +70,7 @@ def choose_engine(potential: Potential, atoms: Atoms, engine: str | None = None)
         return next(name for name in able if not ENGINES[name].on_request)
     ENGINES.named(engine)
     if engine not in able:
-        raise SettingsError(
-            f"engine = {engine!r} cannot run {potential.kind} in this box: it may be {' or '.join(able)}."
-        )
+        raise SettingsError(f"engine = {engine!r} cannot run {potential.kind} in this box: use {' or '.join(able)}.")
     return engine
 
 
@@ -86,29 +84,30 @@ def run_md(
     engine: str | None = None,
     inner_potential: Potential | None = None,
 ) -> Trajectory:
-    """Run MD and record it, going on from the last checkpoint when the directory holds one.
+    """Run MD and record it; continue from the last checkpoint if the directory contains one.
 
-    A run whose motion explodes ends there: that is a finding about its potential, not an error. Its ``fault`` says
-    when and where, and what was recorded before is kept.
+    A run whose motion explodes ends at that point. This is a finding about the potential, not an error: ``fault``
+    tells when and where it happened, and the frames recorded before are kept.
 
     Parameters
     ----------
     atoms
-        The start, atoms as ``liquid`` lists them: in a periodic box with right angles or, without periodicity, ions
-        in a vacuum, whatever their charge. Velocities are drawn by the seed, unless the protocol keeps its own.
+        The start structure with its atoms in the order of ``liquid``: a periodic box with right angles or, without
+        periodicity, ions in a vacuum with any charge. Velocities are drawn from the seed, unless the protocol keeps
+        those of the structure.
     directory
-        Where the run is kept; made if it is not there. A run that has ended there is returned as it is.
+        Directory of the run; it is made if it does not exist. A run that has ended there is returned unchanged.
     engine
-        A key of :data:`ENGINES`; without it the one that began the run in this directory, or else the first that can
-        run the potential.
+        A key of :data:`ENGINES`. By default the engine that began the run in this directory, or else the first that
+        can run the potential.
     inner_potential
-        A cheap potential that moves the atoms within a step, ``protocol.inner_steps`` times: the builtin engine alone
-        can. What ``potential`` adds to it acts once in a step.
+        A cheap potential that moves the atoms within a step, ``protocol.inner_steps`` times. The difference between
+        ``potential`` and this one acts once in a step. Only the builtin engine can do this.
 
     Raises
     ------
     SettingsError
-        When potential, box, engine and protocol do not fit together, or the directory holds another run.
+        When potential, box, engine and protocol do not fit together, or the directory contains another run.
     """
     from ilforge import frames
     from ilforge.dynamics.recording import Recorder, begun_by
@@ -119,7 +118,9 @@ def run_md(
         engine = begun
     name = choose_engine(potential, atoms, engine)
     if protocol.pressure_interval_ps is not None and not ENGINES[name].records_pressure:
-        raise SettingsError(f"pressure_interval_ps: {name} records no pressure tensor here; use engine gromacs.")
+        raise SettingsError(
+            f"pressure_interval_ps: {name} cannot record a pressure tensor in this run; use engine gromacs."
+        )
     job = Job(potential, atoms, liquid.topology, protocol, threads, Path(directory), inner_potential)
     _refuse_choices(name, job)
     about = {
@@ -149,22 +150,22 @@ def run_md(
 
 
 def _refuse_choices(engine: str, job: Job) -> None:
-    """Refuse what a protocol chooses and an engine cannot run."""
+    """Refuse options of the protocol that the engine cannot run."""
     for option in ("thermostat", "barostat", "hydrogen_mass_amu", "inner_steps"):
         value = getattr(job.protocol, option)
         if value not in (None, 1) and not ENGINES[engine].honours(job, option, value):
             raise SettingsError(
                 f"{option} is {value!r}, which engine {engine} cannot run with {job.potential.kind}: leave it out. The "
-                "builtin engine can; it runs mace and committees of it."
+                "builtin engine can run it; it runs mace and committees of mace models."
             )
 
 
 def time_step_warning(
     potential: Potential, atoms: Atoms, liquid: Liquid, protocol: MdProtocol, engine: str | None = None
 ) -> str | None:
-    """What to say of a time step above 1 fs where bonds to H stay free; None when nothing is to be said.
+    """Warning about a time step above 1 fs if bonds to H are not constrained; None if there is nothing to warn about.
 
-    Arguments are those of :func:`run_md`.
+    The arguments are those of :func:`run_md`.
     """
     from ilforge.dynamics.simulation import Job
 
@@ -184,12 +185,12 @@ def time_step_warning(
 
 
 def samples(job: Job) -> Iterator[Sample]:
-    """Frames of a run in memory, with nothing recorded: by the builtin engine or OpenMM where they can, else by ASE.
+    """Frames of a run in memory, without recording: by the builtin engine or OpenMM if possible, otherwise by ASE.
 
     Raises
     ------
     Exploded
-        When the motion has left the region where it means anything.
+        When the motion has become unphysical.
     """
     from ilforge.dynamics.simulation import record
 
@@ -206,6 +207,6 @@ def minimise(job: Job, max_steps: int) -> State:
 
 
 def _in_memory(job: Job) -> Maker:
-    """Class that moves these atoms in memory."""
+    """The simulation class that moves these atoms in memory."""
     able = [engine for engine in ENGINES.values() if engine.accepts(job.potential, job.atoms.cell)]
     return next(engine.simulation for engine in able if engine.simulation is not None)

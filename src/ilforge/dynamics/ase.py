@@ -1,4 +1,4 @@
-"""ASE as engine: for any potential, since every potential has an ASE calculator.
+"""ASE as engine: for any potential, because every potential has an ASE calculator.
 
 NVT and NPT use Langevin dynamics in the BAOAB scheme (Leimkuhler, Matthews, J. Chem. Phys. 2013, 138, 174102) with
 a friction of 1/ps, the same as the OpenMM engine; NPT moves the volume by the isotropic Langevin piston of Quigley and
@@ -35,14 +35,14 @@ def accepts(potential: Potential, cell: Cell) -> bool:
 
 
 def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
-    """Frames after the first ``done`` of them, and states to go on from."""
+    """Frames after the first ``done`` frames, and states from which the run can continue."""
     resume = None if state is None else State.from_bytes(state)
     for sample, now in record(Simulation, job, resume):
         yield sample, (None if now is None else now.to_bytes())
 
 
 def details(job: Job) -> dict[str, Any]:
-    """What ``run.json`` says of the engine."""
+    """Entries of ``run.json`` about the engine."""
     import ase
 
     how: dict[str, Any] = {"name": "ase", "version": ase.__version__}
@@ -55,12 +55,12 @@ def details(job: Job) -> dict[str, Any]:
 
 
 def holds_hydrogens(job: Job) -> bool:
-    """Whether bonds to H are held in this run: never."""
+    """Whether bonds to H are constrained in this run: never."""
     return False
 
 
 def honours(job: Job, option: str, value: Any) -> bool:
-    """Whether it can run what the protocol chooses: its own thermostat, and masses."""
+    """Whether the engine can run an option of the protocol: its own thermostat, and any masses."""
     return option == "hydrogen_mass_amu" or value == "langevin"
 
 
@@ -70,8 +70,8 @@ class Simulation:
     def __init__(self, job: Job, ensemble: str):
         if job.protocol.constrain_hydrogens:
             raise SettingsError(
-                f"constrain_hydrogens: with {job.potential.kind} only the OpenMM engine can hold bonds to H, "
-                "and this run has the ASE engine. Leave it out, and use a time step of at most 1 fs."
+                f"constrain_hydrogens: with {job.potential.kind} only the OpenMM engine can constrain bonds to H, "
+                "and this run uses the ASE engine. Leave it out, and use a time step of at most 1 fs."
             )
         if ensemble == "NPT" and not job.potential.has_stress:
             raise SettingsError(f"ensemble = NPT needs a stress, which {job.potential.kind} does not give: use NVT.")
@@ -89,13 +89,13 @@ class Simulation:
         )
         self._atoms.set_masses(self._job.masses)
         self._atoms.set_velocities(self._moving(state.velocities) * ASE_TIME_IN_FS)
-        # a new calculator: one that starts from its last wavefunction would remember the way it came
+        # a new calculator: an old one could start from its last wavefunction, and the run would depend on its history
         self._atoms.calc = self._job.potential.calculator(self._job.topology, self._job.threads)
         self._dynamics = None
         self._barostat_momentum, self._step = state.barostat_momentum, state.step
 
     def _moving(self, velocities: Floats) -> Floats:
-        """At constant energy without the motion of the whole, which the thermostat of an unrecorded start leaves."""
+        """Velocities; for NVE without the motion of the centre of mass that a thermostat before may have left."""
         if self._ensemble != "NVE":
             return velocities
         masses = self._job.masses

@@ -1,7 +1,7 @@
-"""Isotropic changes of volume that move whole molecules: by Monte Carlo, or driven by the pressure.
+"""Isotropic barostats that move whole molecules: by Monte Carlo, or driven by the pressure.
 
-Both sample the density exp(-(U + P V)/kT) V^N of the volume, with N molecules whose centres of mass keep their places
-relative to the box. Velocities stay as they are; the pressure of N centres of mass is then N kT/V.
+Both sample the distribution exp(-(U + P V)/kT) V^N of the volume. The centres of mass of the N molecules keep their
+positions relative to the box. Velocities stay as they are; the pressure of N centres of mass is then N kT/V.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ilforge.liquid.topology import Topology
 from ilforge.units import BAR
 
 COMPRESSIBILITY = 5e-5 / BAR
-"""Assumed compressibility of an ionic liquid (5e-5/bar), Å^3/eV: it sets how fast the volume moves, not where to."""
+"""Assumed compressibility of an ionic liquid (5e-5/bar), Å^3/eV. It sets how fast the volume changes, not its mean."""
 
 _FIRST_MOVE = 0.01  # of the volume
 _WANTED_ACCEPTANCE = 0.5
@@ -24,7 +24,7 @@ _WANTED_ACCEPTANCE = 0.5
 
 @dataclass(frozen=True)
 class Molecules:
-    """Which atoms move as one when the box changes.
+    """The atoms that move together when the volume changes.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Molecules:
 
     @classmethod
     def of(cls, topology: Topology, masses: np.ndarray) -> Molecules:
-        """Of a topology whose atoms have these masses, ``(n_atoms,)`` amu."""
+        """The molecules of a topology; ``masses`` of its atoms are ``(n_atoms,)`` amu."""
         heavy = np.add.reduceat(masses, topology.first_atoms)
         shares = (masses / heavy[topology.molecules])[:, None]
         return cls(topology.first_atoms, topology.molecules, shares, heavy / heavy.sum())
@@ -54,20 +54,21 @@ class Molecules:
         return len(self.first_atoms)
 
     def centres(self, positions: Floats) -> Floats:
-        """Centres of mass, ``(n_molecules, 3)``, of whole molecules."""
+        """Centres of mass ``(n_molecules, 3)`` from positions of whole molecules."""
         return np.add.reduceat(positions * self.shares, self.first_atoms, axis=0)
 
     def scaled(self, positions: Floats, factor: float) -> Floats:
-        """Positions with all distances between centres of mass times ``factor``; the centre of all stays."""
+        """Positions after scaling all distances between centres of mass by ``factor``; the total centre is fixed."""
         centres = self.centres(positions)
         moves = (factor - 1) * (centres - np.einsum("i,ij->j", self.molecule_shares, centres))
         found: Floats = positions + moves[self.molecules]
         return found
 
     def stretching_energy(self, positions: Floats, forces: Floats, strain_derivative: Floats) -> float:
-        """dU/d(ln side), eV, when the box and the centres of mass are stretched and molecules keep their shape.
+        """dU/d(ln side), eV, if the box and the centres of mass are stretched and molecules keep their shape.
 
-        ``strain_derivative``, ``(3, 3)`` eV, stretches every distance; what stretches molecules is taken out.
+        ``strain_derivative``, ``(3, 3)`` eV, refers to a strain of all distances; the part within molecules is
+        subtracted.
         """
         inner = positions - self.centres(positions)[self.molecules]
         return float(np.trace(strain_derivative) + np.einsum("ij,ij->", forces, inner))
@@ -76,12 +77,12 @@ class Molecules:
 def pressure_excess(
     volume: float, pressure: float, n_molecules: int, thermal_energy: float, stretching_energy: float
 ) -> float:
-    """Pressure of the molecules less the one set, eV/Å^3: N kT/V - dU/dV - P.
+    """Pressure of the molecules minus the set pressure, eV/Å^3: N kT/V - dU/dV - P.
 
     Parameters
     ----------
     volume, pressure
-        Å^3, and the pressure that is set, eV/Å^3.
+        Volume, Å^3, and the set pressure, eV/Å^3.
     thermal_energy
         kT, eV.
     stretching_energy
@@ -95,8 +96,8 @@ def rescaled_volume(
 ) -> float:
     """Volume after a step of stochastic cell rescaling.
 
-    Bernetti, Bussi, J. Chem. Phys. 2020, 153, 114107, for the square root of the volume, whose noise does not depend
-    on the volume: with the compressibility b and the relaxation time t,
+    Bernetti, Bussi, J. Chem. Phys. 2020, 153, 114107, for the square root of the volume, because then the noise does
+    not depend on the volume. With the compressibility b and the relaxation time t,
 
     .. math:: d\\sqrt V = \\frac{b \\sqrt V}{2 t} (P_{int} - P + \\frac{kT}{2V}) dt + \\sqrt{\\frac{kT b}{2 t}} dW
 
@@ -127,7 +128,7 @@ def acceptance(
     Parameters
     ----------
     energy_change, thermal_energy
-        dU and kT, eV. An energy that is no number is never accepted.
+        dU and kT, eV. A move with dU = NaN is never accepted.
     volume, trial
         V and V', Å^3.
     pressure
@@ -141,14 +142,14 @@ def acceptance(
 
 @dataclass(frozen=True)
 class VolumeMoves:
-    """How large Monte Carlo moves of the volume are.
+    """Size of Monte Carlo moves of the volume.
 
     Attributes
     ----------
     largest
-        Largest change, Å^3; moves are uniform between this and its negative.
+        Largest change, Å^3; moves are uniform between minus and plus this value.
     tried
-        Moves so far: each adapts ``largest`` less than the one before, so that the distribution stays right.
+        Number of moves so far. Each adapts ``largest`` less than the one before, so that the distribution stays right.
     """
 
     largest: float
@@ -156,11 +157,11 @@ class VolumeMoves:
 
     @classmethod
     def first(cls, volume: float) -> VolumeMoves:
-        """For a box that no move was tried in."""
+        """The size of the first move in a box."""
         return cls(_FIRST_MOVE * volume)
 
     def after(self, probability: float) -> VolumeMoves:
-        """The moves after one that was accepted with this probability.
+        """The size of the next move, after one with this acceptance probability.
 
         Robbins-Monro: Andrieu, Thoms, Stat. Comput. 2008, 18, 343, doi:10.1007/s11222-008-9110-y.
         """
@@ -168,10 +169,10 @@ class VolumeMoves:
         return VolumeMoves(self.largest * math.exp(gain * (probability - _WANTED_ACCEPTANCE)), self.tried + 1)
 
     def as_array(self) -> np.ndarray:
-        """For a checkpoint."""
+        """The values as an array, for a checkpoint."""
         return np.array([self.largest, self.tried])
 
     @classmethod
     def from_array(cls, values: np.ndarray) -> VolumeMoves:
-        """From a checkpoint."""
+        """The moves from the array of a checkpoint."""
         return cls(float(values[0]), int(values[1]))

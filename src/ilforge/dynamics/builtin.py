@@ -1,13 +1,13 @@
-"""The engine of the package: for potentials that evaluate forces fast, so that little time is lost around them.
+"""The engine of ilforge: for potentials that evaluate forces so fast that the overhead of an engine matters.
 
 NVT and NPT use the Langevin "middle" scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056) with a friction of 1/ps,
 like the OpenMM engine, or a Nosé-Hoover chain with a period of 0.1 ps. NPT adds isotropic Monte Carlo moves of the
 volume or stochastic cell rescaling, both of whole molecules (:mod:`.barostats`). NVE is velocity Verlet. With an inner
 potential the step is divided (r-RESPA: Tuckerman, Berne, Martyna, J. Chem. Phys. 1992, 97, 1990): the inner potential
-moves the atoms in short steps, and what the potential adds to it kicks them once in a whole step.
+moves the atoms in short steps, and the rest of the force acts once in a whole step.
 
-The motion of the centre of mass is taken out at every step, and its three degrees of freedom are not counted. Rotation
-of ions in a vacuum is left as it is drawn and counts like all other motion.
+The motion of the centre of mass is removed at every step, and its three degrees of freedom are not counted. The
+rotation of ions in a vacuum is kept as drawn and counts like all other motion.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MONTE_CARLO_STEPS = 25
 """Steps between Monte Carlo moves of the volume."""
 
 RESCALING_FS = 2.0
-"""Time between rescalings of the cell, about: a whole number of steps."""
+"""Approximate time between rescalings of the cell; rounded to a whole number of steps."""
 
 RESCALING_PERIOD_FS = 500.0
 
@@ -52,19 +52,19 @@ _LONGEST_MOVE = 0.1  # Å, of one minimisation step
 
 
 def accepts(potential: Potential, cell: Cell) -> bool:
-    """Whether the potential, and every member of a committee, evaluates forces by itself."""
+    """Whether the potential, or every member of a committee, has its own force evaluator."""
     return has_force_evaluator(potential)
 
 
 def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
-    """Frames after the first ``done`` of them, and states to go on from."""
+    """Frames after the first ``done`` frames, and states from which the run can continue."""
     resume = None if state is None else State.from_bytes(state)
     for sample, now in record(Simulation, job, resume):
         yield sample, (None if now is None else now.to_bytes())
 
 
 def details(job: Job) -> dict[str, Any]:
-    """What ``run.json`` says of the engine."""
+    """Entries of ``run.json`` about the engine."""
     from importlib.metadata import version
 
     protocol = job.protocol
@@ -85,12 +85,12 @@ def details(job: Job) -> dict[str, Any]:
 
 
 def holds_hydrogens(job: Job) -> bool:
-    """Whether bonds to H are held in this run: never."""
+    """Whether bonds to H are constrained in this run: never."""
     return False
 
 
 def honours(job: Job, option: str, value: Any) -> bool:
-    """Whether it can run what the protocol chooses: everything."""
+    """Whether the engine can run an option of the protocol: always."""
     return True
 
 
@@ -104,8 +104,8 @@ class Simulation:
     def __init__(self, job: Job, ensemble: str):
         if job.protocol.constrain_hydrogens:
             raise SettingsError(
-                f"constrain_hydrogens: the builtin engine, which runs {job.potential.kind}, does not hold bonds to H. "
-                "Leave it out, and use a time step of at most 1 fs."
+                f"constrain_hydrogens: the builtin engine, which runs {job.potential.kind}, cannot constrain bonds to "
+                "H. Leave it out, and use a time step of at most 1 fs."
             )
         self._rescales = ensemble == "NPT" and job.protocol.barostat == "cell-rescaling"
         if self._rescales and not job.potential.has_stress:
@@ -118,7 +118,7 @@ class Simulation:
         self._moves_volume = ensemble == "NPT" and not self._rescales
         self._molecules = Molecules.of(job.topology, job.masses)
         self._mass_shares = job.masses / job.masses.sum()
-        # one number for each coordinate: twice as fast as one for each atom
+        # one value for each coordinate: twice as fast as one value for each atom
         self._per_mass = np.repeat(integrators.inverse_masses(job.masses), 3, axis=1)
         self._speeds = np.repeat(integrators.thermal_speeds(job.masses, job.protocol.temperature_K), 3, axis=1)
         self._thermal_energy = KB * job.protocol.temperature_K
@@ -131,7 +131,7 @@ class Simulation:
         self._positions, self._velocities = state.positions.copy(), state.velocities.copy()
         self._cell = state.cell.copy() if job.periodic else None
         self._step = state.step
-        # new ones: a list of neighbours that was kept would remember the way it came
+        # new evaluators: an old neighbour list would make the run depend on its history
         self._evaluator = evaluator_of(job.potential, job.topology, job.threads)
         inner = None if job.inner is None else evaluator_of(job.inner, job.topology, job.threads)
         self._forces = Forces(self._evaluator, inner)
@@ -170,7 +170,7 @@ class Simulation:
         )
 
     def _deviation(self) -> float | None:
-        """How far the members of a committee disagree about this frame, eV/Å; None where there is no committee."""
+        """Force deviation of the committee for this frame, eV/Å; None without a committee."""
         if not isinstance(self._evaluator, CommitteeEvaluator):
             return None
         return self._evaluator.force_deviation(self._positions, self._cell)
@@ -200,12 +200,12 @@ class Simulation:
                 self._try_volume()
 
     def _know_forces(self) -> None:
-        """Forces at the present positions, where a state was restored and nothing has moved yet."""
+        """Evaluate forces at the present positions if a state was restored and no step has been taken yet."""
         if self._forces.now is None:
             self._forces.update(self._positions, self._cell)
 
     def _verlet(self) -> None:
-        """Velocity Verlet; with an inner potential in short steps, between two halves of a kick by the rest."""
+        """Velocity Verlet; with an inner potential, short steps between two half kicks by the rest of the force."""
         protocol, short = self._job.protocol, self._job.protocol.inner_timestep_fs
         self._kick(self._forces.rest, 0.5 * protocol.timestep_fs)
         for left in reversed(range(protocol.inner_steps)):
@@ -218,7 +218,7 @@ class Simulation:
         integrators.remove_drift(self._velocities, self._mass_shares)
 
     def _langevin(self) -> None:
-        """Whole kicks, and friction and noise in the middle of the way that follows."""
+        """The Langevin "middle" scheme: a whole kick, half a drift, friction and noise, half a drift."""
         protocol, short = self._job.protocol, self._job.protocol.inner_timestep_fs
         kept = math.exp(-FRICTION_PER_PS * short / 1000)
         self._kick(self._forces.rest, protocol.timestep_fs)
@@ -248,7 +248,7 @@ class Simulation:
         self._velocities *= scale
 
     def _rescale(self, first: bool) -> None:
-        """Stochastic cell rescaling, when it is due, by the pressure at the positions that forces are known for."""
+        """Rescale the cell, if it is due, by the pressure at the positions of the last force evaluation."""
         if not (first and self._rescales and self._step % self._rescaling_steps == 0):
             return
         now = self._forces.last
@@ -261,7 +261,7 @@ class Simulation:
         self._positions, self._cell = self._scaled((wanted / volume) ** (1 / 3))
 
     def _try_volume(self) -> None:
-        """A Monte Carlo move of the volume; where the potential has no answer, it is refused."""
+        """Try a Monte Carlo move of the volume; it is rejected if the potential gives no energy."""
         assert self._cell is not None  # an NPT run
         volume = volume_of(self._cell)
         moves = self._moves or VolumeMoves.first(volume)
@@ -284,7 +284,7 @@ class Simulation:
         self._moves = moves.after(probability)
 
     def _scaled(self, factor: float) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and cell with all sides times ``factor``, molecules as they are."""
+        """Positions and cell after scaling the box by ``factor``; molecules keep their shape."""
         assert self._cell is not None
         return self._molecules.scaled(self._positions, factor), self._cell * factor
 

@@ -1,6 +1,6 @@
-"""DCD, the binary trajectory format of CHARMM and NAMD: header, frames of one size, so it can be cut and continued.
+"""DCD, the binary trajectory format of CHARMM and NAMD: frames of equal size, so a file can be cut and continued.
 
-Without a box its block of each frame is left out, and the header says so.
+Without a box, frames have no cell block, and a flag in the header says so.
 
 Every block is enclosed by its length as a 4-byte integer. The first holds ``CORD`` and twenty integers, the second
 the title, the third the number of atoms; a frame is the cell (a, gamma, b, beta, alpha, c) as doubles and then all
@@ -24,7 +24,7 @@ _N_FRAMES_AT = 8  # byte position of the number of frames
 
 
 def header(n_atoms: int, interval_steps: int, timestep_fs: float, periodic: bool = True) -> bytes:
-    """The start of a file without frames."""
+    """The header of a file that has no frames yet."""
     numbers = [0] * 20
     numbers[1] = numbers[2] = interval_steps  # first recorded step, and steps between frames
     numbers[10] = int(periodic)  # frames carry a cell
@@ -36,7 +36,7 @@ def header(n_atoms: int, interval_steps: int, timestep_fs: float, periodic: bool
 
 
 def frame(positions: np.ndarray, cell: np.ndarray) -> bytes:
-    """One frame; ``(n_atoms, 3)`` and ``(3, 3)``, Å; a cell of zeros is none."""
+    """One frame from positions ``(n_atoms, 3)`` and cell ``(3, 3)``, Å; a cell of zeros means no box."""
     box = b""
     if np.any(cell):
         a, b, c, alpha, beta, gamma = cell_to_cellpar(cell)
@@ -46,7 +46,7 @@ def frame(positions: np.ndarray, cell: np.ndarray) -> bytes:
 
 
 def cut(path: Path, n_atoms: int, n_frames: int, periodic: bool = True) -> None:
-    """Keep the first ``n_frames`` frames of a file and make its header say so."""
+    """Keep the first ``n_frames`` frames of a file and correct the number in its header."""
     start = len(header(n_atoms, 1, 1.0))
     with open(path, "r+b") as file:
         file.truncate(start + n_frames * _frame_size(n_atoms, periodic))
@@ -61,7 +61,7 @@ def set_n_frames(file: BinaryIO, n_frames: int) -> None:
 
 
 def count(path: Path, n_atoms: int, periodic: bool = True) -> int:
-    """Whole frames in a file; none when it is not there."""
+    """Number of whole frames in a file; 0 if it does not exist."""
     if not path.is_file():
         return 0
     return max(0, (path.stat().st_size - len(header(n_atoms, 1, 1.0))) // _frame_size(n_atoms, periodic))

@@ -1,6 +1,6 @@
-"""Export: a box and its potential as input that OpenMM, GROMACS or LAMMPS runs without ilforge.
+"""Export: write a box and its potential as input that OpenMM, GROMACS or LAMMPS runs without ilforge.
 
-Every format is a folder that runs as it is: minimisation, an unrecorded start, and the recorded run.
+Every export is a folder that is ready to run: minimisation, equilibration, and the recorded run.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def simulation_of(ensemble, before=None):
 
 
 pdb = app.PDBFile("start.pdb")
-# Drude particles come after the atoms, and start on theirs
+# Drude particles come after the atoms and start at the positions of their atoms
 system = read("system.xml")
 drude = [force for force in system.getForces() if isinstance(force, openmm.DrudeForce)]
 hosts = [force.getParticleParameters(k)[1] for force in drude for k in range(force.getNumParticles())]
@@ -58,7 +58,7 @@ def with_drude(values):
     return [values[i] for i in (*atoms, *hosts)]
 
 
-stages = {stages!r}  # unrecorded ones first, with their steps
+stages = {stages!r}  # ensemble and steps; the last stage is recorded
 simulation = simulation_of(stages[0][0])
 simulation.context.setPositions(with_drude(pdb.positions))
 simulation.minimizeEnergy(maxIterations=1000)
@@ -95,7 +95,7 @@ def export(job: Job, program: str, directory: Path) -> list[Path]:
     program
         A key of :data:`FORMATS`.
     directory
-        Made if it is not there.
+        It is made if it does not exist.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def export(job: Job, program: str, directory: Path) -> list[Path]:
     Raises
     ------
     SettingsError
-        When the potential cannot say itself to that program, or does not fit the box.
+        When the potential cannot be written for that program, or does not fit the box.
     """
     method, write = FORMATS[program]
     if not hasattr(job.potential, method):
@@ -131,8 +131,8 @@ def _openmm(job: Job) -> dict[str, str]:
         xml = openmm.XmlSerializer.serialize(system)
     except openmm.OpenMMException as error:
         raise SettingsError(
-            f"The potential {job.potential.kind} cannot be exported to openmm: ilforge computes a part of it, and "
-            f"OpenMM cannot write that down ({error}). Use clp or clpol."
+            f"The potential {job.potential.kind} cannot be exported to openmm: ilforge computes a part of it, which "
+            f"OpenMM cannot serialize ({error}). Use clp or clpol."
         ) from None
     stages = [(stage.ensemble, stage.steps * substeps) for stage in protocol.unrecorded]
     stages.append((protocol.ensemble, protocol.n_frames * protocol.interval_steps * substeps))
@@ -159,8 +159,8 @@ def _gromacs(job: Job) -> dict[str, str]:
     protocol = job.protocol
     if protocol.ensemble == "NPT" and not protocol.unrecorded:
         raise SettingsError(
-            "equilibration is 0 ps: GROMACS's barostat of the recorded run (Parrinello-Rahman) needs a box that has "
-            "its density already. Give it some time, such as --equilibration 100."
+            "equilibration is 0 ps: the Parrinello-Rahman barostat of the recorded GROMACS run needs a box close to "
+            "its equilibrium density. Equilibrate for some time, such as --equilibration 100."
         )
     minimise = {"integrator": "steep", "emtol": "100", "nsteps": "1000", **nonbonded_options(job)}
     drawn = {"gen-vel": "yes", "gen-temp": f"{protocol.temperature_K:g}", "gen-seed": str(protocol.seed)}
@@ -218,7 +218,7 @@ def _lammps(job: Job) -> dict[str, str]:
 
 
 def _lammps_fixes(job: Job, words: LammpsInput, ensemble: str) -> list[str]:
-    """What moves the particles; the constraint of bonds comes after all forces, or it would not know of them."""
+    """The fixes that move the particles; the one for bond constraints must come after all that add forces."""
     protocol, moves = job.protocol, {"NVE": "nve", "NVT": words.nvt, "NPT": words.npt}
     values = {
         "T": f"{protocol.temperature_K:g}",
@@ -235,4 +235,4 @@ FORMATS: dict[str, tuple[str, Callable[[Job], dict[str, str]]]] = {
     "gromacs": ("gromacs_topology", _gromacs),
     "lammps": ("lammps_input", _lammps),
 }
-"""Program, the method of a potential that it needs, and what writes its files."""
+"""Program: the method that a potential needs for it, and the function that writes its files."""

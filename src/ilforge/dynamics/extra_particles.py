@@ -1,6 +1,6 @@
-"""Particles that a potential has beside the atoms, such as Drude particles, in the OpenMM engine.
+"""Particles that a potential adds to the atoms, such as Drude particles, in the OpenMM engine.
 
-In the system they come after the atoms. They are part of a checkpoint and of nothing else: frames hold the atoms.
+In the system they come after the atoms. Only checkpoints contain them; frames contain the atoms alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ilforge.potentials.potential import Potential
 
 
 class ExtraParticles:
-    """Which atom each further particle of a system rides on, if there are any.
+    """The atom to which each extra particle of a system belongs, if there are any.
 
     Parameters
     ----------
@@ -40,33 +40,33 @@ class ExtraParticles:
         return len(self.hosts)
 
     def positions(self, state: State) -> np.ndarray:
-        """Positions of all particles, Å: extra particles where the state has them, else on their atoms."""
+        """Positions of all particles, Å; extra particles without positions in the state are placed on their atoms."""
         known = len(state.rider_positions) > 0
         return np.concatenate([state.positions, state.rider_positions if known else state.positions[self.hosts]])
 
     def velocities(self, state: State) -> np.ndarray:
-        """Velocities of all particles, Å/fs: without those of extra particles in the state, those of their atoms."""
+        """Velocities of all particles, Å/fs; extra particles without velocities in the state move with their atoms."""
         known = len(state.rider_velocities) > 0
         return np.concatenate([state.velocities, state.rider_velocities if known else state.velocities[self.hosts]])
 
     def settle(self, context: Any, state: State) -> None:
-        """Move extra particles that have no positions in the state to where the potential wants them."""
+        """Relax the positions of extra particles that have no positions in the state."""
         if len(self) and not len(state.rider_positions):
             self._potential.openmm_settle(context, self.hosts)
 
     def split(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of atoms, and rows of extra particles."""
+        """Split rows of an array into those of atoms and those of extra particles."""
         return rows[: self._n_atoms], rows[self._n_atoms :]
 
     def together(self, velocities: np.ndarray) -> np.ndarray:
-        """Velocities of the atoms, each with its rider: of their centres of mass."""
+        """Velocity of the centre of mass of each atom and its extra particle."""
         atoms, extra_particles = self.split(velocities)
         joint = atoms.copy()
         joint[self.hosts] += self._share * (extra_particles - atoms[self.hosts])
         return joint
 
     def temperature(self, velocities: np.ndarray) -> float:
-        """Temperature of the motion of extra particles about their atoms, K; units Å/fs."""
+        """Temperature of the motion of extra particles relative to their atoms, K, from velocities in Å/fs."""
         atoms, extra_particles = self.split(velocities)
         reduced = (self._masses * (1 - self._share))[:, 0]
         return temperature(kinetic_energy(reduced, extra_particles - atoms[self.hosts]), 3 * len(self))

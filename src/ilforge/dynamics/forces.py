@@ -1,4 +1,4 @@
-"""Forces of a step, whole or divided into those of a cheap inner potential and the rest."""
+"""Forces of a step: all at once, or divided into those of a cheap inner potential and the rest."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from ilforge.potentials.force_evaluator import Evaluation, ForceEvaluator
 
 
 class Forces:
-    """What moves atoms in short steps, and what acts once in a whole step.
+    """Forces that act in every short step, and forces that act once in a whole step.
 
     Parameters
     ----------
     potential
-        The potential that is run.
+        The potential of the run.
     inner
-        A cheap one that moves atoms in between; None where steps are not divided.
+        A cheap potential for the short steps; None if steps are not divided.
 
     Attributes
     ----------
     now
-        What the potential said last; None before it was asked.
+        The last evaluation of the potential; None before the first.
     short
-        Forces of the short steps, ``(n_atoms, 3)`` eV/Å: those of the inner potential or, without one, all.
+        Forces of the short steps, ``(n_atoms, 3)`` eV/Å: those of the inner potential or, without one, of the
+        potential.
     rest
-        What the potential adds to them at the end of a whole step; None without an inner potential.
+        Forces of the potential minus those of the inner potential, at the end of a whole step; None without an inner
+        potential.
     """
 
     now: Evaluation | None
@@ -42,18 +44,18 @@ class Forces:
         return self.now
 
     def evaluate(self, positions: np.ndarray, cell: np.ndarray | None) -> Evaluation:
-        """What the potential says of these positions, with nothing kept: for a move that may be refused."""
+        """Evaluate the potential without changing the state, for a move that may be rejected."""
         return self._potential.evaluate(positions, cell)
 
     def update(self, positions: np.ndarray, cell: np.ndarray | None, whole: bool = True) -> None:
-        """Forces at new positions: at the end of a whole step, or within it those of the short steps alone."""
+        """Update the forces at new positions: all of them at the end of a whole step, else only the short ones."""
         if self._inner is None or whole:
             self.keep(self.evaluate(positions, cell), positions, cell)
         else:
             self.short = self._inner.evaluate(positions, cell).forces
 
     def keep(self, found: Evaluation, positions: np.ndarray, cell: np.ndarray | None) -> None:
-        """Take what :meth:`evaluate` said as that of the present positions."""
+        """Use a result of :meth:`evaluate` as the evaluation of the present positions."""
         self.now = found
         if self._inner is None:
             self.short = found.forces

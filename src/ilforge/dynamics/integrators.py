@@ -1,6 +1,6 @@
 """Parts of a time step: kicks, noise and a chain of thermostats, as functions of arrays.
 
-Arrays of velocities are changed in place: at a few ms for the forces of a step, copies would count.
+Arrays of velocities are changed in place: forces of a step take only a few ms, so copies would cost time.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import numpy as np
 from ilforge.units import ASE_TIME_IN_FS, KB
 
 CHAIN_LINKS = 3
-"""Thermostats in a Nosé-Hoover chain."""
+"""Number of thermostats in a Nosé-Hoover chain."""
 
 _YOSHIDA = (1 / (2 - 2 ** (1 / 3)), -(2 ** (1 / 3)) / (2 - 2 ** (1 / 3)), 1 / (2 - 2 ** (1 / 3)))
 
 
 def inverse_masses(masses: np.ndarray) -> np.ndarray:
-    """What turns eV/Å into Å/fs^2 for each atom, ``(n, 1)``; masses ``(n,)`` in amu."""
+    """Factor from forces in eV/Å to accelerations in Å/fs^2 for each atom, ``(n, 1)``; masses ``(n,)`` in amu."""
     return 1.0 / (masses[:, None] * ASE_TIME_IN_FS**2)
 
 
@@ -28,11 +28,11 @@ def thermal_speeds(masses: np.ndarray, temperature_K: float) -> np.ndarray:
 
 
 def remove_drift(velocities: np.ndarray, mass_shares: np.ndarray) -> None:
-    """Take the motion of the centre of mass out of ``velocities``, ``(n, 3)``.
+    """Remove the motion of the centre of mass from ``velocities``, ``(n, 3)``.
 
-    ``mass_shares``, ``(n,)``, are the atoms' shares of the whole mass.
+    ``mass_shares``, ``(n,)``, are the masses of the atoms divided by the total mass.
     """
-    velocities -= np.einsum("i,ij->j", mass_shares, velocities)  # no BLAS: its sums depend on its threads
+    velocities -= np.einsum("i,ij->j", mass_shares, velocities)  # not BLAS, whose sums depend on the number of threads
 
 
 def add_noise(velocities: np.ndarray, speeds: np.ndarray, kept: float, rng: np.random.Generator) -> None:
@@ -54,31 +54,31 @@ def add_noise(velocities: np.ndarray, speeds: np.ndarray, kept: float, rng: np.r
 
 
 def chain_at_rest() -> np.ndarray:
-    """Variables of a Nosé-Hoover chain at its start: positions and velocities, ``(2, links)``, 1 and 1/fs."""
+    """Initial variables of a Nosé-Hoover chain: positions (no unit) and velocities (1/fs), ``(2, links)``."""
     return np.zeros((2, CHAIN_LINKS))
 
 
 def move_chain(
     chain: np.ndarray, kinetic_eV: float, freedom: int, temperature_K: float, period_fs: float, time_fs: float
 ) -> tuple[np.ndarray, float]:
-    """Move a Nosé-Hoover chain on and say by what it scales all velocities.
+    """Propagate a Nosé-Hoover chain and return the factor by which it scales all velocities.
 
     Martyna, Tuckerman, Tobias, Klein, Mol. Phys. 1996, 87, 1117, section 4, with the weights of Yoshida of fourth
-    order. The masses are Q_1 = f kT t^2 and Q_j = kT t^2 with the chain's period t.
+    order. The masses are Q_1 = f kT t^2 and Q_j = kT t^2, with f degrees of freedom and the period t of the chain.
 
     Parameters
     ----------
     chain
-        Positions and velocities of the links, ``(2, links)``, 1 and 1/fs; not changed.
+        Positions (no unit) and velocities (1/fs) of the links, ``(2, links)``; not changed.
     kinetic_eV
         Kinetic energy of ``freedom`` degrees of freedom.
     time_fs
-        How far to move; half a time step before and after the atoms move makes a symmetric step.
+        Time to propagate: half a time step before and half after the atoms move, for a symmetric step.
 
     Returns
     -------
     chain
-        The variables afterwards.
+        The new variables of the chain.
     scale
         Factor for the velocities of all atoms.
     """
@@ -89,7 +89,7 @@ def move_chain(
     last, scale = CHAIN_LINKS - 1, 1.0
 
     def push(link: int, time: float) -> None:
-        """Kick one link by what drives it, damped by the next link."""
+        """Accelerate one link by its driving force, damped by the next link."""
         twice = 2 * kinetic_eV * scale**2 if link == 0 else masses[link - 1] * speeds[link - 1] ** 2
         damping = math.exp(-0.5 * time * speeds[link + 1]) if link < last else 1.0
         speeds[link] = (speeds[link] * damping + time * (twice - wanted[link]) / masses[link]) * damping

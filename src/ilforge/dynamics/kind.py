@@ -1,4 +1,4 @@
-"""What an engine says of itself: what moves atoms, which potentials it runs, and what a protocol may ask of it."""
+"""The description of an engine: how it runs, which potentials it accepts, and which options of a protocol."""
 
 from __future__ import annotations
 
@@ -25,36 +25,37 @@ class EngineKind:
     Attributes
     ----------
     name
-        What ``engine`` says in a study file.
+        Value of ``engine`` in a study file.
     title
-        As it is printed.
+        Name for printing.
     accepts
-        ``accepts(potential, cell)``: whether it can run the potential in a box of this size.
+        ``accepts(potential, cell)``: whether the engine can run the potential in a box of this size.
     frames
-        ``frames(job, state, done)`` gives frames after the first ``done`` of them, and states to go on from.
+        ``frames(job, state, done)``: frames after the first ``done`` frames, and states from which the run can
+        continue.
     details
-        ``details(job)``: what ``run.json`` says of it.
+        ``details(job)``: entries of ``run.json`` about the engine.
     holds_hydrogens
-        ``holds_hydrogens(job)``: whether bonds to H are held in this run.
+        ``holds_hydrogens(job)``: whether bonds to H are constrained in this run.
     honours
-        ``honours(job, option, value)``: whether it can run what the protocol chooses.
+        ``honours(job, option, value)``: whether the engine can run an option of the protocol.
     simulation
-        Class that moves atoms in memory, where there is one.
+        Class that moves atoms in memory; None if there is none.
     needs
-        Method by which a potential can be run by it (see :class:`~ilforge.potentials.potential.Potential`); None where
-        every potential can.
+        Method that a potential needs for this engine (see :class:`~ilforge.potentials.potential.Potential`); None if
+        the engine can run every potential.
     on_request
-        Runs only what asks for it by name.
+        Whether the engine runs only if it is named.
     has_choices
         Whether thermostat, barostat and an inner potential can be chosen.
     keeps_hydrogen_mass
         Whether hydrogen atoms may have another mass.
     records_pressure
-        Whether it records the pressure tensor.
+        Whether the engine can record the pressure tensor.
     programs
-        What has to be installed apart from Python packages.
+        Programs to install in addition to Python packages.
     computes_with
-        Program that can use a GPU, where it is not that of the potential.
+        Program that can use a GPU, if it is not the program of the potential.
     """
 
     name: str
@@ -74,5 +75,5 @@ class EngineKind:
     computes_with: Program | None = None
 
     def runs(self, potential: type) -> bool:
-        """Whether it can run potentials of this class, in some box."""
+        """Whether the engine can run potentials of this class, in a box of suitable size."""
         return self.needs is None or hasattr(potential, self.needs)

@@ -1,4 +1,4 @@
-"""Motion: the state of moving atoms, their temperature, and the check that it still means something."""
+"""Motion: the state of moving atoms, their temperature, and the check that both are still physical."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ilforge.liquid.topology import Topology
 from ilforge.units import AMU_PER_A3_IN_G_CM3, ASE_TIME_IN_FS, KB
 
 HOTTEST = 5.0
-"""A run is over when its temperature exceeds this many times the set one."""
+"""A run ends when its temperature exceeds the set temperature by this factor."""
 
 SMALLEST, LARGEST = 0.5, 2.0
-"""A run is over when its volume is less or more than these parts of that at its start."""
+"""A run ends when its volume is less than the first or more than the second multiple of its initial volume."""
 
 _NAMED_ATOMS = 3
 
@@ -32,7 +32,7 @@ def _unset() -> np.ndarray:
 
 @dataclass(frozen=True)
 class State:
-    """All that has to be known to go on: what a checkpoint holds.
+    """Everything needed to continue a run; the contents of a checkpoint.
 
     Attributes
     ----------
@@ -41,15 +41,15 @@ class State:
     cell
         ``(3, 3)`` Å; zeros in a vacuum.
     step
-        Steps since the recorded run began; random numbers from here on are drawn by the seed and this.
+        Steps since the recorded run began; later random numbers depend on the seed and this step.
     barostat_momentum
-        Of a barostat that moves by itself, in the engine's own unit.
+        Momentum of the barostat, if it has one, in the engine's own unit.
     rider_positions, rider_velocities
-        Of particles that the potential has beside the atoms, ``(n, 3)``, Å and Å/fs; without rows where there are
-        none, or where the engine is to place them.
+        Positions and velocities of extra particles such as Drude particles, ``(n, 3)``, Å and Å/fs; without rows if
+        there are no such particles, or if the engine must place them.
     thermostat, barostat
-        Variables of a thermostat or a barostat that move or adapt, in the engine's own order and units; empty where
-        there are none, or at their start.
+        Dynamic or adapted variables of the thermostat and the barostat, in the engine's own order and units; empty if
+        there are none, or at the start.
     """
 
     positions: np.ndarray
@@ -72,7 +72,7 @@ class State:
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             keys = ("positions", "velocities", "cell", "rider_positions", "rider_velocities")
             arrays = {key: stored[key] for key in keys}
-            # earlier checkpoints do not have these
+            # checkpoints of earlier versions do not have these arrays
             arrays |= {key: stored[key] for key in ("thermostat", "barostat") if key in stored}
             return cls(**arrays, step=int(stored["step"]), barostat_momentum=float(stored["barostat_momentum"]))
 
@@ -92,9 +92,9 @@ class Sample:
     temperature
         K, from the kinetic energy and the degrees of freedom that the engine's thermostat acts on.
     force_deviation
-        Largest deviation of forces within a committee, eV/Å, where the engine says it.
+        Largest deviation of forces within a committee, eV/Å, if the engine gives it.
     drude_temperature
-        K, of the motion of Drude particles about their atoms, where there are any.
+        Temperature of the motion of Drude particles relative to their atoms, K, if there are any.
     """
 
     positions: np.ndarray
@@ -108,22 +108,22 @@ class Sample:
 
     @property
     def volume(self) -> float:
-        """Å^3; not a number in a vacuum."""
+        """Volume, Å^3; NaN in a vacuum."""
         return volume_of(self.cell)
 
 
 class Exploded(Unphysical):
-    """The motion left the region where it means anything: when, and which atoms moved fastest.
+    """The motion became unphysical; contains when this happened and which atoms moved fastest.
 
     Attributes
     ----------
     time_ps
-        Time since the recorded run began, ps; None while it was still equilibrating.
+        Time since the recorded run began, ps; None during equilibration.
     atoms
-        The atoms that moved most, in words.
+        The fastest atoms, in words.
     broken
-        Positions, velocities and cell to look at, where the engine has them: those that broke or, when they are no
-        finite numbers, the last ones that were.
+        Positions, velocities and cell of the unphysical frame or, if they are not finite, of the last finite frame
+        before; None if the engine does not have them.
     """
 
     def __init__(self, what: str, time_ps: float | None, atoms: tuple[str, ...] = (), broken: State | None = None):
@@ -136,7 +136,7 @@ class Exploded(Unphysical):
         return type(self), (self.what, self.time_ps, self.atoms, self.broken)
 
     def at(self, *states: State) -> Exploded:
-        """The same with the first of these states whose positions are finite, if there is one."""
+        """The same error, with the first of these states that has finite positions (if any) as its frame."""
         finite = [state for state in states if np.isfinite(state.positions).all()]
         return type(self)(self.what, self.time_ps, self.atoms, finite[0] if finite else None)
 
@@ -144,8 +144,8 @@ class Exploded(Unphysical):
 def maxwell_boltzmann(masses: Floats, temperature_K: float, rng: np.random.Generator) -> Floats:
     """Velocities of exactly this temperature without drift, ``(n_atoms, 3)`` Å/fs.
 
-    Each component is normal with variance kT/m; then the motion of the centre of mass is taken out and the
-    rest scaled to 3N - 3 degrees of freedom. ``masses`` are in amu.
+    Each component is normal with variance kT/m. Then the motion of the centre of mass is removed, and velocities are
+    scaled to the temperature with 3N - 3 degrees of freedom. ``masses`` are in amu.
     """
     velocities = rng.normal(size=(len(masses), 3)) / np.sqrt(masses)[:, None]
     velocities -= masses @ velocities / masses.sum()
@@ -155,19 +155,19 @@ def maxwell_boltzmann(masses: Floats, temperature_K: float, rng: np.random.Gener
 
 
 def kinetic_energy(masses: Floats, velocities: Floats) -> float:
-    """Sum of m v^2 / 2 in eV; amu and Å/fs."""
+    """Sum of m v^2 / 2 in eV, from amu and Å/fs."""
     return float(0.5 * np.sum(masses[:, None] * velocities**2)) * ASE_TIME_IN_FS**2
 
 
 def temperature(kinetic_energy: float, degrees_of_freedom: int) -> float:
-    """T = 2 E_kin / (f k) in K; eV."""
+    """T = 2 E_kin / (f k) in K, from eV."""
     return 2 * kinetic_energy / (max(1, degrees_of_freedom) * KB)
 
 
 def fastest_atoms(velocities: np.ndarray, topology: Topology, masses: np.ndarray | None = None) -> tuple[str, ...]:
-    """The atoms with most kinetic energy in words, those without finite velocity first.
+    """The atoms with the most kinetic energy, in words; atoms without a finite velocity come first.
 
-    ``masses``, ``(n_atoms,)`` amu, are those that they move with; the natural ones if left out.
+    ``masses``, ``(n_atoms,)`` amu, are the masses used in the run; by default the natural ones.
     """
     energies = (topology.masses if masses is None else masses) * np.sum(velocities**2, axis=1)
     order = np.argsort(np.where(np.isfinite(energies), -energies, -np.inf), kind="stable")
@@ -182,37 +182,37 @@ def check_motion(
     time_ps: float | None,
     masses: np.ndarray | None = None,
 ) -> None:
-    """Raise :class:`Exploded` when velocities are not finite or far too hot.
+    """Raise :class:`Exploded` if velocities are not finite or the temperature is far too high.
 
-    ``masses``, ``(n_atoms,)`` amu, are those that the atoms move with; the natural ones if left out.
+    ``masses``, ``(n_atoms,)`` amu, are the masses used in the run; by default the natural ones.
     """
     masses = topology.masses if masses is None else masses
     now = temperature(kinetic_energy(masses, velocities), degrees_of_freedom)
     if now <= HOTTEST * set_temperature_K:  # False for NaN, too
         return
-    found = f"the temperature is {now:.3g} K" if np.isfinite(now) else "velocities are no finite numbers any more"
+    found = f"the temperature is {now:.3g} K" if np.isfinite(now) else "velocities are no longer finite"
     raise Exploded(f"{found}, {set_temperature_K:g} K was set", time_ps, fastest_atoms(velocities, topology, masses))
 
 
 def volume_of(cell: np.ndarray) -> float:
-    """Volume of a cell ``(3, 3)`` Å, Å^3; not a number in a vacuum, where it is zeros."""
+    """Volume of a cell ``(3, 3)`` Å, Å^3; NaN in a vacuum, where the cell is zeros."""
     return float(abs(np.linalg.det(cell))) if np.any(cell) else float("nan")
 
 
 def density(mass_amu: float, volume: float) -> float:
-    """Mass density in g/cm^3; amu and Å^3."""
+    """Mass density in g/cm^3, from amu and Å^3."""
     return mass_amu * AMU_PER_A3_IN_G_CM3 / volume
 
 
 def burst(volume: float, start_volume: float, mass_amu: float | None = None) -> str | None:
-    """What is wrong with a volume, given that at the start of the run, Å^3; None when nothing is.
+    """The fault of a volume compared with the initial one, Å^3, in words; None if there is none.
 
-    With the mass of the box it is said as density, too.
+    If the mass of the box is given, the message also contains the densities.
     """
     if SMALLEST * start_volume <= volume <= LARGEST * start_volume:
         return None
     if not np.isfinite(volume):
-        return "the volume is no finite number any more"
+        return "the volume is no longer finite"
     how, fell = ("grew", "fell") if volume > start_volume else ("shrank", "rose")
     changed = ""
     if mass_amu is not None:
@@ -221,5 +221,5 @@ def burst(volume: float, start_volume: float, mass_amu: float | None = None) -> 
     return (
         f"{changed}the box {how} from {start_volume:.0f} to {volume:.0f} Å^3, beyond {SMALLEST:g} to {LARGEST:g} times "
         "its volume at the start. Start from an equilibrated box, or minimise a packed one and heat it at constant "
-        "volume before NPT; from an equilibrated box the potential does not hold the liquid"
+        "volume before NPT. If the box was equilibrated, the potential does not keep the liquid together"
     )

@@ -1,15 +1,16 @@
-"""OpenMM as engine: for potentials that can say themselves as an OpenMM system.
+"""OpenMM as engine: for potentials that can be written as an OpenMM system.
 
-NVT and NPT use the Langevin "middle" scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056) with a friction of 1/ps:
-ergodic in the smallest box, and without hidden variables, so that a checkpoint is positions, velocities and cell. An
-ion of mass m and self-diffusion D feels a friction kT/(mD) from its liquid, so that the thermostat slows its diffusion
-by the share 1/ps mD/(kT): below 1 % at 423 K where D is below 1.3e-10 m^2/s (TFSI), 4e-10 (BF4). NPT adds isotropic
+NVT and NPT use the Langevin "middle" scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056) with a friction of 1/ps.
+It is ergodic even in the smallest box and has no hidden variables: positions, velocities and cell make a complete
+checkpoint. The liquid exerts a friction kT/(mD) on an ion of mass m and self-diffusion D, so the thermostat slows its
+diffusion by the fraction 1/ps mD/(kT): below 1 % at 423 K if D is below 1.3e-10 m^2/s (TFSI) or 4e-10 (BF4). NPT adds
+isotropic
 Monte Carlo moves of the volume that shift whole molecules (Aaqvist et al., Chem. Phys. Lett. 2004, 384, 288). NVE is
-velocity Verlet in leap-frog form. A potential with particles of its own beside the atoms (:mod:`.extra_particles`)
-brings the integrator for them, too.
+velocity Verlet in leap-frog form. A potential with extra particles (:mod:`.extra_particles`) also provides the
+integrator for them.
 
-The motion of the centre of mass is taken out at every step, and its three degrees of freedom are not counted. Rotation
-of ions in a vacuum is left as it is drawn, from the Maxwell-Boltzmann distribution, and counts like all other motion.
+The motion of the centre of mass is removed at every step, and its three degrees of freedom are not counted. The
+rotation of ions in a vacuum is kept as drawn from the Maxwell-Boltzmann distribution and counts like all other motion.
 """
 
 from __future__ import annotations
@@ -41,25 +42,27 @@ _MINIMISER_TOLERANCE = 10.0  # kJ/mol/nm, root mean square: 0.01 eV/Å
 
 
 def accepts(potential: Potential, cell: Cell) -> bool:
-    """Whether the potential can say itself as an OpenMM system for a box of this size."""
+    """Whether the potential can be written as an OpenMM system for a box of this size."""
     if not isinstance(potential, RunsInOpenMM):
         return False
     return not isinstance(potential, FitsOpenMM) or bool(potential.fits_openmm(cell.array))
 
 
 def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
-    """Frames after the first ``done`` of them, and states to go on from."""
+    """Frames after the first ``done`` frames, and states from which the run can continue."""
     resume = None if state is None else State.from_bytes(state)
     for sample, now in record(Simulation, job, resume):
         yield sample, (None if now is None else now.to_bytes())
 
 
 def details(job: Job) -> dict[str, Any]:
-    """What ``run.json`` says of the engine."""
+    """Entries of ``run.json`` about the engine."""
     import openmm
 
     how: dict[str, Any] = {"name": "openmm", "version": openmm.version.full_version}
-    on_cpu = devices.resolved("openmm") == devices.CPU  # else the system says, and building it may take long
+    on_cpu = (
+        devices.resolved("openmm") == devices.CPU
+    )  # on a GPU the precision depends on the system, which may take long to build
     how["platform"] = "CPU" if on_cpu else platform_for_dynamics(_system(job), job.threads)[0]
     if job.protocol.ensemble != "NVE":
         own = getattr(job.potential, "openmm_thermostat", None)
@@ -71,12 +74,12 @@ def details(job: Job) -> dict[str, Any]:
 
 
 def holds_hydrogens(job: Job) -> bool:
-    """Whether bonds to H are held in this run: where the protocol wants it and the potential has bonds."""
+    """Whether bonds to H are constrained in this run: if the protocol wants it and the potential has bonds."""
     return job.protocol.hydrogens_held and _system(job).getNumConstraints() > 0
 
 
 def honours(job: Job, option: str, value: Any) -> bool:
-    """Whether it can run what the protocol chooses: its own thermostat and barostat, and masses."""
+    """Whether the engine can run an option of the protocol: its own thermostat and barostat, and any masses."""
     own = isinstance(job.potential, HasIntegrator)
     return option == "hydrogen_mass_amu" or value == "monte-carlo" or (value == "langevin" and not own)
 
@@ -96,7 +99,7 @@ class Simulation:
     def restore(self, state: State) -> None:
         import openmm
 
-        seeds = self._job.random_seed(state.step).generate_state(2) % (2**31 - 1) + 1  # 0 would be "any"
+        seeds = self._job.random_seed(state.step).generate_state(2) % (2**31 - 1) + 1  # OpenMM takes 0 as a random seed
         for force in self._system.getForces():
             if isinstance(force, openmm.MonteCarloBarostat):
                 force.setRandomNumberSeed(int(seeds[1]))
@@ -172,9 +175,9 @@ class Simulation:
 
 
 def integrator_for(job: Job, ensemble: str, system: Any, seed: int) -> Any:
-    """What moves the particles of a system in an ensemble: an ``openmm.Integrator``, the potential's own if it has one.
+    """The ``openmm.Integrator`` of a system in an ensemble; the potential's own one if it has one.
 
-    Its step may be a whole fraction of the protocol's.
+    The time step of the protocol may be a whole multiple of the integrator's.
     """
     import openmm
 
@@ -193,7 +196,7 @@ def integrator_for(job: Job, ensemble: str, system: Any, seed: int) -> Any:
 
 
 def substeps_of(integrator: Any, job: Job) -> int:
-    """Steps of an integrator in one time step of the protocol."""
+    """Number of integrator steps in one time step of the protocol."""
     from openmm import unit
 
     step_fs: float = integrator.getStepSize().value_in_unit(unit.femtosecond)
@@ -201,16 +204,16 @@ def substeps_of(integrator: Any, job: Job) -> int:
 
 
 def system_for(job: Job, ensemble: str) -> Any:
-    """The potential as an ``openmm.System`` with what the ensemble needs: no drift, and for NPT a barostat."""
+    """The potential as an ``openmm.System`` for an ensemble: with removal of drift and, for NPT, a barostat."""
     system = _system(job)
     _complete(system, job, ensemble)
     return system
 
 
 def _system(job: Job) -> Any:
-    """The potential as a system, with bonds to H held where the protocol wants it or, by default, where it can be.
+    """The potential as a system; bonds to H are constrained if the protocol asks for it or, by default, if possible.
 
-    Atoms have the masses of the job, less what a Drude particle has of them.
+    Atoms have the masses of the job, minus the mass of their Drude particle.
     """
     programs.require("openmm")
     from openmm import unit
@@ -232,14 +235,14 @@ def _system(job: Job) -> Any:
 
 
 def _complete(system: Any, job: Job, ensemble: str) -> None:
-    """Add what the ensemble needs: no drift, and for NPT a barostat that knows the molecules."""
+    """Add removal of drift and, for NPT, a barostat that moves whole molecules."""
     import openmm
 
     if not any(isinstance(force, openmm.CMMotionRemover) for force in system.getForces()):
         system.addForce(openmm.CMMotionRemover(1))
     if ensemble != "NPT":
         return
-    # without bonds every atom would be a molecule, and a volume move would stretch all bonds
+    # without bonds, OpenMM would take every atom for a molecule, and a volume move would stretch all bonds
     declared = openmm.HarmonicBondForce()
     for i, j in job.topology.bonds.tolist():
         declared.addBond(i, j, 0.0, 0.0)
@@ -250,7 +253,7 @@ def _complete(system: Any, job: Job, ensemble: str) -> None:
 
 
 class _translate_error:
-    """Turn OpenMM's complaints into ones that can be acted on: boxes below twice the cutoff, dipoles without end."""
+    """Translate errors of OpenMM into errors that users can act on: too small boxes, diverging induced dipoles."""
 
     def __init__(self, job: Job):
         self._job = job
@@ -259,7 +262,7 @@ class _translate_error:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if "induced dipoles" in str(error):  # OpenMM keeps the words of an error from Python, and not its kind
+        if "induced dipoles" in str(error):  # OpenMM keeps the message of a Python error, but not its class
             raise DidNotConverge(str(error)) from error
         if error is None or "box size" not in str(error):
             return

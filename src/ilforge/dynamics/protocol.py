@@ -11,13 +11,13 @@ from typing import Any, Literal, NamedTuple
 from ilforge.errors import SettingsError
 
 CONSTRAIN_ABOVE_FS = 1.0
-"""Time step from which bonds to H cannot be left to vibrate (period of 11 fs), fs."""
+"""Largest time step without constraints of bonds to H, which vibrate with a period of 11 fs; fs."""
 
 TIME_STEPS = "Advised: 2 fs with clp, 1.5 fs with clpol, 0.5 fs with learned models (mace, deepmd)."
 
 
 class _Allowed(NamedTuple):
-    """What a number may be: in words, and as a test of a finite number."""
+    """The allowed values of a number: in words, and as a test of a finite number."""
 
     words: str
     holds: Callable[[float], bool]
@@ -45,10 +45,10 @@ _NUMBERS = {
     "hydrogen_mass_amu": ("--hydrogen-mass", _HEAVIER, "amu"),
     "inner_steps": ("--inner-steps", _WHOLE_ABOVE_ZERO, None),
 }
-"""Of each number: its option of ``ilforge md``, what is allowed, and its unit."""
+"""For each number: its option of ``ilforge md``, the allowed values, and the unit."""
 
 _LENGTH_KEPT = 0.05
-"""By how much, of itself, a run may be longer or shorter than asked for because its interval is a number of steps."""
+"""Largest relative change of the length of a run that results from rounding the interval to whole steps."""
 
 
 _CHOICES = {
@@ -56,7 +56,7 @@ _CHOICES = {
     "thermostat": ("--thermostat", ("langevin", "nose-hoover")),
     "barostat": ("--barostat", ("monte-carlo", "cell-rescaling")),
 }
-"""Of each choice: its option of ``ilforge md``, and what it may be."""
+"""For each choice: its option of ``ilforge md``, and the allowed values."""
 
 _LATER = {
     "pressure_interval_ps": None,
@@ -66,7 +66,7 @@ _LATER = {
     "hydrogen_mass_amu": None,
     "inner_steps": 1,
 }
-"""Settings that came after the first runs, and their values where unused."""
+"""Settings that earlier versions did not have, and their values if unused."""
 
 
 class Stage(NamedTuple):
@@ -87,37 +87,38 @@ class MdProtocol:
     timestep_fs
         Time step, fs.
     equilibration_ps, length_ps
-        Unrecorded start and recorded length, ps. The unrecorded start of an NVE run is NVT.
+        Length of the equilibration, which is not recorded, and of the recorded run, ps. The equilibration of an NVE
+        run is NVT.
     constant_volume_ps
-        Unrecorded time at constant volume before that, ps: a packed box that is minimised, brought to its temperature
-        like this and only then given to the barostat does not blow up.
+        Length of an NVT stage before the equilibration, ps; not recorded. A packed box does not blow up if it is
+        minimised and brought to its temperature at constant volume before the barostat acts.
     interval_ps
         Time between recorded frames, ps.
     seed
         Seed of velocities, thermostat and barostat.
     minimise_steps
-        Steps of energy minimisation before anything moves; a run that starts from a liquid structure needs none.
+        Steps of energy minimisation before the dynamics; a run that starts from a liquid structure needs none.
     start_temperature_K
-        Temperature that the first velocities are drawn at. Without it the set one, or twice that after minimisation,
-        because half of the kinetic energy then goes into vibrations within a few hundred fs.
+        Temperature of the initial velocities. By default the set temperature, or twice the set temperature after a
+        minimisation, because half of the kinetic energy then goes into vibrations within a few hundred fs.
     constrain_hydrogens
-        Hold the lengths of bonds to H. Without it they are held when the time step exceeds 1 fs and the engine
-        and the potential can.
+        Whether bonds to H are constrained. By default they are constrained if the time step exceeds 1 fs and the
+        engine and the potential can do it.
     pressure_interval_ps
-        Time between records of the pressure tensor, for the viscosity; a whole fraction of ``interval_ps``. Without
-        it none is recorded. GROMACS alone can.
+        Time between records of the pressure tensor, for the viscosity; ``interval_ps`` must be a whole multiple of
+        it. By default none is recorded. Only GROMACS can record it.
     keep_velocities
-        Begin with the velocities that the start has instead of drawing them, to go on from the end of another run.
+        Begin with the velocities of the start structure instead of drawing them, to continue another run.
     thermostat, barostat
-        ``"langevin"`` or ``"nose-hoover"``, ``"monte-carlo"`` or ``"cell-rescaling"``, where the engine has a choice;
-        without them the engine's first.
+        ``"langevin"`` or ``"nose-hoover"``, ``"monte-carlo"`` or ``"cell-rescaling"``, if the engine has a choice;
+        by default the engine's first.
     hydrogen_mass_amu
-        Mass of H atoms, amu, for longer steps: what it is above the natural one is taken from the heavy neighbour.
-        Structure and density stay as they are, and transport changes somewhat.
+        Mass of H atoms, amu, for longer time steps; the added mass is taken from the heavy neighbour. Structure and
+        density do not change; transport properties change slightly.
     inner_steps
-        Short steps within one of ``timestep_fs``, moved by a cheap inner potential.
+        Number of short steps with a cheap inner potential within one step of ``timestep_fs``.
     checkpoint_steps
-        Steps between the points from which a killed run goes on, rounded up to whole frames.
+        Steps between checkpoints, from which a killed run continues; rounded up to whole frames.
     """
 
     ensemble: Literal["NVE", "NVT", "NPT"]
@@ -147,7 +148,7 @@ class MdProtocol:
             self._check(name)
         if self.keep_velocities and (self.minimise_steps or self.start_temperature_K is not None):
             raise SettingsError(
-                "keep_velocities (--keep-velocities) goes neither with minimise_steps (--minimise) nor with "
+                "keep_velocities (--keep-velocities) cannot be combined with minimise_steps (--minimise) or "
                 "start_temperature_K: the velocities of a frame belong to its positions and its temperature."
             )
         if self.pressure_steps and self.interval_steps % self.pressure_steps:
@@ -157,18 +158,18 @@ class MdProtocol:
             )
 
     def _check_choice(self, name: str) -> None:
-        """Refuse a word that nothing goes by, and a barostat or thermostat that the ensemble does not use."""
+        """Refuse an unknown word, and a barostat or thermostat that the ensemble does not use."""
         value, (option, allowed) = getattr(self, name), _CHOICES[name]
         if value is None and name != "ensemble":
             return
         if value not in allowed:
             *others, last = allowed
-            raise SettingsError(f"{name} ({option}) is {value!r}: it may be {', '.join(others)} or {last}.")
+            raise SettingsError(f"{name} ({option}) is {value!r}: use {', '.join(others)} or {last}.")
         if name == "barostat" and self.ensemble != "NPT":
             raise SettingsError(f"barostat (--barostat) is {value!r}, but ensemble {self.ensemble} has no pressure.")
 
     def _check(self, name: str) -> None:
-        """Refuse a number that no run can have."""
+        """Refuse a number that is not allowed."""
         value, (option, allowed, unit) = getattr(self, name), _NUMBERS[name]
         if value is None and name in ("start_temperature_K", "pressure_interval_ps", "hydrogen_mass_amu"):
             return
@@ -178,7 +179,7 @@ class MdProtocol:
         raise SettingsError(f"{called} is {value}: expected {allowed.words}{f', in {unit}' if unit else ''}.")
 
     def as_dict(self) -> dict[str, Any]:
-        """What determines the run; later settings are absent where unused, so that earlier runs keep their names."""
+        """The settings of the run. Unused settings of later versions are left out, so that old runs keep their keys."""
         return {key: value for key, value in asdict(self).items() if key not in _LATER or value != _LATER[key]}
 
     @property
@@ -190,7 +191,7 @@ class MdProtocol:
 
     @property
     def inner_timestep_fs(self) -> float:
-        """The step that the fastest motion is followed with, fs."""
+        """The shortest time step of the run, fs: within a divided step that of the inner potential."""
         return self.timestep_fs / self.inner_steps
 
     @property
@@ -200,16 +201,16 @@ class MdProtocol:
 
     @property
     def frame_interval_ps(self) -> float:
-        """Time between recorded frames as it is run, a whole number of steps, ps."""
+        """Actual time between recorded frames, ps: a whole number of steps."""
         return self.interval_steps * self.timestep_fs / 1000
 
     @property
     def n_frames(self) -> int:
-        """Recorded frames, the start not counted.
+        """Number of recorded frames, without the start.
 
-        The length over the interval that was asked for: the interval as it is run, a whole number of steps, makes
-        the run somewhat longer or shorter. Where that is more than 5 %, as with an interval below a step, the interval
-        as it is run counts.
+        This is the length divided by the interval asked for. The actual interval is a whole number of steps, so the
+        run becomes slightly longer or shorter. If the change exceeds 5 %, for example if the interval is shorter than
+        a step, the length is divided by the actual interval.
         """
         asked = max(1, round(self.length_ps / self.interval_ps))
         if abs(asked * self.frame_interval_ps - self.length_ps) <= _LENGTH_KEPT * self.length_ps:
@@ -218,7 +219,7 @@ class MdProtocol:
 
     @property
     def unrecorded(self) -> tuple[Stage, ...]:
-        """What comes before the recorded run, in order; an NVE run is brought to its temperature first."""
+        """Stages before the recorded run, in order; they bring an NVE run to its temperature."""
         then = "NVT" if self.ensemble == "NVE" else self.ensemble
         parts = (("NVT", self.constant_volume_ps), (then, self.equilibration_ps))
         stages = (Stage(ensemble, round(time_ps * 1000 / self.timestep_fs)) for ensemble, time_ps in parts)
@@ -226,7 +227,7 @@ class MdProtocol:
 
     @property
     def unrecorded_steps(self) -> int:
-        """Steps of all of :attr:`unrecorded`."""
+        """Total number of steps of :attr:`unrecorded`."""
         return sum(stage.steps for stage in self.unrecorded)
 
     @property
@@ -236,14 +237,14 @@ class MdProtocol:
 
     @property
     def first_temperature_K(self) -> float:
-        """Temperature that the first velocities are drawn at, K."""
+        """Temperature of the initial velocities, K."""
         if self.start_temperature_K is not None:
             return self.start_temperature_K
         return self.temperature_K * (2 if self.minimise_steps else 1)
 
     @property
     def hydrogens_held(self) -> bool:
-        """Whether bonds to H are to be held."""
+        """Whether bonds to H should be constrained."""
         if self.constrain_hydrogens is None:
             return self.timestep_fs > CONSTRAIN_ABOVE_FS
         return self.constrain_hydrogens

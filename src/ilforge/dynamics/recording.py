@@ -1,9 +1,9 @@
-"""Recording: a run's frames as they come, and the checkpoint that a killed run goes on from.
+"""Recording: write the frames of a run, and the checkpoint from which a killed run continues.
 
-Frames are appended to ``trajectory.dcd`` and ``thermo.csv``. The file ``checkpoint`` is replaced as a whole and says
-how many frames belong to it; whatever else a killed run appended is cut off. It is there before all other files, so
-that files without it or ``run.json`` are known to be somebody else's. ``run.json`` comes last; until then the head of
-the checkpoint says what it will say.
+Frames are appended to ``trajectory.dcd`` and ``thermo.csv``. The file ``checkpoint`` is always replaced as a whole and
+contains the number of frames up to it; later frames of a killed run are cut off. It is written before all other files,
+so files without a ``checkpoint`` or ``run.json`` do not belong to a run of ilforge. ``run.json`` is written last; until
+then the head of the checkpoint has the same contents.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from ilforge.units import ASE_TIME_IN_FS
 
 
 class Recorder:
-    """The files of one run, open for the frames to come.
+    """The files of one run, open for writing.
 
     Parameters
     ----------
     job
-        What is run; its directory is made if it is not there.
+        The run; its directory is made if it does not exist.
     about
-        What determines the run's numbers, as JSON can hold it: a directory that holds a run about something else
-        is refused.
+        Everything that determines the results of the run, as JSON values. A directory with a run of other values is
+        refused.
 
     Attributes
     ----------
     closed
-        Whether the run had ended before: then there is nothing to do.
+        Whether the run had already ended; then there is nothing to do.
     n_frames
         Frames recorded so far, including those of an earlier, killed run.
     state
-        What the engine said at the last checkpoint, to go on from; None at the start.
+        State of the engine at the last checkpoint; None at the start.
     """
 
     def __init__(self, job: Job, about: Mapping[str, Any]):
@@ -74,14 +74,14 @@ class Recorder:
         if fingerprint == self._fingerprint:
             return
         found = (
-            f"{self._job.folder} holds a run with another start, potential, engine or protocol, and a run goes on "
-            "only as it began: give another directory."
+            f"{self._job.folder} holds a run with another start, potential, engine or protocol, and a run can "
+            "only continue unchanged: give another directory."
         )
         if ended is not None and ended.get("finished") and _same_but_length(ended, self._about):
             found += (
-                f" That one has ended after {ended['protocol']['length_ps']:g} ps. To go on from there, start from "
-                f"{self._trajectory.last_file} with its velocities (--keep-velocities) and without unrecorded stages, "
-                "in another directory; `ilforge analyse` takes the trajectories of both as pieces of one run."
+                f" That run ended after {ended['protocol']['length_ps']:g} ps. To continue it, start from "
+                f"{self._trajectory.last_file} with its velocities (--keep-velocities) and without equilibration, "
+                "in another directory; `ilforge analyse` takes both trajectories as pieces of one run."
             )
         raise SettingsError(found)
 
@@ -109,7 +109,7 @@ class Recorder:
         self._thermo: TextIO = open(self._trajectory.thermo_file, "a")  # noqa: SIM115
 
     def _begin(self) -> None:
-        """Claim the directory, unless it holds files of somebody else that this run would replace."""
+        """Claim the directory, unless it contains other files that this run would replace."""
         found = [path for path in self._trajectory.files() if path.exists()]
         if found:
             raise self._foreign(found)
@@ -118,12 +118,12 @@ class Recorder:
     def _foreign(self, found: list[Path]) -> SettingsError:
         names = ", ".join(path.name for path in found)
         return SettingsError(
-            f"{self._job.folder} holds {names}, and no run of ilforge that they would belong to: MD would replace "
-            "what is there. Give another directory."
+            f"{self._job.folder} holds {names}, which do not belong to a run of ilforge. MD would replace "
+            "them: give another directory."
         )
 
     def append(self, sample: Sample) -> None:
-        """One more frame."""
+        """Append one frame."""
         self.n_frames += 1
         self._last = sample
         time_ps = self.n_frames * self._job.protocol.frame_interval_ps
@@ -140,7 +140,7 @@ class Recorder:
         self._thermo.write(",".join(f"{value:.10g}" for value in row) + "\n")
 
     def save(self, state: bytes) -> None:
-        """Let a run that is killed from here on go on from here."""
+        """Write a checkpoint, from which the run continues if it is killed."""
         self._sync()
         self._write_last()
         self._write_checkpoint(state)
@@ -154,7 +154,7 @@ class Recorder:
         said = _json_object(head.decode(errors="replace"))
         if "fingerprint" not in said:
             raise self._foreign([self._checkpoint_file])
-        if not state:  # a run that never came to its first checkpoint has nothing to lose
+        if not state:  # a run without a first checkpoint starts again
             self._write_checkpoint(b"")
             return
         self._refuse_other(said["fingerprint"])
@@ -163,10 +163,12 @@ class Recorder:
         self.n_frames, self.state, self._earlier_s = said["n_frames"], state, said["wall_s"]
 
     def _damaged(self, path: Path) -> SettingsError:
-        return SettingsError(f"{path} is damaged or gone: the run cannot go on. Run it again in another directory.")
+        return SettingsError(
+            f"{path} is damaged or missing: the run cannot continue. Run it again in another directory."
+        )
 
     def close(self, fault: Exploded | None, engine: Mapping[str, Any]) -> Trajectory:
-        """Say that the run has ended, and how."""
+        """Write that the run has ended, and how."""
         self._sync()
         self._dcd.close()
         self._thermo.close()
@@ -179,7 +181,7 @@ class Recorder:
         return self._trajectory
 
     def _said(self, fault: Exploded | None) -> dict[str, Any]:
-        """The run as recorded so far: what it takes to read its frames, and what made them."""
+        """Description of the run so far: everything needed to read its frames, and how they were made."""
         topology = self._job.topology
         return {
             **self._about,
@@ -207,17 +209,17 @@ class Recorder:
             os.fsync(file.fileno())
 
     def _write_last(self) -> None:
-        """Write ``last.xyz``: the last frame, or the start as long as there is none."""
+        """Write ``last.xyz``: the last frame, or the start if there is no frame yet."""
         last, job = self._last, self._job
         if last is None and self._trajectory.last_file.is_file():
-            return  # a run that goes on has not recorded anything new yet
+            return  # a continued run has not recorded a new frame yet
         if last is None:
             frames.write(self._trajectory.last_file, [self._frame(job.start_positions, job.cell, None)])
         else:
             frames.write(self._trajectory.last_file, [self._frame(last.positions, last.cell, last.velocities)])
 
     def _write_broken(self, fault: Exploded, broken: State) -> None:
-        """Write ``broken.xyz``: the frame to look at."""
+        """Write ``broken.xyz``: the unphysical frame, for inspection."""
         finite = np.isfinite(broken.velocities).all()
         velocities = broken.velocities if finite else None
         frame = self._frame(broken.positions, broken.cell, velocities)
@@ -234,7 +236,7 @@ class Recorder:
 
 
 def begun_by(directory: Path) -> str | None:
-    """Engine of the run that a directory holds, ended or not; None where there is none."""
+    """Engine of the run in a directory, ended or not; None if there is no run."""
     for name in ("run.json", "checkpoint"):
         path = directory / name
         if path.is_file():
@@ -244,9 +246,9 @@ def begun_by(directory: Path) -> str | None:
 
 
 def pdb_text(topology: Topology, positions: np.ndarray, cell: np.ndarray) -> str:
-    """A PDB file with bonds and, unless it is zeros, the cell.
+    """A PDB file with bonds and the cell (no cell if it is zeros).
 
-    Residue names have room for four letters: longer ion names are cut here and whole in ``run.json``.
+    Residue names have four letters: longer names of ions are cut here, but complete in ``run.json``.
     """
     lines = []
     if np.any(cell):
@@ -259,7 +261,7 @@ def pdb_text(topology: Topology, positions: np.ndarray, cell: np.ndarray) -> str
             f"HETATM{(index + 1) % 100000:5d} {column} {topology.species[molecule][:4]:<4}A{(molecule + 1) % 10000:4d}"
             f"    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {symbol:>2}"
         )
-    if topology.n_atoms < 100000:  # beyond, atoms cannot be named by number in this format
+    if topology.n_atoms < 100000:  # the format has five digits for the number of an atom
         lines += _pdb_bonds(topology)
     return "\n".join([*lines, "END", ""])
 
@@ -279,14 +281,14 @@ def _pdb_bonds(topology: Topology) -> list[str]:
 
 
 def _same_but_length(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two runs, as ``run.json`` says them, differ in nothing but their lengths."""
+    """Whether two runs, as described in ``run.json``, differ only in their length."""
     wanted = {**other, "protocol": {**other.get("protocol", {}), "length_ps": one.get("protocol", {}).get("length_ps")}}
     same: bool = json.loads(json.dumps(wanted)) == {key: one.get(key) for key in other}
     return same
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    """The JSON object that a text is; empty when it is none."""
+    """Parse a text as a JSON object; empty if it is not one."""
     try:
         said = json.loads(text)
     except ValueError:
@@ -295,7 +297,7 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _as_json(fault: Exploded, job: Job) -> dict[str, Any]:
-    """A fault for ``run.json``, with how far the density had gone since the start, unrecorded stages included."""
+    """A fault for ``run.json``, with the change of density since the start (equilibration included)."""
     said: dict[str, Any] = {
         "message": str(fault),
         "what": fault.what,

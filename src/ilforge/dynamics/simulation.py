@@ -32,16 +32,16 @@ from ilforge.liquid.topology import Topology
 from ilforge.potentials.potential import Potential
 from ilforge.units import ASE_TIME_IN_FS
 
-_CHECK_STEPS = 10  # between looks at the temperature: an explosion takes tens of steps from warm to NaN
+_CHECK_STEPS = 10  # between checks of the temperature: an explosion takes tens of steps until velocities are NaN
 
-_VELOCITIES, _THERMOSTAT = 0, 1  # streams of random numbers that descend from one seed
+_VELOCITIES, _THERMOSTAT = 0, 1  # independent streams of random numbers from one seed
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: what moves, by which potential, how, and where it is recorded (None: nowhere).
+    """One run: structure, potential, protocol, and the directory of its record (None: not recorded).
 
-    ``inner`` is the cheap potential that moves the atoms within a step, where steps are divided.
+    ``inner`` is the cheap potential that moves the atoms within a step, if steps are divided.
     """
 
     potential: Potential
@@ -170,7 +170,7 @@ class Job:
 
     @property
     def slowing_of_hydrogens(self) -> float | None:
-        """How much longer the fastest bond to H vibrates by the masses of the run; None where there is no such bond."""
+        """Factor by which the masses of the run lengthen the shortest period of bonds to H; None without such bonds."""
         symbols, natural = self.topology.symbols, self.topology.masses
         bonds = np.array(
             [(i, j) for i, j in self.topology.bonds.tolist() if "H" in (symbols[i], symbols[j])], dtype=int
@@ -182,7 +182,7 @@ class Job:
 
     @property
     def start_velocities(self) -> Floats:
-        """Velocities drawn by the seed or, where the protocol keeps them, those of the start, ``(n_atoms, 3)`` Å/fs."""
+        """Initial velocities: drawn from the seed or, if the protocol says so, of the start, ``(n_atoms, 3)`` Å/fs."""
         if self.protocol.keep_velocities:
             own: Floats = self.atoms.get_velocities() / ASE_TIME_IN_FS
             return own
@@ -190,17 +190,17 @@ class Job:
         return maxwell_boltzmann(self.masses, self.protocol.first_temperature_K, rng)
 
     def random_seed(self, step: int) -> np.random.SeedSequence:
-        """Seed of the thermostat's and barostat's random numbers from this step on."""
+        """Seed for the random numbers of thermostat and barostat from this step on."""
         entropy = [self.protocol.seed, _THERMOSTAT, step + self.protocol.unrecorded_steps]
         if self.protocol.keep_velocities:
-            # the same kicks as in the run that it goes on from would make motion repeat itself: Sindhikara et al.,
-            # J. Chem. Theory Comput. 2009, 5, 1624, doi:10.1021/ct800573m
+            # if it had the same random forces as the run that it continues, the motion would synchronize: Sindhikara
+            # et al., J. Chem. Theory Comput. 2009, 5, 1624, doi:10.1021/ct800573m
             entropy += [int(frames.digest(self.atoms), 16), int(self.start_velocities_digest, 16)]
         return np.random.SeedSequence(entropy)
 
     @cached_property
     def start_velocities_digest(self) -> str:
-        """Name of the velocities that it begins with: SHA-256."""
+        """SHA-256 of the initial velocities."""
         return hashlib.sha256(np.ascontiguousarray(self.start_velocities).tobytes()).hexdigest()
 
     def time_ps(self, step: int) -> float | None:
@@ -209,10 +209,10 @@ class Job:
 
 
 class Simulation(Protocol):
-    """What an engine in this process offers. ``restore`` builds everything anew from the state alone.
+    """Interface of an engine that runs in this process. ``restore`` rebuilds everything from the state alone.
 
-    That is what makes a run that was killed and continued the same, digit by digit, as one that was not: at every
-    checkpoint both go on from the same state with nothing else remembered (neighbour lists, adapted step sizes,
+    Therefore a run that was killed and continued agrees with an uninterrupted run to the last digit: at every
+    checkpoint both continue from the same state, and nothing else is kept (neighbour lists, adapted step sizes,
     positions in a stream of random numbers).
     """
 
@@ -236,20 +236,22 @@ Maker = Callable[[Job, str], Simulation]
 
 
 def record(make: Maker, job: Job, state: State | None) -> Iterator[tuple[Sample | None, State | None]]:
-    """Frames of a run, and now and then the state from which it can be continued.
+    """Frames of a run and, at checkpoints, the state from which it can be continued.
 
     Parameters
     ----------
     state
-        Where an earlier run of the same job stopped, or None to begin.
+        Last checkpoint of the same job, or None to begin.
 
     Raises
     ------
     Exploded
-        When the motion has left the region where it means anything.
+        When the motion has become unphysical.
     """
     protocol = job.protocol
-    made = lru_cache(maxsize=1)(partial(make, job))  # stages in one ensemble share what is costly to build
+    made = lru_cache(maxsize=1)(
+        partial(make, job)
+    )  # consecutive stages in one ensemble share a simulation, which may take long to build
     if state is None or state.step < 0:
         state = yield from _equilibrate(made, job, state)
     simulation = made(protocol.ensemble)
@@ -265,7 +267,7 @@ def record(make: Maker, job: Job, state: State | None) -> Iterator[tuple[Sample 
 
 
 def minimised(simulation: Simulation, job: Job, max_steps: int) -> State:
-    """The start of a job after at most this many steps of energy minimisation, at rest."""
+    """The start of a job after at most ``max_steps`` steps of energy minimisation, with zero velocities."""
     start = State(job.start_positions, np.zeros((job.topology.n_atoms, 3)), job.cell)
     if max_steps == 0:
         return start
@@ -277,12 +279,12 @@ def minimised(simulation: Simulation, job: Job, max_steps: int) -> State:
 def _equilibrate(
     made: Callable[[str], Simulation], job: Job, state: State | None
 ) -> Generator[tuple[Sample | None, State | None], None, State]:
-    """The unrecorded start, stage by stage; counts steps up to zero."""
+    """Run the equilibration stage by stage; its last step is step zero."""
     protocol = job.protocol
     if state is None:
         ensemble = protocol.unrecorded[0].ensemble if protocol.unrecorded else protocol.ensemble
         at_rest = minimised(made(ensemble), job, protocol.minimise_steps)
-        none = np.empty((0, 3))  # what rides on an atom begins with the atom's velocity
+        none = np.empty((0, 3))  # extra particles begin with the velocities of their atoms
         first = -protocol.unrecorded_steps
         state = replace(at_rest, velocities=job.start_velocities, step=first, rider_velocities=none)
     end = -protocol.unrecorded_steps
@@ -300,7 +302,7 @@ def _equilibrate(
 
 
 def _advance(simulation: Simulation, job: Job, step: int, steps: int) -> Sample:
-    """Take ``steps`` steps beginning at ``step``, looking at the motion on the way, and sample the end."""
+    """Take ``steps`` steps beginning at ``step``, check the motion on the way, and sample the last step."""
 
     def look(at: int) -> None:
         check_motion(
@@ -332,7 +334,7 @@ def _advance(simulation: Simulation, job: Job, step: int, steps: int) -> Sample:
             last = now
         sample = simulation.sample()
         if not np.isfinite(sample.potential_energy):
-            raise broken("the potential energy is no finite number any more")
+            raise broken("the potential energy is no longer finite")
         return sample
     except SettingsError:
         raise
@@ -343,16 +345,17 @@ def _advance(simulation: Simulation, job: Job, step: int, steps: int) -> Sample:
         raise _with_frame(found, simulation.state(), last, job) from error
     except Exception:
         try:
-            look(step)  # a program that fails on atoms flying apart is not to blame
+            look(step)  # if atoms fly apart, this is the cause, and not the program that fails then
         except Exploded as error:
             raise _with_frame(error, simulation.state(), last, job) from None
         raise
 
 
 def _with_frame(error: Exploded, now: State, last: State, job: Job) -> Exploded:
-    """The error with a frame to look at, and with atoms that tell something.
+    """The error with an unphysical frame for inspection and the fastest atoms.
 
-    One atom that is nowhere takes all others with it within a step: then those that were fastest before are named.
+    If one atom has no finite position, all others lose theirs within a step. Then the atoms that were fastest before
+    are named.
     """
     if not np.isfinite(now.velocities).any():
         error = Exploded(error.what, error.time_ps, fastest_atoms(last.velocities, job.topology, job.masses))

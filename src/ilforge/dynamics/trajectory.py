@@ -1,4 +1,4 @@
-"""A trajectory: a directory with what every engine writes in the same form."""
+"""A trajectory: a directory with files that all engines write in the same form."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ _ALWAYS_SAID = {"n_frames", "frame_interval_ps", "species", "masses", "finished"
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A run on disk: one that has ended or, up to its last checkpoint, one that goes on or was stopped.
+    """A run on disk: one that has ended, or a running or stopped one up to its last checkpoint.
 
     ==================  ==========================================================================
     ``topology.pdb``    the start with bonds, for viewers and MDAnalysis
     ``trajectory.dcd``  recorded frames, Å: molecules whole, never wrapped back into the cell. Each
                         position is a periodic image of the real one in the cell of its frame; to
                         follow diffusion in an NPT run, unwrap by displacements instead
-    ``thermo.csv``      one line a frame: the columns of :data:`THERMO_COLUMNS`, of which the last
-                        two are NaN except in a run with a committee and with Drude particles, the volume
-                        for ions in a vacuum
+    ``thermo.csv``      one line for each frame with the columns :data:`THERMO_COLUMNS`. Force deviations are NaN
+                        without a committee, Drude temperatures without Drude particles, volumes in a vacuum
     ``run.json``        protocol, engine and version, potential, ions in order, charge of each ion in e, time
                         step of frames, and ``fault``: null, or when and how the motion exploded
-    ``pressure.csv``    where the protocol asked for it: time in ps and the pressure tensor in bar, more
+    ``pressure.csv``    if the protocol asked for it: time in ps and the pressure tensor in bar, more
                         often than frames (see :data:`PRESSURE_COLUMNS`)
-    ``last.xyz``        last frame with full precision and momenta (extended XYZ): ``keep_velocities`` goes on from it
-    ``broken.xyz``      only after an explosion: the frame in which it was noticed or, where positions were no
-                        finite numbers any more, the last one before
+    ``last.xyz``        last frame with full precision and momenta (extended XYZ); a run with ``keep_velocities``
+                        can start from it
+    ``broken.xyz``      only after an explosion: the first unphysical frame or, if its positions are not finite,
+                        the last finite one before
     ==================  ==========================================================================
     """
 
     directory: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "directory", Path(self.directory))  # a name will do
+        object.__setattr__(self, "directory", Path(self.directory))  # may be given as a string
 
     @property
     def topology_file(self) -> Path:
@@ -89,7 +89,7 @@ class Trajectory:
         return self.directory / "broken.xyz"
 
     def files(self) -> tuple[Path, ...]:
-        """All of them but ``run.json``, whether they are there or not."""
+        """Paths of all files except ``run.json``; they need not exist."""
         return (
             self.topology_file,
             self.trajectory_file,
@@ -100,26 +100,26 @@ class Trajectory:
         )
 
     def info(self) -> dict[str, Any]:
-        """What ``run.json`` says or, of a run that has not ended, its last checkpoint.
+        """Contents of ``run.json`` or, if the run has not ended, of the head of its last checkpoint.
 
         Raises
         ------
         SettingsError
-            When the directory holds no run that has ended or recorded a frame, or its ``run.json`` is damaged.
+            When the directory contains no run that has ended or reached a checkpoint, or ``run.json`` is damaged.
         """
         if self.run_file.is_file():
             return self._run()
         so_far = self._checkpoint_head()
         if so_far.get("n_frames") and not set(so_far) >= _ALWAYS_SAID:
             raise SettingsError(
-                f"{self.directory / 'checkpoint'} was written by an earlier version of ilforge, which did not say what "
-                "it takes to read the frames before the run has ended: run the MD again, and it goes on; or measure "
+                f"{self.directory / 'checkpoint'} was written by an earlier version of ilforge, whose frames cannot "
+                "be read before the run has ended. Run the MD again, and it continues; or measure "
                 f"{self.topology_file} and {self.trajectory_file}, with --frame-interval and --temperature."
             )
         if not so_far.get("n_frames"):
             raise SettingsError(
-                f"{self.directory} holds no run that has ended (no run.json), or recorded frames up to a checkpoint: "
-                "run the MD again, and it goes on."
+                f"{self.directory} holds no run that has ended (no run.json) or reached a checkpoint: "
+                "run the MD again, and it continues."
             )
         return so_far
 
@@ -130,13 +130,13 @@ class Trajectory:
             said = None
         if not isinstance(said, dict) or not set(said) >= _ALWAYS_SAID:
             raise SettingsError(
-                f"{self.run_file} is cut short, not of ilforge or of an early version: restore it, or measure "
+                f"{self.run_file} is incomplete, not from ilforge, or from an early version: restore it, or measure "
                 f"{self.topology_file} and {self.trajectory_file}, with --frame-interval and --temperature."
             )
         return said
 
     def _checkpoint_head(self) -> dict[str, Any]:
-        """What the checkpoint says of the run; empty where there is none, or one of somebody else."""
+        """Description of the run in the checkpoint; empty if there is no checkpoint of ilforge."""
         path = self.directory / "checkpoint"
         if not path.is_file():
             return {}
@@ -150,15 +150,15 @@ class Trajectory:
     def _present(self, path: Path) -> Path:
         if not path.is_file():
             raise SettingsError(
-                f"{path} is missing: a run of ilforge is measured with {self.topology_file.name}, "
-                f"{self.trajectory_file.name} and {self.thermo_file.name} in its folder. Put it back, or run the MD "
+                f"{path} is missing: to measure a run of ilforge, its folder must contain {self.topology_file.name}, "
+                f"{self.trajectory_file.name} and {self.thermo_file.name}. Put it back, or run the MD "
                 "again in another folder."
             )
         return path
 
     @property
     def unended(self) -> str:
-        """Of a run that has not ended: how much of it there is. Empty otherwise."""
+        """Sentence on how much of a run is recorded, if it has not ended; otherwise empty."""
         info = self.info()
         if info["finished"] or info["fault"] is not None:
             return ""
@@ -167,13 +167,13 @@ class Trajectory:
 
     @property
     def fault(self) -> dict[str, Any] | None:
-        """When and how the motion exploded (``message``, ``time_ps``, ``atoms``); None when it did not."""
+        """When and how the motion exploded (``message``, ``time_ps``, ``atoms``); None if it did not."""
         fault: dict[str, Any] | None = self.info()["fault"]
         return fault
 
     @property
     def temperature_K(self) -> float:
-        """The temperature that numbers of this run are for: the set one or, at constant energy, its mean, K."""
+        """Temperature of the results of this run: the set temperature or, for NVE, the mean, K."""
         info = self.info()
         if info["protocol"]["ensemble"] == "NVE" and info["n_frames"]:
             return float(np.mean(self.thermo()["temperature_K"]))
@@ -185,7 +185,7 @@ class Trajectory:
         Raises
         ------
         SettingsError
-            When the file is missing, or lacks lines of the frames or numbers in them.
+            When the file is missing, or lines or numbers are missing in it.
         """
         n_frames = self.info()["n_frames"]
         with self._present(self.thermo_file).open() as file:
@@ -195,16 +195,16 @@ class Trajectory:
             table = np.array(rows, dtype=float).reshape(n_frames, len(names))
         except ValueError as error:
             raise SettingsError(
-                f"{self.thermo_file} has {len(rows)} lines of numbers for {n_frames} frames, or lines without all of "
-                f"its {len(names)} columns: it was cut or changed. Put it back as it was, or measure "
+                f"{self.thermo_file} has {len(rows)} lines of numbers for {n_frames} frames, or lines with fewer "
+                f"than {len(names)} columns: it was cut or changed. Restore the original file, or measure "
                 f"{self.topology_file} and {self.trajectory_file}, with --frame-interval and --temperature."
             ) from error
         return dict(zip(names, table.T, strict=True))
 
     def universe(self) -> Universe:
-        """The run as MDAnalysis sees it: bonds, elements, masses, whole ion names as residue names, times in ps.
+        """The run as MDAnalysis universe: bonds, elements, masses, complete ion names as residue names, times in ps.
 
-        A run that exploded before its first frame is the start alone.
+        If the run exploded before its first frame, it contains the start alone.
         """
         import MDAnalysis
 
@@ -213,9 +213,9 @@ class Trajectory:
         times: dict[str, float] = {}
         if info["n_frames"]:
             files.append(str(self._present(self.trajectory_file)))
-            times = {"dt": info["frame_interval_ps"]}  # the file says that the first frame is one interval in
+            times = {"dt": info["frame_interval_ps"]}  # from the header of the file, the first frame is at one interval
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of fields that a PDB may have and this one does not need
+            warnings.simplefilter("ignore")  # about optional fields that this PDB file does not have
             universe = MDAnalysis.Universe(*files, to_guess=(), **times)
         universe.add_TopologyAttr("masses", info["masses"])
         universe.add_TopologyAttr("types", universe.atoms.elements)

@@ -1,14 +1,14 @@
-"""GROMACS as engine: for potentials that can say themselves as a GROMACS topology, and only when it is asked for.
+"""GROMACS as engine: for potentials that can be written as a GROMACS topology, and only if a run asks for it.
 
-The protocol is the usual one of ionic-liquid work: leap-frog, particle mesh Ewald, a Nosé-Hoover thermostat (0.5 ps)
-and a Parrinello-Rahman barostat (2 ps, isotropic). Both oscillate far from equilibrium, so the unrecorded start uses
-what GROMACS's manual advises there: velocity rescaling and stochastic cell rescaling. Bonds to H are held by LINCS.
-Ions in a vacuum (:mod:`.gromacs_vacuum`) have Langevin dynamics (``sd``, 1/ps) instead: a Nosé-Hoover thermostat does
-not make a single molecule ergodic, and leaves its rotation as it began.
+The protocol is the usual one for ionic liquids: leap-frog, particle mesh Ewald, a Nosé-Hoover thermostat (0.5 ps)
+and a Parrinello-Rahman barostat (2 ps, isotropic). Both oscillate far from equilibrium. The equilibration therefore
+uses velocity rescaling and stochastic cell rescaling, as the GROMACS manual advises. LINCS constrains bonds to H.
+Ions in a vacuum (:mod:`.vacuum`) have Langevin dynamics (``sd``, 1/ps) instead, because a single molecule with a
+Nosé-Hoover thermostat is not ergodic and keeps its initial rotation.
 
-A run is made of segments, each a process of its own that goes on from the checkpoint of the one before: so a run that
-was killed and continued is the same as one that was not. Velocities are half a step behind positions, as leap-frog
-has them; the kinetic energy is GROMACS's, the mean of those half a step before and after.
+A run consists of segments. Each is a separate process that continues from the checkpoint of the segment before.
+Therefore a run that was killed and continued is the same as an uninterrupted run. As usual in leap-frog, velocities
+are half a step behind positions; the kinetic energy is GROMACS's mean of half a step before and after.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ _TERMS, _VOLUME = ("Potential", "Kinetic-En.", "Temperature"), "Volume"
 
 
 def accepts(potential: Potential, cell: Cell) -> bool:
-    """Whether the potential can say itself as a GROMACS topology."""
+    """Whether the potential can be written as a GROMACS topology."""
     return isinstance(potential, RunsInGromacs)
 
 
 def details(job: Job) -> dict[str, Any]:
-    """What ``run.json`` says of the engine."""
+    """Entries of ``run.json`` about the engine."""
     how: dict[str, Any] = {"name": "gromacs", "version": version()}
     if job.protocol.ensemble != "NVE":
         nose_hoover, langevin = f"Nosé-Hoover, {THERMOSTAT_PS:g} ps", f"Langevin, {FRICTION_PER_PS:g}/ps"
@@ -72,18 +72,18 @@ def details(job: Job) -> dict[str, Any]:
 
 
 def holds_hydrogens(job: Job) -> bool:
-    """Whether bonds to H are held in this run."""
+    """Whether bonds to H are constrained in this run."""
     return job.protocol.hydrogens_held
 
 
 @dataclass(frozen=True)
 class _State:
-    """What it takes to go on: the run's input and checkpoint as GROMACS has them, and where molecules were."""
+    """State from which a run continues: GROMACS's input and checkpoint, and the positions of whole molecules."""
 
-    stage: int  # of the unrecorded start, counted from 0; behind the last one the run is recorded
+    stage: int  # of the equilibration, from 0; one more than the last for the recorded run
     step: int  # within the stage
     tpr: bytes
-    cpt: bytes  # none before the first step
+    cpt: bytes  # empty before the first step
     positions: np.ndarray
 
     def to_bytes(self) -> bytes:
@@ -100,12 +100,12 @@ class _State:
 
 
 def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
-    """Frames after the first ``done`` of them, and checkpoints to go on from.
+    """Frames after the first ``done`` frames, and checkpoints from which the run can continue.
 
     Raises
     ------
     Exploded
-        When the motion has left the region where it means anything.
+        When the motion has become unphysical.
     """
     work = job.folder / FOLDER
     work.mkdir(parents=True, exist_ok=True)
@@ -121,14 +121,14 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
 
 
 def one_point(job: Job, program: str = "gmx", **options: str) -> dict[str, float]:
-    """Every term of the energy of a job's start as GROMACS names them (``"LJ (SR)"``), eV.
+    """Energy terms of the start structure of a job by GROMACS's names (``"LJ (SR)"``), eV.
 
     Parameters
     ----------
     program
         ``gmx``, or ``gmx_d`` for double precision.
     options
-        Options of the ``.mdp`` file to set otherwise, ``_`` for ``-``.
+        Options of the ``.mdp`` file to change, with ``_`` for ``-``.
     """
     wanted = {"integrator": "md", "nsteps": "0", "nstenergy": "1", "nstcalcenergy": "1", **nonbonded_options(job)}
     wanted |= {key.replace("_", "-"): value for key, value in options.items()}
@@ -144,7 +144,7 @@ def one_point(job: Job, program: str = "gmx", **options: str) -> dict[str, float
 
 
 def _begin(job: Job, work: Path) -> _State:
-    """The start: minimised, with velocities drawn by the seed."""
+    """The initial state: minimised, with velocities drawn from the seed."""
     positions, protocol = job.start_positions, job.protocol
     if protocol.minimise_steps:
         positions = _minimised(job, work, positions)
@@ -153,7 +153,7 @@ def _begin(job: Job, work: Path) -> _State:
 
 
 def _part(job: Job, stage: int) -> tuple[str, dict[str, str]]:
-    """Name and options of a stage of the unrecorded start, or of the recorded run behind the last of them."""
+    """Name and options of a stage of the equilibration, or of the recorded run after the last stage."""
     unrecorded = job.protocol.unrecorded
     if stage == len(unrecorded):
         return "record", record_options(job)
@@ -180,7 +180,7 @@ def _minimised(job: Job, work: Path, positions: np.ndarray) -> np.ndarray:
 
 
 def _equilibrate(job: Job, work: Path, state: _State) -> _State:
-    """One stretch of a stage of the unrecorded start; at the end of the stage, the input of what follows."""
+    """Run one segment of an equilibration stage; at the end of the stage, prepare the input of the next one."""
     total = job.protocol.unrecorded[state.stage].steps
     steps = min(job.protocol.checkpoint_steps, total - state.step)
     segment = _segment(job, work, state, steps)
@@ -227,7 +227,7 @@ def _record(job: Job, work: Path, state: _State, done: int) -> Iterator[tuple[Sa
 
 @dataclass
 class _Segment:
-    """What one process has written."""
+    """The output of one GROMACS process."""
 
     directory: Path
     frames: list[TrrFrame]
@@ -242,7 +242,7 @@ class _Segment:
         return (self.directory / "out.cpt").read_bytes()
 
     def look(self, job: Job, first: int, recording: bool) -> tuple[Exploded | None, float]:
-        """Whether and at which step the motion ended to mean anything; infinity when it did not."""
+        """Whether, and at which step, the motion became unphysical; the step is infinity if it did not."""
         kelvin = job.protocol.temperature_K
         steps = np.rint(self.energies.get("time", np.empty(0)) * 1000 / job.protocol.timestep_fs)
         found = self.energies.get("Temperature", np.empty(0))
@@ -278,7 +278,7 @@ class _Segment:
 
 
 def _segment(job: Job, work: Path, state: _State, steps: int) -> _Segment:
-    """Run this many steps from a state, and read what came of them."""
+    """Run this many steps from a state and read the output."""
     directory = _fresh(work / "segment")
     (directory / "run.tpr").write_bytes(state.tpr)
     arguments = ["-nsteps", str(steps)]
@@ -292,7 +292,7 @@ def _segment(job: Job, work: Path, state: _State, steps: int) -> _Segment:
         failure = error
     frames = [frame for path in sorted(directory.glob("out*.trr")) for frame in read_trr(path)]
     energies: dict[str, np.ndarray] = {}
-    terms = _TERMS + (_VOLUME,) * (_ensemble(job, state.stage) == "NPT")  # GROMACS has it only where it changes
+    terms = _TERMS + (_VOLUME,) * (_ensemble(job, state.stage) == "NPT")  # GROMACS writes the volume only if it changes
     terms += () if job.protocol.pressure_steps is None else gromacs_pressure.PRESSURE_TERMS
     for path in directory.glob("out*.edr"):
         try:
@@ -313,7 +313,7 @@ def _grompp(
     checkpoint: bytes = b"",
     program: str = "gmx",
 ) -> bytes:
-    """The binary input of a part of the run; its text stays in the folder of the run to be looked at."""
+    """Make the binary input of a part of the run; its text form stays in the folder of the run for inspection."""
     (work / "topol.top").write_text(cast(RunsInGromacs, job.potential).gromacs_topology(job.topology))
     (work / f"{name}.mdp").write_text(mdp_text(options))
     start = _fresh(work / "start")
@@ -337,7 +337,7 @@ def _energies(work: Path, edr: Path, terms: Any, program: str = "gmx") -> dict[s
 
 
 def _continued(positions: Floats, cell: Floats, before: Floats, job: Job) -> Floats:
-    """Positions with whole molecules, each at the image nearest to where it was."""
+    """Positions of whole molecules, each at the image nearest to its previous position."""
     topology = job.topology
     whole = whole_molecules(positions, cell, topology) - gromacs_vacuum.shift(job)
     first = topology.first_atoms
@@ -350,7 +350,7 @@ def _continued(positions: Floats, cell: Floats, before: Floats, job: Job) -> Flo
 def _translate_error(
     job: Job, directory: Path, failure: DidNotFinish, step: float | None, recorded: list[TrrFrame]
 ) -> Any:
-    """Why GROMACS stopped, as an :class:`Exploded`; raises what is to blame when the motion is not."""
+    """Why GROMACS stopped, as an :class:`Exploded`; raises another error if the motion is not the cause."""
     said = f"{failure}\n{programs.last_lines(directory / 'mdrun.out', count=60)}"
     if messages.box_too_small(said):
         raise messages.bigger_box(job)
@@ -363,7 +363,7 @@ def _translate_error(
 
 
 def _states(job: Job, frames: list[TrrFrame]) -> list[State]:
-    """Frames to look at, the last one first."""
+    """States of recorded frames for inspection, the last one first."""
     return [
         State(
             whole_molecules(frame.positions, frame.cell, job.topology) - gromacs_vacuum.shift(job),
@@ -376,7 +376,7 @@ def _states(job: Job, frames: list[TrrFrame]) -> list[State]:
 
 
 def _fresh(directory: Path) -> Path:
-    """An empty folder: what a killed run left there counts for nothing."""
+    """An empty folder; files that a killed run left in it are deleted."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     return directory

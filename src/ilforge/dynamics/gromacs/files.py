@@ -1,6 +1,6 @@
-"""GROMACS's files: the structure and the options a run starts from, and what it writes, read as plain arrays.
+"""GROMACS's files: write structure and options of a run, and read its output as plain arrays.
 
-Reading takes what is there: a trajectory that ends in the middle of a frame gives the whole frames before.
+A trajectory that ends in the middle of a frame gives the complete frames before.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ilforge.liquid.topology import Topology
 from ilforge.units import ANGSTROM_PER_NM
 
 _NM_PER_PS = 100.0  # 1 Å/fs
-_DECIMALS = 9  # of positions in nm; readers find the number by the distance between decimal points
+_DECIMALS = 9  # of positions in nm; readers infer the number from the distance between decimal points
 
 
 @dataclass(frozen=True)
 class TrrFrame:
-    """One frame of a ``.trr`` file: positions (atoms anywhere among their images) and cell in Å, velocities in Å/fs."""
+    """One frame of a ``.trr`` file: positions (not wrapped, in any image) and cell in Å, velocities in Å/fs."""
 
     step: int
     positions: np.ndarray
@@ -64,7 +64,7 @@ def mdp_text(options: Mapping[str, str]) -> str:
 
 
 def read_xvg(path: Path) -> dict[str, np.ndarray]:
-    """Columns of a table that ``gmx energy`` wrote, by their legends, and the times as ``time``."""
+    """Columns of a table from ``gmx energy``, by their legends; times are in ``time``."""
     if not path.is_file():
         return {}
     lines = path.read_text(errors="replace").splitlines()
@@ -75,7 +75,7 @@ def read_xvg(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_trr(path: Path) -> Iterator[TrrFrame]:
-    """Whole frames of a ``.trr`` file that have positions and velocities."""
+    """Complete frames of a ``.trr`` file that have positions and velocities."""
     from MDAnalysis.lib.formats.libmdaxdr import TRRFile
 
     if not path.is_file() or path.stat().st_size == 0:
@@ -84,7 +84,7 @@ def read_trr(path: Path) -> Iterator[TrrFrame]:
         while True:
             try:
                 frame = file.read()
-            except (OSError, StopIteration):  # the end, or half a frame
+            except (OSError, StopIteration):  # the end of the file, or an incomplete frame
                 return
             if frame.hasx and frame.hasv:
                 yield TrrFrame(
@@ -96,7 +96,7 @@ def read_trr(path: Path) -> Iterator[TrrFrame]:
 
 
 def read_g96_positions(path: Path) -> np.ndarray:
-    """``(n_atoms, 3)`` Å of a ``.g96`` file, which has nine decimals."""
+    """Positions ``(n_atoms, 3)`` Å of a ``.g96`` file, which has nine decimals."""
     block = re.search(r"^POSITION\n(.*?)^END", path.read_text(), re.MULTILINE | re.DOTALL)
     assert block is not None  # every .g96 file has it
     return ANGSTROM_PER_NM * np.array([line.split()[-3:] for line in block[1].splitlines()], dtype=float)

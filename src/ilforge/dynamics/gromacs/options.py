@@ -1,4 +1,4 @@
-"""What a run is, as the options of GROMACS's ``.mdp`` files."""
+"""Describe a run by the options of GROMACS's ``.mdp`` files."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from ilforge.potentials.abilities import RunsInGromacs
 
 THERMOSTAT_PS, BAROSTAT_PS = 0.5, 2.0
 FRICTION_PER_PS = 1.0
-"""Of Langevin dynamics, in a vacuum."""
+"""Friction of Langevin dynamics in a vacuum."""
 COMPRESSIBILITY_PER_BAR = 4.5e-5
 
 _EVERY_STEP = {"nstcalcenergy": "1", "nsttcouple": "1", "nstpcouple": "1"}
-"""Of a barostat. GROMACS's usual ten steps (20 fs) are a period of bond vibrations, whose share of the pressure then
-arrives as noise: Parrinello-Rahman's box has no thermostat, and 40 ion pairs had evaporated after 20 ps."""
+"""Steps between barostat moves. GROMACS's default of ten steps (20 fs) is close to the period of bond vibrations.
+Their part of the pressure then acts as noise on the box, which has no thermostat: with Parrinello-Rahman, 40 ion pairs
+had evaporated after 20 ps."""
 
-_GUARD_STEPS = 10  # at most, between looks at the temperature
+_GUARD_STEPS = 10  # largest number of steps between checks of the temperature
 
 
 def honours(job: Job, option: str, value: Any) -> bool:
-    """Whether GROMACS can run what the protocol chooses: its own thermostat."""
+    """Whether GROMACS can run an option of the protocol: only its own thermostat."""
     return bool(value == ("nose-hoover" if job.periodic else "langevin"))
 
 
@@ -33,7 +34,7 @@ def record_options(job: Job) -> dict[str, str]:
 
 
 def stage_options(job: Job, index: int) -> dict[str, str]:
-    """Options of the ``.mdp`` file for a stage of the unrecorded start."""
+    """Options of the ``.mdp`` file for a stage  of the equilibration."""
     stage = job.protocol.unrecorded[index]
     before = sum(earlier.steps for earlier in job.protocol.unrecorded[:index])
     seed = job.random_seed(before - job.protocol.unrecorded_steps)
@@ -63,7 +64,9 @@ def _motion(
         "ld-seed": str(int(seed.generate_state(1)[0] % (2**31 - 1)) + 1),
         **nonbonded_options(job),
     }
-    if ensemble == "NVE" and protocol.hydrogens_held:  # else the energy drifts by 1e-3 kJ/mol/ps per degree of freedom
+    if (
+        ensemble == "NVE" and protocol.hydrogens_held
+    ):  # otherwise the energy drifts by 1e-3 kJ/mol/ps per degree of freedom
         options |= {"lincs-iter": "2", "lincs-order": "6"}
     if not job.periodic:
         options["nstcomm"] = every  # the random forces of Langevin dynamics move the centre of mass
@@ -80,7 +83,7 @@ def _motion(
 
 
 def nonbonded_options(job: Job) -> dict[str, str]:
-    """How pairs interact: the potential knows."""
+    """Options for non-bonded interactions, from the potential."""
     potential = cast(RunsInGromacs, job.potential)  # the engine accepted it
     if job.periodic:
         return potential.gromacs_options(job.cell)

@@ -1,4 +1,4 @@
-"""The pressure tensor of a GROMACS run, kept in ``pressure.csv`` more often than frames."""
+"""The pressure tensor of a GROMACS run, recorded in ``pressure.csv`` more often than frames."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ilforge.dynamics.simulation import Job
 from ilforge.dynamics.trajectory import PRESSURE_COLUMNS, Trajectory
 
 PRESSURE_TERMS = ("Pres-XX", "Pres-YY", "Pres-ZZ", "Pres-XY", "Pres-XZ", "Pres-YZ")
-"""As ``gmx energy`` names them, in bar, in the order of the columns."""
+"""Components as ``gmx energy`` names them, bar, in the order of the columns."""
 
 
 def begin(job: Job, last_step: int) -> None:
-    """Start the table of a run, or cut off what a killed run wrote beyond its last checkpoint."""
+    """Start the table of a run, or cut off lines that a killed run wrote after its last checkpoint."""
     if job.protocol.pressure_interval_ps is None:
         return
     path = Trajectory(job.folder).pressure_file

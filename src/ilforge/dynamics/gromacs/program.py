@@ -1,4 +1,4 @@
-"""GROMACS's program ``gmx``: how it is started, on how many threads, and on which device."""
+"""Start GROMACS's program ``gmx``, with its number of threads and its device."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ilforge import devices, programs
 from ilforge.devices import Device
 from ilforge.dynamics.simulation import Job
 
-_NEVER_MIN = "1000000"  # minutes between GROMACS's own checkpoints: those at the end of segments are enough
+_NEVER_MIN = "1000000"  # minutes between GROMACS's own checkpoints: the checkpoint at the end of each segment is enough
 
 
 def mdrun(job: Job, directory: Path, *arguments: str, dynamics: bool = True) -> None:
-    """Run ``run.tpr`` of a directory there; ``dynamics`` is false for a minimisation.
+    """Run the ``run.tpr`` of a directory, in this directory; ``dynamics`` is false for a minimisation.
 
     Raises
     ------
     SettingsError
-        When a GPU was chosen that GROMACS is not built for.
+        When a GPU was chosen, but GROMACS was built without support for it.
     DidNotFinish
-        When GROMACS ends with an error; quotes it.
+        When GROMACS ends with an error; the message quotes it.
     """
     gmx(
         directory, "mdrun", "-s", "run.tpr", "-deffnm", "out", "-c", "out.g96", "-noappend", "-cpo", "out.cpt",
@@ -34,10 +34,11 @@ def mdrun(job: Job, directory: Path, *arguments: str, dynamics: bool = True) -> 
 
 
 def offload(device: Device, periodic: bool, dynamics: bool) -> list[str]:
-    """Options of ``mdrun`` that say what is computed on the processor and what on a GPU.
+    """Options of ``mdrun`` that assign work to the processor or a GPU.
 
-    Without them a GROMACS that is built for GPUs takes one that it finds. On a GPU go pairs and the mesh; the mesh
-    stays on the processor in a minimisation, for which GROMACS has none on a GPU, and ions in a vacuum do as a whole.
+    Without them, a GROMACS with GPU support uses any GPU that it finds. Pairs and the mesh run on the GPU, with two
+    exceptions: in a minimisation the mesh runs on the processor, because GROMACS has no GPU version for it, and ions
+    in a vacuum run on the processor entirely.
     """
     if not (device.is_gpu and periodic):
         return ["-nb", "cpu"]
@@ -46,14 +47,14 @@ def offload(device: Device, periodic: bool, dynamics: bool) -> list[str]:
 
 
 def gmx(work: Path, tool: str, *arguments: str, program: str = "gmx", threads: int = 1, **how: Any) -> None:
-    """Run one of GROMACS's tools in a folder; what it says is in ``TOOL.out`` there."""
+    """Run one of GROMACS's tools in a folder; its output goes to ``TOOL.out`` there."""
     command = [program, "-nobackup", "-quiet", tool, *arguments]
     programs.run(command, work, log=f"{tool}.out", threads=threads, **how)
 
 
 @functools.cache
 def version() -> str:
-    """GROMACS's version as it says it itself."""
+    """The version that GROMACS reports."""
     with tempfile.TemporaryDirectory(prefix="ilforge-gmx-") as folder:
         programs.run(["gmx", "--version"], Path(folder), log="version")
         said = (Path(folder) / "version").read_text(errors="replace")

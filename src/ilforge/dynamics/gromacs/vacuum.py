@@ -1,7 +1,8 @@
-"""Ions in a vacuum for GROMACS, which knows only periodic boxes: one so large, and cutoffs so long, that it is none.
+"""Ions in a vacuum for GROMACS, which has only periodic boxes: a box so large that images do not interact.
 
-All pairs of atoms have to be within the cutoff, and no atom may come that near to an image of another. A molecule can
-never be longer than its longest chain of bonds. Nothing holds several ions together, so each frame is looked at.
+All pairs of atoms must be within the cutoff, and no atom may be within the cutoff of an image of another. A molecule
+cannot be longer than its longest chain of bonds. Several ions may drift apart, so their distance is checked in each
+frame.
 """
 
 from __future__ import annotations
@@ -13,31 +14,31 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 
 _STRETCH = 1.3
-"""Longest bond over the sum of covalent radii; 1.1 is usual for a bond at rest."""
+"""Longest allowed bond over the sum of covalent radii; 1.1 is usual at the equilibrium length."""
 
 _APART = 10.0
-"""How much farther than at the start several ions may go, Å."""
+"""Allowed increase of the largest distance within several ions since the start, Å."""
 
 _MARGIN = 1.0
-"""Å left between the cutoff and half of the box, and what a molecule moves between two looks."""
+"""Margin between the cutoff and half of the box, Å; more than a molecule moves between two checks."""
 
 
 def box(job: Job) -> np.ndarray:
-    """The box that a job is run in, ``(3, 3)`` Å: its own or, in a vacuum, one that holds it without its images."""
+    """The box of a job, ``(3, 3)`` Å: its own or, in a vacuum, one so large that images do not interact."""
     return job.cell if job.periodic else 2 * (reach(job) + _MARGIN) * np.eye(3)
 
 
 def shift(job: Job) -> np.ndarray:
-    """What is added to positions for GROMACS, ``(3,)`` Å: nothing in a box.
+    """Shift of positions for GROMACS, ``(3,)`` Å; zero in a box.
 
-    In a vacuum it brings the ions near the origin but clear of the faces of the box: there single precision resolves
-    positions best, and atoms put back through a face would be known less well than those beside them.
+    In a vacuum the ions are moved near the origin, where single precision resolves positions best, but not across a
+    face of the box: atoms wrapped to the opposite face would have a lower precision than their neighbours.
     """
     return np.zeros(3) if job.periodic else reach(job) / 2 - job.start_positions.mean(axis=0)
 
 
 def reach(job: Job) -> float:
-    """Distance that no two atoms of ions in a vacuum may exceed, Å: the cutoff."""
+    """Cutoff for ions in a vacuum, Å: the largest allowed distance of two atoms."""
     from scipy.spatial.distance import pdist
 
     longest = longest_chain(job.topology)
@@ -47,7 +48,7 @@ def reach(job: Job) -> float:
 
 
 def longest_chain(topology: Topology) -> float:
-    """Length of the longest of the shortest ways along stretched bonds between two atoms of a molecule, Å."""
+    """Largest possible distance of two atoms of a molecule, Å: the longest shortest path along stretched bonds."""
     from ase.data import atomic_numbers, covalent_radii
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import shortest_path
@@ -60,7 +61,7 @@ def longest_chain(topology: Topology) -> float:
 
 
 def check(job: Job, positions: np.ndarray) -> None:
-    """Refuse to go on when ions in a vacuum are too far apart for the cutoff; ``(n_atoms, 3)`` Å."""
+    """Stop the run if ions in a vacuum are too far apart for the cutoff; positions ``(n_atoms, 3)`` Å."""
     from scipy.spatial.distance import pdist
 
     if job.periodic or job.topology.n_molecules == 1 or not np.isfinite(positions).all():
@@ -68,7 +69,7 @@ def check(job: Job, positions: np.ndarray) -> None:
     found, limit = float(pdist(positions).max()), reach(job) - _MARGIN
     if found > limit:
         raise SettingsError(
-            f"The ions have gone apart in the vacuum, to {found:.1f} Å: GROMACS, which has no simulation without "
-            f"cutoffs, was given {limit:.1f} Å, {_APART - _MARGIN:g} Å more than they had at the start. OpenMM has no "
+            f"The ions drifted apart in the vacuum, to a distance of {found:.1f} Å. GROMACS needs a cutoff, here "
+            f"{limit:.1f} Å, which is {_APART - _MARGIN:g} Å more than their distance at the start. OpenMM has no "
             "such limit: leave engine = gromacs out."
         )

@@ -1,12 +1,12 @@
-"""LAMMPS as engine: for potentials that can say themselves as a pair style in ``units metal``.
+"""LAMMPS as engine: for potentials that can be written as a pair style in ``units metal``.
 
-NVT and NPT are Nosé-Hoover chains and the barostat of Martyna, Tobias and Klein (``fix nvt``, ``fix npt``) with
-0.1 ps and 0.5 ps; NVE is velocity Verlet (``fix nve``). Chains do not make a single molecule ergodic, and leave its
-rotation as it began: NVT of ions in a vacuum is Langevin dynamics (``fix langevin``, 1/ps, no net random force) with
-``fix nve``, its random numbers drawn anew in each segment by seed and step.
+NVT and NPT use Nosé-Hoover chains and the barostat of Martyna, Tobias and Klein (``fix nvt``, ``fix npt``) with
+0.1 ps and 0.5 ps; NVE is velocity Verlet (``fix nve``). A single molecule with such a chain is not ergodic and keeps
+its initial rotation. Therefore NVT of ions in a vacuum is Langevin dynamics (``fix langevin``, 1/ps, no net random
+force) with ``fix nve``; each segment has new random numbers that depend on seed and step.
 
-A run is made of segments, each a process of its own that goes on from the restart file of the one before: so a run
-that was killed and continued is the same as one that was not.
+A run consists of segments. Each is a separate process that continues from the restart file of the segment before.
+Therefore a run that was killed and continued is the same as an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from ilforge.potentials.abilities import Overflows, RunsInLammps
 from ilforge.potentials.potential import Potential
 
 FOLDER = "ilforge-lammps"
-"""What LAMMPS works in, beside the files of the run; emptied at every start."""
+"""LAMMPS's working folder, beside the files of the run; it is emptied at every start."""
 THERMOSTAT_PS, BAROSTAT_PS = 0.1, 0.5
 FRICTION_PER_PS = 1.0
-"""Of Langevin dynamics, in a vacuum."""
+"""Friction of Langevin dynamics in a vacuum."""
 
-_UNRECORDED = "UNRECORDED "  # at the head of a checkpoint before the first frame, then the step
+_UNRECORDED = "UNRECORDED "  # begins a checkpoint written before the first frame; the step follows
 _DUMPED, _DUMPED_AS = "id xu yu zu vx vy vz", "sort id format float %.16g"
-_GUARD_STEPS = 10  # between looks at the temperature
+_GUARD_STEPS = 10  # steps between checks of the temperature
 _MINIMISED = 0.05  # eV/Å, norm of all forces at which minimisation ends
 _SIGNS_OF_EXPLOSION = (
     "Lost atoms",
@@ -63,12 +63,12 @@ _SIGNS_OF_EXPLOSION = (
 
 
 def accepts(potential: Potential, cell: Cell) -> bool:
-    """Whether the potential, and every member of a committee, can say itself as a pair style."""
+    """Whether the potential, or every member of a committee, can be written as a pair style."""
     return all(isinstance(part, RunsInLammps) for part in (potential, *getattr(potential, "members", ())))
 
 
 def details(job: Job) -> dict[str, Any]:
-    """What ``run.json`` says of the engine."""
+    """Entries of ``run.json`` about the engine."""
     log = programs.last_lines(job.folder / FOLDER / lammps_program.LOG, count=10**6)
     version = re.search(r"^LAMMPS \((.*)\)", log, re.MULTILINE)
     how: dict[str, Any] = {"name": "lammps", "version": version[1] if version else "unknown"}
@@ -82,26 +82,26 @@ def details(job: Job) -> dict[str, Any]:
 
 
 def holds_hydrogens(job: Job) -> bool:
-    """Whether bonds to H are held in this run: never."""
+    """Whether bonds to H are constrained in this run: never."""
     return False
 
 
 def honours(job: Job, option: str, value: Any) -> bool:
-    """Whether it can run what the protocol chooses: its own thermostat."""
+    """Whether the engine can run an option of the protocol: only its own thermostat."""
     return bool(value == ("nose-hoover" if job.periodic else "langevin"))
 
 
 def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | None, bytes | None]]:
-    """Frames after the first ``done`` of them, and restart files to go on from.
+    """Frames after the first ``done`` frames, and restart files from which the run can continue.
 
     Raises
     ------
     Exploded
-        When the motion has left the region where it means anything.
+        When the motion has become unphysical.
     """
     if job.protocol.constrain_hydrogens:
         raise SettingsError(
-            "constrain_hydrogens: the LAMMPS engine leaves all bonds free. Leave it out, and use a time step of "
+            "constrain_hydrogens: the LAMMPS engine cannot constrain bonds. Leave it out, and use a time step of "
             "at most 1 fs."
         )
     found = _overflow(job, job.start_positions, job.cell)
@@ -110,7 +110,7 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
     work, protocol, fault = job.folder / FOLDER, job.protocol, None
     n_frames, every = protocol.n_frames, protocol.checkpoint_steps
     step, state = _where(job, state, done)
-    while step < -every:  # what is left of the unrecorded start then goes with the first recorded frames
+    while step < -every:  # the last part of the equilibration runs together with the first recorded frames
         _, fault = _segment(job, work, state, step, step + every)
         if fault is not None:
             break
@@ -135,7 +135,7 @@ def frames(job: Job, state: bytes | None, done: int) -> Iterator[tuple[Sample | 
 
 
 def _where(job: Job, state: bytes | None, done: int) -> tuple[int, bytes | None]:
-    """The step that a checkpoint was written at, below zero in the unrecorded start, and LAMMPS's restart file."""
+    """The step of a checkpoint (negative during equilibration), and LAMMPS's restart file."""
     if state is None:
         return -job.protocol.unrecorded_steps, None
     if not state.startswith(_UNRECORDED.encode()):
@@ -145,10 +145,10 @@ def _where(job: Job, state: bytes | None, done: int) -> tuple[int, bytes | None]
 
 
 def _segment(job: Job, work: Path, state: bytes | None, begin: int, end: int) -> tuple[list[Sample], Exploded | None]:
-    """Run from one step to another and read the frames recorded there; fewer, when the motion exploded."""
+    """Run from one step to another and read the recorded frames; there are fewer if the motion exploded."""
     interval = job.protocol.interval_steps
     done, count = max(0, begin) // interval, max(0, end) // interval - max(0, begin) // interval
-    shutil.rmtree(work, ignore_errors=True)  # what a killed run left here counts for nothing
+    shutil.rmtree(work, ignore_errors=True)  # delete files that a killed run left here
     work.mkdir(parents=True)
     if state is None:
         (work / "start.data").write_text(data_file(job))
@@ -170,7 +170,7 @@ def _segment(job: Job, work: Path, state: bytes | None, begin: int, end: int) ->
 
 
 def _stages(job: Job, begin: int, end: int) -> list[tuple[str, int]]:
-    """Ensembles and steps of the unrecorded start between two steps, counted up to zero."""
+    """Ensembles and steps of the equilibration between two (negative) steps; it ends at step zero."""
     found, first = [], -job.protocol.unrecorded_steps
     for ensemble, steps in job.protocol.unrecorded:
         steps_here = min(end, first + steps) - max(begin, first)
@@ -181,7 +181,7 @@ def _stages(job: Job, begin: int, end: int) -> list[tuple[str, int]]:
 
 
 def _script(job: Job, fresh: bool, begin: int, end: int) -> list[str]:
-    """LAMMPS input for one segment between two steps: unrecorded below step zero."""
+    """LAMMPS input for one segment between two steps; negative steps are not recorded."""
     protocol, elements = job.protocol, sorted(set(job.topology.symbols))
     lines = [
         "units metal",
@@ -197,7 +197,7 @@ def _script(job: Job, fresh: bool, begin: int, end: int) -> list[str]:
         "thermo_style custom step temp pe ke vol",
         f"thermo {protocol.interval_steps}",
     ]
-    # comparing this way round catches NaN as well
+    # "not smaller or equal" is also true for NaN
     guard = [
         f'variable hot equal "!(temp <= {HOTTEST * protocol.temperature_K:.10g})"',
         f"fix guard all halt {_GUARD_STEPS} v_hot != 0 error soft message yes",
@@ -238,7 +238,7 @@ def _recording(interval: int, steps: int) -> list[str]:
 
 
 def _move(job: Job, ensemble: str, seed: np.random.SeedSequence) -> list[str]:
-    """The fixes that move the atoms: ``move`` and, where that does not do it, a heat ``bath``."""
+    """The fixes that move the atoms: ``move`` and, if it has no thermostat, a heat ``bath``."""
     kelvin = f"{job.protocol.temperature_K:.10g}"
     thermostat = f"temp {kelvin} {kelvin} {THERMOSTAT_PS}"
     if ensemble == "NVE":
@@ -256,7 +256,7 @@ def _move(job: Job, ensemble: str, seed: np.random.SeedSequence) -> list[str]:
 
 
 def _read(job: Job, work: Path, done: int, count: int) -> list[Sample]:
-    """The frames that a segment recorded: finite ones, up to the first that is missing."""
+    """The frames that a segment recorded: those before the first frame that is missing or not finite."""
     thermo = read_thermo(work / "thermo.dat")
     deviation = read_force_deviation(work / "model_devi.out")
     dumped = {frame.step: frame for frame in read_dump(work / "frames.dump", job.topology.n_atoms)}
@@ -276,7 +276,7 @@ def _read(job: Job, work: Path, done: int, count: int) -> list[Sample]:
 
 
 def _fault(job: Job, work: Path, log: str, failure: DidNotFinish | None) -> Exploded:
-    """Why a segment has fewer frames than it should; raises ``failure`` when the motion is not to blame."""
+    """Why a segment has too few frames; raises ``failure`` if the motion is not the cause."""
     halted = _halt(log)
     signs = [sign for sign in _SIGNS_OF_EXPLOSION if sign in log]
     recorded = [*read_dump(work / "frames.dump", job.topology.n_atoms)]
@@ -299,7 +299,7 @@ def _fault(job: Job, work: Path, log: str, failure: DidNotFinish | None) -> Expl
 
 
 def _crowded(job: Job, sample: Sample, step: int) -> Exploded | None:
-    """A fault where atoms have come closer than the potential has room for: it goes on without saying so."""
+    """A fault if the potential has too few neighbour places for this frame; LAMMPS continues without a message."""
     found = _overflow(job, sample.positions, sample.cell)
     if found is None:
         return None
@@ -308,7 +308,7 @@ def _crowded(job: Job, sample: Sample, step: int) -> Exploded | None:
 
 
 def _overflow(job: Job, positions: np.ndarray, cell: np.ndarray) -> str | None:
-    """What the potential, or a member of a committee, has no room for, in a sentence."""
+    """How the potential, or a member of a committee, runs out of neighbour places, in a sentence."""
     frame = Atoms(list(job.topology.symbols), positions, cell=cell, pbc=job.periodic)
     for part in (job.potential, *getattr(job.potential, "members", ())):
         found = part.overflow(frame) if isinstance(part, Overflows) else None
@@ -318,7 +318,7 @@ def _overflow(job: Job, positions: np.ndarray, cell: np.ndarray) -> str | None:
 
 
 def _halt(log: str) -> re.Match[str] | None:
-    """The first halt: by which fix, and at which step."""
+    """The first halt, with its fix and step."""
     return re.search(r"for fix-id (guard|box) met on step (\d+)", log)
 
 

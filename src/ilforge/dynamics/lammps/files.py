@@ -1,7 +1,7 @@
-"""LAMMPS's files: the data file a run starts from, and what it writes, read as plain arrays.
+"""LAMMPS's files: write the data file of a run, and read its output as plain arrays.
 
-Reading takes what is there: a file that is missing, or that ends in the middle of a frame because LAMMPS did, gives
-the whole frames before.
+A file that ends in the middle of a frame, because LAMMPS stopped, gives the complete frames before; a missing file
+gives none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_FORCE = 4  # column of DeePMD's deviation file: step, virial max min mean, 
 class DumpFrame:
     """One frame of a dump: positions (unwrapped, from the cell's corner) and cell in Å, velocities in Å/fs.
 
-    In a vacuum the cell is zeros, and positions are LAMMPS's own.
+    In a vacuum the cell is zeros, and positions are as LAMMPS writes them.
     """
 
     step: int
@@ -34,7 +34,7 @@ class DumpFrame:
 def data_file(job: Job) -> str:
     """The start of a run: cell, masses, positions, velocities; atom types are the sorted elements.
 
-    In a vacuum the cell is only what LAMMPS begins with: its sides follow the atoms (``boundary s s s``).
+    In a vacuum the cell is only LAMMPS's initial box, whose faces follow the atoms (``boundary s s s``).
     """
     topology = job.topology
     elements = sorted(set(topology.symbols))
@@ -56,7 +56,7 @@ def data_file(job: Job) -> str:
 
 
 def read_dump(path: Path, n_atoms: int) -> list[DumpFrame]:
-    """Whole frames of a dump with columns ``id xu yu zu vx vy vz``, atoms sorted by id."""
+    """Complete frames of a dump with columns ``id xu yu zu vx vy vz``, atoms sorted by id."""
     if not path.is_file():
         return []
     found = []
@@ -83,7 +83,7 @@ def read_thermo(path: Path) -> dict[int, tuple[float, float, float]]:
 def read_force_deviation(path: Path) -> dict[int, float]:
     """Largest deviation of forces in eV/Å by step, from the file that DeePMD writes for several models.
 
-    Steps restart from zero after equilibration: of equal ones the last counts.
+    Steps restart from zero after equilibration; if a step occurs twice, the last line counts.
     """
     if not path.is_file():
         return {}

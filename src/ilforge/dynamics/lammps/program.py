@@ -1,4 +1,4 @@
-"""LAMMPS's program ``lmp``: where it is, and how it is started on several processor cores or on a GPU."""
+"""Find LAMMPS's program ``lmp``, and start it on several processor cores or on a GPU."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ilforge.dynamics.simulation import Job
 
 INPUT, LOG = "in.lammps", "lmp.log"
 
-_ATOMS_PER_RANK = 100  # fewer, and what ranks tell each other takes longer than what they compute
-_LAUNCHER = "mpiexec.hydra"  # of MPICH, which the ``lmp`` of the environment is built with
-_LOCAL = ("-launcher", "fork", "-hosts", "localhost")  # not over the nodes of a queueing system's job
+_ATOMS_PER_RANK = 100  # with fewer atoms, communication between ranks takes longer than computation
+_LAUNCHER = "mpiexec.hydra"  # of MPICH, the MPI of the ``lmp`` in the environment
+_LOCAL = ("-launcher", "fork", "-hosts", "localhost")  # on this node only, even in a job of a queueing system
 _ENVIRONMENT = """
 import json, os
 before = dict(os.environ)
@@ -27,25 +27,25 @@ print("ENVIRONMENT " + json.dumps([os.path.join(executable.ROOT_DIR, "lmp"), add
 
 
 def run(job: Job, directory: Path) -> None:
-    """Run :data:`INPUT` of a directory there, what LAMMPS says in :data:`LOG`, with the job's number of cores.
+    """Run the :data:`INPUT` of a directory, in this directory, on the cores of the job; output goes to :data:`LOG`.
 
     Raises
     ------
     SettingsError
-        When a GPU was chosen for DeePMD-kit that it does not find.
+        When a GPU was chosen, but DeePMD-kit does not find it.
     DidNotFinish
-        When LAMMPS ends with an error; quotes it.
+        When LAMMPS ends with an error; the message quotes it.
     """
     command, environment, threads = command_for(job, devices.resolved("deepmd"))
     programs.run(command, directory, log=LOG, environment=environment, threads=threads)
 
 
 def command_for(job: Job, device: Device) -> tuple[list[str], dict[str, str], int]:
-    """The command line, variables beside those of this process, and the number of threads of each MPI rank.
+    """The command line, additional environment variables, and the number of threads of each MPI rank.
 
-    The ``lmp`` of the environment shares a job's cores between as many MPI ranks of one thread each: DeePMD-kit's
-    operations use a second thread badly. It has one rank with threads where MPICH's launcher is missing, where the
-    box is too small to be shared, in a vacuum, and on a GPU. One that ``machine.toml`` names is started as it says.
+    The ``lmp`` of the environment starts one MPI rank with one thread on each core of the job, because DeePMD-kit
+    gains little from a second thread. It starts a single rank with several threads if MPICH's launcher is missing, if
+    the box is too small to be divided, in a vacuum, and on a GPU. A command from ``machine.toml`` is used unchanged.
     """
     if machine_programs.command("lmp"):
         return [*programs.command_line("lmp"), *_arguments()], devices.visible(device), job.threads
@@ -64,10 +64,10 @@ def _arguments() -> list[str]:
 
 @functools.cache
 def executable() -> tuple[str, dict[str, str]]:
-    """The LAMMPS program and the variables it needs to find the DeePMD plugin; none where it is not a package's.
+    """The LAMMPS program and the variables it needs to find the DeePMD plugin; no variables for another ``lmp``.
 
-    The ``lmp`` of the Python package is a script that sets these variables and starts the program as its child,
-    which would go on writing into the run's folder after ilforge has been killed: so we start the program itself.
+    The ``lmp`` of the Python package is a script that sets these variables and starts the program as its child. If
+    ilforge were killed, the child would continue to write into the run's folder. So we start the program itself.
     """
     found = programs.find("lmp")
     if found.read_bytes()[:2] != b"#!":
