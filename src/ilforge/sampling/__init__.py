@@ -1,1 +1,1 @@
-"""Sampling: from packed boxes to frames worth labelling, each with where it came from."""
+"""Sampling: from packed boxes to frames worth labelling, each with its origin."""

@@ -1,13 +1,14 @@
-"""How widely frames cover bonds, angles and torsions, beside frames at equilibrium.
+"""How widely frames cover bonds, angles and torsions, compared with frames at equilibrium.
 
-Every coordinate of an ion is measured over all its copies: the third C-H bond of all PYR14 together. Three numbers say
-how much wider other frames are than those at equilibrium (EQ):
+Every coordinate of an ion is measured over all copies of the ion, such as the third C-H bond of all PYR14. Three
+numbers compare the distribution in other frames with that in frames at equilibrium (EQ):
 
-``spread``   root mean square over coordinates of the standard deviation divided by that of EQ (bonds and angles)
-``reached``  bins of a histogram of each coordinate that occur, divided by those that occur in EQ
-``beyond``   share of the samples that lie in bins where EQ has none
+``spread``   standard deviation of a coordinate divided by the standard deviation in EQ; root mean square over
+             coordinates (bonds and angles)
+``reached``  number of occupied histogram bins of all coordinates, divided by the number in EQ
+``beyond``   share of the samples in bins that EQ does not occupy
 
-The last two depend on the number of samples: as many frames are taken of EQ as of the others, and the same bins.
+The last two depend on the number of samples and the bins, so as many EQ frames as other frames and equal bins are used.
 """
 
 from __future__ import annotations
@@ -23,28 +24,28 @@ from ilforge.sampling.internal import InternalCoordinates, bond_angles, bond_len
 from ilforge.statistics import bootstrap
 
 BINS = {"bonds": 0.02, "angles": 2.0, "torsions": 10.0}
-"""Width of a bin: Å, and degrees."""
+"""Width of a bin, in Å for bonds and degrees for angles and torsions."""
 _EDGES = {"bonds": (0.0, 4.0), "angles": (0.0, 180.0), "torsions": (-180.0, 180.0)}
 _RESAMPLES = 100
-_MOST = 500  # frames of a group that are measured: more change no digit that counts
+_MOST = 500  # largest number of frames of a group to measure: more frames do not change significant digits
 
 
 def coverage(groups: Mapping[str, Sequence[Atoms]], topology: Topology, seed: int = 1) -> dict[str, Any]:
-    """What each group of frames covers, beside the frames of kind EQ in all of them.
+    """Coverage of each group of frames, compared with the frames of kind EQ in all groups.
 
     Parameters
     ----------
     groups
-        Frames by what they are, such as ``"nEQ/hot"``; molecules whole.
+        Frames by kind and recipe, such as ``"nEQ/hot"``; molecules are whole.
     seed
-        Of the bootstrap over parents that errors come from.
+        Seed of the bootstrap over parents, which gives the standard errors.
 
     Returns
     -------
     dict
         By group and by ``"bonds"``, ``"angles"``, ``"torsions"``: the numbers above as ``[value, standard error]``
         (NaN as None), the number of ``parents``, and a ``histogram``: ``centres`` (deviation from the EQ mean of the
-        same coordinate, Å or degrees; torsions as they are) and ``density``. Empty without EQ frames.
+        same coordinate, Å or degrees; torsions themselves) and ``density``. Empty without EQ frames.
     """
     equilibrium = _thinned([f for members in groups.values() for f in members if f.info["kind"] == "EQ"], _MOST)
     if len(equilibrium) < 2:
@@ -77,7 +78,7 @@ def _beside(
     equilibrium: Sequence[Atoms],
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """The numbers of one group and one kind of coordinate."""
+    """The numbers of one group for one kind of coordinate, compared with EQ."""
     alike = _alike(getattr(internal, kind), topology)
     at_rest, values = measured(kind, internal, equilibrium), measured(kind, internal, members)
     parents = np.array([str(frame.info.get("parent", i)) for i, frame in enumerate(members)])
@@ -105,7 +106,7 @@ def _beside(
 
 
 def _alike(atoms: np.ndarray, topology: Topology) -> np.ndarray:
-    """A number for each coordinate, the same for the same coordinate of all copies of an ion, ``(n,)``."""
+    """Number of each coordinate, ``(n,)``; the same coordinate has the same number in all copies of an ion."""
     first = topology.first_atoms[topology.molecules[atoms[:, 0]]]
     species = np.unique(topology.species, return_inverse=True)[1][topology.molecules[atoms[:, 0]]]
     key = np.column_stack([species, atoms - first[:, None]])
@@ -129,7 +130,7 @@ def _occupied(kind: str, values: np.ndarray, alike: np.ndarray) -> np.ndarray:
 
 
 def _histogram(kind: str, values: np.ndarray, at_rest: np.ndarray, alike: np.ndarray) -> dict[str, list[float]]:
-    """Distribution over all coordinates of a kind: deviations from the EQ mean of each, or torsions as they are."""
+    """Distribution over all coordinates of a kind: of deviations from their EQ means, or of torsions themselves."""
     width = 0.5 * BINS[kind]
     if kind == "torsions":
         centred, edges = values, np.arange(-180.0, 180.0 + width, width)
@@ -143,7 +144,7 @@ def _histogram(kind: str, values: np.ndarray, at_rest: np.ndarray, alike: np.nda
 
 
 def _thinned(members: Sequence[Any] | np.ndarray, most: int) -> list[Any]:
-    """At most so many of them, spread over the whole list."""
+    """At most ``most`` members, spread evenly over the list."""
     count = min(len(members), most)
     return [members[int((i + 0.5) * len(members) / count)] for i in range(count)]
 

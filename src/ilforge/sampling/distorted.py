@@ -1,7 +1,7 @@
-"""nEQ molecules by noise on internal coordinates: bonds, angles and torsions, each within its bound.
+"""nEQ frames by random noise on bonds, angles and torsions, each within its bound.
 
-No force field is asked: molecules are distorted from the shapes they have, stay whole, and are then moved apart as
-rigid bodies where they overlap, which changes nothing inside them.
+No force field is needed: the molecules of a frame are distorted and stay whole. Overlapping molecules are then moved
+apart as rigid bodies, which does not change their internal coordinates.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ilforge.liquid.topology import Topology
 from ilforge.sampling.frame import make_frame
 from ilforge.sampling.internal import InternalCoordinates, bond_angles, bond_lengths
 
-_DRAWS = 12  # of a molecule's noise until it keeps clear of itself; the torsions of each are smaller
-_CLOSEST_A = (2.4, 2.3, 2.2, 2.1, 2.0, 2.0, 2.0)  # distances that molecules are to keep, one box each, Å
-_CALMER = 0.8  # factor on the noise of rings, or on torsions, after a draw that went too far
-_HYDROGENS = 0.8  # of a hydrogen's share of that distance
-_SLACK = 0.05  # Å
-_INSIDE_A = 2.0  # distance that atoms of one molecule keep when they are three bonds apart or more
+_DRAWS = 12  # largest number of draws for a molecule that touches itself; each has smaller torsions
+_CLOSEST_A = (2.4, 2.3, 2.2, 2.1, 2.0, 2.0, 2.0)  # smallest distance between molecules in each attempt, Å
+_CALMER = 0.8  # factor on the noise of rings, or on torsions, after a draw that exceeded the limits
+_HYDROGENS = 0.8  # factor on the radius of a hydrogen, which is half this distance
+_SLACK = 0.05  # Å, allowed remaining overlap
+_INSIDE_A = 2.0  # Å, smallest distance within a molecule between atoms that are three or more bonds apart
 
 
 def sample_distorted(
@@ -39,27 +39,27 @@ def sample_distorted(
     seed: int,
     bond_factor: float,
 ) -> Atoms:
-    """The box with every molecule distorted, none overlapping.
+    """The box with all molecules distorted and without overlaps.
 
-    Bond lengths change by at most ``bond_strain`` of themselves and bond angles by at most ``angle_deg``, both drawn
-    evenly; whatever hangs on a bond outside rings turns about it by at most ``torsion_deg``.
+    Bond lengths change by at most the fraction ``bond_strain`` and bond angles by at most ``angle_deg``, both with a
+    uniform distribution. The part of a molecule beyond a bond outside rings turns about it by at most ``torsion_deg``.
 
     Parameters
     ----------
     box
-        Box that the strains refer to.
+        The undistorted box.
     bond_factor
         Two atoms count as bonded below this factor times the sum of their covalent radii.
 
     Returns
     -------
     frame
-        Of kind ``nEQ``, recipe ``distorted``.
+        Frame of kind ``nEQ``, recipe ``distorted``.
 
     Raises
     ------
     DidNotConverge
-        When molecules overlap however they are distorted: the box is too dense.
+        When molecules overlap in every attempt because the box is too dense.
     """
     topology, rng = liquid.topology, np.random.default_rng(seed)
     start = whole_molecules(box.positions, box.cell.array, topology)
@@ -75,14 +75,14 @@ def sample_distorted(
                 return frame
         turn *= _CALMER
     raise DidNotConverge(
-        f"The molecules of {liquid.label} overlap or touch whenever they are distorted in a box with a side of "
+        f"The distorted molecules of {liquid.label} always overlap or touch in a box with a side of "
         f"{box.cell.lengths()[0]:.2f} Å. Lower the density ratios or distorted_torsion_deg."
     )
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Largest changes: of a bond as a share of its length, of angles and torsions in degrees."""
+    """Largest changes: of a bond as a fraction of its length, of angles and torsions in degrees."""
 
     bond: float
     angle: float
@@ -90,7 +90,7 @@ class Bounds:
 
 
 def distort(positions: np.ndarray, topology: Topology, bounds: Bounds, rng: np.random.Generator) -> np.ndarray:
-    """Positions of a box, ``(n_atoms, 3)`` Å and whole molecules, with noise on every molecule."""
+    """Positions of a box after noise on every molecule; ``(n_atoms, 3)`` Å, molecules whole."""
     moved = positions.copy()
     parts: dict[str, _Molecule] = {}
     for molecule, name in enumerate(topology.species):
@@ -105,7 +105,7 @@ def distort(positions: np.ndarray, topology: Topology, bounds: Bounds, rng: np.r
 
 @dataclass(frozen=True, eq=False)
 class _Molecule:
-    """One molecule, and what moves when one of its bonds is stretched or turned about."""
+    """One molecule, and the atoms that move when one of its bonds is stretched or turned."""
 
     topology: Topology
 
@@ -115,7 +115,7 @@ class _Molecule:
 
     @cached_property
     def arms(self) -> list[tuple[int, int, np.ndarray]]:
-        """For each bond outside rings: the atom that stays, the first that moves, and all that move with it."""
+        """For each bond outside rings: the fixed atom, the atom that moves, and all atoms that move with it."""
         found = []
         for i, j in self.topology.bonds.tolist():
             side = self._beyond(i, j)
@@ -129,7 +129,7 @@ class _Molecule:
 
     @cached_property
     def rings(self) -> list[np.ndarray]:
-        """For each atom of a ring: itself, and what hangs on it without being in a ring."""
+        """For each ring atom: the atom itself and its substituents outside rings."""
         in_arms = {frozenset((stays, first)) for stays, first, _ in self.arms}
         ring_atoms = {atom for bond in self.topology.bonds.tolist() if frozenset(bond) not in in_arms for atom in bond}
         found = []
@@ -139,7 +139,7 @@ class _Molecule:
         return found
 
     def distorted(self, start: np.ndarray, bounds: Bounds, rng: np.random.Generator) -> np.ndarray:
-        """One molecule with noise; where it would touch itself, another draw with smaller torsions."""
+        """One molecule with noise; if it touches itself, draw again with smaller torsions."""
         for draw in range(_DRAWS):
             turns = bounds.torsion * _CALMER**draw
             found = self._with_noise(start, bounds, turns, rng)
@@ -148,7 +148,7 @@ class _Molecule:
         return self._with_noise(start, bounds, 0.0, rng)
 
     def _with_noise(self, start: np.ndarray, bounds: Bounds, torsion: float, rng: np.random.Generator) -> np.ndarray:
-        """Rings first, then the arms, whose moves change one bond and the angles at one atom each."""
+        """Distort rings first, then the arms; the move of an arm changes one bond and the angles at one atom."""
         from scipy.spatial.transform import Rotation
 
         push = rng.normal(size=(len(self.rings), 3))
@@ -188,7 +188,7 @@ class _Molecule:
 
     @cached_property
     def _far(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pairs of atoms three or more bonds apart, and the distance in Å below which they touch."""
+        """Pairs of atoms three or more bonds apart, and the distance (Å) below which they touch."""
         radii = atomic_radii(self.topology.symbols, _INSIDE_A, _HYDROGENS)
         near = np.zeros((len(radii), len(radii)), dtype=bool)
         for pairs in (self.topology.bonds, self.topology.second_neighbours):
@@ -197,12 +197,12 @@ class _Molecule:
         return i, j, radii[i] + radii[j]
 
     def _clear(self, positions: np.ndarray) -> bool:
-        """Whether atoms three or more bonds apart keep away from each other."""
+        """Whether no atoms three or more bonds apart touch."""
         i, j, least = self._far
         return not np.any(np.linalg.norm(positions[j] - positions[i], axis=1) < least)
 
     def _beyond(self, stays: int, first: int) -> set[int]:
-        """Atoms that are reached from ``first`` without the bond to ``stays``."""
+        """Atoms connected to ``first`` after the bond to ``stays`` is cut."""
         reached, front = {first}, [first]
         while front:
             atom = front.pop()
@@ -217,7 +217,7 @@ class _Molecule:
 
 
 def _alone(topology: Topology, atoms: np.ndarray) -> Topology:
-    """The topology of one of the molecules."""
+    """The topology of one molecule alone."""
     first, last = int(atoms[0]), int(atoms[-1])
     inside = (topology.bonds[:, 0] >= first) & (topology.bonds[:, 0] <= last)
     molecule = int(topology.molecules[first])

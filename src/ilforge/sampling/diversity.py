@@ -1,8 +1,8 @@
-"""Which of many frames differ most from each other, so that no two labels say the same.
+"""Select the frames that differ most from each other, so that labels are not redundant.
 
-Frames are described by what surrounds the atoms of each element *outside their own molecule*, in histograms whose bins
-are hats: a neighbour between two bin centres counts for both, in proportion, so that a frame that moves a little is
-described a little differently. With the switching function :math:`f(r) = \\frac{1}{2}(1 + \\cos(\\pi r / r_c))` and
+The descriptor of a frame consists of histograms of the surroundings of each element *outside its own molecule*. The
+bins are hat functions: a neighbour between two bin centres counts for both in proportion, so that small displacements
+change the descriptor continuously. With the switching function :math:`f(r) = \\frac{1}{2}(1 + \\cos(\\pi r / r_c))` and
 hats :math:`h_k`:
 
 .. math::
@@ -12,10 +12,10 @@ hats :math:`h_k`:
     A^{a}_k &= \\frac{1}{N_a} \\sum_{i \\in a} \\sum_{j < l} h_k(\\cos\\theta_{jil}) f(r_{ij}) f(r_{il})
 
 after the symmetry functions of Behler and Parrinello, Phys. Rev. Lett. 98 (2007) 146401,
-doi:10.1103/PhysRevLett.98.146401. Neither turning the frame, nor another image of a molecule, nor another order of
-equal molecules changes them. Frames are then taken one by one, each time the one furthest from all taken so far
-(Gonzalez, Theor. Comput. Sci. 38 (1985) 293, doi:10.1016/0304-3975(85)90224-5): the largest distance of any frame to
-the nearest one taken is at most twice the smallest that any choice of as many frames could have.
+doi:10.1103/PhysRevLett.98.146401. Rotating the frame, moving a molecule to another image or exchanging equal molecules
+does not change the descriptor. Frames are then selected one by one, each time the one furthest from all selected so far
+(Gonzalez, Theor. Comput. Sci. 38 (1985) 293, doi:10.1016/0304-3975(85)90224-5). The largest distance of any frame to
+the nearest selected one is then at most twice that of the best possible selection of as many frames.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ ANGULAR_REACH_A = 4.5
 """Cutoff of the angular histograms, Å."""
 _RADII_A = np.arange(1.5, REACH_A + 0.01, 0.5)  # centres of the bins
 _COSINES = np.linspace(-1.0, 1.0, 9)
-_UNIT_A = 3.0  # r_0: a usual distance of neighbours
+_UNIT_A = 3.0  # r_0, a typical distance of neighbours
 
 
 def most_diverse(frames: Sequence[Atoms], topology: Topology, count: int) -> list[Atoms]:
-    """``count`` of the frames, or all where there are no more, in their own order.
+    """The ``count`` most different frames, in the original order; all frames if there are not more than ``count``.
 
     Parameters
     ----------
     frames
-        Periodic frames of one liquid, molecules whole.
+        Periodic frames of one liquid; molecules are whole.
     """
     if count >= len(frames):
         return list(frames)
@@ -71,10 +71,10 @@ def descriptors(frame: Atoms, topology: Topology) -> list[np.ndarray]:
 
 
 def normalised(found: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """Descriptors of frames side by side, ``(n_frames, n)``: each histogram with a total variance of 1 over all frames.
+    """Descriptors as rows, ``(n_frames, n)``; each histogram is scaled to a total variance of 1 over all frames.
 
-    One pair of elements then counts as much as another, Li as much as H. A histogram that is the same in all frames
-    becomes zeros.
+    All pairs of elements then have the same weight, so Li counts as much as H. A histogram that is the same in all
+    frames becomes zeros.
     """
     parts = []
     for histogram in zip(*found, strict=True):
@@ -85,14 +85,14 @@ def normalised(found: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
 
 
 def furthest_points(points: np.ndarray, count: int) -> list[int]:
-    """Indices of points in the order they are taken: the one nearest to the mean, then each time the furthest one.
+    """Indices of points in the order of selection: first the one nearest to the mean, then always the furthest one.
 
     Parameters
     ----------
     points
-        ``(n, d)``; distances are Euclidean. Of several equally far the first is taken.
+        ``(n, d)``; distances are Euclidean. The first of several equally distant points is selected.
     count
-        How many, at most n.
+        Number of points to select, at most n.
     """
     first = int(np.argmin(np.linalg.norm(points - points.mean(axis=0), axis=1)))
     taken, nearest = [first], np.full(len(points), np.inf)
@@ -108,7 +108,7 @@ def _switched(distance: np.ndarray, reach: float) -> np.ndarray:
 
 
 def _histogram(values: np.ndarray, weights: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Weights shared between the two bin centres that each value lies between, ``(n_centres,)``."""
+    """Histogram ``(n_centres,)``; the weight of each value is shared between the two nearest bin centres."""
     place = np.clip((values - centres[0]) / (centres[1] - centres[0]), 0.0, len(centres) - 1.0)
     low = np.minimum(place.astype(int), len(centres) - 2)
     upper = place - low
@@ -117,7 +117,7 @@ def _histogram(values: np.ndarray, weights: np.ndarray, centres: np.ndarray) -> 
 
 
 def _angles(i: np.ndarray, distance: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of every two neighbours of an atom: the atom, the cosine of the angle at it, and the weight."""
+    """For every pair of neighbours of an atom: the atom, the cosine of the angle at it, and the weight."""
     if len(i) == 0:
         return np.empty(0, dtype=int), np.empty(0), np.empty(0)
     atoms, cosines, weights = (

@@ -1,4 +1,4 @@
-"""EQ frames: what the liquid looks like in equilibrium, from NVT dynamics with a cheap potential."""
+"""EQ frames: the liquid in equilibrium, from NVT dynamics with a cheap potential."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ilforge.potentials.potential import Potential
 from ilforge.sampling.frame import make_frame
 
 MINIMISE_STEPS = 200
-"""Enough to take a packed box's contacts below what a thermostat can cope with; equilibration does the rest."""
+"""Steps of minimisation: enough to remove the close contacts of a packed box; equilibration does the rest."""
 
 
 def sample_equilibrated(
@@ -30,13 +30,13 @@ def sample_equilibrated(
 ) -> list[Atoms]:
     """Frames of the box in equilibrium at constant volume.
 
-    The box is minimised, equilibrated, and then recorded every ``interval_ps``. No bond is held fixed: the
-    frames have to show a model how all bonds vibrate. The same arguments give the same frames, to the last digit.
+    The box is minimised, equilibrated, and then recorded every ``interval_ps``. Bonds are not constrained, because a
+    model must learn how they vibrate. The same arguments give the same frames, to the last digit.
 
     Returns
     -------
     frames
-        ``n_frames`` of kind ``EQ``, recipe ``nvt``, whole molecules.
+        ``n_frames`` frames of kind ``EQ``, recipe ``nvt``, with whole molecules.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Exploration: let a committee of models move the atoms, and pick the frames it disagrees on.
+"""Exploration: run MD with a committee of models, and select the frames on which its members disagree.
 
-The committee's deviation at a frame is the largest over atoms of the root mean square deviation of the members' forces
-from their mean (Zhang et al., Phys. Rev. Mater. 2019, 3, 023804). Small means nothing to learn; very large means that
-the frame is nonsense. What lies between is worth a label.
+The deviation of a committee for one atom is the root mean square deviation of the members' forces from their mean; the
+deviation of a frame is the largest one of its atoms (Zhang et al., Phys. Rev. Mater. 2019, 3, 023804). If it is small,
+there is nothing to learn; if it is very large, the frame is unphysical. Frames in between are worth a label.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Exploration:
     Attributes
     ----------
     frames
-        In order of time, kind ``EQ``, recipe ``explored``, with ``info["deviation"]``.
+        Frames in order of time, kind ``EQ``, recipe ``explored``, with ``info["deviation"]``.
     deviations
         ``(n_frames,)`` largest deviation of forces, eV/Å.
     fragments
-        For each frame None, or what has become of its molecules.
+        For each frame its broken and new bonds in words, or None.
     fault
-        How the run exploded, or None. The frames before that count all the same.
+        How the run exploded, or None. The frames before the explosion are used.
     """
 
     frames: tuple[Atoms, ...]
@@ -47,7 +47,7 @@ class Exploration:
 
 @dataclass(frozen=True)
 class Selection:
-    """What was picked from exploration runs, and how their frames were judged.
+    """Frames selected from exploration runs, and the verdicts on all frames.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Selection:
     accurate, candidate, failed
         Number of frames below the window, inside it, and above it or with broken molecules.
     deviations
-        Of all frames of all runs, eV/Å.
+        Deviations of all frames of all runs, eV/Å.
     """
 
     frames: list[Atoms]
@@ -81,16 +81,16 @@ def explore(
     bond_factor: float = 1.25,
     threads: int = 1,
 ) -> Exploration:
-    """Move the atoms by the committee's first model at constant pressure, and judge every recorded frame.
+    """Run NPT with the first model of the committee, and determine the deviation of every recorded frame.
 
-    A run that explodes ends there, without error. A killed one goes on when called again.
+    A run that explodes ends without an error. A killed run continues when called again.
 
     Parameters
     ----------
     committee
-        A potential with ``force_deviation(atoms)``; in LAMMPS its pair style says the deviation on the way.
+        A potential with ``force_deviation(atoms)``; in LAMMPS the pair style gives the deviation during the run.
     directory
-        Where the run is kept.
+        Directory of the run.
     bond_factor
         Two atoms count as bonded below this factor times the sum of their covalent radii.
     """
@@ -124,13 +124,13 @@ def explore(
 
 
 def select(explorations: Sequence[Exploration], low: float, high: float, max_candidates: int) -> Selection:
-    """Judge all frames and pick at most ``max_candidates`` candidates, spread evenly over runs and time.
+    """Judge all frames and select at most ``max_candidates`` candidates, spread evenly over runs and time.
 
     Parameters
     ----------
     low, high
-        Window of the deviation, eV/Å: below it a frame is accurate, inside a candidate, above it failed. A frame
-        with broken molecules has failed whatever its deviation.
+        Window of the deviation, eV/Å: a frame below it is accurate, inside it a candidate, above it failed. A frame
+        with broken molecules is failed at any deviation.
     """
     deviations = np.concatenate([np.empty(0), *(run.deviations for run in explorations)])
     whole = np.array([fragment is None for run in explorations for fragment in run.fragments], dtype=bool)
@@ -167,7 +167,7 @@ def _frames(trajectory: Trajectory, start: Atoms, liquid: Liquid, seed: int) -> 
 
 
 def _share(available: Sequence[int], total: int) -> list[int]:
-    """Deal ``total`` out one by one to those who still have something, in order."""
+    """Distribute ``total`` one by one, in order, among runs that still have candidates left."""
     quotas = [0] * len(available)
     while sum(quotas) < min(total, sum(available)):
         for index, limit in enumerate(available):
@@ -177,5 +177,5 @@ def _share(available: Sequence[int], total: int) -> list[int]:
 
 
 def _evenly(length: int, count: int) -> list[int]:
-    """``count`` different positions in a list, spread over its whole length."""
+    """``count`` different indices, spread evenly over a list of this length."""
     return [int((index + 0.5) * length / count) for index in range(count)]

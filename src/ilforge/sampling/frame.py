@@ -21,9 +21,9 @@ def make_frame(
     seed: int,
     **more: Any,
 ) -> Atoms:
-    """A frame of ``liquid`` that descends from ``box``, at the resolution at which frames are stored.
+    """A frame of ``liquid`` that was made from ``box``, rounded to the resolution of stored frames.
 
-    The frame's ``parent`` is that of the box; a box without one is named by its own structure.
+    The frame has the same ``parent`` as the box; for a box without one, it is the digest of the box.
     """
     info = {
         "ions": liquid.label,

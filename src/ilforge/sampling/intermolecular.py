@@ -1,13 +1,13 @@
-"""nEQ frames that show what holds ions together: whole rigid molecules spread, parted, or around a cavity.
+"""nEQ frames that teach the cohesion between ions: rigid molecules farther apart, separated, or around a cavity.
 
-Boxes in equilibrium, packed ones and hot ones all keep their molecules in touch: a model that has seen no others does
-not know what it costs to take them apart, and its liquid boils or comes out too light. Here molecules keep the shape
-that MD gave them, to the last digit, and only their distances change:
+In equilibrated, packed and hot boxes all molecules are in contact. A model trained only on these does not know the
+energy needed to separate molecules, and its liquid boils or has too low a density. Here molecules keep exactly the
+shape that they have in MD, and only their distances change:
 
 ``scaled``  centres of mass and cell scaled together, to any density in a range
-``parted``  an ion, an ion pair or half of all ions moved away from the others by a gap, on both sides, in a cell made
-            longer by two gaps
-``cavity``  a sphere without nuclei, in a box of the liquid's density or below
+``parted``  an ion, an ion pair or half of all ions separated from the others by a gap on both sides, in a cell that
+            is longer by two gaps
+``cavity``  a sphere without nuclei, in a box with the density of the liquid or less
 
 Frames are made in excess, and :mod:`ilforge.sampling.diversity` chooses those that differ most.
 """
@@ -31,17 +31,17 @@ from ilforge.sampling.frame import make_frame
 
 RECIPES = ("scaled", "parted", "cavity")
 CLOSEST_A = 1.8
-"""Distance that atoms of different molecules keep, Å; more for S and P, less for hydrogens."""
-_HYDROGENS = 0.8  # of a hydrogen's share of that distance
+"""Smallest distance between atoms of different molecules, Å; more for S and P, less for hydrogens."""
+_HYDROGENS = 0.8  # factor on the radius of a hydrogen, which is half this distance
 _SLACK = 0.02  # Å, the precision of separate()
-_GAPS_A = (0.5, 5.0)  # from bonds between molecules just stretched to nearly none within the cutoff of a model
-_CAVITIES_A = (2.5, 4.0)  # radius: from the room of an atom to that of a small ion
-_CAVITY_DENSITIES = (0.6, 1.0)  # relative to the liquid's: a denser box has no room
+_GAPS_A = (0.5, 5.0)  # from slightly stretched contacts to almost no contacts within the cutoff of a model
+_CAVITIES_A = (2.5, 4.0)  # radius, from an atom to a small ion
+_CAVITY_DENSITIES = (0.6, 1.0)  # relative to the liquid; a denser box has no room for a cavity
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Where the molecules of a box are: whole, in an orthorhombic periodic cell.
+    """Positions of whole molecules in an orthorhombic periodic cell.
 
     Attributes
     ----------
@@ -61,12 +61,12 @@ class Arrangement:
 
 
 def scaled(start: Arrangement, topology: Topology, volume_A3: float) -> Arrangement:
-    """Centres of mass and cell scaled to another volume; molecules neither turn nor change.
+    """Scale the centres of mass and the cell to another volume; molecules keep orientation and shape.
 
     Parameters
     ----------
     volume_A3
-        Of the new cell, Å^3.
+        Volume of the new cell, Å^3.
     """
     factor = (volume_A3 / start.volume) ** (1 / 3)
     centres = centres_of_mass(start.positions, topology)
@@ -74,19 +74,19 @@ def scaled(start: Arrangement, topology: Topology, volume_A3: float) -> Arrangem
 
 
 def parted(start: Arrangement, topology: Topology, upper: np.ndarray, axis: int, gap_A: float) -> Arrangement:
-    """Some molecules moved up along an axis, away from all others, in a cell made longer.
+    """Move some molecules up along an axis, away from all others, in a longer cell.
 
-    What is moved moves by ``gap_A``, and the cell grows by twice that: along the axis each pair of the two groups is
-    ``gap_A`` further apart, across the boundary of the cell as well.
+    The molecules move by ``gap_A``, and the cell grows by twice this length. Along the axis, the distance between the
+    two groups increases by ``gap_A`` within the cell and also across its boundary.
 
     Parameters
     ----------
     upper
-        ``(n_molecules,)`` booleans: those that move. They are above all others, at the images that are given.
+        ``(n_molecules,)`` booleans: the molecules that move. Their positions are above those of all others.
     axis
         0, 1 or 2.
     gap_A
-        How far to part them, Å.
+        Width of the gap, Å.
     """
     positions, cell = start.positions.copy(), start.cell.copy()
     positions[upper[topology.molecules], axis] += gap_A
@@ -95,15 +95,15 @@ def parted(start: Arrangement, topology: Topology, upper: np.ndarray, axis: int,
 
 
 def pulled_out(start: Arrangement, topology: Topology, chosen: np.ndarray) -> tuple[Arrangement, np.ndarray, int]:
-    """How to part some molecules from those around them: arrangement, ``upper`` and ``axis`` of :func:`parted`.
+    """Prepare the separation of some molecules from all others: arrangement, ``upper`` and ``axis`` for :func:`parted`.
 
-    All molecules are put at the images nearest to the first of those chosen. The axis is the one along which the
-    centres of both groups are furthest apart.
+    All molecules are moved to their images nearest to the first chosen one. The centres of the two groups are furthest
+    apart along the axis.
 
     Parameters
     ----------
     chosen
-        ``(n_molecules,)`` booleans: some, not all.
+        ``(n_molecules,)`` booleans: the molecules to separate; not all.
     """
     first, centres = int(np.flatnonzero(chosen)[0]), centres_of_mass(start.positions, topology)
     around = centres[first] + nearest_images(centres - centres[first], start.cell)
@@ -116,14 +116,14 @@ def pulled_out(start: Arrangement, topology: Topology, chosen: np.ndarray) -> tu
 
 
 def cut_in_two(start: Arrangement, topology: Topology, axis: int, low_A: float) -> tuple[Arrangement, np.ndarray, int]:
-    """How to part two layers of half the molecules each: arrangement, ``upper`` and ``axis`` of :func:`parted`.
+    """Prepare the separation of two layers of half the molecules each; returns the same as :func:`pulled_out`.
 
     Parameters
     ----------
     axis
-        0, 1 or 2: layers are perpendicular to it.
+        0, 1 or 2: the axis perpendicular to the layers.
     low_A
-        Where the lower layer begins along the axis, Å.
+        Lower boundary of the lower layer along the axis, Å.
     """
     centres, side = centres_of_mass(start.positions, topology), start.cell[axis, axis]
     shift = np.zeros_like(centres)
@@ -137,21 +137,21 @@ def cut_in_two(start: Arrangement, topology: Topology, axis: int, low_A: float) 
 def with_cavity(
     start: Arrangement, topology: Topology, radius_A: float, radii: np.ndarray, rng: np.random.Generator
 ) -> tuple[Arrangement, np.ndarray] | None:
-    """Rigid molecules moved and turned out of a sphere that begins at a random place.
+    """Move and turn rigid molecules out of a sphere with a random initial position.
 
     Parameters
     ----------
     radius_A
-        Distance that every nucleus keeps from the centre of the sphere, Å, to 0.02 Å.
+        Smallest distance of any nucleus from the centre of the sphere, Å; accurate to 0.02 Å.
     radii
-        ``(n_atoms,)`` Å, half the distances that molecules keep from each other.
+        ``(n_atoms,)`` Å; atoms of two molecules may not be closer than the sum of their radii.
 
     Returns
     -------
     arrangement, centre
-        And where the sphere ended up, ``(3,)`` Å; None where there is no room for it.
+        The arrangement and the final centre of the sphere, ``(3,)`` Å; None if there is no room for the sphere.
     """
-    # the sphere is one more molecule of one atom, whose radius makes up what the others lack
+    # the sphere is added as a molecule with one atom, whose radius is reduced by that of the other atoms
     with_sphere = replace(
         topology,
         symbols=(*topology.symbols, "X"),
@@ -185,25 +185,25 @@ def sample_intermolecular(
     bond_factor: float,
     threads: int = 1,
 ) -> list[Atoms]:
-    """Frames to choose from: of each frame of one NVT run, one of each recipe for which there is room.
+    """Candidate frames: from each frame of one NVT run, one of each recipe for which there is room.
 
     Parameters
     ----------
     n_frames
         Frames of the run, ``interval_ps`` apart.
     density_g_cm3
-        Density of the liquid, which all ratios refer to.
+        Density of the liquid, to which all ratios refer.
     density_ratios
-        Lowest and highest density of scaled frames; those with a cavity stay between 0.6 and 1.0 and inside these.
+        Lowest and highest density of scaled frames. Frames with a cavity are also limited to 0.6 to 1.0.
     bond_factor
         Two atoms count as bonded below this factor times the sum of their covalent radii.
 
     Returns
     -------
     frames
-        Of kind ``nEQ``, recipes ``scaled``, ``parted`` and ``cavity``; none fragmented, no two atoms of different
-        molecules closer than their radii (:func:`ilforge.liquid.packing.atomic_radii` for 1.8 Å, hydrogens 0.8 of
-        that). ``info`` holds ``density_ratio``, and ``gap_A`` or ``cavity_A``.
+        Frames of kind ``nEQ``, recipes ``scaled``, ``parted`` and ``cavity``. None is fragmented, and no two atoms of
+        different molecules are closer than the sum of their radii (:func:`ilforge.liquid.packing.atomic_radii` for
+        1.8 Å, hydrogens scaled by 0.8). ``info`` contains ``density_ratio``, and ``gap_A`` or ``cavity_A``.
     """
     run = sample_equilibrated(
         box,
@@ -232,7 +232,7 @@ def sample_intermolecular(
 def _variants(
     start: Arrangement, topology: Topology, volume: float, ratios: Sequence[float], rng: np.random.Generator
 ) -> Iterator[tuple[str, Arrangement, dict[str, float]]]:
-    """One arrangement of each recipe that has room: recipe, arrangement, and what its frame says beside."""
+    """One arrangement of each recipe that has room: recipe, arrangement, and further entries of ``info``."""
     low, high = ratios
     radii = atomic_radii(topology.symbols, CLOSEST_A, _HYDROGENS)
     spread = _clear(scaled(start, topology, volume / rng.uniform(low, high)), topology, radii)
@@ -254,7 +254,7 @@ def _variants(
 def _two_groups(
     start: Arrangement, topology: Topology, rng: np.random.Generator
 ) -> tuple[Arrangement, np.ndarray, int]:
-    """One ion and all others, an ion pair and all others, or two layers: what :func:`parted` asks for."""
+    """Arguments of :func:`parted`: one ion and all others, an ion pair and all others, or two layers."""
     way = rng.integers(3)
     if way == 2 or topology.n_molecules == 2:
         axis = int(rng.integers(3))
@@ -270,13 +270,13 @@ def _two_groups(
 
 
 def _clear(arrangement: Arrangement, topology: Topology, radii: np.ndarray) -> Arrangement | None:
-    """The arrangement with its molecules moved and turned out of overlaps; None where there is no room."""
+    """The arrangement after overlaps were removed by moving and turning molecules; None if there is no room."""
     found = _apart(_box(arrangement, topology), topology, radii)
     return None if found is None else Arrangement(found.positions, arrangement.cell)
 
 
 def _apart(box: Atoms, topology: Topology, radii: np.ndarray) -> Atoms | None:
-    """A box without overlaps, as it was where it has none; None where that fails."""
+    """The box without overlaps (unchanged if it has none); None if they cannot be removed."""
     if overlap(box, topology, radii) > _SLACK:
         box = separate(box, topology, radii)
     return box if overlap(box, topology, radii) <= _SLACK else None
@@ -287,5 +287,5 @@ def _box(arrangement: Arrangement, topology: Topology) -> Atoms:
 
 
 def _nearest(positions: np.ndarray, point: np.ndarray, cell: np.ndarray) -> float:
-    """Distance from a point to the nearest of some atoms or their images, Å."""
+    """Distance from a point to the nearest atom, images included, Å."""
     return float(np.linalg.norm(nearest_images(positions - point, cell), axis=1).min())

@@ -1,4 +1,4 @@
-"""Internal coordinates of whole molecules: bond lengths, angles and torsions, found once and measured at will."""
+"""Internal coordinates of whole molecules: bond lengths, angles and torsions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class InternalCoordinates:
     Attributes
     ----------
     bonds, angles, torsions
-        Atoms of each, ``(n, 2)``, ``(n, 3)`` with the apex in the middle, ``(n, 4)`` along the chain.
+        Atoms of each coordinate: ``(n, 2)``, ``(n, 3)`` with the apex in the middle, ``(n, 4)`` along the chain.
     """
 
     bonds: np.ndarray
@@ -26,7 +26,7 @@ class InternalCoordinates:
 
     @classmethod
     def of(cls, topology: Topology) -> InternalCoordinates:
-        """All of them; a torsion for every chain of four different atoms."""
+        """All coordinates of a topology; every chain of four different atoms has a torsion."""
         near: dict[int, list[int]] = {atom: [] for atom in range(topology.n_atoms)}
         for i, j in topology.bonds.tolist():
             near[i].append(j)

@@ -1,6 +1,6 @@
-"""nEQ frames: structures straight from packing, and molecules distorted by heat just below decomposition.
+"""nEQ frames: structures directly from packing, and molecules distorted by temperatures just below decomposition.
 
-A model that has only seen equilibrium does not know what keeps it there.
+A model trained only on equilibrium frames does not learn the forces that drive distorted frames back to equilibrium.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from ilforge.sampling.equilibrated import MINIMISE_STEPS
 from ilforge.sampling.frame import make_frame
 
 COOLER = 0.9
-"""Factor on the temperature after a hot run in which a molecule came apart."""
+"""Factor on the temperature after a hot run in which a bond broke."""
 HOTTER, LONGER = 1.25, 1.15
 """Factors by which the search for the hottest run without bond breaking raises temperature and time step."""
 HOTTEST_K, LONGEST_FS = 5000.0, 3.0
-"""Where it ends in any case: a step of 3 fs is a quarter of the period of a C-H bond."""
+"""Upper limits of this search; 3 fs is a quarter of the period of a C-H vibration."""
 
 _TRIES = 16  # down to a fifth of the temperature
-_HEATING_PS = 0.5  # unrecorded: until the heat has spread over all vibrations
+_HEATING_PS = 0.5  # not recorded: time until the heat is distributed over all vibrations
 
 
 def relax_packed(box: Atoms, liquid: Liquid, potential: Potential, steps: int, threads: int = 1) -> Atoms:
-    """The packed box after a few steps of minimisation, which take the worst contacts out of it.
+    """The packed box after a few steps of minimisation, which remove the closest contacts.
 
     Returns
     -------
     frame
-        Of kind ``nEQ``, recipe ``packed``; its seed is that of the box.
+        Frame of kind ``nEQ``, recipe ``packed``; its seed is that of the box.
     """
     rest = MdProtocol("NVT", 1.0, 1.0, 1.0, 1.0, seed=0, constrain_hydrogens=False)  # nothing moves
     state = dynamics.minimise(Job(potential, box, liquid.topology, rest, threads), steps)
@@ -49,14 +49,14 @@ def relax_packed(box: Atoms, liquid: Liquid, potential: Potential, steps: int, t
 
 @dataclass(frozen=True)
 class HotRun:
-    """A hot run whose molecules stay whole, and what was tried to find it.
+    """A hot run in which no bond breaks, and all runs of the search for it.
 
     Attributes
     ----------
     temperature_K, timestep_fs
         Set temperature and time step.
     tried
-        Every run: temperature in K, time step in fs, and what came apart, or None.
+        Every run: temperature in K, time step in fs, and the bond breaking in words, or None.
     """
 
     temperature_K: float
@@ -77,56 +77,59 @@ def highest_stable_temperature(
     bond_factor: float,
     threads: int = 1,
 ) -> HotRun:
-    """The temperature, and then the time step, just below which molecules of this box come apart.
+    """Find the highest temperature, and then the longest time step, at which no bond breaks in this box.
 
-    From ``temperature_K`` the temperature goes up by a factor of 1.25 (or down by 0.8) until a run breaks a molecule
-    (or none does), to 5000 K at most. Then the gap is halved once on a logarithmic scale. No bond breaks at the result,
-    and one broke at a temperature 12 % higher. The time step is raised likewise at that temperature, by a factor of
-    1.15, to 3 fs at most; a bond broke at a time step 7 % longer. It takes at most 18 runs, and the same arguments give
-    the same answer.
+    From ``temperature_K``, the temperature is raised by a factor of 1.25 until a bond breaks (or lowered by 0.8 until
+    none breaks), to 5000 K at most. Then the interval is halved once on a logarithmic scale. No bond breaks at the
+    result, and one broke at a temperature 12 % higher. At this temperature the time step is raised in the same way, by
+    a factor of 1.15, to 3 fs at most; a bond broke at a time step 7 % longer. The search takes at most 18 runs, and the
+    same arguments give the same result.
 
     Raises
     ------
     Unphysical
-        When molecules come apart even at a fifth of the temperature, or without any heat.
+        When bonds break even at a fifth of the temperature, or in the minimised box.
     """
     cold = _cold(box, liquid, potential, bond_factor, threads)
     tried: list[tuple[float, float, str | None]] = []
 
-    def bears(kelvin: float, step_fs: float) -> bool:
-        kelvin, step_fs = round(kelvin, 3), round(step_fs, 6)  # as it is handed on, so that the run can be made again
+    def is_stable(kelvin: float, step_fs: float) -> bool:
+        kelvin, step_fs = (
+            round(kelvin, 3),
+            round(step_fs, 6),
+        )  # the values of the result, so that the run can be repeated
         protocol = _hot_protocol(kelvin, step_fs, interval_ps, n_frames, seed)
         found = _unfragmented(Job(potential, cold, liquid.topology, protocol, threads), liquid, bond_factor)
         tried.append((kelvin, step_fs, found if isinstance(found, str) else None))
         return not isinstance(found, str)
 
     kelvin = temperature_K
-    while not bears(kelvin, timestep_fs):
+    while not is_stable(kelvin, timestep_fs):
         kelvin /= HOTTER
         if kelvin < 0.2 * temperature_K:
             raise _bonds_break(*tried[-1])
     if len(tried) == 1:
-        kelvin = _edge(lambda value: bears(value, timestep_fs), kelvin, HOTTER, HOTTEST_K)
+        kelvin = _edge(lambda value: is_stable(value, timestep_fs), kelvin, HOTTER, HOTTEST_K)
     else:
-        kelvin = _halved(lambda value: bears(value, timestep_fs), kelvin, kelvin * HOTTER)
-    step_fs = _edge(lambda value: bears(kelvin, value), timestep_fs, LONGER, LONGEST_FS)
+        kelvin = _halved(lambda value: is_stable(value, timestep_fs), kelvin, kelvin * HOTTER)
+    step_fs = _edge(lambda value: is_stable(kelvin, value), timestep_fs, LONGER, LONGEST_FS)
     return HotRun(round(kelvin, 3), round(step_fs, 6), tuple(tried))
 
 
-def _edge(bears: Callable[[float], bool], low: float, factor: float, top: float) -> float:
-    """The largest value without bond breaking: up by a factor until one is not, and once in between."""
+def _edge(is_stable: Callable[[float], bool], low: float, factor: float, top: float) -> float:
+    """The largest value without bond breaking: raise it by a factor until a bond breaks, then halve the interval."""
     while low < top:
         high = min(low * factor, top)
-        if not bears(high):
-            return _halved(bears, low, high)
+        if not is_stable(high):
+            return _halved(is_stable, low, high)
         low = high
     return low
 
 
-def _halved(bears: Callable[[float], bool], low: float, high: float) -> float:
-    """The geometric mean of a value without and one with bond breaking if no bond breaks there, else the first."""
+def _halved(is_stable: Callable[[float], bool], low: float, high: float) -> float:
+    """The geometric mean of a stable and an unstable value if it is stable, otherwise the stable value."""
     middle = math.sqrt(low * high)
-    return middle if bears(middle) else low
+    return middle if is_stable(middle) else low
 
 
 def sample_hot(
@@ -144,26 +147,26 @@ def sample_hot(
 ) -> list[Atoms]:
     """Frames of a hot run with long steps.
 
-    When a molecule comes apart, in any recorded frame, or the motion explodes, the run starts again at 0.9
-    times the temperature.
+    If a bond breaks in any recorded frame, or the motion explodes, the run starts again at 0.9 times the
+    temperature.
 
     Parameters
     ----------
     temperature_K, timestep_fs
-        Where to begin: what :func:`highest_stable_temperature` found for such boxes.
+        Start values, found by :func:`highest_stable_temperature` for such boxes.
     bond_factor
         Two atoms count as bonded below this factor times the sum of their covalent radii.
 
     Returns
     -------
     frames
-        ``n_frames`` of kind ``nEQ``, recipe ``hot``, none fragmented; ``info["temperature_K"]`` is the temperature
-        they were taken at.
+        ``n_frames`` frames of kind ``nEQ``, recipe ``hot``, none fragmented; ``info["temperature_K"]`` is the
+        temperature of the run.
 
     Raises
     ------
     Unphysical
-        When molecules come apart even at a fifth of the temperature, or without any heat.
+        When bonds break even at a fifth of the temperature, or in the minimised box.
     """
     cold = _cold(box, liquid, potential, bond_factor, threads)
     for attempt in range(_TRIES):
@@ -176,7 +179,7 @@ def sample_hot(
 
 
 def _cold(box: Atoms, liquid: Liquid, potential: Potential, bond_factor: float, threads: int) -> Atoms:
-    """The minimised box that hot runs start from, whole by the same measure as they are judged by."""
+    """The minimised start of hot runs; its molecules must be whole by the same ``bond_factor``."""
     cold = relax_packed(box, liquid, potential, MINIMISE_STEPS, threads)
     reason = fragmentation(cold, liquid.topology, bond_factor)
     if reason is not None:
@@ -200,13 +203,13 @@ def _hot_protocol(kelvin: float, timestep_fs: float, interval_ps: float, n_frame
 
 def _bonds_break(kelvin: float, timestep_fs: float, reason: object) -> Unphysical:
     return Unphysical(
-        f"Molecules come apart even at {kelvin:.0f} K with steps of {timestep_fs:g} fs: {reason}. Lower "
+        f"Bonds break even at {kelvin:.0f} K with steps of {timestep_fs:g} fs: {reason}. Lower "
         "hot_timestep_fs or hot_temperature_K, or raise gate.bond_factor."
     )
 
 
 def _unfragmented(job: Job, liquid: Liquid, bond_factor: float) -> list[Atoms] | str:
-    """Frames of one hot run, or why it does not count."""
+    """Frames of one hot run, or the reason why it is not used."""
     seed, kelvin = job.protocol.seed, round(job.protocol.temperature_K, 3)
     found: list[Atoms] = []
     try:
