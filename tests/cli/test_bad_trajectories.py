@@ -96,7 +96,7 @@ def test_topology_of_another_box(ions, tmp_path, counts):
 def test_positions_in_another_unit(ions, tmp_path, factor, unit):
     _, positions, cells, universe = ions
     files = write(tmp_path / "run.dcd", universe, factor * positions, factor * cells)
-    with pytest.raises(SettingsError, match=f"not in Å but, it seems, in {unit}.*Give a trajectory .* in Å"):
+    with pytest.raises(SettingsError, match=f"not in Å but probably in {unit}.*Give a trajectory .* in Å"):
         analyse(*files, "--frame-interval", 1)
 
 

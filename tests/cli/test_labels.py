@@ -89,7 +89,7 @@ def test_import_checks_bonds_by_the_ions(ilforge):
     ("files", "words"),
     [
         (["no.txt"], "There is no file no.txt"),
-        (["diary.txt"], "Known are vasprun.xml, OUTCAR, CP2K's output"),
+        (["diary.txt"], "Supported are vasprun.xml, OUTCAR, CP2K's output"),
         (["."], "neither vasprun.xml nor OUTCAR nor a DeePMD system"),
         ([GPAW, CP2K], "were not made by the same method; they differ in"),
         ([CP2K, "--ions", "Li BF4"], 'does not look like "2 PYR14, 2 BF4"'),
@@ -138,7 +138,9 @@ def test_import_says_what_it_left_out_changed_or_could_not_check(ilforge, tmp_pa
     code, out, _ = ilforge("import", "sorted.xyz")
     assert code == 0 and "3 accepted" in out
     assert "LOOK sorted.xyz: the atoms of 3 frames were put in the order of their ions" in out
-    assert "LOOK sorted.xyz: forces are in eV/Å as GFN1-xTB has them; that energies are in eV could not be" in out
+    assert (
+        "LOOK sorted.xyz: forces agree with GFN1-xTB, so they are in eV/Å; that energies are in eV could not be" in out
+    )
 
 
 def test_label_says_that_bonds_were_not_checked(ilforge, tmp_path, two_pairs):

@@ -136,7 +136,7 @@ def test_label_of_a_cation_is_that_of_its_charge(ilforge):
     del frame.info["ions"]
     frames.write(Path("cation.xyz"), [frame])
     code, _, err = ilforge("label", "cation.xyz", "--store", "store")
-    assert code == 2 and "does not say its charge" in err and "--charge" in err
+    assert code == 2 and "does not give its charge" in err and "--charge" in err
     assert not (Path("store") / "labels" / "labels.sqlite").exists()
     energies = []
     for number, option in enumerate((("--ions", "1 EMIM"), ("--charge", "1"), ("--charge", "0"))):
@@ -226,7 +226,7 @@ def test_import_takes_names_and_units_from_options(ilforge, labelled):
     for frame, wanted in zip(back, labelled, strict=True):
         assert frame.info[frames.ENERGY] == pytest.approx(wanted.info[frames.ENERGY], abs=1e-6)
     code, _, err = ilforge("import", "dft.xyz", *keys, "--units", "energy=furlong")
-    assert code == 2 and "'furlong' is no known unit of energy" in err
+    assert code == 2 and "'furlong' is not a known unit of energy" in err
 
 
 def test_densities_of_headers_are_held_against_the_boxes(ilforge, labelled):

@@ -213,11 +213,11 @@ def elsewhere(members):
         (pushed, "net force"),
         (undecided, "not converged"),
         (broken, "fragmented"),
-        (zeroed, "nothing but zeros"),
+        (zeroed, "only zeros"),
         (infinite, "not finite"),
         (elsewhere, "in training and in validation"),
-        (lambda members: [*members, members[0]], "is in it 2 times"),
-        (lambda members: members[1:], "counts other training frames"),
+        (lambda members: [*members, members[0]], "occurs 2 times"),
+        (lambda members: members[1:], "numbers of training frames"),
     ],
 )
 def test_what_is_wrong_with_a_dataset_is_found(copy, change, words):

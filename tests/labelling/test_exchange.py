@@ -174,7 +174,7 @@ def test_deepmd_systems_in_other_shapes_are_the_same(system, change):
         (lambda folder: (folder / "type_map.raw").write_text("BT CW NA HC X1 X2"), "names BT, CW, NA, HC, which"),
         (lambda folder: (folder / "type.raw").write_text("C H\n"), "expected whole numbers"),
         (lambda folder: (folder / "type_map.raw").unlink(), "has no type_map.raw: .* Put one there"),
-        (lambda folder: (folder / "set.000/energy.npy").unlink(), "has no energy: nothing is taken for zero"),
+        (lambda folder: (folder / "set.000/energy.npy").unlink(), "has no energy. Missing labels are not taken as zero"),
         (lambda folder: np.save(folder / "set.000/force.npy", np.zeros((5, 7))), "force has shape"),
         (lambda folder: (folder / "set.000/force.npy").write_bytes(b"torn"), "force.npy could not be read"),
         (lambda folder: shutil.rmtree(folder / "set.000"), "hold no frames"),
@@ -226,7 +226,7 @@ def test_deepmd_systems_of_other_labels_are_not_left_beside_the_new_ones(tmp_pat
     member, other = labelled_frame(0), labelled_frame(1)
     (folder,) = export_deepmd(tmp_path, [member], ELEMENTS)
     other.numbers[:] = 1
-    with pytest.raises(SettingsError, match=f"none of these labels .{folder.name}"):
+    with pytest.raises(SettingsError, match=f"holds other DeePMD systems .{folder.name}"):
         export_deepmd(tmp_path, [other], ELEMENTS)
 
 

@@ -314,7 +314,7 @@ def test_compressed_outputs_of_programs_go_through_our_readers(tmp_path, module)
 
 def test_what_is_no_output_is_refused_in_words(tmp_path):
     (tmp_path / "notes.txt").write_text("Dear diary,\n")
-    with pytest.raises(SettingsError, match="Known are vasprun.xml"):
+    with pytest.raises(SettingsError, match="Supported are vasprun.xml"):
         import_labels([tmp_path / "notes.txt"])
     with pytest.raises(SettingsError, match="There is no file"):
         import_labels([tmp_path / "nothing.xyz"])

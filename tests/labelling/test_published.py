@@ -82,7 +82,7 @@ def test_the_same_labels_are_the_same_bytes(entries, tmp_path):
     [
         (lambda e: e[:3], "no accepted label for validation yet"),
         (lambda e: e[3:], "no accepted label for training yet"),
-        (lambda e: [*e, e[0]], "is in it 2 times"),
+        (lambda e: [*e, e[0]], "occurs 2 times"),
         (lambda e: [*e[:-1], Entry(replace(e[-1].label, method={"kind": "other"}), "training", "x")], "by 2 methods"),
     ],
 )

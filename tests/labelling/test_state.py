@@ -89,14 +89,14 @@ def test_a_cation_is_labelled_as_one_whoever_says_its_charge(cation, tmp_path):
 
 
 def test_an_isolated_frame_without_charge_is_refused(cation):
-    with pytest.raises(SettingsError, match="does not say its charge.*--ions.*--charge"):
+    with pytest.raises(SettingsError, match="does not give its charge.*--ions.*--charge"):
         evaluate(cation, XTB)
 
 
 def test_what_contradicts_itself_is_refused(cation):
     wrong = of_ions(cation, "1 EMIM")
     wrong.info["charge"] = 0
-    with pytest.raises(SettingsError, match=r"\+0 by its own word .* and \+1 by its ions"):
+    with pytest.raises(SettingsError, match=r"\+0 in the frame itself .* and \+1 from its ions"):
         evaluate(wrong, XTB)
     for key, value, words in (
         ("charge", 0.5, "whole number"),

@@ -181,7 +181,7 @@ def test_an_edited_file_is_found_before_anything_is_trained(made, tmp_path):
     with open(copy / "training.xyz.gz", "ab") as file:
         file.write(b"\0")
     plan = make_plan(load_study(user(tmp_path, copy, CLP)))
-    with pytest.raises(SettingsError, match=r"training\.xyz\.gz is not what manifest\.json describes"):
+    with pytest.raises(SettingsError, match=r"training\.xyz\.gz does not agree with manifest\.json"):
         make([plan.labels["training"]], tmp_path / "store")
 
 

@@ -1,4 +1,4 @@
-"""Frames become labelled frames: the label store, the gate, datasets, and other programs' files."""
+"""From frames to labelled frames: the label store, the gate, datasets, and files of other programs."""
 
 from ilforge.labelling.datasets.dataset import Dataset, census, require_labels, split
 from ilforge.labelling.gate import judge, tally

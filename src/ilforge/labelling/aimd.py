@@ -1,9 +1,9 @@
-"""AIMD with the reference method: short NVT runs whose every step is a labelled frame.
+"""AIMD with the reference method: short NVT runs in which every step is a labelled frame.
 
-The forces that move the atoms *are* those of labels: at every step the frame, at the resolution at which frames are
-stored, is labelled like any other and handed over at once. So no frame of a run is ever computed again, and a run that
-was killed needs no checkpoint: it is moved through the same steps by the labels it has kept, digit by digit, and goes
-on where they end.
+The forces that move the atoms are those of the labels: at every step the frame is rounded to the resolution of stored
+frames, labelled like any other frame, and handed over at once. Therefore no frame of a run is computed twice, and a
+killed run needs no checkpoint: it repeats its steps exactly with the labels that it has kept, and continues after the
+last one.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from ilforge.liquid.topology import Topology
 from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.sampling.frame import make_frame
 
-_SAME_A = 2e-6  # two roundings to 1e-6 Å of what another machine's last digit may have moved
+_SAME_A = 2e-6  # tolerance for two positions rounded to 1e-6 Å whose last digit differs between machines
 
 
 @dataclass(frozen=True)
 class AimdRun:
-    """What a run gave.
+    """The result of a run.
 
     Attributes
     ----------
     labels
-        In order of time, the start first; the last may be a failure.
+        Labels in order of time, the start first; the last may be a failure.
     computed
-        How many of them this call computed; the others were there.
+        Number of labels that this call computed; the others existed already.
     fault
         Why the run ended early, or None.
     """
@@ -69,10 +69,10 @@ def run_aimd(
     inbox: Path | None = None,
     known: Path | None = None,
 ) -> AimdRun:
-    """Move a frame by the reference method at constant volume and temperature, and keep every step as a label.
+    """Run NVT dynamics with the reference method, and keep every step as a label.
 
-    The ASE engine moves the atoms (Langevin BAOAB, 1/ps); the first velocities are drawn by the seed at the set
-    temperature. A step that the method cannot compute, or motion that explodes, ends the run: what came before counts.
+    The ASE engine moves the atoms (Langevin BAOAB, 1/ps); the initial velocities are drawn from the seed at the set
+    temperature. The run ends if the method fails at a step or the motion explodes; the labels before are kept.
 
     Parameters
     ----------
@@ -81,18 +81,19 @@ def run_aimd(
     spec
         The reference potential, for :func:`ilforge.potentials.create`.
     n_frames
-        Labels to make, that of the start included: ``n_frames - 1`` steps.
+        Number of labels, including the start: ``n_frames - 1`` steps.
     timestep_fs
-        Time between them, fs.
+        Time between two labels, fs.
     directory
-        Where the run's labels are kept while it runs; a killed run goes on when called again with the same arguments.
+        Folder for the labels of the run while it runs; a killed run continues when called again with the same
+        arguments.
     inbox
-        Folder that every label is delivered to as soon as it is computed; None delivers none.
+        Folder to which every label is delivered as soon as it is computed; None delivers none.
     known
-        Folder of a label store: what it has of this run, or of a shorter one, is not computed again.
+        Folder of a label store; its labels of this run, or of a shorter one, are not computed again.
     """
     if n_frames < 2:
-        raise SettingsError(f"An AIMD run has at least 2 frames, the start among them; {n_frames} were asked for.")
+        raise SettingsError(f"An AIMD run needs at least 2 frames, including the start; {n_frames} were asked for.")
     source = _Labelled(start, spec, liquid, timestep_fs, seed, Path(directory), threads, inbox, known)
     protocol = MdProtocol(
         ensemble="NVT",
@@ -102,7 +103,7 @@ def run_aimd(
         interval_ps=timestep_fs / 1000,
         seed=seed,
         constrain_hydrogens=False,
-        checkpoint_steps=n_frames,  # none on the way: the labels are the checkpoint
+        checkpoint_steps=n_frames,  # only at the end, because the labels serve as checkpoints
     )
     fault = None
     moving = cast(potentials.Potential, source)  # it is asked for nothing but its calculator
@@ -116,7 +117,7 @@ def run_aimd(
 
 @dataclass
 class _Labelled:
-    """The reference method as a potential that labels every frame it is asked about."""
+    """The reference method as a potential that stores a label for every frame that it computes."""
 
     start: Atoms
     spec: Mapping[str, Any]
@@ -137,7 +138,7 @@ class _Labelled:
         return _LabelCalculator(self)
 
     def label(self, positions: np.ndarray, cell: np.ndarray) -> Label:
-        """The next label of the run: one of this very frame that is there, or a new one."""
+        """The next label of the run: an existing one of the same frame, or a new one."""
         frame = make_frame(
             positions, cell, self.start, self.liquid, self.start.info.get("kind", "EQ"), "aimd", self.seed,
             time_fs=round(len(self.labels) * self.timestep_fs, 6),
@@ -151,7 +152,7 @@ class _Labelled:
                 label = evaluate(frame, self.spec, self.threads, liquid=self.liquid)
                 self.computed += 1
             _keep(path, label)
-        if self.inbox is not None:  # a kept one too: the process may have died before it was handed over
+        if self.inbox is not None:  # also a kept label: the process may have died before it delivered it
             deliver(label, self.inbox)
         self.labels.append(label)
         return label
@@ -170,9 +171,9 @@ class _Labelled:
 
 
 class _LabelCalculator(TypedCalculator):
-    """What the engine asks for forces."""
+    """The calculator that the engine asks for forces."""
 
-    implemented_properties = ["energy", "forces"]  # ASE's own way
+    implemented_properties = ["energy", "forces"]  # an attribute that ASE requires
 
     def __init__(self, source: _Labelled):
         super().__init__()
@@ -187,7 +188,7 @@ class _LabelCalculator(TypedCalculator):
         super().calculate(atoms, properties or ["energy"], system_changes)
         assert self.atoms is not None
         label = self._source.label(self.atoms.positions, self.atoms.cell.array)
-        if label.cut_short:  # no end of the run: the next attempt goes on from the labels it has
+        if label.cut_short:  # the run has not ended: the next attempt continues from the kept labels
             raise DidNotFinish(f"AIMD stopped at step {len(self._source.labels) - 1}: {label.error}")
         if label.error is not None or not label.converged:
             raise DidNotConverge(label.error or "the method ended before its energy settled")
@@ -196,7 +197,7 @@ class _LabelCalculator(TypedCalculator):
 
 
 def _kept(path: Path, frame: Atoms, method_digest: str) -> Label | None:
-    """The label in a file, when it is whole, was not cut short, and is that of this frame by this method."""
+    """The label in a file, if it is complete, was not cut short, and belongs to this frame and method."""
     try:
         label = decode(path.read_bytes())
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""Frames of an output whose atoms stand in another order than their ions', put in order with their forces."""
+"""Reorder the atoms and forces of output frames whose atoms are not in the order of their ions."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def frames_in_order(
     define: Mapping[str, IonSettings] | None = None,
     bond_factor: float | None = None,
 ) -> tuple[list[Atoms], int]:
-    """Frames as :func:`in_order` has them, with what they carry, and how many were put in order.
+    """Frames after :func:`in_order`, with their labels, and the number of frames that were reordered.
 
-    One whose atoms cannot be put in order is left as it is. Frames that do not say their ions say ``ions`` then.
+    Frames whose atoms cannot be reordered are left unchanged. Frames that do not name their ions get ``ions``.
     """
     output = in_order(Output({}, tuple(Reading(frame) for frame in frames)), ions, define, bond_factor)
     ordered = [reading.atoms.copy() for reading in output.readings]
@@ -42,24 +42,26 @@ def in_order(
     define: Mapping[str, IonSettings] | None = None,
     bond_factor: float | None = None,
 ) -> Output:
-    """The output with the atoms of every frame in the order of its ions, as far as bonds tell what they are.
+    """The output with the atoms of every frame in the order of its ions, as far as bonds identify them.
 
-    Programs want the atoms of an element together (VASP); without their order every molecule looks broken. A frame
-    whose elements do not stand as in the ions, and whose molecules are not the ions either, has a fault that says so.
-    One that broke in its run, in the order of frames beside it that did not, is left to the gate.
+    Some programs (VASP) group atoms by element; in the order of the ions, all molecules would then look broken. A frame
+    gets a fault if its elements are not in the order of the ions and its molecules are not the ions. A frame with
+    broken bonds gets the order of other frames of the same run; the gate judges it later.
 
     Parameters
     ----------
     ions
-        What frames that do not say so are made of, ``"2 PYR14, 2 BF4"``; empty when it is not known.
+        Ions of frames that do not name theirs, ``"2 PYR14, 2 BF4"``; empty if they are not known.
     define
         The user's own ions, by name.
     bond_factor
-        Two atoms count as bonded below this factor times the sum of their covalent radii; that of the gate without it.
+        Two atoms count as bonded below this factor times the sum of their covalent radii; by default that of the gate.
     """
     factor = bond_factor or GateSettings().bond_factor
     liquids: dict[tuple[str, bool], Topology | None] = {}
-    known: dict[tuple[str, bytes], np.ndarray] = {}  # one order for all frames of a file: it does not change in a run
+    known: dict[
+        tuple[str, bytes], np.ndarray
+    ] = {}  # all frames of a file have one order, which does not change during a run
     pending: dict[int, tuple[tuple[str, bytes], Topology]] = {}
     readings, moved = list(output.readings), 0
     for number, reading in enumerate(readings):
@@ -97,7 +99,7 @@ def _topology(
     asked: bool,
     define: Mapping[str, IonSettings] | None,
 ) -> Topology | None:
-    """What a frame is made of; None where it says nothing, or names ions of its author that the catalogue lacks."""
+    """The topology of a frame; None if it names no ions, or ions that are not in the catalogue."""
     if not label:
         return None
     key = (label, not reading.atoms.pbc.any())
@@ -112,18 +114,18 @@ def _topology(
 
 
 def _moved(reading: Reading, order: np.ndarray) -> Reading:
-    """A frame with its atoms and forces in this order."""
+    """The frame with its atoms and forces in this order."""
     shaped = reading.forces is not None and np.shape(reading.forces) == (len(order), 3)
     forces = np.asarray(reading.forces)[order] if shaped else reading.forces
     return replace(reading, atoms=reading.atoms[order], forces=forces)
 
 
 def _unknown_order(reading: Reading, label: str, topology: Topology) -> Reading:
-    """A frame that cannot be put in order: with a fault, unless it has the right elements in their places."""
+    """A frame that cannot be reordered; it gets a fault, unless its elements are in the right order."""
     if tuple(reading.atoms.get_chemical_symbols()) == topology.symbols:
         return reading
     return replace(
         reading,
-        fault=f"order: the atoms are not in the order of {label}, and no order makes these molecules of them: "
-        "the ions are others, or bonds are broken",
+        fault=f"order: the atoms are not in the order of {label}, and in no order do they form these molecules: "
+        "the frame has other ions, or bonds are broken",
     )

@@ -1,6 +1,6 @@
-"""Energies of isolated atoms by the same method as the labels: what a model's energies are counted from.
+"""Energies of isolated atoms by the method of the labels: the reference for the energies of a model.
 
-They are kept in the label store like any label: of a frame with one atom, by the method with one more word.
+They are kept in the label store like any label: the frame has one atom, and the method has one additional entry.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _STATE = "neutral, spin-polarised, ground state by Hund's rules"
 
 
 def atom_label(spec: Mapping[str, Any], element: str) -> Label:
-    """Energy of one neutral atom in its ground state after Hund's rules, as a label.
+    """Energy of one neutral atom in its ground state by Hund's rules, as a label.
 
-    That an atom does not converge, as degenerate ones do not in every method, is a failed label and stops no other.
+    If an atom does not converge (some methods fail for degenerate atoms), the result is a failed label.
 
     Raises
     ------
     SettingsError, MissingProgram
-        When the method has no isolated atoms at all, or its program is missing.
+        When the method cannot compute isolated atoms, or its program is missing.
     """
     potential = potentials.create(spec)
     require_atoms(potential)
@@ -51,14 +51,14 @@ def atom_label(spec: Mapping[str, Any], element: str) -> Label:
 
 
 def held_atoms(store: LabelStore, description: Mapping[str, Any], elements: Iterable[str]) -> dict[str, Label]:
-    """The labels of isolated atoms that a store has by a method, by element; failures too."""
+    """The labels of isolated atoms by a method in a store, by element; failures included."""
     wanted = {frames.digest(_atom(element)): element for element in sorted(set(elements))}
     found = store.get_many(list(wanted), method_digest(_method(description)))
     return {wanted[digest]: label for digest, label in found.items()}
 
 
 def published_atoms(dataset: Published) -> list[Label]:
-    """The energies of isolated atoms that a dataset holds, as labels for a store."""
+    """The energies of isolated atoms in a dataset, as labels for a store."""
     found: dict[str, Any] = {"forces": np.zeros((1, 3)), "converged": True, "host": f"dataset {dataset.name}"}
     return [
         Label(_atom(element), _method(dataset.method), energy=energy, **found)
@@ -67,7 +67,7 @@ def published_atoms(dataset: Published) -> list[Label]:
 
 
 def require_atoms(potential: potentials.Potential) -> None:
-    """Refuse a method that gives no energies of isolated atoms."""
+    """Refuse a method that cannot compute energies of isolated atoms."""
     if not hasattr(potential, "atom_energy"):
         raise SettingsError(
             f"A potential of kind {potential.kind!r} gives no energies of isolated atoms; gpaw and pyscf do, "
@@ -76,7 +76,7 @@ def require_atoms(potential: potentials.Potential) -> None:
 
 
 def _atom(element: str) -> Atoms:
-    """The frame that the label of an isolated atom is stored under."""
+    """The frame of an isolated atom, under which its label is stored."""
     return Atoms(element, positions=[[0.0, 0.0, 0.0]], info={"recipe": "isolated atom"})
 
 

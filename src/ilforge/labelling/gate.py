@@ -15,9 +15,9 @@ from ilforge.liquid.connectivity import fragmentation
 from ilforge.liquid.topology import Topology
 from ilforge.potentials import POTENTIALS
 
-_FEWEST_ALIKE = 5  # frames of one recipe that a median says something about
-_ATOMS_OF_LIMIT = 70  # of the frames that the default limit of the net force was found with
-_SIGMAS = 10.0  # of sampled frames of PYR14BF4 none is further than 5 from the median, by GFN1-xTB
+_FEWEST_ALIKE = 5  # smallest number of frames of one recipe for which the median is meaningful
+_ATOMS_OF_LIMIT = 70  # size of the frames for which the default limit of the net force was determined
+_SIGMAS = 10.0  # sampled frames of PYR14BF4 by GFN1-xTB are at most 5 standard deviations from the median
 
 
 def judge(label: Label, topology: Topology | None, gate: GateSettings) -> str | None:
@@ -26,11 +26,11 @@ def judge(label: Label, topology: Topology | None, gate: GateSettings) -> str | 
     Parameters
     ----------
     label
-        As it is stored.
+        The stored label.
     topology
-        The molecules the frame must still consist of; None skips that check (a frame of unknown bonds).
+        The molecules of which the frame must still consist; None skips this check (for a frame with unknown bonds).
     gate
-        Limits on forces, and how far atoms may be apart and count as bonded.
+        Limits of forces, and the largest length of a bond.
 
     Returns
     -------
@@ -48,24 +48,25 @@ def judge(label: Label, topology: Topology | None, gate: GateSettings) -> str | 
 def judge_batch(
     labels: Mapping[str, Label], topology_of: Callable[[Atoms], Topology | None], gate: GateSettings
 ) -> dict[str, str | None]:
-    """Judge labels one by one, then hold the energies of those that pass against each other.
+    """Judge labels one by one, then compare the energies of the accepted labels with each other.
 
-    A self-consistent calculation may end in a false state that is converged, finite and without a net force, tens of
-    eV off. Frames of the same atoms made by the same recipe do not differ by so much: a label is refused as an
-    ``energy jump`` when it is further from their median than ``gate.max_energy_jump_eV_atom`` and than ten standard
-    deviations (1.4826 times the median absolute deviation). Fewer than five such frames are not judged.
+    A self-consistent calculation may end in a wrong state, with an error of tens of eV, although it is converged,
+    finite and without a net force. Frames with the same atoms and recipe do not differ by so much. A label is refused
+    as an ``energy jump`` if its energy differs from their median by more than ``gate.max_energy_jump_eV_atom`` and by
+    more than ten standard deviations (1.4826 times the median absolute deviation). Fewer than five frames are not
+    compared.
 
     Parameters
     ----------
     labels
-        By digest of the frame, all by one method.
+        Labels by one method, by digest of the frame.
     topology_of
-        The molecules a frame must still consist of, or None.
+        Function that gives the molecules of which a frame must still consist, or None.
 
     Returns
     -------
     dict
-        By digest, what :func:`judge` returns.
+        The verdict of :func:`judge`, by digest.
     """
     reasons = {digest: judge(label, topology_of(label.frame), gate) for digest, label in labels.items()}
     groups: dict[tuple[Any, ...], list[str]] = {}
@@ -101,12 +102,12 @@ def tally(reasons: Iterable[str | None]) -> dict[str, int]:
 
 
 def net_force_limit(gate: GateSettings, method: Mapping[str, Any], n_atoms: int) -> float:
-    """Largest component of the sum of forces that a label may have, eV/Å.
+    """Largest allowed component of the sum of forces of a label, eV/Å.
 
-    Methods on a grid of points or plane waves have errors of forces that do not depend on each other: of ``n_atoms``
-    their sum grows as the square root. ``gate.max_net_force_eV_A`` is the limit of frames of up to 70 atoms (6 meV/Å
-    an atom with the default, a tenth of a model's error), and that times :math:`\\sqrt{n/70}` of larger ones. Methods
-    without a grid conserve momentum at any size, and their limit does not grow.
+    Methods with a real-space grid or plane waves have independent errors of the forces on different atoms; their sum
+    grows as the square root of ``n_atoms``. ``gate.max_net_force_eV_A`` is the limit for frames of up to 70 atoms (with
+    the default 6 meV/Å per atom, a tenth of the error of a model); it is multiplied by :math:`\\sqrt{n/70}` for larger
+    frames. Methods without a grid conserve momentum at any size, and their limit does not grow.
     """
     kind = method.get("kind")
     if kind in POTENTIALS and not POTENTIALS[str(kind)].has_grid:

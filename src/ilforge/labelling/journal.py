@@ -1,4 +1,4 @@
-"""How the label store's SQLite file keeps a change that is being made: in a log, or in a journal to roll back."""
+"""Choose how the SQLite file of the label store protects a write: write-ahead log or rollback journal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ilforge.folders import on_network
 
 
 def choose_journal(connection: sqlite3.Connection, directory: Path, new: bool) -> None:
-    """Write-ahead for a new file on a disk of this machine, a rollback journal wherever other machines may write.
+    """Use a write-ahead log for a new file on a local disk, and a rollback journal if other machines may write.
 
-    A file that has a rollback journal keeps it: another machine may have this folder as a network file system.
+    A file with a rollback journal keeps it, because other machines may use this folder as a network file system.
 
     Raises
     ------
     sqlite3.OperationalError
-        When a process of another machine has the file open with a write-ahead log.
+        When a process on another machine has opened the file with a write-ahead log.
     """
     mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     shared = on_network(directory)

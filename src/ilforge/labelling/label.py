@@ -1,4 +1,4 @@
-"""What a worker does: one frame in, one label out, the calculator kept warm in between."""
+"""The work of a labelling worker: compute the label of a frame, and keep the calculator for the next one."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def evaluate(
     inbox: Path | None = None,
     liquid: Liquid | None = None,
 ) -> Label:
-    """Label one frame, and hand the label over through the inbox before returning it.
+    """Label one frame, and deliver the label to the inbox before returning it.
 
-    The failure of a frame (no convergence, an error inside the calculator, a result that is no result) is a
-    label that says so, never an exception. Failures that are no frame's fault are exceptions.
+    If a frame fails (no convergence, an error inside the calculator, an unusable result), the result is a label with
+    the reason, never an exception. Failures with other causes are exceptions.
 
     Parameters
     ----------
@@ -49,21 +49,21 @@ def evaluate(
     threads
         Threads of the calculation.
     inbox
-        Folder that the finished label is written to; None returns it only.
+        Folder for the finished label; None only returns it.
     liquid
-        What the frame is made of. Without it ``frame.info["ions"]`` says so, from the ion catalogue.
+        The ions of the frame. By default those named in ``frame.info["ions"]``, from the ion catalogue.
 
     Raises
     ------
     SettingsError, MissingProgram
-        When no frame could be labelled this way, and as :func:`.state.with_state` says.
+        When this method cannot label any frame, and as described in :func:`.state.with_state`.
     """
     bare = _bare(frame)
     if liquid is None and bare.info.get("ions"):
         liquid = Liquid.of_frame(bare)
     bare = with_state(bare, liquid, spec.get("charge"))
     if spec.get("charge") not in (None, charge_of(bare) or 0):
-        raise SettingsError(f"charge = {spec['charge']} of the method, but the frame has {charge_of(bare) or 0:+d} e.")
+        raise SettingsError(f"The method has charge = {spec['charge']}, but the frame has {charge_of(bare) or 0:+d} e.")
     composition = liquid.label if liquid is not None else f"charge {charge_of(bare) or 0}"
     potential, calculator = _calculator(spec, composition, _topology(bare, liquid), threads)
     started = time.perf_counter()
@@ -72,7 +72,7 @@ def evaluate(
     except (SettingsError, MissingProgram):
         raise
     except Exception as error:
-        forget()  # whatever state the failure left behind must not reach the next frame
+        forget()  # the state of the failed calculation must not affect the next frame
         result = {"error": in_words(error)}
     cost_s = time.perf_counter() - started
     label = checked(Label(frame=bare, method=potential.describe(), cost_s=cost_s, **result))
@@ -82,14 +82,14 @@ def evaluate(
 
 
 def failed(frame: Atoms, spec: Mapping[str, Any], why: str, inbox: Path) -> Label:
-    """A label that says why there is none, handed over through the inbox."""
+    """A failed label with its reason, delivered to the inbox."""
     label = Label(frame=_bare(frame), method=potentials.create(spec).describe(), error=why)
     deliver(label, inbox)
     return label
 
 
 def forget() -> None:
-    """Drop the calculators this process keeps warm."""
+    """Drop the calculators that this process keeps."""
     _warm.clear()
 
 
@@ -101,7 +101,7 @@ def _bare(frame: Atoms) -> Atoms:
 
 
 def _topology(frame: Atoms, liquid: Liquid | None) -> Topology | None:
-    """What the calculator must know: of a frame that names no ions only its charge, None where that is zero."""
+    """Topology for the calculator; without ions only the charge of the frame, or None if it is zero."""
     if liquid is not None:
         return liquid.topology
     charge, symbols = charge_of(frame), tuple(frame.get_chemical_symbols())
@@ -138,7 +138,7 @@ def _ask(calculator: Calculator, frame: Atoms, has_stress: bool) -> dict[str, An
     calculator.calculate(atoms, properties=wanted, system_changes=all_changes)
     results = calculator.results
     return {
-        # the energy that the forces belong to; it differs from "energy" where electrons are smeared
+        # the energy that is consistent with the forces; it differs from "energy" if electrons are smeared
         "energy": float(results.get("free_energy", results["energy"])),
         "forces": np.array(results["forces"], dtype=float),
         "stress": np.array(results["stress"], dtype=float) if "stress" in wanted else None,

@@ -1,4 +1,4 @@
-"""A label: what a reference method said about one frame, kept as it was said."""
+"""A label: the result of a reference method for one frame, stored unchanged."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from ilforge.errors import DidNotFinish, SettingsError
 _CUT_SHORT = {
     kind.__name__
     for kind in (DidNotFinish, MemoryError, OSError, *OSError.__subclasses__(), *ConnectionError.__subclasses__())
-} | {"_ArrayMemoryError", "OutOfMemoryError"}  # as NumPy and PyTorch call theirs
+} | {"_ArrayMemoryError", "OutOfMemoryError"}  # names in NumPy and PyTorch
 _LACKING = re.compile(
     r"\bMemoryError\b|out of memory|(can ?not|can't|could not|unable to|failed to) (re)?allocate|bad_alloc|oom.?kill"
     r"|no space left|signal -?(9|15)\b|signal: killed|disk quota exceeded|too many open files"
     r"|resource temporarily unavailable",
     re.IGNORECASE,
 )
-"""What libraries and programs say when the machine had too little of something, or when they were killed."""
+"""Messages of libraries and programs that lacked memory, disk or other resources, or that were killed."""
 
 _KILLED = re.compile(r"worker process died|killed by signal|exited on signal|signal: killed|oom.?kill", re.IGNORECASE)
 _KILLED_BEFORE = re.compile(r"^(?:DidNotFinish|GivenUp): killed \d+ times, in (\d+) runs?; the last time: ")
 _GIVEN_UP = "GivenUp"
-"""In the place of an exception's name: nobody asks for this label again unless a user does."""
+"""Replaces the name of an exception in a label that is not computed again, unless a user asks for it."""
 KILLED_RUNS = 3
-"""A frame whose calculation was killed in so many runs, each time that it was tried, is given up."""
+"""A frame is given up if its calculation was killed at every attempt in this number of runs."""
 
 SAME_ENERGY_EV = 1e-4
 """Two energies of one frame by one method that differ by more than this, in eV, contradict each other."""
 
 
 def method_digest(description: Mapping[str, Any]) -> str:
-    """Name of a method: SHA-256 of everything that determines its numbers, in canonical JSON."""
+    """Name of a method: SHA-256 of everything that determines its results, in canonical JSON."""
     return canonical.digest(description)
 
 
 def is_cut_short(error: str | None) -> bool:
-    """Whether a reason is the machine's and not the frame's: see :attr:`Label.cut_short`."""
+    """Whether the machine, and not the frame, caused a failure: see :attr:`Label.cut_short`."""
     if error is None or error.startswith(_GIVEN_UP):
         return False
     return error.partition(":")[0] in _CUT_SHORT or bool(_LACKING.search(error))
 
 
 def may_pass(error: str | None) -> bool:
-    """Whether a reason is one that passes, such as too little memory or a kill, and so is never a frame's result.
+    """Whether a failure is temporary, such as a lack of memory or a kill, and not a property of the frame.
 
-    A program that ends by itself with an exit code, time and again and on this frame alone, is none.
+    A program that ends by itself with an exit code is not a temporary failure.
     """
     if error is None or not is_cut_short(error):
         return False
@@ -62,26 +62,26 @@ def may_pass(error: str | None) -> bool:
 
 
 def was_killed(error: str | None) -> bool:
-    """Whether a calculation was killed, itself or the process that ran it, as by the system for want of memory."""
+    """Whether a calculation or its process was killed, for example by the system because of a lack of memory."""
     return is_cut_short(error) and bool(_KILLED.search(error or ""))
 
 
 def killed_again(error: str, before: str | None, times: int) -> str:
-    """The reason of a calculation that was killed once more, with how often that was.
+    """The reason of a calculation that was killed again, with the number of kills.
 
     Parameters
     ----------
     error
-        Its reason in this run.
+        The reason in this run.
     before
-        The reason that an earlier run left, if any.
+        The reason in an earlier run, if any.
     times
-        How often it was killed in this run.
+        Number of kills in this run.
 
     Returns
     -------
     str
-        From the :data:`KILLED_RUNS`-th run on one that is the frame's own: see :func:`is_cut_short`.
+        From the :data:`KILLED_RUNS`-th run on, the frame counts as the cause: see :func:`is_cut_short`.
     """
     said = _KILLED_BEFORE.match(before or "")
     runs = 1 + (int(said[1]) if said else 0)
@@ -92,7 +92,7 @@ def killed_again(error: str, before: str | None, times: int) -> str:
 
 
 def in_words(error: BaseException) -> str:
-    """An exception as a label keeps it: the name of its class, or of the known one above it, and what it says."""
+    """An exception as text for a label: the name of its class (or of a known base class) and its message."""
     known = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _CUT_SHORT]
     return f"{known[0] if known else type(error).__name__}: {error}"
 
@@ -101,29 +101,29 @@ def in_words(error: BaseException) -> str:
 class Label:
     """One frame, one method, and the answer or the reason why there is none.
 
-    A label says nothing about whether it is good enough to train on: that is judged when it is read, see
-    :func:`ilforge.labelling.gate.judge`, so that a stricter or laxer gate never pays for a label again.
+    A label does not contain whether it is good enough for training. That is judged when it is read, see
+    :func:`ilforge.labelling.gate.judge`, so that no label is computed again after a change of the gate.
 
     Attributes
     ----------
     frame
-        The structure, with its ``info``; carries no labels itself.
+        The structure with its ``info``, without labels.
     method
-        What the reference potential says of itself (``Potential.describe()``).
+        Description of the reference potential (``Potential.describe()``).
     energy
         Energy in eV, or None when the calculation failed.
     forces
         ``(n_atoms, 3)`` in eV/Å, or None.
     stress
-        ``(6,)`` in eV/Å^3, Voigt order xx yy zz yz xz xy, tension positive; None when the method gives none.
+        ``(6,)`` in eV/Å^3, Voigt order xx yy zz yz xz xy, tension positive; None if the method gives none.
     converged
-        Whether the method itself calls the result converged.
+        Whether the method reports convergence.
     error
-        Why there is no usable result, in words; None when there is one.
+        Why there is no usable result, in words; None if there is one.
     cost_s
         Wall time of the calculation, s.
     host, time
-        Where and when (seconds since 1970) it was made.
+        Machine and time (seconds since 1970) of the calculation.
     """
 
     frame: Atoms
@@ -153,32 +153,32 @@ class Label:
 
     @property
     def failed(self) -> bool:
-        """True when there is no result at all, as against a result that the gate may refuse."""
+        """Whether there is no result at all (the gate may also refuse an existing result)."""
         return self.error is not None
 
     @property
     def cut_short(self) -> bool:
-        """True when the calculation was killed, or lacked memory or disk: another attempt may have a result."""
+        """Whether the calculation was killed or lacked memory or disk, so that another attempt may succeed."""
         return is_cut_short(self.error)
 
     @property
     def may_pass(self) -> bool:
-        """True when the reason is the machine's alone: this is never the frame's result, see :func:`may_pass`."""
+        """Whether the machine alone caused the failure: see :func:`may_pass`."""
         return may_pass(self.error)
 
     def of(self, frame: Atoms) -> Label:
-        """This label of the same structure with another history, as another study has it."""
+        """This label for the same structure with another ``info``, for example from another study."""
         if frames.digest(frame) != self.frame_digest:
             raise SettingsError("A label can only be put on the structure it was computed for.")
         return replace(self, frame=frame)
 
     def on(self, frame: Atoms) -> Atoms:
-        """A copy of ``frame`` (the same structure, perhaps of another study) that carries this label.
+        """A copy of ``frame`` (the same structure, perhaps from another study) with this label.
 
         Raises
         ------
         SettingsError
-            When ``frame`` is another structure, or there is no result to carry.
+            When ``frame`` is another structure, or there is no result.
         """
         if frames.digest(frame) != self.frame_digest:
             raise SettingsError("A label can only be put on the structure it was computed for.")
@@ -193,7 +193,7 @@ class Label:
 
 
 def checked(label: Label) -> Label:
-    """The label, or one that says what is wrong with it: a broken result is never stored as a result."""
+    """The label, or a failed label with the fault: an invalid result is never stored as a result."""
     if label.error is not None:
         return label
     fault = _fault(label)

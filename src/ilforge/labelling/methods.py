@@ -1,4 +1,4 @@
-"""What a method says of itself, also where its program is no longer there: a store remembers it with its labels."""
+"""Descriptions of methods; if a program is no longer installed, the description stored with its labels is used."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ilforge.errors import MissingProgram
 from ilforge.potentials.potential import Potential
 
 FOLDER = "methods"
-"""Of a label store: one file for each method that it has labels of."""
+"""Folder in a label store with one file for each method of its labels."""
 
 
 def description(potential: Potential, labels: Path | None = None) -> dict[str, Any]:
-    """Everything that determines a potential's numbers, versions included.
+    """Everything that determines the results of a potential, versions included.
 
     Parameters
     ----------
     labels
-        Label store of a study that is only looked at. Where the program is not installed, what the method said when it
-        made the labels there is taken; of several versions, that of the file written last.
+        Label store of a study that is only read. If the program is not installed, the description stored with the
+        labels is used; if there are several versions, the one written last.
 
     Raises
     ------
     MissingProgram
-        Where the program is not installed and nothing is remembered.
+        When the program is not installed and the store has no description.
     """
     try:
         return potential.describe()
@@ -38,7 +38,7 @@ def description(potential: Potential, labels: Path | None = None) -> dict[str, A
 
 
 def _remembered(settings: dict[str, Any], folder: Path) -> dict[str, Any] | None:
-    """The description that was written last of those that have these settings."""
+    """The latest stored description with these settings."""
     asked = json.loads(json.dumps(settings))
     for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
         said = json.loads(path.read_text())

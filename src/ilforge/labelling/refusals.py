@@ -1,4 +1,4 @@
-"""Labels that were refused, as a file: each frame with where it stood and why it is not among the accepted."""
+"""Write and read refused labels: each frame with its source and the reason of the refusal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ilforge import frames
 from ilforge.errors import SettingsError
 
 REASON = "rejected"
-"""Key of a frame's ``info`` that says why its label was refused."""
+"""Key of a frame's ``info`` with the reason of the refusal."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Refusal:
     Attributes
     ----------
     frame
-        The structure as far as it is known.
+        The structure, as far as it is known.
     source
-        Where it stood: file and number of the frame there.
+        File and number of the frame in it.
     reason
         A sentence that begins with the kind of fault and a colon.
     """
@@ -40,7 +40,7 @@ def refusals_beside(accepted: Path) -> Path:
 
 
 def write_refusals(accepted: Path, refusals: Sequence[Refusal]) -> Path | None:
-    """Write the refusals beside the accepted labels; where there are none, no file stays of an earlier run."""
+    """Write the refusals beside the accepted labels; without refusals, the file of an earlier run is deleted."""
     path = refusals_beside(accepted)
     if not refusals:
         path.unlink(missing_ok=True)
@@ -60,7 +60,7 @@ def read_refusals(path: Path) -> list[Refusal]:
     Raises
     ------
     SettingsError
-        When neither is there, or the file holds frames without a reason.
+        When there is no such file, or it contains frames without a reason.
     """
     path = Path(path)
     beside = refusals_beside(path)

@@ -1,14 +1,14 @@
-"""What a method says of the pressure: energies of rigid molecules at several volumes, and its stress beside them.
+"""The pressure of a method: from energies of rigid molecules at several volumes, and from its stress.
 
-A basis of plane waves up to a fixed energy grows with the box, so that the stress of a method need not be the slope of
-its own energies. The slope is what a model learns from energies and forces. Molecules are kept rigid since bonds would
-otherwise be strained, by far more than the liquid is: scaling all positions alike, bonds too, gives the stress itself.
+The plane-wave basis for a fixed cutoff energy grows with the box, so the stress of a method need not be the slope of
+its own energies. A model learns the slope from energies and forces. Molecules are kept rigid, because scaling all
+positions would also strain the bonds, far more than the liquid; the slope would then be the stress itself.
 
 For rigid molecules with centres of mass :math:`R`, and forces :math:`F_i` on atoms at :math:`r_i`,
 
 .. math:: P = -\\frac{dE}{dV} = -\\frac{1}{3} \\mathrm{tr}\\,\\sigma - \\frac{1}{3V} \\sum_i F_i \\cdot (r_i - R_{m(i)})
 
-with the stress :math:`\\sigma` counted positive in tension: straining everything, less the strain of what stays rigid.
+with the stress :math:`\\sigma` positive in tension: the strain of all positions, minus the strain within molecules.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from ilforge.units import EV_PER_A3_IN_GPA
 
 
 def scan(frame: Atoms, topology: Topology, density_ratios: Sequence[float]) -> list[Atoms]:
-    """The frame with its rigid molecules at other densities.
+    """Copies of the frame with rigid molecules at other densities.
 
     Parameters
     ----------
     frame
         Periodic frame; its ``info`` is kept, with ``recipe`` ``scaled``.
     density_ratios
-        Densities relative to that of the frame.
+        Densities relative to the density of the frame.
     """
     start = Arrangement(whole_molecules(frame.positions, frame.cell.array, topology), frame.cell.array)
     made = []
@@ -48,14 +48,15 @@ def scan(frame: Atoms, topology: Topology, density_ratios: Sequence[float]) -> l
 
 
 def pressures_by_energy(labels: Sequence[Label]) -> np.ndarray:
-    """-dE/dV of each label but the first and last of a scan, ``(n_labels - 2,)`` GPa.
+    """-dE/dV of each label except the first and the last of a scan, ``(n_labels - 2,)`` GPa.
 
-    It is the slope of the polynomial through all energies: five volumes in steps of 5 % give CL&P's to 0.01 GPa.
+    It is the slope of the polynomial through all energies. For CL&P, five volumes in steps of 5 % are accurate to
+    0.01 GPa.
 
     Parameters
     ----------
     labels
-        Of one frame at several volumes, in order of volume; three to six or so.
+        Labels of one frame at several volumes, in order of volume; about three to six.
     """
     volumes = np.array([label.frame.get_volume() for label in labels])
     through = Polynomial.fit(volumes, [label.result[0] for label in labels], deg=len(labels) - 1)

@@ -1,9 +1,9 @@
 """A dataset: labelled frames in a frozen split, the same for every model trained on it.
 
-Every model sees the same training frames and the same frames for watching the training ("early stopping").
-The split is made by *parent*: frames that descend from one packed box go to one side, since neighbours of a
-trajectory on both sides would make the watching worthless. The split of a frame never changes: a dataset that
-grows keeps every old frame where it was.
+Every model sees the same training frames and the same frames for early stopping. The split is made by *parent*: all
+frames from one packed box go to one side, because neighbouring frames of a trajectory on both sides would make the
+early-stopping error meaningless. The side of a frame never changes: a growing dataset keeps every old frame where it
+was.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ilforge.frames import ENERGY, FORCES, STRESS
 if TYPE_CHECKING:
     from ilforge.labelling.datasets.published import Published
 
-_DECIMALS = {ENERGY: 8, FORCES: 8, STRESS: 12}  # what extended XYZ keeps, in eV, eV/Å, eV/Å^3
+_DECIMALS = {ENERGY: 8, FORCES: 8, STRESS: 12}  # of extended XYZ, in eV, eV/Å, eV/Å^3
 _FILES = {"train": "train.xyz", "stop": "stop.xyz"}
 
 
@@ -41,9 +41,9 @@ class Dataset:
     train
         Frames that models learn from.
     stop
-        Frames that training is watched on; never the validation set.
+        Frames for early stopping; never the validation set.
     duplicates
-        Number of frames that were dropped because the same structure was there already.
+        Number of frames that were dropped because the dataset already had the same structure.
     """
 
     train: tuple[Atoms, ...]
@@ -52,7 +52,7 @@ class Dataset:
 
     @staticmethod
     def open(name: str | Path) -> Published:
-        """Labels that come with ilforge, or those in a folder of this form: their frames, method and versions.
+        """Open a dataset that comes with ilforge, or one in a folder: frames, method and versions.
 
         >>> labels = Dataset.open("pyr14bf4-pbe-d3")
         >>> frames = labels.frames("training")
@@ -68,12 +68,12 @@ class Dataset:
 
     @property
     def frames(self) -> tuple[Atoms, ...]:
-        """All frames, those for training first."""
+        """All frames, training frames first."""
         return self.train + self.stop
 
     @cached_property
     def elements(self) -> tuple[str, ...]:
-        """Elements that occur, by atomic number."""
+        """Elements of the frames, by atomic number."""
         from ase.data import chemical_symbols
 
         numbers = sorted({int(z) for frame in self.frames for z in np.unique(frame.numbers)})
@@ -81,7 +81,7 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over structures, labels, parents and which part each frame is in."""
+        """SHA-256 of structures, labels, parents, and the part of each frame."""
         hasher = hashlib.sha256()
         for part in _FILES:
             hasher.update(part.encode())
@@ -90,7 +90,7 @@ class Dataset:
         return hasher.hexdigest()
 
     def summary(self) -> dict[str, Any]:
-        """What ``dataset.json`` says."""
+        """Contents of ``dataset.json``."""
         parts = {part: getattr(self, part) for part in _FILES}
         return {
             "digest": self.digest,
@@ -141,7 +141,7 @@ class Dataset:
         Raises
         ------
         SettingsError
-            When it is not there, or not what was written.
+            When the dataset does not exist, or was changed since it was written.
         """
         directory = Path(directory)
         try:
@@ -155,7 +155,7 @@ class Dataset:
         dataset = cls(**parts, duplicates=duplicates)
         if dataset.digest != digest:
             raise SettingsError(
-                f"The frames in {directory} are not those dataset.json describes (digest differs): "
+                f"The frames in {directory} are not those that dataset.json describes (digest differs): "
                 f"a file was edited or damaged. Delete {directory} to have it made again."
             )
         return dataset
@@ -164,14 +164,14 @@ class Dataset:
 def split(labelled: Iterable[Atoms], fraction: float, seed: int) -> Dataset:
     """Split labelled frames by parent into training and early-stopping frames.
 
-    About ``fraction`` of the frames of each kind goes to early stopping, as whole parents drawn with ``seed``;
-    at least one parent does, and at least one stays. Frames are put in an order of their own, so the result
-    does not depend on the order in which labels were finished.
+    About ``fraction`` of the frames of each kind goes to early stopping, by drawing whole parents with ``seed``; each
+    part has at least one parent. Frames are sorted first, so the result does not depend on the order in which labels
+    were finished.
 
     Raises
     ------
     SettingsError
-        With fewer than two parents: nothing could be set aside.
+        With fewer than two parents, which cannot be split.
     """
     unique, dropped = _without_duplicates(labelled, set())
     parents = {parent_of(frame) for frame in unique}
@@ -189,9 +189,9 @@ def split(labelled: Iterable[Atoms], fraction: float, seed: int) -> Dataset:
 
 
 def census(labelled: Sequence[Atoms]) -> dict[str, dict[str, int]]:
-    """How many frames have each label, lack it, or have nothing but zeros there.
+    """Number of frames that have each label, lack it, or have only zeros.
 
-    A program that is told the wrong name of a label may count what it cannot find as zero, and learn that.
+    A training program that is given a wrong name of a label may take missing labels for zeros, and train on them.
     """
     values = {
         "energy": [frame.info.get(ENERGY) for frame in labelled],
@@ -209,17 +209,17 @@ def census(labelled: Sequence[Atoms]) -> dict[str, dict[str, int]]:
 
 
 def require_labels(dataset: Dataset, *names: str) -> None:
-    """Refuse to train on frames that lack a label or carry zeros for one.
+    """Refuse frames for training that lack a label or have only zeros in it.
 
     Parameters
     ----------
     names
-        Of ``energy``, ``forces``, ``stress``.
+        Labels to check: ``energy``, ``forces``, ``stress``.
 
     Raises
     ------
     SettingsError
-        Names the part, the label and how many frames are without it.
+        With the part, the label and the number of frames without it.
     """
     if not dataset.train or not dataset.stop:
         raise SettingsError("A dataset for training needs frames to train on and frames for early stopping.")
@@ -236,13 +236,13 @@ def require_labels(dataset: Dataset, *names: str) -> None:
 
 
 def parent_of(frame: Atoms) -> str:
-    """The packed box a frame descends from; a frame that does not say is its own."""
+    """The packed box from which a frame was made; a frame that does not name one counts as its own."""
     parent = frame.info.get("parent")
     return _frames.digest(frame) if parent is None else str(parent)
 
 
 def _without_duplicates(labelled: Iterable[Atoms], seen: set[str]) -> tuple[list[Atoms], int]:
-    """Unique frames in canonical order, with their labels as the files keep them; and how many were dropped."""
+    """Unique frames in canonical order with labels rounded as in files, and the number of dropped frames."""
     unique: dict[str, Atoms] = {}
     total = 0
     for frame in labelled:
@@ -255,7 +255,7 @@ def _without_duplicates(labelled: Iterable[Atoms], seen: set[str]) -> tuple[list
 
 
 def _rounded(frame: Atoms) -> Atoms:
-    """A copy whose numbers survive being written and read again, bit by bit."""
+    """A copy with numbers rounded so that they do not change when they are written and read."""
     kept = Atoms(numbers=frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
     kept.info = dict(frame.info)
     if ENERGY in kept.info:
@@ -268,11 +268,11 @@ def _rounded(frame: Atoms) -> Atoms:
 
 
 def _chosen_parents(labelled: Sequence[Atoms], fraction: float, seed: int, at_least_one: bool) -> set[str]:
-    """Parents whose frames are set aside: of each kind as many as come closest to ``fraction`` of its frames."""
+    """Parents for early stopping: for each kind, as many as come closest to ``fraction`` of its frames."""
     rng = np.random.default_rng(seed)
     sizes: dict[str, Counter[str]] = {}
     home: dict[str, str] = {}
-    for frame in labelled:  # a parent with frames of several kinds counts as that of its first
+    for frame in labelled:  # a parent with frames of several kinds has the kind of its first frame
         kind = home.setdefault(parent_of(frame), str(frame.info.get("kind", "")))
         sizes.setdefault(kind, Counter())[parent_of(frame)] += 1
     chosen: set[str] = set()
@@ -294,7 +294,7 @@ def _counts(members: Iterable[Atoms], key: str) -> dict[str, int]:
 
 
 def _frame_bytes(frame: Atoms) -> bytes:
-    """Everything of a frame that a training depends on."""
+    """All data of a frame on which training depends, as bytes."""
     labels: Mapping[str, Any] = {key: frame.info.get(key) for key in (ENERGY, STRESS)}
     labels = {**labels, FORCES: frame.arrays.get(FORCES)}
     hasher = hashlib.sha256(_frames.digest(frame).encode())

@@ -1,4 +1,4 @@
-"""Labelled frames from and to the files other programs use: extended XYZ and DeePMD's ``npy`` systems."""
+"""Read and write labelled frames in formats of other programs: extended XYZ and DeePMD's ``npy`` systems."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def import_extxyz(
     Parameters
     ----------
     energy, forces, stress
-        Names the labels have in the file, eV, eV/Å and eV/Å^3 (Voigt, tension positive).
+        Names of the labels in the file; units are eV, eV/Å and eV/Å^3 (Voigt, tension positive).
     kind
-        Kind of frames that do not say theirs, ``"EQ"`` or ``"nEQ"``.
+        Kind of frames without an entry for it, ``"EQ"`` or ``"nEQ"``.
     independent
-        Whether frames that do not name their parent are independent of each other. If not, as along a
+        Whether frames that do not name their parent are independent of each other. If not, for example in a
         trajectory, the whole file counts as one parent.
 
     Raises
     ------
     SettingsError
-        When a frame has no such energy or forces: nothing is ever taken for zero.
+        When a frame has no such energy or forces; missing labels are never taken as zero.
     """
     import ase.io
 
@@ -76,7 +76,7 @@ def export_extxyz(path: Path, labelled: Iterable[Atoms]) -> None:
 
 
 def export_plain_extxyz(path: Path, labelled: Iterable[Atoms]) -> None:
-    """Write labelled frames under the names that ASE gives results: ``energy``, ``forces``, ``stress``.
+    """Write labelled frames under ASE's names of results: ``energy``, ``forces``, ``stress``.
 
     eV, eV/Å and eV/Å^3 (tension positive).
     """
@@ -96,7 +96,7 @@ def export_plain_extxyz(path: Path, labelled: Iterable[Atoms]) -> None:
 def export_deepmd(
     directory: Path, labelled: Sequence[Atoms], type_map: Sequence[str], virials: bool = True
 ) -> list[Path]:
-    """Write DeePMD ``npy`` systems, one for each sequence of elements that occurs; returns their folders.
+    """Write DeePMD ``npy`` systems, one for each sequence of elements; returns their folders.
 
     The virial is :math:`\\Xi = -V \\sigma` in eV, with :math:`\\sigma = (1/V)\\,\\partial E/\\partial\\epsilon`
     the stress (tension positive); DeePMD's own definition is :math:`\\Xi = -\\partial E/\\partial\\epsilon`.
@@ -106,12 +106,12 @@ def export_deepmd(
     type_map
         Elements in the order of their type numbers.
     virials
-        Write virials; frames without a stress are a system of their own.
+        Whether virials are written; frames without a stress then form separate systems.
 
     Raises
     ------
     SettingsError
-        When the folder holds other systems, or a frame is periodic along one or two directions.
+        When the folder contains other systems, or a frame is periodic in only one or two directions.
     """
     systems = systems_of(labelled, virials)
     folders = [Path(directory) / name for name in systems]
@@ -122,9 +122,9 @@ def export_deepmd(
 
 
 def systems_of(labelled: Iterable[Atoms], virials: bool = True) -> dict[str, list[Atoms]]:
-    """Frames by the DeePMD system they belong to: one for each sequence of elements, with and without virials.
+    """Group frames by DeePMD system: one for each sequence of elements, with and without virials.
 
-    DeePMD knows boxes that are periodic along all directions, and none: any other frame is refused.
+    DeePMD supports boxes that are periodic in all directions, or no box: any other frame is refused.
     """
     systems: dict[tuple[bytes, bool], list[Atoms]] = {}
     for frame in labelled:
@@ -140,14 +140,14 @@ def import_deepmd(directory: Path, kind: str = "EQ", independent: bool = False) 
 
 
 def read_deepmd(directory: Path, kind: str = "EQ", independent: bool = False) -> tuple[list[Atoms], tuple[str, ...]]:
-    """Every frame of the DeePMD systems at or below a folder, and in words what was left out.
+    """Every frame of the DeePMD systems at or below a folder, and remarks on what was left out.
 
-    A system is a folder with ``type.raw`` and sets of ``npy`` arrays, or with ``*.raw`` of numbers where it has none.
+    A system is a folder with ``type.raw`` and sets of ``npy`` arrays or, without sets, ``*.raw`` text files.
 
     Raises
     ------
     SettingsError
-        When there is no system, no frame, or a part is missing or not what it must be.
+        When there is no system or no frame, or a part is missing or invalid.
     """
     directory = Path(directory)
     systems = _systems_below(directory)
@@ -161,7 +161,7 @@ def read_deepmd(directory: Path, kind: str = "EQ", independent: bool = False) ->
             imported.append(with_origin(frame, name, index, kind, independent))
     if not imported:
         raise SettingsError(
-            f"The DeePMD systems in {directory} hold no frames: there is no set.*/coord.npy or coord.raw."
+            f"The DeePMD systems in {directory} contain no frames: there is no set.*/coord.npy or coord.raw."
         )
     return imported, tuple(remarks)
 
@@ -175,7 +175,7 @@ def virial_from_stress(stress: np.ndarray, volume: float) -> np.ndarray:
 def _labels_of(
     raw: Atoms, energy: str, forces: str, stress: str | None
 ) -> tuple[float | None, np.ndarray | None, np.ndarray | None]:
-    # ASE moves the usual names out of info and arrays into a calculator when it reads them
+    # when ASE reads labels with its own names, it moves them from info and arrays to a calculator
     results = dict(raw.calc.results) if raw.calc is not None else {}
     found_energy = raw.info.get(energy, results.get(energy))
     found_forces = raw.arrays.get(forces, results.get(forces))
@@ -195,7 +195,7 @@ def _put_labels(frame: Atoms, energy: float, forces: np.ndarray, stress: np.ndar
 
 
 def with_origin(frame: Atoms, source: str, index: int, kind: str, independent: bool) -> Atoms:
-    """The frame with a kind, a recipe and a parent, where it says none."""
+    """The frame with a kind, a recipe and a parent, if it lacks them."""
     frame.info.setdefault("kind", kind)
     frame.info.setdefault("recipe", "imported")
     frame.info.setdefault("parent", f"{source}/{index}" if independent else source)
@@ -203,7 +203,7 @@ def with_origin(frame: Atoms, source: str, index: int, kind: str, independent: b
 
 
 def _write_system(folder: Path, members: Sequence[Atoms], type_map: list[str], virials: bool) -> None:
-    """A system in the place of what was there, of which nothing stays: an old virial would be learnt."""
+    """Write a system and delete everything that was in its folder, so that no old virial is used for training."""
     first = members[0]
     types = [type_map.index(symbol) for symbol in first.get_chemical_symbols()]
     arrays = arrays_of(members, virials)
@@ -232,18 +232,18 @@ def arrays_of(members: Sequence[Atoms], virials: bool) -> dict[str, np.ndarray]:
 
 
 def _systems_below(directory: Path) -> list[Path]:
-    """Folders of systems at or below a folder, but those that a killed process did not finish."""
+    """Folders of systems at or below a folder, without incomplete ones of a killed process."""
     found = sorted(path.parent for path in directory.rglob("type.raw"))
     return [folder for folder in found if folder.suffix not in (files.PARTIAL, REPLACED)]
 
 
 def _refuse_other_systems(directory: Path, folders: Sequence[Path]) -> None:
-    """Refuse a folder with systems that would stay beside the new ones, and be trained on with them."""
+    """Refuse a folder with other systems, because a training would read them together with the new ones."""
     others = sorted(set(_systems_below(directory)) - set(folders))
     if others:
         names = ", ".join(str(path.relative_to(directory)) for path in others[:3])
         raise SettingsError(
-            f"{directory} holds DeePMD systems that are none of these labels ({names}): they would be read together. "
+            f"{directory} holds other DeePMD systems ({names}), which would be read together with these labels. "
             "Name an empty folder, or remove them."
         )
 
@@ -279,20 +279,20 @@ def _loaded(path: Path, load: Callable[[Path], np.ndarray]) -> np.ndarray:
 
 
 def elements_of(names: Sequence[str], types: np.ndarray, source: str) -> np.ndarray:
-    """The element of each type of a DeePMD system.
+    """The element of each atom of a DeePMD system.
 
     Raises
     ------
     SettingsError
-        For a type that has no name, or a name that is no element.
+        For a type without a name, or a name that is not an element.
     """
     if len(types) and not -1 <= types.min() <= types.max() < len(names):
         raise SettingsError(f"{source}: type.raw has types up to {types.max()}, but type_map.raw names {len(names)}.")
     unknown = [name for name in names if name not in atomic_numbers]
     if unknown:
         raise SettingsError(
-            f"{source}: type_map.raw names {', '.join(unknown[:4])}, which are no elements (perhaps types of a force "
-            "field): put the element of each type in its place."
+            f"{source}: type_map.raw names {', '.join(unknown[:4])}, which are not elements (perhaps types of a force "
+            "field): replace each type by its element."
         )
     return np.array(list(names))
 
@@ -305,25 +305,25 @@ def frames_of(
     source: str,
     remarks: list[str],
 ) -> Iterator[Atoms]:
-    """The labelled frames of one set of DeePMD's arrays, as many as the shortest of them has.
+    """The labelled frames of one set of DeePMD's arrays; the shortest array gives their number.
 
     Parameters
     ----------
     elements, types
-        The type map, and for each atom its place there. Where a set has ``real_atom_types`` (DeePMD's mixed type),
-        each frame has its own, and -1 fills up the frames with fewer atoms.
+        The type map, and for each atom its index in the map. In a set with ``real_atom_types`` (DeePMD's mixed type),
+        each frame has its own types; -1 fills frames with fewer atoms.
     remarks
-        Takes in words what was left out.
+        List to which remarks on omitted frames are appended.
 
     Raises
     ------
     SettingsError
-        When an array is not there, or is not of this number of atoms: nothing is taken for zero.
+        When an array is missing or has another number of atoms; missing values are never taken as zero.
     """
     needed = ["coord", "energy", "force", *(["box"] if periodic else [])]
     lacking = set(needed) - set(arrays)
     if lacking:
-        raise SettingsError(f"{source} has no {', '.join(sorted(lacking))}: nothing is taken for zero.")
+        raise SettingsError(f"{source} has no {', '.join(sorted(lacking))}. Missing labels are not taken as zero.")
     n_atoms = arrays["real_atom_types"].shape[1] if "real_atom_types" in arrays else len(types)
     rows = {name: _rows(arrays[name], name, n_atoms, source) for name in (*needed, "virial") if name in arrays}
     lengths = {name: len(rows[name]) for name in needed}
@@ -331,8 +331,8 @@ def frames_of(
     if n_frames < max(lengths.values()):
         listed = ", ".join(f"{name} {n}" for name, n in lengths.items())
         remarks.append(
-            f"{max(lengths.values()) - n_frames} frames of {source} are left out: its arrays are not equally long "
-            f"({listed}), as after an interrupted copy; frames are taken from the start"
+            f"{max(lengths.values()) - n_frames} frames of {source} are left out: its arrays have different lengths "
+            f"({listed}), as after an interrupted copy; the first {n_frames} frames of each are used"
         )
     for i in range(n_frames):
         cell = rows["box"][i].reshape(3, 3) if periodic else np.zeros((3, 3))
@@ -348,10 +348,10 @@ def frames_of(
 
 
 def _rows(array: np.ndarray, name: str, n_atoms: int, source: str) -> np.ndarray:
-    """An array with a row for each frame; also one of a single frame that was kept flat."""
+    """An array with a row for each frame; the array of a single frame may be one-dimensional."""
     width = {"coord": 3 * n_atoms, "force": 3 * n_atoms, "box": 9, "virial": 9, "energy": 1}[name]
     if array.size % width:
         raise SettingsError(
-            f"{source}: {name} has shape {array.shape}, which are no whole rows of {width} numbers for {n_atoms} atoms."
+            f"{source}: {name} has shape {array.shape}, but {n_atoms} atoms need rows of {width} numbers."
         )
     return np.asarray(array, dtype=float).reshape(-1, width)

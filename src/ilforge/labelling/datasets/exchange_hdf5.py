@@ -1,4 +1,4 @@
-"""Labelled frames from and to one HDF5 file of DeePMD systems, which ``dp`` reads as ``file.hdf5#/system``."""
+"""Read and write labelled frames as one HDF5 file of DeePMD systems, which ``dp`` reads as ``file.hdf5#/system``."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     import h5py
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-"""What an HDF5 file begins with."""
+"""The first bytes of an HDF5 file."""
 
 
 def export_deepmd_hdf5(
     path: Path, labelled: Sequence[Atoms], type_map: Sequence[str], virials: bool = True
 ) -> list[str]:
-    """Write DeePMD systems as groups of one file, whole or not at all; returns ``file.hdf5#/system`` of each.
+    """Write DeePMD systems as groups of one file, completely or not at all; returns ``file.hdf5#/system`` of each.
 
-    Units, and what the options say, are those of :func:`.exchange.export_deepmd`.
+    Units and options are those of :func:`.exchange.export_deepmd`.
     """
     import h5py
 
@@ -56,12 +56,12 @@ def import_deepmd_hdf5(path: Path, kind: str = "EQ", independent: bool = False) 
 
 
 def read_deepmd_hdf5(path: Path, kind: str = "EQ", independent: bool = False) -> tuple[list[Atoms], tuple[str, ...]]:
-    """Every frame of the DeePMD systems of an HDF5 file, and in words what was left out.
+    """Every frame of the DeePMD systems of an HDF5 file, and remarks on what was left out.
 
     Raises
     ------
     SettingsError
-        When the file is no HDF5 file, or holds no system, or one that lacks a part.
+        When the file is not HDF5, contains no system, or a system is incomplete.
     """
     import h5py
 

@@ -1,4 +1,4 @@
-"""A dataset as a folder to share: labels that somebody paid for, and everything that says how they were made.
+"""A dataset as a folder to share: labels, and the complete description of how they were made.
 
 ::
 
@@ -7,10 +7,10 @@
       study.toml           the study that made it
       training.xyz.gz      accepted labels to train on: extended XYZ under the keys of :mod:`ilforge.frames`
       validation.xyz.gz    accepted labels to validate on
-      rejected.xyz.gz      frames whose labels were refused, with the reason; not there when there are none
+      rejected.xyz.gz      frames whose labels were refused, with the reason; only if there are any
 
-A study that names such a folder trains on it and needs no reference program; :mod:`ase` and MACE read the files as
-they are.
+A study that names such a folder trains on it and needs no reference program. :mod:`ase` and MACE can read the files
+directly.
 """
 
 from __future__ import annotations
@@ -44,7 +44,13 @@ PURPOSES = ("training", "validation")
 MANIFEST, STUDY = "manifest.json", "study.toml"
 _REJECTED, _FRAMES = "rejected", ".xyz.gz"
 _FORMAT, _VERSION = "ilforge dataset", 1
-_OF_LABELS = ("cost_s", "converged", "error", "rejected", "purpose")  # keys of info that are no frame's own
+_OF_LABELS = (
+    "cost_s",
+    "converged",
+    "error",
+    "rejected",
+    "purpose",
+)  # keys of info that belong to the label, not to the frame
 UNITS = {
     "positions": "Å",
     ENERGY: "eV, of the whole frame; with smeared electrons the free energy",
@@ -60,11 +66,11 @@ class Entry:
     Attributes
     ----------
     label
-        The frame and what the method said of it.
+        The frame and the results of the method.
     purpose
         ``"training"`` or ``"validation"``.
     rejected
-        Why it was refused; None where it was accepted.
+        Why the label was refused; None if it was accepted.
     """
 
     label: Label
@@ -86,25 +92,25 @@ class Published:
 
     @property
     def method(self) -> dict[str, Any]:
-        """What the reference potential said of itself, versions included."""
+        """Description of the reference potential, versions included."""
         found: dict[str, Any] = self.manifest["method"]
         return found
 
     @property
     def versions(self) -> dict[str, Any]:
-        """Those parts of the method that no setting decides: versions of programs and of their data."""
+        """The parts of the method that are not settings: versions of programs and of their data."""
         found: dict[str, Any] = self.manifest["versions"]
         return found
 
     @property
     def isolated_atoms(self) -> dict[str, float]:
-        """Energy of each element's isolated atom by the same method, eV; empty where it was not computed."""
+        """Energies of isolated atoms by the same method, by element, eV; empty if they were not computed."""
         found: dict[str, float] = self.manifest["isolated_atoms_eV"]
         return found
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the manifest, which holds those of the frames, but not of the study file: its words may change."""
+        """SHA-256 of the manifest. It covers the frames, but not the study file, whose text may change."""
         held = {name: digest for name, digest in self.manifest["files"].items() if name != STUDY}
         return canonical.digest({**self.manifest, "files": held})
 
@@ -116,22 +122,22 @@ class Published:
         return dict(sorted(total.items()))
 
     def smallest_side_A(self, ions: str) -> float:
-        """Shortest side of any box of a composition, Å: force fields with a cutoff ask for it."""
+        """Shortest side of all boxes of a composition, Å; it limits the cutoff of force fields."""
         found: float = self.manifest["smallest_side_A"][ions]
         return found
 
     @property
     def compositions(self) -> tuple[str, ...]:
-        """What the frames are made of, such as ``"2 PYR14, 2 BF4"``."""
+        """Compositions of the frames, such as ``"2 PYR14, 2 BF4"``."""
         return tuple(sorted({label for rows in self.manifest["sets"].values() for label in rows}))
 
     def entries(self, purposes: Sequence[str] = PURPOSES) -> list[Entry]:
-        """Every label of these purposes, the rejected ones too.
+        """All labels with these purposes, including rejected ones.
 
         Raises
         ------
         SettingsError
-            When a file is not what the manifest says.
+            When a file does not agree with the manifest.
         """
         self.require_whole()
         found = []
@@ -150,10 +156,10 @@ class Published:
         Raises
         ------
         SettingsError
-            When a file is not what the manifest says, or for another purpose.
+            When a file does not agree with the manifest, or the purpose is unknown.
         """
         if purpose not in PURPOSES:
-            raise SettingsError(f"purpose is {purpose!r}; it may be {' or '.join(map(repr, PURPOSES))}.")
+            raise SettingsError(f"purpose is {purpose!r}: use {' or '.join(map(repr, PURPOSES))}.")
         chosen = (entry.label for entry in self.entries([purpose]) if entry.rejected is None)
         return [label.on(label.frame) for label in chosen]
 
@@ -163,7 +169,7 @@ class Published:
         Raises
         ------
         SettingsError
-            For one that is missing, or not what was written.
+            When a file is missing, or was changed.
         """
         for name, expected in self.manifest["files"].items():
             try:
@@ -172,7 +178,7 @@ class Published:
                 raise SettingsError(f"{self.directory / name} cannot be read: {error.strerror}.") from error
             if found != expected:
                 raise SettingsError(
-                    f"{self.directory / name} is not what {MANIFEST} describes (SHA-256 differs): it was edited or "
+                    f"{self.directory / name} does not agree with {MANIFEST} (SHA-256 differs): it was edited or "
                     "damaged. Get the folder again, or export it again from its study."
                 )
 
@@ -194,7 +200,7 @@ class Published:
 
 
 def is_published(directory: Path) -> bool:
-    """Whether a folder is a dataset of this form."""
+    """Whether a folder is such a dataset."""
     return _manifest_in(Path(directory)) is not None
 
 
@@ -207,22 +213,22 @@ def _manifest_in(directory: Path) -> dict[str, Any] | None:
 
 
 def open_published(directory: Path) -> Published:
-    """A dataset by its folder; its files are compared with their digests when they are read.
+    """Open the dataset in a folder; its files are compared with their digests when they are read.
 
     Raises
     ------
     SettingsError
-        When there is none, or one that this version cannot read.
+        When there is no dataset, or this version cannot read it.
     """
     directory = Path(directory)
     manifest = _manifest_in(directory)
     if manifest is None:
         raise SettingsError(
-            f"There is no dataset in {directory}: expected {MANIFEST} and the files beside it, as "
-            "`ilforge export-labels STUDY --format dataset` writes them."
+            f"There is no dataset in {directory}: expected {MANIFEST} and the files that "
+            "`ilforge export-labels STUDY --format dataset` writes."
         )
     if manifest["format"] != f"{_FORMAT} {_VERSION}":
-        raise SettingsError(f"{directory} is of another format, {manifest['format']}: upgrade ilforge.")
+        raise SettingsError(f"{directory} has an unknown format, {manifest['format']}: upgrade ilforge.")
     return Published(directory, manifest)
 
 
@@ -238,24 +244,24 @@ def publish(
     isolated_atoms: Mapping[str, float],
     programs: Mapping[str, str],
 ) -> Published:
-    """Write a dataset; the manifest last.
+    """Write a dataset; the manifest is written last.
 
     Parameters
     ----------
     entries
-        Labels by one method. Those for training and those for validation have no parent in common.
+        Labels by one method. Labels for training and for validation have no parent in common.
     title
-        The method in a few words: ``"PBE-D3(BJ) with GPAW"``.
+        Short name of the method: ``"PBE-D3(BJ) with GPAW"``.
     settings
-        That part of the method which the study file decides.
+        The part of the method that the study file determines.
     study
-        Text of the study file that made them.
+        Text of the study file that made the labels.
     gate
-        What the labels were judged by.
+        Limits of the gate that judged the labels.
     isolated_atoms
         Energies of isolated atoms by the same method, eV.
     programs
-        Versions.
+        Versions of programs.
 
     Raises
     ------
@@ -265,7 +271,7 @@ def publish(
     directory, method = Path(directory), _one_method(entries)
     faults = [*_duplicates(entries), *_shared_parents(entries)]
     if faults:
-        raise SettingsError(f"{name} is no dataset: {faults[0]}")
+        raise SettingsError(f"{name} cannot be published as a dataset: {faults[0]}")
     claim(directory, "--out", known=is_published(directory))
     (directory / MANIFEST).unlink(missing_ok=True)
     written = {STUDY: study.encode(), **_frame_files(entries)}
@@ -302,7 +308,7 @@ def _frame_files(entries: Sequence[Entry]) -> dict[str, bytes]:
 
 
 def _summary(entries: Sequence[Entry]) -> dict[str, Any]:
-    """What the manifest says of the labels: how many of what, from how many boxes, at what cost and when."""
+    """Summary of the labels for the manifest: numbers by kind, number of boxes, cost and dates."""
     accepted = _accepted(entries)
     rejected = [entry for entry in entries if entry.rejected is not None]
     finished = max(entry.label.time for entry in entries)
@@ -318,10 +324,10 @@ def _summary(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def faults(dataset: Published, gate: GateSettings, topology_of: Callable[[Atoms], Topology | None]) -> tuple[str, ...]:
-    """What is wrong with a dataset, in sentences; none when every label bears a second look.
+    """The faults of a dataset, in sentences; none if every label passes the checks again.
 
-    Judged again are: every accepted label by the gate, repeats, parents in both sets, labels that are missing or
-    nothing but zeros, and the counts of the manifest.
+    The checks are: every accepted label by the gate, repeated frames, parents in both sets, labels that are missing or
+    only zeros, and the counts of the manifest.
     """
     entries = dataset.entries()
     found = [*_duplicates(entries), *_shared_parents(entries)]
@@ -330,25 +336,27 @@ def faults(dataset: Published, gate: GateSettings, topology_of: Callable[[Atoms]
         reasons = judge_batch(labels, topology_of, gate)
         found += [f"{purpose} frame {digest[:12]} is refused, {why}" for digest, why in reasons.items() if why]
         zeros = [digest for digest, label in labels.items() if label.forces is not None and not np.any(label.forces)]
-        found += [f"{purpose} frame {digest[:12]} has nothing but zeros for forces" for digest in zeros]
+        found += [f"{purpose} frame {digest[:12]} has only zeros as forces" for digest in zeros]
         if _counts(members) != dataset.manifest["sets"][purpose]:
-            found.append(f"{MANIFEST} counts other {purpose} frames than there are")
+            found.append(f"the numbers of {purpose} frames in {MANIFEST} are wrong")
     return tuple(found)
 
 
 def _one_method(entries: Sequence[Entry]) -> Mapping[str, Any]:
     for purpose in PURPOSES:
         if not any(entry.purpose == purpose and entry.rejected is None for entry in entries):
-            raise SettingsError(f"There is no accepted label for {purpose} yet: a dataset has some for both.")
+            raise SettingsError(
+                f"There is no accepted label for {purpose} yet: a dataset needs labels for both purposes."
+            )
     methods = {entry.label.method_digest: entry.label.method for entry in entries}
     if len(methods) > 1:
-        raise SettingsError(f"The labels are by {len(methods)} methods; a dataset is by one.")
+        raise SettingsError(f"The labels are by {len(methods)} methods: a dataset must have a single method.")
     return next(iter(methods.values()))
 
 
 def _duplicates(entries: Iterable[Entry]) -> list[str]:
     seen = Counter(entry.label.frame_digest for entry in entries)
-    return [f"frame {digest[:12]} is in it {count} times" for digest, count in seen.items() if count > 1]
+    return [f"frame {digest[:12]} occurs {count} times" for digest, count in seen.items() if count > 1]
 
 
 def _shared_parents(entries: Iterable[Entry]) -> list[str]:
@@ -373,7 +381,7 @@ def _counts(entries: Iterable[Entry]) -> dict[str, dict[str, int]]:
 
 
 def _smallest_sides(sets: Iterable[Iterable[Entry]]) -> dict[str, float]:
-    """Shortest side of any box, Å, by composition."""
+    """Shortest side of all boxes, Å, by composition."""
     sides: dict[str, float] = {}
     for entry in (entry for members in sets for entry in members):
         ions, side = str(entry.label.frame.info.get("ions", "unknown")), entry.label.frame.cell.lengths().min()
@@ -387,7 +395,7 @@ def _reasons(rejected: Iterable[Entry], purpose: str) -> dict[str, int]:
 
 
 def _frame(entry: Entry) -> Atoms:
-    """A frame as it is written: its own info, its labels, and what else the label holds."""
+    """The frame to write: its own info, its labels, and the other data of the label."""
     label = entry.label
     frame = label.frame.copy() if label.failed else label.on(label.frame)
     frame.info.update(cost_s=round(label.cost_s, 2), converged=label.converged)
@@ -399,7 +407,7 @@ def _frame(entry: Entry) -> Atoms:
 
 
 def _packed(members: Sequence[Atoms]) -> bytes:
-    """Frames as compressed extended XYZ, the same bytes for the same frames."""
+    """Frames as compressed extended XYZ; equal frames give equal bytes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "frames.xyz"
         frames.write(path, members)

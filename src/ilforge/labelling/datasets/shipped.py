@@ -1,7 +1,7 @@
-"""Datasets by name: those of a checkout's ``data/``, of an installed ilforge, and of a folder of your own.
+"""Datasets by name: in ``data/`` of a checkout, in an installed ilforge, and in a folder of the user.
 
-Folders are looked through in this order: the one that ``ILFORGE_DATA`` names, ``data/`` of the checkout that this
-package is imported from, and ``share/ilforge/data`` of the Python installation.
+Folders are searched in this order: the folder named by ``ILFORGE_DATA``, ``data/`` of the checkout from which this
+package is imported, and ``share/ilforge/data`` of the Python installation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _INSTALLED = Path(sys.prefix) / "share" / "ilforge"
 
 
 def shipped() -> dict[str, Path]:
-    """Folder of every dataset that is known by a name, in alphabetical order of the names."""
+    """Folder of every dataset with a known name, in alphabetical order of the names."""
     own = [Path(os.environ[VARIABLE])] if os.environ.get(VARIABLE) else []
     found: dict[str, Path] = {}
     for folder in (*own, _CHECKOUT / "data", _INSTALLED / "data"):
@@ -30,17 +30,17 @@ def shipped() -> dict[str, Path]:
 
 
 def open_dataset(name: str | Path, base: Path | None = None) -> Published:
-    """A dataset by its folder, or by the name of one that comes with ilforge.
+    """Open a dataset by its folder, or by its name if it comes with ilforge.
 
     Parameters
     ----------
     base
-        What the path of a folder is relative to; without it the working directory.
+        Folder to which the path is relative; by default the working directory.
 
     Raises
     ------
     SettingsError
-        When there is neither, naming those that are known.
+        When there is no such dataset; the message lists the known names.
     """
     folder = (base or Path()) / name
     if is_published(folder) or folder.exists():
@@ -48,7 +48,7 @@ def open_dataset(name: str | Path, base: Path | None = None) -> Published:
     known = shipped()
     if str(name) not in known:
         raise SettingsError(
-            f"There is no dataset in {folder}, and none of that name; known by name: {', '.join(known) or 'none'}. "
+            f"There is no dataset in {folder}, and none with this name; known names: {', '.join(known) or 'none'}. "
             "To make one: `ilforge export-labels STUDY --format dataset`."
         )
     return open_published(known[str(name)])

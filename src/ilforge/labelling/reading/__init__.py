@@ -1,1 +1,1 @@
-"""Labels of others: outputs, files, units."""
+"""Read labels of other programs: outputs, files, units."""

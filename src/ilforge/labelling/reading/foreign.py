@@ -1,4 +1,4 @@
-"""Labels in files that are no reference program's own output: extended XYZ, ASE databases, DeePMD systems."""
+"""Read labels from files that are not outputs of reference programs: extended XYZ, ASE databases, DeePMD systems."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ _SAME = {"energy": 1e-6, "forces": 1e-6}  # eV, eV/Å
 
 @dataclass(frozen=True)
 class Keys:
-    """How to read files of the user's own.
+    """Names and units of labels in a user's files.
 
     Attributes
     ----------
     energy, forces, stress, virial
-        Names that the labels have in the file; None for those that ASE, MACE, QUIP and ilforge use.
+        Names of the labels in the file; None for the names that ASE, MACE, QUIP and ilforge use.
     units
-        Units of what the file does not say itself.
+        Units that the file itself does not state.
     """
 
     energy: str | None = None
@@ -59,12 +59,12 @@ class Keys:
 
 
 def read_foreign(path: Path, method: str = "", keys: Keys | None = None) -> Output:
-    """Every frame of a file that ASE reads, or of a DeePMD system.
+    """Read every frame of a file that ASE can read, or of a DeePMD system.
 
     Raises
     ------
     SettingsError
-        When it cannot be read, when no frame has the labels, or when it is not clear which of two they are.
+        When the file cannot be read, when no frame has the labels, or when two entries could be the label.
     """
     path, keys = Path(path), keys or Keys()
     if path.is_dir() or is_hdf5(path):
@@ -81,7 +81,7 @@ def read_foreign(path: Path, method: str = "", keys: Keys | None = None) -> Outp
 
 
 def _of_densities(frames: Sequence[Atoms | str], readings: Sequence[Reading]) -> list[str]:
-    """A remark where densities in headers are not those of the boxes."""
+    """A remark if the densities in headers differ from those of the boxes."""
     boxes = []
     for frame, reading in zip(frames, readings, strict=True):
         boxes.append(reading.atoms.copy())
@@ -104,15 +104,15 @@ def _read_by_ase(path: Path) -> list[Atoms]:
         return cast(list[Atoms], ase.io.read(path, index=":"))  # of a slice
     except Exception as error:
         raise SettingsError(
-            f"{path} could not be read ({type(error).__name__}: {error}). Known are vasprun.xml, OUTCAR, CP2K's "
-            "output, GPAW's text, ASE databases and trajectories, extended XYZ, and folders of DeePMD systems."
+            f"{path} could not be read ({type(error).__name__}: {error}). Supported are vasprun.xml, OUTCAR, CP2K's "
+            "output, GPAW's text output, ASE databases and trajectories, extended XYZ, and folders of DeePMD systems."
         ) from error
 
 
 def _finished(
     path: Path, method: str, readings: Sequence[Reading], ending: str | None, remarks: Sequence[str]
 ) -> Output:
-    """The output without stresses that are none: exact zeros, and not-a-number."""
+    """The output without invalid stresses: exact zeros and NaN."""
     kept, zero, broken = [], 0, 0
     for given in readings:
         reading = _with_sound_structure(given)
@@ -123,14 +123,14 @@ def _finished(
         kept.append(Reading(**{**vars(reading), "stress": None}) if is_zero or is_broken else reading)
     said = list(remarks)
     if zero:
-        said.append(f"the stress of {zero} frames is left out: it is exactly zero, which that of no liquid is")
+        said.append(f"the stress of {zero} frames is left out: it is exactly zero, which does not occur in a liquid")
     if broken:
         said.append(f"the stress of {broken} frames is left out: it is not a number")
     return Output(_unknown(method, path), tuple(kept), ending, tuple(said))
 
 
 def _with_sound_structure(reading: Reading) -> Reading:
-    """The frame, or one that says what is wrong with its positions or box."""
+    """The frame, or a failed reading if its positions or its box are invalid."""
     atoms = reading.atoms
     fault = None
     if not (np.all(np.isfinite(atoms.positions)) and np.all(np.isfinite(atoms.cell.array))):
@@ -145,7 +145,7 @@ def _with_sound_structure(reading: Reading) -> Reading:
 
 
 def _unknown(method: str, path: Path) -> dict[str, Any]:
-    """A method of which only its name is known; without one, no other file is taken for made by the same."""
+    """A method of which only the name is known; without a name, it counts as different from that of any other file."""
     return {"program": "unknown", "method": method or f"of {path.name} {_content(path)}", "convergence": NOT_STATED}
 
 
@@ -161,7 +161,7 @@ def _of_deepmd(frame: Atoms) -> Reading:
 
 
 def _held(frame: Atoms) -> dict[str, Any]:
-    """Everything a frame carries that could be a label, by name."""
+    """All entries of a frame that could be labels, by name."""
     results = dict(frame.calc.results) if frame.calc is not None else {}
     arrays = {key: value for key, value in frame.arrays.items() if key not in ("numbers", "positions")}
     return {**arrays, **frame.info, **results}
@@ -174,7 +174,7 @@ def _value(held: Mapping[str, Any], quantity: str, key: str | None) -> Any:
 
 
 def _require_labels(path: Path, frames: Sequence[Atoms], keys: Keys) -> None:
-    """Refuse a file in which no frame has a label that is needed or named, or where two names contradict each other."""
+    """Refuse a file in which no frame has a required label, or in which two possible labels contradict each other."""
     held = [_held(frame) for frame in frames]
     lacking: dict[str, str | None] = {}
     for quantity, option in _OPTIONS.items():
@@ -185,7 +185,7 @@ def _require_labels(path: Path, frames: Sequence[Atoms], keys: Keys) -> None:
             lacking[quantity] = key
         elif key is None and (two := _two_values(held, quantity)) is not None:
             raise SettingsError(
-                f"{path}: {two[0]} and {two[1]} are both there and differ: say with {option} which is the label."
+                f"{path} contains both {two[0]} and {two[1]}, and they differ: choose the label with {option}."
             )
     if not lacking:
         return
@@ -197,7 +197,7 @@ def _require_labels(path: Path, frames: Sequence[Atoms], keys: Keys) -> None:
         likely.append(f"{_OPTIONS[quantity]} {alike[0] if alike else 'KEY'}")
     raise SettingsError(
         f"{path}: no frame has its {' and its '.join(lacking)} under the name {', nor under '.join(wanted)}. It has "
-        f"{', '.join(known) or 'nothing but positions'}. Name what is the label, such as {' '.join(likely)}."
+        f"{', '.join(known) or 'only positions'}. Give the name of the label, such as {' '.join(likely)}."
     )
 
 
@@ -234,9 +234,10 @@ def _of_ase(frame: Atoms, keys: Keys, where: str) -> Reading:
 
 
 def _stress(held: Mapping[str, Any], atoms: Atoms, keys: Keys, units: ForeignUnits) -> tuple[Any, str | None]:
-    r"""A frame's stress in eV/Å^3, and what is wrong with it.
+    r"""A frame's stress in eV/Å^3, and its fault.
 
-    Of a virial, :math:`\Xi = -\partial E/\partial\epsilon` as QUIP, MACE and DeePMD have it, it is :math:`-\Xi/V`.
+    From a virial :math:`\Xi = -\partial E/\partial\epsilon`, the convention of QUIP, MACE and DeePMD, the stress is
+    :math:`-\Xi/V`.
     """
     found = {}
     volume = abs(np.linalg.det(atoms.cell.array)) * units.factor("length") ** 3 if atoms.pbc.all() else 0.0
@@ -265,7 +266,7 @@ def _stress(held: Mapping[str, Any], atoms: Atoms, keys: Keys, units: ForeignUni
 
 
 def _converted(reading: Reading, units: ForeignUnits) -> Reading:
-    """A frame of DeePMD, which is in eV, eV/Å and Å unless the user says otherwise."""
+    """A frame of DeePMD in ilforge's units; its own are eV, eV/Å and Å, unless the user gives others."""
     stress = reading.stress
     if stress is not None:
         factor = units.virial if units.virial is not None else units.stress if units.stress is not None else 1.0
@@ -273,7 +274,7 @@ def _converted(reading: Reading, units: ForeignUnits) -> Reading:
     assert reading.energy is not None and reading.forces is not None  # every frame of DeePMD has them
     energy, forces = reading.energy * units.factor("energy"), reading.forces * units.factor("forces")
     length = units.factor("length")
-    if stress is not None:  # it is a virial by a volume
+    if stress is not None:  # the stress is a virial divided by a volume
         stress = stress / length**3
     return _scaled(Reading(reading.atoms, energy, forces, stress, fault=reading.fault), length)
 

@@ -1,4 +1,4 @@
-"""Units of files that are not a reference program's own output: what their headers say, or the user."""
+"""Units of files that are not outputs of reference programs, from their headers or from the user."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _SAME = {
 
 @dataclass(frozen=True)
 class ForeignUnits:
-    """How many eV, eV/Å, eV/Å^3, eV and Å the units of a file are; None where nothing says so.
+    """Factors from the units of a file to eV, eV/Å, eV/Å^3, eV and Å; None if a unit is not stated.
 
-    The factor of stress or virial is 0 where stresses are to be left out.
+    The factor of stress or virial is 0 if stresses should be left out.
     """
 
     energy: float | None = None
@@ -50,22 +50,22 @@ class ForeignUnits:
     length: float | None = None
 
     def factor(self, quantity: str) -> float:
-        """The factor of a quantity; 1 where nothing says its unit."""
+        """The factor of a quantity; 1 if its unit is not stated."""
         found = getattr(self, quantity)
         return 1.0 if found is None else found
 
     def under(self, other: ForeignUnits) -> ForeignUnits:
-        """These, and where they say nothing the other's."""
+        """These units, completed with those of ``other``."""
         return replace(other, **{name: value for name in _QUANTITIES if (value := getattr(self, name)) is not None})
 
 
 def parse_units(text: str) -> ForeignUnits:
-    """Units as the option ``--units`` has them.
+    """Read units from the option ``--units``.
 
     Raises
     ------
     SettingsError
-        Names what is unknown, and what is known.
+        For an unknown quantity or unit; the message lists the known ones.
     """
     if not text:
         return ForeignUnits()
@@ -77,27 +77,27 @@ def parse_units(text: str) -> ForeignUnits:
         quantity = _SAME.get(name.lower(), name.lower())
         if quantity not in _QUANTITIES or not unit:
             raise SettingsError(
-                f"--units {text}: {part.strip()!r} is not understood. Expected are {', '.join(_SYSTEMS)}, or a list of "
-                f"{', '.join(_QUANTITIES)} with a unit each, such as energy=hartree,forces=hartree/bohr."
+                f"--units {text}: {part.strip()!r} is not understood. Use {', '.join(_SYSTEMS)}, or a list of "
+                f"{', '.join(_QUANTITIES)}, each with a unit, such as energy=hartree,forces=hartree/bohr."
             )
         found[quantity] = factor_of(quantity, unit, "--units")
     return ForeignUnits(**found)
 
 
 def header_units(info: Mapping[str, Any], where: str) -> ForeignUnits:
-    """Units that the header of a frame says, as ``energy-unit=hartree`` or ``units=metal``.
+    """Units in the header of a frame, such as ``energy-unit=hartree`` or ``units=metal``.
 
     Raises
     ------
     SettingsError
-        For a unit that is unknown: it is never passed over.
+        For an unknown unit, which is never ignored.
     """
     found: dict[str, float] = {}
     units = ForeignUnits()
     for key, value in info.items():
         if re.fullmatch(r"units?", key, re.I):
             if str(value).lower() not in _SYSTEMS:
-                raise SettingsError(f"{where}: {key}={value} is not understood; known are {', '.join(_SYSTEMS)}.")
+                raise SettingsError(f"{where}: {key}={value} is not understood; known units are {', '.join(_SYSTEMS)}.")
             units = _system(str(value).lower())
         elif match := _HEADER.fullmatch(key):
             name = match[1].lower()
@@ -107,12 +107,12 @@ def header_units(info: Mapping[str, Any], where: str) -> ForeignUnits:
 
 
 def factor_of(quantity: str, unit: str, where: str) -> float:
-    """How many of ilforge's units one of these is.
+    """Factor from a unit to ilforge's unit of the quantity.
 
     Raises
     ------
     SettingsError
-        Names what is unknown, and what is known.
+        For an unknown unit; the message lists the known ones.
     """
     plain = unit.strip().lower().replace("å", "a").replace("**", "^").replace(" ", "")
     plain = re.sub(r"angstroms?|ang\b|ang(?=[\^0-9])", "a", plain)
@@ -132,7 +132,9 @@ def factor_of(quantity: str, unit: str, where: str) -> float:
             "stress": f"{', '.join(_PRESSURE)}, ev/a^3, hartree/bohr^3",
             "length": ", ".join(_LENGTH),
         }
-        raise SettingsError(f"{where}: {unit!r} is no known unit of {quantity}. Known are {examples[quantity]}.")
+        raise SettingsError(
+            f"{where}: {unit!r} is not a known unit of {quantity}. Known units are {examples[quantity]}."
+        )
     return sign * factor
 
 

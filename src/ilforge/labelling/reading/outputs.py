@@ -1,8 +1,7 @@
-"""Labels out of what users' own calculations have left: VASP, CP2K, GPAW, ASE databases, extended XYZ, DeePMD.
+"""Import labels from users' own calculations: VASP, CP2K, GPAW, ASE databases, extended XYZ, DeePMD.
 
-Nothing is taken on trust: every frame of an output is either a label or a rejected label with its reason, what
-is not there is told apart from zero, and units are checked against the physics where frames follow
-each other.
+All data are checked: every frame of an output becomes a label or a rejected label with a reason, missing values are
+distinguished from zeros, and units are checked against physics if frames are consecutive.
 """
 
 from __future__ import annotations
@@ -35,18 +34,18 @@ from ilforge.potentials.quantum.vasp.output import read_vasprun
 
 @dataclass(frozen=True)
 class Imported:
-    """What a set of files holds.
+    """The contents of a set of files.
 
     Attributes
     ----------
     labels
-        One for every frame, in the order of the files; those that cannot be used say why in ``error``.
+        One label for every frame, in the order of the files; labels that cannot be used have the reason in ``error``.
     endings
-        What is wrong with the end of a file, by file.
+        Fault at the end of a file, such as a truncated frame, by file.
     unstated
-        Number of labels whose file does not say whether they converged.
+        Number of labels whose file does not state whether they converged.
     remarks
-        By file what was left out, changed, or could not be checked, one sentence each.
+        Sentences on what was left out, changed, or could not be checked, by file.
     """
 
     labels: tuple[Label, ...]
@@ -72,26 +71,26 @@ def import_labels(
     ----------
     paths
         Files, or folders of VASP, of DeePMD or of a dataset (:mod:`~ilforge.labelling.datasets.published`).
-        What each is, is seen from its content.
+        The format is recognised from the content.
     ions
-        What frames that do not say so are made of, ``"2 PYR14, 2 BF4"``: atoms are put in this order by their bonds.
+        Ions of frames that do not name theirs, ``"2 PYR14, 2 BF4"``: atoms are put in this order by their bonds.
     method
-        Name of the method, for files that do not say how they were made.
+        Name of the method, for files that do not contain it.
     one_method
         Refuse files that were made with different methods.
     keys
-        Names and units of the labels in files that are no program's own output.
+        Names and units of the labels in files that are not outputs of reference programs.
     charge
-        Net charge of frames without periodicity that do not say theirs, e.
+        Net charge of frames without periodicity that do not contain theirs, e.
     define
         The user's own ions, by name.
     bond_factor
-        Two atoms count as bonded below this factor times the sum of their covalent radii; that of the gate without it.
+        Two atoms count as bonded below this factor times the sum of their covalent radii; by default that of the gate.
 
     Raises
     ------
     SettingsError
-        For a file that is none of these, units that contradict each other, or methods that differ.
+        For a file of another format, units that contradict each other, or methods that differ.
     """
     labels: list[Label] = []
     endings: dict[str, str] = {}
@@ -107,7 +106,7 @@ def import_labels(
         output = read_output(path, method, keys)
         stated = output.method.get("convergence") != NOT_STATED
         output = in_order(output, ions, define, bond_factor)
-        # units of a program's own output are known; those of any other file are what its author took
+        # units in outputs of reference programs are known; any other file may have any units
         of_units = () if stated else require_consistent_units(path, output.readings)
         methods[str(path)] = output.method
         if output.ending:
@@ -125,12 +124,12 @@ def import_labels(
 
 
 def read_output(path: Path, method: str = "", keys: Keys | None = None) -> Output:
-    """One output, whatever wrote it; ``method`` and ``keys`` are for files that are no program's own.
+    """Read one output of any supported format; ``method`` and ``keys`` are for files without this information.
 
     Raises
     ------
     SettingsError
-        When it is not there, or nothing that is known.
+        When the file does not exist, or its format is unknown.
     """
     path = Path(path)
     if path.is_dir():
@@ -164,7 +163,7 @@ def _reader(path: Path) -> Callable[[Path], Output] | None:
 
 @dataclass(frozen=True)
 class _Stating:
-    """What the user and the file say of all frames of a file."""
+    """Information from the user and the file about all frames of a file."""
 
     ions: str
     charge: int | None
@@ -182,7 +181,7 @@ def _label(reading: Reading, method: Any, path: Path, index: int, stating: _Stat
         frame.info.setdefault("ions", stating.ions)
     common: dict[str, Any] = {"method": dict(method), "host": "imported"}
     if reading.fault is not None:
-        frame.info.pop(CHARGE, None)  # what is wrong with the frame may be what it says of itself
+        frame.info.pop(CHARGE, None)  # the charge in the frame may be the fault
         return Label(frame, **common, error=reading.fault)
     try:
         frame = with_state(frame, _liquid(frame, stating), stating.charge)
@@ -207,7 +206,7 @@ def _label(reading: Reading, method: Any, path: Path, index: int, stating: _Stat
 
 
 def _liquid(frame: Atoms, stating: _Stating) -> Liquid | None:
-    """What a frame is made of, for its charge; None where nothing or nobody known says so."""
+    """The ions of a frame, which give its charge; None if they are not named or not known."""
     label = str(frame.info.get("ions", ""))
     if not label:
         return None
@@ -220,14 +219,14 @@ def _liquid(frame: Atoms, stating: _Stating) -> Liquid | None:
 
 
 def _of_dataset(entry: Entry, path: Path, index: int) -> Label:
-    """A label of a dataset as it is there; what was refused once is judged again by whoever reads it."""
+    """A label of a dataset; labels refused before are included, because the reader judges them again."""
     frame = entry.label.frame.copy()
     frame.info["source"] = f"{path}#{index}"
     return entry.label.of(frame)
 
 
 def _without_repeats(labels: Iterable[Label]) -> Iterable[Label]:
-    """The labels, a frame that was there before as a rejected one."""
+    """The labels; a frame that occurs again becomes a rejected label."""
     seen: dict[tuple[str, str], Label] = {}
     for label in labels:
         key = (label.frame_digest, label.method_digest)
@@ -255,6 +254,6 @@ def _require_one_method(methods: Mapping[str, Any]) -> None:
             keys = sorted({*methods[first], *methods[other]})
             differ = [key for key in keys if methods[first].get(key) != methods[other].get(key)]
         raise SettingsError(
-            f"{first} and {other} were not made by the same method; they differ in {', '.join(differ)}. Models cannot "
-            "learn both: import them apart, or with --mixed-methods when you know that they agree."
+            f"{first} and {other} were not made by the same method; they differ in {', '.join(differ)}. A model cannot "
+            "learn both: import them separately, or use --mixed-methods if you know that they agree."
         )

@@ -1,4 +1,4 @@
-"""Scans over dihedrals of one ion in vacuum, rigid or relaxed: torsion maps, as Figure S13 of the study."""
+"""Rigid or relaxed scans over dihedrals of one ion in vacuum, for torsion maps."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ def scan_dihedrals(
 ) -> list[ScanPoint]:
     """Energies on the grid of all combinations of angles.
 
-    A point that fails is a point that says so; the scan goes on. Relaxed, every point starts from the last one
-    of its row, and everything but the dihedrals moves.
+    A point that fails contains the reason, and the scan continues. In a relaxed scan, every point starts from the
+    previous one of its row, and all degrees of freedom except the dihedrals are relaxed.
 
     Parameters
     ----------
     start
         The ion in vacuum.
     bonds
-        ``(n_bonds, 2)``: what turns is what hangs on the third atom of a dihedral.
+        ``(n_bonds, 2)``; they determine the part of the ion that turns with the third atom of a dihedral.
     dihedrals
         Four atoms each; the bond in the middle must not be in a ring.
     angles
         Angles of each dihedral, degrees.
     max_force_eV_A, max_steps
-        When a relaxation is over, and when it is given up.
+        Convergence limit and largest number of steps of a relaxation.
     directory
-        Folder that every point is written to as it comes; a scan that was stopped goes on when called again with the
-        same arguments. None keeps nothing.
+        Folder to which every point is written at once; a stopped scan continues when called again with the same
+        arguments. None keeps nothing.
 
     Raises
     ------
     SettingsError
-        For a dihedral about a bond that is not there or in a ring, and a folder that holds another scan.
+        For a dihedral about atoms that are not bonded or a bond in a ring, and a folder that contains another scan.
     """
     if len(dihedrals) != len(angles) or not dihedrals:
         raise SettingsError(f"{len(dihedrals)} dihedrals and {len(angles)} lists of angles: give one list for each.")
@@ -88,7 +88,7 @@ def scan_dihedrals(
 
 
 def _require_same_method(calculator: Calculator, points: Sequence[ScanPoint], directory: Path | None) -> None:
-    """Refuse to go on with another method: it must give the last point that is there its energy again."""
+    """Refuse to continue with another method: it must reproduce the energy of the last stored point."""
     usable = [(point.frame, point.energy) for point in points if point.energy is not None]
     if not usable:
         return
@@ -97,13 +97,13 @@ def _require_same_method(calculator: Calculator, points: Sequence[ScanPoint], di
     apart = abs(float(frame.get_potential_energy()) - energy)
     if apart > SAME_ENERGY_EV:
         raise SettingsError(
-            f"The points in {directory} are by another method: the energy of the last of them is now {apart:.4g} eV "
-            "off. Name another folder, or remove it."
+            f"The points in {directory} were computed with another method: the energy of the last one now differs by "
+            f"{apart:.4g} eV. Name another folder, or remove it."
         )
 
 
 def write_scan(path: Path, points: Sequence[ScanPoint]) -> None:
-    """Write a table (CSV): angles in degrees, energy above the lowest in kJ/mol and absolute in eV, faults."""
+    """Write a table (CSV): angles in degrees, relative energy in kJ/mol, absolute energy in eV, and faults."""
     found = [point.energy for point in points if point.energy is not None and point.fault is None]
     lowest = min(found, default=0.0)
     with open(path, "w", newline="") as file:
@@ -149,7 +149,7 @@ def _point(
                 if not relax.run(fmax=relaxation[0], steps=relaxation[1]):
                     fault = f"not relaxed after {relaxation[1]} steps"
         energy = float(atoms.get_potential_energy(apply_constraint=False))
-    except (DidNotConverge, ValueError) as error:  # ValueError: constraints that cannot be met together
+    except (DidNotConverge, ValueError) as error:  # ValueError: constraints that contradict each other
         energy, fault = None, str(error)
     kept = atoms.copy()
     kept.set_constraint()

@@ -1,4 +1,4 @@
-"""Points of a scan on disk, each written as it comes: what a stopped scan goes on from."""
+"""Points of a scan on disk, each written when it is done; a stopped scan continues from them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class ScanPoint:
     angles
         The dihedrals, degrees.
     energy
-        eV; None where the method did not converge.
+        Energy, eV; None if the method did not converge.
     fault
-        Why there is no energy, or why the point is no relaxed one.
+        Why there is no energy, or why the point is not relaxed.
     frame
-        Its structure.
+        Structure of the point.
     """
 
     angles: tuple[float, ...]
@@ -40,19 +40,19 @@ class ScanPoint:
 
 
 class ScanFolder:
-    """A folder with one file for each point that is done.
+    """A folder with one file for each finished point.
 
     Parameters
     ----------
     directory
-        None keeps nothing.
+        The folder; None keeps nothing.
     arguments
-        Everything but the method that the points depend on.
+        Everything on which the points depend, except the method.
 
     Raises
     ------
     SettingsError
-        When the folder holds points of a scan with other arguments.
+        When the folder contains points of a scan with other arguments.
     """
 
     def __init__(self, directory: Path | None, start: Atoms, arguments: Mapping[str, Any]):
@@ -74,7 +74,7 @@ class ScanFolder:
         files.write_text(path, json.dumps(wanted))
 
     def get(self, number: int) -> ScanPoint | None:
-        """The point of this number, if it is done."""
+        """The point with this number, if it is done."""
         path = self._path(number)
         if path is None or not path.is_file():
             return None
@@ -84,7 +84,7 @@ class ScanFolder:
         return ScanPoint(tuple(held["angles_deg"]), held["energy_eV"], held["fault"], frame)
 
     def put(self, number: int, point: ScanPoint) -> None:
-        """Write a point, whole or not at all."""
+        """Write a point, completely or not at all."""
         if (path := self._path(number)) is not None:
             held = {
                 "angles_deg": point.angles,

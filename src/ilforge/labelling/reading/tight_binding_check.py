@@ -1,4 +1,4 @@
-"""GFN1-xTB as a second opinion on units and signs of labels: it is some tenths of eV/Å off, never fifty times."""
+"""Check units and signs of labels with GFN1-xTB: its errors are some tenths of eV/Å, wrong units a factor of fifty."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ilforge.labelling.storing.state import with_state
 from ilforge.potentials.quantum.outputs import Reading
 
 _LARGEST = 200  # atoms; GFN1-xTB takes 4 s for them on one core
-_MOST_ATOMS = 280  # of all frames that are looked at together, some 6 s on one core
-_LEAST_CORRELATION = {"forces": 0.6, "stress": 0.7}  # below it the two methods do not speak of the same thing
+_MOST_ATOMS = 280  # total of all compared frames, about 6 s on one core
+_LEAST_CORRELATION = {"forces": 0.6, "stress": 0.7}  # below this, the comparison is not meaningful
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Slope and correlation of labels against GFN1-xTB; None where the two do not correlate or nothing was compared.
+    """Slope and correlation of labels against GFN1-xTB; None if they do not correlate or nothing was compared.
 
     Labels of density functionals have slopes of 1.0 to 1.1 for forces (correlation 0.98) and 0.6 to 1.5 for stresses;
     those of a force field with fixed charges 0.5 to 1 (correlation 0.65 to 0.9).
@@ -33,7 +33,7 @@ class Agreement:
 
 
 def agreement(readings: Sequence[Reading]) -> Agreement:
-    """Compare a few frames, spread over all, with GFN1-xTB. Large frames and failures of the method tell nothing."""
+    """Compare a few frames, spread over all, with GFN1-xTB; large frames and failures of the method are skipped."""
     chosen = _chosen(readings)
     forces, stresses = [], []
     for reading in chosen:
@@ -65,7 +65,7 @@ def _chosen(readings: Sequence[Reading]) -> list[Reading]:
 
 
 def _tight_binding(frame: Atoms) -> dict[str, np.ndarray] | None:
-    """Forces and stress by GFN1-xTB; None where it gives none of this frame."""
+    """Forces and stress by GFN1-xTB; None if it fails for this frame."""
     try:
         stated = with_state(frame)
         wanted = ["energy", "forces", *(["stress"] if frame.pbc.all() else [])]
@@ -78,7 +78,7 @@ def _tight_binding(frame: Atoms) -> dict[str, np.ndarray] | None:
 
 
 def _slope(pairs: Sequence[tuple[np.ndarray, np.ndarray]], quantity: str) -> tuple[float | None, float]:
-    """Slope of a line through the origin and correlation about it, over all components of all frames."""
+    """Slope of a line through the origin and correlation, over all components of all frames."""
     if not pairs:
         return None, 0.0
     found, known = (np.concatenate(side) for side in zip(*pairs, strict=True))
@@ -88,5 +88,5 @@ def _slope(pairs: Sequence[tuple[np.ndarray, np.ndarray]], quantity: str) -> tup
     correlation = float(np.sum(found * known)) / size
     if abs(correlation) < _LEAST_CORRELATION[quantity]:
         return None, correlation
-    # the geometric mean of both regressions: neither method is the truth, so noise must not flatten the slope
+    # the geometric mean of both regressions: both methods have noise, which would flatten a single regression
     return float(np.sign(correlation) * np.sqrt(np.sum(found**2) / np.sum(known**2))), correlation

@@ -1,4 +1,4 @@
-"""Units of imported labels, checked against the physics: energies must change as forces and stresses say."""
+"""Check units of imported labels against physics: changes of energy must agree with forces and stresses."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from ilforge.potentials.quantum.outputs import Reading
 
 UNCHECKED = (
     "units could not be checked: too few frames follow each other in small steps or energies do not follow forces, and "
-    "GFN1-xTB does not tell. Make sure yourself that they are eV, Å and eV/Å"
+    "the comparison with GFN1-xTB gave no answer. Make sure yourself that they are eV, Å and eV/Å"
 )
 ONLY_TOGETHER = (
-    "energies follow forces, so their units agree; that these are eV and eV/Å could not be checked, since GFN1-xTB "
-    "does not tell"
+    "energies follow forces, so their units agree; that these are eV and eV/Å could not be checked, because the "
+    "comparison with GFN1-xTB gave no answer"
 )
 ONLY_FORCES = (
-    "forces are in eV/Å as GFN1-xTB has them; that energies are in eV could not be checked: too few frames follow each "
-    "other in small steps"
+    "forces agree with GFN1-xTB, so they are in eV/Å; that energies are in eV could not be checked: too few frames "
+    "follow each other in small steps"
 )
 STRESS_UNCHECKED = (
-    "sign and unit of the stress could not be checked beyond its size: neither boxes that change nor GFN1-xTB tell. "
-    "Make sure yourself that it is in eV/Å^3, tension positive"
+    "sign and unit of the stress could not be checked, only its order of magnitude: neither changes of the box nor the "
+    "comparison with GFN1-xTB gave an answer. Make sure yourself that it is in eV/Å^3, tension positive"
 )
 _LARGEST_STEP_A = 0.3
 _LARGEST_STRAIN = 0.05
 _FEWEST_PAIRS = 3
-_LARGEST_LEVERAGE = 30.0  # times the median: a force that is so large is broken, and would decide the slope alone
-_LARGEST_STRESS = 0.5  # eV/Å^3, 80 GPa: no liquid is under such a stress
-_FACTORS = (0.67, 1.5)  # between them a ratio of energies to forces is one of rounding and of anharmonic steps
+_LARGEST_LEVERAGE = 30.0  # times the median: a larger force is wrong, and would determine the slope alone
+_LARGEST_STRESS = 0.5  # eV/Å^3, 80 GPa: more than the stress of any liquid
+_FACTORS = (0.67, 1.5)  # ratios of energies to forces that rounding and anharmonic steps can explain
 _LIQUID_FORCE = 0.12  # eV/Å: RMS forces of molecular liquids are 0.3 to 3; in Hartree/Bohr fifty times less
-_KNOWN = (  # what they look like, the ratio then, whether forces are as small as in Hartree/Bohr
+_KNOWN = (  # mixture of units, its ratio, and whether forces are as small as in Hartree/Bohr
     ("energies in Hartree with forces in eV/Å", 1 / Hartree, False),
     ("forces in Hartree/Bohr with energies in eV", Hartree / Bohr, True),
     ("energies in Hartree with forces in Hartree/Bohr", 1 / Bohr, True),
@@ -54,7 +54,7 @@ _STRESS_UNITS = {
 
 @dataclass(frozen=True)
 class Slopes:
-    r"""How energies change along a trajectory, against what forces and stresses say.
+    r"""Changes of energy along a trajectory, compared with those expected from forces and stresses.
 
     Between neighbouring frames
     :math:`\Delta E = -\tfrac12 (F_1 + F_2)\cdot\Delta r + \tfrac12 (V_1\sigma_1 + V_2\sigma_2):\epsilon + O(\Delta^3)`,
@@ -63,9 +63,9 @@ class Slopes:
     Attributes
     ----------
     forces
-        Factor of the first term, 1 where units agree; None where it cannot be told.
+        Factor of the first term, 1 if units agree; None if it cannot be determined.
     stress
-        Factor of the second term; None where boxes do not change, or it cannot be told.
+        Factor of the second term; None if boxes do not change, or it cannot be determined.
     """
 
     forces: float | None
@@ -91,22 +91,22 @@ def unit_slopes(readings: Sequence[Reading]) -> Slopes:
 
 
 def unit_ratio(readings: Sequence[Reading]) -> float | None:
-    """How many times more energies change than forces say; 1 where units agree, None where it cannot be told."""
+    """Ratio of changes of energy to those expected from forces: 1 if units agree, None if it cannot be determined."""
     return unit_slopes(readings).forces
 
 
 def require_consistent_units(path: Path, readings: Sequence[Reading]) -> tuple[str, ...]:
-    """Refuse a file whose energies, forces and stresses contradict each other or GFN1-xTB; what could not be told.
+    """Refuse a file whose energies, forces and stresses contradict each other or GFN1-xTB.
 
     Returns
     -------
     tuple of str
-        A sentence for each thing that was not checked; empty when all was.
+        A sentence for each check that was not possible; empty if all were.
 
     Raises
     ------
     SettingsError
-        With the ratio, and the mixture of units that it fits best.
+        With the ratio and the most likely mixture of units.
     """
     if not any(_usable(reading) for reading in readings):
         return ()
@@ -136,8 +136,8 @@ def _require_energies(path: Path, readings: Sequence[Reading], ratio: float | No
     ]
     guess = f" It looks like {close[0]}." if close else ""
     raise SettingsError(
-        f"{path}: between neighbouring frames energies change {ratio:.4g} times as much as forces say. Expected are "
-        f"eV, Å, eV/Å and eV/Å^3.{guess} Say what they are with --units (energy=...,forces=...,length=...)."
+        f"{path}: between neighbouring frames energies change {ratio:.4g} times as much as forces predict. Expected "
+        f"are eV, Å, eV/Å and eV/Å^3.{guess} Give the units with --units (energy=...,forces=...,length=...)."
     )
 
 
@@ -152,14 +152,14 @@ def _require_forces(path: Path, held: Agreement) -> None:
     guess = f" It looks like {close[0]}." if close else ""
     raise SettingsError(
         f"{path}: forces are {held.forces:.3g} times those of GFN1-xTB for the same frames, with a correlation of "
-        f"{held.forces_correlation:.2f}. Expected are eV/Å.{guess} Say what they are with --units (forces=...)."
+        f"{held.forces_correlation:.2f}. The expected unit is eV/Å.{guess} Give the unit with --units (forces=...)."
     )
 
 
 def _require_stress(path: Path, readings: Sequence[Reading], slope: float | None, held: Agreement) -> None:
     sizes = [float(np.abs(reading.stress).max()) for reading in readings if reading.stress is not None]
     typical = float(np.median(sizes))
-    how = "Say what it is with --units (stress=..., a minus for compression positive), or leave it out: stress=none."
+    how = "Give its unit with --units (stress=..., with a minus if compression is positive), or ignore it: stress=none."
     if typical > _LARGEST_STRESS:
         close = [name for name, unit in _STRESS_UNITS.items() if 5e-4 < typical * unit < 0.1]
         guess = f" It looks like {' or '.join(close)}." if close else ""
@@ -170,14 +170,14 @@ def _require_stress(path: Path, readings: Sequence[Reading], slope: float | None
     if slope is not None and not 0.5 < slope < 2:
         sign = "the opposite sign" if slope < 0 else "another unit"
         raise SettingsError(
-            f"{path}: where boxes change, energies change {slope:.3g} times as much as the stress says: it has {sign}. "
-            f"Expected is eV/Å^3, tension positive. {how}"
+            f"{path}: when the box changes, energies change {slope:.3g} times as much as the stress predicts: it has "
+            f"{sign}. The expected unit is eV/Å^3, tension positive. {how}"
         )
     if slope is None and held.stress is not None and not 0.15 < held.stress < 7:
         sign = "the opposite sign" if held.stress < 0 else "another unit"
         raise SettingsError(
             f"{path}: the stress is {held.stress:.3g} times that of GFN1-xTB for the same frames, with a correlation "
-            f"of {held.stress_correlation:.2f}: it has {sign}. Expected is eV/Å^3, tension positive. {how}"
+            f"of {held.stress_correlation:.2f}: it has {sign}. The expected unit is eV/Å^3, tension positive. {how}"
         )
 
 
@@ -189,14 +189,14 @@ class _Fit:
 
 
 def _fit(found: np.ndarray, expected: np.ndarray) -> _Fit | None:
-    """``found = expected @ factors`` by least squares; frames in a false state, far off the others, do not count.
+    """Solve ``found = expected @ factors`` by least squares; outliers (frames in a wrong electronic state) are ignored.
 
     Parameters
     ----------
     found
         ``(n,)`` changes of the energy.
     expected
-        ``(n, k)`` what is expected of each cause.
+        ``(n, k)`` expected change from each of the k causes.
     """
     expected = expected[:, np.any(expected != 0, axis=0)]
     if len(found) <= expected.shape[1] or not expected.size or np.ptp(found) == 0:
@@ -224,7 +224,7 @@ def _fit(found: np.ndarray, expected: np.ndarray) -> _Fit | None:
 
 
 def _robust_start(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Least absolute deviations by reweighting: half of the frames may be wrong."""
+    """Least absolute deviations by reweighting; up to half of the frames may be wrong."""
     factors: np.ndarray = np.linalg.lstsq(expected, found, rcond=None)[0]
     for _ in range(30):
         weights = 1 / np.sqrt(np.maximum(np.abs(found - expected @ factors), 1e-9))
@@ -233,7 +233,7 @@ def _robust_start(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 def _changes(before: Reading, after: Reading) -> tuple[float, float, float, float] | None:
-    """Between two frames the change of the energy, what forces and stresses say of it, and the strain."""
+    """Change of energy between two frames, the changes expected from forces and from stresses, and the strain."""
     if not (_usable(before) and _usable(after)):
         return None
     a, b = before.atoms, after.atoms
@@ -265,7 +265,7 @@ def _changes(before: Reading, after: Reading) -> tuple[float, float, float, floa
 
 
 def _usable(reading: Reading) -> bool:
-    """Whether a frame has finite labels of its own: one that is broken costs no other."""
+    """Whether a frame has finite labels; other frames are skipped."""
     if reading.fault is not None or reading.converged is False or reading.energy is None or reading.forces is None:
         return False
     shaped = np.shape(reading.forces) == (len(reading.atoms), 3)
@@ -279,6 +279,6 @@ def _result(reading: Reading) -> tuple[float, np.ndarray]:
 
 
 def _rms_force(readings: Sequence[Reading]) -> float:
-    """Median over frames of the RMS force, in whatever unit it is."""
+    """Median over frames of the RMS force, in the unit of the file."""
     sizes = [float(np.sqrt(np.mean(np.square(_result(reading)[1])))) for reading in readings if _usable(reading)]
     return float(np.median(sizes)) if sizes else np.nan

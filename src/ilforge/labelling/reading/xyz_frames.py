@@ -1,4 +1,4 @@
-"""Extended XYZ of other programs, frame by frame: one that is torn or wrong costs no other."""
+"""Read extended XYZ of other programs frame by frame, so that an incomplete or invalid frame does not affect others."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from ilforge.errors import SettingsError
 from ilforge.potentials.quantum.outputs import text_of
 
 RAW = "raw_"
-"""Before the names ``stress``, ``virial`` and ``virials`` of a header, which ASE reads with nine numbers only."""
+"""Prefix for the names ``stress``, ``virial`` and ``virials`` of a header, which ASE reads only with nine numbers."""
 
 _SUFFIXES = (".xyz", ".extxyz", ".exyz")
 _OWN_NAMES = re.compile(r"(?<![\w-])(stress|virials?)(?=\s*=)", re.I)
 
 
 def is_xyz(path: Path) -> bool:
-    """Whether a file is extended XYZ by its name, compressed or not."""
+    """Whether the name of a file is that of extended XYZ, compressed or not."""
     names = Path(path).suffixes[-2:]
     return bool(names) and (names[-1].lower() in _SUFFIXES or (len(names) > 1 and names[0].lower() in _SUFFIXES))
 
 
 def read_xyz_frames(path: Path) -> tuple[list[Atoms | str], str | None]:
-    """Every frame of a file, and what is wrong with its end.
+    """Every frame of a file, and the fault at its end.
 
     Returns
     -------
     frames
-        A frame that cannot be read is a text that says why.
+        For a frame that cannot be read, a text with the reason.
     ending
-        None when the file is whole.
+        None if the file is complete.
 
     Raises
     ------
     SettingsError
-        When there is not one frame in it.
+        When the file contains no frame.
     """
     text = text_of(path).removeprefix("\ufeff")
     frames: list[Atoms | str] = []
@@ -61,7 +61,7 @@ def read_xyz_frames(path: Path) -> tuple[list[Atoms | str], str | None]:
 
 
 def _blocks(text: str) -> Iterator[tuple[list[str], bool]]:
-    """The lines of each frame, and whether it is torn; after one that is, nothing can be read."""
+    """The lines of each frame, and whether it is incomplete; nothing can be read after an incomplete frame."""
     lines, place = text.splitlines(), 0
     while place < len(lines):
         if not lines[place].strip():
@@ -78,7 +78,7 @@ def _blocks(text: str) -> Iterator[tuple[list[str], bool]]:
 
 
 def _is_cut(block: list[str]) -> bool:
-    """Whether the last row of the last frame lacks characters that all others have."""
+    """Whether the last row of the last frame is shorter than all other rows."""
     rows = block[2:]
     return len(rows) > 1 and len(rows[-1].rstrip()) < min(len(row.rstrip()) for row in rows[:-1])
 
@@ -90,5 +90,5 @@ def _frame(block: list[str]) -> Atoms | str:
     text = "\n".join([block[0], header, *block[2:]]) + "\n"
     try:
         return cast(Atoms, ase.io.read(io.StringIO(text), format="extxyz"))  # one frame
-    except Exception as error:  # ASE raises whatever its parser met
+    except Exception as error:  # ASE's parser may raise any exception
         return f"unreadable: {type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,12 +1,12 @@
-"""Claims: who labels which frame now, so that no two runs on one store pay for the same label.
+"""Claims: which run labels which frame, so that no two runs on one store compute the same label.
 
-A claim is a small file in the folder ``claims`` of the label store, made in one step that only one process can win
-(a hard link). It names its holder, a run; every run keeps a file of its own fresh while it lives. A claim whose holder
-is dead counts for nothing: at once where both are on one machine, since the system gives up the lock on the holder's
-file when the process ends, and after the lease elsewhere. Ages are read off the file system's own clock, so that hosts
-whose clocks differ agree on them.
+A claim is a small file in the folder ``claims`` of the label store. It is made by a hard link, which only one process
+can create. It names its holder, a run; every run updates a file of its own regularly while it lives. The claim of a
+dead holder is ignored: at once if both runs are on one machine, because the system releases the lock on the holder's
+file when the process ends, otherwise after the lease. Ages are taken from the clock of the file system, so hosts
+with different clocks agree on them.
 
-A frame that was labelled leaves the word ``done`` in place of its claim, for runs that made their list before.
+After a frame was labelled, ``done`` replaces its claim, for runs that listed their missing frames before.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from ilforge.folders import refuse_links
 
 FOLDER = "claims"
 LEASE_S, HEARTBEAT_S = 120.0, 10.0
-"""After so long without a sign of life a holder counts as dead; the time between signs, s."""
+"""Time without a sign of life after which a holder counts as dead, and time between two signs, s."""
 _ALIVE, _CLAIM = ".alive", ".claim"
 _DONE = "done"
-_SKEW_S = 3600.0  # by which the clocks of hosts may differ
+_SKEW_S = 3600.0  # largest difference between the clocks of hosts
 
 
 class State(Enum):
-    """What a claim says of a frame."""
+    """The state of a frame according to its claim."""
 
     FREE, MINE, BUSY, DONE = range(4)
 
@@ -53,26 +53,26 @@ class Holder:
     folder
         Folder of the claims.
     name
-        The run's own: host, process, and a random word.
+        Name of the run: host, process, and a random word.
     """
 
     folder: Path
     name: str
 
     def take(self, frame: str, method: str) -> State:
-        """Claim a frame for a method, both by digest: :attr:`State.MINE`, or why not."""
+        """Claim a frame for a method, both by digest; returns :attr:`State.MINE`, or the state that prevents it."""
         path = self._path(frame, method)
         state = self.state(frame, method)
         if state is not State.FREE:
             return state
-        with self._one_at_a_time():  # a claim of the dead is removed, and made anew, by one run
+        with self._one_at_a_time():  # only one run at a time removes and replaces the claim of a dead holder
             if self.state(frame, method) is State.FREE:
                 path.unlink(missing_ok=True)
                 self._write(path)
         return self.state(frame, method)
 
     def state(self, frame: str, method: str) -> State:
-        """What there is of a frame; the claim of a dead holder is none."""
+        """The state of a frame; the claim of a dead holder is ignored."""
         holder = _text(self._path(frame, method))
         if holder is None:
             return State.FREE
@@ -83,19 +83,19 @@ class Holder:
         return State.FREE if self._is_dead(holder) else State.BUSY
 
     def holder_of(self, frame: str, method: str) -> str:
-        """Name of the run that holds a frame; empty without one."""
+        """Name of the run that has claimed a frame; empty without a claim."""
         return _text(self._path(frame, method)) or ""
 
     def finish(self, frame: str, method: str) -> None:
-        """Say that the label of a claimed frame has been handed over."""
+        """Record that the label of a claimed frame was delivered."""
         files.write_text(self._path(frame, method), _DONE)
 
     def settle(self, frame: str, method: str, cut_short: bool) -> None:
-        """Say what became of a claimed frame: its label was handed over, or cut short and is free for another try."""
+        """End a claim: the label was delivered, or the calculation was cut short and the frame is free again."""
         (self.release if cut_short else self.finish)(frame, method)
 
     def release(self, frame: str, method: str) -> None:
-        """Give a frame back, be it claimed by this run or done; one of another run stays."""
+        """Release a frame that this run has claimed or that is done; claims of other runs stay."""
         path = self._path(frame, method)
         if _text(path) in (self.name, _DONE):
             path.unlink(missing_ok=True)
@@ -104,7 +104,7 @@ class Holder:
         return self.folder / f"{frame[:32]}-{method[:16]}{_CLAIM}"
 
     def _write(self, path: Path) -> None:
-        """Make the claim with its content in one step, unless somebody else did."""
+        """Create the claim with its content in one step, unless another run was faster."""
         own = path.with_name(f"{path.name}.{self.name}{files.PARTIAL}")
         own.write_text(self.name)
         try:
@@ -125,7 +125,7 @@ class Holder:
         except FileNotFoundError:
             return True
         except (ValueError, KeyError, TypeError):
-            return False  # it is being written; if not, its age says so
+            return False  # it is probably being written; otherwise its age will show this
         except OSError as error:
             raise SettingsError(f"The claims in {self.folder} cannot be read: {error.strerror}.") from error
 
@@ -142,7 +142,7 @@ class Holder:
             yield
 
     def sweep(self) -> None:
-        """Remove what the dead have left, and words about frames that no living run can have on its list."""
+        """Remove files of dead runs, and ``done`` entries that are too old to matter for any living run."""
         began = [time.time()]
         for alive in self.folder.glob(f"*{_ALIVE}"):
             if alive.stem == self.name:
@@ -159,14 +159,14 @@ class Holder:
 
 @contextmanager
 def holding(labels: Path, lease_s: float | None = None) -> Iterator[Holder]:
-    """A holder of claims on a label store, which gives signs of life until the block ends.
+    """Context with a holder of claims on a label store; the holder gives signs of life until the block ends.
 
     Parameters
     ----------
     labels
         Folder of the label store.
     lease_s
-        :data:`LEASE_S` where it is not given.
+        Lease, s; by default :data:`LEASE_S`.
     """
     folder = Path(labels) / FOLDER
     refuse_links(folder, folder / "lock")
@@ -194,12 +194,12 @@ def holding(labels: Path, lease_s: float | None = None) -> Iterator[Holder]:
 
 def _give_signs(path: Path, ended: threading.Event, lease_s: float) -> None:
     while not ended.wait(min(HEARTBEAT_S, lease_s / 8)):
-        with contextlib.suppress(OSError):  # a file system that is away for a moment
+        with contextlib.suppress(OSError):  # the file system may be unavailable for a moment
             os.utime(path)
 
 
 def _lock(file: IO[Any]) -> bool:
-    """Lock a file, as its holder does while it lives; False when another process has it."""
+    """Lock the file of a holder; False if another process holds the lock."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -208,7 +208,7 @@ def _lock(file: IO[Any]) -> bool:
 
 
 def _machine() -> str:
-    """One word for all processes under one running kernel, whatever host names they see."""
+    """Identifier of the running kernel: equal for all its processes, even with different host names."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

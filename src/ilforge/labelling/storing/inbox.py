@@ -1,8 +1,8 @@
-"""Finished labels as small files: how a worker hands a label over so that no crash can lose it.
+"""Deliver finished labels as small files, so that no crash can lose a label.
 
-Workers never open the label store. Each writes its label under a temporary name, makes sure it is on disk, and
-renames it into the inbox; the coordinator takes it into the store and only then deletes the file. Killing any
-process at any moment leaves either no file, a complete file, or a file and a stored label: never half of one.
+Workers never open the label store. Each writes its label under a temporary name, makes sure that it is on disk, and
+renames it into the inbox. The coordinator adds it to the store and only then deletes the file. If a process is killed
+at any moment, there is no file, a complete file, or a file and a stored label, but never an incomplete one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ABANDONED_S = 3600.0  # a temporary file this old belongs to no living worker
 
 
 def deliver(label: Label, inbox: Path) -> Path:
-    """Write a label into the inbox, complete or not at all.
+    """Write a label into the inbox, completely or not at all.
 
     Raises
     ------
@@ -57,26 +57,26 @@ def deliver(label: Label, inbox: Path) -> Path:
 
 
 def name_of(frame_digest: str, method_digest: str) -> str:
-    """Name of the file that a label is handed over in."""
+    """Name of the file of a label in the inbox."""
     return f"{frame_digest[:32]}-{method_digest[:16]}{SUFFIX}"
 
 
 def waiting(inbox: Path, set_aside: bool = True) -> Iterator[tuple[Path, Label]]:
     """Every label in the inbox, with its file.
 
-    What is no label (a disk that lost power, a hand that edited it, a newer version's file, a folder, a link) is set
-    aside under another name, and its label is computed again.
+    A file that is not a valid label (damaged by a power failure, edited, written by a newer version, a folder or a
+    link) is renamed, and its label is computed again.
 
     Parameters
     ----------
     set_aside
-        False leaves it where it is.
+        Whether invalid files are renamed.
     """
     for path in sorted(Path(inbox).glob(f"*{SUFFIX}")):
         try:
             label = _read(path)
         except FileNotFoundError:
-            continue  # another coordinator on the same store was faster
+            continue  # another coordinator on the same store has already taken it
         except (ValueError, IsADirectoryError):
             if set_aside:
                 os.replace(path, path.with_name(f"{path.name}.{time.time_ns()}{_DAMAGED}"))
@@ -91,12 +91,12 @@ def _read(path: Path) -> Label:
 
 
 def damaged(inbox: Path) -> list[Path]:
-    """Files of the inbox that were set aside because they could not be read."""
+    """Files of the inbox that were renamed because they could not be read."""
     return sorted(Path(inbox).glob(f"*{_DAMAGED}"))
 
 
 def sweep(inbox: Path) -> None:
-    """Remove what workers that were killed while writing have left."""
+    """Remove temporary files of workers that were killed while writing."""
     for path in Path(inbox).glob(f"*{SUFFIX}.*{_PARTIAL}"):
         try:
             if time.time() - path.stat().st_mtime > _ABANDONED_S:
@@ -106,7 +106,7 @@ def sweep(inbox: Path) -> None:
 
 
 def encode(label: Label) -> bytes:
-    """A label as bytes: a line that says what this is, a line of JSON, the arrays, and a checksum of it all."""
+    """A label as bytes: a line with the format, a line of JSON, the arrays, and a checksum of everything."""
     frame = label.frame
     arrays = {
         "numbers": np.asarray(frame.numbers, dtype="<i4"),
@@ -134,13 +134,13 @@ def encode(label: Label) -> bytes:
 
 
 def decode(data: bytes) -> Label:
-    """The label that :func:`encode` wrote; ValueError when it is not one, or not all of it."""
+    """The label from the bytes of :func:`encode`; ValueError if they are not a complete label."""
     content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
     if not content.startswith(_MAGIC) or checksum != _checksum(content):
         raise ValueError("not a whole label")
     try:
         return _decoded(content)
-    except (KeyError, TypeError, AttributeError) as error:  # whole, and not as this version writes them
+    except (KeyError, TypeError, AttributeError) as error:  # complete, but in the format of another version
         raise ValueError(f"a label of another version: {error!r}") from error
 
 
@@ -168,7 +168,7 @@ def _checksum(content: bytes) -> bytes:
 
 
 def info_json(frame: Atoms) -> str:
-    """Where a frame comes from, as JSON: everything in ``info`` but labels."""
+    """The origin of a frame as JSON: everything in ``info`` except labels."""
     kept = {key: _plain(value) for key, value in frame.info.items() if not key.startswith("REF_")}
     return json.dumps(kept, sort_keys=True)
 

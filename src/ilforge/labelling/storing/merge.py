@@ -1,4 +1,4 @@
-"""Two label stores made one: results and failures, each under the digest of its frame and its method."""
+"""Merge two label stores: results and failures, by digests of frame and method."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ilforge.labelling.storing.store import BATCH, LabelStore
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did.
+    """The result of a merge.
 
     Attributes
     ----------
     added, known
-        Labels taken over, and those that were there already.
+        Number of added labels, and of labels that the target already had.
     failures
-        How many of those taken over are failures, kept with their reasons.
+        Number of failures among the added labels, kept with their reasons.
     conflicts
-        Labels of the same frame and method whose energies differ by more than 0.1 meV, in words; the one
-        that was there first is kept.
+        Labels of the same frame and method whose energies differ by more than 0.1 meV, in words; the label of the
+        target is kept.
     """
 
     added: int
@@ -31,7 +31,7 @@ class Merged:
 
 
 def merge(target: LabelStore, source: LabelStore) -> Merged:
-    """Copy every label of ``source`` that ``target`` does not have, damaged ones left out; one transaction a batch."""
+    """Copy all labels of ``source`` that ``target`` lacks, except damaged ones; one transaction for each batch."""
     added = known = failures = 0
     conflicts: list[str] = []
     labels = iter(source)
@@ -52,7 +52,7 @@ def merge(target: LabelStore, source: LabelStore) -> Merged:
 
 
 def _is_better(label: Label, held: Label) -> bool:
-    """Whether a label replaces another: a result a failure, and a failure what was only cut short."""
+    """Whether a label replaces another: a result replaces a failure, a failure replaces one that was cut short."""
     return held.failed and (not label.failed or (held.cut_short and not label.cut_short))
 
 

@@ -1,4 +1,4 @@
-"""Labels as rows of the label store, and back; each row has a checksum of its own."""
+"""Convert labels to rows of the label store and back; each row has its own checksum."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = (
     "frame", "method", "numbers", "positions", "cell", "pbc", "info", "energy", "forces", "stress", "converged",
     "error", "cost_s", "host", "time",
 )  # fmt: skip
-"""Of the table of labels; behind them stands the checksum."""
+"""Columns of the table of labels; the checksum follows after them."""
 REALS = tuple(COLUMNS.index(name) for name in ("energy", "cost_s", "time"))
 """Columns that hold floating-point numbers."""
 
@@ -45,7 +45,7 @@ def row_of(label: Label) -> tuple[Any, ...]:
 
 
 def label_of(row: Sequence[Any], method: Mapping[str, Any]) -> Label:
-    """The label of a row by the method of that description."""
+    """The label of a row; ``method`` is the description of its method."""
     _, _, numbers, positions, cell, pbc, info, energy, forces, stress, converged, error, cost_s, host, time = row[:15]
     frame = Atoms(
         numbers=np.frombuffer(numbers, dtype="<i4"),
@@ -69,7 +69,7 @@ def label_of(row: Sequence[Any], method: Mapping[str, Any]) -> Label:
 
 
 def checksum(row: Sequence[Any]) -> bytes:
-    """Of the values of :data:`COLUMNS`."""
+    """Checksum of the values of :data:`COLUMNS`."""
     hasher = hashlib.blake2b(digest_size=16)
     for value in row:
         hasher.update(value if isinstance(value, bytes) else repr(value).encode())
@@ -78,12 +78,12 @@ def checksum(row: Sequence[Any]) -> bytes:
 
 
 def method_text(description: Mapping[str, Any]) -> str:
-    """A method's description as it is stored."""
+    """The text of a method's description in the store."""
     return json.dumps(description, sort_keys=True)
 
 
 def method_of(digest: str, text: Any) -> dict[str, Any] | None:
-    """The description that a text holds, if it is that of the method of this digest; None when the text is damaged."""
+    """The description of a method from its text; None if the text is damaged and does not fit the digest."""
     try:
         description = json.loads(text)
         return description if method_digest(description) == digest else None

@@ -14,19 +14,19 @@ from ilforge.labelling.storing.store import BACKUP, BATCH, FILE, METHODS, LabelS
 
 
 def salvage(directory: str | Path) -> tuple[int, Path]:
-    """Rescue a damaged store: set its file aside, and copy every label that is still whole into a new one.
+    """Rescue a damaged store: rename its file, and copy every intact label into a new one.
 
-    Rows are read page by page, from the file, its write-ahead log and the last backup; each is checked by its own
+    Rows are read page by page from the file, its write-ahead log and the last backup. Each row is checked by its
     checksum, and the text of each method by its digest.
 
     Returns
     -------
     count, aside
-        Number of labels rescued, and where the damaged file now is.
+        Number of rescued labels, and the new name of the damaged file.
     """
     directory = Path(directory)
     aside = _set_aside(directory / FILE)
-    # those of earlier rescues too: one that was killed had not copied all
+    # also files of earlier rescues, because a killed rescue had not copied all labels
     sources = [*_databases(directory, f"{FILE}.damaged*"), *_databases(directory / BACKUP, "*.sqlite")]
     with LabelStore(directory) as store:
         known = _methods(sources, directory / METHODS)
@@ -43,13 +43,13 @@ def _databases(folder: Path, pattern: str) -> list[Path]:
 
 
 def _set_aside(path: Path) -> Path:
-    """Move the file and what belongs to it; returns its new name."""
+    """Rename the file and its log files; returns the new name."""
     aside = path.with_name(path.name + ".damaged")
     number = 1
     while aside.exists():
         number += 1
         aside = path.with_name(f"{path.name}.damaged{number}")
-    for suffix in ("-wal", "-shm", ""):  # the file last: a kill before leaves it to be rescued again
+    for suffix in ("-wal", "-shm", ""):  # the file itself last, so that a killed rescue can be repeated
         part = path.with_name(path.name + suffix)
         if part.exists():
             os.replace(part, aside.with_name(aside.name + suffix))
@@ -57,7 +57,7 @@ def _set_aside(path: Path) -> Path:
 
 
 def _methods(sources: Iterable[Path], folder: Path) -> dict[str, Mapping[str, Any]]:
-    """Descriptions of methods by digest: from the rows of the files, and from the files of their own."""
+    """Descriptions of methods by digest, from the rows of the files and from the folder of methods."""
     texts = [(row[0], row[1]) for path in sources for row in sqlite_pages.rows(path) if len(row) == 2]
     texts += [(path.stem, path.read_text(errors="replace")) for path in sorted(folder.glob("*.json"))]
     read = ((digest, rows.method_of(digest, text)) for digest, text in texts if isinstance(digest, str))
@@ -65,7 +65,7 @@ def _methods(sources: Iterable[Path], folder: Path) -> dict[str, Mapping[str, An
 
 
 def _labels(path: Path, methods: Mapping[str, Mapping[str, Any]]) -> Iterator[Label]:
-    """Every label of a file whose row is whole and whose method is known."""
+    """Every label of a file with an intact row and a known method."""
     for found in sqlite_pages.rows(path):
         if len(found) != len(rows.COLUMNS) + 1 or found[1] not in methods:
             continue

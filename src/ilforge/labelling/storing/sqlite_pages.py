@@ -1,8 +1,8 @@
 """Rows of a damaged SQLite file, read page by page without SQLite.
 
-SQLite finds rows through the pages above them, so that one bad page can hide all rows below it. Here every page is
-looked at by itself: each leaf of a table holds whole rows, whatever has become of the rest of the file. Nothing that
-is read is believed: the caller checks each row by the checksum in it.
+SQLite finds rows through a tree of pages, so one damaged page can hide all rows below it. Here every page is read
+separately: each leaf of a table contains complete rows, even if the rest of the file is damaged. The caller must check
+each row by its checksum.
 
 Source: "Database File Format" and "WAL-mode File Format", https://www.sqlite.org/fileformat2.html.
 """
@@ -17,18 +17,18 @@ from typing import Any
 _LEAF = 0x0D  # type of a page that holds rows of a table
 _HEADER_BYTES = 100  # of the file, at the start of page 1
 _SIZES = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0)  # of values by their serial type: NULL, integers, a float, 0 and 1
-_PAGE = 4096  # bytes, where the header of the file is lost: what SQLite makes without being asked
+_PAGE = 4096  # bytes, SQLite's default, if the header of the file is lost
 
 
 def rows(path: Path) -> Iterator[tuple[Any, ...]]:
-    """Every row of every table that can be read in a file and in the write-ahead log beside it.
+    """Every readable row of all tables in a file and in its write-ahead log.
 
-    A row may come twice, an old version of it and a new one; text that is no UTF-8 is left out with its row.
+    A row may occur twice, in an old and a new version. Rows with invalid UTF-8 are left out.
 
     Parameters
     ----------
     path
-        The SQLite file; its log is ``path`` with ``-wal`` behind the name.
+        The SQLite file; the name of its log ends in ``-wal``.
     """
     content = _content(path)
     size = _page_size(content)
@@ -57,7 +57,7 @@ def _pages_of_log(log: bytes, size: int) -> dict[int, bytes]:
     pages, start = {}, 32
     while start + 24 + size <= len(log):
         number = int.from_bytes(log[start : start + 4], "big")
-        if log[start + 8 : start + 16] == log[16:24]:  # of this generation of the log
+        if log[start + 8 : start + 16] == log[16:24]:  # the page belongs to the current generation of the log
             pages[number] = log[start + 24 : start + 24 + size]
         start += 24 + size
     return pages
@@ -74,11 +74,11 @@ def _rows_of(pages: Mapping[int, bytes], size: int) -> Iterator[tuple[Any, ...]]
             try:
                 yield _record(_payload(pages, page, place, size))
             except (IndexError, KeyError, ValueError, struct.error):
-                continue  # this row is damaged, or was none
+                continue  # the row is damaged, or these bytes are not a row
 
 
 def _payload(pages: Mapping[int, bytes], page: bytes, place: int, size: int) -> bytes:
-    """A row's bytes: those in its cell, and those in the pages that it runs over into."""
+    """The bytes of a row: those in its cell and those in overflow pages."""
     length, place = _varint(page, place)
     _, place = _varint(page, place)  # the row's number
     largest = size - 35
@@ -94,7 +94,7 @@ def _payload(pages: Mapping[int, bytes], page: bytes, place: int, size: int) -> 
         following = int.from_bytes(more[:4], "big")
         found += more[4 : min(size, 4 + length - len(found))]
     if len(found) != length:
-        raise ValueError("a row that is not all there")
+        raise ValueError("an incomplete row")
     return bytes(found)
 
 
@@ -110,7 +110,7 @@ def _record(payload: bytes) -> tuple[Any, ...]:
         size = _SIZES[kind] if kind < 10 else (kind - 12) // 2
         raw = payload[place : place + size]
         if size < 0 or len(raw) != size:
-            raise ValueError("a value that is not all there")
+            raise ValueError("an incomplete value")
         values.append(_value(kind, raw))
         place += size
     return tuple(values)
@@ -127,7 +127,7 @@ def _value(kind: int, raw: bytes) -> Any:
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
-    """A number of up to nine bytes, seven bits in each, and the place behind it."""
+    """A number of up to nine bytes with seven bits each, and the index after it."""
     value = 0
     for i in range(8):
         byte = data[place + i]

@@ -1,4 +1,4 @@
-"""Charge, multiplicity and periodicity of a frame: what a label belongs to beside where the atoms are."""
+"""Charge, multiplicity and periodicity of a frame, on which a label depends in addition to the positions."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ilforge.liquid.liquid import Liquid
 
 
 def with_state(frame: Atoms, liquid: Liquid | None = None, charge: int | None = None) -> Atoms:
-    """A copy of a frame whose ``info`` holds its charge, where the charge is part of its name.
+    """A copy of a frame with its charge in ``info``, if the charge is part of its digest.
 
-    That is so for a frame without periodicity, and for a box that is not neutral; see :func:`ilforge.frames.digest`.
+    This is the case for a frame without periodicity and for a charged box; see :func:`ilforge.frames.digest`.
 
     Parameters
     ----------
     liquid
-        What the frame is made of; it gives the charge.
+        The ions of the frame, which give the charge.
     charge
-        Net charge of frames that do not say theirs, e.
+        Net charge of a frame that does not contain it, e.
 
     Raises
     ------
     SettingsError
-        For a frame without periodicity whose charge nothing says, for charges that contradict each other, for a
-        multiplicity that is not the lowest, and for a frame that is periodic along one or two directions.
+        For a frame without periodicity whose charge is unknown, for charges that contradict each other, for a
+        multiplicity that is not the lowest, and for a frame that is periodic in only one or two directions.
     """
     require_whole_periodicity(frame)
     found = {
@@ -36,15 +36,15 @@ def with_state(frame: Atoms, liquid: Liquid | None = None, charge: int | None = 
     said = {whose: value for whose, value in found.items() if value is not None}
     if liquid is not None and len(set(said.values())) > 1:
         raise SettingsError(
-            f"The charge of a frame is {said['the frame']:+d} by its own word ({CHARGE} = ...) and "
-            f"{said['its ions']:+d} by its ions ({liquid.label}): mend the one that is wrong."
+            f"The charge of a frame is {said['the frame']:+d} in the frame itself ({CHARGE} = ...) and "
+            f"{said['its ions']:+d} from its ions ({liquid.label}): correct the one that is wrong."
         )
     isolated, total = not frame.pbc.any(), next(iter(said.values()), charge)
     if total is None and isolated:
         raise SettingsError(
-            f"A frame of {len(frame)} atoms ({frame.get_chemical_formula()}) has no periodicity and does not say its "
-            f"charge, so it could be a radical or an ion. Say what it is with --ions, or its charge with --charge or "
-            f"as {CHARGE}=... in its header."
+            f"A frame of {len(frame)} atoms ({frame.get_chemical_formula()}) has no periodicity and does not give its "
+            f"charge, so it could be a radical or an ion. Name its ions with --ions, or give its charge with --charge "
+            f"or as {CHARGE}=... in its header."
         )
     stated: Atoms = frame.copy()
     stated.calc = frame.calc
@@ -61,13 +61,13 @@ def require_whole_periodicity(frame: Atoms) -> None:
     Raises
     ------
     SettingsError
-        Most methods would take it for periodic along all three, and say nothing.
+        Because most methods would silently treat it as periodic in all three directions.
     """
     if frame.pbc.any() and not frame.pbc.all():
         along = ", ".join(axis for axis, periodic in zip("xyz", frame.pbc, strict=True) if periodic)
         raise SettingsError(
             f'A frame is periodic along {along} only (pbc = "{" ".join("FT"[int(p)] for p in frame.pbc)}"). Frames are '
-            "periodic along all three directions, or along none. Label a slab with a vacuum in its box as periodic "
+            "periodic along all three directions, or along none. Label a slab in a box with vacuum as periodic "
             'along all three: pbc="T T T".'
         )
 
@@ -79,6 +79,6 @@ def _require_lowest_multiplicity(frame: Atoms) -> None:
     electrons = int(frame.numbers.sum()) - (frames.charge_of(frame) or 0)
     raise SettingsError(
         f"A frame has {MULTIPLICITY} = {found} (2S + 1). With {electrons} electrons the lowest is {lowest}, and only "
-        f"that is labelled or taken in: ions of ionic liquids have closed shells. Leave {MULTIPLICITY} out of its "
-        f"header, or mend {CHARGE} where the number of electrons is wrong."
+        f"this one is supported: ions of ionic liquids have closed shells. Leave {MULTIPLICITY} out of its "
+        f"header, or correct {CHARGE} if the number of electrons is wrong."
     )

@@ -1,11 +1,10 @@
-"""The label store: every label ever paid for, by frame and method, for all studies that share it.
+"""The label store: all computed labels, by frame and method, for all studies that share it.
 
-One SQLite file holds the labels, a folder beside it (``inbox``) those that workers have finished and the
-coordinator has not yet taken in. The file is in write-ahead mode: a process may be killed at any moment, and
-any number of studies may read while one writes. That mode needs memory that all processes share, so on a network file
-system the file has a rollback journal instead, which needs locks alone: slower, and as safe as the locks of that file
-system. Every label carries a checksum of its own, so that damage to
-a row is found when it is read; such a row is dropped, counted, and computed again.
+One SQLite file contains the labels; a folder beside it (``inbox``) contains new labels from workers that are not yet
+in the file. The file is in write-ahead mode: a process may be killed at any moment, and any number of studies may read
+while one writes. This mode needs memory shared by all processes, which a network file system cannot provide. There the
+file has a rollback journal instead, which needs only locks: it is slower, and as safe as the locks of the file system.
+Every label has its own checksum, so a damaged row is found when it is read; it is dropped, counted, and computed again.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ from ilforge.labelling.storing import rows
 
 FILE = "labels.sqlite"
 """The labels, in the folder of a store's labels."""
-_APPLICATION = 0x696C6667  # "ilfg": tells a label store from any other SQLite file
+_APPLICATION = 0x696C6667  # "ilfg": distinguishes a label store from other SQLite files
 _VERSION = 1
 BACKUP = "backup"
 """Folder with a copy of the file, beside it."""
 METHODS = "methods"
-"""Folder with the description of each method in a file of its own: without it no label of that method is of use."""
+"""Folder with a file for the description of each method; labels without this description are useless."""
 BATCH = 200
-"""Labels in one transaction: one flush to disk pays for all of them."""
+"""Number of labels in one transaction, which needs a single flush to disk."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS methods (
     digest TEXT PRIMARY KEY,
@@ -57,7 +56,7 @@ CREATE TABLE IF NOT EXISTS labels (
 """
 _COLUMNS = ", ".join(rows.COLUMNS)
 _ERROR = rows.COLUMNS.index("error")
-# A result replaces an earlier failure, and anything a calculation that was cut short; nothing replaces a result.
+# A result replaces a failure, any label replaces a calculation that was cut short, and nothing replaces a result.
 _INSERT = f"""
 INSERT INTO labels ({_COLUMNS}, checksum) VALUES ({", ".join("?" * 16)})
 ON CONFLICT (frame, method) DO UPDATE SET
@@ -75,16 +74,16 @@ class LabelStore:
     Parameters
     ----------
     directory
-        Folder of the store, made when it is not there: ``labels.sqlite`` and ``inbox``.
+        Folder of the store with ``labels.sqlite`` and ``inbox``; it is made if it does not exist.
     busy_timeout_s
-        How long to wait for another study that is writing.
+        Time to wait for another study that is writing, s.
     read_only
-        Change nothing in the folder, which need not be writable.
+        Change nothing in the folder, which then need not be writable.
 
     Raises
     ------
     SettingsError
-        When the file is no label store, is damaged, is a link, or cannot be written.
+        When the file is not a label store, is damaged, is a link, or cannot be written.
     """
 
     def __init__(self, directory: str | Path, busy_timeout_s: float = 60.0, read_only: bool = False):
@@ -114,7 +113,7 @@ class LabelStore:
         return self.get_many([frame_digest], method_digest).get(frame_digest)
 
     def get_many(self, frame_digests: Sequence[str], method_digest: str) -> dict[str, Label]:
-        """The labels that are there, by frame digest."""
+        """The labels that exist in the store, by frame digest."""
         with self._lock, _explained(self.path):
             description = self._description(method_digest)
             if description is None:
@@ -123,9 +122,9 @@ class LabelStore:
             return {digest: rows.label_of(row, description) for digest, row in found if row is not None}
 
     def __iter__(self) -> Iterator[Label]:
-        """Every label that is whole, results and failures, in the order in which they were stored.
+        """Every intact label, results and failures, in the order in which they were stored.
 
-        Of a store that is read only, those that wait in the inbox come last.
+        In a read-only store, the labels in the inbox come last.
         """
         with self._lock, _explained(self.path):
             keys = self._connection.execute("SELECT frame, method FROM labels ORDER BY rowid").fetchall()
@@ -137,9 +136,9 @@ class LabelStore:
             yield from (label for _, label in _inbox.waiting(self.inbox, set_aside=False))
 
     def missing(self, frame_digests: Iterable[str], method_digest: str) -> list[str]:
-        """Those of the frames, in their order and without repeats, that have neither result nor failure.
+        """The frames without a result or failure, in their order and without repeats.
 
-        A calculation that was cut short is no failure of its frame: another attempt may have a result.
+        A calculation that was cut short does not count as a failure: another attempt may succeed.
         """
         frame_digests = list(dict.fromkeys(frame_digests))
         with self._lock, _explained(self.path):
@@ -161,26 +160,26 @@ class LabelStore:
                 self._connection.execute(_INSERT, (*row, rows.checksum(row)))
 
     def remember(self, method: Mapping[str, Any]) -> None:
-        """Store what a method says of itself; a damaged text of the same method is mended."""
+        """Store the description of a method; a damaged text of the same method is replaced."""
         with self._lock, _explained(self.path), self._transaction():
             self._remember(method_digest_of(method), method)
 
     def absorb_inbox(self) -> int:
-        """Take in everything workers have finished, leftovers of killed runs included; returns how many."""
+        """Store all labels in the inbox, also those of killed runs; returns their number."""
         _inbox.sweep(self.inbox)
         arrivals: Iterator[tuple[Path, Label]] = _inbox.waiting(self.inbox)
         count = 0
         while batch := list(islice(arrivals, BATCH)):
             self.add_many(label for _, label in batch)
-            for path, _ in batch:  # only now that the labels are on disk
+            for path, _ in batch:  # only now, because the labels are on disk
                 path.unlink(missing_ok=True)
             count += len(batch)
         return count
 
     def forget_failures(self, method_digest: str, frame_digests: Iterable[str] | None = None) -> int:
-        """Drop the failed labels of a method so that they are tried again; returns how many.
+        """Drop failed labels of a method so that they are computed again; returns their number.
 
-        ``frame_digests`` are those of the frames that are meant; all without it.
+        ``frame_digests`` restricts this to some frames; by default all failures are dropped.
         """
         of_method = "DELETE FROM labels WHERE method = ? AND error IS NOT NULL"
         with self._lock, _explained(self.path), self._transaction():
@@ -197,7 +196,7 @@ class LabelStore:
         return {digest: description for digest, description in described.items() if description is not None}
 
     def census(self, method_digest: str | None = None) -> dict[str, int]:
-        """Numbers of labels, of results, failures and stresses among them, of files waiting, of damaged ones."""
+        """Numbers of labels, of results, failures and stresses among them, of files in the inbox, of damaged labels."""
         with self._lock, _explained(self.path):
             labels, failures, stresses = self._connection.execute(
                 "SELECT COUNT(*), COUNT(error), COUNT(stress) FROM labels WHERE ?1 IS NULL OR method = ?1",
@@ -213,17 +212,17 @@ class LabelStore:
         }
 
     def verify(self) -> bool:
-        """Read the whole file and its index; an index that does not fit the labels is made anew.
+        """Read the whole file and its index; an index that does not fit the labels is rebuilt.
 
         Returns
         -------
         bool
-            Whether the index was mended.
+            Whether the index was rebuilt.
 
         Raises
         ------
         SettingsError
-            When SQLite finds the file damaged; says how to rescue the labels.
+            When SQLite finds the file damaged; the message contains the command to rescue the labels.
         """
         with self._lock, _explained(self.path):
             faults = self._faults()
@@ -237,9 +236,9 @@ class LabelStore:
             return True
 
     def backup(self) -> Path:
-        """Copy the file, checked first, by SQLite's own means; other studies may go on meanwhile. Returns the copy.
+        """Check the file and copy it with SQLite's backup function; other studies may continue. Returns the copy.
 
-        A copy with more labels than there are now (the file was lost, and begun anew) is kept as ``previous.sqlite``.
+        An older copy with more labels than the file (which was lost and started again) is kept as ``previous.sqlite``.
         """
         self.verify()
         for digest, description in self.methods().items():
@@ -248,7 +247,7 @@ class LabelStore:
         with self._lock, _explained(path):
             path.parent.mkdir(exist_ok=True)
             refuse_links(path.parent, path)
-            # two runs may copy at once: each has a file of its own, and the last one stays
+            # two runs may copy at the same time: each writes its own file, and the last one stays
             with files.replacing(path.with_name(f"{FILE}.{os.getpid()}-{threading.get_ident()}")) as partial:
                 partial.unlink(missing_ok=True)
                 with contextlib.closing(sqlite3.connect(partial)) as copy:
@@ -261,7 +260,7 @@ class LabelStore:
         return path
 
     def _faults(self) -> list[str]:
-        """What SQLite finds wrong; nothing when all is well."""
+        """Faults that SQLite finds in the file; empty if there are none."""
         found = [fault for (fault,) in self._connection.execute("PRAGMA integrity_check(20)")]
         return [] if found == ["ok"] else found
 
@@ -278,13 +277,13 @@ class LabelStore:
             log = self.path.with_name(f"{FILE}-wal")
             if not os.path.exists(self.path) or (log.exists() and log.stat().st_size > 0):
                 raise
-            # where nothing may be written, not even the index of the log that readers share
+            # nothing may be written here, not even the index of the log that readers share
             connection = sqlite3.connect(f"{address}?mode=ro&immutable=1", uri=True, **how)
         return connection
 
     def _prepare(self) -> None:
         execute = self._connection.execute
-        execute("BEGIN")  # one view of the file, whatever another study that is just making it does
+        execute("BEGIN")  # a consistent view of the file, even if another study is just creating it
         (application,) = execute("PRAGMA application_id").fetchone()
         (version,) = execute("PRAGMA user_version").fetchone()
         (tables,) = execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
@@ -296,8 +295,8 @@ class LabelStore:
         if self.read_only:
             return
         choose_journal(self._connection, self.directory, new=not tables)
-        execute("PRAGMA synchronous = FULL")  # a label outlives a power failure, not only a kill
-        execute("PRAGMA wal_autocheckpoint = 4000")  # pages: four times the default, fewer waits for the disk
+        execute("PRAGMA synchronous = FULL")  # labels survive a power failure, not only a kill
+        execute("PRAGMA wal_autocheckpoint = 4000")  # in pages: four times the default, to wait less often for the disk
         if application != _APPLICATION:
             with self._transaction():
                 for statement in _SCHEMA.split(";"):
@@ -307,18 +306,18 @@ class LabelStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        # IMMEDIATE: wait for the other writer at the start, where waiting is possible, not in the middle.
+        # IMMEDIATE: wait for other writers at the start, because waiting is not possible in the middle
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._connection.execute("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:  # SQLite ends it by itself when the disk is full
+            if self._connection.in_transaction:  # if the disk is full, SQLite has already ended it
                 self._connection.execute("ROLLBACK")
             raise
 
     def _description(self, method_digest: str) -> Mapping[str, Any] | None:
-        """What a method says of itself, checked by its digest; from its own file where the row is damaged."""
+        """The description of a method, checked by its digest; from its own file if the row is damaged."""
         row = self._connection.execute("SELECT description FROM methods WHERE digest = ?", (method_digest,)).fetchone()
         if row is None:
             return None
@@ -333,7 +332,7 @@ class LabelStore:
         _keep_method(self.directory / METHODS, digest, method)
 
     def _row(self, frame_digest: str, method_digest: str) -> tuple[Any, ...] | None:
-        """A row that is there and whole; one that is not whole is dropped and counted."""
+        """An intact row, or None; a damaged row is dropped and counted."""
         key = (frame_digest, method_digest)
         row: tuple[Any, ...] | None = self._connection.execute(
             f"SELECT {_COLUMNS}, checksum FROM labels WHERE frame = ? AND method = ?", key
@@ -348,7 +347,7 @@ class LabelStore:
 
 
 def _keep_method(folder: Path, digest: str, method: Mapping[str, Any]) -> None:
-    """A method's description in a file of its own, where there is none that is whole."""
+    """Write the description of a method to its own file, unless an intact one exists."""
     refuse_links(folder)
     if rows.method_of(digest, _text_of(folder, digest)) is None:
         folder.mkdir(exist_ok=True)
@@ -363,7 +362,7 @@ def _text_of(folder: Path, digest: str) -> str:
 
 
 def _count_in(path: Path) -> int:
-    """Number of labels in a copy; 0 where there is none that can be read."""
+    """Number of labels in a copy; 0 if there is no readable copy."""
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as copy:
             found: int = copy.execute("SELECT COUNT(*) FROM labels").fetchone()[0]
@@ -374,7 +373,7 @@ def _count_in(path: Path) -> int:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite says into what a chemist can act on."""
+    """Translate errors of SQLite into errors that a user can act on."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -386,9 +385,9 @@ def _explained(path: Path) -> Iterator[None]:
         raise SettingsError(f"The label store {path} cannot be opened or written: {said}.") from error
     except sqlite3.DatabaseError as error:
         raise SettingsError(
-            f"The label store {path} is damaged ({error}). Rescue what is whole in it, and in its backup, with: "
-            f"ilforge store salvage {shlex.quote(str(path.parent))}. The damaged file is kept beside it, and labels "
-            "that were lost are computed again."
+            f"The label store {path} is damaged ({error}). Rescue intact labels from it and from its backup with: "
+            f"ilforge store salvage {shlex.quote(str(path.parent))}. The damaged file is kept beside it, and lost "
+            "labels are computed again."
         ) from error
     except OSError as error:
         raise SettingsError(f"The label store {path} cannot be written: {error.strerror}.") from error
