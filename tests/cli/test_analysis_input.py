@@ -105,9 +105,9 @@ def test_topology_with_extended_xyz_in_pieces(ions, tmp_path):
     assert density(call("analyse", tmp_path / "named.xyz", *asked)) == one
     frames.write(tmp_path / "named-a.xyz", truth[:2])
     assert density(call("analyse", tmp_path / "named-a.xyz", tmp_path / "b.extxyz", *asked)) == one
-    with pytest.raises(SettingsError, match="give a topology with bonds before them"):
+    with pytest.raises(SettingsError, match="give a topology with bonds before the frames"):
         call("analyse", tmp_path / "whole.xyz", *asked)
-    with pytest.raises(SettingsError, match="top.pdb is no extended XYZ"):
+    with pytest.raises(SettingsError, match="top.pdb is not extended XYZ"):
         call("analyse", tmp_path / "named.xyz", top, *asked)
 
 
@@ -166,10 +166,13 @@ def test_velocities_of_a_lammps_dump_need_their_units(ions, tmp_path):
     asked = ("analyse", top, dump, "--frame-interval", 1, "--temperature", 423, "--property", "conductivity")
     done = call(*asked)
     assert "conductivity_green_kubo" not in done.output
-    assert "No Green-Kubo conductivity: velocities of a LAMMPS dump are in LAMMPS's own unit" in done.output
+    assert (
+        "No Green-Kubo conductivity: velocities of a LAMMPS dump are in a unit that the dump does not contain"
+        in done.output
+    )
     assert "conductivity_green_kubo" in call(*asked, "--lammps-units", "real").output
     frames.write(tmp_path / "t.extxyz", extended(ions))
-    with pytest.raises(SettingsError, match="no LAMMPS dump"):
+    with pytest.raises(SettingsError, match="not a LAMMPS dump"):
         call("analyse", top, tmp_path / "t.extxyz", "--frame-interval", 1, "--lammps-units", "real")
 
 
@@ -181,7 +184,7 @@ def test_a_topology_without_positions_alone(ions, tmp_path):
         lines.append(f"{k + 1:8d} A    {topology.molecules[k] + 1:<4d} ION  {atom}")
     lines += ["", f"{0:8d} !NBOND: bonds", ""]
     (tmp_path / "top.psf").write_text("\n".join(lines) + "\n")
-    with pytest.raises(SettingsError, match="holds no positions: give its trajectory after it"):
+    with pytest.raises(SettingsError, match="contains no positions: give a trajectory after it"):
         call("analyse", tmp_path / "top.psf")
 
 

@@ -63,7 +63,7 @@ def test_what_is_whole_is_measured(ions, tmp_path):
 
 def test_no_cell(ions, tmp_path):
     _, positions, _, universe = ions
-    with pytest.raises(SettingsError, match="Frame 0 has no periodic cell. Give a trajectory that carries it"):
+    with pytest.raises(SettingsError, match="Frame 0 has no periodic cell. Give a trajectory that contains it"):
         analyse(*write(tmp_path / "run.xyz", universe, positions, None), "--frame-interval", 1)
 
 
@@ -76,7 +76,7 @@ def test_time_step_unknown(ions, tmp_path):
 def test_plain_xyz_alone(ions, tmp_path):
     """No ions, no cell, no times: the first of them is asked for."""
     _, positions, _, universe = ions
-    with pytest.raises(SettingsError, match="do not say which ions they hold.*ions="):
+    with pytest.raises(SettingsError, match="do not name their ions.*ions="):
         analyse(write(tmp_path / "run.xyz", universe, positions, None)[1])
 
 
@@ -114,7 +114,7 @@ def test_topology_that_lacks_the_bonds_to_hydrogen(ions, tmp_path):
             line = "CONECT" + "".join(f"{atom:5d}" for atom in (atoms[0], *partners))
         kept.append(line)
     top.write_text("\n".join(kept) + "\n")
-    with pytest.raises(SettingsError, match=r"topology lacks bonds.*120 pairs.*\(1\.\d\d Å\).*holds all bonds"):
+    with pytest.raises(SettingsError, match=r"topology lacks bonds.*120 pairs.*\(1\.\d\d Å\).*with all bonds"):
         analyse(top, trajectory)
 
 

@@ -90,14 +90,14 @@ def test_the_whole_path_of_ions_of_the_users_own(ilforge, boxes):
     code, _, err = ilforge("md", "theirs.xyz", *CATION, "--ions", LIST, *how)
     assert code == 0, err
     code, _, err = ilforge("md", "theirs.xyz", *how)
-    assert code == 2 and "say it with --ions" in err
+    assert code == 2 and "name them with --ions" in err
     code, out, err = ilforge("analyse", "md", "--property", "health")
     assert code == 0 and "2 ETA, 2 NO3" in out and "every ion kept its bonds" in out, out + err
     measured = ("analyse", "theirs.xyz", "--property", "health", "--frame-interval", "1")
     code, out, err = ilforge(*measured, *CATION, "--ions", LIST)
     assert code == 0 and "2 ETA, 2 NO3" in out and "every ion kept its bonds" in out, out + err
     code, _, err = ilforge(*measured)
-    assert code == 2 and "say it with --ions" in err
+    assert code == 2 and "name them with --ions" in err
 
 
 def test_init_writes_ions_of_the_users_own(ilforge):

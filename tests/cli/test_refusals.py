@@ -174,7 +174,7 @@ def test_validate_is_told_the_ions(ilforge, labelled):
         del member.info["ions"]
     frames.write(Path("bare.xyz"), members)
     code, _, err = ilforge("validate", "bare.xyz", "--potential", "clp:4.0")
-    assert code == 2 and "does not say what its frames are made of: say it with --ions" in err
+    assert code == 2 and "does not name the ions of its frames: name them with --ions" in err
     code, out, _ = ilforge("validate", "bare.xyz", "--potential", "clp:4.0", "--ions", "2 PYR14, 2 BF4")
     assert code == 0 and "force" in out
     code, _, err = ilforge("validate", "bare.xyz", "--potential", "clp:4.0", "--ions", "2 EMIM, 2 BF4")

@@ -53,7 +53,7 @@ def test_frames_in_another_order_without_a_word_on_ions(run, shuffled, tmp_path)
     frames.write(tmp_path / "b.extxyz", made[3:])
     files = [tmp_path / "a.extxyz", tmp_path / "b.extxyz"]
     same_molecules(open_trajectory(files, 1.0, made_of=Composition(IONS)), run)
-    with pytest.raises(SettingsError, match="do not say which ions they hold: say it with --ions"):
+    with pytest.raises(SettingsError, match="do not name their ions: name them with --ions"):
         open_trajectory(files, 1.0)
     with pytest.raises(SettingsError, match=r"have 210 atoms .* but 2 PYR14, 2 BF4 are 70"):
         open_trajectory(files, 1.0, made_of=Composition("2 PYR14, 2 BF4"))
@@ -89,7 +89,7 @@ def test_plain_xyz_with_ions_and_cell(ilforge, run, shuffled, tmp_path):
     code, _, err = ilforge(*words, "--ions", "6 PYR14, 6 BF4", "--cell", "19 19")
     assert code == 2 and "--cell 19 19: give three lengths" in err
     code, _, err = ilforge(*words[:2], *words[3:], "--ions", "1 PYR14")
-    assert code == 2 and "say what they are with --ions" in err
+    assert code == 2 and "correct --ions" in err
 
 
 @pytest.mark.parametrize("text", ["0 1 1", "-5 5 5", "5 5 5 90 90", "nan 5 5", "a b c", "20 20 20 10 10 150", ""])
@@ -100,7 +100,7 @@ def test_cells_that_are_none(text):
 
 def test_a_cell_is_not_put_over_another(run, shuffled, tmp_path):
     frames.write(tmp_path / "a.extxyz", shuffled[0])
-    with pytest.raises(SettingsError, match="have a cell of their own. Leave --cell out"):
+    with pytest.raises(SettingsError, match="already have a cell. Leave --cell out"):
         open_trajectory([tmp_path / "a.extxyz"], 1.0, made_of=Composition(IONS, cell=parse_cell("9 9 9")))
 
 
@@ -256,7 +256,7 @@ def test_units_without_times_need_the_interval(salt, tmp_path):
 def test_units_that_are_not_in_angstrom_or_contradict_the_user(salt, tmp_path):
     with pytest.raises(SettingsError, match="in units lj: positions in Å have real and metal only"):
         open_trajectory([salt, dump(tmp_path / "a.dump", units="lj")], 1.0)
-    with pytest.raises(SettingsError, match="are metal .--lammps-units., but the dump says units real"):
+    with pytest.raises(SettingsError, match="are metal .--lammps-units., but the dump has units real"):
         open_trajectory([salt, dump(tmp_path / "b.dump")], lammps_units="metal")
 
 
@@ -279,7 +279,7 @@ def test_rows_that_are_too_many_are_said(salt, tmp_path):
     def more(k, frame, rows):
         return frame + "".join(rows) + (rows[0] if k == 2 else "")
 
-    with pytest.raises(SettingsError, match="where a frame should begin stands '3 1"):
+    with pytest.raises(SettingsError, match="a frame should begin at '3 1"):
         open_trajectory([salt, dump(tmp_path / "a.dump", spoil=more)])
 
 

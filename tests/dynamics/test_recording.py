@@ -126,7 +126,7 @@ def test_a_trajectory_that_lost_its_frames_is_not_gone_on_with(tmp_path):
     recorder.append(_sample(0.0))
     recorder.save(b"state")
     (tmp_path / "trajectory.dcd").unlink()
-    with pytest.raises(SettingsError, match=r"trajectory\.dcd is damaged or gone"):
+    with pytest.raises(SettingsError, match=r"trajectory\.dcd is damaged or missing"):
         Recorder(_job(tmp_path), {"a": 1})
 
 

@@ -109,7 +109,7 @@ def test_a_folder_of_another_scan_is_refused(peroxide, tmp_path):
     with pytest.raises(SettingsError, match="other positions_A"):
         scan_dihedrals(gfn2, moved, bonds, [dihedral], [ANGLES], directory=tmp_path / "scan")
     (tmp_path / "scan" / "000002.json").unlink()
-    with pytest.raises(SettingsError, match="by another method"):
+    with pytest.raises(SettingsError, match="with another method"):
         scan_dihedrals(gfn1, atoms, bonds, [dihedral], [ANGLES], directory=tmp_path / "scan")
 
 

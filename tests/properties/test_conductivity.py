@@ -157,7 +157,7 @@ def test_neutral_particles_and_unknown_temperatures_are_refused():
     system = charged(100, Cs=4, F=4)
     neutral = replace(system, topology=replace(system.topology, charges=(0,) * 8))
     paths = brownian(np.full(8, 0.1), 100, INTERVAL, rng)
-    assert "no ions with a charge" in estimate(conductivity_of(neutral, paths, rng), "conductivity").note
+    assert "no charged ions" in estimate(conductivity_of(neutral, paths, rng), "conductivity").note
     half = replace(system, topology=replace(system.topology, charges=(0,) * 4 + (-1,) * 4))
     note = estimate(conductivity_of(half, paths, rng), "conductivity").note
     assert "add up to -4 e (Cs +0, F -1)" in note and "give a topology with charges" in note

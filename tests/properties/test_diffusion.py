@@ -110,7 +110,7 @@ def test_error_bars_of_a_few_hopping_ions_hold():
 def test_one_or_two_ions_say_that_their_motion_is_taken_to_be_gaussian():
     for n_ions in (1, 2):
         notes = [one.note for one in (of_hopping(n_ions, np.random.default_rng(k)) for k in range(30)) if one.converged]
-        assert notes and all("takes the motion to be Gaussian" in note for note in notes)
+        assert notes and all("assumes Gaussian motion" in note for note in notes)
 
 
 def test_curves_carry_the_msd_and_its_slope():

@@ -128,7 +128,7 @@ def test_fluctuations_of_small_boxes_are_no_departure(size, least):
 def test_a_short_run_and_a_fixed_volume_are_not_judged():
     short = judged(LIQUID * noise(20, np.random.default_rng(7), 0.03))["health"].liquid
     assert short.holding is Holding.NOT_JUDGED
-    assert "of the density there are" in short.what and "10 needed" in short.what
+    assert "for the density, " in short.what and "10 needed" in short.what
     fixed = judged(np.full(100, LIQUID), ("health",), ensemble="NVT")["health"].liquid
     assert fixed.holding is Holding.NOT_JUDGED and "at constant volume" in fixed.what
 

@@ -50,7 +50,7 @@ def test_tables_of_spreadsheets_are_read(tmp_path, content):
     ("content", "said"),
     [
         (XVG.encode(), "is a GROMACS .xvg file: docs/properties/viscosity.md"),
-        (b"\xff\xff\x26\xfd\0\0\0\x05\0\0\0\x2e\0\0\0\x04Bond", "binary, as GROMACS's .edr"),
+        (b"\xff\xff\x26\xfd\0\0\0\x05\0\0\0\x2e\0\0\0\x04Bond", "binary file, such as GROMACS's .edr"),
         (table(separator=";").encode(), "separated by semicolons: separate them by commas"),
         (table(separator="\t").encode(), "separated by tabs: separate them by commas"),
         (b"", "is empty"),
@@ -60,7 +60,7 @@ def test_tables_of_spreadsheets_are_read(tmp_path, content):
 def test_other_files_are_told_what_they_are(tmp_path, content, said):
     path = tmp_path / "p.dat"
     path.write_bytes(content)
-    with pytest.raises(SettingsError, match=f"p.dat .*{said}.*Taken are CSV, columns time_ps.* and what LAMMPS prints"):
+    with pytest.raises(SettingsError, match=f"p.dat .*{said}.*Supported are CSV, columns time_ps.* and LAMMPS output"):
         read_pressure(path)
 
 

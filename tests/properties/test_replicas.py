@@ -227,7 +227,7 @@ def test_runs_of_unequal_length_are_followed_as_far_as_the_shortest():
     rng = np.random.default_rng(5)
     found = measure_replicas([charges(0.1, n, rng) for n in (200, 300)], ["diffusion"])["diffusion"]
     assert estimate(found, "self_diffusion", "C").converged
-    assert found.notes == ["Runs have 200 to 300 frames: of each the first 200 were followed."]
+    assert found.notes == ["Runs have 200 to 300 frames: ions were followed in the first 200 of each."]
     assert found.curves["msd C"].x.max() <= 0.2 * 200 * INTERVAL
 
 
@@ -315,7 +315,7 @@ def test_the_command_takes_runs_or_pieces(files, tmp_path):
     assert (tmp_path / "out" / "rdf" / "rdf-PYR14-BF4.csv").is_file()  # though a PDB file cuts names
     assert "24 frames are too few" in call("analyse", *files, *arguments).output  # as pieces of one run
     for words, said in (
-        ([*files[:2]], "two runs or more, here 1"),
+        ([*files[:2]], "two runs or more, found 1"),
         ([tmp_path, files[1]], "not a mixture"),
         ([*files, "--pressure", files[0]], "--pressure is of one run"),
     ):

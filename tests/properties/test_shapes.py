@@ -213,7 +213,7 @@ def defined(smarts="[#5]-[#9]", atoms=(0, 1), states=None, name="d"):
 def test_definitions_that_make_no_sense_are_refused():
     topology = Liquid.of({"PYR14": 1, "BF4": 1}).topology
     for settings, words in (
-        (defined("[#5"), "is no SMARTS"),
+        (defined("[#5"), "is not a valid SMARTS"),
         (defined("[#5]-[#9]", (0, 2)), "has 2 atoms"),
         (defined("[#5]-[#17]"), "matches nothing"),
         (ShapesSettings(define=[{**defined().define[0].model_dump(), "ion": "FSI"}]), "FSI.*PYR14, BF4"),
@@ -233,11 +233,11 @@ def test_definitions_that_make_no_sense_are_refused():
 @pytest.mark.parametrize(
     ("range_", "said"),
     [
-        ([150, 210], r"'x' has t from 150 to 210: angles go from -180 to 180.*as \[120, -120\]"),
+        ([150, 210], r"'x' has t from 150 to 210: angles are -180 to 180.*larger: \[120, -120\]"),
         ([-200, -150], "from -200 to -150: angles go"),
         ([float("nan"), 90], "from nan to 90: angles go"),
-        ([60, 60], r"holds no angle; \[-180, 180\] holds all"),
-        ([180, -180], "holds no angle"),
+        ([60, 60], r"contains no angle; \[-180, 180\] contains all"),
+        ([180, -180], "contains no angle"),
     ],
 )
 def test_ranges_of_angles_that_hold_nothing_are_refused(range_, said):
@@ -247,7 +247,9 @@ def test_ranges_of_angles_that_hold_nothing_are_refused(range_, said):
 
 @pytest.mark.parametrize("range_", [[2.0, 1.0], [2.0, 2.0], [1.0, float("nan")]])
 def test_ranges_of_distances_that_hold_nothing_are_refused(range_):
-    with pytest.raises(ValidationError, match="'x' has d from .*: a distance needs from below to, in Å"):
+    with pytest.raises(
+        ValidationError, match="'x' has d from .*: the lower limit of a distance must be below the upper one, in Å"
+    ):
         defined(states=[{"name": "x", "ranges": {"d": range_}}])
 
 

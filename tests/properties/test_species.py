@@ -118,7 +118,7 @@ def test_conductivity_names_the_ions_whose_charge_is_unknown():
     """Even where the others add up to zero."""
     universe = universe_of({"Li": 1, "TFSI": 1, "TEA": 1, "FOR": 1})
     found = measure(universe, ["conductivity"], temperature_K=400.0)
-    assert "nobody says the charge of C8H20N, CHO2:" in found["conductivity"].estimates[0][2].note
+    assert "the charge of C8H20N, CHO2 is unknown:" in found["conductivity"].estimates[0][2].note
 
 
 def test_scaled_charges_and_neutral_atoms_beside_ions():

@@ -84,7 +84,7 @@ def test_diffusion_in_an_infinite_box_is_fitted_too():
      ([333, 353, 373, 393], [1, 0, 3, 4], [0.1] * 4, "values is 0"),
      ([333, 353, 373, 393], [1, 2, 3, np.nan], [0.1] * 4, "values is nan"),
      ([333, 353, 373, 393], [1, 2, 3, 4], [0.1, 0.0, 0.1, 0.1], "errors is 0"),
-     ([333, 353, 373, 393], [1, 2, 3], [0.1] * 3, "equally many; found 4, 3, 3")],
+     ([333, 353, 373, 393], [1, 2, 3], [0.1] * 3, "equal numbers; found 4, 3, 3")],
 )  # fmt: skip
 def test_numbers_without_a_logarithm_are_refused_in_words(temperatures, values, errors, said):
     for fit in (arrhenius, lambda *of: vft(*of, np.random.default_rng(1))):
@@ -146,7 +146,7 @@ def test_a_run_given_several_times_counts_once_and_the_output_says_so():
     assert np.array_equal(four.values, once.values) and np.array_equal(four.errors, once.errors)
     assert four.repeated == 18
     note = four.records(np.random.default_rng(1))[0].note
-    assert note == "from 333 to 433 K; 18 records given more than once counted once"
+    assert note == "from 333 to 433 K; 18 records given more than once, counted once"
     refused = [replace(one, value=np.nan, error=np.nan, converged=False, note="too short") for one in records(T)]
     (series,) = temperature_series(refused * 2)
     assert series.left_out == 6 and series.repeated == 0

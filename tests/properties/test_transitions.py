@@ -195,7 +195,9 @@ def test_as_many_shapes_as_can_be_defined_are_told_apart(monkeypatch):
 
 def test_shapes_that_are_neither_built_in_nor_defined_are_refused():
     system, positions, cell, _ = binding(30, np.random.default_rng(8))
-    with pytest.raises(SettingsError, match="no shapes of O are built in .* or defined in analysis.shapes.define"):
+    with pytest.raises(
+        SettingsError, match="shapes of O are neither built in .* nor defined in analysis.shapes.define"
+    ):
         measured(
             "transitions", system, snapshots(system, positions, cell), TransitionsSettings(**OXYGEN, states="shapes")
         )

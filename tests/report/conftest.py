@@ -84,7 +84,7 @@ def error_records(parity):
 LOST = LiquidVerdict(Holding.DOES_NOT_HOLD, "the density fell from 1.02 to 0.45 g/cm3 within 11 ps", 0.45, 1.02, 11.0)
 HELD = LiquidVerdict(Holding.HOLDS, "the density is 1.037 ± 0.003 g/cm3 over 40 ps", 1.037, 1.03, 40.0, 31.0)
 UNKNOWN = LiquidVerdict(Holding.NOT_JUDGED, "the density is still drifting: run longer", time_ps=40.0, n_eff=4.1)
-FIXED = LiquidVerdict(Holding.NOT_JUDGED, "at constant volume a liquid cannot leave its density")
+FIXED = LiquidVerdict(Holding.NOT_JUDGED, "at constant volume the density cannot change")
 JUDGED = {("npt", "clp"): HELD, ("npt", "deepmd"): LOST, ("npt", "mace"): UNKNOWN} | {
     ("nvt", potential): FIXED for potential in ("clp", "deepmd", "mace")
 }

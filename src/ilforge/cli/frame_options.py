@@ -96,7 +96,7 @@ class MadeOf:
 
         if not frame.info.get("ions"):
             raise SettingsError(
-                f"{file} does not say what its frames are made of: say it with --ions, such as '2 PYR14, 2 BF4'."
+                f"{file} does not name the ions of its frames: name them with --ions, such as '2 PYR14, 2 BF4'."
             )
         return Liquid.of_frame(frame, self.define)
 

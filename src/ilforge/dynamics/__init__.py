@@ -70,7 +70,9 @@ def choose_engine(potential: Potential, atoms: Atoms, engine: str | None = None)
         return next(name for name in able if not ENGINES[name].on_request)
     ENGINES.named(engine)
     if engine not in able:
-        raise SettingsError(f"engine = {engine!r} cannot run {potential.kind} in this box: use {' or '.join(able)}.")
+        raise SettingsError(
+            f"engine = {engine!r} cannot run {potential.kind} in this box: it may be {' or '.join(able)}."
+        )
     return engine
 
 

@@ -221,5 +221,5 @@ def burst(volume: float, start_volume: float, mass_amu: float | None = None) -> 
     return (
         f"{changed}the box {how} from {start_volume:.0f} to {volume:.0f} Å^3, beyond {SMALLEST:g} to {LARGEST:g} times "
         "its volume at the start. Start from an equilibrated box, or minimise a packed one and heat it at constant "
-        "volume before NPT. If the box was equilibrated, the potential does not keep the liquid together"
+        "volume before NPT. If the box was equilibrated, the potential does not hold the liquid"
     )

@@ -164,7 +164,7 @@ class MdProtocol:
             return
         if value not in allowed:
             *others, last = allowed
-            raise SettingsError(f"{name} ({option}) is {value!r}: use {', '.join(others)} or {last}.")
+            raise SettingsError(f"{name} ({option}) is {value!r}: it may be {', '.join(others)} or {last}.")
         if name == "barostat" and self.ensemble != "NPT":
             raise SettingsError(f"barostat (--barostat) is {value!r}, but ensemble {self.ensemble} has no pressure.")
 

@@ -1,6 +1,6 @@
 """Properties: from any trajectory to numbers with errors, all in one pass over its frames.
 
-A new property is one file here with a class as :class:`~ilforge.properties.property.Property` describes it, one
+A new property is one file here with a class that follows :class:`~ilforge.properties.property.Property`, and one
 line in :data:`~ilforge.properties.registry.PROPERTIES`.
 """
 
@@ -45,9 +45,9 @@ def create(name: str, settings: AnalysisSettings) -> Property:
 
 
 def settings_of(name: str, settings: AnalysisSettings) -> dict[str, Settings]:
-    """The parts of the settings that a property depends on, by name, its own first.
+    """The parts of the settings on which a property depends, by name, its own first.
 
-    States by shapes of ligands need the shapes that the user defined.
+    States defined by shapes of ligands also depend on the user's definitions of shapes.
     """
     PROPERTIES.named(name)
     parts: dict[str, Settings] = {name: getattr(settings, name)}
@@ -70,33 +70,34 @@ def measure(
 ) -> dict[str, Measurement]:
     """Measure properties of a trajectory in one pass over its frames.
 
-    Where ``health`` is among them and finds that the run does not hold the liquid, no other number is converged.
+    If ``health`` is measured and the run does not hold the liquid, no other number is converged.
 
     Parameters
     ----------
     trajectory
-        A run of ilforge, an MDAnalysis Universe with bonds, a list of frames, or what
-        :func:`~ilforge.properties.reading.reader.open_trajectory` gave.
+        A run of ilforge, an MDAnalysis Universe with bonds, a list of frames, or the result of
+        :func:`~ilforge.properties.reading.reader.open_trajectory`.
     names
-        Keys of :data:`PROPERTIES`; without them those of the settings.
+        Keys of :data:`PROPERTIES`; by default those in the settings.
     settings
-        By default those of a study file that does not mention them.
+        By default the default values of a study file.
     topology
-        Where the trajectory holds none, or a poor one: ``Liquid.of({"PYR14": 100, "BF4": 100}).topology``.
+        Needed if the trajectory has no topology or an incomplete one:
+        ``Liquid.of({"PYR14": 100, "BF4": 100}).topology``.
     frame_interval_ps, temperature_K
-        Where the trajectory does not say.
+        Needed if the trajectory does not contain them.
     pressure
-        The pressure tensor of the run, for its viscosity, where no table lies beside the trajectory: what
-        :func:`~ilforge.properties.reading.pressure_table.read_pressure` gives.
+        The pressure tensor of the run, for the viscosity, if there is no table beside the trajectory: the result of
+        :func:`~ilforge.properties.reading.pressure_table.read_pressure`.
     workers
-        Processes that share the frames. The result does not depend on it; starting them takes some seconds.
+        Number of processes that share the frames. The result does not depend on it; starting them takes some seconds.
     progress
         Called after each frame with the number of frames that have been seen, and of all.
 
     Raises
     ------
     SettingsError
-        When the trajectory lacks what is needed; says what to supply.
+        When the trajectory lacks necessary data; the message says what to supply.
     """
     from ilforge.properties.analysis import AnalysisSettings
     from ilforge.properties.combining.sharing import observe
@@ -104,7 +105,7 @@ def measure(
     from ilforge.properties.shared.holding import as_judged
 
     if workers < 1:
-        raise SettingsError(f"workers is {workers}: it takes one process at least.")
+        raise SettingsError(f"workers is {workers}: use at least one process.")
     settings = settings or AnalysisSettings()
     chosen = {name: create(name, settings) for name in dict.fromkeys(names or settings.properties)}
     source = source_of(trajectory, topology, frame_interval_ps, temperature_K)

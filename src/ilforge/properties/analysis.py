@@ -1,4 +1,4 @@
-"""The part ``[analysis]`` of the study file: made of the settings of all properties, those of plug-ins included."""
+"""The part ``[analysis]`` of the study file: the settings of all properties, including those of plug-ins."""
 
 from __future__ import annotations
 
@@ -43,4 +43,4 @@ else:
     AnalysisSettings = create_model(
         "AnalysisSettings", __base__=_Analysis, __module__=__name__, __doc__=_Analysis.__doc__, **_tables
     )
-    """``[analysis]``: which properties, and a table of settings for each."""
+    """``[analysis]``: the names of the properties, and a table of settings for each."""

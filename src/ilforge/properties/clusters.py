@@ -1,4 +1,4 @@
-"""Solvation clusters: how many ligands each cation has, how they bind it, how long they stay, what they bridge."""
+"""Solvation clusters: number of ligands of each cation, their denticity, residence times, and bridges."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ilforge.results import Curve, Estimate, Table
 from ilforge.statistics import block_error
 
 _MIN_FRAMES = 5
-_MIN_CATIONS = 5  # for the spread of residence times between them
+_MIN_CATIONS = 5  # smallest number of cations for a spread of residence times
 _RESAMPLES = 200
-_STANDS_OUT = 2.0  # standard errors that a correlation function is followed down to
-_LOST = 0.1  # of the resamples that may lack a residence time
-_TABLE_5 = (2, 3, 4)  # numbers of ligands that the study's Table 5 lists
-_POINTS = 400  # of a correlation function that are kept
+_STANDS_OUT = 2.0  # a correlation function is followed down to this many standard errors
+_LOST = 0.1  # largest share of resamples without a residence time
+_TABLE_5 = (2, 3, 4)  # numbers of ligands that are always reported
+_POINTS = 400  # largest number of stored points of a correlation function
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Shell:
     ligands, atoms
         Number of coordinating ligands, and of their coordinating atoms.
     single, double
-        Ligands that bind with one atom, and with two or more.
+        Number of ligands that bind with one atom, and with two or more.
     shared
-        Ligands that also coordinate another cation.
+        Number of ligands that also coordinate another cation.
     aggregate
-        Number of cations that hang together through shared ligands, the cation itself included.
+        Number of cations connected through shared ligands, including the cation itself.
     """
 
     ligands: np.ndarray
@@ -54,10 +54,10 @@ class Shell:
 class Clusters:
     """Solvation clusters of a cation.
 
-    A ligand coordinates a cation when any of its coordinating atoms is closer than the first minimum of g(r),
-    taken from the same trajectory (or than ``cutoff_A``). Beside it stands the plain count: ligands with
-    ``count_atom`` closer than ``count_within_A`` (N within 6 Å for TFSI), which also counts ligands that are only
-    near. Populations P(n) are shares of cations and times; for their errors see
+    A ligand coordinates a cation if any of its coordinating atoms is closer than the first minimum of g(r) in the
+    same trajectory (or than ``cutoff_A``). The plain count is reported too: ligands with ``count_atom`` closer than
+    ``count_within_A`` (N within 6 Å for TFSI), which includes ligands that are close but do not coordinate.
+    Populations P(n) are shares of cations and times; for their errors see
     :func:`~ilforge.properties.kernels.populations.population`.
 
     A ligand is monodentate or bidentate by the number of its atoms within the cutoff. Cations that share a ligand
@@ -68,8 +68,8 @@ class Clusters:
         S(t) = <h(0) h(dt) ... h(t)> / <h>   (continuous: until the ligand first leaves),
         C(t) = <h(0) h(t)> / <h>             (intermittent: it may come back),
 
-    C less what ligands at random would give, with errors from a bootstrap over cations. All carry the time
-    between frames: what leaves and comes back within it has not left.
+    where the value of C for randomly distributed ligands is subtracted. Errors are from a bootstrap over cations. All
+    residence times depend on the time between frames: a ligand that leaves and returns within it has not left.
 
     D. C. Rapaport, Mol. Phys. 50, 1151 (1983); A. Luzar and D. Chandler, Nature 379, 55 (1996).
     """
@@ -92,7 +92,7 @@ class Clusters:
         self._pictures = Pictures(system, wanted, self._solvation)
 
     def look(self, snapshot: Snapshot) -> tuple[FrameContacts, np.ndarray, tuple[Any, ...] | None] | None:
-        """Contacts, the plain count of ligands around each cation, and the frame where a picture may need it."""
+        """Contacts, the plain count of ligands around each cation, and the frame if it may be needed for a picture."""
         if self._missing:
             return None
         centres, counted = self._solvation.centre_points(snapshot), snapshot.positions[self._count_atoms]
@@ -153,9 +153,9 @@ class Clusters:
         return f"{self._settings.cation}({self._settings.ligand}){n}"
 
     def _mole_fraction(self) -> float | None:
-        """Share of the cation's salt among all salts: of this cation among all cations; None where charges are unknown.
+        """Mole fraction of the cation among all cations; None if charges are unknown.
 
-        Charges that do not add up to zero are not those of a liquid.
+        It is also None if the charges do not add up to zero, because they are then wrong.
         """
         charges = np.asarray(self._system.topology.charges)
         cations = np.flatnonzero(charges > 0)
@@ -185,7 +185,7 @@ class Clusters:
         result.curves[f"pair_function {name}"] = Curve(r, g.mean(axis=0), error, "r", "Å", "g(r)", "1", len(g))
 
     def _add_shell(self, result: Measurement, shell: Shell, cutoff: float) -> None:
-        """Means over cations, sizes of aggregates, and the cutoff they rest on."""
+        """Add means over cations, sizes of aggregates, and the cutoff used for them."""
         given = self._settings.cutoff_A is not None
         result.notes.append(
             f"{self._name}: a ligand coordinates within {cutoff:.2f} Å "
@@ -215,7 +215,7 @@ class Clusters:
         result.tables[f"aggregates {self._settings.cation}"] = Table(columns, rows)
 
     def _add_kinds(self, result: Measurement, shell: Shell, contacts: Contacts) -> None:
-        """Kinds of cluster by how their ligands bind, with a picture of the common ones."""
+        """Add kinds of cluster by the denticity of their ligands, with an example of the common ones."""
         base = int(max(shell.single.max(), shell.double.max())) + 1
         kinds = shell.single.astype(np.int32) * base + shell.double
         codes, counts = np.unique(kinds, return_counts=True)
@@ -254,16 +254,16 @@ class Clusters:
 
 
 class Residence:
-    """Correlation functions of contacts between cations and ligands, and the residence times they give.
+    """Correlation functions of contacts between cations and ligands, and the residence times from them.
 
     Parameters
     ----------
     contacts
-        Those that count.
+        Contacts within the cutoff.
     shape
         Number of frames and of cations.
     n_ligands
-        That each cation may meet.
+        Number of ligands that each cation may meet.
     interval_ps
         Time between frames, ps.
     """
@@ -284,7 +284,7 @@ class Residence:
         self._at_random = len(once) / (self._n_frames * self._n_cations * n_ligands)
 
     def function(self, kind: str, weights: np.ndarray | None = None) -> np.ndarray:
-        """S(t), or C(t) less its value at random and normalised; of resampled cations where weights are given.
+        """S(t), or C(t) minus its random value and normalised; of resampled cations if weights are given.
 
         ``weights`` is ``(n_resamples, n_cations)``; returns ``(n_lags,)`` or ``(n_resamples, n_lags)``.
         """
@@ -315,7 +315,7 @@ class Residence:
         times = decay_time(resampled, self._interval, noise)
         lost = float(np.mean(np.isnan(times)))
         spread = float(np.nanstd(times, ddof=1)) * np.sqrt(self._n_cations / (self._n_cations - 1)) if lost < 1 else 0.0
-        least = 2.0 if kind == "continuous" else 1.0  # variance of <L²> / 2 <L> over n exponential lifetimes L
+        least = 2.0 if kind == "continuous" else 1.0  # from the variance of <L²> / 2 <L> of n exponential lifetimes L
         error = max(spread, value * np.sqrt(least / max(n, 1.0)))
         if lost > _LOST:
             return Estimate(value, error, n, "ps", False, self._too_short(function))
@@ -327,7 +327,7 @@ class Residence:
         return judged(Estimate(value, error, n, "ps"), [course])
 
     def curve(self, kind: str) -> Curve:
-        """The correlation function with its error over cations, at no more than some hundred lags."""
+        """The correlation function with its error over cations, at no more than a few hundred lags."""
         lags = np.unique(np.rint(np.linspace(0, self.max_lag, _POINTS)).astype(int))
         error = None
         if self._n_cations >= _MIN_CATIONS:
@@ -358,7 +358,7 @@ class Residence:
 
 
 def first_shell(contacts: Contacts, shape: tuple[int, int]) -> Shell:
-    """Counts for each cation in each frame, from the contacts within the cutoff."""
+    """The first shell of each cation in each frame, from the contacts within the cutoff."""
     n_frames, n_cations = shape
     centre = contacts.frame.astype(np.int64) * n_cations + contacts.cation
     n_ligands = int(contacts.ligand.max(initial=0)) + 1

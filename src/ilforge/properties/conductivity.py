@@ -1,4 +1,4 @@
-"""Ionic conductivity, and the Onsager coefficients that make it up."""
+"""Ionic conductivity, and the Onsager coefficients of which it is the sum."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ _Row: TypeAlias = tuple[str, str | None, Estimate]
 
 
 class Conductivity:
-    """Ionic conductivity by Einstein relations, the Onsager coefficients behind it, and how far ions go together.
+    """Ionic conductivity by Einstein relations, its Onsager coefficients, and the correlation between ions.
 
         L_ij = 1/(6 k T V N_A²) lim d/dt <ΔR_i·ΔR_j>,    R_i = Σ_{a in i} (r_a - r_cm)
         σ = F² Σ_ij z_i z_j L_ij,    σ_NE = e²/(V k T) Σ_i N_i z_i² D_i,    H = σ_NE / σ
         t_i = Σ_j z_i z_j L_ij / Σ_kl z_k z_l L_kl
 
-    r_a is the centre of mass of an ion with its whole charge, followed through the boundaries; r_cm is that of all
-    ions, so the frame is barycentric and the total momentum is taken out: Σ_i M_i L_ij = 0 for molar masses M.
-    With two kinds of ions that alone fixes t_i from masses.
+    r_a is the unwrapped centre of mass of an ion, which carries its whole charge; r_cm is the centre of mass of all
+    ions. The frame is therefore barycentric, and Σ_i M_i L_ij = 0 for molar masses M. With two kinds of ions, this
+    condition alone determines t_i from the masses.
 
     1. Self-diffusion of every kind of ion, as the property ``diffusion`` measures it, gives σ_NE and the lag from
        which ions diffuse.
-    2. From that lag on <|Σ_i z_i ΔR_i|²> must be a straight line (χ², p > 0.001). The same generalised least-squares
-       weights give every L_ij, so that σ is exactly their sum.
+    2. From this lag on, <|Σ_i z_i ΔR_i|²> must be a straight line (χ², p > 0.001). The weights of its generalised
+       least-squares fit are used for every L_ij, so that σ is exactly their sum.
     3. Errors of L_ij, and their covariance, are those of time averages of products of Gaussian collective
-       displacements (see :func:`~ilforge.properties.kernels.displacement.displacement_covariance`); those of σ and
-       t_i follow from them. H adds the errors of σ and σ_NE as if independent.
+       displacements (see :func:`~ilforge.properties.kernels.displacement.displacement_covariance`); errors of
+       σ and t_i follow from them. The error of H treats those of σ and σ_NE as independent.
 
-    Of several runs of one system (:meth:`pooled`) all displacements are averaged over the runs; errors are at least
-    what the spread of σ between three runs or more says, and runs that disagree (χ², p < 0.001) are refused.
+    For several runs of one system (:meth:`pooled`) all displacements are averaged over the runs. With three runs or
+    more, errors are at least those from the spread of σ; runs that disagree (χ², p < 0.001) are refused.
 
-    σ within two standard errors of zero is refused, with the length of run that would do. Where the trajectory
-    holds velocities, often enough, σ also comes from the Green-Kubo relation σ = 1/(3 V k T) ∫<J(0)·J(t)> dt.
+    σ within two standard errors of zero is refused, with the length of run that would be sufficient. If the trajectory
+    contains velocities often enough, σ is also computed by the Green-Kubo relation σ = 1/(3 V k T) ∫<J(0)·J(t)> dt.
 
     K. D. Fong, H. K. Bergstrom, B. D. McCloskey, K. K. Mandadapu, AIChE J. 66, e17091 (2020); K. D. Fong, J. Self,
     B. D. McCloskey, K. A. Persson, Macromolecules 54, 2575 (2021).
@@ -74,7 +74,7 @@ class Conductivity:
         self._currents: list[np.ndarray] = []
         share = topology.molecule_masses / topology.masses.sum()
         charges = np.asarray(topology.charges, dtype=float)
-        # what each atom's velocity adds to the barycentric current of charge
+        # weight of each atom's velocity in the barycentric charge current
         of_ions = charges / topology.molecule_masses - charges.sum() / topology.masses.sum()
         self._current_weights = topology.masses * of_ions[topology.molecules]
         self._charged = bool(np.any(charges)) and len(share) > 1
@@ -95,7 +95,7 @@ class Conductivity:
         return self.pooled([self])
 
     def pooled(self, runs: Sequence[Conductivity]) -> Measurement:
-        """Of several independent runs of one system, this among them; the shortest says how much of each is used."""
+        """The measurement from several independent runs, including this one, over the length of the shortest."""
         self._runs = list(runs)
         reason = self._unable()
         if reason:
@@ -123,11 +123,11 @@ class Conductivity:
     def _unable(self) -> str:
         if self._system.unknown_charges:
             return (
-                f"nobody says the charge of {', '.join(self._system.unknown_charges)}: the topology does not, and the "
-                "catalogue does not know the ions; give a topology with charges (tpr, psf, prmtop, LAMMPS data)"
+                f"the charge of {', '.join(self._system.unknown_charges)} is unknown: neither the topology nor the "
+                "catalogue of ions contains it; give a topology with charges (tpr, psf, prmtop, LAMMPS data)"
             )
         if not self._charged:
-            return "the box holds no ions with a charge that could move against each other"
+            return "the box contains no charged ions that could move relative to each other"
         net = sum(self._system.topology.charges)
         if net:
             of_ions = ", ".join(f"{name} {z:+g}" for name, z in zip(self._system.ions, self._charges, strict=True))
@@ -143,7 +143,7 @@ class Conductivity:
 
     @property
     def _n_frames(self) -> int:
-        """Frames used of each run."""
+        """Number of frames used from each run."""
         return min(run._seen for run in self._runs)
 
     @property
@@ -177,14 +177,14 @@ class Conductivity:
         return MsdAnalysis(own, max_lag, interval, self._settings, independent, name)
 
     def _charge_motion(self, paths: list[np.ndarray], max_lag: int) -> MsdAnalysis:
-        """Of the charge as a whole, per squared charge: what the mean squared displacement is for free ions."""
+        """MSD of the total charge divided by Σ N_i z_i²; for uncorrelated ions it is the MSD of one ion."""
         charges = np.asarray(self._system.topology.charges, dtype=float) / np.sqrt(self._squared_charges.sum())
         together = [np.einsum("tix,i->tx", positions, charges)[:, None] for positions in paths]
         return MsdAnalysis(together, max_lag, self._system.frame_interval_ps, self._settings, 1.0, "all charge")
 
     @property
     def _squared_charges(self) -> np.ndarray:
-        """N_i z_i² of each species."""
+        """N_i z_i² for each species."""
         return self._charges**2 * [len(members) for members in self._system.ions.values()]
 
     def _estimates(
@@ -219,7 +219,7 @@ class Conductivity:
         yield from self._collective_estimates(motion, free, found[0], course)
 
     def _motion(self, products: np.ndarray, lags: np.ndarray, fit: LinearFit) -> _Collective | None:
-        """Of all runs, with a covariance wide enough for the spread of σ between them; None if they disagree."""
+        """Collective motion of all runs, with a covariance that covers the spread of σ; None if runs disagree."""
         whole, n_runs = np.outer(self._charges, self._charges), len(products)
         mean = _collective(products.mean(axis=0), lags, fit, self._n_frames)
         error = mean.combined(whole)[1] / np.sqrt(n_runs)
@@ -264,14 +264,16 @@ class Conductivity:
             if len(names) == 2:
                 found = Estimate(value, 0.0, n_eff, "1", True, "fixed by the masses, not measured")
             elif error > _MAX_TRANSFERENCE_ERROR:
-                found = Estimate.refused("1", f"{value:.2g} ± {error:.2g} says nothing: too short a run", n_eff)
+                found = Estimate.refused(
+                    "1", f"{value:.2g} ± {error:.2g} is not significant: the run is too short", n_eff
+                )
             yield "transference_number", names[i], found
 
     def _nernst_einstein(self, diffusion: list[Estimate]) -> Estimate:
         weights = self._squared_charges * self._scale / A2_PER_PS_IN_M2_S
         value = float(weights @ [found.value for found in diffusion])
         error = float(np.linalg.norm(weights * [found.error for found in diffusion]))
-        return judged(Estimate(value, error, 2.0 / 3.0 * (value / error) ** 2, _SIGMA), [])  # each D was judged
+        return judged(Estimate(value, error, 2.0 / 3.0 * (value / error) ** 2, _SIGMA), [])  # each D was judged before
 
     def _refused(self, reason: str) -> Measurement:
         names = list(self._system.ions)
@@ -284,7 +286,7 @@ class Conductivity:
 
     @staticmethod
     def _with_free(estimates: list[_Row], free: Estimate) -> list[_Row]:
-        """What is known of ions one by one stands, whatever is not known of them together."""
+        """Keep the results for single ions even if the collective ones are refused."""
         quantity = "conductivity_nernst_einstein"
         return [(name, species, free if name == quantity else found) for name, species, found in estimates]
 
@@ -329,7 +331,7 @@ class _Collective:
 
 
 def _collective(products: np.ndarray, lags: np.ndarray, fit: LinearFit, n_frames: int) -> _Collective:
-    """Slopes of all products of collective displacements by the weights of one fit, and their covariance."""
+    """Slopes of all products of collective displacements with the weights of one fit, and their covariance."""
     n = len(products)
     slopes = products[:, :, lags] @ fit.weights[0]
     starts = products[:, :, lags] @ fit.weights[1]

@@ -19,11 +19,11 @@ from ilforge.units import AMU_PER_A3_IN_G_CM3
 class Density:
     """Mean mass density of an NPT run, ρ = <M / V>, in g/cm^3.
 
-    The start of the run is left out where it differs from the rest (see
-    :func:`~ilforge.statistics.detect_equilibration`); the error is that of the mean of correlated samples. Fewer
-    independent samples than ``min_independent_samples``, or a density that still drifts (see
-    :func:`~ilforge.properties.shared.density_course.drifting`), and the value is given as not converged. At constant
-    volume the density was chosen, not measured, and is not reported. Several runs: see :func:`pooled_density`.
+    The start of the run is left out if it differs from the rest (see
+    :func:`~ilforge.statistics.detect_equilibration`); the error is that of the mean of correlated samples. The density
+    has not converged with fewer independent samples than ``min_independent_samples``, or if it still drifts (see
+    :func:`~ilforge.properties.shared.density_course.drifting`). At constant volume the density was set, not measured,
+    and is not reported. For several runs see :func:`pooled_density`.
 
     J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (2016); J. D. Chodera et al., J. Chem. Theory Comput. 3, 26
     (2007).
@@ -49,7 +49,7 @@ class Density:
         return self._measured("density")
 
     def pooled(self, runs: Sequence[Density]) -> Measurement:
-        """Of several independent runs of one system, this among them."""
+        """The measurement from several independent runs of one system, including this one."""
         parts = [run._measured(f"density, run {number}") for number, run in enumerate(runs, 1)]
         found = [estimate for part in parts for _, _, estimate in part.estimates]
         if len(found) < len(parts):
@@ -75,14 +75,15 @@ class Density:
 
 
 def pooled_density(found: Sequence[Estimate], settings: DensitySettings) -> Estimate:
-    """Of several independent runs: the mean weighted by their numbers of independent samples.
+    """Mean of several independent runs, weighted by their numbers of independent samples.
 
-    The error is that of the runs or, with three runs or more, that of their spread if larger. Runs that are too short
-    alone count; together they need ``min_independent_samples``. Runs that disagree (χ², p < 0.001) are refused.
+    The error is that of the runs or, with three runs or more, that of the spread between them if it is larger. Runs
+    that are too short alone are used; together they need ``min_independent_samples``. Runs that disagree (χ²,
+    p < 0.001) are refused.
     """
     found = [one for one in found if np.isfinite(one.error)]
     if not found:
-        return Estimate.refused(UNIT, "a few frames of each run say nothing about fluctuations")
+        return Estimate.refused(UNIT, "the runs have too few frames to estimate fluctuations")
     values, errors, n_eff = np.array([(one.value, one.error, one.n_eff) for one in found]).T
     if disagree(values, errors):
         return Estimate.refused(UNIT, DISAGREEMENT.format(len(found)), n_eff.sum())

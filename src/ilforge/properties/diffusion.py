@@ -22,27 +22,27 @@ _YEH_HUMMER = 2.837297  # cubic cell
 class Diffusion:
     """Self-diffusion coefficient of each ion species, D = (1/6) d<MSD>/dt, in m^2/s.
 
-    MSD(t) = <|r(t0 + t) - r(t0)|²> over ions of the species and all time origins, where r is the centre of mass
-    of the whole ion, followed through the boundaries so that a barostat adds no displacement, relative to the
-    centre of mass of the whole system (never of one species).
+    MSD(t) = <|r(t0 + t) - r(t0)|²> is averaged over ions of the species and all time origins. r is the unwrapped centre
+    of mass of an ion (without displacements by the barostat), relative to the centre of mass of the whole system
+    (never of one species).
 
     1. Error of the MSD, and its covariance between lags, from the MSD itself (see
        :func:`~ilforge.properties.kernels.displacement.msd_covariance`).
-    2. Diffusive regime: from the first lag on where the local slope d ln MSD / d ln t, taken between t and 2t, is
-       1 within two standard errors and ``min_slope`` within one, is known to better than 1 - ``min_slope``, and
-       a straight line fits all longer lags (χ², p > 0.01). The ions must have moved ``min_displacement_A``
+    2. Diffusive regime: begins at the first lag t at which the local slope d ln MSD / d ln t between t and 2t is 1
+       within two standard errors and at least ``min_slope`` within one, is known to better than 1 - ``min_slope``, and
+       a straight line fits all longer lags (χ², p > 0.01). The ions must have moved by ``min_displacement_A``
        within the longest lag.
     3. D from a generalised least-squares line with free intercept through these lags. Its standard error is
-       that of the fit or, if larger, that from the spread between ions; of 3 to 7 ions the spread counts with
-       Student's t. That of the fit takes the motion to be Gaussian, which ions that hop are not: of one or two ions
-       there is nothing else, and a note says so.
+       that of the fit or, if larger, that from the spread between ions (with Student's t for 3 to 7 ions). The error
+       of the fit assumes Gaussian motion, which is wrong for ions that hop. For one or two ions there is no other
+       error, and a note says so.
 
-    Without a diffusive regime there is no number, but the reason and the length of run it would take.
-    Of several runs of one system (:meth:`pooled`) the MSD is averaged over all, the spread between three runs or more
-    counts as well, and runs that disagree (χ², p < 0.001) are refused.
+    Without a diffusive regime there is no value; the note gives the reason and the length of run that would be needed.
+    For several runs of one system (:meth:`pooled`) the MSD is averaged over all runs, the error includes the spread
+    between three runs or more, and runs that disagree (χ², p < 0.001) are refused.
 
-    D belongs to this box; with ``viscosity_Pa_s`` of the same model, that of an infinite system follows as
-    ``self_diffusion_infinite`` (see :func:`yeh_hummer`).
+    D depends on the size of the box; with ``viscosity_Pa_s`` of the same model, the value of an infinite system is
+    given as ``self_diffusion_infinite`` (see :func:`yeh_hummer`).
 
     Unwrapping: S. von Bülow, J. T. Bullerjahn, G. Hummer, J. Chem. Phys. 153, 021101 (2020). Covariance-aware
     fit: J. T. Bullerjahn, S. von Bülow, G. Hummer, J. Chem. Phys. 153, 024116 (2020); A. R. McCluskey, S. W.
@@ -73,7 +73,7 @@ class Diffusion:
         return self.pooled([self])
 
     def pooled(self, runs: Sequence[Diffusion]) -> Measurement:
-        """Of several independent runs of one system, this among them; the shortest says how much of each is used."""
+        """The measurement from several independent runs, including this one, over the length of the shortest."""
         n_frames = min(run._seen for run in runs)
         max_lag = int(self._settings.max_lag_fraction * n_frames)
         if max_lag < MIN_LAGS:
@@ -108,7 +108,7 @@ class Diffusion:
     def _infinite(
         self, estimates: list[tuple[str, str | None, Estimate]], cells: np.ndarray
     ) -> list[tuple[str, str | None, Estimate]]:
-        """Corrected for the size of the box where the settings give the viscosity."""
+        """Estimates corrected for the size of the box, if the settings give the viscosity."""
         if self._settings.viscosity_Pa_s is None:
             return []
         error = self._settings.viscosity_error_Pa_s
@@ -118,7 +118,7 @@ class Diffusion:
         if temperature is None:
             reason = "the temperature is not known: give it (--temperature, in K)"
         elif not _cubic(cells.mean(axis=0)):
-            reason = "the correction for the size of the box is known for cubic boxes"
+            reason = "the correction for the size of the box is known only for cubic boxes"
         if reason or temperature is None:
             reason = str(reason)
             return [(quantity, name, Estimate.refused(_UNIT, reason)) for _, name, _ in estimates]
@@ -131,15 +131,15 @@ def yeh_hummer(diffusion: float, temperature_K: float, viscosity_Pa_s: float, bo
 
         D∞ = D + 2.837297 k T / (6 π η L)
 
-    with the viscosity of the same model, which hardly depends on the size of the box.
+    with the viscosity η of the same model, which hardly depends on the size of the box.
     I.-C. Yeh and G. Hummer, J. Phys. Chem. B 108, 15873 (2004).
 
     Parameters
     ----------
     diffusion
-        m^2/s.
+        Diffusion coefficient in the box, m^2/s.
     viscosity_Pa_s
-        Pa s.
+        Viscosity, Pa s.
     """
     from scipy.constants import Boltzmann
 
@@ -148,9 +148,9 @@ def yeh_hummer(diffusion: float, temperature_K: float, viscosity_Pa_s: float, bo
 
 
 def infinite_system(diffusion: Estimate, viscosity: Estimate, temperature_K: float, box_A: float) -> Estimate:
-    """:func:`yeh_hummer` of estimates, with the errors of both, taken as independent.
+    """:func:`yeh_hummer` for estimates; their errors are treated as independent.
 
-    A diffusion coefficient or a viscosity that has not converged gives none for the infinite system.
+    If the diffusion coefficient or the viscosity has not converged, the result is refused.
     """
     for name, found in (("diffusion coefficient", diffusion), ("viscosity", viscosity)):
         if not found.converged:

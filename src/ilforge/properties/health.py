@@ -1,4 +1,4 @@
-"""Health of a run: does it still describe a liquid of the ions it started with?"""
+"""Health of a run: does it still describe a liquid with the ions of its start?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ilforge.results import HOLDS_LIQUID, Curve, Estimate
 from ilforge.statistics import correlated_mean
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
-_SAMPLES = 25  # frames looked at for empty space and new bonds
+_SAMPLES = 25  # number of frames checked for empty space and new bonds
 _EMPTY_A = 2.5
 _RESOLUTION_A = 0.05
 _PROFILE_BIN_A = 2.0
@@ -27,7 +27,7 @@ _MIN_VALUES = 6
 
 
 class _Space(NamedTuple):
-    """Empty space in one frame: the largest void and the atoms around it, the share that is empty, the profile."""
+    """Empty space in one frame: the largest void, the atoms around it, the empty share, and the density profile."""
 
     frame: int
     time_ps: float
@@ -38,7 +38,7 @@ class _Space(NamedTuple):
 
 
 class _Signs(NamedTuple):
-    """What one frame shows."""
+    """Results of all checks for one frame."""
 
     density: float
     temperature_K: float | None
@@ -50,29 +50,29 @@ class _Signs(NamedTuple):
 
 
 class Health:
-    """Signs that a run is unphysical, each with the frame to look at.
+    """Signs that a run is unphysical, each with the frame to inspect.
 
     End
-        The engine ended early by a fault, or has not ended. No word of it where nobody knows.
+        The engine ended early with a fault, or has not ended. Not reported if this is unknown.
     Density
-        That of the last quarter of the run against that of its start: a box that boils or collapses.
+        Density of the last quarter of the run compared with the start: a box that boils or collapses.
     Broken bonds and proton transfer
-        In every frame, bonds of the topology longer than ``bond_factor`` times the sum of covalent radii; in 25
-        frames and where a bond broke, the whole bond graph against the topology.
+        In every frame, bonds of the topology longer than ``bond_factor`` times the sum of covalent radii. In 25
+        frames, and if a bond broke, all bonds are compared with the topology.
     Cavity
-        The largest sphere that no van der Waals surface reaches into, in 25 frames, to 0.05 Å. As the largest of
-        some frames it has no error, and grows with their number.
+        The largest sphere outside all van der Waals surfaces, in 25 frames, to 0.05 Å. As the largest value of
+        several frames it has no error, and grows with their number.
     Collapse
-        The share of the box that lies farther than 2.5 Å from every van der Waals surface, in the same frames. A
-        liquid has next to none of it; ions that gather in a drop or a slab leave vacuum behind.
+        The share of the box farther than 2.5 Å from every van der Waals surface, in the same frames. It is almost zero
+        in a liquid. Ions that gather in a drop or a slab leave a vacuum.
     Drift
-        Mean temperature against the set one; mean potential energy per atom in the last third of the run
-        against the first; mean temperature of Drude particles, which belong near 0 K. Each counts only beyond three
-        standard errors, and names the frame that is farthest off.
+        Mean temperature compared with the set one; mean potential energy per atom in the last third of the run
+        compared with the first third; mean temperature of Drude particles, which should be near 0 K. A deviation counts
+        only beyond three standard errors; the verdict names the frame with the largest deviation.
 
-    From all of these follows whether the run holds the liquid: see :func:`~ilforge.properties.shared.holding.judge`.
+    All of these decide whether the run holds the liquid: see :func:`~ilforge.properties.shared.holding.judge`.
 
-    Ions in a vacuum have neither cavities nor a box to fill: the rest holds for them.
+    Density, cavity and collapse do not apply to ions in a vacuum.
 
     Radii: covalent of B. Cordero et al., Dalton Trans. 2008, 2832; van der Waals of S. Alvarez, Dalton Trans.
     42, 8617 (2013).
@@ -111,7 +111,7 @@ class Health:
         broken = self._broken_bonds(snapshot)
         sampled = snapshot.index in self._sampled
         fragments = None
-        if (len(broken) or sampled) and not self._fell_apart:  # the first time counts, and frames come in order
+        if (len(broken) or sampled) and not self._fell_apart:  # only the first time is reported; frames come in order
             fragments = self._compare_bonds(snapshot, broken)
             self._fell_apart = fragments is not None
         return _Signs(
@@ -174,7 +174,7 @@ class Health:
         if found is None:
             return None
         concerned = tuple(int(atom) for atom in np.unique(broken))
-        what = f"at {snapshot.time_ps:.4g} ps the ions were no longer what they were: {found}"
+        what = f"the bonds of the ions changed at {snapshot.time_ps:.4g} ps: {found}"
         return Verdict(False, what, snapshot.index, concerned)
 
     def _space(self, snapshot: Snapshot) -> _Space:
@@ -197,7 +197,7 @@ class Health:
         self._empty.append((space.empty, space.frame))
 
     def _around(self, snapshot: Snapshot, centre: np.ndarray) -> tuple[int, ...]:
-        """The four atoms whose surfaces hold the void."""
+        """The four atoms nearest to the void, whose surfaces limit it."""
         apart = nearest_images(snapshot.positions - centre, snapshot.cell)
         clearance = np.linalg.norm(apart, axis=1) - self._surface_radii
         return tuple(int(atom) for atom in np.sort(np.argsort(clearance, kind="stable")[:4]))
@@ -209,8 +209,8 @@ class Health:
         if self._system.ended is None:
             return []
         if self._system.ended:
-            return [Verdict(True, "the run went to its end")]
-        what = f"the run has not ended: what is measured reaches to {self._time(last)}"
+            return [Verdict(True, "the run reached its end")]
+        what = f"the run has not ended: it is measured up to {self._time(last)}"
         return [Verdict(False, what, last, grave=False)]
 
     def _density_verdict(self) -> list[Verdict]:
@@ -250,7 +250,10 @@ class Health:
     def _temperature_verdict(self) -> list[Verdict]:
         target, said = self._system.temperature_K, "is set"
         if self._system.ensemble == "NVE":
-            target, said = self._system.start_temperature_K, "was set for the start, and constant energy keeps none"
+            target, said = (
+                self._system.start_temperature_K,
+                "was set for the start, and is not controlled at constant energy",
+            )
         frames, values = _known(self._temperatures)
         if target is None or len(values) < _MIN_VALUES:
             return []
@@ -259,7 +262,7 @@ class Health:
         far = int(np.argmax(np.abs(values - target)))
         frame = int(frames[far])
         what = (
-            f"the mean temperature is {mean:.0f} ± {error:.0f} K, {target:g} K {said}; farthest off at "
+            f"the mean temperature is {mean:.0f} ± {error:.0f} K, {target:g} K {said}; largest deviation at "
             f"{self._time(frame)}, {values[far]:.0f} K"
         )
         ok = off <= max(self._settings.max_temperature_drift_K, _SIGNIFICANT * error)
@@ -273,8 +276,8 @@ class Health:
         frame = int(frames[np.argmax(values)])
         most = self._settings.max_drude_temperature_K
         what = (
-            f"the mean temperature of Drude particles is {mean:.1f} ± {error:.1f} K; at most {most:g} K leave induced "
-            f"dipoles where the field wants them; highest at {self._time(frame)}, {values.max():.1f} K"
+            f"the mean temperature of Drude particles is {mean:.1f} ± {error:.1f} K; above {most:g} K induced "
+            f"dipoles do not follow the field; highest at {self._time(frame)}, {values.max():.1f} K"
         )
         return [Verdict(mean - _SIGNIFICANT * error <= most, what, frame, grave=False)]
 
@@ -291,7 +294,7 @@ class Health:
         frame = int(frames[far])
         what = (
             f"the potential energy changed by {1000 * drift:.1f} ± {1000 * error:.1f} meV per atom over the run; "
-            f"farthest from its first third at {self._time(frame)}, by {1000 * away[far]:.1f} meV"
+            f"largest deviation from its first third at {self._time(frame)}, by {1000 * away[far]:.1f} meV"
         )
         ok = abs(drift) <= max(self._settings.max_energy_drift_eV, _SIGNIFICANT * error)
         return [Verdict(ok, what, frame, grave=False)]
@@ -301,7 +304,7 @@ class Health:
 
 
 def _largest_of(n: int, frame: int) -> str:
-    """What the largest of ``n`` frames is, in words."""
+    """Note on a value that is the largest of ``n`` frames."""
     return f"no error: the largest of {n} {'frame' if n == 1 else 'frames'}, in frame {frame}; to {_RESOLUTION_A} Å"
 
 

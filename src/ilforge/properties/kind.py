@@ -1,4 +1,4 @@
-"""What a property says of itself: its settings in the study file, and what observes a trajectory for it."""
+"""The description of a property: its settings in the study file, and the class that observes a trajectory."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class PropertyKind:
     Attributes
     ----------
     name
-        What ``analysis.properties`` says in a study file; its settings are ``[analysis.NAME]``.
+        Name in ``analysis.properties`` of a study file; its settings are ``[analysis.NAME]``.
     title
-        As it is printed.
+        Name for printing.
     settings
-        Its keys, all with defaults.
+        Class of its settings, all with defaults.
     observer
-        What looks at frames: see :class:`~ilforge.properties.property.Property`. Made with the settings.
+        Class that observes frames: see :class:`~ilforge.properties.property.Property`. It is created from the settings.
     version
-        Raised when it measures something else, so that stored measurements are made again.
+        Increased if the measurement changes, so that stored results are computed again.
     names_ions
         Whether its settings name ions or atoms, which a composition may lack.
     also_called

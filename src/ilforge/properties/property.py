@@ -1,4 +1,4 @@
-"""What a property is: an object that sees every frame of a trajectory once and then says what it measured."""
+"""The interface of a property: an object that sees every frame of a trajectory once and returns a measurement."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PressureSeries:
 
 
 class DensityChange(NamedTuple):
-    """How far the density of a run went: at its start, where it went, both in g/cm^3, and the time it took in ps."""
+    """Change of the density during a run: initial and final value, g/cm^3, and the time of the change, ps."""
 
     start: float
     reached: float
@@ -49,7 +49,7 @@ class DensityChange(NamedTuple):
 
 @dataclass(frozen=True)
 class System:
-    """What every frame of a trajectory has in common.
+    """Data that all frames of a trajectory have in common.
 
     Attributes
     ----------
@@ -60,34 +60,34 @@ class System:
     frame_interval_ps
         Time between frames, ps.
     temperature_K, pressure_bar
-        Set temperature and pressure, where known. At constant energy, the mean temperature of the run.
+        Set temperature and pressure, if known. At constant energy, the mean temperature of the run.
     ensemble
-        ``"NVE"``, ``"NVT"``, ``"NPT"``, or None where not known.
+        ``"NVE"``, ``"NVT"``, ``"NPT"``, or None if unknown.
     fault
         Why the engine ended the run early, or None.
     periodic
         False for ions in a vacuum.
     pressure
-        The pressure tensor of the run, usually far more often than its frames; None where it was not recorded.
+        The pressure tensor of the run, usually recorded far more often than frames; None if it was not recorded.
     unknown_charges
-        Ions whose charge nobody says; the topology has 0 for them.
+        Ions with an unknown charge; it is 0 in the topology.
     no_velocities
-        Why there are no velocities, where there are none.
+        Why there are no velocities, if there are none.
     start_temperature_K
-        Of a run at constant energy whose temperature is its mean: what was set for its start, where anything was.
+        Temperature set for the start of a run at constant energy, if any.
     n_runs
-        Independent runs, all of one length, that the frames are of, one after the other.
+        Number of independent runs in the frames, one after the other, all of one length.
     images
-        Whether positions are in the images that atoms moved to, as the trajectory says, so that even frames far apart
-        in time can be followed.
+        Whether the trajectory has unwrapped positions (in the images to which atoms moved), so that ions can be
+        followed even between frames far apart in time.
     ended
-        Whether the engine was done with the run, for better or worse (see ``fault``); None where nobody knows.
+        Whether the engine has ended the run, with or without a ``fault``; None if unknown.
     fault_density
-        How far the density had gone when the engine ended the run early, where it says so.
+        Change of the density until the engine ended the run early, if it is known.
     start_density
-        That of the start, before all unrecorded stages, g/cm^3, where the run says it.
+        Density of the start, before the equilibration, g/cm^3, if it is known.
     unrecorded_ps
-        How long these took, ps.
+        Length of the equilibration, ps.
     """
 
     topology: Topology
@@ -100,7 +100,7 @@ class System:
     periodic: bool = True
     pressure: PressureSeries | None = None
     unknown_charges: tuple[str, ...] = ()
-    no_velocities: str = "the trajectory holds no velocities"
+    no_velocities: str = "the trajectory contains no velocities"
     start_temperature_K: float | None = None
     ended: bool | None = None
     n_runs: int = 1
@@ -118,7 +118,7 @@ class System:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """One frame, and what several properties need from it, computed at most once. Its arrays are read-only.
+    """One frame, with quantities that several properties need, computed at most once. Its arrays are read-only.
 
     Attributes
     ----------
@@ -127,15 +127,15 @@ class Snapshot:
     time_ps
         Time since the first frame, ps.
     positions
-        ``(n_atoms, 3)`` in Å, as in the file: wrapped or not.
+        ``(n_atoms, 3)`` in Å, as in the file, wrapped or not.
     cell
         ``(3, 3)`` in Å, lattice vectors as rows; zeros in a vacuum.
     temperature_K, potential_energy_eV, drude_temperature_K
-        Instantaneous values, where known.
+        Instantaneous values, if known.
     velocities
-        ``(n_atoms, 3)`` in Å/ps, where the trajectory holds them.
+        ``(n_atoms, 3)`` in Å/ps, if the trajectory contains them.
     recorded_ps
-        Time that the file gives, ps, where it is to be checked.
+        Time in the file, ps, if it must be checked.
     """
 
     system: System
@@ -169,7 +169,7 @@ class Snapshot:
 
     @cached_property
     def whole(self) -> np.ndarray:
-        """Positions with no molecule cut by the boundary, Å, ``(n_atoms, 3)``."""
+        """Positions with whole molecules, Å, ``(n_atoms, 3)``."""
         from ilforge.liquid.connectivity import whole_molecules
 
         return _read_only(whole_molecules(self.positions, self.cell, self.system.topology))
@@ -184,19 +184,19 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One thing that was checked: whether it is as it should be, and where to look.
+    """The result of one check, with the frame and atoms to inspect.
 
     Attributes
     ----------
     what
         A sentence.
     frame
-        The frame to look at, 0-based, where there is one.
+        The frame to inspect, from 0, if there is one.
     atoms
-        Atoms concerned, 0-based.
+        Atoms concerned, from 0.
     grave
-        Whether a fault here means that the run left physics; otherwise it has not ended or settled, or not at the
-        set state.
+        Whether a fault makes the run unphysical. Otherwise the run has not ended, has not equilibrated, or deviates
+        from the set state.
     """
 
     ok: bool
@@ -208,7 +208,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a property found.
+    """The results of a property.
 
     Attributes
     ----------
@@ -217,15 +217,15 @@ class Measurement:
     curves
         By kind and species, ``"msd PYR14"``.
     verdicts
-        What was checked.
+        Results of checks.
     notes
-        What the reader must know, such as why there is no number.
+        Notes for the reader, for example why there is no number.
     tables
-        By name, ``"populations Li"``: tidy rows for whatever is more than one number or one line.
+        By name, ``"populations Li"``: tidy rows for data that are not single numbers or curves.
     structures
-        By name, ``"Li(TFSI)3"``: extended XYZ text of a part of a frame to look at.
+        By name, ``"Li(TFSI)3"``: extended XYZ text of a part of a frame, for inspection.
     liquid
-        Whether the run holds the liquid, where that was asked.
+        Verdict on whether the run holds the liquid, if it was determined.
     """
 
     estimates: list[tuple[str, str | None, Estimate]] = field(default_factory=list)
@@ -237,7 +237,7 @@ class Measurement:
     liquid: LiquidVerdict | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The measurement as JSON can hold it: arrays as lists, NaN as null."""
+        """The measurement as JSON values: arrays as lists, NaN as null."""
         return {
             "estimates": [
                 {"quantity": quantity, "species": species, **_plain(asdict(estimate))}
@@ -274,36 +274,36 @@ class Measurement:
 class Property(Protocol):
     """A quantity measured on a trajectory in one pass.
 
-    It is made from its own part of the analysis settings, and then called in this order: ``begin`` once, ``look``
-    at a frame and ``add`` of what it returned for each frame in time order, ``measurement`` once. It changes no
-    snapshot, holds no reference to one, and does not care how molecules were wrapped or where the origin is.
+    It is created from its own part of the analysis settings. Its methods are called in this order: ``begin`` once;
+    for each frame in time order ``look``, then ``add`` with the result of ``look``; ``measurement`` once. It must not
+    change snapshots or keep references to them, and must not depend on wrapping or on the origin.
 
-    Looking is the work, and may be shared among processes: each has a property of its own, made and begun alike,
-    that looks at the first frame and then at some of the others in time order. What ``look`` returns depends on the
-    frame, and on the first frame, alone; it is small, and can be pickled. ``add`` is quick.
+    ``look`` does the work and may run in several processes. Each process has its own copy of the property, created in
+    the same way, which sees the first frame and then some of the others in time order. The result of ``look`` depends
+    only on the frame and the first frame; it is small and can be pickled. ``add`` is fast.
 
     Attributes
     ----------
     needs_cell
-        Why it means nothing for ions in a vacuum, which it is then not asked about; empty where it does.
+        Why the property is not defined for ions in a vacuum, for which it is then skipped; empty if it is defined.
     """
 
     needs_cell: ClassVar[str]
 
     def begin(self, system: System) -> None:
-        """Get ready for the frames of one trajectory."""
+        """Prepare for the frames of one trajectory."""
         ...
 
     def look(self, snapshot: Snapshot) -> Any:
-        """What is needed of one frame."""
+        """Extract the necessary data from one frame."""
         ...
 
     def add(self, seen: Any) -> None:
-        """Take what ``look`` saw in the next frame."""
+        """Add the result of ``look`` for the next frame."""
         ...
 
     def measurement(self) -> Measurement:
-        """What the frames said."""
+        """The results from all frames."""
         ...
 
 
@@ -314,7 +314,7 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 
 
 def _plain(value: Any) -> Any:
-    """Nested containers with NumPy values as JSON can hold them."""
+    """Nested containers with NumPy values as JSON values."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):

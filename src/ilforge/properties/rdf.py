@@ -20,15 +20,15 @@ from ilforge.statistics import block_error
 
 _BLOCKS = 10
 _MIN_BINS = 5
-_TIMES = 200  # at most, of the series that tell how long the first shell remembers
-_FOLLOWED_TIMES, _FOLLOWED_IONS = 100, 64  # at most, of the neighbours of single ions
+_TIMES = 200  # largest number of times in the series for the relaxation of the first shell
+_FOLLOWED_TIMES, _FOLLOWED_IONS = 100, 64  # largest numbers for the neighbours of single ions
 _FOLLOWED_WIDTH_A = 0.25
-_MARGIN = 0.98  # the box of an NPT run becomes smaller than its first one
+_MARGIN = 0.98  # the box of an NPT run may become smaller than in the first frame
 
 
 @dataclass(frozen=True)
 class Site:
-    """Points that g(r) is about: indices into all atoms, and after them the centres of all ions."""
+    """Points for g(r): indices among all atoms, followed by the centres of all ions."""
 
     label: str
     points: np.ndarray
@@ -39,15 +39,15 @@ class Rdf:
 
         g_AB(r) = <V c_AB(r)> / (P_AB 4π/3 [(r+δ/2)³ - (r-δ/2)³]),    n_AB(r) = <pairs closer than r> / N_A
 
-    c_AB is the number of ordered pairs (a, b) of different molecules at that distance, and P_AB their number in
-    the box: N_A N_B less the pairs within one molecule, so N (N - 1) for centres of one species. An ideal gas of
-    such molecules then has g = 1 exactly, whatever N. (Programs that divide by N² have 1 - 1/N there, and lose
-    as much again for every pair within a molecule.) n(r) is a count and needs no such convention.
+    c_AB is the number of ordered pairs (a, b) of different molecules at this distance, and P_AB their number in
+    the box: N_A N_B minus the pairs within one molecule, for example N (N - 1) for centres of one species. An ideal gas
+    of such molecules then has g = 1 exactly for any N. (Programs that divide by N² give 1 - 1/N, and even less if there
+    are pairs within a molecule.) n(r) is a number of neighbours and needs no such convention.
 
-    Distances reach half the shortest height of the cell. Errors are those of the mean over ten blocks of the
-    run. The first maximum and the minimum behind it are looked for in a g(r) smoothed by 0.12 Å; they are
-    reported where they stand out by three standard errors, with jackknife errors over blocks. With fewer independent
-    samples of the number of pairs in the first shell than ``min_independent_samples`` none of them has converged: see
+    Distances go up to half the shortest height of the cell. Errors are those of the mean over ten blocks of the
+    run. The first maximum and the minimum after it are searched in g(r) smoothed by 0.12 Å. They are reported if they
+    exceed three standard errors, with jackknife errors over blocks. They have not converged with fewer independent
+    samples of the number of pairs in the first shell than ``min_independent_samples``: see
     :func:`~ilforge.properties.kernels.shells.first_shell`.
 
     M. P. Allen and D. J. Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), section 8.2.
@@ -76,7 +76,7 @@ class Rdf:
     def look(self, snapshot: Snapshot) -> tuple[float, float, np.ndarray, list[np.ndarray]]:
         """Shortest height and volume of the box, and the ordered pairs of each g(r), ``(n_pairs, n_bins)``.
 
-        At some times the neighbours of single ions as well, ``(n_ions, n_distances)`` for each g(r).
+        At some times also the neighbours of single ions, ``(n_ions, n_distances)`` for each g(r).
         """
         if self._bins == 0:
             self._set_range(snapshot)
@@ -111,7 +111,7 @@ class Rdf:
             name = f"{a.label}-{b.label}"
             possible = self._classes.ordered_pairs(a, b)
             if possible == 0:
-                result.notes.append(f"{name}: the box holds no two different molecules with these sites")
+                result.notes.append(f"{name}: the box does not contain two different molecules with these sites")
                 continue
             r, g, n = self._functions(row, len(a.points), possible)
             course = self._course(row, len(a.points), len(r))
@@ -133,8 +133,8 @@ class Rdf:
         self._bins = int(wanted / self._settings.bin_A)
         if self._bins < _MIN_BINS:
             raise SettingsError(
-                f"analysis.rdf.bin_A is {self._settings.bin_A:g} Å: below {wanted:.2f} Å, which is as far as g(r) "
-                f"goes here, that makes fewer than {_MIN_BINS} bins. Choose a smaller width."
+                f"analysis.rdf.bin_A is {self._settings.bin_A:g} Å: up to {wanted:.2f} Å, the largest distance of "
+                f"g(r) here, this gives fewer than {_MIN_BINS} bins. Choose a smaller width."
             )
         self._width = self._settings.bin_A
         self._r_max = self._bins * self._width
@@ -144,7 +144,7 @@ class Rdf:
 
     def _functions(self, row: int, n_first: int, possible: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Distances ``(n_bins,)``; g and n of each block, ``(n_blocks, n_bins)``, around ``n_first`` points."""
-        used = int(min(self._bins, 0.5 * self._shortest / self._width))  # the box may have shrunk
+        used = int(min(self._bins, 0.5 * self._shortest / self._width))  # the box may have become smaller
         edges = self._width * np.arange(used + 1)
         shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
         frames = self._frames[:, None]
@@ -162,7 +162,7 @@ class Rdf:
 
 
 class _Classes:
-    """Points that occur in any site, sorted into classes that belong to the same sites."""
+    """All points of the sites, grouped into classes; the points of a class belong to the same sites."""
 
     def __init__(self, topology: Topology, sites: list[Site]):
         self._sites = {site.label: site for site in sites}
@@ -181,9 +181,9 @@ class _Classes:
         self.n = kinds.shape[1]
 
     def points(self, snapshot: Snapshot) -> np.ndarray:
-        """Where they are in a frame, ``(n_points, 3)`` in Å."""
+        """Positions of the points in a frame, ``(n_points, 3)`` in Å."""
         atoms = snapshot.positions[self._atoms]
-        if len(self._centres) == 0:  # ions need not be made whole
+        if len(self._centres) == 0:  # whole ions are not needed
             return atoms
         return np.concatenate([atoms, snapshot.centres[self._centres]])
 
@@ -192,7 +192,7 @@ class _Classes:
     ) -> np.ndarray:
         """Points of ``b`` in other molecules around some of ``a``, closer than 0.25, 0.5 ... Å up to ``r_max``.
 
-        ``(n_ions, n_distances)``; none is counted beyond ``reach``.
+        ``(n_ions, n_distances)``; points beyond ``reach`` are not counted.
         """
         from ilforge.properties.kernels.pair_loops import count_neighbours
 
@@ -200,12 +200,12 @@ class _Classes:
         of_a = of_a[:: -(-len(of_a) // _FOLLOWED_IONS)]
         near, around = (np.ascontiguousarray(points[rows], dtype=float) for rows in (of_a, of_b))
         owners, n = self.molecules, max(1, int(r_max / _FOLLOWED_WIDTH_A))
-        cell = np.array(cell, dtype=float)  # writeable: compiled once
+        cell = np.array(cell, dtype=float)  # a writeable array, so that the function is compiled only once
         counts = count_neighbours(near, around, owners[of_a], owners[of_b], cell, reach, _FOLLOWED_WIDTH_A, n)
         return counts.astype(np.uint16)
 
     def ordered(self, counts: np.ndarray, a: Site, b: Site) -> np.ndarray:
-        """Pairs (a, b) from ``(n_classes, n_classes, n_bins)`` counts of unordered ones, ``(n_bins,)``."""
+        """Ordered pairs (a, b), ``(n_bins,)``, from counts ``(n_classes, n_classes, n_bins)`` of unordered pairs."""
         of_a, of_b = (np.flatnonzero(self._member[site.label]) for site in (a, b))
         found: np.ndarray = counts[np.ix_(of_a, of_b)].sum(axis=(0, 1)) + counts[np.ix_(of_b, of_a)].sum(axis=(0, 1))
         return found
@@ -225,12 +225,12 @@ def site_pairs(pairs: list[tuple[str, str]] | None, topology: Topology) -> list[
 
 
 def find_site(name: str, topology: Topology) -> Site:
-    """The points that ``PYR14``, ``B``, ``N:PYR14`` or ``O1:TFSI`` stands for.
+    """The points of a site such as ``PYR14``, ``B``, ``N:PYR14`` or ``O1:TFSI``.
 
     Raises
     ------
     SettingsError
-        When the liquid has no such site; lists those it has.
+        When the liquid has no such site; the message lists the existing sites.
     """
     symbols, names = np.asarray(topology.symbols), np.asarray(topology.names)
     what, _, ion = name.partition(":")
@@ -245,7 +245,7 @@ def find_site(name: str, topology: Topology) -> Site:
         ions = ", ".join(dict.fromkeys(topology.species))
         elements = ", ".join(dict.fromkeys(topology.symbols))
         raise SettingsError(
-            f"analysis.rdf.pairs names {name!r}, which this liquid does not have. It may be an ion ({ions}), "
+            f"analysis.rdf.pairs names {name!r}, which this liquid does not have. Use an ion ({ions}), "
             f"an element ({elements}), or an element or atom name in an ion, such as "
             f"{topology.symbols[0]}:{topology.species[0]}."
         )

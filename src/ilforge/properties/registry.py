@@ -23,7 +23,7 @@ PROPERTIES: Registry[PropertyKind] = Registry(
         "transitions": "ilforge.properties.transitions",
     },
 )
-"""Every property. A new one is a file that describes it and a line here."""
+"""All properties. A new one needs a file that describes it, and a line here."""
 
 
 def unknown(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Shapes of ions: populations, maps, how often they change, and how much two runs differ."""
+"""Shapes of ions: populations, maps, rates of change, and the difference between two runs."""
 
 from __future__ import annotations
 
@@ -20,31 +20,33 @@ from ilforge.statistics import block_error
 from ilforge.units import KB, KJ_PER_MOL
 
 _BLOCKS = 10
-_MIN_GROUPED_IONS = 4  # from this many on, (groups of) ions are the independent blocks; below, parts of the run
-_RELAXATIONS_OF_A_PART = 2.0  # how long such a part must be
+_MIN_GROUPED_IONS = (
+    4  # with at least this number, (groups of) ions are the independent blocks, otherwise parts of the run
+)
+_RELAXATIONS_OF_A_PART = 2.0  # smallest length of such a part, in relaxations
 _MAX_DISTANCE_A = 20.0
-_NONE = 255  # no shape has been settled in yet
+_NONE = 255  # the ion has not been well inside any shape yet
 _MIN_EXITS = 10
 _MIN_COMMON_BLOCKS = 4
-_LEAST_ERROR_BIT = 1e-9  # below, it is rounding
+_LEAST_ERROR_BIT = 1e-9  # smaller errors are rounding
 
 
 class Shapes:
     """Conformations of ions.
 
     TFSI: phi = dihedral(C1, S1, S2, C2) and psi = dihedral(C1, S1, S2, N) about the line S...S. |phi| < 90 is Cis,
-    else Trans; with N outside the angle between the two C, aCis and aTrans. The map takes both choices of the
-    first S, and mirror images, which are the same shape.
+    otherwise Trans; if N is outside the angle between the two C, aCis and aTrans. The map includes both choices of the
+    first S and mirror images, because these are the same shape.
 
-    PYR14: r2 is the distance from the end of the butyl chain to the methyl carbon, r1 that to the nearer ring
-    carbon next to N. anti is r2 > 6 Å, scorpion r1 < 4.3 Å, gauche the rest. The three torsions of the chain are
-    told apart too (t beyond 120 degrees, else g).
+    PYR14: r2 is the distance from the end of the butyl chain to the methyl carbon, r1 the distance to the nearer ring
+    carbon next to N. anti is r2 > 6 Å, scorpion r1 < 4.3 Å, all others are gauche. The three torsions of the chain are
+    distinguished too (t beyond 120 degrees, otherwise g).
 
-    Other ions by SMARTS in ``define``. Populations are of the plain definition at every frame. Transitions and
-    lifetimes ask a shape to be entered by a margin before it counts, so that flicker on a border is none. Maps
-    are densities p and F = -kT ln(p / max p), errors from up to ten blocks: ions or groups of them, or parts of the
-    run when there are fewer than four ions. A map has converged when the populations have and these parts, a tenth
-    of the run, are two relaxations long.
+    Other ions are defined by SMARTS in ``define``. Populations use the plain definition in every frame. For transitions
+    and lifetimes, a new shape counts only after the ion is inside it by a margin, so that recrossing a border is not a
+    transition. Maps are densities p and F = -kT ln(p / max p), with errors from up to ten blocks: ions or groups of
+    ions or, with fewer than four ions, parts of the run. A map has converged if the populations have, and if these
+    parts (a tenth of the run) are two relaxations long.
     """
 
     needs_cell: ClassVar[str] = ""
@@ -75,7 +77,7 @@ class Shapes:
 
 
 class _Series:
-    """What one definition of shapes makes of the frames."""
+    """The shapes of one definition in all frames."""
 
     def __init__(self, shape: Shape, system: System, settings: ShapesSettings):
         self._shape, self._system, self._settings = shape, system, settings
@@ -91,12 +93,12 @@ class _Series:
         self._map = np.zeros((_BLOCKS, *(len(self._edges[name]) - 1 for name in shape.map_of)))
 
     def look(self, snapshot: Snapshot) -> tuple[np.ndarray, ...]:
-        """Coordinates of every ion, its shape, and whether it is well inside."""
+        """Coordinates and shape of every ion, and whether it is well inside the shape."""
         values = self._shape.values(snapshot.whole, self._first_atoms)
         return values, *self._shape.settled(values, self._settings.margin_degrees, self._settings.margin_A)
 
     def add(self, values: np.ndarray, found: np.ndarray, inside: np.ndarray) -> None:
-        """Take what the next frame showed."""
+        """Add the values of the next frame."""
         shape = self._shape
         before = self._settled[self._seen - 1] if self._seen else np.full(len(found), _NONE, dtype=np.uint8)
         self._plain[self._seen] = found
@@ -109,7 +111,7 @@ class _Series:
         self._seen += 1
 
     def add_to(self, result: Measurement) -> None:
-        """Populations, transitions, distributions and the map, into a measurement."""
+        """Add populations, transitions, distributions and the map to a measurement."""
         self._add_populations(result)
         self._add_transitions(result)
         for coordinate in self._shape.coordinates:
@@ -216,19 +218,19 @@ class _Series:
 
 
 def compare(a: Measurement, b: Measurement, rng: np.random.Generator | None = None) -> list[tuple[str, str, Estimate]]:
-    """How much the maps of two runs differ, ion by ion, as Jensen-Shannon divergence in bits.
+    """Difference between the maps of two runs for each ion, as Jensen-Shannon divergence in bits.
 
-    0 is the same map, 1 two maps that never overlap. What two runs of one and the same thing would show by chance
-    is taken off, and the note gives the chance of this much between equals: see
-    :func:`~ilforge.properties.kernels.internal.divergence_of_blocks`. Its blocks must be independent, so maps that have
-    not converged have no converged divergence.
+    0 means equal maps, 1 maps without any overlap. The divergence expected by chance for two runs of the same system is
+    subtracted, and the note gives the probability of this divergence for equal systems: see
+    :func:`~ilforge.properties.kernels.internal.divergence_of_blocks`. Blocks must be independent, so the divergence of
+    maps that have not converged has not converged either.
 
     Parameters
     ----------
     a, b
-        Of ``shapes``, with the same bins: two potentials, temperatures or phases.
+        Measurements of ``shapes`` with the same bins, for two potentials, temperatures or phases.
     rng
-        Of the bootstrap.
+        Random numbers for the bootstrap.
 
     Returns
     -------
@@ -257,7 +259,7 @@ def compare(a: Measurement, b: Measurement, rng: np.random.Generator | None = No
 
 
 def _doubt(a: Measurement, b: Measurement, ion: str, error: float) -> str:
-    """Why the divergence of two maps has not converged; empty where it has."""
+    """Why the divergence of two maps has not converged; empty if it has."""
     settled = [all(one.tables[f"map {ion}"].column("converged")) for one in (a, b)]
     if not all(settled):
         which = {(False, True): "the first map", (True, False): "the second map"}.get(
@@ -292,7 +294,7 @@ def _check_bins(a: Measurement, b: Measurement, ion: str) -> None:
 
 
 def _common_bins(a: Table, b: Table) -> tuple[np.ndarray, np.ndarray]:
-    """Counts ``(n_blocks, n_bins)`` of two tables over the bins that occur in either; empty blocks left out."""
+    """Counts ``(n_blocks, n_bins)`` of two tables over all bins of both; empty blocks are left out."""
     bins = {place: index for index, place in enumerate(dict.fromkeys(row[1:3] for row in (*a.rows, *b.rows)))}
     result = []
     for table in (a, b):
@@ -304,7 +306,7 @@ def _common_bins(a: Table, b: Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _slowest(visited: list[np.ndarray]) -> Relaxation:
-    """Relaxation of the slowest of some shapes: while it has not relaxed, the shares of the others move too."""
+    """Relaxation of the slowest shape; as long as it has not relaxed, the shares of other shapes change too."""
     changing = [visits for visits in visited if not visits.all()]
     return max((relaxation(visits) for visits in changing or visited), key=lambda found: found.inefficiency)
 
@@ -341,7 +343,7 @@ def _count(histogram: np.ndarray, block: np.ndarray, bins: list[np.ndarray]) -> 
 
 
 def _densities(blocks: np.ndarray, size: float) -> np.ndarray:
-    """Density of each block that holds anything."""
+    """Density of each block that is not empty."""
     totals = blocks.reshape(len(blocks), -1).sum(axis=1)
     used = totals > 0
     found: np.ndarray = blocks[used] / totals[used].reshape(-1, *[1] * (blocks.ndim - 1)) / size

@@ -1,4 +1,4 @@
-"""Static structure factor as X-rays and neutrons see it."""
+"""Static structure factor for X-rays and neutrons."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from ilforge.results import Curve, Estimate
 from ilforge.statistics import block_error, statistical_inefficiency, too_few
 
 _BLOCKS = 10
-_TIMES = 200  # at most, of the series that tell how long S(q) remembers
+_TIMES = 200  # largest number of times in the series for the relaxation of S(q)
 _MIN_BLOCKS = 5
-_SEED = 0  # of the choice among equivalent wave vectors
-_PEAK_RANGE = 0.5  # 1/Å: below, few wave vectors fit a box
-_CHANCE = 0.001  # that the highest of all bins is a peak of noise
+_SEED = 0  # for the choice among equivalent wave vectors
+_PEAK_RANGE = 0.5  # 1/Å; a box has few wave vectors below this
+_CHANCE = 0.001  # allowed probability that the highest of all bins is noise
 _LEAST = 0.1
 
 
 class StructureFactor:
-    """Static structure factor S(q) with the weights of X-rays and of neutrons, total and in parts.
+    """Static structure factor S(q) with the weights of X-rays and of neutrons, total and partial.
 
         ρ_a(q) = Σ_{i in a} exp(i q·r_i),    I_ab(q) = <ρ_a(q) ρ_b(-q)> / N
         partial, elements a and b:    A_ab(q) = 1 + (I_ab - x_a δ_ab) / (x_a x_b)          (Faber-Ziman)
         X-rays:     S(q) = 1 + [Σ_ab f_a f_b I_ab - Σ_a x_a f_a²] / (Σ_a x_a f_a)²          (Faber-Ziman)
         neutrons:   S(q) = Σ_ab b_a b_b I_ab / Σ_a x_a b_a²
 
-    by direct sums over the wave vectors that fit the box, so that there is no cut-off in r, averaged over all
+    computed by direct sums over the wave vectors of the box, without a cutoff in r, and averaged over all
     directions within bins of \\|q\\|. f are the form factors of free atoms, b the bound coherent scattering lengths,
-    x mole fractions of atoms. An ideal gas has S = 1. Neutrons have another norm because Σ x b almost vanishes in
-    liquids with many H. The X-ray parts of pairs of ions add up to S(q) - 1.
+    x mole fractions of atoms. An ideal gas has S = 1. Neutrons have another normalisation because Σ x b almost vanishes
+    in liquids with many H. The X-ray parts of pairs of ions add up to S(q) - 1.
 
-    At most ``max_vectors`` wave vectors count, chosen evenly over the bins, and at most ``max_frames`` frames. Errors
-    are those of the mean over ten blocks of the run; the main peak has converged where S(q) along the run holds at
-    least ``min_independent_samples`` there, and the run four relaxations of what single wave vectors scatter (see
-    :func:`main_peak`).
+    At most ``max_vectors`` wave vectors, chosen evenly over the bins, and at most ``max_frames`` frames are used.
+    Errors are those of the mean over ten blocks of the run. The main peak has converged if S(q) has at least
+    ``min_independent_samples`` there, and if the run is four relaxations of the scattering of single wave vectors long
+    (see :func:`main_peak`).
 
     T. E. Faber and J. M. Ziman, Philos. Mag. 11, 153 (1965); D. T. Keen, J. Appl. Cryst. 34, 172 (2001). Form
     factors: D. Waasmaier and A. Kirfel, Acta Cryst. A51, 416 (1995); lengths: V. F. Sears, Neutron News 3, 26
@@ -79,7 +79,7 @@ class StructureFactor:
         self._seen = 0
 
     def look(self, snapshot: Snapshot) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
-        """Block of the run; sums over the bins of q of products of modes, of 1 and of q; what each vector scatters."""
+        """Block of the run; sums of products of modes, of 1 and of q in each bin; the scattering of each vector."""
         place = int(np.searchsorted(self._frames, snapshot.index))
         if place == len(self._frames) or self._frames[place] != snapshot.index:
             return None
@@ -110,7 +110,7 @@ class StructureFactor:
         self._weights[block] += weights
         self._q[block] += q
         time = self._seen * self._n_times // len(self._frames)
-        if time == len(self._of_vectors):  # the first frame of each time: fluctuations of a mean would be smaller
+        if time == len(self._of_vectors):  # only the first frame of each time, because a mean would fluctuate less
             self._of_vectors.append(scattered)
         self._scattered[time] += np.einsum("iq,jq,ijq->q", self._form, self._form, _both_ways(products))
         self._weights_at[time] += weights
@@ -119,7 +119,9 @@ class StructureFactor:
     def measurement(self) -> Measurement:
         seen = self._weights.min(axis=0) > 0
         if not seen.any():
-            raise SettingsError("analysis.structure_factor: no bin of q holds a wave vector in every block of the run.")
+            raise SettingsError(
+                "analysis.structure_factor: no bin of q contains a wave vector in every block of the run."
+            )
         q = self._q.sum(axis=0)[seen] / self._weights.sum(axis=0)[seen]
         upper = self._products[..., seen] / self._weights[:, None, None, seen]
         parts = _both_ways(upper)
@@ -138,14 +140,14 @@ class StructureFactor:
         return Measurement([("structure_factor_main_peak", None, peak)], curves)
 
     def _course(self, seen: np.ndarray) -> np.ndarray:
-        """S(q) for X-rays along the run, but for a factor and a constant at each q, ``(n_times, n_q)``."""
+        """S(q) for X-rays along the run, up to a factor and a constant at each q, ``(n_times, n_q)``."""
         weights = self._weights_at[:, seen]
         course = self._scattered[:, seen] / np.maximum(weights, 1.0)
-        empty = weights == 0  # a bin that the box of a frame leaves without a wave vector
+        empty = weights == 0  # bins without a wave vector in the box of this frame
         return np.where(empty, course.sum(axis=0) / np.maximum((~empty).sum(axis=0), 1), course)
 
     def _form_factors(self) -> np.ndarray:
-        """Of every kind of atom in the middle of every bin, ``(n_kinds, n_bins)``, over their mean."""
+        """Form factor of each kind of atom in the middle of each bin, ``(n_kinds, n_bins)``, divided by the mean."""
         from periodictable.cromermann import fxrayatq
 
         q = self._settings.bin_per_A * (np.arange(self._n_bins) + 0.5)
@@ -208,18 +210,18 @@ class StructureFactor:
 
 
 class Course(NamedTuple):
-    """What is scattered along the run.
+    """Scattering along the run.
 
     Attributes
     ----------
     mean
-        ``(n_times, n_q)``: S(q), but for a factor and a constant at each q.
+        ``(n_times, n_q)``: S(q), up to a factor and a constant at each q.
     of_vectors
-        Gives for a bin of q what each of its wave vectors scatters, ``(n_times, n_vectors)``.
+        Function that gives the scattering of each wave vector in a bin of q, ``(n_times, n_vectors)``.
     length_ps
-        Of the run, ps.
+        Length of the run, ps.
     n_runs
-        Independent runs that it is of, one after the other, all of one length.
+        Number of independent runs, one after the other, all of one length.
     """
 
     mean: np.ndarray
@@ -231,10 +233,11 @@ class Course(NamedTuple):
 def main_peak(q: np.ndarray, blocks: np.ndarray, course: Course, min_samples: float) -> Estimate:
     """Position of the highest maximum of S(q) above 0.5 1/Å, with its jackknife error over blocks.
 
-    Blocks give an error only where they are longer than the relaxation. Two series tell how long that is: S at the
-    peak, and the difference of S on either side of it, which moves it. The slower counts. Ions that only rattle where
-    they are move both all the time, while each wave vector keeps what it scatters: so the run must be four relaxations
-    of that, too (see :func:`~ilforge.properties.kernels.populations.relaxation`).
+    Blocks give a valid error only if they are longer than the relaxation. It is determined from two series: S at the
+    peak, and the difference of S on the two sides of the peak, which shifts it. The slower one is used. Both also
+    change if ions only vibrate in their cages, although the scattering of each wave vector stays the same. Therefore
+    the run must also be four relaxations of this scattering long (see
+    :func:`~ilforge.properties.kernels.populations.relaxation`).
 
     Parameters
     ----------
@@ -243,9 +246,9 @@ def main_peak(q: np.ndarray, blocks: np.ndarray, course: Course, min_samples: fl
     blocks
         ``(n_blocks, n_q)``: S(q) of each block of the run.
     course
-        The same along the run.
+        Scattering along the run.
     min_samples
-        With fewer independent samples the position has not converged.
+        With fewer independent samples, the position has not converged.
     """
     from scipy.special import stdtrit
 
@@ -273,7 +276,7 @@ def main_peak(q: np.ndarray, blocks: np.ndarray, course: Course, min_samples: fl
 
 
 def _samples(course: Course, top: int, min_samples: float) -> tuple[float, str]:
-    """Number of independent samples of S(q) at its peak, and why it has not converged; empty where it has."""
+    """Number of independent samples of S(q) at its peak, and why it has not converged (empty if it has)."""
     series = (course.mean[:, top], course.mean[:, top + 1] - course.mean[:, top - 1])
     n_eff = min(len(course.mean) / statistical_inefficiency(one) for one in series)
     note = too_few("S(q) at its main peak", n_eff, min_samples, course.length_ps)
@@ -285,14 +288,14 @@ def _samples(course: Course, top: int, min_samples: float) -> tuple[float, str]:
 
 
 def _both_ways(upper: np.ndarray) -> np.ndarray:
-    """The symmetric ``(..., n, n, n_q)`` of what holds each pair of kinds once, above the diagonal."""
+    """The symmetric array ``(..., n, n, n_q)`` from one with each pair of kinds once, above the diagonal."""
     once = np.eye(upper.shape[-2])[:, :, None] * upper
     found: np.ndarray = upper + upper.swapaxes(-3, -2) - once
     return found
 
 
 def _vertex(q: np.ndarray, values: np.ndarray, near: int) -> float:
-    """Vertex of the parabola through the highest of three neighbours and the points about it."""
+    """Vertex of the parabola through the highest of three neighbouring points and the points beside it."""
     low, high = max(1, near - 1), min(len(q) - 2, near + 1)
     top = low + int(np.argmax(values[low : high + 1]))
     a, b, c = np.polyfit(q[top - 1 : top + 2] - q[top], values[top - 1 : top + 2], 2)

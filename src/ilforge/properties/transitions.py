@@ -35,18 +35,18 @@ _MIN_BLOCKS = 5
 class Transitions:
     """Markov state model of the clusters of a cation (states by number of ligands, atoms, or shapes of ligands).
 
-    1. Contacts by hysteresis: made within the cutoff (the first minimum of g(r), or ``cutoff_A``), ended
-       ``release_A`` beyond it, so that recrossing a border is no transition.
-    2. States seen less often than ``min_population`` are no cores: a cation there keeps its last state
+    1. Contacts have a hysteresis: they form within the cutoff (the first minimum of g(r), or ``cutoff_A``) and end
+       ``release_A`` beyond it, so that recrossing the border is not a transition.
+    2. States with a population below ``min_population`` are not cores: a cation in such a state keeps its last state
        (N.-V. Buchete and G. Hummer, J. Phys. Chem. B 112, 6057 (2008); C. Schütte et al., J. Chem. Phys. 134, 204105
        (2011)). Shapes of ligands are those of :class:`~ilforge.properties.shapes.Shapes`, built in or defined.
-    3. Counts at a lag τ, a reversible transition matrix T(τ) on the connected set, and samples of its posterior:
-       every error comes from these. τ is the shortest one from which on the slowest implied time scale
-       t_2 = -τ / ln λ_2 stays level.
-    4. Chapman-Kolmogorov: T(τ)^k against T(kτ). A model that fails is not converged.
+    3. Counts at a lag τ, a reversible transition matrix T(τ) on the connected set, and samples of its posterior,
+       which give all errors. τ is the shortest lag above which the slowest implied time scale
+       t_2 = -τ / ln λ_2 is constant.
+    4. Chapman-Kolmogorov test: T(τ)^k is compared with T(kτ). A model that fails has not converged.
 
     Lifetimes are τ / (1 - T_ii), fluxes π_i T_ij / τ per cation. With fewer than ``min_transitions`` transitions out
-    of any state there is no model, but the length of run it would take.
+    of any state there is no model; the note gives the length of run that would be needed.
 
     J.-H. Prinz et al., J. Chem. Phys. 134, 174105 (2011); B. Trendelkamp-Schroer et al., J. Chem. Phys. 143, 174101
     (2015).
@@ -67,7 +67,7 @@ class Transitions:
             self._begin_shapes(system)
 
     def look(self, snapshot: Snapshot) -> tuple[FrameContacts, tuple[np.ndarray, np.ndarray] | None] | None:
-        """Contacts, and where shapes are asked for those of the ligands and whether they are well inside."""
+        """Contacts and, if states depend on shapes, the shapes of ligands and whether they are well inside them."""
         if self._missing:
             return None
         shapes = None
@@ -124,8 +124,8 @@ class Transitions:
         known = [shape for shape in shapes_of(system.topology, defined) if shape.ion == ligand]
         if not known:
             raise SettingsError(
-                f"analysis.transitions.states is 'shapes', but no shapes of {ligand} are built in (TFSI and PYR14 "
-                "are) or defined in analysis.shapes.define. Use 'ligands' or 'atoms', or define them."
+                f"analysis.transitions.states is 'shapes', but shapes of {ligand} are neither built in (only TFSI and "
+                "PYR14 are) nor defined in analysis.shapes.define. Use 'ligands' or 'atoms', or define them."
             )
         self._margins = (wanted.margin_degrees, wanted.margin_A) if defined else _SHAPE_MARGINS
         self._shape = known[0]
@@ -142,7 +142,7 @@ class Transitions:
         return series.reshape(counts.shape[:2]).astype(np.int32), [self._label(row.tolist()) for row in known]
 
     def _counts(self, held: Contacts) -> np.ndarray:
-        """Of each cation in each frame its ligands, then atoms or ligands of each shape.
+        """Number of ligands of each cation in each frame, then of coordinating atoms or of ligands of each shape.
 
         ``(n_frames, n_cations, n_counts)``.
         """
@@ -171,7 +171,7 @@ class Transitions:
         return f"{label} {' '.join(named)}".strip()
 
     def _why_unsteady(self, series: np.ndarray, labels: list[str]) -> str:
-        """Why the states of ions, or how often these change, are not those of a run at rest; empty where they are."""
+        """Why the states of ions or their rate of change are not stationary; empty if they are."""
         length = len(series) * self._system.frame_interval_ps
         courses = [Course("the number of changes of state", in_parts((series[1:] != series[:-1]).T), length)]
         for index, label in enumerate(labels):
@@ -181,7 +181,7 @@ class Transitions:
         return next((reason for reason in map(unsteady, courses) if reason), "")
 
     def _add_ligands(self, result: Measurement, series: np.ndarray, labels: list[str]) -> None:
-        """The course of the states' shares, as a table, in at most 500 parts of the run."""
+        """Add a table of the shares of states along the run, in at most 500 parts."""
         rows = []
         parts = np.array_split(np.arange(len(series)), min(_POINTS, len(series)))
         for part in parts:
@@ -215,7 +215,7 @@ class Transitions:
         self._add_estimates(result, model, test, exits, labels)
 
     def _too_few(self, exits: np.ndarray, labels: list[str]) -> str:
-        """Why the transitions that were seen carry no model; empty where they do."""
+        """Why there are too few transitions for a model; empty if there are enough."""
         length = self._solvation.n_frames * self._system.frame_interval_ps
         if len(labels) < 2:
             only = labels[0] if labels else "no cluster"
@@ -325,9 +325,9 @@ class Transitions:
 
 
 def _numbered(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different rows in ascending order, and which of them each row is.
+    """The different rows in ascending order, and the index among them for each row.
 
-    One column after the other: a number that holds a whole row would need more than 64 bits.
+    Columns are combined one after the other, because a number for a whole row would need more than 64 bits.
     """
     number = np.zeros(len(rows), dtype=np.int64)
     for column in rows.T:
@@ -337,7 +337,7 @@ def _numbered(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cores(series: np.ndarray, labels: list[str], min_population: float) -> tuple[list[np.ndarray], list[str]]:
-    """Paths of single ions over common states: in a rare one an ion keeps the last common state it was in.
+    """Paths of single ions over common states; in a rare state, an ion keeps its last common state.
 
     Parameters
     ----------
@@ -347,9 +347,9 @@ def cores(series: np.ndarray, labels: list[str], min_population: float) -> tuple
     Returns
     -------
     paths
-        One for each ion that was ever in a common state, from there on.
+        One path for each ion that was ever in a common state, beginning at this time.
     labels
-        Of the common states.
+        Labels of the common states.
     """
     share = np.bincount(series.ravel(), minlength=len(labels)) / max(series.size, 1)
     common = np.flatnonzero(share >= min_population)

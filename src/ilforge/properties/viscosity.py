@@ -32,15 +32,15 @@ class Viscosity:
 
         η = V/(k T) ∫_0^∞ <P_ab(0) P_ab(t)> dt
 
-    averaged over the independent components of the traceless pressure tensor: xy, xz, yz, and where the diagonal is
-    known (xx - yy)/2 and (xx + yy - 2 zz)/(2√3), which have the same integral in an isotropic liquid. V is the mean
-    volume. The integral is read off the low end of the power spectrum, with its error (see
+    averaged over the independent components of the traceless pressure tensor: xy, xz, yz and, if the diagonal is
+    known, (xx - yy)/2 and (xx + yy - 2 zz)/(2√3), which have the same integral in an isotropic liquid. V is the mean
+    volume. The integral and its error are determined from the low end of the power spectrum (see
     :func:`~ilforge.properties.kernels.spectrum.integrate`).
 
-    There is no number when its standard error is more than ``max_relative_error`` of it, when the run is shorter
-    than 20 times the slowest decay found, or all components together shorter than 200 times, or when the tensor
-    fluctuates faster than it was recorded. Of several runs of one system (:meth:`pooled`) all components enter one
-    spectrum, and runs that disagree (χ², p < 0.001) are refused.
+    There is no value if its relative standard error exceeds ``max_relative_error``, if the run is shorter than 20 times
+    the slowest decay, or all components together shorter than 200 times, or if the tensor fluctuates faster than it was
+    recorded. For several runs of one system (:meth:`pooled`), one spectrum is made from all components, and runs that
+    disagree (χ², p < 0.001) are refused.
 
     P. J. Daivis and D. J. Evans, J. Chem. Phys. 100, 541 (1994); Y. Zhang, A. Otani, E. J. Maginn, J. Chem. Theory
     Comput. 11, 3537 (2015).
@@ -69,10 +69,10 @@ class Viscosity:
         return self.pooled([self])
 
     def pooled(self, runs: Sequence[Viscosity]) -> Measurement:
-        """Of several independent runs of one system, this among them; the shortest says how much of each is used.
+        """The measurement from several independent runs, including this one, over the length of the shortest.
 
-        Every component of every run is one more independent series of the same spectrum: averaging what each run
-        gives instead would leave out those in which the decay looked slow, and the mean would be too small.
+        Every component of every run is an additional independent series for the same spectrum. Averaging the results of
+        the runs instead would leave out runs whose decay looks slow, and the mean would be too small.
         """
         recorded = [run for run in runs if run._system.pressure is not None]
         if not recorded:
@@ -92,7 +92,7 @@ class Viscosity:
         return measured
 
     def _of_components(self, runs: Sequence[np.ndarray], interval_ps: float, scale: float) -> Measurement:
-        """From the components ``(n_components, n)`` of each run, in bar."""
+        """The measurement from the components ``(n_components, n)`` of each run, bar."""
         lengths = [run.shape[1] for run in runs]
         components = [run[:, : min(lengths)] for run in runs]
         found, spectrum = transport_coefficient(
@@ -116,7 +116,7 @@ class Viscosity:
 
 
 def _temperature(runs: Sequence[Viscosity]) -> float | None:
-    """As set, else the mean of the recorded ones, K; None where neither is known."""
+    """The set temperature, or else the mean of the recorded ones, K; None if both are unknown."""
     if runs[0]._system.temperature_K is not None:
         return runs[0]._system.temperature_K
     known = [kelvin for run in runs for kelvin in run._temperatures]

@@ -159,7 +159,7 @@ class Published:
             When a file does not agree with the manifest, or the purpose is unknown.
         """
         if purpose not in PURPOSES:
-            raise SettingsError(f"purpose is {purpose!r}: use {' or '.join(map(repr, PURPOSES))}.")
+            raise SettingsError(f"purpose is {purpose!r}; it may be {' or '.join(map(repr, PURPOSES))}.")
         chosen = (entry.label for entry in self.entries([purpose]) if entry.rejected is None)
         return [label.on(label.frame) for label in chosen]
 

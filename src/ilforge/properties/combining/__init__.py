@@ -1,1 +1,1 @@
-"""Several runs, temperatures and processes together."""
+"""Combine several runs, temperatures and processes."""

@@ -1,4 +1,4 @@
-"""Several independent runs of one system, measured as one: what they say together, with errors within and between."""
+"""Measure several independent runs of one system together, with errors from within and between the runs."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ANY_ORDER = ("rdf", "structure_factor")
-"""Properties that are averages over frames whatever their order: they see all runs as one."""
+"""Properties that are averages over frames in any order: all runs are treated as one."""
 POPULATIONS = ("cluster_population", "near_population", "bridged_cations", "shape_population", "markov_population")
-"""Shares of states: a run that never saw a state says that it is rare there, not nothing."""
+"""Shares of states: a run in which a state never occurs counts with a share of 0."""
 _SAME_INTERVAL = 0.01
-_SAME_TEMPERATURE = 0.02  # of runs at constant energy
+_SAME_TEMPERATURE = 0.02  # largest relative difference between runs at constant energy
 _TIMES = ("ps", "ns", "Pa s", "m^2/s", "S/m")
-"""Units of times and of integrals over time, whose errors are a share of what was found."""
+"""Units of times and of integrals over time, whose errors are proportional to the value."""
 _CACHED = ("volume", "heights", "whole", "centres")
 
 
@@ -45,12 +45,12 @@ def open_replicas(
     temperature_K: float | None = None,
     made_of: Composition | None = None,
 ) -> list[Source]:
-    """Runs of one system: folders that ilforge wrote, extended XYZ files, or one topology and a trajectory of each run.
+    """Open runs of one system: folders of ilforge, extended XYZ files, or one topology and a trajectory for each run.
 
     Raises
     ------
     SettingsError
-        When there are fewer than two runs, they cannot be of one system, or one is given twice.
+        When there are fewer than two runs, they are not of one system, or one is given twice.
     """
     from ilforge.properties.reading.reader import open_trajectory
     from ilforge.properties.reading.trajectory_files import XYZ
@@ -63,7 +63,7 @@ def open_replicas(
         )
     runs = [[path] for path in paths] if all(alone) else [[paths[0], path] for path in paths[1:]]
     if len(runs) < 2:
-        raise SettingsError(f"--replicas takes two runs or more, here {len(runs)}. Leave it out for one run.")
+        raise SettingsError(f"--replicas needs two runs or more, found {len(runs)}. Leave it out for one run.")
     about: dict[str, Any] = {
         "frame_interval_ps": frame_interval_ps, "temperature_K": temperature_K, "made_of": made_of,
     }  # fmt: skip
@@ -76,28 +76,28 @@ def measure_replicas(
     settings: AnalysisSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Measurement]:
-    """Measure properties of several independent runs of one system, as one estimate each.
+    """Measure properties of several independent runs of one system, with one estimate for each property.
 
-    - Density, diffusion, conductivity and viscosity pool the runs before anything is fitted or judged, so that runs too
-      short alone can be enough together: see their ``pooled``.
-    - g(r) and S(q) see all runs as one, in ten blocks.
-    - Populations of states are averaged over runs that converged, a state that a run never saw counting as 0 there
+    - Density, diffusion, conductivity and viscosity pool the runs before anything is fitted or judged, so runs that
+      are too short alone can be sufficient together: see their ``pooled``.
+    - g(r) and S(q) treat all runs as one, in ten blocks.
+    - Populations of states are averaged over converged runs; a state that does not occur in a run counts as 0 there
       (:func:`pooled_population`).
-    - Of anything else, converged estimates of each run are averaged (:func:`combined`); curves, tables and verdicts
-      are those of each run.
+    - For all others, the converged estimates of the runs are averaged (:func:`combined`); curves, tables and verdicts
+      are reported for each run.
 
     Parameters
     ----------
     runs
-        Runs of ilforge, MDAnalysis Universes with bonds, or what
-        :func:`~ilforge.properties.reading.reader.open_trajectory` gave for each.
+        Runs of ilforge, MDAnalysis Universes with bonds, or results of
+        :func:`~ilforge.properties.reading.reader.open_trajectory`.
     names, settings, progress
         As for :func:`ilforge.measure`.
 
     Raises
     ------
     SettingsError
-        When the runs are not of the same ions, times between frames or temperature, or one is given twice.
+        When the runs differ in ions, time between frames or temperature, or one is given twice.
     """
     from ilforge.properties import create, measure
     from ilforge.properties.analysis import AnalysisSettings
@@ -141,15 +141,15 @@ def _tell(progress: Callable[[int, int], None], total: int, before: int, done: i
 
 
 def combined(estimates: Sequence[Estimate]) -> Estimate:
-    """Several independent runs of the same state as one: their mean, weighted by what each run says.
+    """Weighted mean of the estimates of several independent runs of the same state.
 
-    Weights are 1/error². But errors of times, viscosities and the like are a share of the value that was found, and
-    would favour the runs that happened to find little: by 8 % for errors of 20 %. There weights are (value/error)², and
-    each run's error is its share of the mean.
+    Weights are 1/error². But errors of times, viscosities and similar quantities are proportional to the value, and
+    such weights would favour runs with small values: by 8 % for errors of 20 %. For these quantities the weights are
+    (value/error)², and the error of each run is its relative error times the mean.
 
-    The error is that of the weights or, with three runs or more, that of the runs' spread if larger. Runs that did not
-    converge are left out. Runs that disagree (χ², p < 0.001) are refused: they are not of the same state, or their
-    errors are too small.
+    The error is that of the weights or, with three runs or more, that of the spread between runs if it is larger. Runs
+    that did not converge are left out. Runs that disagree (χ², p < 0.001) are refused: they are in different states, or
+    their errors are too small.
     """
     good = [found for found in estimates if found.converged and found.error > 0]
     if not good:
@@ -174,19 +174,20 @@ def combined(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def pooled_population(found: Sequence[Estimate], lengths: Sequence[int], min_samples: float) -> Estimate:
-    """Population of one state from several independent runs, as all their frames together have it.
+    """Population of one state over all frames of several independent runs.
 
-    Weights of 1/error² would favour the runs that saw little of a rare state. The error is that of the runs or, with
-    three runs or more, that of their spread if larger. Runs that disagree (χ², p < 0.001) have not converged.
+    Weights of 1/error² would favour runs in which a rare state occurs less often. The error is that of the runs or,
+    with three runs or more, that of the spread between them if it is larger. Runs that disagree (χ², p < 0.001) have
+    not converged.
 
     Parameters
     ----------
     found
-        Of every run, in %.
+        Population in every run, %.
     lengths
-        Their numbers of frames.
+        Numbers of frames of the runs.
     min_samples
-        Fewer independent samples in all than this: not converged.
+        With fewer independent samples in total, the population has not converged.
     """
     values, errors, n_eff = np.array([(one.value, one.error, one.n_eff) for one in found]).T
     weights = np.array(lengths) / np.sum(lengths)
@@ -204,7 +205,7 @@ def pooled_population(found: Sequence[Estimate], lengths: Sequence[int], min_sam
 
 
 def _of_one_system(sources: Sequence[Source]) -> list[Source]:
-    """The runs, checked; at constant energy, where each has a mean temperature of its own, with the mean of all."""
+    """The runs after a check; at constant energy, all get the mean of their mean temperatures."""
     _check_alike(sources)
     _refuse_repeated(sources)
     systems = [source.system for source in sources]
@@ -235,10 +236,10 @@ def _check_alike(sources: Sequence[Source]) -> None:
 
 
 def _refuse_repeated(sources: Sequence[Source]) -> None:
-    """Refuse one run given twice, whole or in part: errors would shrink by the root of the number of copies.
+    """Refuse a run that is given twice, completely or in part, because repeated data would make errors too small.
 
-    Runs may begin with the same frame, so that only their ends are compared, and the end of the shorter one with what
-    the longer one is then.
+    Runs may begin with the same frame. Therefore only the last frame of the shorter run is compared, with the frame
+    of the longer run at the same time.
     """
     lengths = [source.system.n_frames for source in sources]
     ends = {k: _kept(source.frame(n - 1)) for k, (source, n) in enumerate(zip(sources, lengths, strict=True)) if n}
@@ -256,12 +257,12 @@ def _refuse_repeated(sources: Sequence[Source]) -> None:
 
 
 def _kept(snapshot: Snapshot) -> Snapshot:
-    """With positions of its own: MDAnalysis may put those of the next frame in the same place."""
+    """A snapshot with copied positions, because MDAnalysis may overwrite them with those of the next frame."""
     return replace(snapshot, positions=snapshot.positions.copy())
 
 
 def _same_temperature(a: System, b: System) -> bool:
-    """As set; at constant energy for the start or, where nothing was set there, as it was on average."""
+    """Whether two runs have the same temperature: set, or at constant energy set for the start, or else the mean."""
     if a.start_temperature_K is not None and b.start_temperature_K is not None:
         return a.start_temperature_K == b.start_temperature_K
     one, other = a.temperature_K, b.temperature_K
@@ -275,7 +276,7 @@ def _close(a: float, b: float) -> bool:
 
 
 class _Within:
-    """A property of all runs together, which is shown the frames of one of them under their number among all."""
+    """A property of all runs together that sees the frames of one run, numbered among the frames of all runs."""
 
     def __init__(self, observer: Property, joint: System, before: int):
         self._observer, self._joint, self._before = observer, joint, before
@@ -284,7 +285,9 @@ class _Within:
     def look(self, snapshot: Snapshot) -> Any:
         index = self._before + snapshot.index
         other = replace(snapshot, system=self._joint, index=index, time_ps=index * self._joint.frame_interval_ps)
-        vars(other).update({name: vars(snapshot)[name] for name in _CACHED if name in vars(snapshot)})  # known already
+        vars(other).update(
+            {name: vars(snapshot)[name] for name in _CACHED if name in vars(snapshot)}
+        )  # results that are already computed
         return self._observer.look(other)
 
 
@@ -294,7 +297,7 @@ def _pooled(runs: Sequence[Property], lengths: Sequence[int], settings: Analysis
 
 
 def _combined_parts(parts: Sequence[Measurement], lengths: Sequence[int], settings: AnalysisSettings) -> Measurement:
-    """Estimates averaged, everything else of each run under its number."""
+    """Average the estimates; list everything else by the number of the run."""
     judged = [part.liquid for part in parts if part.liquid is not None]
     liquid = worst(judged) if judged else None
     result = Measurement(liquid=liquid)
@@ -323,7 +326,7 @@ def _combined_parts(parts: Sequence[Measurement], lengths: Sequence[int], settin
 def _population(
     parts: Sequence[Measurement], lengths: Sequence[int], quantity: str, species: str | None, min_samples: float
 ) -> Estimate:
-    """Of one state; runs in which no state of its kind converged are left out. If none did, nothing has converged."""
+    """Population of one state, without runs in which no state of its kind converged; not converged if none is left."""
     named = {name.removeprefix("populations ") for part in parts for name in part.tables}
     kind = _kind(named, species)
     kinds = [
@@ -342,20 +345,20 @@ def _population(
 
 
 def _largest(found: Sequence[Estimate]) -> Estimate:
-    """Of what is the largest of the frames of each run: the largest of all."""
+    """The largest value of all runs, for quantities that are the largest value of all frames of a run."""
     top = max(range(len(found)), key=lambda k: found[k].value)
     n_frames = sum(one.n_eff for one in found)
     return replace(found[top], n_eff=n_frames, note=f"of {len(found)} runs, in run {top + 1}: {found[top].note}")
 
 
 def _never(others: Iterable[Estimate]) -> Estimate:
-    """The population of a state that a run never saw, from what it says of the others."""
+    """The population (0) of a state that does not occur in a run, with an error from its other states."""
     n = max(one.n_eff for one in others)
     return Estimate(0.0, 100.0 * share_error(0.0, n), n, "%")
 
 
 def _kind(named: Iterable[str], species: str | None) -> str:
-    """What the states of a quantity are states of: the ion of ``PYR14 butyl ttt``; else there is only one thing."""
+    """The common name of the states of a quantity: the ion in ``PYR14 butyl ttt``; empty if there is only one."""
     return max((name for name in named if (species or "").startswith(f"{name} ")), key=len, default="")
 
 
@@ -371,11 +374,11 @@ def _titled(things: Mapping[str, T], number: int) -> Iterator[tuple[str, T]]:
 
 
 def _cut(sources: Sequence[Source]) -> str | None:
-    """What of the runs is not used where ions are followed."""
+    """A note on frames that are not used for dynamics because runs have different lengths."""
     counts = [source.system.n_frames for source in sources]
     if min(counts) == max(counts):
         return None
-    return f"Runs have {min(counts)} to {max(counts)} frames: of each the first {min(counts)} were followed."
+    return f"Runs have {min(counts)} to {max(counts)} frames: ions were followed in the first {min(counts)} of each."
 
 
 def _noted(found: Measurement, note: str | None) -> Measurement:

@@ -1,4 +1,4 @@
-"""Scans of single ions by a reference method, on the coordinates of the maps of shapes."""
+"""Scans of single ions by a reference method, in the coordinates of the maps of shapes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ def scan_tables(
     shapes: Sequence[ShapeSettings] = (),
     define: Mapping[str, IonSettings] | None = None,
 ) -> dict[str, Table]:
-    """Where the frames of a scan lie on the maps of their ion, and their energies above the lowest.
+    """Positions of the frames of a scan on the maps of their ion, and energies relative to the lowest.
 
     Parameters
     ----------
     scan
-        One ion in vacuum each, of one kind, with ``ions`` (``"1 PYR14"``) and ``REF_energy`` (eV) in ``info``.
+        Frames with one ion in vacuum, all of one kind, with ``ions`` (``"1 PYR14"``) and ``REF_energy`` (eV) in
+        ``info``.
     name
         The file, for messages.
     shapes, define
@@ -37,12 +38,13 @@ def scan_tables(
 
     Returns
     -------
-    By ``"scan PYR14"``: the two coordinates of the map in degrees or Å, and the energy in kJ/mol.
+    Tables with names such as ``"scan PYR14"``: the two coordinates of the map in degrees or Å, and the energy in
+    kJ/mol.
 
     Raises
     ------
     SettingsError
-        For frames that are not of one ion, lack an energy, or are of an ion without a map.
+        For frames with more than one ion, without an energy, or of an ion without a map.
     """
     topology = _one_ion(scan, name, define)
     energies = np.array([float(frame.info[frames.ENERGY]) for frame in scan])
@@ -68,12 +70,12 @@ def _one_ion(scan: Sequence[Atoms], name: str, define: Mapping[str, IonSettings]
     if len(labels) != 1 or None in labels:
         found = ", ".join(map(repr, sorted(map(str, labels)))) or "no frames"
         raise SettingsError(
-            f'{name}: a scan holds frames of one ion, each with ions="1 PYR14" or the like; found {found}.'
+            f'{name}: all frames of a scan must contain the same ion, such as ions="1 PYR14"; found {found}.'
         )
     lacking = sum(frames.ENERGY not in frame.info for frame in scan)
     if lacking:
         raise SettingsError(f"{name}: {lacking} of {len(scan)} frames have no {frames.ENERGY} (eV).")
     topology = Liquid.of_frame(scan[0], define).topology
     if topology.n_molecules != 1:
-        raise SettingsError(f"{name}: a scan is of a single ion, but its frames are {labels.pop()}.")
+        raise SettingsError(f"{name}: the frames of a scan must contain a single ion, but they contain {labels.pop()}.")
     return topology

@@ -1,7 +1,8 @@
-"""One pass over the frames of a trajectory, alone or shared among processes, with the same result to the last bit.
+"""One pass over the frames of a trajectory, in one or several processes, with the same result to the last bit.
 
-Each helper opens the trajectory, makes the properties anew and looks at stretches of frames. What it saw goes to the
-first process, which looks at frames as well and adds up all in time order: sums do not depend on who looked.
+Each helper process opens the trajectory, creates its own properties and evaluates stretches of frames. It sends the
+results to the first process, which also evaluates frames and adds up all results in time order. Therefore sums do not
+depend on which process evaluated a frame.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from ilforge.properties.reading.frame_times import Clock
 from ilforge.properties.reading.reader import Source
 from ilforge.properties.reading.trajectory_files import quietly
 
-_STRETCH = 8  # frames that are looked at together
-_AHEAD = 2  # stretches that a helper has been given: what it looks at, and the next
-_KEPT = 6  # stretches for each process that wait to be added
+_STRETCH = 8  # consecutive frames that are evaluated together
+_AHEAD = 2  # stretches assigned to a helper: the present one and the next
+_KEPT = 6  # for each process, largest number of evaluated stretches that wait to be added
 _looking: _Look | None = None
-"""What a helper looks with."""
+"""The properties and the trajectory of a helper process."""
 
 _Seen = list[tuple[float | None, dict[str, Any]]]
 
@@ -35,7 +36,7 @@ class _Look(NamedTuple):
     observers: dict[str, Property]
 
     def at(self, index: int) -> tuple[float | None, dict[str, Any]]:
-        """What all properties see in one frame, and the time that it carries."""
+        """The time of one frame, and the values of all properties in it."""
         snapshot = self.source.frame(index)
         return snapshot.recorded_ps, {name: one.look(snapshot) for name, one in self.observers.items()}
 
@@ -53,16 +54,15 @@ def observe(
     Parameters
     ----------
     source
-        Where the frames are.
+        The trajectory.
     system
-        What the properties were begun with.
+        The system with which the properties were begun.
     observers
-        By name.
+        The properties, by name.
     settings
-        What they were made from.
+        Settings of the properties.
     workers
-        Processes that look at frames, this one among them. More than there are stretches of 8 frames are not
-        started.
+        Number of processes that evaluate frames, including this one; at most one for each stretch of 8 frames.
     progress
         Called with the number of frames that have been seen.
     """
@@ -89,7 +89,7 @@ def _seen_alone(look: _Look, n_frames: int) -> Iterator[tuple[float | None, dict
 def _seen_together(
     look: _Look, system: System, settings: AnalysisSettings, workers: int
 ) -> Iterator[tuple[float | None, dict[str, Any]]]:
-    """The first frame is looked at here, and by each helper for what depends on it; the others by any of them."""
+    """Results from several processes. All of them evaluate the first frame, on which other results may depend."""
     yield look.at(0)
     todo = deque(range(start, min(start + _STRETCH, system.n_frames)) for start in range(1, system.n_frames, _STRETCH))
     n_helpers = min(workers, len(todo)) - 1
@@ -116,8 +116,8 @@ def _seen_together(
                 yield from first.result() if isinstance(first, Future) else first
     except BrokenProcessPool as error:
         raise DidNotFinish(
-            "A process that looked at frames ended early: short of memory, or started from a script that does not "
-            'say if __name__ == "__main__" before it measures. Measure with workers=1 (--cores 1).'
+            "A process that evaluated frames ended early: it ran out of memory, or it was started from a script "
+            'without if __name__ == "__main__". Measure with workers=1 (--cores 1).'
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -128,13 +128,13 @@ def _is_seen(stretch: Future[_Seen] | _Seen) -> bool:
 
 
 def _packed(look: _Look, system: System, settings: AnalysisSettings) -> bytes:
-    """What a process needs to make its own: large arrays that properties keep are not sent."""
+    """Everything that a helper needs to create its properties; large arrays of existing properties are not sent."""
     try:
         with quietly():
             return pickle.dumps((look.source, system, list(look.observers), settings))
-    except Exception as error:  # whatever a trajectory of the user's holds
+    except Exception as error:  # a user's trajectory may contain objects that cannot be pickled
         raise SettingsError(
-            f"This trajectory cannot be handed to other processes ({error}): measure it with workers=1 (--cores 1)."
+            f"This trajectory cannot be sent to other processes ({error}): measure it with workers=1 (--cores 1)."
         ) from error
 
 
@@ -155,7 +155,7 @@ def _begin(packed: bytes) -> None:
 
 
 def _ready() -> None:
-    """What a helper does first: it has begun by then."""
+    """First task of a helper; when it returns, the helper has started."""
 
 
 def _look_at(stretch: range) -> _Seen:

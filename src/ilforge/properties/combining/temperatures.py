@@ -1,4 +1,4 @@
-"""How a property changes with temperature: Arrhenius and Vogel-Fulcher-Tammann fits; and several runs as one."""
+"""Temperature dependence of a property: Arrhenius and Vogel-Fulcher-Tammann fits, with replicas combined."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ilforge.properties.combining.replicas import combined
 from ilforge.results import Estimate, Record
 
 GAS_CONSTANT = 8.31446261815324e-3
-"""kJ/(mol K)."""
+"""Gas constant, kJ/(mol K)."""
 RISING = (
     "self_diffusion",
     "self_diffusion_infinite",
@@ -21,12 +21,12 @@ RISING = (
     "conductivity_nernst_einstein",
     "conductivity_green_kubo",
 )
-"""Quantities that rise with temperature: activation energies are positive where they do."""
+"""Quantities that rise with temperature; their activation energy is positive if they rise."""
 FALLING = ("viscosity",)
-"""Quantities that fall with temperature: activation energies are positive where they do."""
+"""Quantities that fall with temperature; their activation energy is positive if they fall."""
 _MIN_ARRHENIUS, _MIN_VFT = 3, 4
 _SAMPLES = 400
-_GRID = 600  # of T0
+_GRID = 600  # number of values of T0 in the fit
 _MIN_P_VALUE = 0.01
 _MAX_RELATIVE_ERROR = 0.5
 _ABSOLUTE = "temperatures are in K, above 0."
@@ -39,7 +39,7 @@ class TemperatureSeries:
     Attributes
     ----------
     quantity, liquid, potential, species
-        What it is of.
+        Description of the series.
     temperatures
         ``(n,)`` in K, ascending.
     values, errors
@@ -47,11 +47,11 @@ class TemperatureSeries:
     left_out
         Number of temperatures without a converged value.
     iteration
-        Of the model; None for potentials that are not trained.
+        Iteration of the model; None for potentials that are not trained.
     state
-        Ions of the box, ``ensemble`` and ``pressure_bar`` of the runs, as far as their records say.
+        Ions of the box, ``ensemble`` and ``pressure_bar`` of the runs, as far as their records contain them.
     repeated
-        Number of records that were there already and did not count again.
+        Number of repeated records, which are not counted again.
     """
 
     quantity: str
@@ -68,7 +68,7 @@ class TemperatureSeries:
     repeated: int = 0
 
     def records(self, rng: np.random.Generator) -> list[Record]:
-        """Activation energy and parameters of the VFT equation, or why there are none."""
+        """Activation energy and parameters of the VFT equation, or the reasons why there are none."""
         falls = self.quantity in FALLING
         found = [("activation_energy", arrhenius(self.temperatures, self.values, self.errors, falls))]
         found += vft(self.temperatures, self.values, self.errors, rng, falls).items()
@@ -85,7 +85,7 @@ class TemperatureSeries:
         ]
 
     def _with_notes(self, estimate: Estimate) -> Estimate:
-        """With what tells this series from others, and what of the records did not count."""
+        """The estimate with notes on the state of the series and on repeated records."""
         ensemble, pressure = (self.state.get(key) for key in ("ensemble", "pressure_bar"))
         notes = [estimate.note]
         if ensemble is not None:
@@ -94,26 +94,26 @@ class TemperatureSeries:
             notes.append(f"iteration {self.iteration}")
         if self.repeated:
             records = "a record" if self.repeated == 1 else f"{self.repeated} records"
-            notes.append(f"{records} given more than once counted once")
+            notes.append(f"{records} given more than once, counted once")
         return replace(estimate, note="; ".join(note for note in notes if note))
 
 
 def arrhenius(temperatures: np.ndarray, values: np.ndarray, errors: np.ndarray, falls: bool = False) -> Estimate:
     """Activation energy, ln x = ln x0 - E_a/(R T), by a weighted fit, in kJ/mol.
 
-    The errors of ln x are error/value; that of E_a is the fit's, as they propagate. Where the points do not lie on a
-    straight line (χ², p < 0.01) there is no one activation energy.
+    The errors of ln x are error/value; the fit propagates them to the error of E_a. If the points do not lie on a
+    straight line (χ², p < 0.01), there is no single activation energy.
 
     Parameters
     ----------
     temperatures, values, errors
-        ``(n,)``: K; all positive, values and errors in one unit.
+        ``(n,)``: temperatures in K, values and errors in one unit; all positive.
     falls
-        Whether x is one that falls as temperature rises, such as the viscosity: ln x = ln x0 + E_a/(R T).
+        Whether x falls when the temperature rises, like the viscosity: ln x = ln x0 + E_a/(R T).
 
     Returns
     -------
-    Negative, and with a note, where x changes the other way.
+    The activation energy; negative, with a note, if x changes in the other direction.
 
     Raises
     ------
@@ -142,11 +142,11 @@ def vft(
 ) -> dict[str, Estimate]:
     """Parameters of the Vogel-Fulcher-Tammann equation, ln x = A - B/(T - T0): ``vft_B`` and ``vft_T0``, K.
 
-    A and B follow from a weighted line at each T0; T0 lies between 0 and the lowest temperature. Errors by parametric
-    bootstrap: the fit repeated on values drawn with their errors about the fitted curve. T0 within two standard
-    errors of zero, or running into its bounds in more than one in twenty samples, is refused: the points do not bend
-    enough to tell it. With ``falls``, as for the viscosity, ln x = A + B/(T - T0); B is negative, and its note says
-    so, where x changes the other way. Numbers must be positive, or there is a SettingsError.
+    A and B follow from a weighted linear fit at each T0 between 0 and the lowest temperature. Errors are from a
+    parametric bootstrap: the fit is repeated with values drawn around the fitted curve with their errors. T0 is refused
+    if it is within two standard errors of zero, or reaches its bounds in more than one of twenty samples, because the
+    curvature of the points is too small. With ``falls``, as for the viscosity, ln x = A + B/(T - T0). B is negative,
+    with a note, if x changes in the other direction. A number that is not positive raises SettingsError.
 
     H. Vogel, Phys. Z. 22, 645 (1921); G. S. Fulcher, J. Am. Ceram. Soc. 8, 339 (1925); G. Tammann and W. Hesse, Z.
     Anorg. Allg. Chem. 156, 245 (1926).
@@ -179,10 +179,10 @@ def vft(
 
 
 def temperature_series(records: Sequence[Record]) -> list[TemperatureSeries]:
-    """What the records say of each quantity at each temperature, replicas combined.
+    """Series of each quantity over temperature from records, with replicas combined.
 
-    Replicas are of the same liquid and number of ions, potential and iteration of it, ensemble and set pressure. A
-    record that is the same as another to the last digit is the same run, and counts once.
+    Replicas have the same liquid and number of ions, potential and iteration, ensemble and set pressure. Records that
+    agree to the last digit are from the same run and count once.
 
     Raises
     ------
@@ -202,20 +202,20 @@ def temperature_series(records: Sequence[Record]) -> list[TemperatureSeries]:
         fitted = ", ".join((*RISING, *FALLING))
         raise SettingsError(
             f"No record has a temperature and one of the quantities {fitted}. Give files written by "
-            "`ilforge analyse --json` (with --temperature where the trajectory does not say) or `ilforge results "
+            "`ilforge analyse --json` (with --temperature if the trajectory does not contain it) or `ilforge results "
             "--json`."
         )
     return [_series(found) for found in groups.values()]
 
 
 def _state(record: Record) -> dict[str, Any]:
-    """What runs that are replicas have in common, as far as a record says; those of `ilforge analyse` say nothing."""
+    """The state that replicas have in common, as far as the record contains it (not in those of `ilforge analyse`)."""
     said = record.provenance or {}
     return {key: said[key] for key in ("ions", "ensemble", "pressure_bar") if said.get(key) is not None}
 
 
 def _series(records: Sequence[Record]) -> TemperatureSeries:
-    """Of records that differ in temperature only, or not at all."""
+    """The series from records that differ at most in temperature."""
     once = _without_repeated(records)
     found: dict[float, list[Estimate]] = {}
     for one in once:
@@ -243,7 +243,7 @@ def _series(records: Sequence[Record]) -> TemperatureSeries:
 
 
 def _without_repeated(records: Sequence[Record]) -> list[Record]:
-    """Each run once; what has no value may be of any run, and is never taken into account anyway."""
+    """The records without repeated ones; records without a value are kept, because they are not used anyway."""
     known: set[tuple[float | None, ...]] = set()
     once = []
     for record in records:
@@ -259,7 +259,7 @@ def _checked(*arrays: np.ndarray) -> list[np.ndarray]:
     checked = [np.atleast_1d(np.asarray(array, dtype=float)) for array in arrays]
     if len({array.shape for array in checked}) > 1:
         found = ", ".join(str(len(array)) for array in checked)
-        raise SettingsError(f"Temperatures, values and errors must be equally many; found {found}.")
+        raise SettingsError(f"Temperatures, values and errors must have equal numbers; found {found}.")
     for name, array, rule in zip(
         ("temperatures", "values", "errors"),
         checked,
@@ -273,7 +273,7 @@ def _checked(*arrays: np.ndarray) -> list[np.ndarray]:
 
 
 def _other_way(found: float, falls: bool) -> str:
-    """A word about a negative coefficient."""
+    """A note for a negative coefficient; empty otherwise."""
     return "" if found >= 0 else f"; negative, for the values {'rise' if falls else 'fall'} with temperature"
 
 
@@ -292,7 +292,7 @@ def _bounds(temperatures: np.ndarray) -> tuple[float, float]:
 
 
 def _vft_fit(temperatures: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """T0 and slope against 1/(T - T0) of highest likelihood for each row of ``y``, ``(n_rows, n)``."""
+    """Most likely T0 and slope against 1/(T - T0) for each row of ``y``, ``(n_rows, n)``."""
     grid = np.linspace(*_bounds(temperatures), _GRID)
     w = s**-2 / np.sum(s**-2)
     x = 1.0 / (temperatures - grid[:, None])
@@ -300,7 +300,7 @@ def _vft_fit(temperatures: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[np
     level = y - (y @ w)[:, None]
     spread = np.sum((x / s) ** 2, axis=1)
     slopes = (x / s**2) @ level.T / spread[:, None]
-    gain = slopes**2 * spread[:, None]  # by which the line lowers χ², ``(n_grid, n_rows)``
+    gain = slopes**2 * spread[:, None]  # reduction of χ² by the line, ``(n_grid, n_rows)``
     top = np.clip(gain.argmax(axis=0), 1, _GRID - 2)
     rows = np.arange(len(y))
     before, at, after = gain[top - 1, rows], gain[top, rows], gain[top + 1, rows]

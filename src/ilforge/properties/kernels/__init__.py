@@ -1,1 +1,1 @@
-"""Numerical kernels of the properties: functions of arrays, shared by any property that needs them."""
+"""Numerical kernels of the properties: functions of arrays that several properties use."""

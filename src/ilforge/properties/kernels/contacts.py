@@ -1,4 +1,4 @@
-"""Contacts between two kinds of site: who is near whom, for how long, and what hangs together."""
+"""Contacts between two kinds of site: close pairs, their lifetimes, and connected aggregates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from ilforge.properties.kernels.pairs import wrap
 
-_MANY = 3_000_000  # pairs looked at one by one; beyond, a neighbour list is faster
+_MANY = 3_000_000  # largest number of pairs for a direct loop; for more, a neighbour list is faster
 _CHUNK_ELEMENTS = 4_000_000
 
 
@@ -20,7 +20,8 @@ def close_pairs(a: np.ndarray, b: np.ndarray, cell: np.ndarray, cutoff: float) -
     cell
         ``(3, 3)`` in Å, any shape.
     cutoff
-        Å. In a cell lower than twice this, a pair can meet in several images: the shortest distance counts.
+        Å. In a cell whose height is less than twice this, a pair may be close in several images; the shortest distance
+        is used.
 
     Returns
     -------
@@ -29,7 +30,9 @@ def close_pairs(a: np.ndarray, b: np.ndarray, cell: np.ndarray, cutoff: float) -
     """
     from ilforge.properties.kernels.pair_loops import lowest_height, near_pairs
 
-    a, b, cell = (np.array(array, dtype=float) for array in (a, b, cell))  # writeable: compiled once
+    a, b, cell = (
+        np.array(array, dtype=float) for array in (a, b, cell)
+    )  # writeable arrays, so that the function is compiled only once
     if 2.0 * cutoff > lowest_height(cell) or len(a) * len(b) > _MANY:
         return _from_list(a, b, cell, cutoff)
     return near_pairs(a, b, cell, float(cutoff))
@@ -54,27 +57,26 @@ def _from_list(a: np.ndarray, b: np.ndarray, cell: np.ndarray, cutoff: float) ->
 def with_release(
     frame: np.ndarray, pair: np.ndarray, distance: np.ndarray, cutoff: float, release: float
 ) -> np.ndarray:
-    """Which contacts hold when one that was made within ``cutoff`` ends only beyond ``release``.
+    """Contacts with hysteresis: a contact begins within ``cutoff`` and ends only beyond ``release``.
 
     Parameters
     ----------
     frame, pair, distance
-        ``(n,)``: every pair closer than ``release``, once a frame.
+        ``(n,)``: every pair closer than ``release``, once for each frame.
     cutoff, release
-        Å, cutoff <= release. From the first frame on, a pair between the two is not in contact until it was
-        within the cutoff.
+        Å, cutoff <= release. A pair between the two is not in contact until it has been within the cutoff.
 
     Returns
     -------
-    ``(n,)`` booleans.
+    ``(n,)`` booleans: whether the pair is in contact.
     """
     order = np.lexsort((frame, pair))
     f, p, d = frame[order], pair[order], distance[order]
     new = np.ones(len(f), dtype=bool)
-    new[1:] = (np.diff(p) != 0) | (np.diff(f) != 1)  # beyond release in between: a new approach
+    new[1:] = (np.diff(p) != 0) | (np.diff(f) != 1)  # the pair was beyond release in between: a new approach begins
     near = d < cutoff
     approach = np.cumsum(new) - 1
-    # inside one approach, a contact holds from its first frame within the cutoff on
+    # within one approach, the contact lasts from its first frame within the cutoff
     first_near = np.full(approach[-1] + 1 if len(f) else 0, len(f), dtype=np.int64)
     np.minimum.at(first_near, approach[near], np.flatnonzero(near))
     holds = np.empty(len(f), dtype=bool)
@@ -97,9 +99,9 @@ def contact_correlations(
     frame, pair
         ``(n,)`` integers: the frames in which each pair is in contact.
     group
-        ``(n,)`` integers: the group (cation) of that pair.
+        ``(n,)`` integers: the group (cation) of the pair.
     max_lag
-        In frames, below ``n_frames``.
+        Longest lag in frames, below ``n_frames``.
 
     Returns
     -------
@@ -124,7 +126,7 @@ def contact_correlations(
 
 
 def _products(h: np.ndarray, max_lag: int) -> np.ndarray:
-    """Σ_t h(t) h(t+k) of each row, ``(n, max_lag + 1)``, by FFT and rounded to the integers they are."""
+    """Σ_t h(t) h(t+k) of each row, ``(n, max_lag + 1)``, by FFT and rounded to integers."""
     from scipy.fft import irfft, next_fast_len, rfft
 
     length = next_fast_len(h.shape[1] + max_lag, real=True)
@@ -133,7 +135,7 @@ def _products(h: np.ndarray, max_lag: int) -> np.ndarray:
 
 
 def _add_runs(continuous: np.ndarray, frame: np.ndarray, pair: np.ndarray, group: np.ndarray) -> None:
-    """Each unbroken run of L frames has L - k origins from which it lasts k more."""
+    """Add uninterrupted contacts: one of L frames has L - k origins after which it lasts at least k frames."""
     runs, of = _runs(frame, pair)
     n_lags = continuous.shape[1]
     for g in np.unique(group):
@@ -144,7 +146,7 @@ def _add_runs(continuous: np.ndarray, frame: np.ndarray, pair: np.ndarray, group
 
 
 def _runs(frame: np.ndarray, pair: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths of unbroken runs in sorted contacts, and where each begins."""
+    """Lengths of uninterrupted contacts in sorted data, and the index at which each begins."""
     if len(frame) == 0:
         return np.empty(0, dtype=int), np.empty(0, dtype=int)
     begins = np.flatnonzero(np.concatenate([[True], (np.diff(pair) != 0) | (np.diff(frame) != 1)]))
@@ -157,13 +159,13 @@ def departures(frame: np.ndarray, pair: np.ndarray, cation: np.ndarray, shape: t
     Parameters
     ----------
     frame, pair, cation
-        ``(n,)``: contacts, each once in a frame.
+        ``(n,)``: contacts, each once for each frame.
     shape
         ``(n_frames, n_cations)``.
 
     Returns
     -------
-    ``(n_cations, n_frames - 1)``: those of a frame that are no longer there in the next.
+    ``(n_cations, n_frames - 1)``: number of contacts in a frame that the next frame lacks.
     """
     n_frames, n_cations = shape
     order = np.lexsort((frame, pair))
@@ -176,7 +178,7 @@ def departures(frame: np.ndarray, pair: np.ndarray, cation: np.ndarray, shape: t
 
 
 def aggregate_sizes(frame: np.ndarray, cation: np.ndarray, ligand: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Number of cations that hang together through shared ligands, for each cation in each frame.
+    """Size of the aggregate of each cation in each frame; cations are connected through shared ligands.
 
     Parameters
     ----------

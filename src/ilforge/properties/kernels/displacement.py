@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
-_CHUNK_ELEMENTS = 4_000_000  # FFT work arrays of about 100 MB
-_SURE = 0.3  # of the cell: a shorter step is that of the nearest image
-_STILL_A = 1e-4  # between two frames, of all ions: they are one frame
-_COMPARED_LAGS = 6  # lags at which halves of a run are compared
-_FEWEST_COMPARED = 8  # ions; of fewer the spread is hardly known
+_CHUNK_ELEMENTS = 4_000_000  # for FFT work arrays of about 100 MB
+_SURE = 0.3  # fraction of the cell: for shorter steps the nearest image is certainly the right one
+_STILL_A = 1e-4  # if no ion moves farther between two frames, they are the same frame
+_COMPARED_LAGS = 6  # number of lags at which the halves of a run are compared
+_FEWEST_COMPARED = 8  # smallest number of ions for a meaningful spread
 
 
 def unwrap(centres: np.ndarray, cells: np.ndarray, images: bool = False) -> tuple[np.ndarray, float]:
@@ -22,11 +22,11 @@ def unwrap(centres: np.ndarray, cells: np.ndarray, images: bool = False) -> tupl
 
         u(t+1) = u(t) + Δs · [H(t) + H(t+1)] / 2,   Δs = s(t+1) - s(t) - rint(s(t+1) - s(t)),
 
-    so that displacements are those the ion made. Adding whole lattice vectors to wrapped coordinates instead
-    multiplies every fluctuation of the cell by the number of crossings, which grows without bound in NPT runs.
+    so the sum of steps is the true displacement. Adding whole lattice vectors to wrapped coordinates would instead
+    multiply every fluctuation of the cell by the number of crossings, which grows without bound in NPT runs.
     This is the displacement-preserving scheme of S. von Bülow, J. T. Bullerjahn and G. Hummer, J. Chem. Phys.
-    153, 021101 (2020), taken in fractional coordinates: what the barostat moves by scaling the cell is no
-    diffusion and is left out, and neither the origin of the cell nor earlier wrapping or unwrapping matters.
+    153, 021101 (2020), in fractional coordinates: displacements by the barostat are not diffusion and are left out.
+    Neither the origin of the cell nor earlier wrapping or unwrapping changes the result.
 
     Parameters
     ----------
@@ -35,16 +35,16 @@ def unwrap(centres: np.ndarray, cells: np.ndarray, images: bool = False) -> tupl
     cells
         ``(n_frames, 3, 3)`` in Å, lattice vectors as rows.
     images
-        Whether centres are in the images that they moved to. That counts where the nearest image is in doubt; elsewhere
-        both are the same, but for counts of images that began anew with a run.
+        Whether centres are in the images to which they moved (unwrapped). This is used for steps whose nearest image is
+        uncertain. Other steps use the nearest image, which is also right if the image counts were reset in between.
 
     Returns
     -------
     unwrapped
         ``(n_frames, n, 3)`` in Å.
     longest
-        Largest \\|Δs\\| of any component. Close to 0.5, frames are too far apart to tell which image moved; 0 where
-        images say it.
+        Largest \\|Δs\\| of any component. Close to 0.5, frames are too far apart to identify the image; 0 if images are
+        known.
     """
     fractional = centres @ np.linalg.inv(cells)
     given = np.diff(fractional, axis=0)
@@ -62,7 +62,7 @@ def unwrap(centres: np.ndarray, cells: np.ndarray, images: bool = False) -> tupl
 def remove_drift(unwrapped: np.ndarray, masses: np.ndarray) -> np.ndarray:
     """Positions relative to the centre of mass of the whole system, ``(n_frames, n, 3)``.
 
-    All ions enter, by mass; the drift of one species is its diffusion and stays.
+    The mean over all ions is weighted by mass. The drift of one species is part of its diffusion and is kept.
     """
     found: np.ndarray = unwrapped - np.einsum("tix,i->tx", unwrapped, masses / masses.sum())[:, None, :]
     return found
@@ -71,16 +71,16 @@ def remove_drift(unwrapped: np.ndarray, masses: np.ndarray) -> np.ndarray:
 def follow(
     centres: np.ndarray, cells: np.ndarray, masses: np.ndarray, images: bool = False
 ) -> tuple[np.ndarray, float]:
-    """Unwrapped positions relative to the centre of mass of all, and the longest step as a share of the cell.
+    """Unwrapped positions relative to the centre of mass of all ions, and the longest step as a share of the cell.
 
-    Arguments and the share are those of :func:`unwrap` and :func:`remove_drift`.
+    See :func:`unwrap` and :func:`remove_drift` for the arguments.
     """
     unwrapped, longest = unwrap(centres, cells, images)
     return remove_drift(unwrapped, masses), longest
 
 
 def repeated_frames(positions: np.ndarray) -> np.ndarray:
-    """Frames in which everything is where it was in the frame before: ions at any temperature move more than rounding.
+    """Frames that repeat the frame before: real motion is always larger than rounding.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def mean_squared_displacement(positions: np.ndarray, max_lag: int) -> np.ndarray
 
 
 def squared_displacements(positions: np.ndarray, lag: int, n_parts: int) -> np.ndarray:
-    """Squared displacement of each particle over one lag along the run, averaged in at most ``n_parts`` parts of it.
+    """Squared displacement of each particle over one lag, averaged in at most ``n_parts`` consecutive parts of the run.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def squared_displacements(positions: np.ndarray, lag: int, n_parts: int) -> np.n
 
     Returns
     -------
-    ``(n_parts, n)`` in Å^2; time origins that are left over at the end are not used.
+    ``(n_parts, n)`` in Å^2; the last time origins are not used if they do not fill a part.
     """
     n_origins = len(positions) - lag
     width = -(-n_origins // n_parts)
@@ -150,28 +150,29 @@ def squared_displacements(positions: np.ndarray, lag: int, n_parts: int) -> np.n
 
 
 def excess_variance(paths: Sequence[np.ndarray], msd: np.ndarray, lags: np.ndarray) -> np.ndarray:
-    """By how much the mean squared displacement varies more than that of equal ions whose motion is Gaussian.
+    """Ratio of the variance of the mean squared displacement to that of equal ions with Gaussian motion.
 
-    What an ion's MSD is off by in one half of the run is independent of the other half, while what makes it differ from
-    other ions for ever is the same in both. So halves A and B tell two things of which the larger counts, where it is
-    larger than 1 by more than chance (two standard errors of a variance of so many ions):
+    The statistical errors of an ion's MSD in the two halves A and B of a run are independent; a permanent difference
+    from other ions is the same in both halves. Two ratios are computed, and the larger one is used if it exceeds 1 by
+    more than chance (two standard errors of a variance of this number of ions):
 
-    - Ions that hop, or are fast at times: the variance over ions of B - A against that of Gaussian motion, 2 Var.
-    - Ions that differ for ever, with D_i: <D²>/<D>² = <A B>/(<A> <B>). The first shows that too, but where few ions are
-      fast it knows the variance of those few only.
+    - For ions that hop or are temporarily fast: the variance over ions of B - A divided by that of Gaussian motion,
+      2 Var.
+    - For ions that differ permanently, with D_i: <D²>/<D>² = <A B>/(<A> <B>). The first ratio shows this too, but if
+      only few ions are fast, it depends on these few alone.
 
     Parameters
     ----------
     paths
         ``(n_frames, n_ions, 3)`` in Å of each independent run, unwrapped.
     msd
-        ``(n_known + 1,)``: the mean at lags 0, 1, ..., n_known, Å^2.
+        ``(n_known + 1,)``: the mean MSD at lags 0, 1, ..., n_known, Å^2.
     lags
         Ascending integers.
 
     Returns
     -------
-    ``(n_lags,)``, at least 1.
+    ``(n_lags,)``: the ratio, at least 1.
     """
     n_ions = sum(path.shape[1] for path in paths)
     half = len(paths[0]) // 2
@@ -225,7 +226,7 @@ def _msd_of(paths: np.ndarray, max_lag: int) -> np.ndarray:
     squares = np.zeros((len(paths), n_frames + 1))
     np.cumsum((paths**2).sum(axis=1), axis=1, out=squares[:, 1:])
     lags = np.arange(max_lag + 1)
-    # Σ_t x²(t) + x²(t+k): all squares but the last k, and all but the first k
+    # Σ_t x²(t) + x²(t+k): all squares without the last k, plus all without the first k
     ends = squares[:, n_frames - lags] + squares[:, [n_frames]] - squares[:, lags]
     found: np.ndarray = np.maximum((ends - 2.0 * products) / (n_frames - lags), 0.0)
     return found
@@ -234,8 +235,7 @@ def _msd_of(paths: np.ndarray, max_lag: int) -> np.ndarray:
 def msd_covariance(msd: np.ndarray, lags: np.ndarray, n_frames: int, n_particles: float) -> np.ndarray:
     """Covariance of time-averaged mean squared displacements between lags.
 
-    For n independent particles whose displacements are Gaussian with stationary increments it follows exactly
-    from the MSD itself,
+    For n independent particles with Gaussian displacements and stationary increments, it follows exactly from the MSD:
 
         Cov[M(m), M(n)] = 2 / (3 N N_m N_n) Σ_ab C_ab²,
         C_ab = ½ [ρ(a-b+m) + ρ(a-b-n) - ρ(a-b+m-n) - ρ(a-b)],
@@ -248,9 +248,9 @@ def msd_covariance(msd: np.ndarray, lags: np.ndarray, n_frames: int, n_particles
     Parameters
     ----------
     msd
-        ``(n_known + 1,)``, the model ρ at lags 0, 1, ..., n_known in Å^2; beyond, it goes on as a straight line.
+        ``(n_known + 1,)``, the model ρ at lags 0, 1, ..., n_known in Å^2; it is extrapolated as a straight line.
     lags
-        ``(n_lags,)`` ascending integers, lags wanted, none above ``n_known``.
+        ``(n_lags,)`` ascending integers, none above ``n_known``.
 
     Returns
     -------
@@ -262,18 +262,18 @@ def msd_covariance(msd: np.ndarray, lags: np.ndarray, n_frames: int, n_particles
 def displacement_covariance(first: np.ndarray, second: np.ndarray, lags: np.ndarray, n_frames: int) -> np.ndarray:
     """Average over time origins of the product of two covariances of displacements, 1/(N_m N_n) Σ_ab A_ab B_ab.
 
-    A_ab and B_ab follow from two (cross) mean squared displacements as C_ab does in :func:`msd_covariance`. For
-    components of collective displacements that are Gaussian with stationary increments, X_ij(m) the time average
-    of ΔR_i·ΔR_j over lag m, this gives
+    A_ab and B_ab follow from two (cross) mean squared displacements like C_ab in :func:`msd_covariance`. For Gaussian
+    collective displacements with stationary increments, and the time average X_ij(m) of ΔR_i·ΔR_j over lag m, this
+    gives
 
         Cov[X_ij(m), X_kl(n)] = 1/(3 N_m N_n) Σ_ab (C^ik_ab C^jl_ab + C^il_ab C^jk_ab).
 
     Parameters
     ----------
     first, second
-        ``(n_known + 1,)`` in Å^2 at lags 0, 1, ..., n_known; beyond, they go on as straight lines.
+        ``(n_known + 1,)`` in Å^2 at lags 0, 1, ..., n_known; they are extrapolated as straight lines.
     lags
-        ``(n_lags,)`` ascending integers, lags wanted, none above ``n_known``.
+        ``(n_lags,)`` ascending integers, none above ``n_known``.
 
     Returns
     -------
@@ -281,7 +281,7 @@ def displacement_covariance(first: np.ndarray, second: np.ndarray, lags: np.ndar
     """
     lags = np.asarray(lags, dtype=int)
     longest = int(lags[-1])
-    reach = min(n_frames - 1, len(first) - 1 + longest)  # beyond, both are straight on all sides and C_ab is zero
+    reach = min(n_frames - 1, len(first) - 1 + longest)  # beyond this, both are straight lines and C_ab is zero
     same = first is second
     models = [_even_extension(msd, reach + longest) for msd in ((first,) if same else (first, second))]
     separation = np.arange(-reach, reach + 1)
@@ -300,16 +300,16 @@ def displacement_covariance(first: np.ndarray, second: np.ndarray, lags: np.ndar
 
 
 def independent_ions(masses: np.ndarray, members: np.ndarray) -> float:
-    """Number of independent ions that the members of one species are worth, relative to the drift of all.
+    """Effective number of independent ions of one species after the drift of all ions was removed.
 
-    Removing the motion of the centre of mass correlates all ions, x' = P x with P = 1 - 1 μᵀ and μ the share of
-    each in the mass. Squared displacements of N members then fluctuate like those of (tr G)² / tr G² independent
-    ones, where G is the block of P Pᵀ that belongs to the members: N - 1 of N for a single species.
+    Removing the motion of the centre of mass correlates all ions: x' = P x with P = 1 - 1 μᵀ, where μ is the mass
+    fraction of each ion. Squared displacements of N members then fluctuate like those of (tr G)² / tr G² independent
+    ions, where G is the block of P Pᵀ of the members. For a single species this is N - 1.
 
     Parameters
     ----------
     masses
-        Of all ions, ``(n,)``.
+        Masses of all ions, ``(n,)``.
     members
         Indices of the ions of the species.
     """
@@ -320,7 +320,7 @@ def independent_ions(masses: np.ndarray, members: np.ndarray) -> float:
 
 
 def _even_extension(msd: np.ndarray, reach: int) -> np.ndarray:
-    """ρ from -reach to reach: even in the lag, and straight beyond the lags that are known."""
+    """ρ from -reach to reach: even in the lag, and extrapolated as a straight line beyond the known lags."""
     known = len(msd) - 1
     stretch = max(known // 4, 1)
     slope = (msd[known] - msd[known - stretch]) / stretch

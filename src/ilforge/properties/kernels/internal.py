@@ -1,4 +1,4 @@
-"""Internal coordinates of molecules, and how far two distributions of them are apart."""
+"""Internal coordinates of molecules, and the difference between two distributions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def dihedrals(points: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     points
-        ``(..., 4, 3)`` in Å, molecules whole.
+        ``(..., 4, 3)`` in Å, from whole molecules.
     """
     first, axis, last = (points[..., k + 1, :] - points[..., k, :] for k in range(3))
     left, right = np.cross(first, axis), np.cross(axis, last)
@@ -32,7 +32,7 @@ def distances(points: np.ndarray) -> np.ndarray:
 
 
 class Divergence(NamedTuple):
-    """Divergence in bits, its error, the bias that was taken off, and the chance of as much between equals."""
+    """Divergence in bits, its error, the subtracted bias, and the probability of this divergence for equal runs."""
 
     value: float
     error: float
@@ -41,7 +41,7 @@ class Divergence(NamedTuple):
 
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
-    """Jensen-Shannon divergence of two histograms, in bits: 0 for equal ones, 1 for ones that never overlap.
+    """Jensen-Shannon divergence of two histograms, in bits: 0 if they are equal, 1 if they do not overlap.
 
         JSD = H((p + q) / 2) - (H(p) + H(q)) / 2,   H(p) = -Σ p log2 p
 
@@ -59,10 +59,10 @@ def _entropy(p: np.ndarray) -> float:
 def divergence_of_blocks(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> Divergence:
     """Jensen-Shannon divergence of two runs whose blocks are independent.
 
-    Two finite runs of one and the same thing already differ, by about c (1/n_a + 1/n_b) with n blocks each. Halves
-    of one run differ by 4 c / n. So the mean divergence of the halves of each run, over random halves, says what
-    to take off: (J_a + J_b) / 4. The error is a bootstrap over blocks of both runs. The p-value is the share of
-    random reassignments of all blocks to two runs that differ at least as much as these two do.
+    Two finite runs of the same system already differ, by about c (1/n_a + 1/n_b) for n_a and n_b blocks. Halves
+    of one run differ by 4 c / n. Therefore (J_a + J_b) / 4 is subtracted, where J is the mean divergence of random
+    halves of a run. The error is from a bootstrap over blocks of both runs. The p-value is the share of random
+    assignments of all blocks to two runs that differ at least as much as the real runs.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Markov state models of discrete trajectories: counts, reversible estimate, posterior, tests. Built on deeptime.
+"""Markov state models of discrete trajectories: counts, reversible estimate, posterior, tests. Based on deeptime.
 
 M. Hoffmann et al., Mach. Learn.: Sci. Technol. 3, 015009 (2022).
 """
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 _BURN_IN = 50
-_STEPS = 10  # of the sampler between two matrices that are kept
-_LEVEL = 2.0  # standard errors within which time scales are the same
-_MAX_Z = 3.5  # standard errors: twenty comparisons, one in a hundred models
+_STEPS = 10  # steps of the sampler between two stored matrices
+_LEVEL = 2.0  # time scales within this many standard errors are equal
+_MAX_Z = 3.5  # standard errors; with twenty comparisons, one in a hundred correct models exceeds this
 _LAGS = 14
 
 
@@ -24,13 +24,13 @@ class MarkovModel:
     Attributes
     ----------
     states
-        ``(n,)``: which states are in the connected set.
+        ``(n,)``: the states of the connected set.
     lag
-        Frames.
+        Lag time in frames.
     counts
         ``(n, n)`` effective counts: sliding windows divided by the lag.
     matrix, stationary
-        ``(n, n)`` and ``(n,)``, of maximum likelihood.
+        ``(n, n)`` and ``(n,)``, from maximum likelihood.
     samples, stationary_samples
         ``(n_samples, n, n)`` and ``(n_samples, n)``, from the posterior.
     """
@@ -50,7 +50,7 @@ class MarkovModel:
         return values, sampled.std(axis=0, ddof=1)
 
     def lifetimes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean time until a state is first found left when looked at every lag, τ / (1 - T_ii), frames, ``(n,)``."""
+        """Mean lifetime of each state at the resolution of the lag, τ / (1 - T_ii), frames, ``(n,)``."""
         sampled = self.lag / (1.0 - np.diagonal(self.samples, axis1=1, axis2=2))
         return self.lag / (1.0 - np.diag(self.matrix)), sampled.std(axis=0, ddof=1)
 
@@ -65,7 +65,7 @@ def estimate(
 ) -> MarkovModel | None:
     """Reversible Markov model on the largest connected set, with samples of its posterior.
 
-    Counts are those of sliding windows divided by the lag, which is what windows are worth; the posterior of
+    Counts of sliding windows are divided by the lag, because overlapping windows are correlated. The posterior of
     reversible matrices is sampled by Gibbs moves: B. Trendelkamp-Schroer, H. Wu, F. Paul and F. Noé, J. Chem. Phys.
     143, 174101 (2015).
 
@@ -74,11 +74,11 @@ def estimate(
     trajectories
         Integer series of states 0 to ``n_states - 1``, one for each ion.
     lag
-        Frames.
+        Lag time in frames.
 
     Returns
     -------
-    None where fewer than two states are connected.
+    The model, or None if fewer than two states are connected.
     """
     from deeptime.markov import TransitionCountEstimator
     from deeptime.markov.msm import MaximumLikelihoodMSM
@@ -120,10 +120,10 @@ def lags_to_try(n_frames: int) -> np.ndarray:
 
 
 def level_lag(models: Sequence[MarkovModel]) -> MarkovModel | None:
-    """The model with the shortest lag from which on the slowest implied time scale stays the same within errors.
+    """The model with the shortest lag above which the slowest implied time scale is constant within errors.
 
-    It must agree with those of all longer lags up to four times its own, and there must be such. Time scales
-    shorter than their lag say nothing and are left out.
+    It must agree with the models of all longer lags up to four times its own, and there must be such models. Time
+    scales shorter than their lag are not meaningful and are left out.
     """
     slowest: list[tuple[MarkovModel, float, float]] = []
     for model in models:
@@ -140,7 +140,7 @@ def level_lag(models: Sequence[MarkovModel]) -> MarkovModel | None:
 
 @dataclass(frozen=True)
 class ChapmanKolmogorov:
-    """Probabilities to be in the state of the start after k lags: predicted T(τ)^k and estimated T(kτ).
+    """Probabilities to be in the initial state after k lags: predicted by T(τ)^k and estimated by T(kτ).
 
     Attributes
     ----------
@@ -170,7 +170,7 @@ class ChapmanKolmogorov:
 def chapman_kolmogorov(
     model: MarkovModel, trajectories: Sequence[np.ndarray], n_states: int, steps: Sequence[int] = (2, 3, 4, 5)
 ) -> ChapmanKolmogorov | None:
-    """The Chapman-Kolmogorov test of a model; None where longer lags lose states.
+    """The Chapman-Kolmogorov test of a model; None if models of longer lags have fewer states.
 
     J.-H. Prinz et al., J. Chem. Phys. 134, 174105 (2011).
     """

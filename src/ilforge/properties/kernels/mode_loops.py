@@ -1,6 +1,6 @@
-"""Compiled sum over atoms for each wave vector, which NumPy could only do by writing every term to memory.
+"""Compiled sum over atoms for each wave vector; NumPy would have to write every term to memory.
 
-Without fast-math: the same numbers on every processor.
+Fast-math is off, so that results are the same on every processor.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import numpy as np
 from ilforge.compiled import compiled
 
 WIDTH = 16
-"""Atoms are added up this many at a time, which become vector instructions."""
-_NEAR = 32  # blocks of atoms that all wave vectors are summed over before the next: their powers stay in the cache
+"""Number of atoms that are added at once, by vector instructions."""
+_NEAR = 32  # number of blocks of atoms that are summed for all wave vectors at once, so that they stay in the cache
 
 
 @compiled
@@ -24,9 +24,9 @@ def sum_modes(x: np.ndarray, y: np.ndarray, z: np.ndarray, rows: np.ndarray, end
         Powers of exp(2πi s) along each axis, ``(n_powers, n_blocks, 2, WIDTH)`` float32: real and imaginary parts of
         blocks of atoms of one kind.
     rows
-        ``(3, n)``: which powers each wave vector takes.
+        ``(3, n)``: indices of the powers for each wave vector.
     ends
-        ``(n_kinds,)``: block behind the last one of each kind.
+        ``(n_kinds,)``: index after the last block of each kind.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def sum_modes(x: np.ndarray, y: np.ndarray, z: np.ndarray, rows: np.ndarray, end
 
 @compiled
 def _total(lanes: np.ndarray) -> float:
-    """Their sum; leaves zeros."""
+    """Sum of the lanes, which are then set to zero."""
     total = 0.0
     for k in range(WIDTH):
         total += lanes[k]

@@ -1,4 +1,4 @@
-"""Density modes: Fourier components of where the atoms are, on the wave vectors that fit the box."""
+"""Density modes: Fourier components of the positions of atoms, at the wave vectors of the box."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def lengths(vectors: np.ndarray, cell: np.ndarray) -> np.ndarray:
 
 
 def spread_over_bins(bins: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Indices of at most ``most`` items, drawn so that all bins hold equally many or all they have."""
+    """Indices of at most ``most`` items, drawn equally from all bins; bins with few items are used completely."""
     if len(bins) <= most:
         return np.arange(len(bins))
     order = rng.permutation(len(bins))
@@ -44,7 +44,7 @@ def spread_over_bins(bins: np.ndarray, most: int, rng: np.random.Generator) -> n
 def density_modes(fractional: np.ndarray, starts: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """ρ_a(q) = Σ_{i in a} exp(i q·r_i) for every kind of atom a and every wave vector.
 
-    Powers of exp(2πi s) along each axis are tabulated, so that each term is two products.
+    Powers of exp(2πi s) along each axis are tabulated, so each term needs only two products.
 
     Parameters
     ----------
@@ -57,12 +57,12 @@ def density_modes(fractional: np.ndarray, starts: np.ndarray, vectors: np.ndarra
 
     Returns
     -------
-    ``(n_kinds, n)`` complex. Products are in single precision: a mode is good to about 1e-6 of the number of atoms.
+    ``(n_kinds, n)`` complex. In single precision, the error of a mode is about 1e-6 times the number of atoms.
     """
     from ilforge.properties.kernels.mode_loops import WIDTH, sum_modes
 
     counts = np.diff([*starts, len(fractional)])
-    blocks = -(-counts // WIDTH)  # of each kind; what the last one has too many is zero
+    blocks = -(-counts // WIDTH)  # of each kind; the last block is filled with zeros
     ends = np.cumsum(blocks)
     places = np.arange(len(fractional)) + np.repeat(WIDTH * (ends - blocks) - starts, counts)
     tables, rows = [], np.empty(vectors.shape[::-1], dtype=np.int64)

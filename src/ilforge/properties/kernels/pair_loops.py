@@ -1,6 +1,6 @@
-"""Compiled loops over pairs of points: what NumPy cannot do without writing every pair to memory.
+"""Compiled loops over pairs of points; NumPy would have to write every pair to memory.
 
-Without fast-math: the same numbers on every processor.
+Fast-math is off, so that results are the same on every processor.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from ilforge.compiled import compiled
 
 WIDTH = 16
-"""Points are looked at this many at a time, which become vector instructions; arrays are longer by as many."""
+"""Number of points processed at once by vector instructions; arrays are longer by this number."""
 
 
 @compiled
@@ -29,16 +29,16 @@ def count_pairs(
 ) -> np.ndarray:
     """Histogram of distances between points of different molecules, each pair in each image once.
 
-    The box is cut into columns along its third axis, their points sorted along it. A point meets all points of the
-    columns within reach that are within reach along the axis: stretches of the sorted points, each with one lattice
-    vector, so that no pair needs to be told its image.
+    The box is divided into columns along its third axis, with the points of each column sorted along this axis. The
+    neighbours of a point in a column are then a stretch of sorted points with a common lattice vector, so the image
+    need not be determined for each pair.
 
     Parameters
     ----------
     points
         ``(3, n + WIDTH)`` in Å, within the cell and sorted by grid cell.
     fractional
-        ``(3, n)``, of the same points.
+        ``(3, n)``: fractional coordinates of these points.
     rows
         ``(n + WIDTH,)`` int32: number of the first bin of each point's class.
     molecules
@@ -50,9 +50,9 @@ def count_pairs(
     cell
         ``(3, 3)`` in Å.
     upright
-        Whether the axes are along x, y, z: then distances from columns add as squares.
+        Whether the axes are along x, y, z. Then the distance to a column can be computed from squares.
     r_max, n_bins
-        Å; bins of equal width up to there, each without its upper end.
+        Largest distance, Å, and number of equal bins up to it; a bin does not include its upper end.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def count_pairs(
                         left = max(r_max * r_max - gap_x * gap_x - gap_y * gap_y, 0.0) if upright else r_max * r_max
                         window = (np.sqrt(left) + 1e-6) / height[2]
                         high = int(np.floor((fz + window) * nz))
-                        # in its own column a point meets those behind it, in the next ones all
+                        # in its own column only later points count, in other columns all points
                         low = min(int(fz * nz), nz - 1) if own else int(np.floor((fz - window) * nz))
                         first = own
                         while low <= high:
@@ -108,16 +108,16 @@ def _count_stretch(
     begin: int, end: int, per_A: float, n_bins: np.int32, nowhere: np.int32,
     buffer: np.ndarray, histogram: np.ndarray,
 ) -> None:  # fmt: skip
-    """Count the pairs of one point with those from ``begin`` to ``end``.
+    """Count the pairs of one point with the points from ``begin`` to ``end``.
 
-    First the places of all in the histogram, then the counting, which no processor does many at a time. Pairs that
-    do not count go to several places behind the histogram: with one, each addition would wait for the one before.
+    The bins of all pairs are computed first, with vector instructions; counting follows one by one. Pairs that do not
+    count go to several places after the histogram; with a single place, each addition would wait for the one before.
     """
     for block in range((end - begin + WIDTH - 1) // WIDTH):
         at, to = begin + block * WIDTH, block * WIDTH
         xs, ys, zs = points[0, at : at + WIDTH], points[1, at : at + WIDTH], points[2, at : at + WIDTH]
         of_class, of_molecule, places = rows[at : at + WIDTH], molecules[at : at + WIDTH], buffer[to : to + WIDTH]
-        for k in range(WIDTH):  # a fixed length is what lets the compiler use vector instructions
+        for k in range(WIDTH):  # the fixed length allows the compiler to use vector instructions
             dx, dy, dz = xs[k] - x, ys[k] - y, zs[k] - z
             place = np.int32(np.sqrt(dx * dx + dy * dy + dz * dz) * per_A)
             counts = (place < n_bins) & (of_molecule[k] != molecule)
@@ -130,7 +130,7 @@ def _count_stretch(
 def near_pairs(
     a: np.ndarray, b: np.ndarray, cell: np.ndarray, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of points of two sets whose nearest images are closer than a cutoff, looked at one by one.
+    """Pairs of points of two sets whose nearest images are closer than a cutoff, by a loop over all pairs.
 
     Parameters
     ----------
@@ -177,24 +177,24 @@ def count_neighbours(
     a: np.ndarray, b: np.ndarray, of_a: np.ndarray, of_b: np.ndarray, cell: np.ndarray, reach: float, width: float,
     n_widths: int,
 ) -> np.ndarray:  # fmt: skip
-    """Points of one set in other molecules around each point of another, by distance to the nearest image.
+    """Number of points ``b`` of other molecules around each point ``a``, by distance to the nearest image.
 
     Parameters
     ----------
     a, b
         ``(n_a, 3)`` and ``(n_b, 3)`` in Å, in any image.
     of_a, of_b
-        Molecule of each.
+        Molecule of each point.
     cell
         ``(3, 3)`` in Å.
     reach
-        Å, at most half the lowest height of the cell: none is counted beyond.
+        Largest distance, Å, at most half the smallest height of the cell.
     width, n_widths
-        Å, and how many.
+        Step of the distances, Å, and their number.
 
     Returns
     -------
-    ``(n_a, n_widths)`` int64: neighbours closer than ``width``, twice, three times ... it.
+    ``(n_a, n_widths)`` int64: neighbours closer than 1, 2, 3 ... times ``width``.
     """
     inverse = _inverse(cell)
     fractional = _fractional(b, inverse)
@@ -230,7 +230,7 @@ def _heights(cell: np.ndarray) -> np.ndarray:
 
 @compiled
 def _inverse(cell: np.ndarray) -> np.ndarray:
-    """Of ``(3, 3)``, by cross products: for a matrix this small a library call takes longer than its work."""
+    """Inverse of a ``(3, 3)`` matrix by cross products, which is faster than a library call."""
     inverse = np.empty((3, 3))
     for k in range(3):
         u, v = cell[(k + 1) % 3], cell[(k + 2) % 3]
@@ -244,7 +244,7 @@ def _inverse(cell: np.ndarray) -> np.ndarray:
 
 @compiled
 def _fractional(points: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """Of ``(n, 3)`` points, ``(3, n)``."""
+    """Fractional coordinates ``(3, n)`` of points ``(n, 3)``."""
     found = np.empty((3, len(points)))
     for k in range(len(points)):
         for axis in range(3):

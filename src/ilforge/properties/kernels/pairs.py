@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-_POINTS_PER_CUBE = 12.0  # as wide as columns are: narrower ones miss fewer pairs, but make short stretches
-_SLICES = 4  # of such a cube along the columns
+_POINTS_PER_CUBE = 12.0  # sets the width of columns: narrower ones waste fewer pairs, but have short stretches
+_SLICES = 4  # number of grid cells in such a cube along the columns
 
 
 def class_histogram(
@@ -17,7 +17,7 @@ def class_histogram(
     r_max: float,
     n_bins: int,
 ) -> np.ndarray:
-    """Number of pairs of points of different molecules by class of either and by distance.
+    """Number of pairs of points of different molecules, by the classes of both points and by distance.
 
     Parameters
     ----------
@@ -26,14 +26,14 @@ def class_histogram(
     cell
         ``(3, 3)`` in Å, any shape; all periodic images within ``r_max`` count.
     classes, molecules
-        ``(n,)`` integers: class of each point, and the molecule it belongs to.
+        ``(n,)`` integers: class and molecule of each point.
     r_max, n_bins
-        Distance in Å up to which pairs count, and number of equal bins up to it.
+        Largest distance, Å, and number of equal bins up to it.
 
     Returns
     -------
-    ``(n_classes, n_classes, n_bins)`` integers; each pair counts once, under [class, class of the other] in
-    either order.
+    ``(n_classes, n_classes, n_bins)`` integers; each pair counts once, at [class, other class] in one of the two
+    orders.
     """
     from ilforge.properties.kernels.pair_loops import WIDTH, count_pairs
 
@@ -61,7 +61,7 @@ def class_histogram(
 
 
 def _grid_cells(fractional: np.ndarray, cell: np.ndarray) -> tuple[tuple[int, int, int], np.ndarray]:
-    """Numbers of grid cells along the axes, and the grid cell that each point is in, the third axis fastest."""
+    """Numbers of grid cells along the axes, and the grid cell of each point; the third axis runs fastest."""
     volume = abs(np.linalg.det(cell))
     edge = np.cbrt(volume * _POINTS_PER_CUBE / max(len(fractional), 1)) / np.array([1.0, 1.0, _SLICES])
     grid = np.maximum(heights(cell) / edge, 1.0).astype(np.int64)
@@ -70,7 +70,7 @@ def _grid_cells(fractional: np.ndarray, cell: np.ndarray) -> tuple[tuple[int, in
 
 
 def _padded(array: np.ndarray, width: int) -> np.ndarray:
-    """A contiguous copy with zeros after the last entries of each row."""
+    """A contiguous copy with zeros appended to each row."""
     padded = np.zeros((*array.shape[:-1], array.shape[-1] + width), dtype=array.dtype)
     padded[..., :-width] = array
     return padded

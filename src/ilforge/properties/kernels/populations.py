@@ -1,4 +1,4 @@
-"""Populations of states that many ions visit in turn, and how long a correlation function lasts."""
+"""Populations of states that many ions visit, and relaxation times of correlation functions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ilforge.units import in_digits
 
 _CHUNK_ELEMENTS = 4_000_000
 _FIRST_LAGS = 3
-_RELAXATIONS = 4.0  # statistical inefficiencies that a run must be long
+_RELAXATIONS = 4.0  # smallest length of a run in statistical inefficiencies
 DECAYED = 0.2
-"""What a correlation function must fall to for its integral to be known."""
-_TAIL_FROM = 2.5  # times where the measured part ends: the rate from there on is that of the tail
-_MOST_TAIL = 1 / 3  # of an integral
+"""Value to which a correlation function must fall; otherwise its integral is unknown."""
+_TAIL_FROM = 2.5  # the last decay by this factor gives the rate of the tail
+_MOST_TAIL = 1 / 3  # largest share of the tail in an integral
 
 
 class Relaxation(NamedTuple):
@@ -28,12 +28,12 @@ class Relaxation(NamedTuple):
 
 
 def relaxation(series: np.ndarray) -> Relaxation:
-    """How long single ions remember, from fluctuations about the mean of all ions and times.
+    """Relaxation of the states of single ions, from fluctuations about the mean of all ions and times.
 
         g = 1 + 2 Σ (1 - t/n) C(t),    C(t) = <δa_i(0) δa_i(t)> / <δa²>,  δa_i(t) = a_i(t) - <a>
 
-    Ions that never change and differ from each other have C = 1 and g = n: about the mean of each ion that would
-    not show. The sum ends where C first falls to zero.
+    Ions that never change but differ from each other have C = 1 and g = n; with the mean of each ion this would not be
+    visible. The sum ends where C first falls to zero.
 
     Parameters
     ----------
@@ -65,21 +65,22 @@ def relaxation(series: np.ndarray) -> Relaxation:
 def population(
     visits: np.ndarray, relaxed: Relaxation, min_samples: float, interval_ps: float, percent: bool = True
 ) -> Estimate:
-    """Share of ions and times that are in a state, with its error.
+    """Share of ions and times in a state, with its error.
 
-    The error is the larger of two. Over time: that of the mean of the correlated series of the share (it sees
-    what ions do together). Over ions: the spread of the shares of single ions, divided by the root of their
-    number (it stays right when ions hardly change in the whole run). For 0 and 1, where neither shows anything,
-    it is that of A. Agresti and B. A. Coull, Am. Stat. 52, 119 (1998), from the number of independent samples.
+    The error is the larger of two. The error over time is that of the mean of the correlated series of the share; it
+    includes correlations between ions. The error over ions is the spread of the shares of single ions, divided by the
+    root of their number; it is right even if ions hardly change during the run. For shares of 0 and 1, both are zero,
+    and the error is that of A. Agresti and B. A. Coull, Am. Stat. 52, 119 (1998), from the number of independent
+    samples.
 
     Parameters
     ----------
     visits
         ``(n_frames, n_ions)`` booleans.
     relaxed
-        Of the number that tells states apart.
+        Relaxation of the number that defines the states.
     min_samples
-        Fewer independent samples, or a run shorter than four relaxations: not converged.
+        With fewer independent samples, or a run shorter than four relaxations, the population has not converged.
     interval_ps
         Time between frames, ps.
     """
@@ -108,7 +109,7 @@ def share_error(value: float, n: float) -> float:
 
 
 def mean_of_ions(series: np.ndarray, relaxed: Relaxation, min_samples: float, interval_ps: float) -> Estimate:
-    """Mean over ions and times of a number each ion has, with the larger of its errors over time and over ions."""
+    """Mean over ions and times of a number of each ion, with the larger of its errors over time and over ions."""
     n, n_ions = series.shape
     errors = [correlated_mean(series.mean(axis=1)).error] if n > 1 else []
     if n_ions > 1:
@@ -123,9 +124,9 @@ def mean_of_ions(series: np.ndarray, relaxed: Relaxation, min_samples: float, in
 def too_short(
     n: int, relaxed: Relaxation, n_eff: float, min_samples: float, interval_ps: float, what: str = "one ion"
 ) -> str:
-    """Why a run does not carry a mean, and how long it must be; empty where it does."""
+    """Why a run is too short for a mean, and how long it must be; empty if it is long enough."""
     if n < 5:
-        return f"{n} frames say nothing about fluctuations"
+        return f"{n} frames are too few to estimate fluctuations"
     factor = max(min_samples / max(n_eff, 1e-9), _RELAXATIONS * relaxed.inefficiency / n)
     if factor <= 1.0:
         return ""
@@ -139,16 +140,16 @@ def too_short(
 def decay_time(correlation: np.ndarray, interval_ps: float, noise: np.ndarray | None = None) -> np.ndarray:
     """Integral of correlation functions that decay from 1 to 0, ps.
 
-    Trapezoids as long as a function stands out of its noise, at least down to 0.2; beyond, an exponential whose rate is
-    that of its last decay by a factor of 2.5. A slow tail thus counts as far as it can be seen. NaN where a function
-    does not fall to 0.2, or where a third of the integral would lie in the exponential.
+    The trapezoidal rule is used as long as the function exceeds its noise, at least down to 0.2. The rest is an
+    exponential with the rate of the last decay by a factor of 2.5, so a slow tail is included as far as it is visible.
+    The result is NaN if the function does not fall to 0.2, or if the exponential would be a third of the integral.
 
     Parameters
     ----------
     correlation
         ``(..., n_lags)``.
     noise
-        ``(n_lags,)``: what a function must stand out of; by default 0.2.
+        ``(n_lags,)``: noise that the function must exceed; by default 0.2.
     """
     correlation = np.asarray(correlation, dtype=float)
     floor = np.full(correlation.shape[-1], DECAYED) if noise is None else np.minimum(noise, DECAYED)
@@ -161,7 +162,7 @@ def _decay_time(c: np.ndarray, floor: np.ndarray) -> float:
     if len(low) == 0 or not np.all(np.isfinite(c[: low[0] + 1])):
         return np.nan
     first = int(low[0])
-    lost = np.flatnonzero(~(c[first:] > floor[first:]))  # in the noise, or without any contact that old
+    lost = np.flatnonzero(~(c[first:] > floor[first:]))  # below the noise, or no contact lasts this long
     end = first + int(lost[0]) if len(lost) else len(c) - 1
     if not np.isfinite(c[end]):
         end -= 1

@@ -1,4 +1,4 @@
-"""Shells of g(r): its first maximum, the minimum behind it, and the number of neighbours up to there."""
+"""Shells of g(r): the first maximum, the minimum after it, and the number of neighbours up to this minimum."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ilforge.results import Estimate
 from ilforge.statistics import block_error, correlated_mean, statistical_inefficiency, too_few
 
 MIN_BLOCKS = 5
-"""Fewer blocks of a run than this give no error."""
-_SMOOTHING_A = 0.12  # of g(r), to find maxima and minima
+"""Smallest number of blocks of a run that gives an error."""
+_SMOOTHING_A = 0.12  # width for smoothing g(r), to find maxima and minima
 _MIN_PROMINENCE = 0.1
 _ROUNDING = 1e-9
 _SIGNIFICANT = 3.0  # standard errors
-_NEVER_CHANGED = "the first shell never changed in {:.3g} ps, which says nothing of other arrangements"
-_LEVEL = 0.02  # of the first maximum: a minimum that deep is a gap, and its middle is meant
+_NEVER_CHANGED = "the first shell never changed in {:.3g} ps, so other arrangements were not sampled"
+_LEVEL = 0.02  # of the first maximum: a minimum below this is a gap, whose middle is used
 
 
 class Extrema(NamedTuple):
-    """Bins of the first significant maximum, of the lowest point behind it, and of the next maximum or the end."""
+    """Bins of the first significant maximum, of the lowest point after it, and of the next maximum or the end."""
 
     peak: int | None
     minimum: int | None
@@ -38,9 +38,9 @@ class Followed(NamedTuple):
     counts
         ``(n_times, n_ions, n_distances)``: neighbours closer than 1, 2, 3 ... ``width_A``.
     width_A
-        Å.
+        Step of the distances, Å.
     n_all
-        Ions of which ``n_ions`` were followed.
+        Number of all ions, of which ``n_ions`` were followed.
     """
 
     counts: np.ndarray
@@ -54,20 +54,20 @@ class Followed(NamedTuple):
 
 
 class Course(NamedTuple):
-    """A series along the run, and how much of it a mean needs.
+    """Running coordination numbers along the run, and the samples needed for a mean.
 
     Attributes
     ----------
     series
-        ``(n_times, n_bins)``: n up to the end of each bin, evenly spaced in time.
+        ``(n_times, n_bins)``: n(r) up to the end of each bin, evenly spaced in time.
     length_ps
-        Of the run, ps.
+        Length of the run, ps.
     min_samples
-        With fewer independent samples nothing has converged.
+        With fewer independent samples, nothing has converged.
     ions
-        Single ions: what the sum over all of them hides.
+        Neighbours of single ions, whose changes may cancel in the sum over all ions.
     n_runs
-        Independent runs that the series is of, one after the other, all of one length.
+        Number of independent runs in the series, one after the other, all of one length.
     """
 
     series: np.ndarray
@@ -78,23 +78,23 @@ class Course(NamedTuple):
 
 
 def first_shell(r: np.ndarray, g: np.ndarray, n: np.ndarray, course: Course) -> list[tuple[str, Estimate]]:
-    """Position of the first maximum and of the minimum behind it, and the coordination number up to there.
+    """Position of the first maximum and of the minimum after it, and the coordination number up to the minimum.
 
-    Blocks give errors only where they are longer than the relaxation. How long that is, two series tell: the number
-    of pairs up to the minimum, and that up to the maximum. The slower counts for all three quantities (see
-    :func:`~ilforge.statistics.statistical_inefficiency`). Ions that only rattle where they are move both all the
-    time: so the run must be four relaxations of the neighbours of single ions long, too (see
+    Blocks give valid errors only if they are longer than the relaxation. The relaxation is determined from two series:
+    the number of pairs up to the minimum, and up to the maximum. The slower one is used for all three quantities (see
+    :func:`~ilforge.statistics.statistical_inefficiency`). Both series also change if ions only vibrate in their cages.
+    Therefore the run must also be four relaxations of the neighbours of single ions long (see
     :func:`~ilforge.properties.kernels.populations.relaxation`).
 
-    The error of the coordination number is the largest of four: that of n at the minimum, over blocks and of its
-    correlated series; that of resampled blocks that each have their own minimum; and the spread between ions.
+    The error of the coordination number is the largest of four: the errors of n at the minimum over blocks and from
+    the correlated series, the error from resampled blocks with their own minima, and the spread between ions.
 
     Parameters
     ----------
     r
         ``(n_bins,)`` in Å, equally spaced.
     g, n
-        ``(n_blocks, n_bins)``: g(r), and n up to the end of each bin, of each block of the run.
+        ``(n_blocks, n_bins)``: g(r), and n(r) up to the end of each bin, for each block of the run.
     course
         n(r) along the run.
     """
@@ -131,12 +131,12 @@ def first_shell(r: np.ndarray, g: np.ndarray, n: np.ndarray, course: Course) -> 
 
 
 def _independent_samples(course: Course, *bins: int) -> float:
-    """Number of independent samples of the slowest of n at some bins."""
+    """Number of independent samples of n at some bins; that of the slowest one."""
     return min(len(course.series) / statistical_inefficiency(course.series[:, one]) for one in bins)
 
 
 def _samples(course: Course, peak: int, shell: int, distance: float) -> tuple[float, str]:
-    """Number of independent samples of a shell, and why nothing has converged; empty where it has."""
+    """Number of independent samples of a shell, and why it has not converged (empty if it has)."""
     n_eff = _independent_samples(course, peak, shell)
     note = too_few("the first shell", n_eff, course.min_samples, course.length_ps)
     if course.ions is None:
@@ -150,12 +150,12 @@ def _samples(course: Course, peak: int, shell: int, distance: float) -> tuple[fl
 
 
 def _jackknife(left_out: list[float], r: np.ndarray) -> float:
-    """Error of a place from resamples that each lack one block, and from the width of a bin."""
+    """Error of a position from jackknife resamples and from the width of a bin."""
     return float(np.sqrt((len(left_out) - 1) * np.var(left_out) + (r[1] - r[0]) ** 2 / 12.0))
 
 
 def _up_to(distance: float, r: np.ndarray, n: np.ndarray) -> float:
-    """n at a distance; its values belong to the ends of bins."""
+    """n at a distance; the values of n belong to the ends of bins."""
     return float(np.interp(distance, r + 0.5 * (r[1] - r[0]), n))
 
 
@@ -173,10 +173,10 @@ def _error_of_neighbours(r: np.ndarray, n: np.ndarray, low: float, minima: list[
 
 
 def extrema(smooth: np.ndarray, error: np.ndarray) -> Extrema:
-    """The first significant maximum and the lowest point before the next, None where they are not there."""
+    """The first significant maximum and the lowest point before the next one; None if there is none."""
     from scipy.signal import find_peaks
 
-    padded = np.concatenate([[0.0], smooth])  # a maximum in the first bin counts, one in the last does not
+    padded = np.concatenate([[0.0], smooth])  # so that a maximum in the first bin counts; one in the last bin does not
     peaks, about = find_peaks(padded, prominence=_MIN_PROMINENCE)
     peaks = peaks - 1
     peaks = peaks[about["prominences"] > _SIGNIFICANT * error[peaks]]
@@ -209,7 +209,7 @@ def smoothed(values: np.ndarray, r: np.ndarray) -> np.ndarray:
 
 
 def gap(r: np.ndarray, g: np.ndarray) -> float | None:
-    """Distance that parts the first shell from the rest: the minimum behind the first maximum, as in `first_shell`.
+    """Outer limit of the first shell: the minimum after the first maximum, as in `first_shell`.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def gap(r: np.ndarray, g: np.ndarray) -> float | None:
 
     Returns
     -------
-    Å, or None where no maximum with a minimum behind it stands out.
+    Distance in Å, or None if there is no significant maximum with a minimum after it.
     """
     if len(g) < MIN_BLOCKS:
         return None
@@ -230,10 +230,10 @@ def gap(r: np.ndarray, g: np.ndarray) -> float | None:
 
 
 def _trough(r: np.ndarray, smooth: np.ndarray, peak: int, end: int) -> float:
-    """Middle of the lowest stretch behind a maximum and before the next.
+    """Middle of the lowest stretch between a maximum and the next one.
 
-    Where g falls to nothing, as between Li and O, the minimum is a gap that is some tenths of an Å wide, and its
-    lowest point is an accident. Its middle is where g stays within 2 % of the first maximum above the minimum.
+    If g falls to zero, as for Li and O, the minimum is a gap of some tenths of an Å, and the position of its lowest
+    point is random. The gap is the range in which g exceeds the minimum by less than 2 % of the first maximum.
     """
     first = last = peak + int(np.argmin(smooth[peak:end]))
     deep = smooth <= smooth[first] + _LEVEL * smooth[peak]

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-_FIRST_POINTS = 16  # frequencies in the smallest fit
+_FIRST_POINTS = 16  # number of frequencies in the smallest fit
 _MOST_POINTS = 1500
 _GROWTH = 1.4
-_MIN_P_VALUE = 0.001  # of the model, for the range of frequencies to grow
+_MIN_P_VALUE = 0.001  # of the model; as long as it is larger, the range of frequencies grows
 _BINS = 8
 _PARAMETERS = 3
-_MARGIN = 10.0  # by which the range used is smaller than the largest that the model seems to hold for
-_LOWEST_BEND = 2.0  # frequency spacings: slower relaxation than that cannot be told from the run's length
+_MARGIN = 10.0  # ratio of the largest range that the model describes to the range that is used
+_LOWEST_BEND = 2.0  # in frequency spacings; slower relaxation is too long for the length of the run
 
 
 class Spectrum(NamedTuple):
@@ -32,7 +32,7 @@ class GreenKubo:
     Attributes
     ----------
     integral, error
-        Of the autocorrelation function from zero to infinity, in the square of the series' unit times ps.
+        Integral of the autocorrelation function from zero to infinity, in the square of the series' unit times ps.
     relaxation_ps
         Time constant of the slowest resolved decay, ps.
     cutoff
@@ -40,8 +40,8 @@ class GreenKubo:
     n_points
         Number of frequencies in the fit.
     aliased
-        Power near the highest frequency there is, as a share of the integral. It bounds what fluctuations faster
-        than the recording add.
+        Power near the highest frequency, as a share of the integral: a bound for the contribution of fluctuations
+        faster than the recording.
     """
 
     integral: float
@@ -60,37 +60,38 @@ def power_spectrum(series: np.ndarray, interval_ps: float) -> Spectrum:
     Parameters
     ----------
     series
-        ``(n_components, n)``, equally spaced in time, components independent and alike.
+        ``(n_components, n)``, equally spaced in time; components are independent and equivalent.
     """
     from scipy.fft import rfft, rfftfreq
 
     n_components, n = series.shape
     fluctuation = series - series.mean(axis=1, keepdims=True)
     power = 0.5 * interval_ps / n * (np.abs(rfft(fluctuation, axis=1)) ** 2).mean(axis=0)
-    last = (n - 1) // 2  # the Nyquist frequency, if there, has half the degrees of freedom
+    last = (n - 1) // 2  # the Nyquist frequency, if present, has half the degrees of freedom
     return Spectrum(rfftfreq(n, interval_ps)[1 : last + 1], power[1 : last + 1], n_components)
 
 
 def integrate(spectrum: Spectrum) -> GreenKubo | None:
     """Integral of the autocorrelation function from the low end of the spectrum.
 
-    The power at each frequency is an average over 2M squared normal numbers, independent of the power at every
-    other. To its low end
+    The power at each frequency is an average of 2M squared normal numbers, and independent of other frequencies. The
+    model
 
         C(f) = C∞ + (C0 - C∞) / (1 + (f/f0)²),
 
-    one exponential decay on top of anything faster, is fitted by maximum (Whittle) likelihood, and the integral is
-    C0. The range of frequencies grows as long as the model describes it (deviance in eight logarithmic bins,
-    p > 0.001), and a tenth of it is used: with several slow decays a range passes that is not yet described well. So
-    the error is that of the fit, from the Fisher information, and the difference to C0 of the whole range, in squares.
+    one exponential decay plus faster decays, is fitted to the low frequencies by maximum (Whittle) likelihood; the
+    integral is C0. The range of frequencies grows as long as the model describes it (deviance in eight logarithmic
+    bins, p > 0.001). A tenth of this range is used, because with several slow decays the test also passes for ranges
+    that the model does not describe well. The error combines, in squares, that of the fit from the Fisher information
+    and the difference from C0 of the whole range.
 
-    The idea of reading the integral off the spectrum, where the noise is white and independent, is that of STACIE:
+    The idea to take the integral from the spectrum, where the noise is white and independent, is from STACIE:
     G. Toraman, D. Fauconnier, T. Verstraelen, J. Chem. Inf. Model. (2025), doi:10.1021/acs.jcim.5c01475; the
     likelihood is P. Whittle's (1953).
 
     Returns
     -------
-    None where there are too few frequencies or none of the fits holds.
+    The integral, or None if there are too few frequencies or no fit is valid.
     """
     f, power, m = spectrum
     if len(f) < _FIRST_POINTS or not np.all(power > 0):
@@ -120,7 +121,7 @@ class _Fit(NamedTuple):
 
 
 def _fits(f: np.ndarray, power: np.ndarray, m: int) -> list[_Fit]:
-    """Fits to growing ranges, from the first that holds to the first two in a row that do not."""
+    """Fits to growing ranges, from the first valid one to the first two consecutive invalid ones."""
     fits: list[_Fit] = []
     n, failures = _FIRST_POINTS, 0
     while n <= min(len(f), _MOST_POINTS) and failures < 2:
@@ -144,7 +145,7 @@ def _model(parameters: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _fit(f: np.ndarray, power: np.ndarray, m: int, start: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
-    """Logarithms of C0, C∞, f0 of highest likelihood, and their covariance."""
+    """Most likely logarithms of C0, C∞ and f0, and their covariance."""
     from scipy.optimize import minimize
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
@@ -163,7 +164,7 @@ def _fit(f: np.ndarray, power: np.ndarray, m: int, start: np.ndarray | None) -> 
     best = min(found, key=lambda result: result.fun)
     _, gradient = _model(best.x, f)
     information = m * gradient @ gradient.T
-    # half a decade of prior width where the data say nothing: of C∞ below, of f0 where the spectrum is flat
+    # a prior half a decade wide, for parameters that the data do not determine (C∞, and f0 of a flat spectrum)
     information[1, 1] += 1e-2
     information[2, 2] += 1.0
     try:
@@ -173,7 +174,7 @@ def _fit(f: np.ndarray, power: np.ndarray, m: int, start: np.ndarray | None) -> 
 
 
 def _p_value(ratio: np.ndarray, m: int) -> float:
-    """Probability of residuals like these, from the means of power over model in bins."""
+    """Probability of such residuals, from the means of power over model in bins."""
     from scipy.special import chdtrc
 
     edges = np.unique(np.geomspace(1, len(ratio), min(_BINS, len(ratio) // 2) + 1).astype(int)[1:-1] + 1)

@@ -1,4 +1,4 @@
-"""Empty space: the largest sphere that holds no part of an atom, and the share of the box far from all of them."""
+"""Empty space: the largest sphere without any part of an atom, and the share of the box far from all atoms."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Clearance = Callable[[np.ndarray], np.ndarray]
 def largest_void(clearance: Clearance, cell: np.ndarray, tolerance: float = 0.05) -> tuple[float, np.ndarray]:
     """Largest sphere between the surfaces of the atoms.
 
-    Branch and bound: the clearance f(x) = min_i \\|x - x_i\\| - R_i changes by no more than the distance between
-    two points, so a piece of the cell with half-diagonal d and centre c cannot hold a larger sphere than
-    f(c) + d. Pieces that may are halved until d is below the tolerance; nothing is missed between grid points.
+    Branch and bound: the clearance f(x) = min_i \\|x - x_i\\| - R_i changes by at most the distance between
+    two points, so no sphere with its centre in a piece of the cell with half-diagonal d and centre c is larger than
+    f(c) + d. Pieces that may contain a larger sphere are halved until d is below the tolerance, so none is missed.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ def largest_void(clearance: Clearance, cell: np.ndarray, tolerance: float = 0.05
     Returns
     -------
     radius
-        Å, negative when atoms overlap everywhere.
+        Radius of the sphere, Å; negative if atoms overlap everywhere.
     centre
-        ``(3,)`` in Å.
+        Centre of the sphere, ``(3,)`` in Å.
     """
     fractional, size = grid(cell)
     best, centre = -np.inf, np.zeros(3)
@@ -63,7 +63,7 @@ def empty_fraction(clearance: Clearance, cell: np.ndarray, distance: float) -> f
 
 
 def clearance_function(positions: np.ndarray, radii: np.ndarray, cell: np.ndarray) -> Clearance:
-    """Distance to the nearest surface of an atom, for points inside the cell; images count.
+    """Function for the distance of points inside the cell to the nearest surface of an atom or its images.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def clearance_function(positions: np.ndarray, radii: np.ndarray, cell: np.ndarra
         nonlocal margin
         while True:
             found: np.ndarray = np.min([tree.query(points)[0] - r for r, tree in trees], axis=0)
-            if found.max() + radii.max() <= margin:  # else an image not taken in might be nearer
+            if found.max() + radii.max() <= margin:  # otherwise an image outside the margin could be nearer
                 return found
             margin *= 2.0
             build()
@@ -105,7 +105,7 @@ def grid(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _images(inside: np.ndarray, cell: np.ndarray, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """Atoms and their periodic images within ``margin`` of the cell, and the atom each is an image of."""
+    """Atoms and periodic images within ``margin`` of the cell, and the index of the original atom of each."""
     inverse = np.linalg.inv(cell)
     reach = margin * np.linalg.norm(inverse, axis=0)
     shifts = [np.arange(-int(np.ceil(r)), int(np.ceil(r)) + 1) for r in reach]
@@ -117,6 +117,6 @@ def _images(inside: np.ndarray, cell: np.ndarray, margin: float) -> tuple[np.nda
 
 
 def _longest_diagonal(vectors: np.ndarray) -> float:
-    """Of the parallelepiped spanned by three row vectors."""
+    """Longest diagonal of the parallelepiped of three row vectors."""
     signs = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]])
     return float(np.linalg.norm(signs @ vectors, axis=1).max())

@@ -1,1 +1,1 @@
-"""Trajectories of all kinds, read frame by frame."""
+"""Read trajectories of all kinds frame by frame."""

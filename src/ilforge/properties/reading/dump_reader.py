@@ -1,6 +1,6 @@
-"""Text dumps of LAMMPS: boxes of every kind, and the images that they say atoms are in.
+"""Read text dumps of LAMMPS with boxes of every kind and image flags.
 
-MDAnalysis's own reader knows neither general triclinic boxes nor image flags in a skewed one, nor the items UNITS and
+MDAnalysis's own reader does not support general triclinic boxes, image flags in a triclinic box, or the items UNITS and
 TIME. This one reads the same files into the same objects. Formats: LAMMPS manual, commands ``dump`` and
 ``dump_modify``, and ``Howto triclinic``.
 """
@@ -22,19 +22,19 @@ _IMAGES, _VELOCITIES = ("ix", "iy", "iz"), ("vx", "vy", "vz")
 
 
 class Box(NamedTuple):
-    """Cell vectors as rows, ``(3, 3)``, and the corner they begin at, ``(3,)``, both in Å."""
+    """Cell vectors as rows, ``(3, 3)``, and the corner at which they begin, ``(3,)``, both in Å."""
 
     cell: np.ndarray
     origin: np.ndarray
 
 
 class Head(NamedTuple):
-    """What stands before the atoms of a frame.
+    """The header of a frame, before its atoms.
 
     Attributes
     ----------
     time, units
-        Of ``ITEM: TIME``, in the unit of time of the run, and of ``ITEM: UNITS``; None where they are not there.
+        Values of ``ITEM: TIME``, in the time unit of the run, and of ``ITEM: UNITS``; None if they are missing.
     """
 
     step: int
@@ -46,17 +46,17 @@ class Head(NamedTuple):
 
 
 class GeneralDumpReader(DumpReader):  # type: ignore[misc]  # MDAnalysis has no types
-    """Reader of MDAnalysis for every text dump of LAMMPS whose positions are in Å.
+    """MDAnalysis reader for text dumps of LAMMPS with positions in Å.
 
-    Positions are given in the restricted cell that MDAnalysis has (a along x, b in the plane of x and y), with the
-    corner at zero; those with image flags (``ix iy iz``) or unwrapped (``xu``, ``xsu``) in the image that the atom
-    moved to. Frames may list atoms in any order.
+    Positions are converted to MDAnalysis's restricted cell (a along x, b in the xy plane) with its corner at zero. With
+    image flags (``ix iy iz``) or unwrapped coordinates (``xu``, ``xsu``), they are in the image to which the atom
+    moved. Frames may list atoms in any order.
     """
 
     format = DUMP
 
     unit_style: str | None = None
-    """Of the run, where the file says it."""
+    """Units of the run, if the file contains them."""
 
     @property
     @util.cached("n_atoms")  # type: ignore[untyped-decorator]  # as above
@@ -64,13 +64,13 @@ class GeneralDumpReader(DumpReader):  # type: ignore[misc]  # MDAnalysis has no 
         with util.anyopen(self.filename) as file:
             head = read_head(file)
         if head is None:
-            raise ValueError("it holds no whole frame")
+            raise ValueError("it contains no complete frame")
         return head.n_atoms
 
     @property
     @util.cached("n_frames")  # type: ignore[untyped-decorator]
     def n_frames(self) -> int:
-        """Whole frames; one that is cut short at the end, as of a run that still writes, is none."""
+        """Number of complete frames; an incomplete last frame, as in a running simulation, does not count."""
         self._offsets: list[int] = []
         with util.anyopen(self.filename) as file:
             while True:
@@ -101,11 +101,11 @@ class GeneralDumpReader(DumpReader):  # type: ignore[misc]  # MDAnalysis has no 
         return ts
 
     def _take(self, names: list[str], rows: list[list[str]], box: Box) -> None:
-        """Fill the frame from its lines, which are in the order of atoms."""
+        """Fill the frame from its lines, which are sorted by atom."""
         ts = self.ts
         coordinates = next((kind for kind in _COORDINATES if all(name in names for name in kind)), None)
         if coordinates is None:
-            raise ValueError(f"it holds no positions: columns {' '.join(names)}, x y z, xs ys zs or xu yu zu needed")
+            raise ValueError(f"it contains no positions: columns {' '.join(names)}, needed x y z, xs ys zs or xu yu zu")
         given = _columns(names, rows, coordinates)
         inverse = np.linalg.inv(box.cell)
         fractional = given if "s" in coordinates[0] else (given - box.origin) @ inverse
@@ -122,17 +122,17 @@ class GeneralDumpReader(DumpReader):  # type: ignore[misc]  # MDAnalysis has no 
 
 
 def read_head(file: TextIO) -> Head | None:
-    """Read up to the atoms of the next frame; None where the file ends before them.
+    """Read the header of the next frame, up to its atoms; None if the file ends before.
 
     Raises
     ------
     ValueError
-        When something else stands there.
+        When the next lines are not a header.
     """
     said: dict[str, list[str]] = {}
     while line := file.readline():
         if not line.startswith("ITEM: "):
-            raise ValueError(f"where a frame should begin stands {line.strip()[:60]!r}")
+            raise ValueError(f"a frame should begin at {line.strip()[:60]!r}")
         item = line.split()
         if item[1] == "ATOMS":
             time, units = (said.get(name, [None])[0] for name in ("TIME", "UNITS"))
@@ -152,7 +152,7 @@ def read_head(file: TextIO) -> Head | None:
 
 
 def _skip(file: TextIO, n_lines: int) -> bool:
-    """Read over lines; whether they are there, the last one with its end."""
+    """Skip lines; returns whether all of them exist, including the end of the last one."""
     line = "\n"
     for _ in range(n_lines):
         line = file.readline()
@@ -162,8 +162,8 @@ def _skip(file: TextIO, n_lines: int) -> bool:
 def read_box(lines: list[str]) -> Box:
     """The box of a frame from its line ``ITEM: BOX BOUNDS`` and the three lines after it.
 
-    Bounds of a restricted triclinic box (``xy xz yz``) are those of the box around it; a general one (``abc origin``)
-    has a cell vector and a component of its corner in each line.
+    For a restricted triclinic box (``xy xz yz``), the bounds are those of the enclosing box. A general one
+    (``abc origin``) has a cell vector and a component of the corner in each line.
     """
     kind = lines[0].split()[3:]
     numbers = np.array([line.split() for line in lines[1:4]], dtype=float)

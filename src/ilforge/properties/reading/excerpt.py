@@ -1,4 +1,4 @@
-"""A part of a run: from one time to another, every so many frames."""
+"""Measure a part of a run: a range of times, with a stride."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ilforge.errors import SettingsError
 from ilforge.properties.property import PressureSeries, Snapshot, System
 from ilforge.properties.reading.reader import Source
 
-_ROUNDING = 1e-6  # of the time between frames: times are multiples of it
+_ROUNDING = 1e-6  # of the time between frames: tolerance for times that are multiples of it
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """Which frames of a run are measured.
+    """The frames of a run that are measured.
 
     Attributes
     ----------
     start_ps, stop_ps
-        Times since the first frame, ps: what is before the one or after the other is left out. None: to the end.
+        First and last time since the first frame, ps. ``stop_ps`` None: to the end.
     stride
-        Of the rest every so many frames.
+        Use every ``stride``-th frame of this range.
     """
 
     start_ps: float = 0.0
@@ -32,7 +32,7 @@ class Excerpt:
     stride: int = 1
 
     def of(self, source: Source) -> Source:
-        """The part of a run that is measured, as a run of its own, whose time begins with its first frame.
+        """The measured part as a separate run, whose time begins with its first frame.
 
         Raises
         ------
@@ -64,13 +64,13 @@ class Excerpt:
         return replace(source, system=part, frame=frame, used=used)
 
     def of_pressure(self, pressure: PressureSeries) -> PressureSeries:
-        """The pressure tensor at these times; of it every sample counts, for it was recorded as often as it takes."""
+        """The pressure tensor at these times; the stride does not apply to it, because it needs all samples."""
         first, last = self._between(pressure.interval_ps, len(pressure.off_diagonal))
         diagonal = None if pressure.diagonal is None else pressure.diagonal[first:last]
         return PressureSeries(pressure.interval_ps, pressure.off_diagonal[first:last], diagonal)
 
     def _between(self, interval_ps: float, n: int) -> tuple[int, int]:
-        """First sample, and that after the last, of ``n`` that are so far apart."""
+        """Index of the first sample, and of the one after the last, for ``n`` samples ``interval_ps`` apart."""
         first = int(np.ceil(self.start_ps / interval_ps - _ROUNDING))
         if self.stop_ps is None:
             return first, n

@@ -1,4 +1,4 @@
-"""Measurements as files: tidy CSV of every number, table and curve, XYZ of every structure, JSON of everything."""
+"""Write measurements: tidy CSV for numbers, tables and curves, XYZ for structures, JSON for everything."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _NAMING = ("liquid", "protocol", "potential")
 
 @dataclass(frozen=True)
 class Run:
-    """What was measured on one trajectory.
+    """The measurements of one trajectory.
 
     Attributes
     ----------
     labels
-        Columns that stand before those of every table, such as ``{"liquid": ..., "potential": ...}``.
+        Additional first columns of every table, such as ``{"liquid": ..., "potential": ...}``.
     found
-        By property.
+        Measurements by property.
     """
 
     labels: Mapping[str, Any]
@@ -39,14 +39,15 @@ class Run:
 
 
 def write_measurements(folder: Path, found: Mapping[str, Measurement], labels: Mapping[str, Any]) -> list[Path]:
-    """Write what was measured on one trajectory into a folder.
+    """Write the measurements of one trajectory into a folder.
 
-    ``measurements.json`` holds all of it for :func:`read_measurements`; for the rest see :func:`write_tidy`.
+    ``measurements.json`` contains everything for :func:`read_measurements`; for the other files see
+    :func:`write_tidy`.
 
     Parameters
     ----------
     folder
-        Made where it is missing; files of the same names are replaced.
+        It is made if it does not exist; files with the same names are replaced.
     found, labels
         As in :class:`Run`.
     """
@@ -57,10 +58,10 @@ def write_measurements(folder: Path, found: Mapping[str, Measurement], labels: M
 
 
 def write_tidy(folder: Path, runs: Sequence[Run]) -> list[Path]:
-    """Write what was measured on one or several trajectories as tidy CSV: one observation a row, all runs in one file.
+    """Write the measurements of one or several trajectories as tidy CSV: one observation in each row, runs together.
 
-    ``numbers/QUANTITY.csv`` holds each number with its error, ``PROPERTY/TITLE.csv`` each table and curve,
-    ``PROPERTY/TITLE.xyz`` (extended XYZ) each structure, with the run before its title where there are several.
+    ``numbers/QUANTITY.csv`` contains each number with its error, ``PROPERTY/TITLE.csv`` each table and curve, and
+    ``PROPERTY/TITLE.xyz`` (extended XYZ) each structure; with several runs, the title begins with the run.
     """
     tables: dict[str, list[tuple[Mapping[str, Any], Table]]] = {}
     texts: dict[str, str] = {}
@@ -81,7 +82,7 @@ def write_tidy(folder: Path, runs: Sequence[Run]) -> list[Path]:
 
 
 def read_measurements(folder: Path) -> dict[str, Measurement]:
-    """What :func:`write_measurements` wrote."""
+    """Read the measurements that :func:`write_measurements` wrote."""
     path = folder / MEASUREMENTS
     if not path.is_file():
         raise SettingsError(
@@ -95,7 +96,7 @@ def read_measurements(folder: Path) -> dict[str, Measurement]:
 
 
 def _tables(name: str, measurement: Measurement) -> dict[str, Table]:
-    """Everything of one property that goes into CSV, by path without suffix."""
+    """All tables of one property for CSV files, by path without suffix."""
     found = {f"numbers/{_file_name(quantity)}": table for quantity, table in _numbers(measurement).items()}
     for title, table in measurement.tables.items():
         found[f"{name}/{_file_name(title)}"] = table
@@ -105,7 +106,7 @@ def _tables(name: str, measurement: Measurement) -> dict[str, Table]:
 
 
 def _numbers(measurement: Measurement) -> dict[str, Table]:
-    """Estimates by quantity; what has not converged keeps its value, and says so."""
+    """Estimates by quantity; those that have not converged keep their value, with ``converged`` false."""
     rows: dict[str, list[tuple[float | str | None, ...]]] = {}
     units: dict[str, str] = {}
     for quantity, species, estimate in measurement.estimates:
@@ -126,9 +127,9 @@ def _beside_columns(name: str, unit: str) -> tuple[str, str, str, str]:
 
 
 def _as_table(title: str, curve: Curve, measurement: Measurement) -> Table:
-    """A curve as rows: whose it is, x, y, error, independent samples, and whether it has converged.
+    """A curve as rows: species, x, y, error, independent samples, and whether it has converged.
 
-    Where the curve does not say so itself, it has converged when all numbers of the same species and property have.
+    If the curve itself has no such entry, it has converged if all numbers of the same species and property have.
     """
     key = title.partition(" ")[2]
     same = [estimate.converged for _, species, estimate in measurement.estimates if (species or "") == key]
@@ -152,7 +153,7 @@ def _column(label: str, unit: str) -> str:
 
 
 def _write_csv(path: Path, parts: Sequence[tuple[Mapping[str, Any], Table]]) -> None:
-    """Tables of several runs under each other; a column that one of them lacks is empty there."""
+    """Write tables of several runs one after the other; columns that a table lacks are empty."""
     names = list(dict.fromkeys(name for labels, _ in parts for name in labels))
     columns = list(dict.fromkeys(column for _, table in parts for column in table.columns))
     with files.replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
@@ -166,7 +167,7 @@ def _write_csv(path: Path, parts: Sequence[tuple[Mapping[str, Any], Table]]) -> 
 
 
 def _plain(row: Sequence[Any]) -> list[Any]:
-    """What is not a number is empty; numbers in full."""
+    """A row with all digits of numbers; NaN becomes empty."""
     plain = [value.item() if isinstance(value, np.generic) else value for value in row]
     plain = ["" if value is None or (isinstance(value, float) and math.isnan(value)) else value for value in plain]
     return [files.csv_cell(value) for value in plain]

@@ -1,4 +1,4 @@
-"""Whether frames follow one another in time as they should: evenly spaced, none missing, none twice."""
+"""Check the times of frames: evenly spaced, none missing, none twice."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ilforge.errors import SettingsError
 if TYPE_CHECKING:
     from ilforge.properties.property import Snapshot
 
-_UNEVEN = 0.01  # of the frame interval
-_ROUNDINGS = 4.0  # of a time in single precision, as in XTC and TRR: two of a step, two of what it is held against
-_LEAST_GAP = 0.4  # of the frame interval: a frame that is missing or doubled is a whole one off
-_SAME_PLACE_A = 2e-3  # files have two or three decimals of an Å, and atoms at any temperature move more
+_UNEVEN = 0.01  # allowed deviation as a fraction of the frame interval
+_ROUNDINGS = 4.0  # rounding errors of times in single precision (XTC, TRR): two each in a step and in its reference
+_LEAST_GAP = 0.4  # of the frame interval: a missing or repeated frame shifts the time by a whole interval
+_SAME_PLACE_A = 2e-3  # files have two or three decimals of an Å, and real atoms move more
 
 
 class Clock:
-    """Holds the times that frames carry, one after the other, against the time that should lie between them."""
+    """Compares the times of consecutive frames with the expected frame interval."""
 
     def __init__(self, interval_ps: float):
         self._interval = interval_ps
         self._first = self._last = np.nan
 
     def tick(self, index: int, time_ps: float | None) -> None:
-        """The time of the next frame, ps; None where it does not matter."""
+        """Check the time of the next frame, ps; None is not checked."""
         if time_ps is None:
             return
         if index == 0:
@@ -36,7 +36,7 @@ class Clock:
         self._last = time_ps
 
     def begins(self, index: int, before_ps: float | None, time_ps: float | None) -> None:
-        """The time of the first frame of a later file, and that of the frame before it, ps."""
+        """Check the time of the first frame of a later file, and of the frame before it, ps."""
         if before_ps is not None:
             self._last = before_ps
             self.tick(index, time_ps)
@@ -52,11 +52,11 @@ class Clock:
                 "--replicas."
             )
         if step < 0 and min(abs(since), abs(since - self._interval)) <= allowed:
-            return  # files read one after the other may each begin at zero, or one interval in
+            return  # consecutive files may each begin at zero, or at one interval
         if step < -allowed:
             raise SettingsError(
-                f"Frame {index} is {-step:g} ps before frame {index - 1}: files overlap, as after a run that began "
-                "again from an earlier step, or are not in time order. Leave out what is there twice, and give the "
+                f"Frame {index} is {-step:g} ps before frame {index - 1}: files overlap, as after a run that was "
+                "restarted from an earlier step, or are not in time order. Leave out repeated frames, and give the "
                 "pieces in the order in which they were made."
             )
         if not abs(step - self._interval) <= allowed:
@@ -68,48 +68,49 @@ class Clock:
 
 
 def mean_interval(step: float, first: float, last: float, n_frames: int) -> float:
-    """Time between frames from the first and last of them, ps, where that of the first two agrees but for rounding.
+    """Time between frames from the first and the last one, ps, if the first two agree with it within rounding.
 
-    Late times of XTC and TRR have so few digits that the first two alone may be 2 % off, and D and σ with them.
+    Times in XTC and TRR have few digits. Late in a run, the interval of two frames may be wrong by 2 %, and with it D
+    and σ.
     """
     mean = (last - first) / (n_frames - 1)
     return mean if abs(mean - step) <= _ROUNDINGS * float(np.spacing(np.float32(abs(last)))) else step
 
 
 def time_scale(first: float, second: float, interval_ps: float) -> float | None:
-    """What the times of a file, in a unit that may be wrong, are to be multiplied with to be ps.
+    """Factor from the times in a file, whose unit may be wrong, to ps.
 
     Parameters
     ----------
     first, second
-        Times of the first two frames, as the file says them.
+        Times of the first two frames in the file.
     interval_ps
-        Time between frames, ps, as the user says it.
+        Time between frames from the user, ps.
 
     Returns
     -------
     float or None
-        None where both times are the same: the file has none.
+        None if both times are equal: the file has no times.
     """
     if second < first:
         raise SettingsError(
-            f"The first two frames are at {first:g} and {second:g} by their file: they are not in time order. Give the "
+            f"The first two frames are at {first:g} and {second:g} in their file: they are not in time order. Give the "
             "frames of a run in the order in which they were made."
         )
     return interval_ps / (second - first) if second > first else None
 
 
 def refuse_doubled(lengths: Sequence[int], frame: Callable[[int], Snapshot]) -> None:
-    """Refuse a file that begins with the frame that the one before it ends with, or does not follow it in time.
+    """Refuse a file that begins with the last frame of the file before it, or does not follow it in time.
 
-    Times do not tell of a doubled frame where each file begins at zero.
+    If each file begins at zero, times do not show a repeated frame, so positions are compared.
 
     Parameters
     ----------
     lengths
         Number of frames of each file.
     frame
-        Reads one of them.
+        Function that reads a frame.
     """
     starts = np.cumsum([length for length in lengths if length])[:-1].tolist()
     if not starts:
@@ -121,23 +122,23 @@ def refuse_doubled(lengths: Sequence[int], frame: Callable[[int], Snapshot]) -> 
         before, after = frame(start - 1), frame(start)
         if same_place(before, after):
             raise SettingsError(
-                f"Frames {start - 1} and {start} are the same: a file begins with the frame that the one before it "
-                "ends with. Leave one of them out."
+                f"Frames {start - 1} and {start} are the same: a file begins with the last frame of the one before. "
+                "Leave one of them out."
             )
         clock.begins(start, before.recorded_ps, after.recorded_ps)
 
 
 def refuse_begun_again(later: Snapshot, first_ps: float | None, frame: Callable[[int], Snapshot]) -> None:
-    """Refuse a frame with the time and the positions of the first or second: not a clock begins anew, but the run.
+    """Refuse a frame with the time and the positions of the first or second: the run was restarted, not only its clock.
 
     Parameters
     ----------
     later
         Any frame.
     first_ps
-        Time that the first one carries, ps.
+        Time of the first frame, ps.
     frame
-        Reads one of them.
+        Function that reads a frame.
     """
     if later.recorded_ps is None or first_ps is None or later.index < 2:
         return
@@ -151,7 +152,7 @@ def refuse_begun_again(later: Snapshot, first_ps: float | None, frame: Callable[
 
 
 def same_place(one: Snapshot, other: Snapshot) -> bool:
-    """Whether two frames of one system are the same but for rounding: the cell, and every atom in it."""
+    """Whether two frames of one system have the same cell and positions within rounding."""
     if np.abs(other.cell - one.cell).max() >= _SAME_PLACE_A:
         return False
     moved = other.positions - one.positions

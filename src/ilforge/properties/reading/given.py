@@ -1,4 +1,4 @@
-"""What the user says of a trajectory beyond what its files hold: times, temperature, units, ions, cell."""
+"""Information from the user that the files of a trajectory lack: times, temperature, units, ions, cell."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _BONDED = 1.25  # times the sum of covalent radii, as for frames of other comman
 
 @dataclass(frozen=True)
 class Composition:
-    """What a trajectory that does not say it is made of, and in which cell.
+    """Ions and cell of a trajectory that does not contain them.
 
     Attributes
     ----------
     ions
-        ``"2 PYR14, 2 BF4"``; bonds then come from the ions, and atoms are brought into their order by their bonds in
-        the first frame. Frames in extended XYZ that name their ions are believed.
+        ``"2 PYR14, 2 BF4"``; bonds are then taken from the ions, and atoms are reordered by their bonds in the first
+        frame. For frames in extended XYZ, ions named in the frames are used instead.
     define
-        The user's own ions, by name; they are also recognised in a topology that has bonds.
+        The user's own ions, by name; they are also recognised in a topology with bonds.
     cell
-        Lengths and angles ``(6,)``, Å and degrees, of frames without a cell.
+        Lengths and angles ``(6,)`` for frames without a cell, Å and degrees.
     """
 
     ions: str = ""
@@ -48,25 +48,25 @@ class Composition:
         return tuple(get_ion(name, self.define) for name in self.define)
 
     def reading_of(self, frame: Atoms) -> Reading:
-        """Topology of a frame and the order of its atoms in it, by their bonds where they do not stand in order.
+        """Topology of a frame, and the order of its atoms; they are reordered by their bonds if necessary.
 
         Raises
         ------
         SettingsError
-            When nothing says what it is made of, or these are not its atoms.
+            When the ions are unknown, or do not fit the atoms of the frame.
         """
         named = frame.info.get("ions") or self.ions
         if not named:
             raise SettingsError(
-                "The frames do not say which ions they hold: say it with --ions '2 PYR14, 2 BF4', give a topology with "
-                'bonds before them, or frames with an info entry ions="2 PYR14, 2 BF4".'
+                "The frames do not name their ions: name them with --ions '2 PYR14, 2 BF4', give a topology with "
+                'bonds before the frames, or frames with an info entry ions="2 PYR14, 2 BF4".'
             )
         topology = Liquid.from_label(named, self.define, vacuum=not frame.pbc.any()).topology
         symbols = frame.get_chemical_symbols()
         if sorted(symbols) != sorted(topology.symbols):
             raise SettingsError(
                 f"The frames have {len(symbols)} atoms ({Atoms(symbols).get_chemical_formula()}), but {named} are "
-                f"{topology.n_atoms} ({Atoms(topology.symbols).get_chemical_formula()}): say what they are with --ions."
+                f"{topology.n_atoms} ({Atoms(topology.symbols).get_chemical_formula()}): correct --ions."
             )
         cell = frame.cell.array if frame.pbc.any() else np.zeros((3, 3))
         if tuple(symbols) == topology.symbols and topology_mismatch(frame.positions, cell, topology) is None:
@@ -74,19 +74,19 @@ class Composition:
         return Reading(topology, order_by_bonds(frame, topology, _BONDED))
 
     def reading_of_universe(self, universe: Universe) -> Reading:
-        """The same of the first frame of a trajectory whose topology has elements, or masses that tell them."""
+        """The same for the first frame of a trajectory whose topology contains elements, or masses to infer them."""
         first = universe.trajectory[0]
         cell = np.zeros((3, 3)) if first.dimensions is None else first.triclinic_dimensions
         atoms = Atoms(elements_of(universe), first.positions, cell=cell, pbc=bool(np.any(cell)))
         return self.reading_of(atoms)
 
     def put_in_cell(self, frames: Sequence[Atoms], named: str) -> None:
-        """Give frames the cell that the user says, in place.
+        """Set the cell given by the user in all frames, in place.
 
         Raises
         ------
         SettingsError
-            When they have one.
+            When the frames already have a cell.
         """
         if self.cell is None:
             return
@@ -109,7 +109,7 @@ class Composition:
 
 @dataclass(frozen=True)
 class Given:
-    """What the user says of a trajectory; see :func:`ilforge.properties.reading.reader.open_trajectory`."""
+    """Information from the user on a trajectory: see :func:`ilforge.properties.reading.reader.open_trajectory`."""
 
     reading: Reading | None = None
     frame_interval_ps: float | None = None
@@ -126,7 +126,7 @@ class Given:
                 raise SettingsError(f"{what} is {value:g}: it must be a number greater than 0.")
 
     def with_reading(self, reading: Reading) -> Given:
-        """The same with a topology."""
+        """A copy with a topology."""
         return replace(self, reading=reading)
 
 
@@ -136,7 +136,7 @@ def parse_cell(text: str) -> np.ndarray:
     Raises
     ------
     SettingsError
-        When that is no cell.
+        When the text is not a valid cell.
     """
     from ase.cell import Cell
 
@@ -156,4 +156,4 @@ def parse_cell(text: str) -> np.ndarray:
 
 
 def _has_cell(named: str) -> SettingsError:
-    return SettingsError(f"{named}: the frames have a cell of their own. Leave --cell out.")
+    return SettingsError(f"{named}: the frames already have a cell. Leave --cell out.")

@@ -1,4 +1,4 @@
-"""The pressure tensor as LAMMPS writes it: in a log, its screen output, or the file of a ``fix print``."""
+"""Read the pressure tensor from LAMMPS: from a log, its screen output, or the file of a ``fix print``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from ilforge.errors import SettingsError
 
 UNITS = {"real": (1e-3, 1.01325), "metal": (1.0, 1.0), "electron": (1e-3, 1e-5), "si": (1e12, 1e-5)}
-"""Of each unit style of LAMMPS: its time in ps, its pressure in bar."""
+"""For each unit style of LAMMPS: its unit of time in ps, and its unit of pressure in bar."""
 _TENSOR = ("pxx", "pyy", "pzz", "pxy", "pxz", "pyz")
 _NEEDED = _TENSOR[3:]
 _ASK = "thermo_style custom step time temp pxx pyy pzz pxy pxz pyz"
@@ -29,7 +29,7 @@ _CONSISTENT = 1e-3
 
 @dataclass
 class _Run:
-    """The output of one run command: columns, rows, and the unit style and time step that hold for it."""
+    """The output of one run command: columns, rows, unit style and time step."""
 
     names: list[str]
     units: str | None
@@ -40,20 +40,21 @@ class _Run:
 def read_lammps_pressure(path: Path, units: str | None = None) -> dict[str, np.ndarray]:
     """Columns ``time_ps``, ``pxy_bar`` and so on of the last run in the file.
 
-    Only the last run counts: those before it are usually equilibration. A last line that LAMMPS wrote because the run
-    ended between two outputs, and a first one before the first of them, are left out, as is a line cut short.
+    Only the last run is read, because earlier runs are usually equilibration. The first and last lines are left out if
+    they are not at the regular interval, which happens if a run begins or ends between two outputs. Incomplete lines
+    are left out too.
 
     Parameters
     ----------
     path
-        A log (``log.lammps``), what went to the screen, or the file of a ``fix print`` whose title names its columns.
+        A log (``log.lammps``), the screen output, or the file of a ``fix print`` whose title names its columns.
     units
-        Unit style of the run, one of :data:`UNITS`, where the file does not say.
+        Unit style of the run, one of :data:`UNITS`; needed if the file does not contain it.
 
     Raises
     ------
     SettingsError
-        Saying what the input of LAMMPS must print.
+        When the file has no such table; the message contains the LAMMPS commands that print it.
     """
     runs, seen = _runs(path)
     if not runs:
@@ -71,7 +72,7 @@ def read_lammps_pressure(path: Path, units: str | None = None) -> dict[str, np.n
 
 
 def _runs(path: Path) -> tuple[list[_Run], list[str]]:
-    """Every run with the tensor, in order; and the columns of the last run without it."""
+    """All runs with the tensor, in order, and the columns of the last run without it."""
     runs: list[_Run] = []
     units, timestep, current, seen = None, None, None, []
     for line in path.read_text(errors="replace").splitlines():
@@ -93,7 +94,7 @@ def _runs(path: Path) -> tuple[list[_Run], list[str]]:
 
 
 def _header(line: str) -> list[str]:
-    """Column names in small letters, where the line holds them: of thermo output, its YAML form, or a title."""
+    """Column names in small letters, if the line contains them: from thermo output, its YAML form, or a title."""
     words = line.strip().removeprefix("#").removeprefix("keywords:").replace("'", " ").strip(" []").replace(",", " ")
     names = [word.lower().removeprefix("v_") for word in words.split()]
     whole = len(names) > 1 and names[0] in ("step", "time") and all(_NAME.match(name) for name in names)
@@ -101,7 +102,7 @@ def _header(line: str) -> list[str]:
 
 
 def _row(line: str, n: int) -> Iterator[list[float]]:
-    """The numbers of a line of the table; nothing of warnings and of lines cut short."""
+    """The numbers in a line of the table; nothing for warnings and incomplete lines."""
     words = line.strip().removeprefix("- ").strip("[] ").replace(",", " ").split()
     if len(words) == n:
         try:
@@ -122,7 +123,7 @@ def _scales(path: Path, run: _Run, given: str | None) -> tuple[float, float]:
 
 
 def _time(path: Path, run: _Run, table: dict[str, np.ndarray]) -> np.ndarray:
-    """Times in LAMMPS's unit: exact from steps, unless the time step changed in between."""
+    """Times in LAMMPS's unit: exact values from steps, unless the time step changed."""
     time, by_step = table.get("time"), None
     if "step" in table and run.timestep:
         by_step = table["step"] * run.timestep

@@ -1,4 +1,4 @@
-"""Pressure tensors from a table: CSV, as of GROMACS's ``gmx energy`` or of a run here, or what LAMMPS writes."""
+"""Read pressure tensors from a table: CSV (from GROMACS's ``gmx energy`` or a run of ilforge) or LAMMPS output."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _OFF_DIAGONAL = ("pxy_bar", "pxz_bar", "pyz_bar")
 _DIAGONAL = ("pxx_bar", "pyy_bar", "pzz_bar")
 _UNEVEN = 0.01
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
-_HEAD = 4000  # bytes that tell what a file is
+_HEAD = 4000  # bytes, read to recognise the format of a file
 _TAKEN = (
-    "Taken are CSV, columns time_ps, pxy_bar, pxz_bar, pyz_bar and, if known, pxx_bar, pyy_bar, pzz_bar separated by "
-    "commas, and what LAMMPS prints (its log, or the file of a fix print)"
+    "Supported are CSV, columns time_ps, pxy_bar, pxz_bar, pyz_bar and, if known, pxx_bar, pyy_bar, pzz_bar separated "
+    "by commas, and LAMMPS output (its log, or the file of a fix print)"
 )
 
 
@@ -25,18 +25,18 @@ def read_pressure(path: Path, units: str | None = None) -> PressureSeries:
     """The pressure tensor from a CSV file with a line of column names, or from LAMMPS's own output.
 
     CSV: ``time_ps, pxy_bar, pxz_bar, pyz_bar``, and if known ``pxx_bar, pyy_bar, pzz_bar``, in any order; other columns
-    are not looked at. Times are evenly spaced. LAMMPS: see
+    are ignored. Times must be evenly spaced. LAMMPS: see
     :func:`~ilforge.properties.reading.lammps_table.read_lammps_pressure`.
 
     Parameters
     ----------
     units
-        Unit style of LAMMPS (``"real"``, ``"metal"``), where its file does not say.
+        Unit style of LAMMPS (``"real"``, ``"metal"``); needed if its file does not contain it.
 
     Raises
     ------
     SettingsError
-        Saying which column or line is not as it should be.
+        When a column or line is invalid; the message names it.
     """
     path = Path(path)
     if not path.is_file():
@@ -44,19 +44,21 @@ def read_pressure(path: Path, units: str | None = None) -> PressureSeries:
     separated = _is_csv(path)
     if separated and units is not None:
         raise SettingsError(
-            f"{path} is a CSV table, in ps and bar as its columns say: units of LAMMPS (--pressure-units) mean nothing "
-            "there, leave them out."
+            f"{path} is a CSV table, in ps and bar as its columns say: units of LAMMPS (--pressure-units) do not "
+            "apply, leave them out."
         )
     table = _read_csv(path) if separated else read_lammps_pressure(path, units)
     if len(table["time_ps"]) < 2:
-        raise SettingsError(f"{path} holds {len(table['time_ps'])} samples: a time series has more.")
+        raise SettingsError(f"{path} contains {len(table['time_ps'])} samples: a time series needs more.")
     steps = np.diff(table["time_ps"])
     interval = float(np.median(steps))
     uneven = np.flatnonzero(np.abs(steps - interval) > _UNEVEN * interval)
     if interval <= 0 or len(uneven):
         sample = int(uneven[0]) + 2 if len(uneven) else 2
         where = f"line {sample + 1}" if separated else f"sample {sample}"
-        raise SettingsError(f"{path}, {where}: times must be evenly spaced and ascending, here by {interval:g} ps.")
+        raise SettingsError(
+            f"{path}, {where}: times must be evenly spaced and ascending, here in steps of {interval:g} ps."
+        )
     if not all(np.isfinite(values).all() for values in table.values()):
         raise SettingsError(f"{path}: a value is not a finite number.")
     whole = all(name in table for name in _DIAGONAL)
@@ -68,7 +70,7 @@ def read_pressure(path: Path, units: str | None = None) -> PressureSeries:
 
 
 def _is_csv(path: Path) -> bool:
-    """Whether it is CSV and not what LAMMPS prints; whatever is neither is refused by its name."""
+    """Whether a file is CSV and not LAMMPS output; any other format is refused, with its name if known."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
     lines = head.decode("utf-8-sig", errors="replace").splitlines()
@@ -77,7 +79,7 @@ def _is_csv(path: Path) -> bool:
     if not head.strip():
         found = "is empty"
     elif b"\0" in head:
-        found = "is no text, but binary, as GROMACS's .edr: `gmx energy` reads that, see docs/properties/viscosity.md"
+        found = "is a binary file, such as GROMACS's .edr: `gmx energy` reads that, see docs/properties/viscosity.md"
     elif any(line.startswith(("@ ", "@TYPE")) for line in lines):
         found = "is a GROMACS .xvg file: docs/properties/viscosity.md has the two lines that turn it into CSV"
     elif other:
@@ -88,14 +90,14 @@ def _is_csv(path: Path) -> bool:
 
 
 def _read_csv(path: Path) -> dict[str, np.ndarray]:
-    # spreadsheets put a mark of byte order first, and may write other columns' names in an older encoding
+    # spreadsheet programs may add a byte order mark, and may write names of other columns in an older encoding
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     names = [name.strip() for name in lines[0].split(",")] if lines else []
     missing = [name for name in ("time_ps", *_OFF_DIAGONAL) if name not in names]
     if missing:
         raise SettingsError(
             f"{path}: the first line has no column {missing[0]!r}, it has {', '.join(names) or 'nothing'}. Needed: "
-            f"time_ps, {', '.join(_OFF_DIAGONAL)}; {', '.join(_DIAGONAL)} are used where they are there."
+            f"time_ps, {', '.join(_OFF_DIAGONAL)}; {', '.join(_DIAGONAL)} are used if present."
         )
     return _numbers(path, lines[1:], names)
 

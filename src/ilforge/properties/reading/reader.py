@@ -1,4 +1,4 @@
-"""Reading: any trajectory as a system and a stream of snapshots, or a clear word on what is missing."""
+"""Read any trajectory as a system and a stream of snapshots, or tell clearly what is missing."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from MDAnalysis import Universe
 
 _OF_SNAPSHOTS = ("temperature_K", "potential_energy_eV", "drude_temperature_K")
-"""Columns of a run's table that snapshots have, in their order there."""
+"""Columns of a run's table that are used in snapshots, in the order of the table."""
 _UNKNOWN_UNIT = (
-    "velocities of a LAMMPS dump are in LAMMPS's own unit, which it does not say, and are not looked at without it "
+    "velocities of a LAMMPS dump are in a unit that the dump does not contain, and are not used without it "
     "(--lammps-units)"
 )
 
@@ -57,17 +57,17 @@ class Source:
     Attributes
     ----------
     system
-        What all frames have in common.
+        Data that all frames have in common.
     frame
-        Reads one frame, any, and checks it.
+        Function that reads and checks any frame.
     liquid
-        What it is made of: ``"2 PYR14, 2 BF4"``.
+        Ions of the trajectory: ``"2 PYR14, 2 BF4"``.
     potential
-        Kind of the potential that made it, ``"unknown"`` for a trajectory from elsewhere.
+        Kind of the potential of the run, ``"unknown"`` for a trajectory of another program.
     unended
-        Of a run of ilforge that has not ended: how much of it there is.
+        For a run of ilforge that has not ended: a note on the recorded length.
     used
-        Of a part of a run: which part it is.
+        For a part of a run: a note on the part.
     """
 
     system: System
@@ -97,23 +97,23 @@ def open_trajectory(
     lammps_units: str | None = None,
     made_of: Composition | None = None,
 ) -> Source:
-    """A trajectory on disk: a directory that ilforge wrote, extended XYZ, or TOPOLOGY TRAJECTORY...
+    """Open a trajectory on disk: a directory of ilforge, extended XYZ, or TOPOLOGY TRAJECTORY...
 
     Parameters
     ----------
     paths
-        The directory; extended XYZ files whose frames say which ions they hold; or a topology with bonds and one or
-        more trajectory files, in extended XYZ or as MDAnalysis reads them, in time order.
+        The directory; extended XYZ files whose frames name their ions; or a topology with bonds and one or
+        more trajectory files in time order, in extended XYZ or a format of MDAnalysis.
     frame_interval_ps
-        Time between frames, ps, where the files do not say or say it wrong. That their times are evenly spaced is
-        checked all the same; steps of a LAMMPS dump and ``time=`` in extended XYZ are times.
+        Time between frames, ps; needed if it is missing or wrong in the files. The times in the files must still be
+        evenly spaced; steps of a LAMMPS dump and ``time=`` in extended XYZ count as times.
     temperature_K
         Temperature of the run, K.
     lammps_units
-        Unit style of a LAMMPS dump, ``"real"`` or ``"metal"``, where it does not say it (``ITEM: UNITS``); without it
-        its velocities are not looked at.
+        Unit style of a LAMMPS dump, ``"real"`` or ``"metal"``, if the dump does not contain it (``ITEM: UNITS``).
+        Without it, velocities are ignored.
     made_of
-        Ions and cell, where the files do not say.
+        Ions and cell, if the files do not contain them.
     """
     paths = [Path(path) for path in paths]
     check_paths(paths)
@@ -131,17 +131,19 @@ def open_trajectory(
         return _from_pieces(read_pieces(paths[1:]), given.with_reading(reading), _names(paths[1:]))
     universe = open_universe(paths)
     if not hasattr(universe, "trajectory"):
-        raise SettingsError(f"{paths[0]} holds no positions: give its trajectory after it.")
+        raise SettingsError(f"{paths[0]} contains no positions: give a trajectory after it.")
     made_of.put_universe_in_cell(universe, _names(paths))
     return _from_universe(universe, given)
 
 
 def _refuse_of_folder(folder: Path, made_of: Composition) -> None:
-    """A run of ilforge says what it is made of."""
+    """Refuse ions or a cell for a run of ilforge, which contains them."""
     options = {"--ions": made_of.ions, "--define": made_of.define, "--cell": made_of.cell is not None}
     for option, said in options.items():
         if said:
-            raise SettingsError(f"{option}: {folder} is a run of ilforge, which says that itself. Leave {option} out.")
+            raise SettingsError(
+                f"{option}: {folder} is a run of ilforge, which contains this information. Leave {option} out."
+            )
 
 
 def source_of(
@@ -151,13 +153,13 @@ def source_of(
     temperature_K: float | None = None,
     lammps_units: str | None = None,
 ) -> Source:
-    """A source from whatever holds a trajectory; what is given here goes before what the trajectory says.
+    """A source from any form of trajectory; arguments override data in the trajectory.
 
     Raises
     ------
     SettingsError
-        When bonds, elements, cell or time step are missing, the topology does not fit the frames, or what is given
-        makes no sense.
+        When bonds, elements, cell or time step are missing, the topology does not fit the frames, or an argument is
+        invalid.
     """
     given = Given(None if topology is None else Reading(topology), frame_interval_ps, temperature_K, lammps_units)
     if topology is not None:
@@ -208,13 +210,13 @@ def _from_directory(trajectory: Trajectory, given: Given) -> Source:
 
 
 def _fault_density(fault: Mapping[str, Any] | None) -> DensityChange | None:
-    """How far the density had gone at a fault, where the run says so: not in a vacuum, nor by earlier versions."""
+    """Change of the density until a fault, if the run contains it (not in a vacuum or in runs of earlier versions)."""
     said = (fault or {}).get("density")
     return None if said is None else DensityChange(said["start_g_cm3"], said["reached_g_cm3"], said["within_ps"])
 
 
 def _charges(info: Mapping[str, Any]) -> dict[str, int]:
-    """Charge of each ion of a run; runs of versions that did not say it have the catalogue's."""
+    """Charge of each ion of a run; for runs of earlier versions, which did not store it, from the catalogue."""
     said = info.get("charges")
     return {name: get_ion(name).charge for name in set(info["species"]) & set(CATALOGUE)} if said is None else said
 
@@ -239,7 +241,7 @@ def _from_pieces(pieces: list[list[Atoms]], given: Given, named: str = "The traj
     if not found:
         raise SettingsError(f"{named}: there are no frames to measure.")
     if given.lammps_units is not None:
-        raise SettingsError("The units of LAMMPS (--lammps-units) are given, but the trajectory is no LAMMPS dump.")
+        raise SettingsError("The units of LAMMPS (--lammps-units) are given, but the trajectory is not a LAMMPS dump.")
     given.made_of.put_in_cell(found, named)
     topology, order, unknown = given.reading or given.made_of.reading_of(found[0])
     periodic = bool(found[0].pbc.any())
@@ -280,7 +282,7 @@ def _frame_of_universe(
     thermo: dict[str, np.ndarray],
     index: int,
 ) -> Snapshot:
-    """One frame, atoms reordered where molecules were not listed one after the other."""
+    """One frame; atoms are reordered if molecules are not listed one after the other."""
     with quietly():
         frame = read_frame(universe, index, len(universe.atoms))
         recorded_ps = times.of(frame)
@@ -306,7 +308,7 @@ def _snapshot(
     velocities: np.ndarray | None = None,
     recorded_ps: float | None = None,
 ) -> Snapshot:
-    """One frame, checked: a cell with a volume, finite positions, and bonds that are bonds."""
+    """One frame after checks: the cell has a volume, positions are finite, and bonds have reasonable lengths."""
     if not system.periodic:
         cell = np.zeros((3, 3))
     elif cell is None:
@@ -334,14 +336,14 @@ def _snapshot(
 
 def _no_cell(index: int) -> SettingsError:
     return SettingsError(
-        f"Frame {index} has no periodic cell. Give a trajectory that carries it (xtc, trr, dcd, extended XYZ), "
-        "say it with --cell, or set it: universe.trajectory.add_transformations("
+        f"Frame {index} has no periodic cell. Give a trajectory that contains it (xtc, trr, dcd, extended XYZ), "
+        "give it with --cell, or set it: universe.trajectory.add_transformations("
         "MDAnalysis.transformations.boxdimensions.set_dimensions([a, b, c, alpha, beta, gamma]))."
     )
 
 
 def _check_bonds(first: Snapshot) -> None:
-    """Whether the first frame is what the topology describes: its unit of length, its atoms, all of its bonds."""
+    """Check that the first frame fits the topology: its unit of length, its atoms, and all bonds."""
     from ilforge.liquid.connectivity import missing_bonds, other_unit, topology_mismatch
 
     given = first.positions, first.cell, first.system.topology
@@ -354,13 +356,13 @@ def _check_bonds(first: Snapshot) -> None:
         )
     if found := missing_bonds(*given):
         raise SettingsError(
-            f"The topology lacks bonds: in the first frame {found}. Give a topology that holds all bonds (a PDB file: "
+            f"The topology lacks bonds: in the first frame {found}. Give a topology with all bonds (a PDB file: "
             "CONECT records for every atom)."
         )
 
 
 def _in_order(frame: Callable[[int], Snapshot], first_ps: float | None, index: int) -> Snapshot:
-    """One frame; in some the order of the atoms is looked at, which would cost too much in all."""
+    """One frame; the order of atoms is checked only in some frames, because it takes time."""
     snapshot = frame(index)
     refuse_begun_again(snapshot, first_ps, frame)
     if index and (index & (index - 1) == 0 or index == snapshot.system.n_frames - 1):

@@ -1,4 +1,4 @@
-"""What the molecules of somebody else's topology are: names and charges, from the file and from the ion catalogue."""
+"""Identify the molecules of a foreign topology: names and charges from the file and from the ion catalogue."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _HIGHEST = 3  # e
 
 
 class _Kind(NamedTuple):
-    """Molecules that are alike in all that the file says of them."""
+    """Molecules with the same bonds and the same name in the file."""
 
     pattern: str
     name: str
-    uncharged: bool  # every atom: lithium metal beside lithium ions
+    uncharged: bool  # whether all atoms have charge 0, to distinguish lithium metal from lithium ions
 
 
 class Species(NamedTuple):
-    """Name and charge (e) of each molecule, and the names of those whose charge nobody says: they stand as 0."""
+    """Name and charge (e) of each molecule, and the names of ions with unknown charge, which is set to 0."""
 
     names: tuple[str, ...]
     charges: tuple[int, ...]
@@ -40,18 +40,18 @@ def recognise(
 ) -> Species:
     """Names and charges of molecules.
 
-    An ion of the catalogue, which its elements and bonds tell, goes by the catalogue's name, unless the file says
-    another charge. Any other has the name of the file if no other kind of molecule has it too, else its sum formula;
-    isomers without names of their own are numbered.
+    An ion whose elements and bonds are in the catalogue gets its name from there, unless its charge in the file
+    differs. Any other molecule keeps its name in the file if this name is unique, otherwise it gets its sum formula;
+    isomers are then numbered.
 
     Parameters
     ----------
     names
-        Of each molecule in the file, empty where it says none.
+        Name of each molecule in the file; empty if there is none.
     charges
-        Of the atoms of each molecule, e; None where they are unknown.
+        Charges of the atoms of each molecule, e; None if they are unknown.
     own
-        Ions of the user's own: they go before those of the catalogue.
+        The user's own ions; they have priority over those of the catalogue.
     """
     kinds = [
         _Kind(pattern, name, charges is not None and not np.any(charges[index]))
@@ -74,7 +74,7 @@ def recognise(
 
 
 def neutral(names: tuple[str, ...], charges: tuple[int, ...], unknown: tuple[str, ...]) -> Species:
-    """With the charge of the only kind of molecule that nobody says: a liquid is neutral. Two kinds stay unknown."""
+    """Determine the unknown charge of a single kind of molecule from neutrality; two kinds stay unknown."""
     if len(unknown) == 1:
         charge, rest = divmod(-sum(charges), names.count(unknown[0]))
         if rest == 0 and abs(charge) <= _HIGHEST:
@@ -84,17 +84,17 @@ def neutral(names: tuple[str, ...], charges: tuple[int, ...], unknown: tuple[str
 
 
 def _patterns(graphs: Sequence[BondGraph]) -> list[str]:
-    """Of each molecule, the same for the same elements and bonds."""
+    """A pattern for each molecule; it is equal for molecules with the same elements and bonds."""
     different: dict[str, set[BondGraph]] = {}
     for graph in graphs:
         different.setdefault(sum_formula(graph.symbols), set()).add(graph)
-    # molecules that all list their atoms alike need no pattern: for large ones it takes long
+    # if all molecules with a formula list their atoms in the same way, the (slow) bond pattern is not needed
     alone = {formula for formula, found in different.items() if len(found) == 1}
     return [formula if (formula := sum_formula(graph.symbols)) in alone else bond_pattern(graph) for graph in graphs]
 
 
 def _names(ions: dict[_Kind, Ion | None], formulas: dict[_Kind, str]) -> dict[_Kind, str]:
-    """Of each kind of molecule; those that the file does not tell apart share one."""
+    """Name of each kind of molecule; kinds that the file does not distinguish share a name."""
     called = {kind: ion.name for kind, ion in ions.items() if ion is not None}
     taken = set(called.values())
     sharing = Counter(name for name, _, _ in {(kind.name, kind.pattern, kind.uncharged) for kind in ions})

@@ -1,4 +1,4 @@
-"""The topology that an MDAnalysis Universe holds, in ilforge's terms."""
+"""Convert the topology of an MDAnalysis Universe to that of ilforge."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from MDAnalysis import Universe
 
 T = TypeVar("T")
-_OF_MOLECULES = frozenset(("H", "B", "C", "N", "O", "Si", "P", "S"))  # elements of which no ion is a single atom
-_MASS_TOLERANCE = 0.1  # amu; a repartitioned hydrogen is none of the elements
+_OF_MOLECULES = frozenset(("H", "B", "C", "N", "O", "Si", "P", "S"))  # elements without monatomic ions
+_MASS_TOLERANCE = 0.1  # amu; a hydrogen with repartitioned mass does not match any element
 
 
 class Reading(NamedTuple):
-    """A topology as it was read.
+    """A topology from a file.
 
     Attributes
     ----------
     topology
-        With the atoms of each molecule one after the other, and those of all copies of an ion in one order.
+        The topology; atoms of each molecule are consecutive, and all copies of an ion have the same order of atoms.
     order
-        ``(n_atoms,)``: which atom of the file each of its atoms is, or None when they are in order.
+        ``(n_atoms,)``: index in the file for each atom of the topology, or None if the order is the same.
     unknown_charges
-        Ions whose charge nobody says; they stand as 0.
+        Ions with an unknown charge, which is set to 0.
     """
 
     topology: Topology
@@ -42,18 +42,18 @@ class Reading(NamedTuple):
 def topology_of_universe(
     universe: Universe, charges: Mapping[str, int] | None = None, own: Sequence[Ion] = ()
 ) -> Reading:
-    """Molecules by bonds, elements, and which ions they are: see :func:`~ilforge.properties.reading.species.recognise`.
+    """Topology from bonds and elements; for ions see :func:`~ilforge.properties.reading.species.recognise`.
 
-    Virtual sites (atoms without mass, as M of TIP4P) are left out, and their charge counts as that of their molecule.
-    Bonds that only hold two H of one atom apart, as in rigid water, are no bonds. Copies of an ion that list their
-    atoms in different orders are brought to that of the first.
+    Virtual sites (atoms without mass, such as M of TIP4P) are left out; their charge is added to their molecule.
+    Bonds between two H of one atom, as in rigid water, are ignored. Copies of an ion with another order of atoms get
+    the order of the first copy.
 
     Parameters
     ----------
     charges
-        Of each ion, where they are known; names of residues are then names of ions, as they are.
+        Charge of each ion, if known; names of residues are then the names of ions.
     own
-        Ions of the user's own, recognised beside those of the catalogue.
+        The user's own ions, recognised in addition to those of the catalogue.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def topology_of_universe(
 
 
 def check_copies(topology: Topology) -> None:
-    """Refuse ions of one name that are not the same molecule with its atoms in the same order."""
+    """Refuse ions with the same name that are different molecules or list their atoms in different orders."""
     first: dict[str, tuple[int, BondGraph]] = {}
     for molecule, (name, graph) in enumerate(zip(topology.species, bond_graphs(topology), strict=True)):
         number, same = first.setdefault(name, (molecule, graph))
@@ -108,7 +108,7 @@ def check_copies(topology: Topology) -> None:
 
 
 def check_elements(elements: Sequence[str] | None, topology: Topology, where: str, n_atoms: int | None = None) -> None:
-    """Refuse frames that do not list the atoms of the topology; ``elements`` may be unknown."""
+    """Refuse frames whose atoms differ from those of the topology; ``elements`` may be unknown."""
     n_atoms = len(elements) if elements is not None else n_atoms
     if n_atoms != topology.n_atoms:
         raise SettingsError(f"The topology has {topology.n_atoms} atoms, but {where} has {n_atoms}.")
@@ -123,32 +123,32 @@ def check_elements(elements: Sequence[str] | None, topology: Topology, where: st
 
 
 def _bonds(universe: Universe, symbols: np.ndarray) -> np.ndarray:
-    """Pairs of atoms; none are needed where every element is that of an ion of one atom, as in a molten salt."""
+    """Pairs of bonded atoms; bonds are not needed if all ions are monatomic, as in a molten salt."""
     bonds = universe.bonds.indices if hasattr(universe, "bonds") else np.empty((0, 2), dtype=np.int64)
     if len(bonds) == 0 and np.isin(symbols, list(_OF_MOLECULES)).any():
         raise SettingsError(
-            f"The topology{_file_of(universe)} has no bonds, so that atoms cannot be told apart into ions. Say what "
-            "they are with --ions '2 PYR14, 2 BF4', give a topology file with bonds (tpr, psf, prmtop, LAMMPS data, "
+            f"The topology{_file_of(universe)} has no bonds, so that its ions are unknown. Name the ions with "
+            "--ions '2 PYR14, 2 BF4', give a topology file with bonds (tpr, psf, prmtop, LAMMPS data, "
             "PDB with CONECT), or add them to the universe: universe.add_bonds(pairs)."
         )
     return np.asarray(bonds, dtype=np.int64)
 
 
 def _file_of(universe: Universe) -> str:
-    """Its name after a space, where it was a file."""
+    """Name of the topology file after a space; empty if it was not a file."""
     name = getattr(universe, "filename", None)
     return f" {name}" if isinstance(name, str) else ""
 
 
 def _real(universe: Universe) -> np.ndarray:
-    """Which atoms have a mass, or none that the file says; the others are virtual sites, ``(n_atoms,)``."""
+    """Whether each atom is real, ``(n_atoms,)``; atoms with mass 0 in the file are virtual sites."""
     masses = np.asarray(getattr(universe.atoms, "masses", []), dtype=float)
     real = masses != 0.0
     return real if len(masses) and real.any() else np.ones(len(universe.atoms), dtype=bool)
 
 
 def _with_sites(universe: Universe, bonds: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Bonds, and one more for each virtual site that has none: to the first atom of its residue."""
+    """Bonds, with an additional one for each virtual site without a bond: to the first atom of its residue."""
     lonely = np.setdiff1d(np.flatnonzero(~real), bonds)
     if len(lonely) == 0:
         return bonds
@@ -161,7 +161,7 @@ def _with_sites(universe: Universe, bonds: np.ndarray, real: np.ndarray) -> np.n
 
 
 def _of_chemistry(bonds: np.ndarray, symbols: np.ndarray) -> np.ndarray:
-    """Bonds without those between two H of one and the same atom."""
+    """Bonds without those between two H of the same atom."""
     both = (symbols[bonds] == "H").all(axis=1)
     if not both.any():
         return bonds
@@ -175,23 +175,23 @@ def _of_chemistry(bonds: np.ndarray, symbols: np.ndarray) -> np.ndarray:
 
 
 def elements_of(universe: Universe) -> list[str]:
-    """Element of each atom, by what the file says or by mass.
+    """Element of each atom, from the file or from its mass.
 
     Raises
     ------
     SettingsError
-        When there is neither, or some atoms are virtual sites.
+        When both are missing, or some atoms are virtual sites.
     """
     real = _real(universe)
     if not real.all():
         raise SettingsError(
-            f"The topology{_file_of(universe)} has virtual sites, which --ions does not know: leave --ions out."
+            f"The topology{_file_of(universe)} has virtual sites, which --ions does not support: leave --ions out."
         )
     return _elements(universe, real)
 
 
 def _elements(universe: Universe, real: np.ndarray) -> list[str]:
-    """Element of each atom, as the file says, or by mass; nothing for virtual sites."""
+    """Element of each atom, from the file or from its mass; empty for virtual sites."""
     from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
     said = [str(name).capitalize() if one else "" for name, one in zip(_said_elements(universe), real, strict=False)]
@@ -205,7 +205,7 @@ def _elements(universe: Universe, real: np.ndarray) -> list[str]:
         if np.all(np.abs(masses - atomic_masses[nearest]) < _MASS_TOLERANCE):
             return [chemical_symbols[number] if one else "" for number, one in zip(nearest, real, strict=True)]
     raise SettingsError(
-        f"The topology{_file_of(universe)} does not say which elements the atoms are. Give a topology with elements (a "
+        f"The topology{_file_of(universe)} does not contain elements. Give a topology with elements (a "
         "PDB file: columns 77 and 78 of every atom) or masses, or set them: "
         'universe.add_TopologyAttr("elements", symbols).'
     )
@@ -216,7 +216,7 @@ def _said_elements(universe: Universe) -> Sequence[str]:
 
 
 def _molecules(bonds: np.ndarray, n_atoms: int) -> np.ndarray:
-    """Number of the bonded set each atom belongs to, counted by first atom, ``(n_atoms,)``."""
+    """Number of the molecule of each atom, ``(n_atoms,)``; molecules are sorted by their first atom."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -236,7 +236,7 @@ def _topology(
     order: np.ndarray,
     species: Species | None = None,
 ) -> Topology:
-    """The atoms in this order, with ions by name or, as long as they have none, by number."""
+    """The topology with atoms in this order, and with ions by name or, before they have names, by number."""
     n = int(molecules[-1]) + 1
     place = np.empty(len(symbols), dtype=np.int64)
     place[order] = np.arange(len(order))
@@ -253,7 +253,7 @@ def _topology(
 def _in_one_order(
     order: np.ndarray, starts: np.ndarray, graphs: list[BondGraph], names: list[str], species: Sequence[str]
 ) -> np.ndarray:
-    """The atoms of every copy of an ion in the order of its first copy: by their names, or else by their bonds."""
+    """Sort the atoms of every copy of an ion like those of its first copy, by their names or else by their bonds."""
     order = order.copy()
     first: dict[str, tuple[BondGraph, list[str]]] = {}
     for start, graph, name in zip(starts.tolist(), graphs, species, strict=True):
@@ -289,7 +289,7 @@ def _as_named(residues: list[str], charges: Mapping[str, int]) -> Species:
 
 
 def _names(universe: Universe, symbols: np.ndarray, order: np.ndarray, starts: np.ndarray) -> list[str]:
-    """Names of atoms, unique in each molecule: those of the file where they are, else numbered elements."""
+    """Names of atoms, unique in each molecule: from the file if they are, otherwise numbered elements."""
     if hasattr(universe.atoms, "names"):
         said = [str(name) for name in universe.atoms.names[order]]
         if all(len(set(part)) == len(part) for part in _split(said, starts)):
@@ -300,9 +300,9 @@ def _names(universe: Universe, symbols: np.ndarray, order: np.ndarray, starts: n
 def _charges(
     universe: Universe, order: np.ndarray, starts: np.ndarray, of_file: np.ndarray, real: np.ndarray
 ) -> list[np.ndarray] | None:
-    """Of the atoms of each molecule, e; None where the file has none, or only zeros.
+    """Charges of the atoms of each molecule, e; None if the file has no charges, or only zeros.
 
-    What virtual sites have stands at the first atom of their molecule: only sums matter.
+    The charge of virtual sites is added to the first atom of their molecule, because only sums are used.
     """
     said = np.array(getattr(universe.atoms, "charges", []), dtype=float)
     if not np.any(said) or not np.isfinite(said).all():

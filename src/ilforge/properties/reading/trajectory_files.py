@@ -1,4 +1,4 @@
-"""Trajectory files of others: which program reads them, what time lies between their frames, and their velocities."""
+"""Open trajectory files of other programs: their format, the time between frames, and velocities."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ LAMMPS_TIMES = {"real": 1e-3, "metal": 1.0}
 """Unit of time in unit styles of LAMMPS, ps."""
 _DUMP_SUFFIXES = (".lammpstrj", ".lammpsdump", ".dump")
 DUMP = "ILFORGE_DUMP"
-"""Name of our reader of LAMMPS dumps, for MDAnalysis."""
+"""Name of ilforge's reader of LAMMPS dumps in MDAnalysis."""
 UNWRAPPED = "unwrapped"
-"""In the data of a frame of that reader: whether its positions are in the images that atoms have moved to."""
+"""Key in the data of a frame of this reader: whether positions are unwrapped."""
 SAID_TIME = "said_time"
-"""In the data of a frame of that reader: its time in the unit of the run (``ITEM: TIME``), or None."""
+"""Key in the data of a frame of this reader: its time in the unit of the run (``ITEM: TIME``), or None."""
 _DUMPS = ("LAMMPSDUMP", DUMP)
 _DATA = "DATA"  # MDAnalysis's name of the format
 _ATOM_STYLES = {
@@ -39,22 +39,22 @@ _ATOM_STYLES = {
     "molecular": "id resid type x y z",
     "full": "id resid type charge x y z",
 }
-"""Columns of atoms in LAMMPS data, by the style that its line ``Atoms # style`` names (LAMMPS manual, read_data)."""
+"""Columns of atoms in a LAMMPS data file, by the style in its line ``Atoms # style`` (LAMMPS manual, read_data)."""
 XYZ = (".xyz", ".extxyz", ".exyz")
-"""How files in extended XYZ are named."""
+"""Suffixes of extended XYZ files."""
 _FRAMES_ONLY = (".xtc", ".trr", ".dcd", ".nc", ".ncdf", ".h5md")
-_HEAD_LINES = 50  # of a LAMMPS data file, in which its counts and its box stand
+_HEAD_LINES = 50  # of a LAMMPS data file; they contain its counts and its box
 
 
 class Times(NamedTuple):
-    """What times frames carry.
+    """The times in the frames of a trajectory.
 
     Attributes
     ----------
     scale
-        What their unit is times ps; None where the files have no times.
+        Factor from their unit to ps; None if the files have no times.
     by_step
-        Whether they are numbers of steps, as in a LAMMPS dump.
+        Whether the times are numbers of steps, as in a LAMMPS dump.
     first_ps
         Time of the first frame, ps, or None.
     """
@@ -64,12 +64,12 @@ class Times(NamedTuple):
     first_ps: float | None = None
 
     def of(self, frame: Any) -> float | None:
-        """Time of a frame of MDAnalysis, ps, as evenly spaced as the file says; None where it has none."""
+        """Time of a frame of MDAnalysis, ps, with the spacing of the file; None if the file has no times."""
         return None if self.scale is None else self.scale * _time(frame, self.by_step)
 
 
 def check_paths(paths: Sequence[Path]) -> None:
-    """Refuse files that are not there or given twice, by whatever names, and directories beside others."""
+    """Refuse missing files, files that are given twice (by any names), and directories together with other paths."""
     known: dict[Path, Path] = {}
     for path in paths:
         if not path.exists():
@@ -87,7 +87,7 @@ def check_paths(paths: Sequence[Path]) -> None:
 
 
 def is_extended_xyz(path: Path) -> bool:
-    """Whether frames carry more than elements and positions, so that ASE must read them, or are named as such."""
+    """Whether a file is extended XYZ by its suffix or content; ASE must then read it."""
     if path.suffix.lower() not in XYZ:
         return False
     with path.open(errors="replace") as file:
@@ -97,26 +97,26 @@ def is_extended_xyz(path: Path) -> bool:
 
 
 def read_pieces(paths: Sequence[Path], plain: bool = False) -> list[list[Atoms]]:
-    """The frames of each of the pieces of a run in extended XYZ, or in plain XYZ too."""
+    """The frames of each piece of a run in extended XYZ (or, if ``plain``, also in plain XYZ)."""
     from ilforge import frames
 
     other = next((path for path in paths if not (is_extended_xyz(path) or (plain and path.suffix in XYZ))), None)
     if other is not None:
         raise SettingsError(
-            f"{other} is no extended XYZ, as the other pieces of the run are: give all in one format, and a topology "
+            f"{other} is not extended XYZ, unlike the other pieces of the run: give all in one format, and a topology "
             "before them."
         )
     return [frames.read(path) for path in paths]
 
 
 def open_universe(paths: Sequence[Path]) -> Universe:
-    """A topology, and the trajectory files that belong to it, as MDAnalysis reads them.
+    """Open a topology and its trajectory files with MDAnalysis.
 
-    Nothing is guessed: names of atoms such as C1 and CA would give it elements, and from them masses, of its choice.
+    MDAnalysis must not guess elements from names of atoms such as C1 and CA, or masses from these elements.
     """
     import MDAnalysis
 
-    import ilforge.properties.reading.dump_reader  # noqa: F401 - MDAnalysis then knows the format
+    import ilforge.properties.reading.dump_reader  # noqa: F401 - registers the format with MDAnalysis
 
     for path in paths:
         if path.stat().st_size == 0:
@@ -129,7 +129,7 @@ def open_universe(paths: Sequence[Path]) -> Universe:
     files = [(str(path), DUMP if _is_dump(path) else None) for path in paths[1:]]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is missing and needed is said below, in other words
+            warnings.simplefilter("ignore")  # missing data are reported below
             if len(files) == 1:
                 universe = MDAnalysis.Universe(str(paths[0]), files[0][0], format=files[0][1], **topology)
             else:
@@ -140,7 +140,7 @@ def open_universe(paths: Sequence[Path]) -> Universe:
 
 
 def _refuse_as_topology(path: Path) -> None:
-    """Refuse what is given as a topology and holds frames only, or is of a program's preprocessor."""
+    """Refuse a file given as topology that contains only frames, or that needs a preprocessor."""
     head = _head(path)
     if path.suffix.lower() in _FRAMES_ONLY or head[0].startswith("ITEM: "):
         raise SettingsError(
@@ -149,20 +149,20 @@ def _refuse_as_topology(path: Path) -> None:
         )
     if path.suffix.lower() == ".top" and not any(line.startswith("%VERSION") for line in head):
         raise SettingsError(
-            f"{path} is a topology of GROMACS as text, which takes its force field and gmx grompp to read: give the "
+            f"{path} is a text topology of GROMACS, which only gmx grompp can read, with its force field: give the "
             "tpr file of the run."
         )
 
 
 def _is_lammps_data(path: Path) -> bool:
-    """Whether it is a data file of LAMMPS, whatever its name: data.lmp, system.lammps."""
+    """Whether a file is a data file of LAMMPS, with any name: data.lmp, system.lammps."""
     head = _head(path)
     counted = any(line.split()[1:2] == ["atoms"] for line in head)
     return counted and any(line.split()[2:4] == ["xlo", "xhi"] for line in head)
 
 
 def _atom_style(path: Path) -> dict[str, str]:
-    """What stands in the columns of its atoms, where the file says; for MDAnalysis, which else takes them for full."""
+    """Columns of atoms in a data file, if it names its style; MDAnalysis otherwise assumes the style full."""
     with path.open(errors="replace") as file:
         said = next((line.split("#")[-1].split()[:1] for line in file if line.split()[:2] == ["Atoms", "#"]), [])
     return {"atom_style": _ATOM_STYLES[said[0]]} if said and said[0] in _ATOM_STYLES else {}
@@ -175,14 +175,14 @@ def _head(path: Path) -> list[str]:
 
 
 def _first_line(error: Exception) -> str:
-    """What another library says, without the lines that explain its own parts."""
+    """The message of another library, without lines about its internals."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith("Failed to construct topology")]
     return (said or lines or [type(error).__name__])[0].removeprefix("Error: ").rstrip(".")
 
 
 def read_frame(universe: Universe, index: int, n_atoms: int) -> Any:
-    """One frame as MDAnalysis has it, with positions of all atoms."""
+    """One MDAnalysis frame, after a check that it has positions of all atoms."""
     try:
         frame = universe.trajectory[index]
     except Exception as error:
@@ -197,31 +197,30 @@ def read_frame(universe: Universe, index: int, n_atoms: int) -> Any:
         )
     if not getattr(frame, "has_positions", True):
         raise SettingsError(
-            f"Frame {index} holds no positions: write them as often as velocities (GROMACS: nstvout = nstxout), or "
-            "take the frames that hold them (the xtc file of the run)."
+            f"Frame {index} contains no positions: write them as often as velocities (GROMACS: nstvout = nstxout), or "
+            "use a file with positions only (the xtc file of the run)."
         )
     return frame
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without warnings of MDAnalysis, such as of 1 ps that it takes between frames: what matters is an error here."""
+    """Suppress warnings of MDAnalysis, such as the one that it assumes 1 ps between frames; ilforge raises errors."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="MDAnalysis")
-        warnings.filterwarnings("ignore", message="Reader has no dt information")  # laid to whoever pickles
+        warnings.filterwarnings("ignore", message="Reader has no dt information")  # raised when a reader is pickled
         yield
 
 
 def times_of(universe: Universe, given_ps: float | None, interval_ps: float) -> Times:
-    """What times its frames carry.
+    """The times in the frames of a trajectory.
 
     Parameters
     ----------
     given_ps
-        Time between frames, ps, where the files do not say or say it wrong. How evenly their times are spaced is still
-        theirs to say.
+        Time between frames from the user, ps; the files then only determine whether times are evenly spaced.
     interval_ps
-        The same, from the user or the files.
+        Time between frames, ps, from the user or the files.
     """
     readers = _readers(universe)
     if len(universe.trajectory) < 2 or any(_has_no_times(reader) for reader in readers):
@@ -235,21 +234,21 @@ def times_of(universe: Universe, given_ps: float | None, interval_ps: float) -> 
 
 
 def times_of_list(found: Sequence[Atoms], interval_ps: float | None, named: str) -> tuple[float, list[float | None]]:
-    """Time between frames in extended XYZ, and the time that each carries (``time=``), both in ps.
+    """Time between frames in extended XYZ, and the time of each frame (``time=``), both in ps.
 
-    No convention says the unit of ``time=``, so it only tells whether frames are evenly spaced.
+    There is no convention for the unit of ``time=``, so it is only used to check that frames are evenly spaced.
 
     Parameters
     ----------
     interval_ps
         Time between frames, ps.
     named
-        Where they are from.
+        Name of the source, for messages.
     """
     if interval_ps is None and len(found) > 1:
         raise SettingsError(
-            f"{named}: extended XYZ does not say how much time lies between its {len(found)} frames, nor the unit of "
-            "time= where there is one. Give it (--frame-interval, in ps)."
+            f"{named}: extended XYZ does not contain the time between its {len(found)} frames, nor the unit of "
+            "time=. Give the time between frames (--frame-interval, in ps)."
         )
     interval = interval_ps or 1.0
     said: list[Any] = [frame.info.get("time") for frame in found]
@@ -265,13 +264,13 @@ def _time(frame: Any, by_step: bool) -> float:
 
 
 def _has_no_times(reader: Any) -> bool:
-    """Whether it is a DCD file as VMD and MDTraj write it: its header has 48.9 fs and every step, whatever was true."""
+    """Whether it is a DCD file of VMD or MDTraj, whose header always has 48.9 fs and an interval of one step."""
     header = _dcd_header(reader)
     return header.get("nsavc") == 1 and abs(float(header.get("delta", 0.0)) - 1.0) < 1e-6
 
 
 def frame_interval(universe: Universe, lammps_units: str | None = None) -> float:
-    """Time between frames in ps, refused where the file does not say."""
+    """Time between frames, ps; refused if the file does not contain it."""
     if len(universe.trajectory) < 2:
         return 1.0
     said = _interval_of_dump(_readers(universe)[0], lammps_units)
@@ -297,7 +296,7 @@ def frame_interval(universe: Universe, lammps_units: str | None = None) -> float
 
 
 def _interval_of_dump(reader: Any, lammps_units: str | None) -> float | None:
-    """Mean time between frames of a LAMMPS dump that says times (``ITEM: TIME``) whose unit is known, ps."""
+    """Mean time between frames of a LAMMPS dump, ps, if it contains times (``ITEM: TIME``) with a known unit."""
     unit = LAMMPS_TIMES.get(lammps_units or getattr(reader, "unit_style", None) or "")
     if unit is None or getattr(reader, "format", None) != DUMP or reader.n_frames < 2:
         return None
@@ -309,37 +308,37 @@ def _interval_of_dump(reader: Any, lammps_units: str | None) -> float | None:
 
 
 def _doubtful_time(reader: Any) -> str | None:
-    """Why the time step in the header of a DCD file is not the one of CHARMM, NAMD and OpenMM, if it is not."""
+    """Why the time step in the header of a DCD file is unreliable; None if CHARMM, NAMD or OpenMM wrote it."""
     remarks = str(_dcd_header(reader).get("remarks", ""))
     for program in ("LAMMPS", "CP2K"):
         if program in remarks:
-            return f"of {program}, whose times are in {program}'s own unit, which it does not say"
+            return f"of {program}, whose times are in a unit of {program} that the file does not contain"
     if _has_no_times(reader):
         return "as VMD and MDTraj write it, without the true time of its frames"
     return None
 
 
 def _dcd_header(reader: Any) -> dict[str, Any]:
-    """Empty where it is no DCD file."""
+    """The header of a DCD file; empty for another format."""
     header = getattr(getattr(reader, "_file", None), "header", None)
     return header if isinstance(header, dict) else {}
 
 
 def velocity_unit(universe: Universe, lammps_units: str | None) -> float | None:
-    """What velocities of the frames are times Å/ps; None where they cannot be known.
+    """Factor from the velocities in frames to Å/ps; None if it is unknown.
 
-    MDAnalysis has Å/ps of every file but a LAMMPS dump, whose numbers it gives as they are.
+    MDAnalysis converts velocities to Å/ps for all formats except LAMMPS dumps.
 
     Parameters
     ----------
     lammps_units
-        Unit style of the run, where its trajectory is a LAMMPS dump.
+        Unit style of the run, if its trajectory is a LAMMPS dump.
     """
     dumped = [getattr(reader, "format", None) in _DUMPS for reader in _readers(universe)]
     said = {getattr(reader, "unit_style", None) for reader in _readers(universe)} - {None}
     if lammps_units is not None and said - {lammps_units}:
         raise SettingsError(
-            f"The units of LAMMPS are {lammps_units} (--lammps-units), but the dump says units {said.pop()}: leave the "
+            f"The units of LAMMPS are {lammps_units} (--lammps-units), but the dump has units {said.pop()}: leave the "
             "option out."
         )
     if len(said) == 1 and all(dumped):
@@ -351,12 +350,12 @@ def velocity_unit(universe: Universe, lammps_units: str | None) -> float | None:
             f"units {lammps_units} (--lammps-units): positions in Å have {' and '.join(LAMMPS_VELOCITIES)} only."
         )
     if not all(dumped):
-        raise SettingsError("The units of LAMMPS (--lammps-units) are given, but the trajectory is no LAMMPS dump.")
+        raise SettingsError("The units of LAMMPS (--lammps-units) are given, but the trajectory is not a LAMMPS dump.")
     return LAMMPS_VELOCITIES[lammps_units]
 
 
 def velocities_of(frame: Any, order: np.ndarray | None, unit: float | None) -> np.ndarray | None:
-    """Velocities of a frame of MDAnalysis, ``(n_atoms, 3)`` in Å/ps; None where there are none of known unit."""
+    """Velocities of a frame of MDAnalysis, ``(n_atoms, 3)`` in Å/ps; None without velocities in a known unit."""
     if unit is None or not frame.has_velocities:
         return None
     found: np.ndarray | None = unit * (frame.velocities if order is None else frame.velocities[order])
@@ -364,7 +363,7 @@ def velocities_of(frame: Any, order: np.ndarray | None, unit: float | None) -> n
 
 
 def says_images(universe: Universe) -> bool:
-    """Whether its positions are in the images that atoms moved to: dumps of LAMMPS with image flags, or unwrapped."""
+    """Whether positions are unwrapped: LAMMPS dumps with image flags or unwrapped coordinates."""
     with quietly():
         universe.trajectory[0]
     return all(reader.ts.data.get(UNWRAPPED, False) for reader in _readers(universe))
@@ -377,12 +376,12 @@ def _named(universe: Universe) -> str:
 
 
 def _readers(universe: Universe) -> list[Any]:
-    """One for each file of the trajectory."""
+    """The readers of all files of the trajectory."""
     return list(getattr(universe.trajectory, "readers", [universe.trajectory]))
 
 
 def _is_dump(path: Path) -> bool:
-    """Whether it is a text dump of LAMMPS, whatever its name; refused where its lengths are not in Å."""
+    """Whether a file is a text dump of LAMMPS, with any name; a dump whose lengths are not in Å is refused."""
     with path.open("rb") as file:
         first, second = (file.readline(80).strip().decode(errors="replace") for _ in range(2))
     if first == "ITEM: UNITS" and second not in LAMMPS_TIMES:

@@ -1,1 +1,1 @@
-"""What several properties stand on."""
+"""Code shared by several properties."""

@@ -1,4 +1,4 @@
-"""Pictures of clusters: one real example of each kind, cut out of a frame whole."""
+"""Pictures of clusters: a real example of each kind, cut out of a frame."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ilforge.properties.property import Snapshot, System
 from ilforge.properties.shared.local_structure import ClustersSettings
 from ilforge.properties.shared.solvation import Contacts, Solvation
 
-_FRAMES = 40  # kept of any run, however long
+_FRAMES = 40  # largest number of stored frames of a run
 
 
 class Pictures:
-    """Keeps a few whole frames, evenly spread over the run, and cuts examples out of them.
+    """Stores a few frames, evenly spread over the run, and cuts examples out of them.
 
-    Which clusters there are is only known at the end, when the cutoff is: some frames must be kept until then,
-    and in some tens of frames every common kind occurs.
+    The clusters are known only at the end, when the cutoff is known, so frames must be stored until then. Every common
+    kind of cluster occurs in some tens of frames.
     """
 
     def __init__(self, system: System, settings: ClustersSettings, solvation: Solvation):
@@ -30,13 +30,13 @@ class Pictures:
         self._frames: dict[int, tuple[np.ndarray, np.ndarray, float]] = {}
 
     def look(self, snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray, float] | None:
-        """What is kept of this frame if it is one of those."""
+        """The data of this frame if it is one of the stored frames, otherwise None."""
         if snapshot.index not in self._wanted:
             return None
         return snapshot.positions.astype(np.float32), snapshot.cell.copy(), snapshot.time_ps
 
     def add(self, frame: int, seen: tuple[np.ndarray, np.ndarray, float]) -> None:
-        """Keep it."""
+        """Store a frame."""
         self._frames[frame] = seen
 
     def example(self, visits: np.ndarray, contacts: Contacts, title: str) -> str | None:
@@ -47,9 +47,9 @@ class Pictures:
         visits
             ``(n_frames, n_cations)`` booleans: the clusters of this kind.
         contacts
-            Within the cutoff.
+            Contacts within the cutoff.
         title
-            What it is, in words.
+            Description for the comment line.
         """
         candidates = []
         for frame in sorted(self._frames):
@@ -69,9 +69,9 @@ class Pictures:
         return self._cut(frame, cation, sites, title)
 
     def _cut(self, frame: int, cation: int, sites: np.ndarray, title: str) -> str:
-        """The cation at the origin with its ligands, each whole and in the image that touches it.
+        """The cation at the origin with its ligands, each whole and in the image that coordinates.
 
-        The array ``coordinating`` says which of their atoms do.
+        The array ``coordinating`` marks their coordinating atoms.
         """
         from ase import Atoms
         from ase.io import write

@@ -1,4 +1,4 @@
-"""Shapes of ions: which dihedrals and distances tell them apart, and where one shape ends and the next begins."""
+"""Definitions of the shapes of ions: the dihedrals and distances that distinguish them, and the borders of shapes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _TFSI = "[#6D4]-[#16D4]-[#7D2]-[#16D4]-[#6D4]"
 _BUTYL = "[#6D4;!R]-[#6D4;!R]-[#6D4;!R]-[#6D4;!R]-[#7D4;R]"  # from the end to the ring
 _METHYL = "[#6D4;!R](-[#1])(-[#1])-[#1]"
 ANTI_A = 6.0
-"""PYR14 is anti above this r2, Å: the first and third torsion of its butyl are anti."""
+"""PYR14 is anti above this r2, Å: the first and third torsions of its butyl chain are anti."""
 SCORPION_A = 4.3
-"""PYR14 is a scorpion below this r1, Å: MMFF94 minima that curl back lie at 3.8 to 3.9, all others from 4.7 on."""
+"""PYR14 is a scorpion below this r1, Å: MMFF94 minima that curl back have 3.8 to 3.9, all others at least 4.7."""
 
 Classify = Callable[[np.ndarray], np.ndarray]
 
@@ -29,7 +29,7 @@ Classify = Callable[[np.ndarray], np.ndarray]
 class Coordinate:
     """A dihedral (four atoms, degrees) or a distance (two atoms, Å; the smallest of several).
 
-    ``atoms`` is ``(n_alternatives, 2 or 4)``, counted within the ion.
+    ``atoms`` is ``(n_alternatives, 2 or 4)``, with indices within the ion.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Coordinate:
         return "degrees" if self.is_angle else "Å"
 
     def values(self, positions: np.ndarray, first_atoms: np.ndarray) -> np.ndarray:
-        """Of each ion, ``(n_ions,)``, from whole molecules."""
+        """Value for each ion, ``(n_ions,)``, from whole molecules."""
         points = positions[first_atoms[:, None, None] + self.atoms]
         if self.is_angle:
             return dihedrals(points[:, 0])
@@ -55,7 +55,7 @@ class Coordinate:
 
 @dataclass(frozen=True)
 class Regions:
-    """Where the built-in shapes of an ion lie on its map.
+    """The regions of the built-in shapes on the map of an ion.
 
     Attributes
     ----------
@@ -79,9 +79,9 @@ class Shape:
     Attributes
     ----------
     name, ion
-        What it is called (``"TFSI"``), and the ion it is of.
+        Name of the definition (``"TFSI"``), and its ion.
     coordinates
-        What is measured.
+        Coordinates that are measured.
     labels
         Names of the shapes.
     classify
@@ -89,7 +89,7 @@ class Shape:
     map_of
         Names of the two coordinates of the map, or of the only one, or none for no map.
     images
-        Function of ``(n, n_coordinates)`` values: all that stand for the same shape, ``(n_images, n, 2)``.
+        Function of ``(n, n_coordinates)`` values: all equivalent points on the map, ``(n_images, n, 2)``.
     """
 
     name: str
@@ -101,11 +101,11 @@ class Shape:
     images: Callable[[np.ndarray], np.ndarray] | None = None
 
     def values(self, positions: np.ndarray, first_atoms: np.ndarray) -> np.ndarray:
-        """``(n_ions, n_coordinates)`` from whole molecules' positions."""
+        """Coordinates ``(n_ions, n_coordinates)`` from positions of whole molecules."""
         return np.stack([c.values(positions, first_atoms) for c in self.coordinates], axis=1)
 
     def settled(self, values: np.ndarray, margin_degrees: float, margin_A: float) -> tuple[np.ndarray, np.ndarray]:
-        """Shape of each ion, and whether it is well inside: no coordinate, moved by its margin, changes it."""
+        """Shape of each ion, and whether it is well inside: moving any coordinate by its margin does not change it."""
         shape = self.classify(values)
         inside = np.ones(len(values), dtype=bool)
         for column, coordinate in enumerate(self.coordinates):
@@ -122,9 +122,9 @@ class Shape:
 def classify_tfsi(values: np.ndarray) -> np.ndarray:
     """Cis 0, aCis 1, Trans 2, aTrans 3 from (phi, psi) in degrees, ``(n, 2)``.
 
-    Looking along S...S, one C is at 0 degrees, the other at phi, N at psi. |phi| < 90 is cis. N lies inside the
-    smaller angle between the two C when phi and psi have one sign and |psi| < |phi|; otherwise the shape has the
-    prefix a. Which S comes first makes no difference, nor does the mirror image.
+    Seen along S...S, one C is at 0 degrees, the other at phi, N at psi. |phi| < 90 is cis. N is inside the
+    smaller angle between the two C if phi and psi have the same sign and |psi| < |phi|; otherwise the shape has the
+    prefix a. The result does not depend on which S is first, and is the same for the mirror image.
     """
     phi, psi = values[:, 0], values[:, 1]
     outside = ~((phi * psi > 0) & (np.abs(psi) < np.abs(phi)))
@@ -138,7 +138,7 @@ def classify_pyr14(values: np.ndarray) -> np.ndarray:
     return np.where(r2 > ANTI_A, 0, np.where(r1 < SCORPION_A, 2, 1))
 
 
-_FAR_A = 100.0  # no ion is as long
+_FAR_A = 100.0  # longer than any ion
 _PHI_90, _PSI_0, _PSI_PHI = (-90.0, -180.0, -90.0, 180.0), (-180.0, 0.0, 180.0, 0.0), (-180.0, -180.0, 180.0, 180.0)
 _ANTI, _SCORPION = (0.0, ANTI_A, _FAR_A, ANTI_A), (SCORPION_A, 0.0, SCORPION_A, ANTI_A)
 MAP_REGIONS = {
@@ -149,11 +149,11 @@ MAP_REGIONS = {
     ),
     ("r1", "r2"): Regions(("anti", "gauche", "scorpion"), classify_pyr14, (_ANTI, _SCORPION)),
 }
-"""By the coordinates of the map."""
+"""Regions of the built-in shapes, by the coordinates of the map."""
 
 
 def _classify_butyl(values: np.ndarray) -> np.ndarray:
-    """ttt 0, ttg 1, ... ggg 7 from the three torsions from the ring on; t is beyond 120 degrees."""
+    """ttt 0, ttg 1, ... ggg 7 from the three torsions, beginning at the ring; t is beyond 120 degrees."""
     found: np.ndarray = (np.abs(values) < 120.0) @ np.array([4, 2, 1])
     return found
 
@@ -169,14 +169,14 @@ def _turned(angle: np.ndarray) -> np.ndarray:
 
 
 def shapes_of(topology: Topology, defined: list[ShapeSettings]) -> list[Shape]:
-    """The shapes that can be told for the ions of a topology: those defined, and the built-in ones of the rest.
+    """The shapes for the ions of a topology: those defined by the user, and the built-in ones for other ions.
 
-    TFSI and PYR14 are known by their atoms and bonds, whatever they are called.
+    TFSI and PYR14 are recognised by their atoms and bonds, with any name.
 
     Raises
     ------
     SettingsError
-        When a definition names an ion that is not there, or its SMARTS do not fit it.
+        When a definition names an ion that the liquid lacks, or its SMARTS does not fit it.
     """
     found = []
     for settings in defined:
@@ -250,10 +250,10 @@ def _in_ranges(values: np.ndarray, states: list[StateSettings], names: list[str]
 
 
 def matches(topology: Topology, ion: str, smarts: str, atoms: list[int]) -> np.ndarray:
-    """Atoms of an ion that a SMARTS finds, ``(n_different, len(atoms))``, counted within the ion.
+    """Atoms of an ion that match a SMARTS, ``(n_different, len(atoms))``, with indices within the ion.
 
-    The molecule has explicit hydrogens, single bonds and no charges: bonds are all that a trajectory knows.
-    Matches with the same atoms, forwards or backwards, are one.
+    The molecule has explicit hydrogens, single bonds and no charges, because a trajectory contains no bond orders.
+    Matches with the same atoms, forwards or backwards, count once.
 
     Raises
     ------
@@ -264,7 +264,7 @@ def matches(topology: Topology, ion: str, smarts: str, atoms: list[int]) -> np.n
 
     pattern = Chem.MolFromSmarts(smarts)
     if pattern is None:
-        raise SettingsError(f"analysis.shapes.define of {ion}: {smarts!r} is no SMARTS.")
+        raise SettingsError(f"analysis.shapes.define of {ion}: {smarts!r} is not a valid SMARTS.")
     if max(atoms) >= pattern.GetNumAtoms() or min(atoms) < 0:
         raise SettingsError(
             f"analysis.shapes.define of {ion}: atoms are {atoms}, but {smarts} has {pattern.GetNumAtoms()} atoms, "
@@ -278,7 +278,7 @@ def matches(topology: Topology, ion: str, smarts: str, atoms: list[int]) -> np.n
     if not found:
         raise SettingsError(
             f"analysis.shapes.define of {ion}: {smarts} matches nothing in it. Hydrogens are explicit and all bonds "
-            "single: [#6] rather than C, ~ rather than =."
+            "single: write [#6] instead of C, and ~ instead of =."
         )
     return np.array(list(found))
 

@@ -1,4 +1,4 @@
-"""The density along a run: its mean, whether it is at rest, and whether it has left that of the liquid."""
+"""The density along a run: its mean, whether it is stationary, and whether it has left the density of the liquid."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ilforge.units import in_digits
 
 UNIT = "g/cm^3"
 MIN_FRAMES = 5
-_FIXED = 1e-6  # relative change of volume below which the cell does not move
+_FIXED = 1e-6  # smaller relative changes of the volume mean that it is constant
 _DRIFT = 3.0  # standard errors
-_HALF = 0.45  # of a run: a start that is chosen so late would have been later still if it could
-_WINDOW, _END = 50, 4  # parts of a run that single frames are averaged over, and that its end is
-_ARRIVED = 0.02  # of a density: so close to where it went, it is there
+_HALF = 0.45  # of a run: a start detected later than this is limited by the method and would be even later
+_WINDOW, _END = 50, 4  # averages are over 1/50 of the run; its end is the last quarter
+_ARRIVED = 0.02  # relative difference within which a density has reached its final value
 
 
 def at_fixed_volume(density: np.ndarray, ensemble: str | None) -> bool:
-    """Whether the density of a run was set, not measured; told by the frames where the ensemble is not known."""
+    """Whether the density of a run was set, not measured; if the ensemble is unknown, frames are compared."""
     still = len(density) >= MIN_FRAMES and np.ptp(density) <= _FIXED * density.mean()
     return ensemble in ("NVT", "NVE") or (ensemble is None and still)
 
@@ -30,10 +30,10 @@ def at_fixed_volume(density: np.ndarray, ensemble: str | None) -> bool:
 def mean_density(density: np.ndarray, frame_interval_ps: float, min_samples: float) -> Estimate:
     """Mean over the equilibrated part of a time series ``(n_frames,)`` in g/cm^3.
 
-    Not converged with fewer than ``min_samples`` independent samples, or where it still drifts.
+    It has not converged with fewer than ``min_samples`` independent samples, or if it still drifts.
     """
     if len(density) < MIN_FRAMES:
-        return Estimate.refused(UNIT, f"{len(density)} frames say nothing about fluctuations", len(density))
+        return Estimate.refused(UNIT, f"{len(density)} frames are too few to estimate fluctuations", len(density))
     found = detect_equilibration(density)
     mean = correlated_mean(density[found.start :])
     converged = found.n_eff >= min_samples
@@ -43,9 +43,10 @@ def mean_density(density: np.ndarray, frame_interval_ps: float, min_samples: flo
 
 
 def if_at_rest(found: Estimate, densities: np.ndarray, frame_interval_ps: float, start: int) -> Estimate:
-    """Not converged, with the reason, where the runs still drift; how much of the start was left out otherwise.
+    """The estimate; not converged, with the reason, if the runs still drift. Its note has the length left out.
 
-    A drift is a graver reason than the few samples that it leaves. Parameters are those of :func:`drifting`.
+    A drift is reported before too few samples, because it is the more serious reason. Parameters are those of
+    :func:`drifting`.
     """
     if densities.shape[1] < MIN_FRAMES:
         return found
@@ -58,12 +59,12 @@ def if_at_rest(found: Estimate, densities: np.ndarray, frame_interval_ps: float,
 
 
 def drifting(densities: np.ndarray, frame_interval_ps: float, start: int) -> str:
-    """How independent runs of one system still drift, all together; empty where their average is at rest.
+    """How the average of independent runs of one system still drifts, in words; empty if it is stationary.
 
-    What is kept must be at rest (see :mod:`~ilforge.properties.shared.steadiness`). If a start is left out, that must
-    be what made the whole run drift: where the whole has a slope, that of the rest must be less than half as steep, and
-    must exclude it by two standard errors. Else leaving out a start hides a drift, for the rest is shorter and knows
-    less.
+    The part that is kept must be stationary (see :mod:`~ilforge.properties.shared.steadiness`). If a start is left out,
+    this start must be the cause of the drift: if the whole run has a slope, that of the rest must be less than half as
+    steep, and differ from it by two standard errors. Otherwise leaving out a start could hide a drift, because the
+    shorter rest has larger errors.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def drifting(densities: np.ndarray, frame_interval_ps: float, start: int) -> str
     frame_interval_ps
         Time between frames, ps.
     start
-        First frame that is kept.
+        Index of the first frame that is kept.
     """
     n = densities.shape[1]
     if start >= _HALF * n:
@@ -91,8 +92,8 @@ def drifting(densities: np.ndarray, frame_interval_ps: float, start: int) -> str
         return ""
     return (
         f"not stationary: the density is still drifting, by {whole.slope * n:.2g} ± {whole.error * n:.1g} {UNIT} in "
-        f"{in_digits(n * frame_interval_ps, 3)} ps, of which leaving out the first {in_digits(kept.from_ps, 3)} ps "
-        "does not free it: run longer"
+        f"{in_digits(n * frame_interval_ps, 3)} ps, and leaving out the first {in_digits(kept.from_ps, 3)} ps "
+        "does not remove the drift: run longer"
     )
 
 
@@ -103,19 +104,19 @@ def _course(densities: np.ndarray, frame_interval_ps: float, start: int) -> Cour
 
 
 def departure(density: np.ndarray, system: System, lowest: float, highest: float) -> DensityChange | None:
-    """Where a density went that ends a run far from where it began; None where it did not.
+    """The change of density of a run that ends far from its initial density; None if it does not.
 
-    What counts is the mean over the last quarter of the run against its first fiftieth or, where that is denser and the
-    run says it, the density before its unrecorded stages: a box that boiled in these has lost the liquid, one that was
-    packed loosely has not. Where it went is the farthest mean over a fiftieth, at the first time that the density is
-    within 2 % of it.
+    The mean of the last quarter of the run is compared with that of the first fiftieth or, if it is known and higher,
+    the density before equilibration: a box that boiled during equilibration has lost the liquid, but a loosely packed
+    one has not. The final density is the most distant mean over a fiftieth of the run; its time is the first at which
+    the density is within 2 % of it.
 
     Parameters
     ----------
     density
         ``(n_frames,)`` in g/cm^3.
     lowest, highest
-        What the last quarter may be, relative to the start.
+        Allowed densities of the last quarter, relative to the start.
     """
     n = len(density)
     if n < MIN_FRAMES:

@@ -1,4 +1,4 @@
-"""Einstein relations: where mean squared displacements grow linearly in time, and the slope there with its error."""
+"""Einstein relations: the regime in which mean squared displacements grow linearly in time, and its slope."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from ilforge.units import A2_PER_PS_IN_M2_S
 
 MIN_LAGS = 8
 AMBIGUOUS = 0.45
-"""Share of a cell edge: what moves as far between two frames may have gone the other way round."""
+"""Fraction of a cell edge: after a longer step between two frames, the direction of the motion is ambiguous."""
 _UNIT = "m^2/s"
-_MIN_WINDOW = 3.0  # the fit spans at least this factor in time
+_MIN_WINDOW = 3.0  # smallest ratio of the longest to the shortest time in a fit
 _MIN_P_VALUE = 0.01  # of the straight line
 _MIN_P_VALUE_ONE = 0.001
 _MAX_MSD_ERROR = 0.25
-_CAGE_A = 5.0  # an ion that moved as far as its neighbours are has left its cage
-_FEWEST_IONS = 3  # from so many on, the spread between them is worth looking at
-_FEW_IONS = 8  # a spread of fewer is known so badly itself that Student's t counts
-_STILL_A2 = 1e-12  # a smaller MSD is rounding; its logarithm would mean nothing
+_CAGE_A = 5.0  # an ion that moved by the distance of its neighbours has left its cage
+_FEWEST_IONS = 3  # smallest number of ions for which their spread is used
+_FEW_IONS = 8  # with fewer ions, the spread is uncertain and Student's t is used
+_STILL_A2 = 1e-12  # a smaller MSD is rounding, and its logarithm has no meaning
 
 
 class EinsteinSettings(Protocol):
-    """What decides whether displacements are diffusive; see the study file."""
+    """Settings that decide whether displacements are diffusive; see the study file."""
 
     min_slope: float
     max_lag_fraction: float
@@ -43,7 +43,7 @@ class EinsteinSettings(Protocol):
 
 
 class MsdAnalysis:
-    """Mean squared displacements of the ions of one species, and the diffusion coefficient they support.
+    """Mean squared displacements of the ions of one species, and the diffusion coefficient from them.
 
     Parameters
     ----------
@@ -54,9 +54,9 @@ class MsdAnalysis:
     interval_ps
         Time of one lag, ps.
     independent
-        Number of independent ions the ions of one run are worth.
+        Effective number of independent ions in one run.
     of_whom
-        Whose displacements they are, for the reasons given.
+        Name of the ions, for messages.
     """
 
     def __init__(
@@ -97,13 +97,15 @@ class MsdAnalysis:
         if disagree(regime.of_runs, error * np.sqrt(self._n_runs)):
             return Estimate.refused(_UNIT, DISAGREEMENT.format(self._n_runs))
         error = max(error, error_between(regime.of_runs))
-        n_eff = 2.0 / 3.0 * (slope / error) ** 2  # a squared displacement varies by sqrt(2/3) of its mean
+        n_eff = (
+            2.0 / 3.0 * (slope / error) ** 2
+        )  # the standard deviation of a squared displacement is sqrt(2/3) of its mean
         scale = A2_PER_PS_IN_M2_S / 6.0
         if slope < 2.0 * error:
             return self._refused(f"D = {slope * scale:.2g} ± {error * scale:.2g} m^2/s is zero within its error")
         note = f"fitted from {self._time(regime.start)} to {self._time(self._lags[-1])}"
         if not np.isfinite(spread):
-            note += "; the error takes the motion to be Gaussian: too few ions to see their spread"
+            note += "; the error assumes Gaussian motion: too few ions for a spread"
         found = Estimate(slope * scale, error * scale, n_eff, _UNIT, True, note)
         return judged(found, [self.course(regime.start)])
 
@@ -114,7 +116,7 @@ class MsdAnalysis:
         return Course(what, of_ions.T, self._n_frames * self._interval, "Å^2")
 
     def diffusive_regime(self) -> DiffusiveRegime | None:
-        """The longest range of lags that ends at the longest and is diffusive, fitted."""
+        """The longest diffusive range of lags that ends at the longest lag, with its fit."""
         for index in self._candidates():
             found = self.line_from(self._starts[index])
             if found is not None:
@@ -122,7 +124,7 @@ class MsdAnalysis:
         return None
 
     def line_from(self, start: int) -> tuple[np.ndarray, LinearFit] | None:
-        """Straight line through all lags from ``start`` on; None where they are too few or no straight line."""
+        """Straight line through all lags from ``start`` on; None if there are too few lags or no line fits."""
         lags = self._lags[self._lags >= start]
         if lags[-1] < _MIN_WINDOW * lags[0]:
             return None
@@ -130,10 +132,11 @@ class MsdAnalysis:
         return (lags, fit) if _p_value(fit) > _MIN_P_VALUE else None
 
     def coarse_line_from(self, start: int) -> tuple[np.ndarray, LinearFit] | None:
-        """Straight line through lags that double from ``start`` on; None where there is none.
+        """Straight line through lags that double from ``start`` on; None if no line fits.
 
-        For one displacement instead of those of many ions: its averages over long lags are few and far from
-        Gaussian, so lags count as long as the error of their MSD is below a quarter of it, and the first four always.
+        This is used for a single collective displacement. It has few independent averages over long lags, which are
+        far from Gaussian. Therefore only lags whose MSD has an error below a quarter of its value are used, and
+        always the first four.
         """
         doubled = start * 2 ** np.arange(int(np.log2(self._lags[-1] / start)) + 1)
         lags = np.unique(self._lags[np.abs(self._lags[:, None] - doubled).argmin(axis=0)])
@@ -153,12 +156,12 @@ class MsdAnalysis:
         return Curve(time, msd, error, "time", "ps", "mean squared displacement", "Å^2", n_eff)
 
     def slope_curve(self) -> Curve:
-        """d ln MSD / d ln t with its standard error; 1 where ions diffuse."""
+        """d ln MSD / d ln t with its standard error; it is 1 if ions diffuse."""
         time = np.sqrt(2.0) * self._starts * self._interval
         return Curve(time, self._slopes, self._slope_errors, "time", "ps", "d ln MSD / d ln t", "1")
 
     def _candidates(self) -> np.ndarray:
-        """Indices of starts where the local slope is 1 within its error, and the error small enough to tell."""
+        """Indices of starts at which the local slope is 1 within its error, and the error is small enough."""
         s, e, least = self._slopes, self._slope_errors, self._settings.min_slope
         return np.flatnonzero((np.abs(s - 1.0) <= 2.0 * e) & (s + e >= least) & (e <= 1.0 - least))
 
@@ -172,7 +175,7 @@ class MsdAnalysis:
         return np.log2(mean[second] / mean[first]), np.sqrt(np.maximum(variance, 0.0)) / np.log(2.0)
 
     def _fit(self, lags: np.ndarray) -> LinearFit:
-        """Straight line through the MSD at these lags; the covariance is made from the line itself."""
+        """Straight line through the MSD at these lags; the covariance is computed from the line itself."""
         design = np.stack([lags * self._interval, np.ones(len(lags))], axis=1)
         chosen = np.isin(self._lags, lags)
         fit = generalised_least_squares(design, self._mean[lags], self._covariance[np.ix_(chosen, chosen)])
@@ -211,7 +214,7 @@ class MsdAnalysis:
         return Estimate.refused(_UNIT, f"{reason}; would need at least about {duration(self._needed_ps())}", n_eff)
 
     def _needed_ps(self) -> float:
-        """Rough length of a run that shows diffusion: ions leave their cages, and slopes are known well enough."""
+        """Approximate length of a run that shows diffusion: ions leave their cages, and slopes are precise enough."""
         longest = self._lags[-1]
         run = self._n_frames * self._interval
         exponent = np.clip(self._slopes[-1], 0.5, 1.0) if np.isfinite(self._slopes[-1]) else 0.5
@@ -236,9 +239,9 @@ class DiffusiveRegime:
 
 
 def _error_of_spread(of_ions: np.ndarray) -> float:
-    """Standard error of the mean of ions ``(n,)`` from their spread; NaN where they are too few to have one.
+    """Standard error of the mean of ions ``(n,)`` from their spread; NaN if there are too few ions.
 
-    Of a few ions it is made larger, so that 1.96 of it are the 95 % interval of Student's t.
+    For few ions it is enlarged, so that 1.96 times the error is the 95 % interval of Student's t.
     """
     from scipy.special import stdtrit
 
@@ -250,7 +253,7 @@ def _error_of_spread(of_ions: np.ndarray) -> float:
 
 
 def _smooth(mean: np.ndarray, lags: np.ndarray) -> np.ndarray:
-    """MSD at every lag, by power laws between those in ``lags``: noise in ρ would add to the covariance."""
+    """MSD at every lag, interpolated by power laws between ``lags``, because noise in ρ would add to the covariance."""
     every = np.arange(len(mean))
     inside = np.interp(np.log(every[1:]), np.log(lags), np.log(np.maximum(mean[lags], _STILL_A2)))
     return np.concatenate([[0.0], np.exp(inside)])
@@ -270,7 +273,7 @@ def sparse_frames(longest: float) -> str:
 
 
 def repeated_note(paths: Sequence[np.ndarray]) -> list[str]:
-    """A word on frames that stand twice in a run, if there are any; paths as for :class:`MsdAnalysis`, of all ions."""
+    """A note on repeated frames in a run, if there are any; paths as in :class:`MsdAnalysis`, of all ions."""
     notes = []
     for number, path in enumerate(paths, 1):
         frames = repeated_frames(path)
@@ -279,7 +282,7 @@ def repeated_note(paths: Sequence[np.ndarray]) -> list[str]:
             more = f", and {len(frames) - 1} more times" if len(frames) > 1 else ""
             notes.append(
                 f"Frames {frames[0] - 1} and {frames[0]}{where} are the same{more}: the time between them is missing "
-                "from the displacements. Leave out what is there twice."
+                "from the displacements. Leave out repeated frames."
             )
     return notes
 

@@ -1,4 +1,4 @@
-"""Green-Kubo relations: a transport coefficient from the integral of an autocorrelation, or why there is none."""
+"""Green-Kubo relations: a transport coefficient from the integral of an autocorrelation function."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from ilforge.results import Curve, Estimate
 from ilforge.statistics import disagree
 
 _RELAXATIONS = 20.0  # a run this many relaxation times long has three frequencies below the bend of its spectrum
-_ALL_RELAXATIONS = 200.0  # of all components together: with fewer, those that happen to look fast pass
+_ALL_RELAXATIONS = 200.0  # of all components together; with fewer, runs that look fast by chance would be accepted
 _MAX_ALIASED = 0.1
 _CURVE_BINS = 60
-_WINDOW = 2.0  # decays: integrals over windows this long are almost independent
-_LEAST_CHANGE = 0.1  # of fast fluctuations, whose smallest changes a long run shows
+_WINDOW = 2.0  # in decay times: integrals over such windows are almost independent
+_LEAST_CHANGE = 0.1  # smaller relative changes of fast fluctuations, visible in long runs, do not matter
 
 
 def transport_coefficient(
     series: np.ndarray, interval_ps: float, scale: float, unit: str, recorded: str
 ) -> tuple[Estimate, Spectrum]:
-    """scale × ∫<a(0) a(t)> dt with its error, and the power spectrum it was read from.
+    """scale × ∫<a(0) a(t)> dt with its error, and the power spectrum from which it is determined.
 
     Parameters
     ----------
     series
-        ``(n_components, n)``: fluctuating components, independent and alike.
+        ``(n_components, n)``: fluctuating components, independent and equivalent.
     interval_ps
         Time between samples, ps.
     scale
-        Takes the square of the series' unit times ps to ``unit``.
+        Factor from the square of the series' unit times ps to ``unit``.
     recorded
-        What was sampled, ``"the pressure tensor"``, for the reasons given.
+        Name of the series, ``"the pressure tensor"``, for messages.
     """
     spectrum = power_spectrum(series, interval_ps)
     found, run = integrate(spectrum), series.shape[1] * interval_ps
     if found is None:
-        note = f"{series.shape[1]} samples of {recorded} are too few to read off its slowest decay"
+        note = f"{series.shape[1]} samples of {recorded} are too few to determine its slowest decay"
         return Estimate.refused(unit, f"{note}; would need at least about {duration(10 * run)}"), spectrum
     value, error = scale * found.integral, scale * found.error
     n_eff = 2.0 * (value / error) ** 2
@@ -60,10 +60,10 @@ def transport_coefficient(
 
 
 def _courses(series: np.ndarray, interval_ps: float, relaxation_ps: float, recorded: str) -> list[Course]:
-    """What the integral is made of, along the run, relative to its mean; components are alike and count as one.
+    """Contributions to the integral along the run, relative to their mean; components are equivalent and averaged.
 
-    Squared integrals over windows of two decays are the power at low frequencies. They are few, and too short to show
-    the whole change where decays become slower: squared differences between samples, which are many, show that too.
+    Squared integrals over windows of two decay times are the power at low frequencies. They are few, and the windows
+    are too short if decays become slower. Squared differences between samples are many, and show such a change too.
     """
     fluctuation = series - series.mean(axis=1, keepdims=True)
     width = max(1, round(_WINDOW * relaxation_ps / interval_ps))
@@ -85,13 +85,13 @@ def _courses(series: np.ndarray, interval_ps: float, relaxation_ps: float, recor
 def runs_differ(runs: Sequence[np.ndarray], interval_ps: float) -> bool:
     """Whether independent runs of one system fluctuate differently at low frequencies (χ², p < 0.001).
 
-    Compared are frequencies below the bend of the common spectrum, where its power is the coefficient that is sought:
-    the share of each run in it there varies by 1/√(M n) for M components and n frequencies.
+    Only frequencies below the bend of the common spectrum are compared, because the power there is the coefficient. The
+    relative standard deviation of the power of each run is 1/√(M n) for M components and n frequencies.
 
     Parameters
     ----------
     runs
-        ``(n_components, n)`` of each run, all of one length.
+        Series ``(n_components, n)`` of each run, all of one length.
     interval_ps
         Time between samples, ps.
     """
@@ -105,7 +105,7 @@ def runs_differ(runs: Sequence[np.ndarray], interval_ps: float) -> bool:
 
 
 def spectrum_curve(spectrum: Spectrum, scale: float, label: str, unit: str) -> Curve:
-    """The power spectrum in logarithmic bins, in the unit of the coefficient it goes to at frequency zero."""
+    """The power spectrum in logarithmic bins, in the unit of the coefficient, which is its limit at frequency zero."""
     f, power, m = spectrum
     edges = np.unique(np.geomspace(1, len(f) + 1, _CURVE_BINS).astype(int)) - 1
     counts = np.diff(edges)

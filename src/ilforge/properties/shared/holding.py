@@ -1,4 +1,4 @@
-"""Does a run hold the liquid? One verdict from its density, its end and the faults that were found in its frames."""
+"""Does a run hold the liquid? One verdict from its density, its end, and the faults found in its frames."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from ilforge.properties.shared.settings import HealthSettings
 from ilforge.results import HOLDS_LIQUID, Estimate, Holding, LiquidVerdict
 
 KEPT = (HOLDS_LIQUID, "largest_cavity_radius")
-"""Quantities that show why a run does not hold the liquid, and so are quoted of such a run as well."""
+"""Quantities that show why a run does not hold the liquid; they are also quoted for such a run."""
 
 
 def judge(
     system: System, density: np.ndarray, verdicts: Sequence[Verdict], settings: HealthSettings
 ) -> LiquidVerdict | None:
-    """Whether a run holds the liquid; None for ions in a vacuum, which are none.
+    """Whether a run holds the liquid; None for ions in a vacuum, which are not a liquid.
 
-    It does not where the engine ended it early, its density ends far from where it began (``min_density_ratio``,
-    ``max_density_ratio``; see :func:`~ilforge.properties.shared.density_course.departure`), or a check of its frames
-    found that it left physics. It does where the density of a run at constant pressure is at rest, with
-    ``min_independent_samples`` and nothing else against it. All other runs are not judged.
+    It does not if the engine ended the run early, if the final density is far from the initial one
+    (``min_density_ratio``, ``max_density_ratio``; see
+    :func:`~ilforge.properties.shared.density_course.departure`), or if a check of its frames found it unphysical. It
+    does if the density of a run at constant pressure is stationary, with ``min_independent_samples``, and no check has
+    failed. All other runs are not judged.
 
     Parameters
     ----------
     density
-        Of each frame, ``(n_frames,)`` in g/cm^3.
+        Density of each frame, ``(n_frames,)`` in g/cm^3.
     verdicts
-        What the other checks said.
+        Results of the other checks.
     """
     if not system.periodic:
         return None
@@ -39,7 +40,7 @@ def judge(
     if lost is not None:
         return lost
     if at_fixed_volume(density, system.ensemble):
-        what = "at constant volume a liquid cannot leave its density, and no other fault was seen"
+        what = "at constant volume the density cannot change, and no other fault was seen"
         return LiquidVerdict(Holding.NOT_JUDGED, what)
     found = mean_density(density, system.frame_interval_ps, settings.min_independent_samples)
     length_ps = len(density) * system.frame_interval_ps
@@ -53,14 +54,14 @@ def judge(
 
 
 def _unsettled(found: Estimate) -> str:
-    """Why a density says nothing yet."""
-    return found.note.removeprefix("not stationary: ") if not found.steady else f"of the density there are {found.note}"
+    """Why a density has not converged yet."""
+    return found.note.removeprefix("not stationary: ") if not found.steady else f"for the density, {found.note}"
 
 
 def _lost(
     system: System, density: np.ndarray, verdicts: Sequence[Verdict], settings: HealthSettings
 ) -> LiquidVerdict | None:
-    """That a run does not hold the liquid, and why: by the density where that tells it."""
+    """The verdict that a run does not hold the liquid, with the reason (first the density); None if it may hold it."""
     lowest, highest = settings.min_density_ratio, settings.max_density_ratio
     change = departure(density, system, lowest, highest)
     at_end = system.fault_density
@@ -73,12 +74,12 @@ def _lost(
 
 
 def verdict_of(found: Mapping[str, Measurement]) -> LiquidVerdict | None:
-    """The verdict on a run among what was measured on it, by property; None where health was not."""
+    """The verdict on a run from its measurements, by property; None if health was not measured."""
     return next((one.liquid for one in found.values() if one.liquid is not None), None)
 
 
 def as_judged(found: Mapping[str, Measurement]) -> dict[str, Measurement]:
-    """Measurements of one run, by property: where it does not hold the liquid, its numbers are not converged."""
+    """Measurements of one run, by property; if it does not hold the liquid, its numbers have not converged."""
     liquid = verdict_of(found)
     if liquid is None or not liquid.lost:
         return dict(found)
@@ -95,12 +96,12 @@ def _refused(
 
 
 def as_far_as_held(estimate: Estimate, verdicts: Sequence[LiquidVerdict]) -> Estimate:
-    """A number from runs with these verdicts: not converged where one of them does not hold the liquid."""
+    """An estimate from runs with these verdicts; not converged if one of the runs does not hold the liquid."""
     lost = [verdict for verdict in verdicts if verdict.lost]
     return replace(estimate, converged=False, note=f"the run {lost[0]}") if lost else estimate
 
 
 def worst(found: Sequence[LiquidVerdict]) -> LiquidVerdict:
-    """Of several runs of one potential: one that does not hold the liquid, else one that does, else none is judged."""
+    """The verdict on a potential from several runs: "does not hold" if one run does not, else "holds" if one does."""
     order = (Holding.DOES_NOT_HOLD, Holding.HOLDS, Holding.NOT_JUDGED)
     return min(found, key=lambda one: order.index(one.holding))

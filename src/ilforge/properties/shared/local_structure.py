@@ -16,13 +16,13 @@ class SolvationSettings(Settings):
     cation: str = "Li"
     """Name of the ion at the centre."""
     cation_atom: str | None = None
-    """Atom of the cation, by name or element, that is its position. Without it, the only atom or the centre of mass."""
+    """Atom of the cation, by name or element, whose position is used. Default: the only atom, or the centre of mass."""
     ligand: str = "TFSI"
     """Name of the ion around it."""
     ligand_atoms: str = "O"
     """Atoms of the ligand that coordinate, by element or name."""
     cutoff_A: Positive | None = None
-    """A ligand coordinates if one of these atoms is closer than this, Å. Without it, the first minimum of g(r)."""
+    """A ligand coordinates if one of these atoms is closer than this, Å. Default: the first minimum of g(r)."""
     search_A: Annotated[float, Field(ge=1.0, le=12.0)] = 4.5
     """Largest distance at which this minimum of g(r) is searched, Å."""
 
@@ -82,7 +82,7 @@ class ShapeSettings(Settings):
     def _known(self) -> ShapeSettings:
         names = [coordinate.name for coordinate in self.coordinates]
         if len(set(names)) != len(names):
-            raise ValueError(f"coordinates: every one needs a name of its own, found {names}")
+            raise ValueError(f"coordinates: every one needs its own name, found {names}")
         for state in self.states:
             unknown = sorted(set(state.ranges) - set(names))
             if unknown or not state.ranges:
@@ -94,18 +94,20 @@ class ShapeSettings(Settings):
 
 
 def _refuse_empty(state: str, coordinate: CoordinateSettings, low: float, high: float) -> None:
-    """Refuse a range that no value can lie in."""
+    """Refuse a range that contains no value."""
     found = f"states: {state!r} has {coordinate.name} from {low:g} to {high:g}"
     if len(coordinate.atoms) == 2:
         if not low < high:
-            raise ValueError(f"{found}: a distance needs from below to, in Å")
+            raise ValueError(f"{found}: the lower limit of a distance must be below the upper one, in Å")
         return
     if not (-180.0 <= low <= 180.0 and -180.0 <= high <= 180.0):
         raise ValueError(
-            f"{found}: angles go from -180 to 180 degrees, and a range through 180 has from above to, as [120, -120]"
+            f"{found}: angles are -180 to 180 degrees; in a range through 180 the lower limit is larger: [120, -120]"
         )
     if low == high or (low, high) == (180.0, -180.0):
-        raise ValueError(f"{found}, which holds no angle; [-180, 180] holds all, and [120, -120] goes through 180")
+        raise ValueError(
+            f"{found}, which contains no angle; [-180, 180] contains all, and [120, -120] goes through 180"
+        )
 
 
 class ShapesSettings(Settings):
@@ -137,7 +139,7 @@ class TransitionsSettings(SolvationSettings):
     release_A: Annotated[float, Field(ge=0.0)] = 0.5
     """A contact forms within the cutoff and ends only when the distance is larger than the cutoff by this much, Å."""
     lag_ps: Positive | None = None
-    """Lag time of the model, ps. Without it, the shortest lag from which the implied time scales are constant."""
+    """Lag time of the model, ps. Default: the shortest lag above which the implied time scales are constant."""
     min_population: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.01
     """A state with a smaller population is not used: a cation in it keeps its last state."""
     min_transitions: Annotated[int, Field(ge=1)] = 10

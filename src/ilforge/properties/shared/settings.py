@@ -36,9 +36,9 @@ class RdfSettings(Settings):
 
     pairs: list[tuple[str, str]] | None = None
     """Pairs of sites: the name of an ion for its centre of mass (`PYR14`), an element in any ion (`B`), or an
-    element or atom name in one ion (`N:PYR14`, `O1:TFSI`). Without it, the centres of every pair of ions."""
+    element or atom name in one ion (`N:PYR14`, `O1:TFSI`). Default: the centres of every pair of ions."""
     r_max_A: Positive | None = None
-    """Largest distance, Å, at most half the shortest box height. Without it, half the shortest box height."""
+    """Largest distance, Å, at most half the shortest box height. Default: half the shortest box height."""
     bin_A: Positive = 0.1
     """Width of a bin, Å."""
     min_independent_samples: Annotated[float, Field(ge=2)] = 20.0

@@ -1,4 +1,4 @@
-"""Ligands around cations: which contacts there are in each frame, kept small enough for any length of run."""
+"""Ligands around cations: contacts in each frame, stored compactly for runs of any length."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _BLOCKS = 10
 
 @dataclass(frozen=True)
 class Contacts:
-    """Contacts of cations with coordinating atoms, one line for each in each frame, frames ascending.
+    """Contacts of cations with coordinating atoms, one entry for each contact in each frame; frames are ascending.
 
     Attributes
     ----------
     frame, cation, ligand, site
-        ``(n,)``: frame; cation and ligand counted among their kinds; coordinating atom counted among all.
+        ``(n,)``: frame; cation and ligand, numbered within their kind; coordinating atom, numbered among all atoms.
     distance
         ``(n,)`` in Å.
     """
@@ -38,12 +38,12 @@ class Contacts:
     distance: np.ndarray
 
     def where(self, keep: np.ndarray) -> Contacts:
-        """Those of them that are kept."""
+        """The contacts selected by a mask."""
         return Contacts(*(getattr(self, name)[keep] for name in ("frame", "cation", "ligand", "site", "distance")))
 
 
 class FrameContacts(NamedTuple):
-    """Contacts of one frame: pair of cation and site as one number, Å, and their histogram times the volume."""
+    """Contacts of one frame: pairs of cation and site as one number, distances (Å), and histogram times volume."""
 
     codes: np.ndarray
     distances: np.ndarray
@@ -51,16 +51,16 @@ class FrameContacts(NamedTuple):
 
 
 class Solvation:
-    """Records contacts while frames go by: 8 bytes for each within ``reach``, and g(r) in blocks of the run.
+    """Records contacts frame by frame (8 bytes for each within ``reach``), and g(r) in blocks of the run.
 
     Parameters
     ----------
     settings
-        Which cation, which ligand, which atoms.
+        Names of cation, ligand and atoms.
     key
-        Where the settings stand, for messages: ``"analysis.clusters"``.
+        Key of the settings, for messages: ``"analysis.clusters"``.
     beyond
-        Å beyond the cutoff that are wanted too.
+        Distance beyond the cutoff up to which contacts are also recorded, Å.
     """
 
     def __init__(self, settings: SolvationSettings, key: str, beyond: float = 0.0):
@@ -70,7 +70,7 @@ class Solvation:
         self.reach = settings.search_A if cutoff is None else cutoff + beyond
 
     def begin(self, system: System) -> str:
-        """Get ready; says in words why there is nothing to record, else nothing."""
+        """Prepare for a trajectory; returns why there is nothing to record, or an empty text."""
         self._system = system
         topology, wanted = system.topology, self._settings
         for role in ("cation", "ligand"):
@@ -82,7 +82,7 @@ class Solvation:
                 return f"There is no {name} in this liquid ({known}): set {self._key}.cation and {self._key}.ligand."
         self.cations, self.ligands = system.ions[wanted.cation], system.ions[wanted.ligand]
         if self.n_candidates == 0:
-            return f"The only {wanted.cation} of this liquid has no other around it."
+            return f"This liquid has a single {wanted.cation}, which has no other {wanted.cation} around it."
         self._centres = self._centre_points(topology)
         self.sites = atoms_in(topology, wanted.ligand, wanted.ligand_atoms, f"{self._key}.ligand_atoms")
         self.ligand_of_site = np.searchsorted(self.ligands, topology.molecules[self.sites])
@@ -95,16 +95,16 @@ class Solvation:
 
     @property
     def n_frames(self) -> int:
-        """Frames seen so far."""
+        """Number of frames seen so far."""
         return len(self._counts)
 
     @property
     def n_candidates(self) -> int:
-        """Ligands that each cation may meet: all but itself."""
+        """Number of ligands that each cation may meet: all except itself."""
         return len(self.ligands) - (self._settings.cation == self._settings.ligand)
 
     def centre_points(self, snapshot: Snapshot) -> np.ndarray:
-        """Where the cations are, ``(n_cations, 3)`` in Å, in any image."""
+        """Positions of the cations, ``(n_cations, 3)`` in Å, in any image."""
         found: np.ndarray = (
             snapshot.centres[self.cations] if self._centres is None else snapshot.positions[self._centres]
         )
@@ -122,7 +122,7 @@ class Solvation:
         return FrameContacts(codes, distance.astype(np.float32), counted[: self._bins] * snapshot.volume)
 
     def add(self, seen: FrameContacts) -> None:
-        """Take those of the next frame."""
+        """Add the contacts of the next frame."""
         block = self.n_frames * self._n_blocks // max(self._system.n_frames, 1)
         self._codes.frombytes(seen.codes.tobytes())
         self._distances.frombytes(seen.distances.tobytes())
@@ -140,7 +140,7 @@ class Solvation:
         return edges[:-1] + 0.5 * edges[1], g
 
     def cutoff(self) -> float | None:
-        """The cutoff that was given, or the first minimum of g(r), Å; None where g(r) shows none."""
+        """The cutoff from the settings, or the first minimum of g(r), Å; None if g(r) has no minimum."""
         return self._settings.cutoff_A or gap(*self.pair_function())
 
     def no_cutoff(self) -> str:
@@ -182,7 +182,7 @@ def atoms_in(topology: Topology, ion: str, what: str, key: str) -> np.ndarray:
     Raises
     ------
     SettingsError
-        When the ion has none; lists what it has.
+        When the ion has no such atoms; the message lists its elements and atoms.
     """
     inside = topology.atom_species == ion
     symbols, names = np.asarray(topology.symbols), np.asarray(topology.names)

@@ -1,8 +1,8 @@
-"""Whether what a property is made of stays the same along the run, and the words that say so.
+"""Check whether the series of a property is stationary along the run.
 
-Every property judges its own series by :func:`judged`: the density, squared displacements, numbers of neighbours,
-shares of states, low frequencies of the stress. One that drifts, or steps from one level to another, belongs to no
-equilibrium, and its mean to no state, however small its error is.
+Every property judges its own series with :func:`judged`: the density, squared displacements, numbers of neighbours,
+shares of states, low frequencies of the stress. A series that drifts, or steps from one level to another, is not in
+equilibrium; its mean is not that of a state, even if its error is small.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from ilforge.statistics import statistical_inefficiency
 from ilforge.units import in_digits
 
 PARTS = 200
-"""Parts that series are averaged in: finer ones tell no more of a drift or a step."""
-_DRIFT_CHANCE = 0.005  # p value of a slope that refuses, one of two hundred stationary runs
-_STEP_CHANCE = 2e-4  # p value of a step, which is the largest of all that the run could hold
-_DOUBT_CHANCE = 0.05  # p value of a slope that the note mentions
+"""Number of parts over which series are averaged; more parts do not improve the detection of a drift or a step."""
+_DRIFT_CHANCE = 0.005  # a slope with a smaller p value is a drift: one in two hundred stationary runs
+_STEP_CHANCE = 2e-4  # the same for a step; it is small because the step is the largest one of all positions
+_DOUBT_CHANCE = 0.05  # a slope with a smaller p value is mentioned in the note
 _FEWEST_PARTS = 10
-_FEWEST_UNITS = 3  # from so many on, the spread between them counts
-_MANY_UNITS = 8  # of fewer it is known so badly that Student's t of it would let everything pass
-_EDGE = 0.1  # of the run: a step nearer to its ends is one of a few samples
-_LOST_TO_DRIFT, _LOST_TO_STEP = 3.0, 4.0  # independent samples that fitting takes, and the search for a place
+_FEWEST_UNITS = 3  # smallest number of units for which their spread is used
+_MANY_UNITS = 8  # with fewer units, Student's t of the spread would be so large that every run passes
+_EDGE = 0.1  # of the run: nearer to its ends, a step would be based on few samples
+_LOST_TO_DRIFT, _LOST_TO_STEP = 3.0, 4.0  # degrees of freedom used by the fit, and by the search for the position
 
 
 class Change(NamedTuple):
-    """How a mean changes along a run.
+    """A change of a mean along a run.
 
     Attributes
     ----------
     size, error
-        Of a drift the change from the beginning of the run to its end, of a step that between levels.
+        For a drift, the change from the beginning of the run to its end; for a step, the change between the levels.
     p_value
-        Chance of as much in one place of a stationary run.
+        Probability of such a change at one position of a stationary run.
     part
         First part after the step; None for a drift.
     """
@@ -50,22 +50,22 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Course:
-    """A series that an estimate is made of.
+    """A series from which an estimate is computed.
 
     Attributes
     ----------
     what
-        In words, ``"the density"``.
+        Name in words, ``"the density"``.
     series
-        ``(n_units, n_parts)``, evenly spaced in time: of each independent ion, component or run.
+        ``(n_units, n_parts)``, evenly spaced in time, for each independent ion, component or run.
     length_ps
-        Of the time the series is of, ps.
+        Length of the series, ps.
     unit
-        Of the series; ``"1"`` for a plain number.
+        Unit of the series; ``"1"`` for a plain number.
     from_ps
-        Where in the run the series begins, ps.
+        Time in the run at which the series begins, ps.
     least
-        A smaller change does not matter: of what fluctuates fast a long run shows any.
+        Smaller changes are ignored; for fast fluctuations, a long run shows even tiny changes.
     """
 
     what: str
@@ -77,12 +77,13 @@ class Course:
 
 
 def drift(series: np.ndarray) -> Change:
-    """Least-squares line through the mean of units, as the change over the whole length.
+    """Slope of the mean of units by least squares, as the change over the whole length.
 
     The standard error is the larger of two: that of the mean of correlated samples around the line (see
-    :func:`~ilforge.statistics.statistical_inefficiency`), and with three units or more that of the spread of their
-    slopes. The first sees what units do together, the second stays right where units change slowly.
-    The p value is that of Student's t, with the independent samples or, from eight on, the units as degrees of freedom.
+    :func:`~ilforge.statistics.statistical_inefficiency`), and with three units or more that from the spread of their
+    slopes. The first includes correlations between units; the second is right even if units change slowly.
+    The p value is that of Student's t. Its degrees of freedom are the independent samples or, with eight units or more,
+    the number of units.
 
     Parameters
     ----------
@@ -94,10 +95,10 @@ def drift(series: np.ndarray) -> Change:
 
 
 def step(series: np.ndarray) -> Change:
-    """The step that describes the mean of units best, anywhere but in the first and the last tenth.
+    """The step that describes the mean of units best, except in the first and the last tenth.
 
-    Errors and p value as in :func:`drift`; the p value is that of one place, and the largest of many places is far
-    more often below a bound than that bound.
+    Errors and p value are as in :func:`drift`. The p value is for one position; because the best of many positions is
+    selected, a small value occurs far more often than by chance at one position.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def step(series: np.ndarray) -> Change:
 
 
 def in_parts(series: np.ndarray, n_parts: int = PARTS) -> np.ndarray:
-    """Series ``(n_units, n)`` averaged in at most ``n_parts`` equal parts of time; what is left over at the end is not.
+    """Series ``(n_units, n)`` averaged over at most ``n_parts`` equal parts; the last samples may be left over.
 
     Returns
     -------
@@ -128,9 +129,9 @@ def in_parts(series: np.ndarray, n_parts: int = PARTS) -> np.ndarray:
 
 
 def unsteady(course: Course) -> str:
-    """Why a series is not that of a state at rest, in words; empty where nothing speaks against it.
+    """Why a series is not stationary, in words; empty if there is no sign of a change.
 
-    Of a thousand stationary series about five are refused, up to thirty where they hold only twenty independent
+    About five of a thousand stationary series are refused, and up to thirty if they have only twenty independent
     samples: see the coverage in ``docs/validation-properties.md``.
     """
     if not _tells(course.series):
@@ -147,8 +148,8 @@ def unsteady(course: Course) -> str:
         return (
             f"not stationary: {course.what} changes from {before:.4g} to {after:.4g} ± {sudden.error:.1g}"
             f"{_spaced(course.unit)} at {in_digits(course.from_ps + share * course.length_ps, 3)} of "
-            f"{in_digits(end, 3)} ps: look what changed there (temperature, time between frames, another run), and use "
-            "the part that is at rest"
+            f"{in_digits(end, 3)} ps: find out what changed there (temperature, time between frames, another run), and "
+            "use the stationary part"
         )
     return (
         f"not stationary: {course.what} is still drifting, by {_size(slow, course.unit)} in the last "
@@ -157,18 +158,18 @@ def unsteady(course: Course) -> str:
 
 
 def judged(found: Estimate, courses: Sequence[Course], left_out_ps: float = 0.0) -> Estimate:
-    """The estimate, not converged where one of the series that it is made of changes along the run.
+    """The estimate; not converged if one of its series changes along the run.
 
-    Its note says how much of the start was left out, and which slopes are as steep as in one stationary run of twenty.
+    Its note contains the length left out at the start, and slopes with a p value below 1 in 20.
 
     Parameters
     ----------
     found
-        As if the run were at rest. What has not converged anyway is given back as it is.
+        The estimate for a stationary run. If it has not converged, it is returned unchanged.
     courses
-        What it is made of.
+        The series from which it is computed.
     left_out_ps
-        Start of the run that it is not made of, ps.
+        Length of the start of the run that is not used, ps.
     """
     if not found.converged:
         return found
@@ -181,14 +182,14 @@ def judged(found: Estimate, courses: Sequence[Course], left_out_ps: float = 0.0)
 
 
 def temperature_note(kelvin: Sequence[float | None], length_ps: float) -> list[str]:
-    """A word on a temperature that changes along the run, for what depends on it; none where it is not known.
+    """A note on a temperature that changes along the run; none if the temperature is constant or unknown.
 
     Parameters
     ----------
     kelvin
-        Of each frame.
+        Temperature of each frame, K.
     length_ps
-        Of the run, ps.
+        Length of the run, ps.
     """
     known = [value for value in kelvin if value is not None]
     if not known or len(known) < len(kelvin):
@@ -198,7 +199,7 @@ def temperature_note(kelvin: Sequence[float | None], length_ps: float) -> list[s
 
 
 def left_out(ps: float) -> str:
-    """How much of the start was left out, in words."""
+    """Length left out at the start, in words."""
     return f"first {in_digits(ps, 3)} ps left out" if ps > 0 else "whole run used"
 
 
@@ -217,7 +218,7 @@ def _tells(series: np.ndarray) -> bool:
 
 
 def _contrast(series: np.ndarray, shape: np.ndarray, lost: float) -> Change:
-    """Size of a change of this shape ``(n,)``, whose mean is zero."""
+    """Size of a change with the shape ``(n,)``, which has zero mean."""
     from scipy.special import stdtr
 
     norm = float(shape @ shape)
