@@ -58,7 +58,7 @@ def test_machine_toml_has_the_device(tmp_path):
     ("program", "found", "cure"),
     [
         ("torch", rf"torch\.cuda\.is_available\(\) is False: PyTorch {torch.__version__.split('+')[0]}", "pytorch.org"),
-        ("openmm", f"has the platforms {', '.join(PLATFORMS)}, and not CUDA", r"openmm\[cuda12\]"),
+        ("openmm", f"has the platforms {', '.join(PLATFORMS)}, but not CUDA", r"openmm\[cuda12\]"),
         ("deepmd", "TensorFlow .* is built without CUDA", "pip install 'deepmd-kit"),
         ("gromacs", "GPU support: disabled", "DGMX_GPU=CUDA"),
     ],

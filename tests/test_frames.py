@@ -56,7 +56,7 @@ def test_a_density_that_is_not_that_of_the_cell_is_named(key, factor, fits):
     frame.info[key] = factor * true
     said = frames.said_density(frame)
     assert (said is None) is fits, said
-    assert fits or (f"{key} = " in said and f"but {true:.4g} g/cm^3 by its cell and masses" in said)
+    assert fits or (f"{key} = " in said and f"but {true:.4g} g/cm^3 from its cell and masses" in said)
     many = frames.said_densities([Atoms("Li"), frame, frame])
     assert (many is None) is fits
-    assert fits or many.startswith("the density of 2 of 3 frames is not what they say: frame 1 has")
+    assert fits or many.startswith("the density in the header of 2 of 3 frames is wrong: frame 1 has")

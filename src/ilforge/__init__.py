@@ -39,14 +39,14 @@ __all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first asked for: ``import ilforge`` itself stays fast."""
+    """Load a public name at its first use, so that ``import ilforge`` itself is fast."""
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'ilforge' has no attribute {name!r}")
 
 
 def public_names() -> dict[str, str]:
-    """The module that each public name is written in."""
+    """The module of each public name."""
     return dict(_PUBLIC)
 
 

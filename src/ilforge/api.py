@@ -1,4 +1,4 @@
-"""Whole steps in one call each, as the commands make them: run a study, train a model, validate a potential."""
+"""The main commands as functions: run a study, train a model, validate a potential."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ilforge.study.machine import Machine
 
 STOP_FRACTION = 0.1
-"""Share of the labelled frames that a training is watched on."""
+"""Share of the labelled frames for early stopping."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Study:
     Attributes
     ----------
     checked
-        The study file as it was read, every key checked.
+        The study file, with every key checked.
     machine
         Workers, threads, devices, and the folders of results and reports.
     """
@@ -55,14 +55,14 @@ class Study:
         Parameters
         ----------
         machine
-            ``machine.toml``; without it the one beside the study, else the user's own, else the defaults.
+            ``machine.toml``; by default the one beside the study, else the user's own, else the default values.
         store, output
-            Folder of results and labels, and folder of reports, in place of the machine's.
+            Folder of results and labels, and folder of reports, instead of those in ``machine.toml``.
 
         Raises
         ------
         SettingsError
-            Naming every key that is wrong.
+            With all faults; the message names every wrong key.
         """
         from ilforge.study.load import load_study
         from ilforge.study.machine import load_machine
@@ -73,9 +73,9 @@ class Study:
         return cls(checked, here.model_copy(update=folders))
 
     def run(self, quiet: bool = True, trusted: bool = False, console: Console | None = None) -> Path:
-        """Compute what is missing and write the report; the same call goes on after a stop.
+        """Compute missing results and write the report; after a stop, the same call continues.
 
-        Work is done by processes that begin by importing the script that calls this: a script needs
+        The work is done by processes that first import the calling script. Therefore a script needs
         ``if __name__ == "__main__":`` around the call.
 
         Parameters
@@ -83,9 +83,9 @@ class Study:
         quiet
             Show no progress.
         trusted
-            Load models in the store that were not made by this user; they can run code.
+            Also load models in the store that this user did not make; they can run code.
         console
-            Where progress is shown; without it the standard output.
+            Console for the progress; by default the standard output.
 
         Returns
         -------
@@ -95,9 +95,9 @@ class Study:
         Raises
         ------
         SettingsError, MissingProgram
-            Before anything is computed, where that can be known.
+            Before anything is computed, if possible.
         IlforgeError
-            When some work failed; what does not depend on it is done, and kept.
+            When some work failed; all work that does not depend on it has been done and is kept.
         """
         from rich.console import Console
 
@@ -111,7 +111,7 @@ class Study:
         return folder
 
     def records(self) -> list[Record]:
-        """Every number that is finished, with its error; results that are damaged are left out."""
+        """All finished numbers with their errors; damaged results are left out."""
         from ilforge.workflow.study_run import study_records
 
         return study_records(self.checked, self.machine)[0]
@@ -136,16 +136,16 @@ def train(
     Parameters
     ----------
     labelled
-        Frames with labels, of which a tenth is set aside to watch the training on; or both parts of a dataset.
+        Frames with labels, of which a tenth is used for early stopping; or a dataset with both parts.
     kind
         ``"mace"`` or ``"deepmd"``.
     settings
-        Keys of this kind of model in a study file; without any ``{"preset": "quick"}``. ``start`` is the path of a
+        Keys of this kind of model in a study file; by default ``{"preset": "quick"}``. ``start`` is the path of a
         model file here, beside its digest ``start_sha256``: the model is fine-tuned.
     seed
-        Of the split and of the training.
+        Seed of the split and of the training.
     directory
-        Folder to train in, of which ilforge takes possession: new, or empty, or of an earlier training.
+        Folder for the training, which ilforge may empty: it must be new, empty, or from an earlier training.
 
     Returns
     -------
@@ -155,9 +155,9 @@ def train(
     Raises
     ------
     SettingsError
-        For a kind or a key that is not there, or frames without labels.
+        For an unknown kind or key, or frames without labels.
     MissingProgram
-        When the packages of this kind of model are not installed; names the extra that brings them.
+        When the packages of this kind of model are not installed; the message names the extra to install.
     """
     from ilforge.folders import claim
     from ilforge.labelling.datasets.dataset import Dataset, split
@@ -183,16 +183,16 @@ def validate(
     seed: int = 1,
     threads: int = 1,
 ) -> list[tuple[str, str | None, str, Estimate]]:
-    """Errors of a potential's energies and forces on labelled frames, each with its own error.
+    """Errors of a potential's energies and forces on labelled frames, with standard errors.
 
     Parameters
     ----------
     potential
         As :func:`ilforge.create` takes it: ``{"kind": "clp", "cutoff_A": 4.0}``.
     liquid
-        What the frames are made of; without it their ``ions`` say so.
+        Ions of the frames; by default those named in ``ions`` of each frame.
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------

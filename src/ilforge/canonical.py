@@ -1,4 +1,4 @@
-"""One text, and one digest, for the same data: what results, labels and methods are named by."""
+"""Canonical JSON and its digest, which is equal for equal data; results, labels and methods are named by it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 def canonical_json(data: Any) -> str:
-    """JSON with sorted keys and no spaces: the same text for the same data, everywhere.
+    """JSON with sorted keys and without spaces, so that equal data give the same text.
 
     Raises
     ------
     ValueError
-        For NaN and infinity, which JSON does not have.
+        For NaN and infinity, which do not exist in JSON.
     """
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -26,6 +26,6 @@ def digest(data: Any) -> str:
 def spaced_digest(data: Any) -> str:
     """SHA-256 of data in JSON with sorted keys and a space after each comma and colon.
 
-    Digests of the parameters of force fields were first made so, and labels are named by them.
+    The digests of force-field parameters have this form for historical reasons; they are part of the keys of labels.
     """
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""How loops are compiled: by numba at the first call, and kept in its cache for the next process."""
+"""Compile loops with numba at the first call, with a cache for later processes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """The function as machine code that lets other threads run."""
+    """Compile a function to machine code that does not block other threads."""
     try:
         return cast(F, njit(cache=True, nogil=True)(function))  # called as the function is
-    except RuntimeError:  # no folder to keep it in that can be written to: every process compiles for itself
+    except RuntimeError:  # numba has no writable folder for its cache, so every process compiles for itself
         return cast(F, njit(nogil=True)(function))

@@ -1,9 +1,8 @@
 """Devices: whether PyTorch, OpenMM, DeePMD-kit and GROMACS compute on the processor or on a GPU.
 
-A device is a fact of the machine, as the number of threads is: it changes no result beyond the rounding of floating
-point numbers, it is no part of any key, and each process has one choice (:func:`use`), which it was given at its
-start. Adapters ask :func:`resolved` where a program is to compute; a GPU that was asked for and is not there is an
-error there, before anything is computed.
+A device belongs to the machine, like the number of threads: it changes results only by rounding, and it is not part of
+any key. Each process has one choice (:func:`use`), which is set at its start. Adapters call :func:`resolved` for the
+device of a program. If a GPU was asked for but is missing, this raises an error before anything is computed.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ KINDS: dict[str, tuple[Kind, ...]] = {
     "deepmd": ("cpu", "cuda"),
     "gromacs": ("cpu", "cuda", "opencl"),
 }
-"""Kinds of device that each program knows; for all of them there is ``auto``, too."""
+"""Kinds of device that each program supports, in addition to ``auto``."""
 
 ALLOWED = "cpu, cuda, cuda:0 (the first GPU, cuda:1 the second), opencl, opencl:0 or auto (cuda where it is found)"
 
@@ -65,14 +64,14 @@ print("FOUND " + json.dumps([
 
 @dataclass(frozen=True)
 class Device:
-    """Where one program computes.
+    """The device of one program.
 
     Attributes
     ----------
     kind
-        ``cpu``, ``cuda``, ``opencl``, or ``auto``: CUDA where the program finds it, else the processor.
+        ``cpu``, ``cuda``, ``opencl``, or ``auto``: CUDA if the program finds it, otherwise the processor.
     index
-        Which GPU, counted from 0 among those that the process sees; None for the program's own choice.
+        Number of the GPU, from 0, among those visible to the process; None for the program's own choice.
     """
 
     kind: Kind = "cpu"
@@ -80,12 +79,12 @@ class Device:
 
     @classmethod
     def parse(cls, text: str) -> Device:
-        """A device as it is written: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"opencl"``, ``"auto"``.
+        """A device from its text form: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"opencl"``, ``"auto"``.
 
         Raises
         ------
         SettingsError
-            For anything else.
+            For any other text.
         """
         found = re.fullmatch(r"(cpu|auto)|(cuda|opencl)(?::(\d+))?", text.strip().lower())
         if found is None:
@@ -106,7 +105,7 @@ CPU = Device()
 
 @dataclass(frozen=True)
 class Devices:
-    """The device of each program: what ``device`` in ``machine.toml`` and ``--device`` say."""
+    """The device of each program, from ``device`` in ``machine.toml`` and ``--device``."""
 
     torch: Device = CPU
     openmm: Device = CPU
@@ -115,12 +114,12 @@ class Devices:
 
     @classmethod
     def parse(cls, value: str | Mapping[str, str]) -> Devices:
-        """One device for all programs, or a table of programs, in which one that is not named computes on the CPU.
+        """Read one device for all programs, or a table by program; programs that are not named use the CPU.
 
         Raises
         ------
         SettingsError
-            For a device that does not exist, or a program that has none to choose.
+            For an unknown device, or a program without a choice of device.
         """
         if isinstance(value, str):
             return cls(*[Device.parse(value)] * len(PROGRAMS))
@@ -130,19 +129,19 @@ class Devices:
         return cls(**{program: Device.parse(text) for program, text in value.items()})
 
     def of(self, program: Program) -> Device:
-        """What was asked for; it need not be there. Environments have the device of PyTorch."""
+        """The device that was asked for; it may be missing. Environments have the device of PyTorch."""
         found: Device = getattr(self, program if program in PROGRAMS else "torch")
         return found
 
     def resolved(self, program: Program) -> Device:
-        """Where a program is to compute: ``cpu``, or a GPU that it can use.
+        """The device on which a program must compute: ``cpu``, or a GPU that it can use.
 
         Raises
         ------
         SettingsError
-            When a GPU was asked for that the program does not know or does not find.
+            When a GPU was asked for that the program does not support or does not find.
         MissingProgram
-            When a GPU was asked for, and the program is not there at all.
+            When a GPU was asked for, but the program is not installed.
         """
         wanted = self.of(program)
         if wanted.kind == "cpu":
@@ -154,13 +153,13 @@ class Devices:
             others = " or ".join(KINDS.get(program, KINDS["torch"]))
             raise SettingsError(
                 f'device = "{wanted}": {title(program)} can compute on {others}. In machine.toml each program may '
-                f'have a device of its own: device = {{ openmm = "{wanted}" }}.'
+                f'have its own device: device = {{ openmm = "{wanted}" }}.'
             )
         fault = _fault(program, wanted)
         if fault is not None:
             raise SettingsError(
                 f'device = "{wanted}" (machine.toml, or --device): {title(program)} cannot use it here. {fault} '
-                'Or choose device = "cpu", or "auto", which takes a GPU only where one is found.'
+                'Or choose device = "cpu", or "auto", which uses a GPU only if one is found.'
             )
         return wanted
 
@@ -174,13 +173,13 @@ _chosen = Devices()
 
 
 def use(devices: Devices | str) -> None:
-    """Choose the devices of this process, such as ``"cuda"``; what has been set up before stays where it is."""
+    """Choose the devices of this process, such as ``"cuda"``; programs set up before keep their device."""
     global _chosen
     _chosen = Devices.parse(devices) if isinstance(devices, str) else devices
 
 
 def chosen() -> Devices:
-    """What was chosen for this process, as it was asked for."""
+    """The devices chosen for this process; a GPU may be missing."""
     return _chosen
 
 
@@ -190,14 +189,14 @@ def gpu_wanted() -> bool:
 
 
 def resolved(program: Program) -> Device:
-    """Where a program is to compute in this process: see :meth:`Devices.resolved`."""
+    """The device of a program in this process: see :meth:`Devices.resolved`."""
     return _chosen.resolved(program)
 
 
 def visible(device: Device) -> dict[str, str]:
-    """Environment in which a child process sees the CUDA device and no other, and none for ``cpu``.
+    """Environment in which a child process sees only this CUDA device, or no GPU for ``cpu``.
 
-    The index counts among the GPUs that this process sees itself, as where a queueing system has given it some.
+    The index refers to the GPUs visible to this process, which a queueing system may have restricted.
     """
     if device.kind != "cuda":
         return {"CUDA_VISIBLE_DEVICES": ""}
@@ -209,7 +208,7 @@ def visible(device: Device) -> dict[str, str]:
 
 
 def inventory() -> dict[str, str]:
-    """What each program finds on this machine, in words, for programs that are installed."""
+    """The devices that each installed program finds on this machine, in words."""
     found = {}
     for program in PROGRAMS:
         try:
@@ -221,9 +220,9 @@ def inventory() -> dict[str, str]:
 
 
 def gpus() -> list[str]:
-    """Names of the NVIDIA GPUs that this process sees, as the driver lists them; empty where there is no driver.
+    """Names of the NVIDIA GPUs visible to this process, from the driver; empty without a driver.
 
-    ``CUDA_VISIBLE_DEVICES`` holds, as for programs.
+    ``CUDA_VISIBLE_DEVICES`` applies, as for other programs.
     """
     with tempfile.TemporaryDirectory(prefix="ilforge-gpus-") as folder:
         try:
@@ -241,12 +240,12 @@ def gpus() -> list[str]:
 
 @functools.cache
 def _fault(program: Program, device: Device) -> str | None:
-    """Why a program cannot use a GPU, with what to do, in sentences; None when it can.
+    """Why a program cannot use a GPU, with a remedy, in sentences; None if it can.
 
     Raises
     ------
     MissingProgram
-        When the program is not there.
+        When the program is not installed.
     """
     return _PROBES[program](device) if program in _PROBES else _environment_fault(program, device)
 
@@ -296,7 +295,7 @@ def _openmm_fault(device: Device) -> str | None:
         cure = "pip install 'openmm[cuda12]'" if name == "CUDA" else "install the OpenCL driver of the GPU"
         failures = "".join(f" {line}" for line in openmm.Platform.getPluginLoadFailures())
         return (
-            f"OpenMM {openmm.version.full_version} has the platforms {', '.join(names)}, and not {name}.{failures} "
+            f"OpenMM {openmm.version.full_version} has the platforms {', '.join(names)}, but not {name}.{failures} "
             f"For {name}: {cure}."
         )
     system = openmm.System()
@@ -305,8 +304,8 @@ def _openmm_fault(device: Device) -> str | None:
     platform = openmm.Platform.getPlatformByName(name)
     try:
         openmm.Context(system, openmm.VerletIntegrator(0.001), platform, properties)
-    except Exception as error:  # OpenMM raises one kind for everything
-        return f"OpenMM's platform {name} does not start: {error}. Look at the driver and at the number of the GPU."
+    except Exception as error:  # OpenMM raises the same class for all errors
+        return f"OpenMM's platform {name} does not start: {error}. Check the driver and the number of the GPU."
     return None
 
 
@@ -346,11 +345,11 @@ def _gromacs_fault(device: Device) -> str | None:
 
 
 def _beyond(device: Device, count: int, listed_by: str) -> str | None:
-    """What is wrong with the number of a GPU, counted from 0, where there are ``count`` of them."""
+    """The fault of the number of a GPU, counted from 0, if there are ``count`` GPUs; None if it is valid."""
     if device.index is None or device.index < count:
         return None
     last = "cuda:0 is the only one" if count == 1 else f"the last is cuda:{count - 1}"
-    return f"By {listed_by} there are {count}: {last}."
+    return f"{listed_by} contains {count}: {last}."
 
 
 _PROBES: dict[str, Callable[[Device], str | None]] = {

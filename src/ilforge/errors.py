@@ -1,4 +1,4 @@
-"""Errors, named by what the user does next.
+"""Errors, named by the user's next step.
 
 Every error that reaches the command line is one of these; its ``exit_code`` is the program's.
 The failure of a single frame is a value (see :mod:`ilforge.labelling.gate`), not an exception.
@@ -10,19 +10,19 @@ from pathlib import Path
 
 
 class IlforgeError(Exception):
-    """Base of everything ilforge raises on purpose."""
+    """Base class of all errors that ilforge raises on purpose."""
 
     exit_code = 4
 
 
 class SettingsError(IlforgeError):
-    """Fix the file or the argument: the message names the key, what it got and what it may be."""
+    """Fix the file or the argument: the message names the key, the value found and the allowed values."""
 
     exit_code = 2
 
 
 class MissingProgram(IlforgeError):
-    """Install something: the message names the program and the package that brings it."""
+    """Install a program: the message names the program and the package that contains it."""
 
     exit_code = 3
 
@@ -31,7 +31,7 @@ class MissingProgram(IlforgeError):
         why = f" It is needed for {needed_for}." if needed_for else ""
         super().__init__(f"{program} was not found.{why} Install it with: {package}")
 
-    # an exception crosses process boundaries by its constructor's arguments
+    # an exception is sent to other processes by the arguments of its constructor
     def __reduce__(self) -> tuple[type[MissingProgram], tuple[str, str, str]]:
         return type(self), (self.program, self.package, self.needed_for)
 
@@ -70,4 +70,4 @@ class DidNotConverge(IlforgeError):
 
 
 class Unphysical(IlforgeError):
-    """Stop and look: a run left the region where its numbers mean anything."""
+    """Stop and inspect: a run has become unphysical."""

@@ -1,4 +1,4 @@
-"""Files that are there with all their content, or as they were before."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import IO, Any
 from ilforge.errors import SettingsError
 
 _ALWAYS_BYTES, _MOST_BYTES = 64 * 2**20, 16 * 2**30
-_MOST_TIMES = 300  # the largest ratio of sizes that is believed; numbers as text have 3 to 10
+_MOST_TIMES = 300  # largest allowed ratio of sizes; for numbers as text it is 3 to 10
 PARTIAL = ".partial"
 """Ending of a file that is being written."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to write to, which takes the place of ``path`` when the block ends well and is removed when it does not.
+    """A temporary file to write; it replaces ``path`` when the block ends without an error, and is removed otherwise.
 
-    After a kill or a full disk, ``path`` is what it was before; its content has reached the disk before its name does.
+    After a kill or with a full disk, ``path`` is unchanged, because the content is on disk before the file is renamed.
 
     Raises
     ------
     SettingsError
-        When ``path`` is a device or a pipe: it would be gone.
+        When ``path`` is a device or a pipe, which would be replaced.
     """
     path = Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
@@ -43,13 +43,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
+    """Write a file, completely or not at all."""
     with replacing(path) as partial:
         partial.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in UTF-8, whole or not at all."""
+    """Write a file in UTF-8, completely or not at all."""
     write_bytes(path, text.encode())
 
 
@@ -60,7 +60,7 @@ def file_digest(path: Path) -> str:
 
 
 class Bounded(io.RawIOBase):
-    """What a decompressor gives, up to a size: a small file that unfolds to fill the memory is no file of numbers.
+    """Decompressed data up to a limit, because a small malicious file could expand to fill the memory.
 
     Parameters
     ----------
@@ -92,12 +92,12 @@ class Bounded(io.RawIOBase):
         buffer[: len(data)] = data
         if self._content.tell() > self._limit:
             raise SettingsError(
-                f"{self._path} unfolds to more than {self._limit / 2**20:.0f} MiB, from {self._path.stat().st_size} "
-                "bytes: that is no file of numbers. If it is one, decompress it first."
+                f"{self._path} expands from {self._path.stat().st_size} bytes to more than "
+                f"{self._limit / 2**20:.0f} MiB, which is unusual for numbers. If it is valid, decompress it first."
             )
         return len(data)
 
 
 def csv_cell(value: Any) -> Any:
-    """A value as a cell of a CSV file: text that a spreadsheet would take for a formula begins with an apostrophe."""
+    """A value as a cell of a CSV file; text that a spreadsheet would read as a formula gets a leading apostrophe."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,7 +1,7 @@
-"""Folders that ilforge may fill and empty: those that it made itself, known by a file in them.
+"""Folders that ilforge may fill and empty: only those that it made itself, which contain a marker file.
 
-What a user keeps in a folder is never deleted or written over: a folder that is neither new, empty nor marked is
-refused, whatever option or name led to it.
+Files of a user are never deleted or overwritten: a folder that is neither new, empty nor marked is refused, no matter
+which option or name led to it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ilforge.files import PARTIAL
 MARKER = ".ilforge"
 """Name of the file that marks a folder as ilforge's."""
 REPLACED = ".replaced"
-"""Ending of a folder that another is taking the place of; a process that was killed may leave it."""
+"""Ending of a folder that is being replaced; a killed process may leave it."""
 _OF = "It belongs to: "
 _TEXT = "ilforge made this folder and replaces files in it. Keep nothing of your own here.\n"
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether ilforge may write into a folder and empty it: it is missing, empty, or carries the marker."""
+    """Whether ilforge may write into a folder and empty it: it is missing, empty, or contains the marker."""
     folder = Path(folder)
     if not folder.is_dir():
         return not os.path.lexists(folder)
@@ -38,33 +38,33 @@ def refuse_foreign(folder: Path, instead: str) -> None:
     Parameters
     ----------
     instead
-        How to name another: ``"--out"``.
+        Option that names another folder: ``"--out"``.
 
     Raises
     ------
     SettingsError
-        When it holds files and no marker.
+        When it contains files but no marker.
     """
     if not is_ours(folder):
         raise SettingsError(
-            f"{folder} holds files, and ilforge did not make it (there is no {MARKER} in it): nothing is written "
-            f"there, since files of yours could be replaced. Name a new or empty folder with {instead}."
+            f"{folder} holds files, and ilforge did not make it (there is no {MARKER} in it). Nothing is written "
+            f"there, because your files could be replaced. Name a new or empty folder with {instead}."
         )
 
 
 def refuse_links(*paths: Path) -> None:
-    """Refuse links where ilforge keeps files of its own: one in a store from elsewhere could lead anywhere.
+    """Refuse links in folders of ilforge, because a link in a foreign store could lead to any file.
 
     Raises
     ------
     SettingsError
-        Naming the first.
+        With the first link.
     """
     for path in paths:
         if Path(path).is_symlink():
             raise SettingsError(
                 f"{path} is a link, and links inside a store are not followed. Put the folder or file itself there, "
-                "or name its place with --store."
+                "or name its real path with --store."
             )
 
 
@@ -76,14 +76,14 @@ def claim(folder: Path, instead: str, known: bool = False, of: Path | None = Non
     instead
         As in :func:`refuse_foreign`.
     known
-        Whether something else in it shows that ilforge made it.
+        Whether other files show that ilforge made it.
     of
         File that the contents are made from. Another file that is still there keeps its folder.
 
     Raises
     ------
     SettingsError
-        When it holds files and no marker, belongs to another file, or cannot be written to.
+        When it contains files but no marker, belongs to another file, or cannot be written.
     """
     folder = Path(folder)
     if not known:
@@ -113,7 +113,7 @@ def _refuse_others(marker: Path, of: Path, instead: str) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Delete a folder that ilforge made, if it is there; the marker last, so that a kill leaves it marked.
+    """Delete a folder that ilforge made, if it exists. The marker is deleted last, so that a kill leaves it marked.
 
     Raises
     ------
@@ -139,12 +139,12 @@ def remove(folder: Path) -> None:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """An empty, marked folder to fill; it takes the place of ``path``, all files of it, when nothing went wrong.
+    """An empty, marked folder to fill; it replaces ``path`` with all its files if no error occurs.
 
     Raises
     ------
     SettingsError
-        When ``path`` holds files and is not ilforge's.
+        When ``path`` contains files and is not ilforge's.
     """
     path = Path(path)
     partial, old = path.with_name(path.name + PARTIAL), path.with_name(path.name + REPLACED)
@@ -175,12 +175,12 @@ _SHARED = frozenset(
 
 
 def on_network(path: Path, mounts: str | None = None) -> bool:
-    """Whether a path lies on a file system that other machines may write to as well.
+    """Whether a path is on a file system to which other machines may also write.
 
     Parameters
     ----------
     mounts
-        Table of mounts as in ``/proc/self/mounts``; that of this machine without it. Where there is none, False.
+        Table of mounts as in ``/proc/self/mounts``; by default that of this machine. Without a table, False.
     """
     if mounts is None:
         try:

@@ -1,22 +1,22 @@
 """Frames: ``ase.Atoms`` with a few agreed keys, kept on disk as extended XYZ.
 
-A frame's ``info`` carries where it came from, and after labelling what it was labelled with:
+A frame's ``info`` contains its origin and, after labelling, its labels:
 
 ================  ===================================================================
-``ions``          what it is made of, in atom order: ``"2 PYR14, 2 BF4"``
+``ions``          ions of the frame, in the order of its atoms: ``"2 PYR14, 2 BF4"``
 ``kind``          ``"EQ"`` or ``"nEQ"``
 ``recipe``        ``"nvt"``, ``"packed"``, ``"hot"``, ``"distorted"``, ``"scaled"``, ``"parted"``, ``"cavity"``,
                   ``"aimd"`` or ``"explored"``
-``seed``          the seed of the random numbers that made it
-``parent``        name of the packed box it descends from
-``charge``        net charge, e: of frames without periodicity, and of boxes that are not neutral
+``seed``          seed of the random numbers used to make it
+``parent``        name of the packed box from which it was made
+``charge``        net charge, e, of frames without periodicity and of charged boxes
 ``multiplicity``  2S + 1; frames whose multiplicity is not the lowest are not labelled
 ``REF_energy``    reference energy, eV (labelled frames only)
 ``REF_stress``    reference stress, eV/Å^3, Voigt xx yy zz yz xz xy, tension positive
 ================  ===================================================================
 
-and ``arrays["REF_forces"]`` holds the reference forces in eV/Å. Molecules are stored one after the other,
-whole, and in the order of ``ions``.
+and ``arrays["REF_forces"]`` contains the reference forces in eV/Å. Molecules are whole and stored one after the other,
+in the order of ``ions``.
 """
 
 from __future__ import annotations
@@ -43,22 +43,23 @@ ENERGY, FORCES, STRESS = "REF_energy", "REF_forces", "REF_stress"
 CHARGE, MULTIPLICITY = "charge", "multiplicity"
 _RESOLUTION = 1e-6  # Å
 _DENSITY = re.compile(r"(?:mass_?)?(?:density|rho)(?:_?(?P<mass>k?g)(?:_|/|_per_)?(?:c?m\^?-?3))?", re.IGNORECASE)
-_SAME_DENSITY = 0.02  # relative: headers are rounded
+_SAME_DENSITY = 0.02  # allowed relative difference, because headers are rounded
 _UNPACK: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 def quantize(atoms: Atoms) -> Atoms:
-    """Round positions and cell to 1e-6 Å, in place, so that writing and reading changes no digit."""
+    """Round positions and cell to 1e-6 Å, in place, so that they do not change when written and read."""
     atoms.set_cell(np.round(atoms.cell.array, 6), scale_atoms=False)
     atoms.set_positions(np.round(atoms.positions, 6), apply_constraint=False)
     return atoms
 
 
 def digest(atoms: Atoms) -> str:
-    """Name of a structure: SHA-256 over elements, positions, cell and periodicity at 1e-6 Å, charge and multiplicity.
+    """Name of a structure: SHA-256 of elements, positions, cell and periodicity at 1e-6 Å, charge and multiplicity.
 
-    A neutral box in its lowest multiplicity is named by its structure alone, and so is a frame that does not say its
-    charge. The charge of a frame without periodicity counts when it is zero too: the same atoms may be an ion.
+    Charge and multiplicity are left out for a neutral box with the lowest multiplicity, and for a frame without a
+    charge in its ``info``. For a frame without periodicity, a charge of zero is included, because the same atoms may
+    also be an ion.
     """
     hasher = hashlib.sha256()
     hasher.update(np.asarray(atoms.numbers, dtype="<i4").tobytes())
@@ -74,23 +75,23 @@ def digest(atoms: Atoms) -> str:
 
 
 def charge_of(atoms: Atoms) -> int | None:
-    """The net charge that a frame says it has, e; None where it says nothing.
+    """The net charge in the ``info`` of a frame, e; None if there is none.
 
     Raises
     ------
     SettingsError
-        When it is no whole number.
+        When it is not a whole number.
     """
     return _whole_number(atoms, CHARGE)
 
 
 def multiplicity_of(atoms: Atoms) -> int | None:
-    """The multiplicity 2S + 1 that a frame says it has; None where it says nothing.
+    """The multiplicity 2S + 1 in the ``info`` of a frame; None if there is none.
 
     Raises
     ------
     SettingsError
-        When it is no whole number from 1.
+        When it is not a whole number from 1.
     """
     found = _whole_number(atoms, MULTIPLICITY)
     if found is not None and found < 1:
@@ -99,7 +100,7 @@ def multiplicity_of(atoms: Atoms) -> int | None:
 
 
 def lowest_multiplicity(atoms: Atoms) -> int:
-    """1 for an even number of electrons, 2 for an odd one; the frame is neutral where it says no charge."""
+    """1 for an even number of electrons, 2 for an odd one; a frame without a charge counts as neutral."""
     electrons = int(atoms.numbers.sum()) - (charge_of(atoms) or 0)
     return 1 + electrons % 2
 
@@ -118,9 +119,10 @@ def _whole_number(atoms: Atoms, key: str) -> int | None:
 
 
 def said_density(atoms: Atoms) -> str | None:
-    """How a density in the header of a frame differs from that of its cell and masses, in words; None while it fits.
+    """How a density in the header of a frame differs from that of its cell and masses, in words; None if it agrees.
 
-    Headers have ``density``, ``density_g_cm3``, ``rho``, ``density_kg_m3`` and the like; without a unit either may be.
+    Headers have ``density``, ``density_g_cm3``, ``rho``, ``density_kg_m3`` and similar keys. A key without a unit may
+    be in g/cm^3 or kg/m^3.
     """
     if not atoms.pbc.all() or atoms.cell.rank < 3:
         return None
@@ -131,27 +133,27 @@ def said_density(atoms: Atoms) -> str | None:
             continue
         in_g_cm3 = {None: (1.0, 1e-3), "g": (1.0,), "kg": (1e-3,)}[named["mass"] and named["mass"].lower()]
         if not any(abs(float(value) * factor - true) <= _SAME_DENSITY * true for factor in in_g_cm3):
-            return f"{key} = {value:g} in its header, but {true:.4g} g/cm^3 by its cell and masses"
+            return f"{key} = {value:g} in its header, but {true:.4g} g/cm^3 from its cell and masses"
     return None
 
 
 def said_densities(frames: Sequence[Atoms]) -> str | None:
-    """The same of many frames in one sentence, with the number of the first."""
+    """The same for many frames in one sentence, with the number of the first such frame."""
     found = [(number, said) for number, frame in enumerate(frames) if (said := said_density(frame))]
     if not found:
         return None
     number, said = found[0]
-    return f"the density of {len(found)} of {len(frames)} frames is not what they say: frame {number} has {said}"
+    return f"the density in the header of {len(found)} of {len(frames)} frames is wrong: frame {number} has {said}"
 
 
 def write(path: Path, frames: Iterable[Atoms]) -> None:
-    """Write frames as extended XYZ: the whole file or, on any failure, none of it."""
+    """Write frames as extended XYZ, completely or, on any failure, not at all."""
     from ase.io import write as write_file
 
     path = Path(path)
     bare = []
     for frame in frames:
-        copy = frame.copy()  # drops the calculator: labels live under their own keys, not a calculator's
+        copy = frame.copy()  # without the calculator, because labels are stored under their own keys
         copy.info = {key: _in_one_line(value) for key, value in copy.info.items()}
         bare.append(copy)
     with files.replacing(path) as partial:
@@ -162,7 +164,7 @@ def write(path: Path, frames: Iterable[Atoms]) -> None:
 
 
 def _in_one_line(value: Any) -> Any:
-    """Text of several lines, such as what a program last said, would tear the file, and a backslash would be lost."""
+    """Encode text with several lines (which would break the file) or backslashes (which would be lost) in one line."""
     if not isinstance(value, str) or not ("\n" in value or "\\" in value):
         return value
     return " ".join(value.replace("\\", "/").split())
@@ -213,7 +215,7 @@ def voigt(stress: Any) -> Floats:
 
 
 def _content(path: Path) -> TextIO:
-    """The text of the file, less the byte order mark that Windows writes; a compressed one may not fill the memory."""
+    """The text of a file without the byte order mark of Windows; the size of a decompressed file is limited."""
     if path.suffix not in _UNPACK:
         return path.open(encoding="utf-8-sig")
     with _UNPACK[path.suffix](path, "rb") as content:

@@ -1,4 +1,4 @@
-"""What this machine has: processor cores and memory, as far as this process may use them, and disk."""
+"""Resources of this machine: processor cores and memory that this process may use, and disk space."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 _GB = 1e9
 _CGROUP = Path("/sys/fs/cgroup")
-_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of a container or a job: cgroups of version 2 and 1
+_LIMITS = (
+    "memory.max",
+    "memory/memory.limit_in_bytes",
+)  # files with the limit of a container or a job, in cgroups of version 2 and 1
 
 
 def usable_cores() -> int:
@@ -19,29 +22,29 @@ def usable_cores() -> int:
 
 
 def memory_GB() -> float:
-    """Memory of this machine, or of the container that this process is in where that is less, GB."""
+    """Memory of this machine or, if it is less, of the container of this process, GB."""
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GB]
     for name in _LIMITS:
         try:
             found.append(int((_CGROUP / name).read_text()) / _GB)
-        except (OSError, ValueError):  # no such limit: the file is missing, or says "max"
+        except (OSError, ValueError):  # there is no limit: the file is missing, or contains "max"
             continue
     return min(found)
 
 
 def usable_memory_GB() -> float:
-    """Memory that tasks may take, GB: a tenth, and 1 GB at least, is left to everything else."""
+    """Memory that tasks may use, GB; a tenth, but at least 1 GB, is reserved for other programs."""
     there = memory_GB()
     return max(there / 2, there - max(1.0, there / 10))
 
 
 def free_disk_GB(place: Path) -> float:
-    """Free disk of a folder that exists or is yet to be made, GB.
+    """Free disk space for a folder that exists or will be made, GB.
 
     Raises
     ------
     OSError
-        When the system does not say.
+        When the system does not report it.
     """
     folder = Path(place).absolute()
     while not folder.exists():

@@ -1,6 +1,6 @@
-"""Kinds of things that studies name, each described once, beside its code: those of ilforge and those of plug-ins.
+"""Kinds of potentials, engines and so on that studies name. Each kind is described once, beside its code.
 
-A kind of ilforge is a module with a ``KIND`` and a line in its registry. An installed package adds kinds of its own by
+A kind of ilforge is a module with a ``KIND`` and a line in its registry. An installed package can add kinds by
 entry points: under ``[project.entry-points."ilforge.potentials"]``, ``my_kind = "my_package.my_module:KIND"``.
 """
 
@@ -25,16 +25,16 @@ K = TypeVar("K", bound=_Named)
 
 
 class Registry(Mapping[str, K], Generic[K]):
-    """Kinds by name, each loaded when it is first asked for.
+    """Kinds by name; each is loaded at its first use.
 
     Parameters
     ----------
     what
-        What these are kinds of, in the words of error messages: ``"potential"``.
+        Noun for error messages: ``"potential"``.
     group
-        Entry points that bring further ones: ``"ilforge.potentials"``.
+        Group of entry points for further kinds: ``"ilforge.potentials"``.
     modules
-        Module of each kind of ilforge, which describes it as ``KIND``; in the order in which they are listed and tried.
+        Module of each kind of ilforge, with the description ``KIND``; in the order in which kinds are listed and tried.
     """
 
     def __init__(self, what: str, group: str, modules: Mapping[str, str]):
@@ -43,15 +43,15 @@ class Registry(Mapping[str, K], Generic[K]):
 
     @cached_property
     def _plugins(self) -> tuple[dict[str, K], dict[str, str]]:
-        """Kinds of installed packages, and what is wrong with those that could not be loaded."""
+        """Kinds of installed packages, and the faults of those that could not be loaded."""
         found: dict[str, K] = {}
         faults: dict[str, str] = {}
         for point in entry_points(group=self.group):
             try:
                 if point.name in self._modules or point.name in found:
                     raise SettingsError(
-                        f"The installed package that brings {point.value} calls a kind of {self.what} {point.name!r}, "
-                        "and there is one of that name already: remove the package or rename its entry point."
+                        f"The installed package with {point.value} calls a kind of {self.what} {point.name!r}, but "
+                        "this name exists already: remove the package or rename its entry point."
                     )
                 found[point.name] = self._load(point)
             except SettingsError as error:
@@ -60,7 +60,7 @@ class Registry(Mapping[str, K], Generic[K]):
 
     @property
     def faults(self) -> dict[str, str]:
-        """What is wrong with plug-ins that could not be taken in, by name; they are not among the kinds."""
+        """Faults of plug-ins that could not be loaded, by name; these are not among the kinds."""
         return self._plugins[1]
 
     def __iter__(self) -> Iterator[str]:
@@ -81,12 +81,12 @@ class Registry(Mapping[str, K], Generic[K]):
         return self._own[name]
 
     def named(self, name: Any) -> K:
-        """The kind of that name.
+        """The kind with this name.
 
         Raises
         ------
         SettingsError
-            Where there is none: with those that there are.
+            When there is no such kind; the message lists the existing ones.
         """
         if name in self:
             return self[name]
@@ -101,8 +101,8 @@ class Registry(Mapping[str, K], Generic[K]):
             kind: K = point.load()
         except Exception as error:
             raise SettingsError(
-                f"{point.value}, which brings the {self.what} {point.name!r}, could not be loaded: {error!r}. Mend or "
-                "remove the package."
+                f"{point.value}, which contains the {self.what} {point.name!r}, could not be loaded: {error!r}. Repair "
+                "or remove the package."
             ) from error
         if getattr(kind, "name", None) != point.name:
             raise SettingsError(

@@ -1,7 +1,7 @@
-"""How this machine starts programs: the commands and the other environments that ``machine.toml`` names.
+"""How programs are started on this machine: commands and other environments in ``machine.toml``.
 
-Both are facts of the machine, as the number of threads is: they are no part of any key, and each process has one
-choice (:func:`use`), which it was given at its start.
+Both belong to the machine, like the number of threads: they are not part of any key. Each process has one choice
+(:func:`use`), which is set at its start.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ilforge.errors import SettingsError
 
 @dataclass(frozen=True)
 class MachinePrograms:
-    """What ``[commands]`` and ``[environments]`` say.
+    """The contents of ``[commands]`` and ``[environments]``.
 
     Attributes
     ----------
@@ -26,8 +26,8 @@ class MachinePrograms:
     environments
         Python interpreter of another environment, by the environment's name.
     from_user
-        Whether the user named the file that says so, or keeps it in a folder of their own. One that was found beside
-        a study may come from somebody else.
+        Whether the user named the file, or keeps it in their own folder. A file that was found beside a study may come
+        from somebody else.
     """
 
     commands: Mapping[str, str] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class MachinePrograms:
         Raises
         ------
         SettingsError
-            When no environment has this name, or when its interpreter is no program.
+            When no environment has this name, or its interpreter is not a program.
         """
         if name not in self.environments:
             known = ", ".join(sorted(self.environments)) or "none"
@@ -67,16 +67,16 @@ def use(named: MachinePrograms) -> None:
 
 
 def chosen() -> MachinePrograms:
-    """What was chosen for this process."""
+    """The commands and environments chosen for this process."""
     return _chosen
 
 
 def command(program: str) -> list[str] | None:
-    """The words of the command line that ``machine.toml`` gives to a program; None where it names none."""
+    """The words of the command line for a program in ``machine.toml``; None if there is none."""
     text = _chosen.commands.get(program)
     return None if text is None else shlex.split(text)
 
 
 def command_text(program: str, own: str) -> str:
-    """The command line of a program: that of ``machine.toml``, else ``own``, the study's."""
+    """The command line of a program: from ``machine.toml``, otherwise ``own``, from the study."""
     return _chosen.commands.get(program, own)

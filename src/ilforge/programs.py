@@ -1,7 +1,7 @@
-"""The one place that starts processes.
+"""The only module that starts programs.
 
-An adapter (PACKMOL, LAMMPS, ``dp``, ``mace_run_train``) says which program, with which arguments, where;
-this module finds it, runs it without a shell, keeps what it said, and stops it when ilforge stops.
+An adapter (PACKMOL, LAMMPS, ``dp``, ``mace_run_train``) gives the program, its arguments and its directory. This module
+finds the program, runs it without a shell, keeps its output, and stops it when ilforge stops.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ EXTRAS = {
     "pyscf": "dft",
     "tblite": "dft",
 }
-"""Python packages that ilforge uses where they are installed, and the extra of ilforge that brings each."""
+"""Optional Python packages, and the extra of ilforge that installs each."""
 
 
 def extra(name: str) -> str:
@@ -52,7 +52,7 @@ PACKAGES = {
     "mace_run_train": extra("mace"),
     "gmx": "apt-get install gromacs",
     "gmx_d": "apt-get install gromacs",
-    "gpaw": "apt-get install gpaw gpaw-data, or pip install gpaw gpaw-data into an environment of its own",
+    "gpaw": "apt-get install gpaw gpaw-data, or pip install gpaw gpaw-data into a separate environment",
     "cp2k": "apt-get install cp2k",
     "cp2k.psmp": "apt-get install cp2k",
     "vasp_std": "a build of VASP under your own licence (vasp.at)",
@@ -69,12 +69,12 @@ DECISIVE_PACKAGES = (
 
 
 def find(program: str) -> Path:
-    """Path of a program: the one that ``machine.toml`` names, else beside this interpreter, else on ``PATH``.
+    """Path of a program: named in ``machine.toml``, else beside this interpreter, else on ``PATH``.
 
     Raises
     ------
     MissingProgram
-        Naming the package that brings it.
+        When it is not found; the message names the package to install.
     """
     named = machine_programs.command(program)
     if named is None:
@@ -87,14 +87,14 @@ def find(program: str) -> Path:
 
 
 def command_line(program: str) -> list[str]:
-    """What starts a program, before its arguments: as ``machine.toml`` says, else the program alone.
+    """The command line of a program, without its arguments: from ``machine.toml``, otherwise the program alone.
 
     Raises
     ------
     MissingProgram
-        When it is not there.
+        When the program is not found.
     SettingsError
-        Where a study is only looked at, and the command is that of a file that was found beside it.
+        When a study is only inspected, and the command is from a file that was found beside it.
     """
     named = machine_programs.command(program)
     path = find(program)
@@ -109,7 +109,7 @@ def command_line(program: str) -> list[str]:
 
 
 def may_start(program: str) -> bool:
-    """False where a study is only looked at, and ``machine.toml`` beside it says what starts the program."""
+    """False if a study is only inspected, and ``machine.toml`` beside it names the command of the program."""
     named = machine_programs.command(program)
     return named in (None, [program]) or machine_programs.chosen().from_user or not trust.only_looking()
 
@@ -120,12 +120,12 @@ def _find(program: str) -> Path:
         return beside
     found = shutil.which(program)
     if found is None:
-        raise MissingProgram(program, PACKAGES.get(program, f"the package that brings {program}"))
+        raise MissingProgram(program, PACKAGES.get(program, f"the package that contains {program}"))
     return Path(found)
 
 
 def require(package: str) -> None:
-    """Ask for a Python package that an extra of ilforge brings; it is not imported.
+    """Check that a Python package of an extra of ilforge is installed; it is not imported.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def require(package: str) -> None:
     Raises
     ------
     MissingProgram
-        Naming the extra.
+        When it is missing; the message names the extra to install.
     """
     if not is_installed(package):
         raise MissingProgram(package, extra(EXTRAS[package]))
@@ -150,33 +150,34 @@ def is_installed(package: str) -> bool:
 
 
 def of_environment(program: str) -> Path | None:
-    """Path of a program beside this interpreter; None when it is not there."""
+    """Path of a program beside this interpreter; None if there is none."""
     beside = _inside() / program
     return beside if beside.is_file() and os.access(beside, os.X_OK) else None
 
 
 def find_outside(program: str) -> Path:
-    """Path of a program that the user installed: on ``PATH`` outside this environment first, then as :func:`find`.
+    """Path of a program installed by the user: first on ``PATH`` outside this environment, then like :func:`find`.
 
-    An MPI launcher that a package brought into the environment starts no program that was built with the system's MPI.
+    An MPI launcher that a package installed in the environment cannot start programs built with the system's MPI.
 
     Raises
     ------
     MissingProgram
-        Naming the package that brings it.
+        When it is not found; the message names the package to install.
     """
     return _outside(program) or _find(program)
 
 
 def of_user(command: str) -> list[str]:
-    """A command line that the user wrote, such as ``"mpirun -np 16 cp2k.psmp"``, with the path of what it starts.
+    """A command line of the user, such as ``"mpirun -np 16 cp2k.psmp"``, with the path of its first word.
 
-    A launcher comes from where its program comes from: the environment's own only for a program that is there alone.
+    A launcher is taken from the same place as its program: from the environment only if the program exists nowhere
+    else.
 
     Raises
     ------
     MissingProgram
-        When what it starts is not there.
+        When the launcher or the program is not found.
     """
     first, *others = shlex.split(command)
     of_environment = bool(others) and _outside(others[-1]) is None and (_inside() / others[-1]).is_file()
@@ -191,7 +192,9 @@ def _outside(program: str) -> Path | None:
     folders = [Path(folder) for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder]
     outside = [str(folder) for folder in folders if folder.resolve() != _inside().resolve()]
     found = shutil.which(program, path=os.pathsep.join(outside)) if outside else None
-    return None if found is None else Path(found).absolute()  # it may run in another folder
+    return (
+        None if found is None else Path(found).absolute()
+    )  # an absolute path, because the program may run in another folder
 
 
 def run(
@@ -213,14 +216,14 @@ def run(
     environment
         Variables added to (or replacing) those of this process.
     threads
-        Number of threads the usual numerical libraries in the child may use.
+        Number of threads that numerical libraries in the child may use.
 
     Raises
     ------
     MissingProgram
-        When the program is not there.
+        When the program is not found.
     DidNotFinish
-        When it ends with an error or outlasts ``timeout_s``; quotes its last lines.
+        When it ends with an error or exceeds ``timeout_s``; the message quotes its last lines.
     """
     directory = Path(directory)
     start = command_line(command[0])
@@ -253,18 +256,18 @@ def run(
 
 
 class JsonProcess:
-    """A program that stays, and answers each line it is given with one line of its own, both of JSON.
+    """A program that keeps running and answers each line of JSON with a line of JSON.
 
     Parameters
     ----------
     command
         Program name and arguments; the program is looked up with :func:`command_line`.
     directory
-        Where it runs; what it says beside its answers goes to ``directory/log``.
+        Working directory; all output except the answers goes to ``directory/log``.
     threads
-        Number of threads the usual numerical libraries in the child may use.
+        Number of threads that numerical libraries in the child may use.
     environment
-        Variables of the child beside those it inherits.
+        Additional environment variables of the child.
     name
         What errors call it; without it the program's name.
     """
@@ -297,9 +300,9 @@ class JsonProcess:
         return self._child.pid
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send one message; an answer is not waited for."""
+        """Send one message, without waiting for the answer."""
         assert self._child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # the answer that does not come says why
+        with contextlib.suppress(BrokenPipeError):  # the missing answer will raise an error with the reason
             self._child.stdin.write(json.dumps(message) + "\n")
             self._child.stdin.flush()
 
@@ -316,7 +319,7 @@ class JsonProcess:
         LacksMemory
             When the program was killed by signal 9, as the system does where memory ends.
         DidNotFinish
-            When it ends otherwise, does not answer in time, or says what is no answer; quotes its last lines.
+            When it ends otherwise, does not answer in time, or its answer is invalid; the message quotes its last lines.
         """
         assert self._child.stdout is not None
         if timeout_s is not None and not select.select([self._child.stdout], [], [], timeout_s)[0]:
@@ -355,7 +358,7 @@ class JsonProcess:
 
 @functools.cache
 def installed_versions() -> dict[str, str]:
-    """Versions of ilforge, of Python, and of the packages that decide numbers, as far as they are installed."""
+    """Versions of ilforge, of Python, and of the installed packages that affect results."""
     versions = {"python": platform.python_version()}
     for package in DECISIVE_PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -368,7 +371,7 @@ def _variables(threads: int, environment: Mapping[str, str] | None) -> dict[str,
 
 
 def thread_variables(threads: int) -> dict[str, str]:
-    """Environment that holds numerical libraries to ``threads`` threads."""
+    """Environment that limits numerical libraries to ``threads`` threads."""
     n = str(threads)
     return {
         "OMP_NUM_THREADS": n,
@@ -383,7 +386,7 @@ def thread_variables(threads: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def variables_for_children(variables: Mapping[str, str]) -> Iterator[None]:
-    """Variables of this process as long as the context lasts, for children that inherit them; one thread at a time."""
+    """Set environment variables within a context, for children that inherit them; one thread at a time."""
     with _environment_lock:
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
@@ -398,7 +401,7 @@ def variables_for_children(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def last_lines(path: Path, count: int = 15) -> str:
-    """The last lines of a text file, or nothing when it cannot be read."""
+    """The last lines of a text file; empty if it cannot be read."""
     try:
         return "\n".join(Path(path).read_text(errors="replace").splitlines()[-count:])
     except OSError:

@@ -1,4 +1,4 @@
-"""What a measurement is: a value with its error, a curve with its errors, a table, a record of either."""
+"""Results of measurements: values and curves with errors, tables, verdicts, and records of them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, its standard error, and how many independent samples stand behind it.
+    """A number, its standard error, and its number of independent samples.
 
     Attributes
     ----------
     value, error
-        In ``unit``; NaN where nothing can be said (then ``converged`` is False and ``note`` says why). A value that is
-        no mean, such as the largest of some frames, has no error: that is NaN too, and ``note`` says what it is.
+        In ``unit``; NaN if there is no value (then ``converged`` is False and ``note`` has the reason). A value that is
+        not a mean, such as the largest of some frames, has the error NaN, and ``note`` describes it.
     n_eff
-        Number of statistically independent samples behind the value.
+        Number of statistically independent samples of the value.
     converged
-        False when the number must not be quoted as a result; ``note`` then says why, and what it would take.
+        False if the number must not be quoted as a result; ``note`` then has the reason and what would be needed.
     steady
-        False where what it is made of changes along the run: a longer run of the same kind would not help.
+        False if its series changes along the run, so that the value is not that of an equilibrium.
     """
 
     value: float
@@ -38,14 +38,14 @@ class Estimate:
 
     @classmethod
     def refused(cls, unit: str, note: str, n_eff: float = 0.0) -> Estimate:
-        """No number at all, with the reason."""
+        """An estimate without a value, with the reason."""
         return cls(math.nan, math.nan, n_eff, unit, converged=False, note=note)
 
     def __str__(self) -> str:
-        """Value and error with the digits that mean something, ``1.162(19)e-9 m2/s``; see :func:`with_error`.
+        """Value and error with significant digits, ``1.162(19)e-9 m2/s``; see :func:`with_error`.
 
-        What has not converged is not quoted. A value without an error, such as the largest of some, says in its note
-        what it is.
+        A value that has not converged is not quoted. A value without an error, such as the largest of some frames, is
+        followed by its note.
         """
         if not self.converged:
             return f"not converged: {self.note}"
@@ -57,14 +57,14 @@ class Estimate:
         return f"{with_error(self.value, self.error)}{unit}"
 
 
-_LARGE, _SMALL = 6, -3  # powers of ten from and below which a number has an exponent
+_LARGE, _SMALL = 6, -3  # a number has an exponent from the first power of ten on, and below the second
 
 
 def with_error(value: float, error: float) -> str:
     """A number and its standard error in brackets, in units of the last digits: ``1.162(19)e-9``, ``423.4(1.2)``.
 
-    The error has two digits, and the value ends where it does. Convention: BIPM, Guide to the Expression of Uncertainty
-    in Measurement (2008), 7.2.2.
+    The error has two digits, and the value ends at the same digit. Convention: BIPM, Guide to the Expression of
+    Uncertainty in Measurement (2008), 7.2.2.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def with_error(value: float, error: float) -> str:
     power = math.floor(math.log10(max(abs(value), error)))
     exponent = power if power >= _LARGE or power < _SMALL else 0
     digits = exponent - last
-    if digits <= 0:  # hundreds and more: the last digits that count stand before the point
+    if digits <= 0:  # for large errors, the last significant digit is before the decimal point
         return f"{round(value / 10.0**last) * 10**last:d}({round(error / 10.0**last) * 10**last:d})"
     scaled, brackets = value / 10.0**exponent, error / 10.0**exponent
     shown = f"{brackets:.{digits}f}" if brackets >= 1.0 else str(round(brackets * 10**digits))
@@ -84,14 +84,14 @@ def with_error(value: float, error: float) -> str:
 
 @dataclass(frozen=True)
 class Curve:
-    """A function measured at points, with errors where they are known. Arrays are of shape ``(n,)``.
+    """A function measured at points, with errors if they are known. Arrays have the shape ``(n,)``.
 
     Attributes
     ----------
     n_eff
-        Independent samples behind the values, one number for all or one for each point, where known.
+        Number of independent samples, for all values or for each point, if known.
     converged
-        False where the values must not be quoted; None where nothing was said.
+        False if the values must not be quoted; None if unknown.
     """
 
     x: np.ndarray
@@ -107,14 +107,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Table:
-    """Tidy rows: one observation each, units in the names of columns.
+    """Tidy rows with one observation each; units are in the names of columns.
 
     Attributes
     ----------
     columns
         Names such as ``"population_percent"``.
     rows
-        Numbers, words, truth values, or None where there is nothing to say; one tuple a row.
+        One tuple for each row, with numbers, texts, truth values, or None.
     """
 
     columns: tuple[str, ...]
@@ -127,7 +127,7 @@ class Table:
 
 
 class Holding(StrEnum):
-    """Whether a run holds the liquid that it started with."""
+    """Whether a run holds the liquid with which it started."""
 
     HOLDS = "holds"
     DOES_NOT_HOLD = "does not hold"
@@ -136,20 +136,22 @@ class Holding(StrEnum):
 
 @dataclass(frozen=True)
 class LiquidVerdict:
-    """What a run says of its potential: does it hold the liquid?
+    """The verdict of a run on its potential: does it hold the liquid?
 
     Attributes
     ----------
     holding
         The verdict.
     what
-        What it rests on, a clause such as ``"the density fell from 1.02 to 0.45 g/cm3 within 11 ps"``.
+        The reason, a clause such as ``"the density fell from 1.02 to 0.45 g/cm3 within 11 ps"``.
     density, start_density
-        That the run holds, or that it reached, and that of its start, g/cm^3; None where it is not known.
+        Mean density of a run that holds the liquid, or final density of one that does not, and density of the start,
+        g/cm^3; None if unknown.
     time_ps
-        Time from the start to ``density`` where it does not hold, length of the run where it does, ps.
+        Time from the start until ``density`` was reached, if the run does not hold the liquid, or else the length of
+        the run, ps.
     n_eff
-        Independent samples of the density.
+        Number of independent samples of the density.
     """
 
     holding: Holding
@@ -160,25 +162,25 @@ class LiquidVerdict:
     n_eff: float = 0.0
 
     def __str__(self) -> str:
-        """One sentence without its full stop: the verdict, and why."""
+        """The verdict and its reason, as a sentence without a full stop."""
         what = " the liquid" if self.holding is not Holding.NOT_JUDGED else ""
         return f"{self.holding}{what}: {self.what}"
 
     @property
     def lost(self) -> bool:
-        """Whether the run does not hold the liquid: then its numbers are of something else."""
+        """Whether the run does not hold the liquid; its numbers are then not those of the liquid."""
         return self.holding is Holding.DOES_NOT_HOLD
 
     @property
     def estimate(self) -> Estimate:
-        """The verdict as a number: 1 where it holds, 0 where it does not, not converged where it is not judged."""
+        """The verdict as a number: 1 if the run holds the liquid, 0 if not, not converged if it is not judged."""
         if self.holding is Holding.NOT_JUDGED:
             return Estimate.refused("1", str(self), self.n_eff)
         value = 1.0 if self.holding is Holding.HOLDS else 0.0
         return Estimate(value, math.nan, self.n_eff, "1", True, str(self))
 
     def to_json(self) -> dict[str, Any]:
-        """The verdict as JSON can hold it."""
+        """The verdict as JSON values."""
         return asdict(self)
 
     @classmethod
@@ -187,17 +189,17 @@ class LiquidVerdict:
 
 
 HOLDS_LIQUID = "holds_liquid"
-"""The quantity of records that are verdicts."""
+"""Quantity of records that contain verdicts."""
 TO_TEACHER = "_to_teacher"
 """Ending of quantities that say how far a student is from its teacher, and not from the reference."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One line of ``ilforge results``: an estimate and everything that says what it is of.
+    """One line of ``ilforge results``: an estimate with labels that describe it.
 
-    ``verdict`` is that of the run which the number was measured on; None for what was measured on none, or not judged
-    by ``health``. Records of the quantity ``holds_liquid`` are the verdicts themselves.
+    ``verdict`` is the verdict on the run in which the number was measured; None if there is no run, or ``health`` did
+    not judge it. Records of the quantity ``holds_liquid`` are the verdicts themselves.
     """
 
     quantity: str
@@ -219,19 +221,19 @@ class Record:
 
     @classmethod
     def of(cls, estimate: Estimate, **labels: Any) -> Record:
-        """The estimate, labelled; labels that are not given are None."""
+        """A record of an estimate with labels; missing labels are None."""
         blank = dict.fromkeys(("liquid", "temperature_K", "potential", "species", "dataset", "iteration"), None)
         return cls(**{**blank, **asdict(estimate), **labels})
 
     @property
     def text(self) -> str:
-        """Value, error and unit as they are quoted, or why they are not; of a verdict the sentence."""
+        """Value, error and unit to quote, or the reason why there are none; for a verdict its sentence."""
         if self.quantity == HOLDS_LIQUID:
             return self.note
         return str(Estimate(self.value, self.error, self.n_eff, self.unit, self.converged, self.note))
 
     def as_json(self) -> dict[str, Any]:
-        """The record as JSON can hold it: NaN becomes null."""
+        """The record as JSON values: NaN becomes null."""
         return {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(self).items()

@@ -1,4 +1,4 @@
-"""What every part of the study file stands on: the strict base class, and the number types of its keys."""
+"""Basis of all parts of the study file: the strict base class, and the number types of its keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ Positive = Annotated[float, Field(gt=0)]
 Iterations = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0, le=100_000)]
 Widths = Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=1, max_length=20)]
-Temperature = Annotated[float, Field(ge=160, le=5000)]  # below, an ionic liquid is a glass on any time scale of MD
+Temperature = Annotated[
+    float, Field(ge=160, le=5000)
+]  # at lower temperatures, an ionic liquid is a glass on the time scale of MD
 Density = Annotated[float, Field(ge=0.05, le=4.0)]
 Pressure = Annotated[float, Field(ge=0, le=1e6)]
 Timestep = Annotated[float, Field(gt=0, le=8.0)]
@@ -21,9 +23,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length
 
 
 class Settings(BaseModel):
-    """Strict, frozen, documented: the base of every part of the study file."""
+    """Base class of every part of the study file: strict and frozen."""
 
     moved_keys: ClassVar[Mapping[str, str]] = {}
-    """Keys of earlier versions, and what to write now."""
+    """Keys of earlier versions, and their replacements."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

@@ -1,4 +1,4 @@
-"""Settings files: read TOML, refuse what no key can mean, and say what is wrong in the words of its author."""
+"""Settings files: read TOML, refuse absurd values, and report faults with the names that the author used."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ilforge.settings import Settings
 
 T = TypeVar("T", bound=Settings)
 _MOST_BYTES, _DEEPEST, _LONGEST = 2**20, 16, 10_000
-_LARGEST, _SMALLEST = 1e10 - 1, 1e-20  # of any number, whatever its unit
+_LARGEST, _SMALLEST = 1e10 - 1, 1e-20  # allowed size of a number in any unit
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     """Text and content of a TOML file."""
     try:
-        # a pipe or a device could be waited for without end, or never end itself
+        # reading a pipe or a device might never end
         if path.exists() and not path.is_file():
-            raise SettingsError(f"{path} is no file to be read.")
+            raise SettingsError(f"{path} is not a regular file.")
         if path.stat().st_size > _MOST_BYTES:
             raise SettingsError(f"{path} has {path.stat().st_size} bytes; a settings file has at most {_MOST_BYTES}.")
         text = path.read_text(encoding="utf-8")
@@ -40,12 +40,12 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def refuse_absurd(data: dict[str, Any], source: str) -> None:
-    """Refuse what no key can mean, whatever the key: numbers without bounds, text and lists without end.
+    """Refuse values that are absurd for any key: huge numbers, very long texts and lists.
 
     Raises
     ------
     SettingsError
-        Naming every such key.
+        With every such key.
     """
     faults = [f"{key}: {fault}" for key, fault in _absurd(data, "")]
     if faults:
@@ -61,16 +61,16 @@ def _absurd(data: Any, key: str, depth: int = 0) -> Iterator[tuple[str, str]]:
             yield from _absurd(value, f"{key}.{name}" if key else name, depth + 1)
     elif isinstance(data, list):
         if len(data) > _LONGEST:
-            yield key, f"the list has {len(data)} entries, and may have {_LONGEST}"
+            yield key, f"the list has {len(data)} entries, but at most {_LONGEST} are allowed"
             return
         for number, value in enumerate(data):
             yield from _absurd(value, f"{key}.{number}", depth + 1)
     elif isinstance(data, str) and (len(data) > _LONGEST or not _is_text(data)):
-        yield key, f"the text has {len(data)} characters (at most {_LONGEST}), or some that cannot be printed"
+        yield key, f"the text has {len(data)} characters (at most {_LONGEST}), or some are not printable"
     elif isinstance(data, int | float) and not isinstance(data, bool):
         size = abs(data)
-        if not size <= _LARGEST or 0 < size < _SMALLEST:  # NaN is not
-            yield key, f"{data:.6g} is no number that it can be: from {_SMALLEST:g} to {_LARGEST:g}, or 0"
+        if not size <= _LARGEST or 0 < size < _SMALLEST:  # true for NaN
+            yield key, f"{data:.6g} is outside the allowed range, {_SMALLEST:g} to {_LARGEST:g}, or 0"
 
 
 def _is_text(data: str) -> bool:
@@ -78,7 +78,7 @@ def _is_text(data: str) -> bool:
 
 
 def check_settings(model: type[T], data: dict[str, Any], source: str) -> T:
-    """``data`` as ``model``, or one SettingsError that names every fault."""
+    """Convert ``data`` to ``model``, or raise one SettingsError with all faults."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -130,9 +130,9 @@ def _description(model: type[BaseModel], raw: list[Any]) -> str:
 
 
 def _steps(model: type[BaseModel], raw: list[Any]) -> Iterator[tuple[Any, Any]]:
-    """Each part of a location, and what it leads to: a class, classes told apart by kind, ``"tag"``, or None.
+    """Each part of a location, and what it refers to: a class, classes distinguished by kind, ``"tag"``, or None.
 
-    The part behind a list or a dictionary is an index or a name, also where it is called like a kind.
+    The part after a list or a dictionary is an index or a name, even if the name is that of a kind.
     """
     current: Any = model
     is_name = False
@@ -153,19 +153,19 @@ def _steps(model: type[BaseModel], raw: list[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _is_container(annotation: Any) -> bool:
-    """Whether a key holds a list or a dictionary, be it optional."""
+    """Whether the value of a key is a list or a dictionary, or optionally one."""
     if typing.get_origin(annotation) in (list, dict):
         return True
     return any(_is_container(inner) for inner in typing.get_args(annotation))
 
 
 def _without_tags(model: type[BaseModel], raw: list[Any]) -> list[Any]:
-    """A location as the author wrote it, without the kinds that pydantic puts in."""
+    """A location as in the file, without the kinds that pydantic inserts."""
     return [part for part, what in _steps(model, raw) if what != "tag"]
 
 
 def _model_at(model: type[BaseModel], raw: list[Any]) -> type[BaseModel] | None:
-    """The settings class that a key's parents lead to."""
+    """The settings class of the table that contains a key."""
     current: Any = model
     for part, what in _steps(model, raw):
         current = next(one for one in current if _kind_of(one) == part) if what == "tag" else what
@@ -173,19 +173,19 @@ def _model_at(model: type[BaseModel], raw: list[Any]) -> type[BaseModel] | None:
 
 
 def _tags(model: type[BaseModel], raw: list[Any]) -> list[str]:
-    """Kinds that may stand at a location."""
+    """The kinds that are allowed at a location."""
     found = [what for _, what in _steps(model, raw)][-1] if raw else None
     return [str(_kind_of(one)) for one in found] if isinstance(found, tuple) else []
 
 
 def _kind_of(model: type[BaseModel]) -> str | None:
-    """The value of ``kind`` that a settings class is for."""
+    """The value of ``kind`` of a settings class."""
     field = model.model_fields.get("kind")
     return None if field is None else field.default
 
 
 def _classes_within(annotation: Any) -> Any:
-    """The class inside ``list[X]``, ``dict[str, X]``, ``X | None``, or all classes of a union told apart by kind."""
+    """The class inside ``list[X]``, ``dict[str, X]``, ``X | None``, or all classes of a union distinguished by kind."""
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
         return annotation if issubclass(annotation, BaseModel) else None
     found: list[Any] = []

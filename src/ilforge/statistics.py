@@ -1,6 +1,6 @@
-"""Statistics of correlated samples: how many independent ones there are, and what error that leaves.
+"""Statistics of correlated samples: numbers of independent samples, and errors.
 
-Kernels of arrays: no paths, no globals; random numbers come from the ``rng`` that is passed in.
+All functions work on arrays, without paths or globals; random numbers come from the argument ``rng``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 from ilforge.arrays import Floats
 from ilforge.units import in_digits
 
-_FIRST_LAGS = 3  # lags that always count, however the noise falls (Chodera 2016)
+_FIRST_LAGS = 3  # lags that are always included, independent of noise (Chodera 2016)
 _START_CANDIDATES = 40
-_DISTINCT = 4.0  # standard errors
+_DISTINCT = 4.0  # standard errors between the means of a start that is left out and the rest
 MIN_RUNS = 3
-"""So many runs have a spread that says something."""
-_SAME_STATE = 1e-3  # runs of one state disagree as much in one of so many cases
+"""Smallest number of runs with a meaningful spread."""
+_SAME_STATE = 1e-3  # runs with a smaller p value of χ² disagree
 DISAGREEMENT = "{} runs of the same state disagree beyond their errors"
 
 
@@ -32,7 +32,7 @@ def autocorrelation(series: Floats) -> Floats:
 
     Returns
     -------
-    ``(n,)``: C at lags 0 to n - 1, each averaged over the n - t pairs there are. Zero after lag 0 for a constant.
+    ``(n,)``: C at lags 0 to n - 1, each averaged over n - t pairs. For a constant series, zero after lag 0.
     """
     from scipy.fft import irfft, next_fast_len, rfft
 
@@ -47,10 +47,10 @@ def autocorrelation(series: Floats) -> Floats:
 
 
 def statistical_inefficiency(series: np.ndarray) -> float:
-    """Number of consecutive samples that are worth one independent sample, g = 1 + 2 Σ (1 - t/n) C(t).
+    """Number of consecutive samples that correspond to one independent sample, g = 1 + 2 Σ (1 - t/n) C(t).
 
     The sum ends where C first falls to zero, as in J. D. Chodera et al., J. Chem. Theory Comput. 3, 26 (2007),
-    eqs. 14-16. A constant series tells one thing only: g = n.
+    eqs. 14-16. A constant series counts as a single sample: g = n.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ class Mean(NamedTuple):
 def correlated_mean(series: np.ndarray) -> Mean:
     """Mean of correlated samples with its standard error, sqrt(g s² / (n - 2 g)).
 
-    The 2 g takes back what a short series hides: fluctuations about its own mean, and correlations longer than
-    it can show, are both too small by about g/n.
+    The 2 g corrects for short series: both the fluctuations about their own mean and the visible correlations are too
+    small by about g/n.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def correlated_mean(series: np.ndarray) -> Mean:
 
 
 class Equilibration(NamedTuple):
-    """Where the equilibrated part of a series starts, its inefficiency, and its independent samples."""
+    """Start of the equilibrated part of a series, its inefficiency, and its number of independent samples."""
 
     start: int
     inefficiency: float
@@ -106,16 +106,17 @@ class Equilibration(NamedTuple):
 
 
 def detect_equilibration(series: np.ndarray) -> Equilibration:
-    """The start that leaves the most independent samples: max over t0 of (n - t0) / g(t0).
+    """The start that gives the most independent samples: max over t0 of (n - t0) / g(t0).
 
-    J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (2016), with two safeguards, because that rule alone also
-    picks ends of stationary series whose g is too small by chance. A beginning is left out only if its mean
+    J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (2016), with two safeguards, because this rule alone also
+    selects the last part of stationary series if its g is too small by chance. A beginning is left out only if its mean
     differs from that of the rest by more than four standard errors, and never more than half of the series.
 
-    Share of 95 % intervals (with :func:`correlated_mean`) that hold the truth, 1,000 trials of autoregressive
-    noise each: 0.92 with 20 independent samples (0.79 by the rule alone), 0.95 with 200; behind a transient of
-    eight standard deviations 0.85 with 40 and 0.91 with 1,000. Of series worth only ten, a quarter looks like
-    twenty or more, and then the error is too small (0.74): no series shows correlations longer than itself.
+    Share of 95 % intervals (with :func:`correlated_mean`) that contain the true mean, from 1,000 trials of
+    autoregressive noise each: 0.92 with 20 independent samples (0.79 by the rule alone), 0.95 with 200. After a
+    transient of eight standard deviations it is 0.85 with 40 and 0.91 with 1,000. A quarter of series with only ten
+    independent samples appears to have twenty or more, and then the error is too small (0.74), because no series shows
+    correlations longer than itself.
 
     Parameters
     ----------
@@ -145,7 +146,7 @@ class Trend(NamedTuple):
 def linear_trend(series: np.ndarray) -> Trend:
     """Least-squares slope of correlated samples, with its standard error sqrt(g s² / Σ (t - t̄)²).
 
-    s² and g are the variance and the statistical inefficiency of what the straight line leaves over.
+    s² and g are the variance and the statistical inefficiency of the residuals of the straight line.
 
     Parameters
     ----------
@@ -164,7 +165,7 @@ def block_error(samples: np.ndarray, n_blocks: int = 10) -> Any:  # one type or 
     """Standard error of the mean over the first axis, from the spread of ``n_blocks`` block means.
 
     H. Flyvbjerg and H. G. Petersen, J. Chem. Phys. 91, 461 (1989): blocks longer than the correlation time are
-    independent. Samples left over by an uneven division go to the first blocks.
+    independent. If the division is uneven, the first blocks have one more sample.
 
     Parameters
     ----------
@@ -192,7 +193,7 @@ def error_between(values: np.ndarray) -> float:
 
 
 def too_few(of: str, n_eff: float, min_samples: float, length_ps: float) -> str:
-    """Why a run of this length does not carry a mean, and how long it must be; empty where it does."""
+    """Why a run of this length is too short for a mean, and how long it must be; empty if it is long enough."""
     if n_eff >= min_samples:
         return ""
     return (
@@ -218,7 +219,7 @@ def bootstrap(
     rng: np.random.Generator,
     n: int = 200,
 ) -> float | np.ndarray:
-    """Standard error of a statistic when whole groups of samples, not samples, are independent.
+    """Standard error of a statistic if groups of samples, and not single samples, are independent.
 
     Groups (the components of one structure's forces, the frames of one block) are drawn with replacement:
     B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapter 8.
@@ -248,7 +249,7 @@ def bootstrap(
 
 
 class LinearFit(NamedTuple):
-    """Coefficients of a generalised least-squares fit, their covariance, and how well it fits.
+    """Coefficients of a generalised least-squares fit, their covariance, and the quality of the fit.
 
     ``weights`` of shape ``(n_coefficients, n)`` give the coefficients as ``weights @ y``.
     """
@@ -274,7 +275,7 @@ def generalised_least_squares(design: np.ndarray, y: np.ndarray, covariance: np.
     """
     from scipy.linalg import cho_factor, cho_solve
 
-    scale = np.sqrt(np.diag(covariance))  # solve for correlations: the variances may span many decades
+    scale = np.sqrt(np.diag(covariance))  # solve with the correlation matrix, because variances may span many decades
     correlation = covariance / np.outer(scale, scale) + 1e-10 * np.eye(len(y))
     factor = cho_factor(correlation, lower=True)
     whitened = design / scale[:, None]
@@ -288,6 +289,6 @@ def generalised_least_squares(design: np.ndarray, y: np.ndarray, covariance: np.
 
 
 def _is_constant(series: np.ndarray) -> bool:
-    """No fluctuation beyond rounding."""
+    """Whether a series does not fluctuate beyond rounding."""
     series = np.asarray(series, dtype=float)
     return bool(np.ptp(series) <= 1e-12 * np.max(np.abs(series), initial=0.0))

@@ -1,8 +1,8 @@
-"""Whose word counts: results that this user made, and programs that this user lets start.
+"""Trust: only results that this user made are loaded, and only programs that this user named are started.
 
-A result can hold a trained model, and a model file can run code when it is loaded. A digest beside it proves nothing:
-whoever made the file wrote the digest too. So every result that is made here is signed with a key of this user
-(HMAC-SHA256, RFC 2104), which lies in the user's own folder and in no store.
+A result may contain a trained model, and a model file can run code when it is loaded. A digest in the store proves
+nothing, because the author of a file also writes its digest. Therefore every result made here is signed with a key of
+this user (HMAC-SHA256, RFC 2104), which is in the user's own folder and never in a store.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ilforge.canonical import canonical_json
 from ilforge.errors import SettingsError
 
 SIGNATURE = "signature"
-"""Key of what is signed."""
+"""Key of the signature in signed data."""
 _KEY, _VERSIONS, _BYTES = "key", "versions.json", 32
 _looking: ContextVar[bool] = ContextVar("looking", default=False)
 
@@ -34,12 +34,12 @@ def user_folder() -> Path:
 
 
 def user_key() -> bytes:
-    """The user's key, made when there is none; nobody else may read it.
+    """The user's key; it is made if there is none, and nobody else may read it.
 
     Raises
     ------
     SettingsError
-        When it can be neither read nor made.
+        When it cannot be read or made.
     """
     path = user_folder() / _KEY
     try:
@@ -51,7 +51,7 @@ def user_key() -> bytes:
             return _read_key(path)
     except OSError as error:
         raise SettingsError(
-            f"{path}, the key that results are signed with, can be neither read nor made ({error.strerror or error}). "
+            f"{path}, the key for signing results, can be neither read nor made ({error.strerror or error}). "
             "Set the variable XDG_CONFIG_HOME to a folder of your own."
         ) from error
 
@@ -62,19 +62,19 @@ def signed(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_signed(data: Mapping[str, Any]) -> bool:
-    """Whether the data carry a signature of this user, and are what was signed."""
+    """Whether the data have a valid signature of this user."""
     found = data.get(SIGNATURE)
     return isinstance(found, str) and hmac.compare_digest(found, _signature(data))
 
 
 def token(words: str) -> str:
-    """A word that only this user can make of these words."""
+    """A token for a text that only this user can make."""
     return hmac.new(user_key(), words.encode(), hashlib.sha256).hexdigest()
 
 
 @contextmanager
 def looking() -> Iterator[None]:
-    """Whatever is done inside only looks: it starts no program that a study names, and loads no model."""
+    """Within this context a study is only inspected: no program that it names is started, and no model is loaded."""
     before = _looking.set(True)
     try:
         yield
@@ -83,12 +83,12 @@ def looking() -> Iterator[None]:
 
 
 def only_looking() -> bool:
-    """Whether this is inside :func:`looking`."""
+    """Whether the code runs within :func:`looking`."""
     return _looking.get()
 
 
 def keep_version(program: Path, version: str) -> None:
-    """Remember what a program says its version is, so that later looks need not start it."""
+    """Store the version that a program reports, so that it need not be started to inspect a study later."""
     found = _versions()
     if found.get(_stamp(program)) == version:
         return
@@ -97,11 +97,11 @@ def keep_version(program: Path, version: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         files.write_text(path, json.dumps({**found, _stamp(program): version}, indent=1))
     except OSError:
-        return  # the next look says that it does not know
+        return  # the version is then unknown later
 
 
 def kept_version(program: Path) -> str | None:
-    """The version of a program that this user has run, as long as its file is the same; None when unknown."""
+    """The stored version of a program that this user has run, if its file has not changed; None if unknown."""
     version = _versions().get(_stamp(program))
     return version if isinstance(version, str) else None
 
@@ -118,8 +118,8 @@ def _read_key(path: Path) -> bytes:
         content = file.read()
     if owner.st_uid != os.getuid() or owner.st_mode & 0o077:
         raise SettingsError(
-            f"{path} is the key that your results are signed with, and others can read it. Delete it: a new one is "
-            "made, and stores of yours are signed again with `ilforge store trust STORE`."
+            f"{path} is the key for signing your results, and others can read it. Delete it; a new one is made. Then "
+            "sign your stores again with `ilforge store trust STORE`."
         )
     if len(content) != _BYTES:
         raise SettingsError(f"{path} is damaged: it has {len(content)} bytes, not {_BYTES}. Delete it.")
@@ -127,7 +127,7 @@ def _read_key(path: Path) -> bytes:
 
 
 def _make_key(path: Path) -> None:
-    """Write a new key whole; of two processes that do so at once, the first one's counts."""
+    """Write a new key completely; if two processes do so at the same time, the first key is used."""
     partial = path.with_name(f"{_KEY}.{os.getpid()}{files.PARTIAL}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -41,5 +41,5 @@ EV_PER_A3_IN_GPA = 1.0 / _ase.GPa
 
 
 def in_digits(value: float, digits: int) -> str:
-    """A number to so many significant digits, never with an exponent: 590 and not 5.9e+02."""
+    """A number with ``digits`` significant digits, never with an exponent: 590 and not 5.9e+02."""
     return f"{float(f'{value:.{digits}g}'):.10g}"
