@@ -51,7 +51,7 @@ def test_predictions_that_are_not_numbers_are_counted_not_drawn(content):
     predicted[5, 1] = np.nan
     broken = Parity(**{**vars(parity), "forces_predicted": predicted})
     figure = force_parity(broken, "EQ", PALETTE)
-    assert "1 prediction not a number" in figure.caption
+    assert "1 prediction not finite" in figure.caption
     assert np.isfinite(trace(figure, "outliers")["y"]).all()
 
 

@@ -68,4 +68,4 @@ def test_every_composition_has_its_own_errors_and_md_runs_the_one_it_names(finis
     assert len(errors) == 2
     assert len({record["liquid"] for record in records if record["quantity"] == "rdf_first_peak"}) <= 1
     page = (folder / "ilforge-results" / "compositions" / "report.html").read_text()
-    assert all(liquid in page for liquid in errors) and "What they cover" in page
+    assert all(liquid in page for liquid in errors) and "Coverage" in page

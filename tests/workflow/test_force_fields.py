@@ -79,7 +79,7 @@ def test_md_with_it_needs_its_file(study, tmp_path):
         path.read_text() + '\n[[md]]\nname = "polarizable"\nensemble = "NVT"\npotentials = ["exp6"]\nlength_ps = 0.1\n'
     )
     with pytest.raises(
-        SettingsError, match="md 'polarizable': potentials names 'exp6': there is no model or potential of that"
+        SettingsError, match="md 'polarizable': potentials names 'exp6': there is no model or potential with this"
     ):
         load_study(path)
     file = exp6.changed(tmp_path, {})

@@ -57,7 +57,7 @@ def test_without_these_keys_results_keep_their_names(tmp_path):
         (
             "vacuum = { BF4 = 1 }\nbox_multiple = 2",
             "nvt",
-            "is of a box, and vacuum has none",
+            "needs a box, and vacuum has none",
         ),
     ],
 )

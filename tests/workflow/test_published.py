@@ -153,7 +153,7 @@ def test_nothing_to_export_is_said(made, tmp_path):
         ("gfn1", {}, "of kind 'xtb', but the labels of dataset = .* are of kind 'clp'"),
         (CLP, {"ions": ("PYR14 = 1, BF4 = 1", "PYR14 = 2, BF4 = 2")}, "but the study is of 2 PYR14, 2 BF4"),
         (CLP, {"sampling": ("[sampling]", "[sampling]\ntraining = { eq_boxes = 1, eq_frames_per_box = 1, packed = 0, "
-         "hot_boxes = 0, hot_frames_per_box = 0 }")}, "sampling.training says what to sample, but dataset"),
+         "hot_boxes = 0, hot_frames_per_box = 0 }")}, "sampling.training and dataset"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_the_dataset_is_refused_in_words(made, tmp_path, reference, changes, words):

@@ -117,7 +117,7 @@ def test_the_report_shows_both_maps_and_writes_them_as_one_table(finished):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({'"NVT"': '"NPT"'}, "ensemble is NVT or NVE"),
+        ({'"NVT"': '"NPT"'}, "ensemble NVT or NVE"),
         ({"vacuum = { TFSI = 1 }": "vacuum = {}"}, "such as { TFSI = 1 }"),
         ({"vacuum = { TFSI = 1 }": "vacuum = { TFSI = 0 }"}, "vacuum"),
         ({'"gfn1"': '"gpaw"'}, "runs gpaw in a vacuum, but GPAW needs a box"),

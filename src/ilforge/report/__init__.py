@@ -1,4 +1,4 @@
-"""Report: everything a study found, on one page that opens anywhere."""
+"""Report: all results of a study on one HTML page without external files."""
 
 from ilforge.report.content import (
     ClusterPicture,

@@ -1,4 +1,4 @@
-"""What a section of the page is built of. The template draws each kind; nothing here knows HTML."""
+"""Blocks of which a section of the page consists. The template draws each kind; nothing here depends on HTML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Cell:
 
     ``tone`` is ``"refused"`` for a number that must not be quoted, ``"fault"``, ``"doubt"``, ``"good"``,
     ``"muted"``, ``"code"`` or empty; ``note`` is shown on hover and as a footnote; ``swatch`` is a colour
-    before the text; ``unit`` stands after it, smaller.
+    before the text; ``unit`` is shown after it, smaller.
     """
 
     text: str
@@ -24,7 +24,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; ``numeric`` are the columns set flush right."""
+    """Rows of cells; ``numeric`` contains the right-aligned columns."""
 
     kind: ClassVar[str] = "table"
     caption: str
@@ -38,15 +38,15 @@ class Table:
         return tuple(dict.fromkeys(cell.note for row in (self.columns, *self.rows) for cell in row if cell.note))
 
     def mark(self, cell: Cell) -> str:
-        """Number of the cell's footnote, or nothing."""
+        """Number of the cell's footnote, or an empty text."""
         return str(self.footnotes.index(cell.note) + 1) if cell.note else ""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot as plotly reads it: ``data`` (traces) and ``layout`` are plain dicts and lists.
+    """A plot for plotly: ``data`` (traces) and ``layout`` are plain dicts and lists.
 
-    ``caption`` says in words and numbers what one sees; it is also the text for those who cannot see it.
+    ``caption`` describes the plot in words and numbers; it is also the text for readers who cannot see the plot.
     """
 
     kind: ClassVar[str] = "figure"
@@ -60,9 +60,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class FigureRow:
-    """Figures side by side, as many as the width takes; ``title`` and ``swatch`` say whose they are.
+    """Figures side by side, as many as fit into the width; ``title`` and ``swatch`` name the potential.
 
-    With ``columns`` zero all have the same size, however few there are.
+    If ``columns`` is zero, all figures have the same size, even if there are few.
     """
 
     kind: ClassVar[str] = "row"
@@ -100,7 +100,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Viewer:
-    """A structure to turn: ``svg`` is drawn at once, ``model`` feeds the three-dimensional view."""
+    """A structure that can be rotated: ``svg`` is the first drawing, ``model`` the data of the 3D view."""
 
     kind: ClassVar[str] = "viewer"
     title: str
@@ -111,13 +111,13 @@ class Viewer:
 
     @property
     def anchor(self) -> str:
-        """What tells it from all others of the page."""
+        """Unique name of the viewer on the page."""
         return self.name or self.title
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Structures side by side; ``title`` and ``swatch`` say whose they are."""
+    """Structures side by side; ``title`` and ``swatch`` name the potential."""
 
     kind: ClassVar[str] = "gallery"
     viewers: tuple[Viewer, ...]
@@ -127,7 +127,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Beside:
-    """Blocks side by side where the width allows it."""
+    """Blocks side by side, if the width allows it."""
 
     kind: ClassVar[str] = "beside"
     blocks: tuple[Block, ...]
@@ -135,7 +135,7 @@ class Beside:
 
 @dataclass(frozen=True)
 class Details:
-    """Blocks behind a line that opens them."""
+    """Blocks that are hidden until their title is clicked."""
 
     kind: ClassVar[str] = "details"
     summary: str

@@ -1,4 +1,4 @@
-"""What to cite, from the programs and potentials that a study used."""
+"""Works to cite for the programs and potentials that a study used."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _WORKS = {
     "mdanalysis": "MDAnalysis: Michaud-Agrawal et al., J. Comput. Chem. 32, 2319 (2011).",
     "ase": "ASE: Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017).",
 }
-"""Works on programs, by what names them. Kinds of potential name their own."""
+"""Works to cite for programs, by their names. Kinds of potential contain their own citations."""
 
 
 def works(content: ReportContent) -> tuple[str, ...]:
-    """Works whose program or potential appears in the content, and those the content names itself."""
+    """Works to cite for programs and potentials in the content, and further works that the content names."""
     used = [program for stage in content.stages for program in stage.programs]
     names = [record.potential for record in content.records] + [parity.potential for parity in content.parity]
     names += [curve.potential for curve in content.curves]
@@ -32,7 +32,7 @@ def works(content: ReportContent) -> tuple[str, ...]:
 
 
 def works_on(text: str) -> tuple[str, ...]:
-    """Works on the methods and programs that a text names: ``"PBE-D3(BJ) with GPAW"``."""
+    """Works to cite for methods and programs named in a text: ``"PBE-D3(BJ) with GPAW"``."""
     text = text.lower()
     named = [kind for kind in POTENTIALS.values() if kind.name in text or kind.title.lower() in text]
     found = [work for kind in named for word, work in kind.works if word.lower() in text]

@@ -1,4 +1,4 @@
-"""What a report is made of: plain data that the workflow fills. Nothing here computes or draws."""
+"""The content of a report: plain data from the workflow. Nothing is computed or drawn here."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ilforge.results import Curve, Estimate, Record, Table
 
 @dataclass(frozen=True)
 class Parity:
-    """Predictions of one potential on labelled frames, beside their reference.
+    """Predictions of one potential on labelled frames, with the reference values.
 
     Attributes
     ----------
     potential, iteration
-        Which model; ``iteration`` counts rounds of concurrent learning, None for what is not trained.
+        The model; ``iteration`` is the round of concurrent learning, None for potentials that are not trained.
     datasets
         ``"EQ"`` or ``"nEQ"`` for each frame, length ``m``.
     energies_reference, energies_predicted
         eV per atom, ``(m,)``.
     forces_reference, forces_predicted
-        eV/Å, ``(n, 3)``: the atoms of all frames one after the other.
+        eV/Å, ``(n, 3)``, for the atoms of all frames one after the other.
     elements, frames
-        Element of each of these atoms, and index of the frame it belongs to, length ``n``.
+        Element and frame (index) of each of these atoms, length ``n``.
     recipes
-        How each frame was made (``"nvt"``, ``"packed"``, ``"hot"``, ``"explored"``), length ``m``, or empty.
+        Recipe of each frame (``"nvt"``, ``"packed"``, ``"hot"``, ``"explored"``), length ``m``, or empty.
     liquid
-        Which liquid the frames are of, where the models are held against several; else empty.
+        Liquid of the frames, if models are validated on several liquids; otherwise empty.
     """
 
     potential: str
@@ -63,11 +63,11 @@ class Parity:
 
 @dataclass(frozen=True)
 class NamedCurve:
-    """A curve of one run. Curves of one ``property``, ``protocol`` and ``key`` share a figure.
+    """A curve of one run. Curves with the same ``property``, ``protocol`` and ``key`` share a figure.
 
     ``property`` is ``"msd"`` (drawn on log-log axes), ``"rdf"`` and ``"coordination"`` (g(r) above n(r)),
-    ``"density"`` (against time), or any other name, which is drawn as it is. ``key`` is the species or the
-    pair, such as ``"PYR14"`` or ``"B-N"``; empty where there is none.
+    ``"density"`` (against time), or any other name (drawn on plain axes). ``key`` is the species or the
+    pair, such as ``"PYR14"`` or ``"B-N"``; empty if there is none.
     """
 
     property: str
@@ -79,7 +79,7 @@ class NamedCurve:
 
 @dataclass(frozen=True)
 class NamedTable:
-    """A table of one run: ``kind`` is such as ``"map"`` and ``key`` whose it is, such as ``"TFSI"``."""
+    """A table of one run; ``kind`` is for example ``"map"``, and ``key`` the ion, for example ``"TFSI"``."""
 
     kind: str
     protocol: str
@@ -90,9 +90,9 @@ class NamedTable:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the health checks say of one run.
+    """Results of the health checks of one run.
 
-    ``lines`` are sentences with the numbers they rest on; ``faults`` those of the checks that failed.
+    ``lines`` are sentences of passed checks with their numbers; ``faults`` are the sentences of failed checks.
     """
 
     protocol: str
@@ -104,7 +104,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class FrameRow:
-    """One line of the inventory of frames: how many were made, labelled and accepted, and why not."""
+    """One line of the inventory of frames: numbers made, labelled and accepted, and reasons of rejections."""
 
     dataset: str
     kind: str
@@ -116,18 +116,18 @@ class FrameRow:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How widely the frames of one recipe cover one kind of internal coordinate, beside those at equilibrium.
+    """Coverage of one kind of internal coordinate by the frames of one recipe, compared with equilibrium frames.
 
     Attributes
     ----------
     dataset, recipe, coordinate
-        Such as ``"training"``, ``"nEQ/hot"`` and ``"bonds"``, ``"angles"`` or ``"torsions"``.
+        For example ``"training"``, ``"nEQ/hot"``, and ``"bonds"``, ``"angles"`` or ``"torsions"``.
     spread, reached, beyond
-        Value and standard error (None where there is none) of the numbers of :mod:`ilforge.sampling.coverage`.
+        Value and standard error (None if there is none) of the numbers in :mod:`ilforge.sampling.coverage`.
     parents
-        Independent boxes that the errors are from.
+        Number of independent boxes for the errors.
     centres, density
-        Distribution of the deviations from the EQ mean in Å or degrees (torsions as they are), ``(n,)``.
+        Distribution of deviations from the EQ mean in Å or degrees (or of torsions themselves), ``(n,)``.
     """
 
     dataset: str
@@ -157,9 +157,9 @@ class LearningRound:
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """Force RMSE on the frames set aside to watch a training, against epochs or steps.
+    """Force RMSE on the early-stopping frames of a training, against epochs or steps.
 
-    ``force_rmse_eV_A`` and ``progress`` are of shape ``(n,)``; ``member`` numbers a committee's models.
+    ``force_rmse_eV_A`` and ``progress`` have the shape ``(n,)``; ``member`` is the number of a model in a committee.
     """
 
     potential: str
@@ -172,7 +172,7 @@ class TrainingCurve:
 
 @dataclass(frozen=True)
 class StageRow:
-    """One task or stage as its manifest tells it; ``seconds`` is wall time, ``finished`` a date and time."""
+    """One stage, from its manifest; ``seconds`` is wall time, ``finished`` a date and time."""
 
     stage: str
     key: str
@@ -185,7 +185,7 @@ class StageRow:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one kind of work took: ``number`` of ``unit`` in ``seconds`` of computing time altogether."""
+    """Cost of one kind of work: ``number`` of ``unit`` in a total computing time of ``seconds``."""
 
     what: str
     number: float
@@ -195,16 +195,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class Structure:
-    """Atoms to look at, molecules whole.
+    """Atoms to display, with whole molecules.
 
     Attributes
     ----------
     bonds
         ``(n_bonds, 2)``.
     species
-        The ion of each atom.
+        Ion of each atom.
     contacts
-        ``(n_contacts, 2)``: atoms joined by dashes, such as Li and the O that coordinate it.
+        ``(n_contacts, 2)``: atoms connected by dashed lines, such as Li and the coordinating O.
     """
 
     title: str
@@ -216,7 +216,7 @@ class Structure:
 
 @dataclass(frozen=True)
 class ClusterPicture:
-    """One example of a kind of cluster, cut out of a run, and the share of clusters that are of this kind."""
+    """One example of a kind of cluster, cut out of a run, and the population of this kind."""
 
     protocol: str
     potential: str
@@ -226,30 +226,30 @@ class ClusterPicture:
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Everything a report shows. Empty parts are left out of the page.
+    """All content of a report. Empty parts are left out of the page.
 
     Attributes
     ----------
     study, liquid, liquid_label
         Name of the study, of the liquid (``"PYR14BF4"``), and its box (``"2 PYR14, 2 BF4"``).
     reference
-        The potential that made the labels, in a sentence's words (``"GFN1-xTB (tblite 0.8.0), periodic"``).
+        The potential that made the labels, in words (``"GFN1-xTB (tblite 0.8.0), periodic"``).
     banner
-        What a reader must know before any number (``"Reference: GFN1-xTB, not DFT"``).
+        Warning above all numbers (``"Reference: GFN1-xTB, not DFT"``).
     date
-        When the report was made, as it is to be printed.
+        Date of the report, for printing.
     study_file
         Text of the study file.
     training_notes
-        What is to be known of the trainings, a sentence each.
+        Notes on the trainings, one sentence each.
     runs
-        All that was measured, for the folder of tables beside the page.
+        All measurements, for the folder of tables beside the page.
     potential_labels
-        Names to print for potentials, where the built-in ones do not do.
+        Printed names of potentials, if they differ from the built-in ones.
     kinds
         Kind of potential of each name.
     citations
-        Further works to cite, beside those that follow from the programs and potentials used.
+        Further works to cite, in addition to those for the programs and potentials used.
     """
 
     study: str

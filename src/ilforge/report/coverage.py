@@ -1,4 +1,4 @@
-"""What the frames cover inside the molecules: a table beside equilibrium, and the distributions it rests on."""
+"""Coverage of internal coordinates by the frames: a table compared with equilibrium, and the distributions."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def coverage_table(rows: Sequence[Coverage]) -> Table:
     """Spread and reach of bonds, angles and torsions of every recipe, relative to EQ frames of the same set."""
     head = (
         *map(Cell, ("Set", "Frames", "Coordinates")),
-        Cell("Spread", note="Standard deviation of each coordinate over that of EQ frames, root mean square."),
-        Cell("Bins reached", note="Histogram bins that occur, over those of equally many EQ frames."),
-        Cell("Beyond EQ", unit="%", note="Share of the samples in bins where EQ frames have none."),
+        Cell("Spread", note="Standard deviation of each coordinate divided by that in EQ frames, root mean square."),
+        Cell("Bins reached", note="Number of occupied histogram bins, divided by that of equally many EQ frames."),
+        Cell("Beyond EQ", unit="%", note="Share of the samples in bins that EQ frames do not occupy."),
     )
     body = [
         (
@@ -36,7 +36,7 @@ def coverage_table(rows: Sequence[Coverage]) -> Table:
         )
         for row in rows
     ]
-    return Table("What the frames cover, beside equilibrium", head, tuple(body), frozenset({3, 4, 5}))
+    return Table("Coverage of the frames, compared with equilibrium", head, tuple(body), frozenset({3, 4, 5}))
 
 
 def coverage_figures(rows: Sequence[Coverage]) -> list[Figure]:

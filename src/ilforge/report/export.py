@@ -1,4 +1,4 @@
-"""Results as files: JSON as ``ilforge results`` prints it, and a tidy CSV of the same."""
+"""Results as files: JSON as printed by ``ilforge results``, and tidy CSV with the same content."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _DIGITS = 6
 
 
 def results_json(records: Sequence[Record]) -> str:
-    """A list of records; numbers in full, what is not a number as null."""
+    """A list of records with all digits of numbers; NaN becomes null."""
     plain = _plain([record.as_json() for record in records])
     return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n"
 
 
 def results_csv(records: Sequence[Record]) -> str:
-    """One line a record; what is not a number is empty, provenance is JSON."""
+    """One line for each record; NaN becomes empty, provenance is JSON."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Record)], lineterminator="\n")
     writer.writeheader()
@@ -38,7 +38,7 @@ def results_csv(records: Sequence[Record]) -> str:
 
 
 def script_json(data: Any) -> str:
-    """JSON that may stand inside a ``<script>``: no NaN, six digits, and no character that HTML could read."""
+    """JSON for use inside a ``<script>``: without NaN, with six digits, and without characters special in HTML."""
     text = json.dumps(_plain(data, _DIGITS), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -46,7 +46,7 @@ def script_json(data: Any) -> str:
 
 
 def _plain(data: Any, digits: int | None = None) -> Any:
-    """Arrays as lists, NaN and infinity as None; floats to ``digits`` significant digits where asked."""
+    """Arrays as lists, NaN and infinity as None; floats rounded to ``digits`` significant digits, if given."""
     if isinstance(data, dict):
         return {str(key): _plain(value, digits) for key, value in data.items()}
     if isinstance(data, np.ndarray | np.generic):

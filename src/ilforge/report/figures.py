@@ -1,4 +1,4 @@
-"""Figures of training, concurrent learning and MD: content in, plotly dicts out."""
+"""Figures of training, concurrent learning and MD, as plotly dicts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ilforge.results import Curve, Record
 
 
 def training_figure(curves: Sequence[TrainingCurve], palette: Palette) -> Figure:
-    """Force RMSE on the watched frames against epochs or steps, one line for each model trained."""
+    """Force RMSE on the early-stopping frames against epochs or steps, one line for each trained model."""
     traces, sentences, seen = [], [], set()
     last = max(curve.iteration or 0 for curve in curves)
     for curve in curves:
@@ -43,7 +43,7 @@ def training_figure(curves: Sequence[TrainingCurve], palette: Palette) -> Figure
     return Figure(
         f"training/{unit}",
         f"Training of {kinds}",
-        "Force RMSE on the frames set aside to watch the training, eV/Å. " + "; ".join(sentences) + ".",
+        "Force RMSE on the frames for early stopping, eV/Å. " + "; ".join(sentences) + ".",
         traces,
         layout(axis(unit), log_axis("force RMSE", "eV/Å", [trace["y"] for trace in traces])),
     )
@@ -64,7 +64,7 @@ def deviation_figure(rounds: Sequence[LearningRound], palette: Palette) -> Figur
         traces.append(line(steps_x, steps_y, f"iteration {learning.iteration}", colour, line={"width": 1.5}, **fill))
     return Figure(
         "deviations",
-        "How far the committee disagrees",
+        "Disagreement of the committee",
         "Largest deviation of forces within the committee for every explored frame. Shaded: the window of "
         f"{number(low, 2)} to {number(high, 2)} eV/Å in which frames are candidates for a label. "
         + " ".join(_round_sentence(r) for r in rounds),
@@ -79,7 +79,7 @@ def deviation_figure(rounds: Sequence[LearningRound], palette: Palette) -> Figur
 
 
 def improvement_figure(records: Sequence[Record], palette: Palette) -> Figure | None:
-    """Force RMSE of every model against the iteration of learning, EQ and nEQ; None before a second one."""
+    """Force RMSE of every model against the iteration of learning, EQ and nEQ; None if there is only one iteration."""
     chosen = [
         r for r in records
         if r.quantity == "force_rmse" and r.species is None and r.iteration is not None and r.converged
@@ -111,7 +111,7 @@ def improvement_figure(records: Sequence[Record], palette: Palette) -> Figure | 
             sentences.append(f"{label}: {number(points[0].value)} to {number(points[-1].value)}")
     return Figure(
         "improvement",
-        "What each iteration brought",
+        "Force error after each iteration",
         "Force RMSE on the same validation frames, first to last iteration, eV/Å. " + "; ".join(sentences) + ". "
         "Bars are standard errors.",
         traces,
@@ -120,9 +120,9 @@ def improvement_figure(records: Sequence[Record], palette: Palette) -> Figure | 
 
 
 def msd_figure(curves: Sequence[NamedCurve], palette: Palette, unphysical: Collection[str] = ()) -> Figure:
-    """Mean squared displacement of one species on log-log axes, beside the slope of diffusion.
+    """Mean squared displacement of one species on log-log axes, with a line of slope 1 for diffusion.
 
-    Here and below, ``unphysical`` names potentials whose run must not be quoted: their lines are dotted.
+    Here and below, ``unphysical`` names potentials whose run must not be quoted; their lines are dotted.
     """
     first = curves[0]
     traces, sentences = [], []
@@ -133,7 +133,7 @@ def msd_figure(curves: Sequence[NamedCurve], palette: Palette, unphysical: Colle
         keep = thinned(x.size, logarithmic=True)
         x, y, error = x[keep], y[keep], None if error is None else error[keep]
         if error is not None:
-            low = np.maximum(y - error, y * 1e-2)  # a logarithmic axis has no room for zero
+            low = np.maximum(y - error, y * 1e-2)  # a logarithmic axis cannot show zero
             traces.append(band(x, low, y + error, palette.shade(named.potential, 0.2)))
         traces.append(_run_line(x, y, named.potential, palette, unphysical))
         if named.potential not in unphysical:
@@ -146,7 +146,7 @@ def msd_figure(curves: Sequence[NamedCurve], palette: Palette, unphysical: Colle
     return Figure(
         f"msd/{first.protocol}/{first.key}",
         f"MSD, {first.key}, {first.protocol}",
-        "Mean squared displacement; the dashed grey line has slope 1, that of diffusion. "
+        "Mean squared displacement; the dashed grey line has slope 1, as for diffusion. "
         + (f"{'; '.join(sentences)} over the last half of the lag times. " if sentences else "")
         + _closing(curves, palette, unphysical),
         traces,
@@ -163,7 +163,7 @@ def rdf_figure(
     palette: Palette,
     unphysical: Collection[str] = (),
 ) -> Figure:
-    """g(r) of one pair and, below it on the same axis, the running coordination number n(r)."""
+    """g(r) of one pair, and below it the running coordination number n(r) with the same horizontal axis."""
     first = curves[0]
     traces, sentences = [], []
     for named in curves:
@@ -192,15 +192,15 @@ def rdf_figure(
 
 
 def slope_figure(curves: Sequence[NamedCurve], palette: Palette, unphysical: Collection[str] = ()) -> Figure:
-    """d ln MSD / d ln t of one species; ions diffuse where it is 1."""
+    """d ln MSD / d ln t of one species; it is 1 if ions diffuse."""
     first = curves[0]
     traces = [trace for named in curves for trace in _with_band(named, palette, unphysical)]
     times = [np.asarray(named.curve.x, dtype=float) for named in curves]
     return Figure(
         f"msd_slope/{first.protocol}/{first.key}",
         f"Local slope, {first.key}, {first.protocol}",
-        "d ln MSD / d ln t against lag time: 2 where ions fly freely, below 1 where they rattle in a cage, 1 (dashed) "
-        f"where they diffuse. {_closing(curves, palette, unphysical)}",
+        "d ln MSD / d ln t against lag time: 2 for free flight, below 1 for vibration in a cage, 1 (dashed) for "
+        f"diffusion. {_closing(curves, palette, unphysical)}",
         traces,
         layout(
             log_axis(first.curve.x_label, first.curve.x_unit, times),
@@ -211,7 +211,7 @@ def slope_figure(curves: Sequence[NamedCurve], palette: Palette, unphysical: Col
 
 
 def plain_figure(curves: Sequence[NamedCurve], palette: Palette, unphysical: Collection[str] = ()) -> Figure:
-    """Curves of one property as they are, such as the density against time."""
+    """Curves of one property on plain axes, such as the density against time."""
     first = curves[0]
     traces, sentences = [], []
     for named in curves:
@@ -235,7 +235,7 @@ def plain_figure(curves: Sequence[NamedCurve], palette: Palette, unphysical: Col
 def _run_line(
     x: np.ndarray, y: np.ndarray, potential: str, palette: Palette, unphysical: Collection[str]
 ) -> dict[str, Any]:
-    """The line of one run; dotted, and named so, when the run must not be quoted."""
+    """The line of one run; dotted, with a remark in its name, if the run must not be quoted."""
     label, style = palette.label(potential), {}
     if potential in unphysical:
         label, style = f"{label} (unphysical)", {"dash": "dot"}
@@ -243,7 +243,7 @@ def _run_line(
 
 
 def _closing(curves: Sequence[NamedCurve], palette: Palette, unphysical: Collection[str]) -> str:
-    """What bands and dotted lines mean, where there are any."""
+    """Explanation of bands and dotted lines, if there are any."""
     bands = "Bands are standard errors." if any(named.curve.error is not None for named in curves) else ""
     faulty = dict.fromkeys(palette.label(named.potential) for named in curves if named.potential in unphysical)
     dotted = f"Dotted: {joined(tuple(faulty))}, whose run is unphysical." if faulty else ""
@@ -251,7 +251,7 @@ def _closing(curves: Sequence[NamedCurve], palette: Palette, unphysical: Collect
 
 
 def _with_band(named: NamedCurve, palette: Palette, unphysical: Collection[str]) -> list[dict[str, Any]]:
-    """A curve and, where its error is known, the band of one standard error around it."""
+    """A curve and, if its error is known, the band of one standard error around it."""
     curve = named.curve
     keep = thinned(len(curve.x))
     x, y = np.asarray(curve.x, dtype=float)[keep], np.asarray(curve.y, dtype=float)[keep]
@@ -264,7 +264,7 @@ def _with_band(named: NamedCurve, palette: Palette, unphysical: Collection[str])
 
 
 def _positive(curve: Curve) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The points that a logarithmic axis can show."""
+    """The positive points, which a logarithmic axis can show."""
     x, y = np.asarray(curve.x, dtype=float), np.asarray(curve.y, dtype=float)
     keep = (x > 0) & (y > 0) & np.isfinite(x) & np.isfinite(y)
     error = None if curve.error is None else np.nan_to_num(np.asarray(curve.error, dtype=float)[keep])
@@ -280,7 +280,7 @@ def _late_slope(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def _slope_one(traces: list[dict[str, Any]]) -> dict[str, Any]:
-    """A guide of slope 1 over the last decade, above all curves."""
+    """A line of slope 1 over the last decade, above all curves."""
     lines = [trace for trace in traces if "fill" not in trace]
     end = max(trace["x"][-1] for trace in lines)
     top = 1.8 * max(trace["y"][-1] for trace in lines)
@@ -312,6 +312,6 @@ def _window(low: float, high: float) -> dict[str, Any]:
 
 def _round_sentence(learning: LearningRound) -> str:
     return (
-        f"Iteration {learning.iteration}: {counted(learning.accurate, 'frame')} agreed, "
-        f"{learning.candidate} candidates ({learning.labelled} labelled), {learning.failed} too far."
+        f"Iteration {learning.iteration}: {counted(learning.accurate, 'frame')} below the window, "
+        f"{learning.candidate} candidates ({learning.labelled} labelled), {learning.failed} above it."
     )

@@ -1,4 +1,4 @@
-"""Tables of what was made and how: frames, labels, rounds of learning, health of runs, stages, costs."""
+"""Inventory tables: frames, labels, rounds of learning, health of runs, stages, costs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def frames_table(rows: Sequence[FrameRow]) -> Table:
 
 
 def rejections_table(rows: Sequence[FrameRow]) -> Table | None:
-    """Why labels were rejected, most frequent reason first; None where none was."""
+    """Reasons of rejected labels, most frequent first; None if no label was rejected."""
     counts: dict[tuple[str, str, str], int] = {}
     for row in rows:
         for reason, count in row.rejected.items():
@@ -42,7 +42,7 @@ def rejections_table(rows: Sequence[FrameRow]) -> Table | None:
 
 def learning_table(rounds: Sequence[LearningRound]) -> Table:
     """Rounds of concurrent learning in numbers of frames."""
-    names = ("Iteration", "Explored", "Agreed", "Candidates", "Labelled", "Too far", "Window (eV/Å)")
+    names = ("Iteration", "Explored", "Agreed", "Candidates", "Labelled", "Above window", "Window (eV/Å)")
     body = [
         (
             Cell(str(r.iteration)),
@@ -55,18 +55,18 @@ def learning_table(rounds: Sequence[LearningRound]) -> Table:
 
 
 def health_table(verdicts: Iterable[Verdict], palette: Palette) -> Table:
-    """One line for each run: a word, not only a colour, and the reasons."""
+    """One line for each run, with the verdict as a word (not only a colour) and the reasons."""
     body = []
     for verdict in verdicts:
         word, tone = _VERDICTS[verdict.state]
         potential = Cell(palette.label(verdict.potential), swatch=palette.colour(verdict.potential))
         seen = "; ".join((*verdict.faults, *verdict.lines)) or "all checks passed"
         body.append((Cell(verdict.protocol), potential, Cell(word, tone), Cell(sentence(seen))))
-    return Table("Health of every run", tuple(map(Cell, ("Run", "Potential", "Verdict", "What was seen"))), tuple(body))
+    return Table("Health of every run", tuple(map(Cell, ("Run", "Potential", "Verdict", "Observations"))), tuple(body))
 
 
 def stages_table(stages: Sequence[StageRow]) -> Table:
-    """Every stage with what is needed to find and repeat it."""
+    """Every stage, with the data needed to find and repeat it."""
     names = ("Stage", "Result", "Took", "Finished", "Seed", "Host", "Programs")
     body = [
         (
@@ -84,7 +84,7 @@ def stages_table(stages: Sequence[StageRow]) -> Table:
 
 
 def costs_table(costs: Sequence[Cost]) -> Table:
-    """Computing time by kind of work, and what one piece took."""
+    """Computing time by kind of work, in total and for each piece of work."""
     body = [
         (
             Cell(c.what),
@@ -96,11 +96,11 @@ def costs_table(costs: Sequence[Cost]) -> Table:
     ]
     body.append((Cell("All"), Cell(""), Cell(duration(sum(c.seconds for c in costs))), Cell("")))
     head = tuple(map(Cell, ("Work", "Amount", "Computing time", "Each")))
-    return Table("What it cost", head, tuple(body), frozenset({1, 2, 3}))
+    return Table("Computing time", head, tuple(body), frozenset({1, 2, 3}))
 
 
 def programs(content: ReportContent) -> tuple[str, ...]:
-    """Every program and version that had a part in the study, each once."""
+    """All programs used in the study with their versions, each once."""
     seen = {f"{name} {version}": None for stage in content.stages for name, version in stage.programs.items()}
     return tuple(sorted(seen, key=str.lower))
 

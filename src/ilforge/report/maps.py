@@ -1,4 +1,4 @@
-"""Maps of the shapes of ions: free energies of all potentials side by side, on one scale of colours."""
+"""Maps of the shapes of ions: free energies of all potentials side by side, with one colour scale."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _COLOURS = np.array(
     [[68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142], [31, 158, 137], [53, 183, 121],
      [109, 205, 89], [180, 222, 44], [253, 231, 37]]
 )  # fmt: skip
-"""Viridis (S. van der Walt and N. Smith, 2015): even steps to the eye, with any colour vision."""
+"""Viridis (S. van der Walt and N. Smith, 2015): perceptually uniform with any colour vision."""
 _STEP_KJ_MOL, _STEP_KT = 2.0, 0.5
 _MOST_STEPS = 15
-_PIXELS = 12  # a side of a bin, so that a browser's smoothing stays on its edge
+_PIXELS = 12  # side of a bin, so that smoothing by a browser affects only its edge
 _LABEL = (0.32, 0.12)  # width and height of a label, as a share of the map
-_CORE = np.exp(-((3.0 * np.linspace(-0.5, 0.5, 7)) ** 2))  # the middle of a label counts more than its ends
-_CORE = np.tile(_CORE, 7) / (7 * _CORE.sum())  # over its points, line by line
+_CORE = np.exp(-((3.0 * np.linspace(-0.5, 0.5, 7)) ** 2))  # the middle of a label has more weight than its ends
+_CORE = np.tile(_CORE, 7) / (7 * _CORE.sum())  # weights of its points, line by line
 _UNITS = {"degrees": "°", "A": "Å"}
 
 
 @dataclass(frozen=True)
 class ShapeMap:
-    """The map of an ion as it is drawn: bins that were visited, and the shapes that lie on it."""
+    """The map of an ion to draw: visited bins, and the shapes on the map."""
 
     name: NamedTable
     x: np.ndarray
@@ -55,14 +55,14 @@ class ShapeMap:
 
     @property
     def regions(self) -> Regions | None:
-        """Where the shapes lie, for built-in ones."""
+        """Regions of the shapes on the map, for built-in shapes."""
         (first, _), (second, _) = self.coordinates
         found = MAP_REGIONS.get((first, second))
         return found if found and {label for label, _ in self.populations} <= set(found.labels) else None
 
 
 def map_rows(content: ReportContent, palette: Palette) -> list[FigureRow]:
-    """One row of maps for each ion, protocol by protocol; all maps of an ion share their axes and their colours."""
+    """One row of maps for each ion and protocol; all maps of an ion have the same axes and colours."""
     rows, order = [], list(palette)
     every = [named for named in content.tables if named.kind == "map" and named.table.rows]
     protocols = list(dict.fromkeys(named.protocol for named in every))
@@ -74,11 +74,11 @@ def map_rows(content: ReportContent, palette: Palette) -> list[FigureRow]:
 
 
 def divergence_table(records: Sequence[Record], palette: Palette) -> Table | None:
-    """How much the maps of two runs differ; None where no two were compared."""
+    """Differences between the maps of two runs; None if none were compared."""
     chosen = [record for record in records if record.quantity == "shape_divergence"]
     if not chosen:
         return None
-    head = (Cell("Ion"), Cell("Run"), Cell("Beside"), Cell("Jensen-Shannon divergence", unit="bit"))
+    head = (Cell("Ion"), Cell("Run"), Cell("Compared with"), Cell("Jensen-Shannon divergence", unit="bit"))
     body = []
     for record in chosen:
         other = record.provenance["against"]
@@ -88,7 +88,7 @@ def divergence_table(records: Sequence[Record], palette: Palette) -> Table | Non
             for potential, protocol in runs
         ]
         body.append((Cell(record.species or ""), *named, tables.cell(record)))
-    caption = "How much shapes differ: 0 for equal maps, 1 for maps that never overlap"
+    caption = "Difference between maps of shapes: 0 for equal maps, 1 for maps without overlap"
     return Table(caption, head, tuple(body), frozenset({3}))
 
 
@@ -103,7 +103,7 @@ def _shape_map(named: NamedTable, content: ReportContent) -> ShapeMap:
 
 
 def _populations(named: NamedTable, content: ReportContent) -> tuple[tuple[str, str], ...]:
-    """Shapes, and their populations in words."""
+    """Names of shapes, and their populations in words."""
     found = []
     for record in content.records:
         run = record.provenance.get("protocol"), record.potential
@@ -151,9 +151,9 @@ def _figure(one: ShapeMap, of_ion: Sequence[ShapeMap], content: ReportContent, p
 def _caption(one: ShapeMap, content: ReportContent, unphysical: bool) -> str:
     parts = [f"{label} {share}" for label, share in one.populations if share]
     unknown = [label for label, share in one.populations if not share]
-    said = f"F = −kT ln(p / max p) of {one.name.key}; blank where it never was. "
+    said = f"F = −kT ln(p / max p) of {one.name.key}; bins that were never visited are blank. "
     if any(table.kind == "scan" and table.key == one.name.key for table in content.tables):
-        said += "Circles: energies of a scan above its lowest, on the same scale. "
+        said += "Circles: energies of a scan relative to its lowest, on the same scale. "
     if unphysical:
         return said + "The run is unphysical: its populations are not quoted."
     if parts:
@@ -167,14 +167,14 @@ def _caption(one: ShapeMap, content: ReportContent, unphysical: bool) -> str:
 
 
 def _levels(of_ion: Sequence[ShapeMap]) -> np.ndarray:
-    """Limits of the steps of colour, the same for all maps of an ion."""
+    """Limits of the colour steps, the same for all maps of an ion."""
     step = _STEP_KJ_MOL if of_ion[0].unit == "kJ/mol" else _STEP_KT
     highest = max(float(one.free.max()) for one in of_ion)
     return step * np.arange(int(np.clip(np.ceil(highest / step), 2, _MOST_STEPS)) + 1)
 
 
 def _colour_of(step: np.ndarray, n: int) -> np.ndarray:
-    """Red, green and blue, ``(..., 3)`` bytes, of the steps of a scale of ``n``."""
+    """Red, green and blue of colour steps, ``(..., 3)`` bytes, in a scale with ``n`` steps."""
     place = np.clip(step / max(n - 1, 1), 0, 1) * (len(_COLOURS) - 1)
     return np.stack([np.interp(place, np.arange(len(_COLOURS)), channel) for channel in _COLOURS.T], -1).astype(
         np.uint8
@@ -186,7 +186,7 @@ def _steps(free: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 
 def _limits(of_ion: Sequence[ShapeMap]) -> list[tuple[float, float]]:
-    """Ranges of both axes: whole turns, or what any of the maps reaches."""
+    """Ranges of both axes: 360 degrees for angles, otherwise the range of all maps."""
     found = []
     for which, (_, unit) in enumerate(of_ion[0].coordinates):
         if unit == "°":
@@ -206,7 +206,7 @@ def _width(centres: np.ndarray) -> float:
 
 
 def _image(one: ShapeMap, levels: np.ndarray) -> dict[str, Any]:
-    """The bins as a picture in the plane of the axes: a trace of thousands of squares would be slow to draw."""
+    """The bins as an image, because thousands of squares would be slow to draw."""
     width, height = _width(one.x), _width(one.y)
     column = np.rint((one.x - one.x.min()) / width).astype(int)
     row = np.rint((one.y.max() - one.y) / height).astype(int)
@@ -237,7 +237,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def _hover(one: ShapeMap) -> dict[str, Any]:
-    """What stands under the pointer: points of a line without width, for symbols would be thousands of elements."""
+    """Text on hover, from points of a line without width; symbols would be thousands of elements."""
     (first, first_unit), (second, second_unit) = one.coordinates
     return {
         "type": "scatter", "mode": "lines", "line": {"width": 0}, "hoveron": "points", "name": "F",
@@ -251,7 +251,7 @@ def _hover(one: ShapeMap) -> dict[str, Any]:
 
 
 def _scale(levels: np.ndarray) -> list[list[Any]]:
-    """The steps of colour as plotly wants them: each colour at both ends of its step."""
+    """The colour scale for plotly: each colour at both ends of its step."""
     n = len(levels) - 1
     names = [f"rgb({r},{g},{b})" for r, g, b in _colour_of(np.arange(n), n).tolist()]
     return [[(k + end) / n, names[k]] for k in range(n) for end in (0, 1)]
@@ -271,7 +271,7 @@ def _colour_bar(levels: np.ndarray, unit: str) -> dict[str, Any]:
 
 
 def _scan(one: ShapeMap, content: ReportContent, levels: np.ndarray) -> list[dict[str, Any]]:
-    """Points of a scan of labels on the same coordinates, in the colours of the map."""
+    """Points of a scan by the reference in the same coordinates and colours."""
     same = [t for t in content.tables if t.kind == "scan" and t.key == one.name.key and t.table.rows]
     if not same or one.unit != "kJ/mol":
         return []
@@ -298,7 +298,7 @@ def _borders(one: ShapeMap) -> list[dict[str, Any]]:
 
 
 def _labels(one: ShapeMap, limits: Sequence[tuple[float, float]]) -> list[dict[str, Any]]:
-    """Name and population of each shape, within its region where it hides least of the map."""
+    """Name and population of each shape, placed in its region where it hides least of the map."""
     if one.regions is None:
         return []
     style = {
@@ -325,7 +325,7 @@ def _place(
     limits: Sequence[tuple[float, float]],
     taken: Sequence[tuple[float, float]],
 ) -> tuple[float, float] | None:
-    """The place within a region for a label: free, the least probability under it, and as far inside as may be."""
+    """Position of a label in a region: free, over the least probability, and as far inside as possible."""
     low, high = np.array(limits).T
     centres = np.stack(np.meshgrid(*[np.linspace(0.16, 0.84, 23), np.linspace(0.07, 0.93, 27)]), -1).reshape(-1, 2)
     box = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 7)] * 2), -1).reshape(-1, 2) * _LABEL

@@ -1,4 +1,4 @@
-"""Exchange of ligands: the Markov state model as a network, and the two tests it has to pass."""
+"""Exchange of ligands: the Markov state model as a network, and its two tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Places: TypeAlias = Mapping[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class _Model:
-    """What one run says of the exchange of one kind of ligand: tables by kind, numbers by state."""
+    """Results of one run on the exchange of one kind of ligand: tables by kind, numbers by state."""
 
     protocol: str
     potential: str
@@ -40,7 +40,7 @@ class _Model:
 
 
 def exchange_blocks(content: ReportContent, palette: Palette) -> list[Block]:
-    """For each run: network, implied time scales and Chapman-Kolmogorov test, or why there is no model."""
+    """For each run: network, implied time scales and Chapman-Kolmogorov test, or the reason why there is no model."""
     blocks: list[Block] = []
     for model in _models(content):
         name, refusal = f"{palette.label(model.potential)}, {model.protocol}", _refusal(model)
@@ -75,14 +75,14 @@ def _models(content: ReportContent) -> list[_Model]:
 
 
 def _refusal(model: _Model) -> str:
-    """Why the model is not to be shown, or nothing."""
+    """Why the model must not be shown; empty if it can be shown."""
     record = model.numbers.get(("exchange_time_scale", model.pair))
     cell = tables.cell(record) if record else None
     return cell.note if cell and cell.tone == "refused" else ""
 
 
 def _network(model: _Model) -> Figure:
-    """States as circles on an ellipse, exchange between two of them as one arrow with two heads."""
+    """States as circles on an ellipse; exchange between two states as an arrow with two heads."""
     rows: list[dict[str, Any]] = [dict(zip(model.tables["transition matrix"].columns, row, strict=True))
             for row in model.tables["transition matrix"].rows]  # fmt: skip
     states = list(dict.fromkeys(row["from"] for row in rows))
@@ -100,7 +100,7 @@ def _network(model: _Model) -> Figure:
     return Figure(
         f"markov/{model.place}",
         f"Exchange of {model.pair}",
-        "Areas are populations of the states, widths of arrows the flux between two of them, the same both ways. "
+        "Areas are populations of the states, widths of arrows the flux between two of them (equal both ways). "
         f"{'; '.join(sentences)}. Lag {number(lag)} ps.",
         [_midpoints(fluxes, places), _circles(states, places, sizes, share, model)],
         layout(
@@ -113,7 +113,7 @@ def _network(model: _Model) -> Figure:
 
 
 def _on_ellipse(states: list[str]) -> _Places:
-    """Places in order, left to right over the top, so that no three lie on a line."""
+    """Positions in order, from left to right over the top, so that no three are on a line."""
     n = len(states)
     angles = np.pi - 2 * np.pi * np.arange(n) / max(n, 2)
     return {state: (float(1.15 * np.cos(a)), float(0.95 * np.sin(a))) for state, a in zip(states, angles, strict=True)}
@@ -125,7 +125,7 @@ def _arrows(fluxes: list[dict[str, Any]], places: _Places, sizes: Mapping[str, f
     for row in sorted(fluxes, key=lambda row: row["flux_per_ns"]):
         (x0, y0), (x1, y1) = places[row["from"]], places[row["to"]]
         width = max(_THINNEST_ARROW, _THICKEST_ARROW * row["flux_per_ns"] / most)
-        head = max(0.45, 1.1 - 0.25 * np.sqrt(width))  # heads grow with the width by themselves
+        head = max(0.45, 1.1 - 0.25 * np.sqrt(width))  # plotly scales the heads of arrows with their width
         found.append(
             {
                 "x": x1, "y": y1, "ax": x0, "ay": y0, "xref": "x", "yref": "y", "axref": "x", "ayref": "y",
@@ -139,7 +139,7 @@ def _arrows(fluxes: list[dict[str, Any]], places: _Places, sizes: Mapping[str, f
 
 
 def _midpoints(fluxes: list[dict[str, Any]], places: _Places) -> dict[str, Any]:
-    """What an arrow stands for, under the pointer and in the CSV."""
+    """Data of the arrows, for hover and CSV."""
     middle = [np.add(places[row["from"]], places[row["to"]]) / 2 for row in fluxes]
     values = [[row["from"], row["to"], row["flux_per_ns"], row["flux_error_per_ns"]] for row in fluxes]
     return {
@@ -174,7 +174,7 @@ def _circles(
 def _state_labels(
     states: list[str], places: _Places, sizes: Mapping[str, float], share: Mapping[str, Record], model: _Model
 ) -> list[dict[str, Any]]:
-    """Name, population and lifetime beside each circle, on the side that points outward."""
+    """Name, population and lifetime beside each circle, on its outer side."""
     found = []
     for state in states:
         x, y = places[state]
@@ -205,7 +205,7 @@ def _life_numbers(model: _Model, state: str) -> tuple[float | None, float | None
 
 
 def _time_scales(model: _Model) -> Figure:
-    """Implied time scales of all processes against the lag; below the grey line nothing can be told."""
+    """Implied time scales of all processes against the lag; below the grey line they are not meaningful."""
     table = model.tables["time scales"]
     lag, process, value, error = (np.array(table.column(name), dtype=float)
                                   for name in ("lag_ps", "process", "time_scale_ps", "error_ps"))  # fmt: skip
@@ -223,15 +223,15 @@ def _time_scales(model: _Model) -> Figure:
     return Figure(
         f"time-scales/{model.place}",
         "Implied time scales",
-        "-τ / ln λ of each process against the lag τ: level where the model is Markovian. What lies below the dashed "
-        "line is faster than the lag. Bands are standard errors.",
+        "-τ / ln λ of each process against the lag τ: constant if the model is Markovian. Time scales below the dashed "
+        "line are shorter than the lag. Bands are standard errors.",
         traces,
         layout(log_axis("lag", "ps", [ends]), log_axis("time scale", "ps", [trace["y"] for trace in traces])),
     )
 
 
 def _chapman_kolmogorov(model: _Model) -> Figure:
-    """Probability to be still, or again, in the state one began in: predicted, and as counted."""
+    """Probability to be in the initial state after a time: predicted by the model and counted in the run."""
     table = model.tables["Chapman-Kolmogorov"]
     states = list(dict.fromkeys(table.column("state")))
     traces = []
@@ -249,8 +249,8 @@ def _chapman_kolmogorov(model: _Model) -> Figure:
     return Figure(
         f"chapman-kolmogorov/{model.place}",
         "Chapman-Kolmogorov test",
-        "Probability to be in the state one began in, after a time: lines as the model predicts, with the band of its "
-        "standard error, points as counted in the run.",
+        "Probability to be in the initial state after a time: lines predicted by the model, with the band of its "
+        "standard error, points counted in the run.",
         traces,
         layout(axis("time", "ps", rangemode="tozero"), axis("probability", range=[0, 1.02])),
     )

@@ -1,4 +1,4 @@
-"""From what was measured on one run to what a report shows of it."""
+"""Convert the measurements of one run to the content of a report."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _BOND_FACTOR = 1.25
 
 
 def curves(protocol: str, potential: str, found: Measurement) -> Iterator[NamedCurve]:
-    """Every curve, by kind and key."""
+    """All curves, by kind and key."""
     for title, curve in found.curves.items():
         kind, _, key = title.partition(" ")
         yield NamedCurve(kind, protocol, potential, key, curve)
 
 
 def named_tables(protocol: str, potential: str, found: Measurement) -> Iterator[NamedTable]:
-    """The tables that are drawn."""
+    """The tables that are shown as figures."""
     for title, table in found.tables.items():
         kind = next((kind for kind in _DRAWN if title.startswith(f"{kind} ") and "blocks" not in title), None)
         if kind is not None:
@@ -34,7 +34,7 @@ def named_tables(protocol: str, potential: str, found: Measurement) -> Iterator[
 
 
 def verdict(protocol: str, potential: str, found: Measurement) -> Verdict:
-    """Whether a run is sound, from what its health checks found."""
+    """The verdict on a run from its health checks."""
     lines = tuple(one.what for one in found.verdicts if one.ok)
     faults = [one for one in found.verdicts if not one.ok]
     state: Literal["sound", "doubtful", "unphysical"] = "sound"
@@ -44,7 +44,7 @@ def verdict(protocol: str, potential: str, found: Measurement) -> Verdict:
 
 
 def cluster_pictures(protocol: str, potential: str, found: Measurement) -> Iterator[ClusterPicture]:
-    """One example of each kind of cluster that has one, most common first."""
+    """One example of each kind of cluster (if there is one), most common first."""
     from ase.io import read
 
     shares: dict[str, dict[str, Any]] = {}
@@ -63,7 +63,7 @@ def cluster_pictures(protocol: str, potential: str, found: Measurement) -> Itera
 
 
 def _contacts(atoms: Atoms) -> np.ndarray:
-    """The cation, which comes first, and each atom that coordinates it, ``(n, 2)``."""
+    """Pairs of the cation (the first atom) and each coordinating atom, ``(n, 2)``."""
     if "coordinating" not in atoms.arrays:
         return np.empty((0, 2), dtype=int)
     around = np.flatnonzero(atoms.arrays["coordinating"])

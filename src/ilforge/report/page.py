@@ -1,4 +1,4 @@
-"""The page: sections into one HTML file that asks nothing of the network."""
+"""The page: one HTML file with all sections, which loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _VENDORED = (("plotly.js (basic bundle)", "LICENSE.plotly"), ("3Dmol.js", "LICEN
 def write_report(directory: Path, content: ReportContent) -> Path:
     """Write ``report.html``, ``results.json``, ``results.csv`` and ``data/`` into a directory; return the page's path.
 
-    ``data/`` holds every number, table and curve as tidy CSV, by
+    ``data/`` contains every number, table and curve as tidy CSV, see
     :func:`~ilforge.properties.reading.folder.write_tidy`.
 
     Raises
     ------
     SettingsError
-        When the directory holds files and is not ilforge's: see :mod:`ilforge.folders`.
+        When the directory contains files and is not ilforge's: see :mod:`ilforge.folders`.
     """
     directory = claim(Path(directory), "another directory")
     files.write_text(directory / "results.json", results_json(content.records))
@@ -55,7 +55,7 @@ def render(content: ReportContent) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, auto_reload=False
     )
     environment.filters |= {"sentence": sentence, "typeset": typeset}
-    # Only what the package itself wrote is marked safe; all else is escaped by the template.
+    # only text of the package itself is marked safe; the template escapes everything else
     return environment.from_string(_resource("page.html")).render(
         content=content,
         sections=chapters,
@@ -72,7 +72,7 @@ def render(content: ReportContent) -> str:
 
 
 def _policy(scripts: list[str]) -> str:
-    """What the browser may do: run exactly these scripts, load nothing from anywhere."""
+    """Content security policy: the browser may run only these scripts and load nothing else."""
     digests = [hashlib.sha256(script.encode()).digest() for script in scripts if script]
     allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return (
@@ -82,7 +82,7 @@ def _policy(scripts: list[str]) -> str:
 
 
 def _figures(chapters: list[Section]) -> list[Figure]:
-    """Every figure of the page; their names are the anchors, so each must be there once."""
+    """All figures of the page; their names are anchors and must be unique."""
     figures = [figure for block in _blocks(chapters) if isinstance(block, FigureRow) for figure in block.figures]
     names = [figure.name for figure in figures]
     if len(set(names)) != len(names):
@@ -91,7 +91,7 @@ def _figures(chapters: list[Section]) -> list[Figure]:
 
 
 def _blocks(chapters: list[Section]) -> Iterator[Block]:
-    """All blocks, those behind details included."""
+    """All blocks, including those in details."""
     waiting = [block for section in chapters for block in section.blocks]
     while waiting:
         block = waiting.pop(0)

@@ -1,6 +1,6 @@
 """One colour and one printed name for each potential, the same in every figure and table.
 
-Colours are those of Okabe and Ito (2008), told apart with any colour vision.
+Colours are those of Okabe and Ito (2008), which can be distinguished with any colour vision.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class Palette:
         labels: Mapping[str, str] | None = None,
         kinds: Mapping[str, str] | None = None,
     ) -> Palette:
-        """Potentials have the colour of their kind; further ones of a kind take colours that are still free.
+        """Give the first potential of each kind the colour of the kind, and further ones unused colours.
 
         Parameters
         ----------
         potentials
             Names, in the order in which they are shown.
         labels
-            What to print for some of them.
+            Printed names of some potentials.
         kinds
-            Kind of potential of each name; without it the kind that the name is, or begins with.
+            Kind of potential of each name; by default the kind with this name, or with which the name begins.
         """
         names = list(dict.fromkeys(potentials))
         colours: dict[str, str] = {}
@@ -60,13 +60,13 @@ class Palette:
         return self.labels.get(potential, potential)
 
     def shade(self, potential: str, alpha: float) -> str:
-        """The potential's colour with transparency, which works on light and on dark ground."""
+        """The potential's colour with transparency, for light and dark backgrounds."""
         red, green, blue = (int(self.colour(potential)[i : i + 2], 16) for i in (1, 3, 5))
         return f"rgba({red},{green},{blue},{alpha:g})"
 
 
 def _known(name: str, kinds: Mapping[str, str]) -> tuple[str, str | None]:
-    """Printed name and colour of a potential by its kind; ``mace-EQ`` is a MACE, and printed ``MACE-EQ``."""
+    """Printed name and colour of a potential by its kind; ``mace-EQ`` is a MACE model, printed as ``MACE-EQ``."""
     longest_first = sorted(POTENTIALS.values(), key=lambda kind: -len(kind.name))
     begins = next((kind for kind in longest_first if name.lower().startswith(kind.name)), None)
     kind = POTENTIALS[kinds[name]] if name in kinds else begins

@@ -1,8 +1,8 @@
-"""Parity: predictions against reference, as densities of points with every outlier drawn on its own.
+"""Parity plots: predictions against reference, as a density of points with additional dots for outliers.
 
-A binned plot alone hides outliers and a scatter plot alone hides where the points are; so the bins hold all
-points, and every component whose error exceeds :data:`OUTLIER` times the RMSE is drawn again as a dot.
-By Chebyshev's inequality these are at most one in sixteen, whatever the distribution.
+A binned plot alone hides outliers, and a scatter plot alone hides the density of points. Therefore bins contain all
+points, and every component whose error exceeds :data:`OUTLIER` times the RMSE is also drawn as a dot.
+By Chebyshev's inequality these are at most one in sixteen for any distribution.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ilforge.report.plot import axis, escaped, guide, layout, line, log_axis
 from ilforge.report.wording import counted, number
 
 OUTLIER = 4.0
-"""Errors above this many RMSE are outliers."""
+"""Errors larger than this multiple of the RMSE are outliers."""
 
 _BINS = 48
-_FEW = 400  # up to here every point is a dot and no bins are needed
+_FEW = 400  # up to this number of points, every point is a dot and there are no bins
 
 
 @dataclass(frozen=True)
 class Residuals:
-    """Reference and prediction of every compared number, ``(n,)``, and its index where it came from."""
+    """Reference and prediction of every compared number, ``(n,)``, and its index in the source array."""
 
     reference: np.ndarray
     predicted: np.ndarray
@@ -46,7 +46,7 @@ class Residuals:
 
     @property
     def rmse(self) -> float:
-        """Over the predictions that are numbers; NaN when there are none."""
+        """RMSE of the finite predictions; NaN if there are none."""
         return float(np.sqrt(np.mean(self.errors[self.finite] ** 2))) if self.finite.any() else float("nan")
 
     @property
@@ -70,7 +70,7 @@ def force_residuals(parity: Parity, dataset: str) -> Residuals:
 
 
 def energy_residuals(parity: Parity, dataset: str) -> tuple[Residuals, float]:
-    """Energies of one dataset about their means, meV/atom, and the mean error taken out, meV/atom."""
+    """Energies of one dataset relative to their means, and the subtracted mean error; meV/atom."""
     chosen = np.array([name == dataset for name in parity.datasets], dtype=bool)
     reference = 1000.0 * np.asarray(parity.energies_reference, dtype=float)[chosen]
     predicted = 1000.0 * np.asarray(parity.energies_predicted, dtype=float)[chosen]
@@ -103,11 +103,11 @@ def force_parity(parity: Parity, dataset: str, palette: Palette) -> Figure:
 
 
 def energy_parity(parity: Parity, dataset: str, palette: Palette) -> Figure:
-    """Energies per atom of one model on one dataset, with the mean error taken out."""
+    """Energies per atom of one model on one dataset, without the mean error."""
     residuals, offset = energy_residuals(parity, dataset)
     caption = (
-        f"{counted(residuals.index.size, 'frame')}, energies about their mean. RMSE {number(residuals.rmse)} "
-        f"meV/atom after a mean error of {number(offset, 2)} meV/atom was taken out. "
+        f"{counted(residuals.index.size, 'frame')}, energies relative to their mean. RMSE {number(residuals.rmse)} "
+        f"meV/atom after a mean error of {number(offset, 2)} meV/atom was subtracted. "
     )
     return _figure(
         f"energies/{_slug(parity)}/{dataset}",
@@ -122,7 +122,7 @@ def energy_parity(parity: Parity, dataset: str, palette: Palette) -> Figure:
 
 
 def error_distribution(parities: list[Parity], datasets: list[str], palette: Palette) -> Figure:
-    """Share of force components wrong by more than x, for every model and dataset: the tails side by side."""
+    """Share of force components with an error above x, for every model and dataset, to compare the tails."""
     traces, sentences = [], []
     for parity in parities:
         for dataset in datasets:
@@ -139,9 +139,9 @@ def error_distribution(parities: list[Parity], datasets: list[str], palette: Pal
             sentences.append(f"{label}, {number(worst, 2)}")
     return Figure(
         "force-errors",
-        "How large force errors get",
+        "Distribution of force errors",
         "Share of force components whose error is larger than the value on the horizontal axis; the right end "
-        "of each line is the worst component. One in a hundred is off by more than: " + "; ".join(sentences) + " eV/Å.",
+        "of each line is the worst component. One in a hundred has an error above: " + "; ".join(sentences) + " eV/Å.",
         traces,
         layout(
             log_axis("error of a force component", "eV/Å", [trace["x"] for trace in traces]),
@@ -165,7 +165,7 @@ def _figure(
     if residuals.index.size > _FEW:
         bars, counts = _bins(residuals, low, high)
         traces.append(bars | {"marker": _shading(palette, potential, counts)})
-        caption += f"The fullest bin holds {counted(int(counts.max(initial=0)), 'point')}. "
+        caption += f"The fullest bin contains {counted(int(counts.max(initial=0)), 'point')}. "
     dots = _dots(residuals)
     traces.append(_dot_trace(residuals, dots, places, (low, high), palette.colour(potential)))
     caption += _outlier_sentence(residuals, low, high)
@@ -183,14 +183,14 @@ def _figure(
 
 
 def _dots(residuals: Residuals) -> np.ndarray:
-    """Positions drawn as dots: every point where there are few, every outlier where there are many."""
+    """Points drawn as dots: all points if there are few, otherwise all outliers."""
     return np.flatnonzero(residuals.finite) if residuals.index.size <= _FEW else residuals.outliers
 
 
 def _dot_trace(
     residuals: Residuals, dots: np.ndarray, places: Iterable[str], limits: tuple[float, float], colour: str
 ) -> dict[str, Any]:
-    """Dots at their place; what lies outside the plot becomes a triangle on its edge, its value on hover."""
+    """Dots at their position; a point outside the plot becomes a triangle on its edge, with the value on hover."""
     predicted = residuals.predicted[dots]
     symbols = np.where(predicted > limits[1], "triangle-up", np.where(predicted < limits[0], "triangle-down", "circle"))
     return {
@@ -233,13 +233,13 @@ def _bins(residuals: Residuals, low: float, high: float) -> tuple[dict[str, Any]
 
 
 def _shading(palette: Palette, potential: str, counts: np.ndarray) -> dict[str, Any]:
-    """The potential's colour, as strong as the logarithm of the count; it reads on light and dark ground."""
+    """The potential's colour with an intensity by the logarithm of the count, for light and dark backgrounds."""
     strength = np.log(counts) / np.log(max(2, counts.max(initial=2)))
     return {"color": palette.colour(potential), "opacity": np.round(0.2 + 0.8 * strength, 2), "line": {"width": 0}}
 
 
 def _range(residuals: Residuals) -> tuple[float, float]:
-    """Limits of both axes: all of the reference, and every prediction that is no outlier."""
+    """Limits of both axes: all reference values, and all predictions except outliers."""
     ordinary = residuals.finite.copy()
     ordinary[residuals.outliers] = False
     values = np.concatenate([residuals.reference, residuals.predicted[ordinary]])
@@ -260,7 +260,7 @@ def _outlier_sentence(residuals: Residuals, low: float, high: float) -> str:
         parts.append(f"{outside} outside the plot, drawn as triangles on its edge")
     missing = int(np.sum(~residuals.finite))
     if missing:
-        parts.append(f"{counted(missing, 'prediction')} not a number and left out")
+        parts.append(f"{counted(missing, 'prediction')} not finite and left out")
     return "; ".join(parts) + "." if parts else ""
 
 

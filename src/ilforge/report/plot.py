@@ -16,7 +16,7 @@ MAX_POINTS = 500
 
 
 def escaped(text: str) -> str:
-    """Text from outside for a plotly string: plotly reads a few HTML tags, so none may come through."""
+    """Foreign text for a plotly string; HTML tags are escaped, because plotly interprets some of them."""
     return html.escape(str(text), quote=False)
 
 
@@ -51,7 +51,7 @@ def log_axis(title: str, unit: str, values: Any) -> dict[str, Any]:
 
 
 def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """What all figures share; the legend lies above the plot so that it takes no width on a phone."""
+    """The common layout of all figures; the legend is above the plot, so that it needs no width on a phone."""
     return {
         "xaxis": x,
         "yaxis": y,
@@ -73,7 +73,7 @@ def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def line(x: ArrayLike, y: ArrayLike, name: str, colour: str, **more: Any) -> dict[str, Any]:
-    """A line; ``more`` goes to plotly as it is."""
+    """A line; ``more`` is passed to plotly."""
     style = {"color": colour, "width": 2, **more.pop("line", {})}
     return {
         "type": "scatter",
@@ -104,7 +104,7 @@ def band(x: ArrayLike, low: ArrayLike, high: ArrayLike, colour: str, **more: Any
 
 
 def translucent(colour: str) -> str:
-    """The colour of a band around a line of that colour."""
+    """The colour of a band around a line of this colour."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},0.2)"
 
@@ -120,7 +120,7 @@ def guide(x0: float, y0: float, x1: float, y1: float) -> dict[str, Any]:
 
 
 def thinned(n: int, *, logarithmic: bool = False) -> np.ndarray:
-    """At most :data:`MAX_POINTS` indices of ``n`` points, first and last kept; even in log where asked."""
+    """At most :data:`MAX_POINTS` indices of ``n`` points with both ends, evenly spaced (or in the logarithm)."""
     if n <= MAX_POINTS:
         return np.arange(n)
     if logarithmic:

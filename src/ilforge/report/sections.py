@@ -1,4 +1,4 @@
-"""The chapters of the page, in the order of the work: what was found, then how it came about."""
+"""The chapters of the page: first the findings, then the work in its order."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from ilforge.results import HOLDS_LIQUID, TO_TEACHER, Holding, Record
 
 
 def sections(content: ReportContent) -> list[Section]:
-    """Chapters that have something to show."""
+    """All chapters that are not empty."""
     palette = palette_of(content)
     chapters = [_summary, _structures, _labels, _models, _learning, _properties, _health, _provenance]
     built = [chapter(content, palette) for chapter in chapters]
@@ -48,7 +48,7 @@ def sections(content: ReportContent) -> list[Section]:
 
 
 def palette_of(content: ReportContent) -> Palette:
-    """Colours for every potential that appears, whatever it appears in."""
+    """Colours for all potentials in the content."""
     named: tuple[Record | Parity | NamedCurve | Verdict | TrainingCurve, ...] = (
         *content.records, *content.parity, *content.curves, *content.verdicts, *content.training,
     )  # fmt: skip
@@ -62,7 +62,7 @@ def palette_of_records(records: Sequence[Record]) -> Palette:
 
 
 def findings(content: ReportContent, palette: Palette) -> tuple[str, ...]:
-    """What the study says, in a few sentences."""
+    """The findings of the study, in a few sentences."""
     sentences = [_liquid_finding(content, palette)]
     sentences += [_force_finding(content, palette, dataset) for dataset in ("EQ", "nEQ")]
     sentences += [_health_finding(content, palette), _refused_finding(content), _label_finding(content)]
@@ -87,10 +87,10 @@ def _structures(content: ReportContent, palette: Palette) -> Section:
     blocks = [Beside(tuple(blocks))] if len(blocks) > 1 else blocks
     if content.coverage:
         figures = FigureRow(tuple(coverage_figures(content.coverage)), columns=3)
-        blocks += [Heading("What they cover"), coverage_table(content.coverage), figures]
+        blocks += [Heading("Coverage"), coverage_table(content.coverage), figures]
     lead = (
-        "EQ frames come from equilibrated molecular dynamics at several densities; nEQ frames straight from packing "
-        "or with molecules distorted by heat or noise. Training and validation frames share no box."
+        "EQ frames come from equilibrated molecular dynamics at several densities; nEQ frames come directly from "
+        "packing, or have molecules distorted by heat or noise. Training and validation frames share no box."
     )
     return Section("structures", "Structures", lead if content.frames else "", tuple(blocks))
 
@@ -101,9 +101,9 @@ def _labels(content: ReportContent, palette: Palette) -> Section:
         table = inventory.rejections_table(content.frames)
         blocks.append(table or Paragraph("No label was rejected."))
     lead = (
-        f"Energies, forces and, where it gives one, stress by {content.reference}. A label is accepted when it "
-        "converged, the forces add up to nothing, none is beyond the cap, no molecule fell apart, and its energy is "
-        "not far from those of all other frames of its recipe."
+        f"Energies, forces and, if available, stress by {content.reference}. A label is accepted if it converged, the "
+        "forces add up to zero, no force exceeds the limit, no bond is broken, and its energy is not far from the "
+        "median of its recipe."
     )
     return Section("labels", "Labels", lead, tuple(blocks))
 
@@ -126,8 +126,8 @@ def _models(content: ReportContent, palette: Palette) -> Section:
         blocks.append(Heading("Parity"))
         blocks.append(
             Paragraph(
-                "Shaded squares hold all points, stronger where there are more (logarithmic); every component wrong "
-                f"by more than {OUTLIER:g} × RMSE is also drawn on its own. Point at one for its frame and atom."
+                "Shaded squares contain all points, darker for more points (logarithmic). Every component with an "
+                f"error above {OUTLIER:g} × RMSE is also drawn as a dot; hover over it for its frame and atom."
             )
         )
         blocks += [_parity_row(parity, palette) for parity in last]
@@ -143,7 +143,7 @@ def _models(content: ReportContent, palette: Palette) -> Section:
         blocks.append(
             Details("Earlier iterations", (*([tables.error_table(content, palette, old)] if old else []), *rows))
         )
-    lead = "Each model against the reference, on frames from boxes it was not trained on."
+    lead = "Each model is compared with the reference on frames from boxes that were not used for training."
     return Section("models", "Models", lead, tuple(blocks))
 
 
@@ -153,8 +153,8 @@ def _learning(content: ReportContent, palette: Palette) -> Section | None:
     figures = [deviation_figure(content.learning, palette), improvement_figure(content.records, palette)]
     row = FigureRow(tuple(figure for figure in figures if figure is not None))
     lead = (
-        "Models with different seeds explore together. Where they disagree, but not beyond sense, the frame is "
-        "labelled and the models are trained again."
+        "A committee of models with different seeds explores. Frames on which they disagree, but which are not "
+        "unphysical, are labelled, and the models are trained again."
     )
     return Section("learning", "Concurrent learning", lead, (inventory.learning_table(content.learning), row))
 
@@ -179,8 +179,8 @@ def _properties(content: ReportContent, palette: Palette) -> Section:
         found = [*(_FURTHER[title](content, palette) if title in _FURTHER else []), *found]
         blocks += [Heading(title), *found] if found else []
     lead = (
-        "The same protocol with every potential from the same start. A number is printed only when it converged; "
-        "otherwise the note says what is missing."
+        "All potentials run with the same protocol from the same start. A number is printed only if it has converged; "
+        "otherwise the note gives the reason."
     )
     return Section("properties", "Molecular dynamics and properties", lead, tuple(blocks))
 
@@ -246,13 +246,13 @@ _FURTHER: dict[str, Callable[[ReportContent, Palette], Sequence[Block]]] = {
     "Shapes of ions": _shape_blocks,
     "Exchange of ligands": exchange_blocks,
 }
-"""What comes first under a heading."""
+"""Blocks that come first under a heading."""
 
 _ELSEWHERE = ("shape_divergence", "implied_time_scale")
-"""What these show, and no table or figure of its own has to."""
+"""Quantities shown there, which need no other table or figure."""
 
 _LONG = 16
-"""A table of more rows is folded away."""
+"""A table with more rows is hidden in details."""
 
 _HEALTH = (*tables.HEALTH_QUANTITIES, "cavity", "density_profile")
 
@@ -268,9 +268,9 @@ def _health(content: ReportContent, palette: Palette) -> Section:
     blocks += _measured(content, "Largest void of every run", tables.HEALTH_QUANTITIES, palette)
     blocks += [row for name in _HEALTH for row in _curve_rows(content, (name,), palette)]
     lead = (
-        "A force field can match forces and still be wrong. Every run is searched for broken molecules, cavities, "
-        "collapse and drift; no number of a run that does not hold the liquid is quoted on this page, but for those "
-        "that show it, and its lines are dotted."
+        "A force field can reproduce forces and still be wrong. Every run is checked for broken bonds, cavities, "
+        "collapse and drift. If a run does not hold the liquid, only the numbers that show this are quoted on this "
+        "page, and its lines are dotted."
     )
     return Section("health", "Health of the runs", lead, tuple(blocks))
 
@@ -282,7 +282,7 @@ def _provenance(content: ReportContent, palette: Palette) -> Section:
     if content.stages:
         programs = inventory.programs(content)
         took = duration(sum(stage.seconds for stage in content.stages))
-        line = f"{counted(len(content.stages), 'stage')}, {took} of wall time added up."
+        line = f"{counted(len(content.stages), 'stage')}, {took} of wall time in total."
         blocks.append(Paragraph(f"{line} Programs: {', '.join(programs)}." if programs else line))
         table = inventory.stages_table(content.stages)
         blocks.append(Details("Stages, with keys, seeds, hosts and versions", (table,)))
@@ -332,7 +332,7 @@ def _curve_rows(content: ReportContent, properties: tuple[str, ...], palette: Pa
 
 
 def _draw(members: list[NamedCurve], content: ReportContent, palette: Palette) -> Figure:
-    """The figure that suits the property."""
+    """The figure for a property."""
     name, protocol, key = members[0].property, members[0].protocol, members[0].key
     unphysical = {v.potential for v in content.verdicts if v.protocol == protocol and v.state == "unphysical"}
     if name in ("msd", "msd_slope"):
@@ -357,12 +357,12 @@ def _liquid_finding(content: ReportContent, palette: Palette) -> str:
 _HELD = {
     Holding.HOLDS: "held the liquid",
     Holding.DOES_NOT_HOLD: "did not hold the liquid",
-    Holding.NOT_JUDGED: "cannot be judged by runs this short or at constant volume",
+    Holding.NOT_JUDGED: "cannot be judged because runs are too short or at constant volume",
 }
 
 
 def _force_finding(content: ReportContent, palette: Palette, dataset: str) -> str:
-    """Which model has the smallest force error on a dataset, and how large it is beside the forces."""
+    """The models with the smallest force error on a dataset, also relative to the forces."""
     records = [
         r for r in tables.key_numbers(content.records)
         if (r.quantity, r.dataset) == ("force_rmse", dataset) and r.converged
@@ -395,7 +395,7 @@ def _refused_finding(content: ReportContent) -> str:
     names = joined(tuple(dict.fromkeys(quantity_name(r.quantity).lower() for r in refused)))
     return (
         f"{len(refused)} of {counted(len(numbers), 'number')} cannot be quoted ({names}); "
-        "the notes say why and what it would take."
+        "the notes give the reasons and what would be needed."
     )
 
 

@@ -1,4 +1,4 @@
-"""A box to look at: a drawing for everyone, and the data of the three-dimensional view."""
+"""A box to display: a static drawing, and the data of the 3D view."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ilforge.report.palette import Palette
 from ilforge.report.wording import counted, joined, number, with_error
 
 _TILT, _TURN = np.radians(14.0), np.radians(-24.0)
-_MANY = 700  # beyond this many atoms the drawing leaves out hydrogen
+_MANY = 700  # with more atoms, the drawing leaves out hydrogen
 _WIDTH = 640.0
 
 
 def viewer(structure: Structure) -> Viewer:
-    """The block of the page that shows a structure."""
+    """The block of the page for a structure."""
     atoms = structure.atoms
     lengths = atoms.cell.lengths()
     box = f" in a box of {' × '.join(number(length) for length in lengths)} Å" if lengths.any() else ""
@@ -56,17 +56,17 @@ def _cluster(picture: ClusterPicture, quoted: bool) -> Viewer:
 
 
 def _laid_flat(structure: Structure) -> Structure:
-    """The same, turned so that it is widest from left to right and thinnest in depth."""
+    """The structure, rotated so that it is widest from left to right and thinnest in depth."""
     atoms = structure.atoms.copy()
     centred = atoms.positions - atoms.positions.mean(axis=0)
     axes = np.linalg.svd(centred, full_matrices=False)[2] if len(atoms) > 2 else np.eye(3)
-    axes[2] = np.cross(axes[0], axes[1])  # no mirror image
+    axes[2] = np.cross(axes[0], axes[1])  # keeps the rotation proper, without a mirror image
     atoms.positions = centred @ axes.T @ _view().T
     return replace(structure, atoms=atoms)
 
 
 def model(structure: Structure) -> dict[str, Any]:
-    """Atoms (element, x, y, z), bonds, cell vectors and the ion of each atom, as JSON can hold them."""
+    """Atoms (element, x, y, z), bonds, cell vectors and the ion of each atom, as JSON values."""
     atoms = structure.atoms
     ions = list(dict.fromkeys(structure.species))
     return {
@@ -81,7 +81,7 @@ def model(structure: Structure) -> dict[str, Any]:
 
 
 def drawing(structure: Structure) -> str:
-    """An SVG of the box: parallel projection, far things first and paler."""
+    """An SVG of the box in parallel projection; distant atoms are drawn first and paler."""
     atoms = structure.atoms
     shown = np.ones(len(atoms), dtype=bool)
     if len(atoms) > _MANY:
@@ -110,7 +110,7 @@ def drawing(structure: Structure) -> str:
 
 
 def _dashes(structure: Structure, screen: np.ndarray, nearness: np.ndarray, scale: float) -> list[tuple[float, str]]:
-    """SVG of contacts, behind their nearer atom, and how near each is."""
+    """SVG of contacts, drawn behind their nearer atom, and their nearness."""
     items = []
     for a, b in np.asarray(structure.contacts, dtype=int).reshape(-1, 2):
         (x1, y1), (x2, y2) = screen[a, :2], screen[b, :2]
@@ -123,7 +123,7 @@ def _dashes(structure: Structure, screen: np.ndarray, nearness: np.ndarray, scal
 def _sticks_and_balls(
     structure: Structure, screen: np.ndarray, nearness: np.ndarray, shown: np.ndarray, scale: float
 ) -> list[tuple[float, str]]:
-    """SVG of bonds (half and half in the colours of their atoms) and atoms, and how near each is."""
+    """SVG of bonds (each half in the colour of its atom) and atoms, and their nearness."""
     numbers = structure.atoms.numbers
     items: list[tuple[float, str]] = []
     for a, b in np.asarray(structure.bonds, dtype=int).reshape(-1, 2):
@@ -165,7 +165,7 @@ def _ions(structure: Structure) -> dict[str, int]:
 
 
 def _view() -> np.ndarray:
-    """Rotation that shows three faces of the cell, ``(3, 3)``, to be applied from the right."""
+    """Rotation matrix ``(3, 3)`` that shows three faces of the cell, applied from the right."""
     turn = np.array(
         [[np.cos(_TURN), 0, np.sin(_TURN)], [0, 1, 0], [-np.sin(_TURN), 0, np.cos(_TURN)]],
     )
@@ -177,7 +177,7 @@ def _view() -> np.ndarray:
 
 
 def _cell_edges(cell: np.ndarray) -> np.ndarray:
-    """The twelve edges of the cell, ``(12, 2, 3)``; none where there is no cell."""
+    """The twelve edges of the cell, ``(12, 2, 3)``; none without a cell."""
     if not np.any(cell):
         return np.zeros((0, 2, 3))
     corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
@@ -187,7 +187,7 @@ def _cell_edges(cell: np.ndarray) -> np.ndarray:
 
 
 def _colour(atomic_number: int, nearness: float) -> str:
-    """Jmol's colour of the element, paler with distance, in a grey that both grounds bear."""
+    """Jmol's colour of the element, paler with distance, blended with a grey for light and dark backgrounds."""
     strength = 0.45 + 0.55 * float(nearness)
     rgb = strength * np.asarray(jmol_colors[atomic_number]) + (1 - strength) * 0.75
     return "#" + "".join(f"{round(255 * channel):02x}" for channel in rgb)

@@ -1,4 +1,4 @@
-"""Tables: content in, cells out. A number that did not converge is never printed, only the reason."""
+"""Tables of results. A number that has not converged is never printed, only the reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEY_QUANTITIES = (
     ("energy_rmse_per_atom_offset_removed", "EQ"),
     ("energy_rmse_per_atom_offset_removed", "nEQ"),
 )
-"""What a study is about, most telling first."""
+"""Key quantities of a study, most important first."""
 
 COHESION_QUANTITIES = (
     "ion_force_rmse",
@@ -51,33 +51,33 @@ _HOLDING = {
     Holding.HOLDS: ("● Holds", "good"),
     Holding.NOT_JUDGED: ("▲ Not judged", "doubt"),
 }
-"""Verdicts in words; of several runs of a potential the first of these that one of them has."""
+"""Verdicts in words. For several runs of a potential, the first verdict in this list that occurs is used."""
 
 _ENERGIES = ("energy_rmse_per_atom", "energy_rmse_per_atom_offset_removed", "energy_mae_per_atom_offset_removed")
 
 
 def key_numbers(records: Sequence[Record]) -> list[Record]:
-    """The most important records, most telling first; of models trained repeatedly, the last iteration's."""
+    """The most important records, most important first; of models trained repeatedly, only the last iteration."""
     chosen = []
     latest = last_iteration(records)
     for quantity, dataset in KEY_QUANTITIES:
         found = [r for r in latest if (r.quantity, r.dataset) == (quantity, dataset)]
         if quantity == "rdf_first_peak":
             found = [r for r in found if _of_unlike_ions(r)]
-        elif quantity != "self_diffusion":  # which is of each ion; errors only over all elements
+        elif quantity != "self_diffusion":  # diffusion is listed for each ion; errors only over all elements
             found = [r for r in found if r.species is None]
         chosen += found
     return chosen
 
 
 def _of_unlike_ions(record: Record) -> bool:
-    """Whether a pair such as ``PYR14-BF4`` is of two kinds of ion."""
+    """Whether a pair such as ``PYR14-BF4`` consists of two kinds of ion."""
     one, _, other = (record.species or "").partition("-")
     return one != other
 
 
 def last_iteration(records: Iterable[Record]) -> list[Record]:
-    """Records that no later iteration of the same potential and quantity supersedes."""
+    """Records without a later iteration of the same potential and quantity."""
     records = list(records)
     last: dict[tuple[str, str, str], int] = {}
     for record in records:
@@ -87,7 +87,7 @@ def last_iteration(records: Iterable[Record]) -> list[Record]:
 
 
 def cell(record: Record) -> Cell:
-    """A record as a cell: value and error, or why there is none to quote."""
+    """A record as a cell: value and error, or the reason why it cannot be quoted."""
     if record.verdict is Holding.DOES_NOT_HOLD and record.quantity not in KEPT:
         return Cell(str(record.verdict), "refused", record.note)
     if not record.converged:
@@ -104,7 +104,7 @@ def summary(records: Sequence[Record], palette: Palette) -> Table:
 
 
 def verdicts(records: Sequence[Record], palette: Palette) -> Table | None:
-    """Which potential holds the liquid, run by run; None where no run was judged."""
+    """Which potential holds the liquid, for each run; None if no run was judged."""
     rows = [
         (
             _potential(record.potential, palette),
@@ -119,12 +119,12 @@ def verdicts(records: Sequence[Record], palette: Palette) -> Table | None:
 
 
 def verdict_lines(records: Sequence[Record], palette: Palette) -> list[str]:
-    """The same in plain text, a line for each run."""
+    """The same in plain text, one line for each run."""
     return [f"{palette.label(r.potential)} ({_protocol(r)}): {r.note}" for r in _judged(records, palette)]
 
 
 def _judged(records: Sequence[Record], palette: Palette) -> list[Record]:
-    """Verdicts, those of one potential together; runs that cannot be judged only where none of its runs was."""
+    """Verdicts grouped by potential; runs that cannot be judged are listed only if no run of the potential was."""
     order = list(palette)
     found = [r for r in records if r.quantity == HOLDS_LIQUID and r.verdict is not None]
     known = {r.potential for r in found if r.verdict is not Holding.NOT_JUDGED}
@@ -133,13 +133,13 @@ def _judged(records: Sequence[Record], palette: Palette) -> list[Record]:
 
 
 def holding(records: Sequence[Record], potential: str) -> str:
-    """What all runs of a potential say of it, in two or three words; empty where none was judged."""
+    """The verdict on a potential from all its runs, in two or three words; empty if none was judged."""
     found = [r.verdict for r in records if (r.quantity, r.potential) == (HOLDS_LIQUID, potential)]
     return next((str(verdict) for verdict in _HOLDING if verdict in found), "")
 
 
 def comparison(caption: str, chosen: Sequence[Record], records: Sequence[Record], palette: Palette) -> Table:
-    """Chosen ones of all records side by side: a row for each thing, a column for each potential and its verdict."""
+    """Chosen records side by side: one row for each quantity, one column for each potential with its verdict."""
     name = _row_namer(chosen)
     rows: dict[tuple[str, str], dict[str, list[Record]]] = {}
     for record in chosen:
@@ -172,7 +172,7 @@ def error_table(content: ReportContent, palette: Palette, records: Sequence[Reco
 
 
 def cohesion_table(content: ReportContent, palette: Palette, records: Sequence[Record]) -> Table | None:
-    """What acts between ions: errors of forces and torques on whole ions, and of the pressure."""
+    """Forces between ions: errors of forces and torques on whole ions, and of the pressure."""
     chosen = [r for r in records if r.quantity in COHESION_QUANTITIES]
     if not chosen:
         return None
@@ -187,11 +187,11 @@ def cohesion_table(content: ReportContent, palette: Palette, records: Sequence[R
         of_row = {r.quantity: r for r in chosen if _model(r) == model}
         cells = [cell(of_row[q]) if q in of_row else Cell("–", "muted") for q in COHESION_QUANTITIES if q in units]
         rows.append((*_model_cells(model, chosen, content, palette), *cells))
-    return Table("What acts between ions", head, tuple(rows), frozenset(range(2, len(head))))
+    return Table("Forces between ions", head, tuple(rows), frozenset(range(2, len(head))))
 
 
 def element_table(content: ReportContent, palette: Palette, records: Sequence[Record]) -> Table | None:
-    """Force RMSE by element; None where it was not measured."""
+    """Force RMSE by element; None if it was not measured."""
     chosen = [r for r in records if r.quantity == "force_rmse" and r.species is not None]
     if not chosen:
         return None
@@ -228,7 +228,7 @@ def all_records(content: ReportContent, palette: Palette) -> Table:
 
 
 def _cells(records: Sequence[Record]) -> Cell:
-    """One cell for what one potential says of one row."""
+    """The cell of one potential in one row."""
     if not records:
         return Cell("–", "muted")
     cells = [cell(record) for record in records]
@@ -240,9 +240,9 @@ def _cells(records: Sequence[Record]) -> Cell:
 
 
 def _row_namer(records: Sequence[Record]) -> Callable[[Record], str]:
-    """Names rows by what tells them apart: liquid and temperature only where there are several.
+    """Function that names rows by what distinguishes them: liquid and temperature only if there are several.
 
-    A protocol is named only where one potential ran several: runs of different lengths then stand side by side.
+    The protocol is named only if one potential ran several protocols.
     """
     several = {
         "liquid": len({r.liquid for r in records}) > 1,
@@ -273,7 +273,7 @@ def _potential(potential: str, palette: Palette, verdict: str = "") -> Cell:
 
 
 _Model = tuple[str, int | None, str | None, str]
-"""A potential, its iteration, the dataset and the liquid that it is held against."""
+"""A potential, its iteration, and the dataset and liquid on which it is validated."""
 
 
 def _model(record: Record) -> _Model:
@@ -288,7 +288,7 @@ def _models(records: Sequence[Record]) -> list[_Model]:
 def _model_cells(
     model: _Model, records: Sequence[Record], content: ReportContent, palette: Palette
 ) -> tuple[Cell, Cell]:
-    """The model with the verdict on its MD, which its last iteration ran; the frames, with their liquid if several."""
+    """Cells of a model (with the verdict on its MD by the last iteration) and of its frames (with the liquid)."""
     potential, iteration, dataset, liquid = model
     last = max((r.iteration or 0 for r in content.records if r.potential == potential), default=0)
     said = "" if iteration is None else f"iteration {iteration}"
@@ -308,7 +308,7 @@ def _relative_force_error(content: ReportContent, record: Record | None) -> Cell
 
 
 def rms_force(content: ReportContent, record: Record) -> float | None:
-    """Root mean square reference force (eV/Å) of the frames that a force error was measured on."""
+    """Root mean square reference force (eV/Å) of the frames on which a force error was measured."""
     for parity in content.parity:
         same = (parity.potential, parity.iteration) == (record.potential, record.iteration)
         if same and parity.liquid in ("", record.liquid):

@@ -1,4 +1,4 @@
-"""How numbers, units and quantities are printed."""
+"""Print numbers, units and quantities."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def unit_name(unit: str) -> str:
 
 
 def shown_unit(unit: str) -> tuple[str, float]:
-    """Unit a quantity is printed in, and the factor that takes a value there: energies per atom in meV."""
+    """Unit in which a quantity is printed, and the conversion factor: energies per atom are printed in meV."""
     name, factor = _SHOWN_AS.get(unit, (unit, 1.0))
     return unit_name(name), factor
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A bare number to ``digits`` significant digits, without an exponent where that reads well."""
+    """A number with ``digits`` significant digits, without an exponent if it is not too long."""
     if not math.isfinite(value):
         return "–"
     if value == 0:
@@ -83,7 +83,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def with_error(value: float, error: float) -> str:
-    """``"1.037 ± 0.003"``: the error to two digits below 0.3 of a decade, else one, the value to match it."""
+    """``"1.037 ± 0.003"``: the error has two digits if its mantissa is small, otherwise one; the value matches it."""
     if not math.isfinite(value):
         return "–"
     if not math.isfinite(error) or error <= 0:
@@ -108,13 +108,13 @@ def duration(seconds: float) -> str:
 
 
 def sentence(text: str) -> str:
-    """A clause with a capital and a full stop."""
+    """A clause with a capital letter and a full stop."""
     text = text.strip()
     return text and text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
 
 
 def typeset(text: str) -> str:
-    """Text whose powers of units are raised, and in which no line ends inside a unit such as eV/Å."""
+    """Text with superscript powers of units, and without line breaks inside units such as eV/Å."""
     text = re.sub(r"\bg/cm\^?3\b", "g/cm³", text).replace("Å^3", "Å³")
     return re.sub(r"(?<=eV)/(?=Å|atom)|(?<=g)/(?=cm)", "/\u2060", text)
 

@@ -1,4 +1,4 @@
-"""The study file written out from its own types: a commented template, a reference page, a JSON Schema."""
+"""Documents generated from the types of the study file: commented template, reference page, JSON Schema."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def template(
     define: Mapping[str, Mapping[str, Any]] | None = None,
     cutoffs_A: tuple[float, float] | None = (4.0, 6.5),
 ) -> str:
-    """A study file with the keys that a user will touch, valid as it stands.
+    """A valid study file with the keys that users usually change.
 
     Parameters
     ----------
     define
-        Tables of ions of the user's own, by name.
+        Tables of the user's own ions, by name.
     cutoffs_A
-        Of CL&P while sampling and in MD, Å; None where it lacks parameters of an ion, and GFN1-xTB samples.
+        Cutoffs of CL&P in sampling and in MD, Å; None if CL&P lacks parameters of an ion and GFN1-xTB samples.
     """
     sampler, clp = ("gfn1", []) if cutoffs_A is None else ("clp", ["clp-md"])
     potentials: list[str] = []
@@ -43,7 +43,7 @@ def template(
             f"cutoff_A = {cutoffs_A[0]:g}",
             "ewald_tolerance = 1e-4",
             "",
-            "[potentials.clp-md]       # CL&P in the boxes of [[md]]; properties to be quoted want 10 Å",
+            "[potentials.clp-md]       # CL&P in the boxes of [[md]]; use 10 Å for properties that you publish",
             'kind = "clp"',
             f"cutoff_A = {cutoffs_A[1]:g}",
         ]
@@ -67,26 +67,26 @@ def template(
 
 
 MD_MULTIPLE = 5
-"""Boxes of MD in a new study hold so many times the ions of those that are labelled."""
+"""In a new study, MD boxes contain this many times the ions of the boxes that are labelled."""
 
 _TEMPLATE = """
 [reference]
-potential = "gfn1"        # what labels frames. For DFT: "gpaw" or "cp2k", or a table [potentials.NAME] of your own
+potential = "gfn1"        # labels the frames. For DFT: "gpaw" or "cp2k", or your own table [potentials.NAME]
 
 [sampling]
-potential = "{sampler}"         # what moves atoms while frames are sampled
+potential = "{sampler}"         # moves the atoms during sampling
 density_ratios = [0.77, 0.88, 1.0, 1.13, 1.26]
 
 [sampling.training]       # frames to train on, of each composition
 eq_boxes = 10             # boxes at equilibrium, and frames of each
 eq_frames_per_box = 9
-packed = 30               # packed at random, hot and distorted ones: away from equilibrium
+packed = 30               # frames away from equilibrium: packed at random, hot, distorted
 hot_boxes = 5
 hot_frames_per_box = 6
 distorted = 0
 intermolecular = 0        # rigid ions pulled apart and pressed together
 
-[sampling.validation]     # from boxes of their own
+[sampling.validation]     # frames from separate boxes
 eq_boxes = 5
 eq_frames_per_box = 4
 packed = 10
@@ -111,8 +111,8 @@ name = "npt"
 ensemble = "NPT"
 """
 
-_TEMPLATE_END = """temperatures_K = [423.0]  # and compositions = [...]: all combinations, each a run of its own
-box_multiple = {multiple}          # times the ions of the liquid; properties to be quoted want 40 pairs and more
+_TEMPLATE_END = """temperatures_K = [423.0]  # and compositions = [...]: each combination is a separate run
+box_multiple = {multiple}          # times the ions of the liquid; use 40 pairs or more for properties that you publish
 timestep_fs = 0.5
 equilibration_ps = 5.0
 length_ps = 50.0
@@ -130,13 +130,13 @@ def full_template(
     define: Mapping[str, Mapping[str, Any]] | None = None,
     cutoff_A: float | None = 4.0,
 ) -> str:
-    """A study file with every key at its default and a comment on each; valid as it stands. See :func:`template`."""
+    """A valid study file with every key at its default, each with a comment. See :func:`template`."""
     given: dict[str, Any] = {"name": name, "liquid.ions": ions, "liquid.density_g_cm3": density_g_cm3}
     if cutoff_A is None:
         given["sampling.potential"] = "gfn1"
     lines = [
         f"# Study of {', '.join(f'{count} {ion}' for ion, count in ions.items())}.",
-        "# Keys behind a # show their defaults: take the # away to change one. Units are in the names.",
+        "# Keys after a # have their default values: remove the # to change one. Units are in the names.",
         "",
     ]
     lines += _template_lines(StudySettings, (), given)
@@ -160,14 +160,14 @@ def full_template(
 
 
 def _define_lines(define: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Tables of the user's own ions."""
+    """Lines of the tables of the user's own ions."""
     for ion, table in define.items():
         yield from ("", f"[liquid.define.{toml_key(ion)}]")
         yield from (f"{key} = {toml_value(value)}" for key, value in table.items())
 
 
 def _needs_keys(model: type[BaseModel]) -> bool:
-    """Whether a table of these settings has keys without a default, be it one of a preset."""
+    """Whether a table of these settings has keys without a default or a preset."""
     return any(_default(model, key, field) is PydanticUndefined for key, field in model.model_fields.items())
 
 
@@ -207,11 +207,11 @@ def _template_lines(
 
 
 _BY_NAME: dict[str, Registry[Any]] = {"potentials": POTENTIALS, "models": TRAINERS}
-"""Tables of the study file whose entries have names, and the kinds that these may be of."""
+"""Tables of the study file with named entries, and the kinds that the entries may have."""
 
 
 def _default_lines(model: type[BaseModel], value: BaseModel) -> Iterator[str]:
-    """Lines of a table whose default differs from its class's: the keys must be written out to be valid."""
+    """Lines of a table whose default differs from that of its class; these keys must be written out to be valid."""
     for key, field in model.model_fields.items():
         held = getattr(value, key)
         yield f"# {_sentence(field)}"
@@ -247,7 +247,7 @@ def _reference_lines(
     if isinstance(left_out, BaseModel) and not _is_default(model, left_out):
         held = left_out.model_dump(exclude_unset=True)
         keys = ", ".join(f"{key} = {toml_value(value)}" for key, value in held.items())
-        yield f"Without this table: `{keys}`. With it, keys that are required must be given."
+        yield f"Without this table: `{keys}`. With this table, required keys must be given."
         yield ""
     yield "| key | type | default | meaning |"
     yield "|---|---|---|---|"
@@ -291,12 +291,12 @@ def json_schema() -> str:
 
 
 def toml_key(key: str) -> str:
-    """A key as TOML writes it, in quotes where it must be."""
+    """A key in TOML, in quotes if necessary."""
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
 
 
 def toml_value(value: Any) -> str:
-    """A value as TOML writes it."""
+    """A value in TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):

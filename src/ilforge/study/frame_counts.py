@@ -1,4 +1,4 @@
-"""How many frames a study makes, of which kind, from how many starts: the plan of its dataset."""
+"""The plan of a dataset: numbers of frames of each kind, and numbers of their starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ilforge.settings import Count, DensityRatios, Settings
 
 
 class FrameCounts(Settings):
-    """How many frames of each kind are sampled, and from how many independent starts, for each composition.
+    """Numbers of frames of each kind, and of their independent starts, for each composition.
 
     Every sampled frame is a start. It is labelled as a single point, or it begins a short AIMD run with the reference
     method, and each frame of that run is a label.
@@ -35,7 +35,7 @@ class FrameCounts(Settings):
     intermolecular_boxes: Annotated[int, Field(ge=1)] = 5
     """Packed boxes, with one run each, from which intermolecular frames are made."""
     density_ratios: DensityRatios | None = None
-    """Box densities of this set relative to `liquid.density_g_cm3`; without it `sampling.density_ratios`."""
+    """Box densities of this set relative to `liquid.density_g_cm3`. Default: `sampling.density_ratios`."""
     eq_aimd_runs: Count = 0
     """EQ starts that begin an AIMD run, spread evenly over the boxes; the others are single points."""
     eq_aimd_frames: Annotated[int, Field(ge=2)] = 100
@@ -47,47 +47,47 @@ class FrameCounts(Settings):
 
     @property
     def eq_starts(self) -> int:
-        """Sampled EQ frames."""
+        """Number of sampled EQ frames."""
         return self.eq_boxes * self.eq_frames_per_box
 
     @property
     def neq_starts(self) -> int:
-        """Sampled nEQ frames."""
+        """Number of sampled nEQ frames."""
         return self.packed + self.hot_boxes * self.hot_frames_per_box + self.distorted + self.intermolecular
 
     @property
     def eq_aimd(self) -> int:
-        """EQ frames labelled by AIMD."""
+        """Number of EQ frames labelled by AIMD."""
         return self.eq_aimd_runs * self.eq_aimd_frames
 
     @property
     def neq_aimd(self) -> int:
-        """nEQ frames labelled by AIMD."""
+        """Number of nEQ frames labelled by AIMD."""
         return self.neq_aimd_runs * self.neq_aimd_frames
 
     @property
     def eq_single_points(self) -> int:
-        """EQ starts labelled as they are."""
+        """Number of EQ starts labelled as single points."""
         return self.eq_starts - self.eq_aimd_runs
 
     @property
     def neq_single_points(self) -> int:
-        """nEQ starts labelled as they are."""
+        """Number of nEQ starts labelled as single points."""
         return self.neq_starts - self.neq_aimd_runs
 
     @property
     def single_points(self) -> int:
-        """Starts labelled as they are, of both kinds."""
+        """Number of starts labelled as single points, of both kinds."""
         return self.eq_single_points + self.neq_single_points
 
     @property
     def aimd(self) -> int:
-        """Frames labelled by AIMD, of both kinds."""
+        """Number of frames labelled by AIMD, of both kinds."""
         return self.eq_aimd + self.neq_aimd
 
     @property
     def labels(self) -> int:
-        """Frames that are labelled altogether."""
+        """Total number of labelled frames."""
         return self.single_points + self.aimd
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Read a study file, and say what is wrong with it in the words of its author."""
+"""Read a study file, and report its faults with the names that the author used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ilforge.training import TRAINERS
 
 @dataclass(frozen=True)
 class Study:
-    """A study file as it was read.
+    """A study file that was read and checked.
 
     Attributes
     ----------
@@ -26,9 +26,9 @@ class Study:
     path
         The file; paths in it are relative to its folder.
     text
-        What the file said, for the report.
+        Text of the file, for the report.
     whole
-        The study of all compositions that this is a part of; None where it is no part.
+        The study with all compositions, if this is the part for one composition; otherwise None.
     """
 
     settings: StudySettings
@@ -42,13 +42,13 @@ class Study:
 
     @property
     def composition(self) -> str:
-        """Name of the composition this is about; empty where the study file names none."""
+        """Name of the composition of this study; empty if the study file names none."""
         named = self.settings.liquid.compositions
         return named[0].name if named else ""
 
     @property
     def parts(self) -> list[Study]:
-        """This study for each of its compositions on its own: alike in all but the ions and their density."""
+        """One study for each composition; they differ only in the ions and the density."""
         compositions, liquid = self.settings.liquid.compositions, self.settings.liquid
         liquids = [
             liquid.model_copy(update={"ions": c.ions, "density_g_cm3": c.density_g_cm3, "compositions": [c]})
@@ -60,11 +60,11 @@ class Study:
         ] or [self]
 
     def part(self, composition: str | None) -> Study:
-        """The study for the composition of that name; without a name for the first."""
+        """The study for the composition with this name; without a name, for the first."""
         return next(part for part in self.parts if composition in (None, part.composition))
 
     def seed(self, *purpose: object) -> int:
-        """A seed of its own for each purpose, descending from the study's: below 2^31, never 0."""
+        """A separate seed for each purpose, derived from the study's seed: below 2^31, never 0."""
         words = "/".join(map(str, (self.settings.seed, *purpose)))
         return int.from_bytes(hashlib.sha256(words.encode()).digest()[:4], "little") % (2**31 - 1) + 1
 
@@ -75,8 +75,8 @@ def load_study(path: str | Path) -> Study:
     Raises
     ------
     SettingsError
-        Naming every key that is wrong: what it is, what it may be, and for a misspelt key the nearest known one. Also
-        where an installed plug-in could not be loaded: a study may need it.
+        With every wrong key: its value, the allowed values, and for a misspelt key the nearest known one. Also if an
+        installed plug-in could not be loaded, because a study may need it.
     """
     for registry in (POTENTIALS, TRAINERS, ENGINES, PROPERTIES):
         for fault in registry.faults.values():

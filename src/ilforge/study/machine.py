@@ -1,4 +1,4 @@
-"""``machine.toml``: where and how a study runs. Nothing in it changes a result, so it is never hashed."""
+"""``machine.toml``: where and how a study runs. It does not change results, so it is not part of any key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ilforge.settings_file import check_settings, read_toml
 
 USER_FILE = Path("~/.config/ilforge/machine.toml")
 LOCAL = "local"
-"""The executor that is there without being named, and its kind."""
+"""Name and kind of the executor that always exists."""
 _ALONE = ("gpaw", "gmx", "gmx_d")  # programs that are started without a launcher
 
 
@@ -25,7 +25,7 @@ class Commands(Settings):
     """Commands that start programs on this machine: an optional launcher with its options, then the program as the last
     word.
 
-    A program that is not named is the one of that name on ``PATH``."""
+    A program that is not named here is searched on ``PATH``."""
 
     cp2k: str | None = None
     """CP2K, such as ``"mpirun -np 8 cp2k.psmp"``; it has priority over ``command`` in the study file."""
@@ -45,7 +45,7 @@ class Commands(Settings):
     def _is_a_command(cls, text: str | None, info: Any) -> str | None:
         if text is None:
             return None
-        words = shlex.split(text)  # ValueError, in words, for a quote without end
+        words = shlex.split(text)  # raises ValueError for an unclosed quote
         if not words:
             raise ValueError("it is empty; it should be a command line, such as the program's path")
         if info.field_name in _ALONE and len(words) > 1:
@@ -119,32 +119,32 @@ class Machine(Settings):
                 raise ValueError(f"run.{work} is {name!r}, but there are the executors {', '.join(known)}")
         for name, table in self.executors.items():
             if not isinstance(table.get("kind"), str):
-                raise ValueError(f'executors.{name}.kind is missing: say what it is, such as kind = "{LOCAL}"')
+                raise ValueError(f'executors.{name}.kind is missing: give it, such as kind = "{LOCAL}"')
         return self
 
     @property
     def devices(self) -> Devices:
-        """The device of each program, as it was asked for."""
+        """The device of each program, as written in the file."""
         return Devices.parse(self.device)
 
     @property
     def programs(self) -> MachinePrograms:
-        """How programs are started here."""
+        """How programs are started on this machine."""
         return MachinePrograms(self.commands.model_dump(exclude_none=True), self.environments, self._from_user)
 
     @property
     def usable_cores(self) -> int:
-        """Cores that tasks may use."""
+        """Number of cores that tasks may use."""
         return self.cores or hardware.usable_cores()
 
     @property
     def usable_memory_GB(self) -> float:
-        """Memory that tasks may take, GB."""
+        """Memory that tasks may use, GB."""
         return self.memory_GB or hardware.usable_memory_GB()
 
     @property
     def worker_count(self) -> int:
-        """Tasks that run at the same time."""
+        """Number of tasks that run at the same time."""
         fitting = max(1, self.usable_cores // self.threads)
         if self.workers is None:
             return fitting

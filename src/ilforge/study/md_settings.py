@@ -14,7 +14,7 @@ class MdSettings(Settings):
     """One MD protocol, run with each of the named potentials from the same start."""
 
     name: Name
-    """Name of the protocol: letters, digits, `_`, and after the first `.`, `-`."""
+    """Name of the protocol: letters, digits, `_`, `.`, `-`; it does not begin with `.` or `-`."""
     ensemble: Literal["NVE", "NVT", "NPT"]
     """The ensemble."""
     compositions: Annotated[list[str], Field(min_length=1)] | None = None
@@ -79,13 +79,11 @@ class MdSettings(Settings):
         for key in ("potentials", "compositions", "temperatures_K"):
             given = getattr(self, key) or []
             if len(set(given)) != len(given):
-                raise ValueError(f"{key} names one twice, found {given[:9]}")
+                raise ValueError(f"{key} contains a value twice, found {given[:9]}")
         if self.vacuum is not None and (not self.vacuum or self.ensemble == "NPT" or self.compositions is not None):
-            raise ValueError(
-                "vacuum names ions without a box, such as { TFSI = 1 }: ensemble is NVT or NVE, compositions left out"
-            )
+            raise ValueError("vacuum needs ions, such as { TFSI = 1 }, ensemble NVT or NVE, and no compositions")
         if self.vacuum is not None and self.box_multiple != 1:
-            raise ValueError("box_multiple is of a box, and vacuum has none: leave it out")
+            raise ValueError("box_multiple needs a box, and vacuum has none: leave it out")
         if (self.inner_potential is None) != (self.inner_steps == 1):
             raise ValueError("inner_potential and inner_steps of 2 or more go together: give both, or neither")
         if self.barostat and self.ensemble != "NPT":
@@ -98,7 +96,7 @@ class MdSettings(Settings):
 
     @property
     def runs(self) -> list[MdSettings]:
-        """This table for each of its compositions and temperatures on its own, with a name for each."""
+        """This table for each combination of its compositions and temperatures, with a name for each."""
         compositions, temperatures = self.compositions or [], self.temperatures_K or []
         unnamed: list[None] = [None]
         found = []
@@ -117,41 +115,41 @@ class MdSettings(Settings):
 
     @property
     def composition(self) -> str | None:
-        """The composition of a run of :attr:`runs`; None for the first of the study."""
+        """The composition of a run in :attr:`runs`; None for the first of the study."""
         return self.compositions[0] if self.compositions else None
 
     @property
     def temperature_K(self) -> float | None:
-        """The temperature of a run of :attr:`runs`, K; None for that of the liquid."""
+        """The temperature of a run in :attr:`runs`, K; None for that of the liquid."""
         return self.temperatures_K[0] if self.temperatures_K else None
 
     def refuse_engine(self, potential: str, kind: type) -> None:
-        """Refuse what the engine that would run a potential cannot do.
+        """Refuse options that the engine of a potential cannot run.
 
         Parameters
         ----------
         potential
-            Its name.
+            Name of the potential.
         kind
-            Its class.
+            Class of the potential.
 
         Raises
         ------
         ValueError
-            In the words of the study file.
+            With the keys of the study file.
         """
         engine = ENGINES[self.engine or next(n for n in engines_for(kind) if not ENGINES[n].on_request)]
         if not engine.runs(kind):
-            raise ValueError(f"engine {engine.name} cannot run {potential}: give it a protocol of its own")
+            raise ValueError(f"engine {engine.name} cannot run {potential}: give it a separate protocol")
         chosen = [name for name in ("thermostat", "barostat", "inner_potential") if getattr(self, name)]
         if chosen and not engine.has_choices:
             raise ValueError(
-                f"{chosen[0]} is a choice of the builtin engine, which runs MACE, and {engine.name} runs {potential}: "
-                "leave it out"
+                f"{chosen[0]} can be chosen only with the builtin engine, which runs MACE, but {engine.name} runs "
+                f"{potential}: leave it out"
             )
         if self.hydrogen_mass_amu and not engine.keeps_hydrogen_mass:
             able = ", ".join(name for name, one in ENGINES.items() if one.keeps_hydrogen_mass)
-            raise ValueError(f"hydrogen_mass_amu is kept by {able}, and {engine.name} runs {potential}")
+            raise ValueError(f"hydrogen_mass_amu needs {able}, but {engine.name} runs {potential}")
         if self.pressure_interval_ps is not None and not engine.records_pressure:
             able = " or ".join(f'engine = "{name}"' for name, one in ENGINES.items() if one.records_pressure)
             raise ValueError(f"pressure_interval_ps needs {able}: {engine.name} does not record the pressure tensor")

@@ -16,7 +16,7 @@ from ilforge.training.kind import ModelSettings
 
 
 def _kind_from_name(registry: Registry[Any]) -> BeforeValidator:
-    """Tables whose name is that of a kind need not say it again."""
+    """Fill in the kind of tables whose name is that of a kind."""
 
     def fill(tables: Any) -> Any:
         if not isinstance(tables, dict):
@@ -32,7 +32,7 @@ def _kind_from_name(registry: Registry[Any]) -> BeforeValidator:
 def _refuse_table(value: Any) -> Any:
     if isinstance(value, dict):
         raise ValueError(
-            "it is a table, and potentials have names now: write its keys into [potentials.NAME], and the name here"
+            "it is a table, but potentials have names now: write its keys into [potentials.NAME], and the name here"
         )
     return value
 
@@ -57,7 +57,7 @@ DEFAULT_MODELS: dict[str, ModelSettings] = {
 
 
 def potential_named(name: str, tables: Mapping[str, PotentialSettings]) -> PotentialSettings | None:
-    """Keys of the potential of that name: of its table, or of one that needs none; None where there is none."""
+    """Settings of the potential with this name, from its table or by default; None if there is no such potential."""
     if name in tables:
         return tables[name]
     known = known_names().get(name)

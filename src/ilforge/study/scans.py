@@ -1,4 +1,4 @@
-"""Scans that a study names: energies of single ions along their coordinates, for the maps of their shapes."""
+"""Scans named in a study: energies of single ions along their coordinates, for the maps of their shapes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ilforge.study.load import Study
 
 
 def study_scans(study: Study) -> dict[str, Table]:
-    """Tables of all scans that a study names (``analysis.shapes.scans``), by title."""
+    """Tables of all scans named in a study (``analysis.shapes.scans``), by title."""
     shapes = study.settings.analysis.shapes
     found: dict[str, Table] = {}
     for name in shapes.scans:

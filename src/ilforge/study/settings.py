@@ -94,7 +94,7 @@ class TrainingSettings(Settings):
     """Share of the training structures that monitor the training (not the validation set)."""
 
     moved_keys = {
-        "models": "models are those that have a table, such as [models.mace]",
+        "models": "each model has a table, such as [models.mace]",
         "mace": "[training.mace] is [models.mace] now",
         "deepmd": "[training.deepmd] is [models.deepmd] now",
     }
@@ -112,7 +112,7 @@ class StopSettings(Settings):
 
     @property
     def rules(self) -> dict[str, float]:
-        """Those that are set."""
+        """The rules that are set."""
         return self.model_dump(exclude_none=True)
 
 
@@ -170,7 +170,8 @@ class StudySettings(Settings):
     """A whole study: from the ions of a liquid to trained models, their trajectories and properties."""
 
     name: Name
-    """Name of the study: letters, digits, `_`, and after the first `.`, `-`. Results go to a folder of this name."""
+    """Name of the study: letters, digits, `_`, `.`, `-`; it does not begin with `.` or `-`. Results go to a folder with
+    this name."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     """Seed from which all random numbers of the study are derived."""
     dataset: str | None = None
@@ -204,7 +205,7 @@ class StudySettings(Settings):
     def _consistent(self) -> StudySettings:
         both = sorted(set(self.potentials) & set(self.models))
         if both:
-            raise ValueError(f"{both[0]} is a name in [potentials] and in [models]: give one of them another")
+            raise ValueError(f"{both[0]} is a name in [potentials] and in [models]: rename one of them")
         self.potential(self.sampling.potential, "sampling.potential")
         self.potential(self.reference.potential, "reference.potential")
         check_lineage(self)
@@ -214,46 +215,46 @@ class StudySettings(Settings):
             given = [key for key in ("training", "validation") if key in self.sampling.model_fields_set]
             if given:
                 raise ValueError(
-                    f"sampling.{given[0]} says what to sample, but dataset = {self.dataset!r} brings its own frames: "
-                    "leave one of the two out"
+                    f"sampling.{given[0]} and dataset = {self.dataset!r} exclude each other, because the dataset "
+                    "contains the frames: leave one of the two out"
                 )
         return self
 
     def potential(self, name: str, asked_by: str = "potential") -> PotentialSettings:
-        """Keys of a potential by its name: one of ``[potentials]``, or one that needs no table.
+        """Settings of a potential by its name: one of ``[potentials]``, or one that needs no table.
 
         Raises
         ------
         ValueError
-            Where there is none of this name.
+            When there is no potential with this name.
         """
         found = potential_named(name, self.potentials)
         if found is None:
             if name in self.models:
-                raise ValueError(f"{asked_by} is {name!r}, a model that is yet to be trained: name a potential")
+                raise ValueError(f"{asked_by} is {name!r}, a model that is not trained yet: name a potential")
             raise ValueError(f"{asked_by} is {name!r}: {self._known(models=False)}")
         return found
 
     @property
     def explorer(self) -> str:
-        """Name of the model whose committee explores; empty where no model has one."""
+        """Name of the model whose committee explores; empty if no model has a committee."""
         able = [name for name, model in self.models.items() if model.committee >= 2 and model.teacher is None]
         return self.learning.explorer or (able[0] if able else "")
 
     @property
     def protocols(self) -> list[MdSettings]:
-        """MD runs: each table of ``[[md]]`` for each of its compositions and temperatures."""
+        """All MD runs: each table of ``[[md]]`` for each of its compositions and temperatures."""
         return [run for protocol in self.md for run in protocol.runs]
 
     def _known(self, models: bool = True) -> str:
         own = [*self.potentials, *(self.models if models else [])]
         known = ", ".join(dict.fromkeys([*own, *known_names()]))
-        return f"there is no {'model or ' if models else ''}potential of that name. Known: {known}"
+        return f"there is no {'model or ' if models else ''}potential with this name. Known: {known}"
 
     def _check_learning(self) -> None:
         if self.learning.explorer is not None and self.learning.explorer not in self.models:
             raise ValueError(
-                f"learning.explorer is {self.learning.explorer!r}, and the models are {', '.join(self.models)}"
+                f"learning.explorer is {self.learning.explorer!r}, but the models are {', '.join(self.models)}"
             )
         if self.learning.iterations == 0:
             return
@@ -270,7 +271,7 @@ class StudySettings(Settings):
         names = [run.name for run in self.protocols]
         if len(set(names)) != len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
-            raise ValueError(f"md: every run needs a name of its own, and {twice[0]} is there twice")
+            raise ValueError(f"md: every run needs its own name, but {twice[0]} is there twice")
         compositions = [composition.name for composition in self.liquid.compositions]
         for protocol in self.protocols:
             if protocol.composition is not None and protocol.composition not in compositions:
@@ -288,7 +289,7 @@ class StudySettings(Settings):
                 self._kind_in(protocol.name, "inner_potential", protocol.inner_potential)
 
     def _kind_in(self, protocol: str, key: str, name: str) -> PotentialKind:
-        """The kind of potential that a name of a protocol means."""
+        """The kind of the potential with this name in a protocol."""
         if name in self.models:
             return POTENTIALS[TRAINERS[self.models[name].kind].potential]
         found = potential_named(name, self.potentials)
