@@ -221,7 +221,7 @@ def test_md_that_cannot_run_is_told_in_words(ilforge, tmp_path, two_pairs):
     assert "cutoff of 10 Å needs a box of at least 20 Å, but its smallest side is 9.50 Å" in said
     assert "or a cutoff of 4.5 Å" in said  # it is for the user to shorten it
     ilforge("pack", "--ion", "NO3=1", "--vacuum", "--out", "nitrate.xyz")
-    assert "has no parameters for the ion NO3 here: it knows PYR14" in md("nitrate.xyz", "clp")
+    assert "has no parameters for the ion NO3 here: it has PYR14" in md("nitrate.xyz", "clp")
     two_pairs.positions[two_pairs.symbols == "B"] += 2.0  # out of its four F
     frames.write(tmp_path / "torn.xyz", [two_pairs])
     assert "8 of 68 bonds are no bonds, such as B1 of BF4 #1 to F" in md("torn.xyz", "clp:4.0")

@@ -118,7 +118,7 @@ def test_box_smaller_than_twice_the_cutoff_is_refused_with_a_cutoff_that_fits(tw
 
 
 def test_ion_without_parameters_is_refused_with_those_that_have_some():
-    with pytest.raises(SettingsError, match=r"ion NO3 here: it knows PYR14, BF4, TFSI, Li, .*define the ion by a zmat"):
+    with pytest.raises(SettingsError, match=r"ion NO3 here: it has PYR14, BF4, TFSI, Li, .*define the ion by a zmat"):
         Clp().calculator(Liquid.of({"Li": 1, "NO3": 1}).topology)
     assert set(known_ions()) == set(CATALOGUE) - WITHOUT
 

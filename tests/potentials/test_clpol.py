@@ -237,7 +237,7 @@ def test_lithium_stays_at_oxygen_distance_from_an_anion():
 
 def test_ion_without_parameters_is_refused_with_those_that_have_some():
     topology = replace(Liquid.of({"PYR14": 1, "BF4": 1}).topology, species=("EMIM", "BF4"))
-    with pytest.raises(SettingsError, match="CL&Pol has no parameters for the ion EMIM here: it knows PYR14, BF4"):
+    with pytest.raises(SettingsError, match="CL&Pol has no parameters for the ion EMIM here: it has PYR14, BF4"):
         Clpol().calculator(topology)
     assert known_ions() == IONS
 

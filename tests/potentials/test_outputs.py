@@ -392,7 +392,7 @@ def test_cp2k_box_that_no_vectors_say_is_that_of_right_angles_only(npt):
     for reading in read_cp2k(npt / "npt.out").readings:
         np.testing.assert_allclose(reading.atoms.cell.array, np.diag([6.0, 6.2, 6.4]))
     (npt / "npt.out").write_text(text.replace("9.00000000E+01  9.00000000E+01", "9.00000000E+01  9.50000000E+01"))
-    with pytest.raises(SettingsError, match="does not say what its cell is"):
+    with pytest.raises(SettingsError, match="does not contain its cell"):
         read_cp2k(npt / "npt.out")
 
 
@@ -418,7 +418,7 @@ def test_cp2k_stress_file_without_velocities_is_left_out_and_said(npt):
     output = read_cp2k(npt / "npt.out")
     assert all(reading.stress is None for reading in output.readings)
     (remark,) = output.remarks
-    assert remark.startswith("the stress of 4 frames is left out: -1.stress holds the motion of the atoms too")
+    assert remark.startswith("the stress of 4 frames is left out: -1.stress includes the motion of the atoms")
 
 
 @pytest.mark.parametrize("ensemble", ["NPT_I", "REFTRAJ"])

@@ -1,4 +1,4 @@
-"""Everything that gives energies and forces. A new kind is a file that describes it and a line in ``POTENTIALS``."""
+"""Potentials: everything that gives energies and forces. A new kind needs a file, and a line in ``POTENTIALS``."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ POTENTIALS: Registry[PotentialKind] = Registry(
         "committee": "ilforge.potentials.learned.committee",
     },
 )
-"""Every kind of potential."""
+"""All kinds of potentials."""
 
 __all__ = ["POTENTIALS", "Potential", "PotentialKind", "create", "digest", "environments", "known_names", "settings"]
 
 
 def known_names() -> dict[str, dict[str, Any]]:
-    """Potentials that have a name without a table in the study file, and what each means.
+    """Names of potentials that need no table in the study file, with their specifications.
 
-    Those are the kinds whose keys all have defaults, by their own names (``clp``), and names that kinds have for some
-    of their settings (``gfn2``).
+    These are the names of kinds whose keys all have defaults (``clp``), and further names of kinds for certain settings
+    (``gfn2``).
     """
     found: dict[str, dict[str, Any]] = {}
     for name, kind in POTENTIALS.items():
@@ -70,7 +70,7 @@ def create(spec: Mapping[str, Any]) -> Potential:
     Raises
     ------
     SettingsError
-        For a kind that is not there, or a parameter that the kind does not have.
+        For an unknown kind, or a parameter that the kind does not have.
     """
     parameters = dict(spec)
     kind = parameters.pop("kind", None)
@@ -90,10 +90,10 @@ def create(spec: Mapping[str, Any]) -> Potential:
 
 
 def settings(potential: Potential) -> dict[str, Any]:
-    """That part of a potential's description which needs no program: all of it but versions of programs and data."""
+    """The part of a potential's description that needs no program: without versions of programs and data."""
     return potential.settings() if hasattr(potential, "settings") else potential.describe()
 
 
 def digest(potential: Potential) -> str:
-    """SHA-256 of everything that determines a potential's numbers: the same in every process."""
+    """SHA-256 of everything that determines the results of a potential; it is the same in every process."""
     return canonical.digest(potential.describe())

@@ -1,4 +1,4 @@
-"""What some potentials can do besides giving an ASE calculator: small protocols that engines and exports ask for.
+"""Abilities of some potentials in addition to an ASE calculator: small protocols for engines and exports.
 
 A potential has an ability by having its methods: ``isinstance(potential, RunsInOpenMM)``.
 """
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class RefusesBoxes(Protocol):
-    """Knows without any program which boxes are too small for it."""
+    """Can determine, without any program, which boxes are too small for it."""
 
     def refuse_box(self, cell: np.ndarray) -> None:
-        """Raise SettingsError where a box, ``(3, 3)`` Å, is too small."""
+        """Raise SettingsError if a box, ``(3, 3)`` Å, is too small."""
         ...
 
 
@@ -47,9 +47,9 @@ class RefusesElements(Protocol):
 
 @runtime_checkable
 class EvaluatesForces(Protocol):
-    """Runs in the engine of the package: energy, forces and strain derivative of positions, step after step.
+    """Can run in the builtin engine: gives energy, forces and strain derivative at each step.
 
-    What any calculator costs around its numbers is saved.
+    This avoids the overhead of an ASE calculator.
     """
 
     def force_evaluator(self, topology: Topology, threads: int = 1) -> ForceEvaluator:
@@ -59,66 +59,66 @@ class EvaluatesForces(Protocol):
 
 @runtime_checkable
 class RunsInOpenMM(Protocol):
-    """Can say itself as an OpenMM system."""
+    """Can be written as an OpenMM system."""
 
     def openmm_system(
         self, topology: Topology, cell: np.ndarray | None, constrain_hydrogens: bool = False, threads: int = 1
     ) -> Any:
-        """An ``openmm.System``; particles beside the atoms come after them.
+        """An ``openmm.System``; extra particles come after the atoms.
 
         Parameters
         ----------
         cell
             ``(3, 3)`` Å, the first vector along x and the second in the xy plane, or None for ions in a vacuum. In NPT
-            runs no side may ever shrink below twice the cutoff.
+            runs, no side may become shorter than twice the cutoff.
         constrain_hydrogens
-            Fix the length of bonds to H instead of letting them vibrate; SettingsError where that cannot be.
+            Whether bonds to H are constrained; SettingsError if this is not possible.
         threads
-            Counts only where the potential itself computes.
+            Number of threads; it matters only if the potential itself computes forces.
         """
         ...
 
 
 @runtime_checkable
 class FitsOpenMM(Protocol):
-    """Has an OpenMM system that is right for some boxes only; without this it is for any."""
+    """Has an OpenMM system that is suitable only for some boxes; without this ability, it is suitable for all."""
 
     def fits_openmm(self, cell: np.ndarray) -> bool:
-        """Whether it is right for a box of this size."""
+        """Whether it is suitable for a box of this size."""
         ...
 
 
 @runtime_checkable
 class HasExtraParticles(Protocol):
-    """Has particles beside the atoms in its OpenMM system, such as Drude particles."""
+    """Has extra particles in its OpenMM system, such as Drude particles."""
 
     def openmm_hosts(self, topology: Topology) -> np.ndarray:
-        """The atom that each of them rides on, ``(m,)``."""
+        """The atom to which each extra particle belongs, ``(m,)``."""
         ...
 
     def openmm_settle(self, context: Any, hosts: np.ndarray) -> None:
-        """Move them to where they belong, for atoms at rest."""
+        """Move the extra particles to their equilibrium positions, for fixed atoms."""
         ...
 
 
 @runtime_checkable
 class HasIntegrator(Protocol):
-    """Moves its OpenMM system by an integrator of its own."""
+    """Has its own integrator for its OpenMM system."""
 
     openmm_thermostat: str
-    """What it does, in words."""
+    """The thermostat of the integrator, in words."""
 
     def openmm_integrator(self, system: Any, temperature_K: float | None, timestep_fs: float, seed: int) -> Any:
         """An ``openmm.Integrator``; None as temperature for constant energy.
 
-        Its step may be a whole fraction of the time step.
+        The time step may be a whole multiple of its step.
         """
         ...
 
 
 @runtime_checkable
 class RunsInLammps(Protocol):
-    """Can say itself as a pair style of LAMMPS."""
+    """Can be written as a pair style of LAMMPS."""
 
     def lammps_pair(self, elements: Sequence[str]) -> list[str]:
         """``pair_style`` and ``pair_coeff``, for atom types in the order of ``elements`` and ``units metal``."""
@@ -127,33 +127,33 @@ class RunsInLammps(Protocol):
 
 @runtime_checkable
 class Overflows(Protocol):
-    """Has limited room, and would silently leave out what does not fit."""
+    """Has a limited number of neighbours, and silently ignores further ones."""
 
     def overflow(self, frame: Atoms) -> str | None:
-        """What of a frame it would leave out, in a sentence; None where it has room for all of it."""
+        """The neighbours in a frame that would be ignored, in a sentence; None if there are none."""
         ...
 
 
 @runtime_checkable
 class RunsInGromacs(Protocol):
-    """Can say itself as a topology of GROMACS."""
+    """Can be written as a GROMACS topology."""
 
     def gromacs_topology(self, topology: Topology) -> str:
         """The ``.top`` file."""
         ...
 
     def gromacs_options(self, cell: np.ndarray | None, all_pairs_within_A: float | None = None) -> dict[str, str]:
-        """Options of the ``.mdp`` file that say how pairs interact.
+        """Options of the ``.mdp`` file for non-bonded interactions.
 
-        In a box, or in a vacuum in full up to a distance that no two atoms exceed.
+        They are for a box or, in a vacuum, for full interactions up to a distance that no two atoms exceed.
         """
         ...
 
 
 @runtime_checkable
 class ExportsToLammps(Protocol):
-    """Can be written out for LAMMPS with bonds, in ``units real``."""
+    """Can be exported to LAMMPS with bonds, in ``units real``."""
 
     def lammps_input(self, topology: Topology, positions: np.ndarray, cell: np.ndarray, hold: bool) -> LammpsInput:
-        """The data file, and the commands around it; ``hold`` fixes the length of bonds to H."""
+        """The data file and the commands; if ``hold`` is true, bonds to H are constrained."""
         ...

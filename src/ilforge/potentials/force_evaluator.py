@@ -1,4 +1,4 @@
-"""Energy and forces for every step of MD, without the detour over ASE's atoms."""
+"""Energy and forces for every step of MD, without the overhead of ASE."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ilforge.potentials.potential import Potential
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a potential says of one set of positions.
+    """The results of a potential for one set of positions.
 
     Attributes
     ----------
     energy
         eV.
     forces
-        ``(n_atoms, 3)`` eV/Å, an array that nobody else holds.
+        ``(n_atoms, 3)`` eV/Å, a new array for each evaluation.
     strain_derivative
-        dE/d(strain), ``(3, 3)`` eV: the stress times the volume. None in a vacuum or where the potential has no stress.
+        dE/d(strain), ``(3, 3)`` eV: the stress times the volume. None in a vacuum, or if the potential has no stress.
     force_deviation
         Largest disagreement of a committee about the force on an atom, eV/Å.
     """
@@ -40,9 +40,9 @@ class Evaluation:
 
 
 class ForceEvaluator(Protocol):
-    """Energies and forces of one topology, positions by positions.
+    """Energies and forces of one topology for successive positions.
 
-    It keeps its own list of neighbours and notices by itself how positions and cell have changed.
+    It keeps its own neighbour list, and updates it when positions and cell have changed.
     """
 
     def evaluate(self, positions: np.ndarray, cell: np.ndarray | None) -> Evaluation:
@@ -58,7 +58,7 @@ class ForceEvaluator(Protocol):
         Raises
         ------
         DidNotConverge
-            When there is no answer for these positions: MD ends there and keeps the frame.
+            When there is no result for these positions; MD then ends and keeps the frame.
         """
         ...
 
@@ -68,7 +68,7 @@ def force_deviation(forces: np.ndarray) -> float:
 
     .. math:: \\epsilon = \\max_i \\sqrt{\\langle |F_i^k - \\langle F_i \\rangle|^2 \\rangle_k}
 
-    with means over the members k: Zhang et al., Phys. Rev. Mater. 3 (2019) 023804, as DP-GEN takes it.
+    with means over the members k: Zhang et al., Phys. Rev. Mater. 3 (2019) 023804, as in DP-GEN.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class CalculatorEvaluator:
         strain_derivative = None
         if cell is not None:
             atoms.cell[:] = cell
-            if self._has_stress:  # asked for first: calculators give energy and forces on the way
+            if self._has_stress:  # requested first, because calculators then also compute energy and forces
                 strain_derivative = voigt_6_to_full_3x3_stress(atoms.get_stress()) * atoms.get_volume()
         return Evaluation(
             energy=float(atoms.get_potential_energy()),
@@ -111,24 +111,24 @@ class CalculatorEvaluator:
 
 
 class CommitteeEvaluator:
-    """Forces of a committee's first member, and how far all members deviate where somebody asks.
+    """Forces of the first member of a committee, and the deviation of all members on request.
 
-    MD that moves by one member costs what one costs; the others are evaluated at recorded frames alone, as LAMMPS and
-    DP-GEN do it.
+    MD with one member takes the time of one model; the others are evaluated only at recorded frames, as in LAMMPS and
+    DP-GEN.
 
     Parameters
     ----------
     first
         The member that moves the atoms.
     every
-        All members: an evaluator that gives ``force_deviation``.
+        Evaluator of all members, which gives ``force_deviation``.
     """
 
     def __init__(self, first: ForceEvaluator, every: ForceEvaluator):
         self._first, self._every = first, every
 
     def evaluate(self, positions: np.ndarray, cell: np.ndarray | None) -> Evaluation:
-        """What the first member says; see :class:`ForceEvaluator`."""
+        """The evaluation by the first member; see :class:`ForceEvaluator`."""
         return self._first.evaluate(positions, cell)
 
     def force_deviation(self, positions: np.ndarray, cell: np.ndarray | None) -> float | None:
@@ -158,13 +158,13 @@ class EvaluatorCalculator(TypedCalculator):
 
 
 def has_force_evaluator(potential: Potential) -> TypeGuard[EvaluatesForces]:
-    """Whether a potential, and every member of a committee, offers a :class:`ForceEvaluator` of its own."""
+    """Whether a potential, or every member of a committee, has its own :class:`ForceEvaluator`."""
     parts = (potential, *getattr(potential, "members", ()))
     return all(isinstance(part, EvaluatesForces) for part in parts)
 
 
 def evaluator_of(potential: Potential, topology: Topology, threads: int = 1) -> ForceEvaluator:
-    """The potential's own evaluator, or its calculator as one."""
+    """The potential's own evaluator, or one made from its calculator."""
     if has_force_evaluator(potential):
         return potential.force_evaluator(topology, threads)
     return CalculatorEvaluator(potential.calculator(topology, threads), topology.symbols)

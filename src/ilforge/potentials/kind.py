@@ -1,4 +1,4 @@
-"""What a kind of potential says of itself: its keys in a study file, its names, what it needs and what to cite."""
+"""The description of a kind of potential: keys in a study file, names, requirements and citations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ilforge.liquid.settings import IonSettings
 from ilforge.settings import Positive, Settings
 
 NEUTRAL = "#7f8791"
-"""Colour of reference methods, and of guides in figures: readable on light and on dark ground."""
+"""Colour of reference methods and of guides in figures: visible on light and dark backgrounds."""
 
 Cutoff = Annotated[Positive | None, Field(description="Non-bonded cutoff, Å. Without it 10 Å; small boxes need less.")]
 Family = Literal["force field", "tight binding", "density functional", "model"]
@@ -23,18 +23,18 @@ Family = Literal["force field", "tight binding", "density functional", "model"]
 
 @dataclass(frozen=True)
 class Context:
-    """What a potential of a study file may depend on besides its keys.
+    """Properties of a study on which a potential may depend, in addition to its keys.
 
     Attributes
     ----------
     folder
-        The study's: paths in it are relative to it.
+        Folder of the study; paths in the study file are relative to it.
     ions
         Names of the ions of the liquid.
     define
-        Ions that the study defines itself, by name.
+        Ions defined in the study, by name.
     elements
-        Of all compositions of the study, in alphabetical order.
+        Elements of all compositions of the study, in alphabetical order.
     """
 
     folder: Path
@@ -44,12 +44,12 @@ class Context:
 
 
 class PotentialSettings(Settings):
-    """Keys of a potential in ``[potentials]``; each kind has a class of its own, in the file of its potential."""
+    """Keys of a potential in ``[potentials]``; each kind has its own class, in the file of its potential."""
 
     kind: str
 
     def spec(self, context: Context) -> dict[str, Any]:
-        """For :func:`ilforge.potentials.create`: only the keys that say something, paths and files resolved."""
+        """Specification for :func:`ilforge.potentials.create`: keys that are set, with resolved paths and files."""
         return self.model_dump(exclude_none=True)
 
     @property
@@ -59,7 +59,7 @@ class PotentialSettings(Settings):
 
 
 class ModelFileSettings(PotentialSettings):
-    """A model file that is used as it is."""
+    """A model file that is used without further training."""
 
     path: str
     """Model file, relative to the study file."""
@@ -86,19 +86,19 @@ class PotentialKind:
     Attributes
     ----------
     name
-        What ``kind`` says in a study file and in :func:`ilforge.potentials.create`.
+        Value of ``kind`` in a study file and in :func:`ilforge.potentials.create`.
     title
-        As it is printed: ``"CL&P"``.
+        Name for printing: ``"CL&P"``.
     potential
-        The class: see :class:`~ilforge.potentials.potential.Potential`.
+        Class of the potential: see :class:`~ilforge.potentials.potential.Potential`.
     settings
-        Keys in a study file; None for what no study file names.
+        Class of its keys in a study file; None if a study file cannot name it.
     family
-        What it is. Force fields are asked about ions and boxes before a study starts; models are trusted files.
+        Type of potential. Force fields are checked for ions and boxes before a study starts; models are trusted files.
     colour
-        In figures.
+        Colour in figures.
     computes_with
-        Program, of those that can use a GPU (:mod:`ilforge.devices`).
+        Its program, if the program can use a GPU (:mod:`ilforge.devices`).
     environment
         The environment of its own that it runs in, where its packages cannot be installed beside ilforge's;
         ``computes_with`` is the name of that environment then.
@@ -106,19 +106,19 @@ class PotentialKind:
         Models whose weights come with its package, by the name that a study file uses, each with what is to be known
         of it in a sentence: functional, training data, dispersion, elements, licence.
     has_grid
-        Whether forces come from a grid or plane waves, so that they do not quite add up to zero.
+        Whether forces are computed with a real-space grid or plane waves, so that their sum is not exactly zero.
     needs_box
         Whether it cannot compute ions in a vacuum.
     known_as
-        Further names that a study file may use without a table of its own, with the keys that each means. A kind whose
-        keys all have defaults is known by its own name.
+        Further names that a study file may use without a table, with their keys. A kind whose keys all have defaults
+        can always be named without a table.
     words
-        Keys that the command line takes after the name: ``clp:6.5`` is ``cutoff_A = 6.5`` where this is
-        ``("cutoff_A",)``.
+        Keys of the words after the name on the command line: with ``("cutoff_A",)``, ``clp:6.5`` means
+        ``cutoff_A = 6.5``.
     file_suffix
-        Of files that the command line takes as potentials of this kind.
+        Suffix of files that the command line accepts as potentials of this kind.
     works
-        To cite where it was used, each with the word that must be in the title; ``""`` for always.
+        Works to cite, each with the word that must be in the title; ``""`` for always.
     """
 
     name: str

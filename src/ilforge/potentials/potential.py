@@ -1,4 +1,4 @@
-"""What a potential is: anything that gives the energy and forces of a frame."""
+"""The interface of potentials: anything that gives the energy and forces of a frame."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from ilforge.liquid.topology import Topology
 class Potential(Protocol):
     """Anything that gives energies and forces: a DFT method, a force field, a trained model.
 
-    A potential labels frames, is validated against labels, and runs MD, always through the same seat: an ASE
-    calculator. An engine that can do better with some potentials asks for one of the abilities in
-    :mod:`ilforge.potentials.abilities`.
+    A potential labels frames, is validated against labels, and runs MD, always through the same interface: an ASE
+    calculator. Some engines use faster interfaces of some potentials, see :mod:`ilforge.potentials.abilities`.
 
     Attributes
     ----------
     kind
         Its key in :data:`ilforge.potentials.POTENTIALS`.
     has_stress
-        Whether its calculator gives a stress that can be trusted.
+        Whether its calculator gives a reliable stress.
     """
 
     @property
@@ -32,9 +31,9 @@ class Potential(Protocol):
     def has_stress(self) -> bool: ...
 
     def describe(self) -> dict[str, Any]:
-        """Everything that determines its numbers, as JSON can hold it. Labels are keyed by its digest.
+        """Everything that determines its results, as JSON values. The keys of labels contain its digest.
 
-        A potential that depends on a program has ``settings()`` too: the same without versions of programs and data.
+        A potential that depends on a program also has ``settings()``: the same without versions of programs and data.
         """
         ...
 
@@ -44,10 +43,10 @@ class Potential(Protocol):
         Raises
         ------
         SettingsError
-            When it does not know the ions of the topology.
+            When it does not support the ions of the topology.
         """
         ...
 
     def seconds_per_frame(self, n_atoms: int) -> float:
-        """Measured or estimated time of one energy and forces on one core, s: for planning only."""
+        """Measured or estimated time for energy and forces of one frame on one core, s; for planning only."""
         ...

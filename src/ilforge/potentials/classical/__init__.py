@@ -1,1 +1,1 @@
-"""Classical force fields, and what they share."""
+"""Classical force fields and their common code."""

@@ -1,4 +1,4 @@
-"""What the bonds of a molecule imply: its angles, its torsions, and how far apart its atoms are in bonds."""
+"""Angles, torsions and separations (in bonds) of atoms, derived from the bonds of a molecule."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def neighbours(bonds: Bonds, n_atoms: int) -> list[list[int]]:
 
 
 def angles(bonds: Bonds, n_atoms: int) -> list[tuple[int, int, int]]:
-    """Every ``(i, j, k)`` with bonds i-j and j-k, once, with i < k."""
+    """All angles ``(i, j, k)`` with bonds i-j and j-k, each once, with i < k."""
     return [(i, j, k) for j, around in enumerate(neighbours(bonds, n_atoms)) for i, k in combinations(around, 2)]
 
 
 def torsions(bonds: Bonds, n_atoms: int) -> list[tuple[int, int, int, int]]:
-    """Every proper torsion ``(i, j, k, l)`` with bonds i-j, j-k and k-l, once, with j < k."""
+    """All proper torsions ``(i, j, k, l)`` with bonds i-j, j-k and k-l, each once, with j < k."""
     around = neighbours(bonds, n_atoms)
     found = []
     for j, k in sorted(tuple(sorted(bond)) for bond in np.asarray(bonds, dtype=int).reshape(-1, 2).tolist()):
@@ -36,7 +36,7 @@ def torsions(bonds: Bonds, n_atoms: int) -> list[tuple[int, int, int, int]]:
 def pairs_by_separation(bonds: Bonds, n_atoms: int, most: int = 3) -> dict[int, list[tuple[int, int]]]:
     """Pairs ``(i, j)``, i < j, by the number of bonds on the shortest path between them, 1 to ``most``.
 
-    In a ring two atoms can be reached in two ways: the shorter one counts, so that no pair is in two lists.
+    In a ring there are two paths between two atoms; only the shorter one counts, so that no pair is in two lists.
     """
     around = neighbours(bonds, n_atoms)
     pairs: dict[int, list[tuple[int, int]]] = {separation: [] for separation in range(1, most + 1)}

@@ -1,16 +1,17 @@
 """CL&P: the classical, non-polarizable force field of Canongia Lopes and Padua for ionic liquids.
 
-Functional form, numbers and papers are in ``clp.toml``. Lennard-Jones terms mix by geometric means of sigma and
-of epsilon, so that they are products of one number of each atom:
+Functional form, parameters and references are in ``clp.toml``. Lennard-Jones terms use geometric means of sigma and
+of epsilon, so they are products of one factor for each atom:
 
 .. math:: U_{ij} = a_i a_j / r^{12} - b_i b_j / r^6, \\quad a = 2\\sqrt{\\epsilon}\\,\\sigma^6,
           \\quad b = 2\\sqrt{\\epsilon}\\,\\sigma^3
 
-OpenMM's NonbondedForce mixes sigmas by their arithmetic mean, a CustomNonbondedForce costs 2.4 times as much. So there
-are two of the former, in each of which all atoms have one sigma and the rule no longer matters: a very small one, whose
-:math:`r^{-12}` vanishes, for the dispersion, and a very large one, whose :math:`r^{-6}` vanishes, for the repulsion.
-Both are switched off over the last tenth of the cutoff, so that energy and forces are continuous, and the part beyond
-is added for a uniform liquid. Charges interact by particle mesh Ewald.
+OpenMM's NonbondedForce uses the arithmetic mean of sigmas, and a CustomNonbondedForce takes 2.4 times as long.
+Therefore there are two NonbondedForces. In each of them all atoms have the same sigma, so the mixing rule does not
+matter: a very small sigma, whose :math:`r^{-12}` term vanishes, for the dispersion, and a very large sigma, whose
+:math:`r^{-6}` term vanishes, for the repulsion. Both are switched off over the last tenth of the cutoff, so that energy
+and forces are continuous. The part beyond the cutoff is added for a uniform liquid. Charges interact by particle mesh
+Ewald.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ from ilforge.potentials.kind import Context, Cutoff, PotentialKind, PotentialSet
 from ilforge.units import ANGSTROM_PER_NM
 
 _NARROW_NM = 0.01
-"""Sigma at which repulsion is 1e-9 of what it is in the force field: what remains is dispersion."""
+"""Sigma for which the repulsion is 1e-9 of that in the force field, so that only dispersion remains."""
 
 _WIDE_NM = 10.0
-"""Sigma at which dispersion is 2e-9 of what it is in the force field: what remains is repulsion."""
+"""Sigma for which the dispersion is 2e-9 of that in the force field, so that only repulsion remains."""
 
 
 class ClpSettings(PotentialSettings):
@@ -61,9 +62,9 @@ class ClpSettings(PotentialSettings):
     """Relative error of electrostatic forces. 1e-4 is enough for sampling, and faster."""
 
     def spec(self, context: Context) -> dict[str, Any]:
-        """With CL&P's parameters of those ions of the study that the user defines by files of a force field.
+        """Specification with the CL&P parameters of ions that the user defines by force-field files.
 
-        The numbers are taken in, not the files: these may change while a study runs.
+        It contains the parameters and not the names of the files, because files may change while a study runs.
         """
         files = {name: typed_files(ion, context.folder) for name, ion in context.define.items() if name in context.ions}
         own = {name: ion_parameters(name, *found) for name, found in files.items() if found is not None}
@@ -84,10 +85,9 @@ class Clp:
     cutoff_A
         Cutoff of Lennard-Jones terms and of the direct part of Ewald's sum, Å.
     ewald_tolerance
-        Relative error of Ewald's forces for which OpenMM chooses the splitting and the mesh.
+        Relative error of Ewald's forces, from which OpenMM chooses the splitting and the mesh.
     ions
-        Parameters of your own ions by name, as :func:`~ilforge.potentials.classical.clp_files.ion_parameters`
-        reads them.
+        Parameters of your own ions by name, from :func:`~ilforge.potentials.classical.clp_files.ion_parameters`.
     """
 
     cutoff_A: float = 10.0
@@ -102,10 +102,10 @@ class Clp:
             raise SettingsError(f"cutoff_A is {self.cutoff_A}; it must be positive.")
         given = self.ions.values() if isinstance(self.ions, Mapping) else [self.ions]
         if not all(isinstance(ion, Mapping) and {"atoms", "types", "bonded"} <= set(ion) for ion in given):
-            raise SettingsError("ions must hold parameters by name: read them from files with ion_parameters.")
+            raise SettingsError("ions must contain parameters by name: read them from files with ion_parameters.")
 
     def describe(self) -> dict[str, Any]:
-        """Cutoffs and tolerances, and digests of the parameters (not of the comments beside them)."""
+        """Cutoffs and tolerances, and digests of the parameters (without comments)."""
         own = {name: spaced_digest(ion) for name, ion in self.ions.items()}
         return {
             "kind": self.kind,
@@ -117,9 +117,9 @@ class Clp:
         }
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
-        """An ASE calculator for this topology; frames without periodicity are taken as in a vacuum."""
+        """An ASE calculator for this topology; frames without periodicity are treated as in a vacuum."""
         if topology is None:
-            raise SettingsError("CL&P needs to know which atoms make which ion: give it a topology.")
+            raise SettingsError("CL&P needs to know the ions of the atoms: give it a topology.")
         terms = assign(topology, self.ions)
         return OpenMMCalculator(
             build=lambda cell: self._system(topology, terms, cell, constrain_hydrogens=False),
@@ -156,7 +156,8 @@ class Clp:
         cell
             ``(3, 3)`` in Å.
         all_pairs_within_A
-            For ions in a vacuum: a distance, Å, that no two atoms exceed, and no atom and image fall below.
+            For ions in a vacuum: a distance (Å) that is larger than that of any two atoms, and smaller than that of any
+            atom and image.
         """
         if all_pairs_within_A is not None:
             return gromacs_topology.vacuum_options(all_pairs_within_A)
@@ -182,7 +183,7 @@ class Clp:
 
 
 def _dispersion_force(terms: Terms, cutoff_nm: float, ewald_tolerance: float, periodic: bool) -> Any:
-    """Charges, -b b'/r^6 of pairs more than three bonds apart, and all there is of pairs three bonds apart."""
+    """Charges, -b b'/r^6 for pairs more than three bonds apart, and all interactions of pairs three bonds apart."""
     epsilons = terms.epsilons * (terms.sigmas / ANGSTROM_PER_NM / _NARROW_NM) ** 6
     force = _pair_force(terms, terms.charges, _NARROW_NM, epsilons, cutoff_nm)
     if periodic:
@@ -197,7 +198,7 @@ def _dispersion_force(terms: Terms, cutoff_nm: float, ewald_tolerance: float, pe
 
 
 def _repulsion_force(terms: Terms, cutoff_nm: float, periodic: bool) -> Any:
-    """a a'/r^12 of pairs more than three bonds apart."""
+    """a a'/r^12 for pairs more than three bonds apart."""
     epsilons = terms.epsilons * (terms.sigmas / ANGSTROM_PER_NM / _WIDE_NM) ** 12
     force = _pair_force(terms, np.zeros(len(epsilons)), _WIDE_NM, epsilons, cutoff_nm)
     if periodic:
@@ -206,7 +207,7 @@ def _repulsion_force(terms: Terms, cutoff_nm: float, periodic: bool) -> Any:
 
 
 def _pair_force(terms: Terms, charges: np.ndarray, sigma_nm: float, epsilons: np.ndarray, cutoff_nm: float) -> Any:
-    """Charges and switched Lennard-Jones terms of one sigma between atoms more than three bonds apart."""
+    """Charges and switched Lennard-Jones terms with one sigma, for pairs more than three bonds apart."""
     import openmm
 
     force = openmm.NonbondedForce()

@@ -14,10 +14,10 @@ from ilforge.liquid.typed_structures import TypedStructure, read_typed
 from ilforge.potentials.classical import bonded_terms
 
 _CROWDED = 5
-"""From so many neighbours on, pairs of them across the atom have no angle term: PF6 has 12 angles, not 15."""
+"""With this number of neighbours or more, opposite neighbours have no angle term: PF6 has 12 angles, not 15."""
 
 _ANGLE_TOLERANCE = 15.0
-"""Such an angle is across when it is farther than this from the force field's, degrees; fftool's value."""
+"""Neighbours are opposite if their angle differs from the force field's by more than this, degrees (as in fftool)."""
 
 _WORDS = {"bonds": "bond", "angles": "angle", "torsions": "dihedral", "impropers": "improper dihedral"}
 
@@ -28,21 +28,21 @@ def ion_parameters(name: str, structure: Path, force_field: Path | None = None) 
     Parameters
     ----------
     name
-        What the ion is called, for messages.
+        Name of the ion, for messages.
     structure
         ``.zmat``, or ``.xyz`` whose atoms are types.
     force_field
-        ``.ff``; without it the one that the structure names, in the folder of the structure.
+        ``.ff``; by default the one that the structure names, in the folder of the structure.
 
     Returns
     -------
-    ``charge``, ``atoms`` (their types), ``bonds``, ``impropers`` and ``without_angles`` (atoms from 0), and the
-    ``types`` and ``bonded`` terms that these atoms need, and no others.
+    ``charge``, ``atoms`` (their types), ``bonds``, ``impropers`` and ``without_angles`` (atoms from 0), and only those
+    ``types`` and ``bonded`` terms that these atoms need.
 
     Raises
     ------
     SettingsError
-        When a file cannot be read, or the force field lacks a term: it names the term and the atoms.
+        When a file cannot be read, or the force field lacks a term; the message names the term and the atoms.
     """
     ion = read_typed(Path(structure), None if force_field is None else Path(force_field))
     across = _angles_across(ion)
@@ -72,7 +72,7 @@ def _type(ion: TypedStructure, name: str) -> dict[str, Any]:
 def _bonded(
     name: str, ion: TypedStructure, across: list[tuple[int, int, int]]
 ) -> tuple[dict[str, Any], list[list[int]]]:
-    """Every bonded term by its classes, and the improper dihedrals with their atoms in the order of these."""
+    """All bonded terms by their classes, and the improper dihedrals with their atoms in the order of the classes."""
     bonds, n_atoms = np.array(ion.bonds, dtype=int).reshape(-1, 2), len(ion.types)
     wanted: dict[str, Sequence[tuple[int, ...]]] = {
         "bonds": ion.bonds,
@@ -95,7 +95,7 @@ def _bonded(
 
 
 def _add(terms: dict[str, Any], kind: str, atoms: tuple[int, ...], ion: TypedStructure, name: str) -> list[int]:
-    """Note the term of these atoms, and give them in the order in which the force field writes its classes."""
+    """Add the term of these atoms, and return the atoms in the order of its classes in the force field."""
     classes = _classes(ion, atoms)
     term = ion.force_field.term(kind, classes)
     if term is None:
@@ -103,7 +103,7 @@ def _add(terms: dict[str, Any], kind: str, atoms: tuple[int, ...], ion: TypedStr
         raise SettingsError(
             f"There is no {_WORDS[kind]} {'-'.join(classes)} for the atoms {'-'.join(names[i] for i in atoms)} "
             f"of {name} in {ion.force_field.path.name}. Add it there; "
-            f"{'a term that does nothing has zeros.' if kind in ('torsions', 'impropers') else 'it is needed.'}"
+            f"{'for a term without effect, write zeros.' if kind in ('torsions', 'impropers') else 'it is needed.'}"
         )
     order, numbers = term
     if kind == "bonds":
@@ -121,13 +121,13 @@ def _classes(ion: TypedStructure, atoms: tuple[int, ...]) -> tuple[str, ...]:
 
 
 def _flat_candidates(bonds: np.ndarray, n_atoms: int) -> list[tuple[int, int, int, int]]:
-    """Atoms with three neighbours, third among them: those that an improper dihedral may keep flat."""
+    """Groups of a central atom (the third) and its three neighbours, which an improper dihedral may keep planar."""
     around = bonded_terms.neighbours(bonds, n_atoms)
     return [(near[0], near[1], atom, near[2]) for atom, near in enumerate(around) if len(near) == 3]
 
 
 def _angles_across(ion: TypedStructure) -> list[tuple[int, int, int]]:
-    """Angles between neighbours on opposite sides of a crowded atom, by the geometry of the file."""
+    """Angles between opposite neighbours of a central atom, from the geometry in the file."""
     bonds, n_atoms = np.array(ion.bonds, dtype=int).reshape(-1, 2), len(ion.types)
     crowded = [len(near) >= _CROWDED for near in bonded_terms.neighbours(bonds, n_atoms)]
     across = []

@@ -1,4 +1,4 @@
-"""The numbers of CL&P: from the ions of a topology to the terms of its energy."""
+"""The parameters of CL&P: from the ions of a topology to the terms of its energy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ilforge.potentials.classical.terms import Terms
 
 @cache
 def parameters() -> dict[str, Any]:
-    """The parameter file, as read."""
+    """The contents of the parameter file."""
     return tomllib.loads(resources.files("ilforge.potentials.classical").joinpath("clp.toml").read_text("utf-8"))
 
 
@@ -33,13 +33,13 @@ def assign(topology: Topology, own: Mapping[str, Mapping[str, Any]] | None = Non
     Parameters
     ----------
     own
-        Parameters of the user's own ions by name, as :func:`~ilforge.potentials.classical.clp_files.ion_parameters`
-        gives them. They go before those of the parameter file.
+        Parameters of the user's own ions by name, from
+        :func:`~ilforge.potentials.classical.clp_files.ion_parameters`. They have priority over the parameter file.
 
     Raises
     ------
     SettingsError
-        When an ion has no parameters, or its atoms or bonds are not those the parameters are for.
+        When an ion has no parameters, or its atoms or bonds differ from those of the parameters.
     """
     chosen = {name: _parameters_of(name, own or {}) for name in dict.fromkeys(topology.species)}
     starts = np.searchsorted(topology.molecules, np.arange(topology.n_molecules))
@@ -63,20 +63,20 @@ def assign(topology: Topology, own: Mapping[str, Mapping[str, Any]] | None = Non
 
 
 def _parameters_of(name: str, own: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The parameters of one ion: what the file says of it, with the types and bonded terms that it refers to."""
+    """The parameters of one ion: its entry in the file, with the types and bonded terms to which it refers."""
     if name in own:
         return own[name]
     data = parameters()
     if name not in data["ions"]:
         raise SettingsError(
-            f"CL&P has no parameters for the ion {name} here: it knows {', '.join([*known_ions(), *own])}. "
+            f"CL&P has no parameters for the ion {name} here: it has {', '.join([*known_ions(), *own])}. "
             "Use another potential for this liquid, such as gfn1, or define the ion by a zmat and a ff file."
         )
     return {**data["ions"][name], "types": data["types"], "bonded": data["bonded"]}
 
 
 def ion_terms(ion: Mapping[str, Any]) -> Terms:
-    """The terms of one ion, its atoms numbered from 0.
+    """The terms of one ion, with atoms numbered from 0.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def _indices(rows: Sequence[Any], width: int) -> np.ndarray:
 
 
 def _bonded(blocks: list[Mapping[str, Any]], kind: str, classes: tuple[str, ...]) -> Mapping[str, Any]:
-    """The parameters of a bonded term, whichever way round they are written; of impropers as they stand."""
+    """The parameters of a bonded term, with classes in either direction; for impropers in the given order."""
     ways = ["-".join(classes)] if kind == "impropers" else ["-".join(classes), "-".join(reversed(classes))]
     for block in blocks:
         terms = block.get(kind, {})
@@ -136,7 +136,7 @@ def _bonded(blocks: list[Mapping[str, Any]], kind: str, classes: tuple[str, ...]
 
 
 def _check(topology: Topology, starts: np.ndarray, chosen: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse molecules whose atoms or bonds are not those the parameters were made for."""
+    """Refuse molecules whose atoms or bonds differ from those of the parameters."""
     owners = topology.molecules[topology.bonds].reshape(-1, 2)
     for molecule, name in enumerate(topology.species):
         ion = chosen[name]

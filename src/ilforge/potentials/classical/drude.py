@@ -1,4 +1,4 @@
-"""Drude particles at rest: the displacements at which no force acts on them."""
+"""Relaxation of Drude particles: displacements without force on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ilforge.errors import DidNotConverge
 
 LONGEST_A = 0.5
-"""A displacement beyond this is no polarization any more: charges have run into each other."""
+"""Larger displacements are unphysical: opposite charges have collapsed onto each other."""
 
 _ITERATIONS = 100
 _HISTORY = 20
@@ -18,9 +18,9 @@ _HISTORY = 20
 def relaxed(forces: Callable[[np.ndarray], np.ndarray], n: int, stiffness: float, tolerance: float) -> np.ndarray:
     """Displacements of Drude particles without force on them.
 
-    The field hardly changes over the length of a displacement, so that ``d + F(d)/k`` is nearly the answer; Anderson's
-    mixing of the last steps (J. Assoc. Comput. Mach. 1965, 12, 547) makes that converge in about ten evaluations,
-    from forces alone. It begins at zero, so that the result does not depend on earlier frames.
+    The field hardly changes over the length of a displacement, so ``d + F(d)/k`` is almost the solution. With Anderson
+    mixing of the last steps (J. Assoc. Comput. Mach. 1965, 12, 547), this iteration converges in about ten evaluations
+    of forces. It begins at zero, so the result does not depend on earlier frames.
 
     Parameters
     ----------
@@ -29,19 +29,19 @@ def relaxed(forces: Callable[[np.ndarray], np.ndarray], n: int, stiffness: float
     n
         Number of particles.
     stiffness
-        Of their springs, kJ/mol/Å^2.
+        Force constant of their springs, kJ/mol/Å^2.
     tolerance
-        Largest component of a force that is left, kJ/mol/Å.
+        Largest allowed component of a remaining force, kJ/mol/Å.
 
     Returns
     -------
     displacements
-        ``(m, 3)`` Å; ``forces`` was called with them last.
+        ``(m, 3)`` Å; they were the arguments of the last call of ``forces``.
 
     Raises
     ------
     DidNotConverge
-        When dipoles grow without bound, or do not settle.
+        When dipoles diverge or do not converge.
     """
     now = np.zeros((n, 3))
     tried: list[tuple[np.ndarray, np.ndarray]] = []
@@ -51,13 +51,13 @@ def relaxed(forces: Callable[[np.ndarray], np.ndarray], n: int, stiffness: float
             return now
         tried = [*tried[-_HISTORY:], (now, found / stiffness)]
         now = _mixed(tried)
-        if not np.abs(now).max() <= LONGEST_A:  # NaN counts, too
+        if not np.abs(now).max() <= LONGEST_A:  # also true for NaN
             raise DidNotConverge("polarization catastrophe: induced dipoles grow without bound in this structure")
     raise DidNotConverge(f"induced dipoles did not settle in {_ITERATIONS} iterations")
 
 
 def _mixed(tried: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """The combination of earlier displacements whose steps cancel best, and what is left of the step."""
+    """The combination of earlier displacements with the smallest combined step, plus this step."""
     now, step = tried[-1]
     found: np.ndarray = now + step
     if len(tried) == 1:

@@ -1,4 +1,4 @@
-"""What the classical force fields share: tolerances, the check of a box, and bonded terms as OpenMM forces."""
+"""Common code of classical force fields: tolerances, the check of a box, and bonded terms as OpenMM forces."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ilforge.potentials.classical.terms import Terms
 from ilforge.units import ANGSTROM_PER_NM
 
 SWITCH = 0.9
-"""Where Lennard-Jones terms begin to be switched off, as a share of the cutoff."""
+"""Distance at which Lennard-Jones terms begin to be switched off, as a fraction of the cutoff."""
 
 EWALD_TOLERANCE = 1e-5
-"""Relative error of Ewald's forces for which OpenMM chooses the splitting and the mesh."""
+"""Relative error of Ewald's forces, from which OpenMM chooses the splitting and the mesh."""
 
 DOUBLE_PRECISION_BELOW = 500
-"""Below this number of atoms calculators run in double precision: labels then carry no rounding noise."""
+"""Below this number of atoms, calculators use double precision, so that labels have no rounding noise."""
 
 
 def platform_for(n_atoms: int, threads: int) -> dict[str, Any]:
-    """``platform`` and ``properties`` of a calculator that gives the same numbers whatever the threads.
+    """``platform`` and ``properties`` of a calculator whose results do not depend on the number of threads.
 
-    Boxes below :data:`DOUBLE_PRECISION_BELOW` atoms stay on the processor whatever the device: they are small, and
-    their labels exact.
+    Boxes below :data:`DOUBLE_PRECISION_BELOW` atoms run on the processor with any device, because they are small and
+    their labels must be exact.
     """
     if n_atoms < DOUBLE_PRECISION_BELOW:
         return {"platform": "Reference", "properties": {}}
@@ -37,7 +37,7 @@ def platform_for(n_atoms: int, threads: int) -> dict[str, Any]:
 
 
 def box_vectors(cell: np.ndarray) -> np.ndarray:
-    """The cell as OpenMM takes it, ``(3, 3)`` Å, without turning it."""
+    """The cell in OpenMM's form, ``(3, 3)`` Å, without rotating it."""
     reduced, rotation = reduced_form(np.asarray(cell, dtype=float))
     if not np.allclose(rotation, np.eye(3), atol=1e-8):
         raise SettingsError("OpenMM needs the first box vector along x and the second in the xy plane.")
@@ -45,11 +45,11 @@ def box_vectors(cell: np.ndarray) -> np.ndarray:
 
 
 def check_cutoff(name: str, cutoff_A: float, cell: np.ndarray) -> None:
-    """Refuse a box smaller than twice the cutoff, naming a cutoff that fits."""
+    """Refuse a box smaller than twice the cutoff; the message contains a cutoff that fits."""
     side = float(np.diag(cell).min())
     if side >= 2 * cutoff_A:
         return
-    fitting = np.floor(2 * (side / 2 - 0.05)) / 2  # half Å steps, leaving 0.1 Å of the side
+    fitting = np.floor(2 * (side / 2 - 0.05)) / 2  # in steps of 0.5 Å, with a margin of 0.1 Å in the side
     raise SettingsError(
         f"{name}'s cutoff of {cutoff_A:g} Å needs a box of at least {2 * cutoff_A:g} Å, "
         f"but its smallest side is {side:.2f} Å. Use more ions, or a cutoff of {fitting:.1f} Å (cutoff_A in "
@@ -59,14 +59,14 @@ def check_cutoff(name: str, cutoff_A: float, cell: np.ndarray) -> None:
 
 
 def bonded_system(topology: Topology, terms: Terms, cell: np.ndarray | None, constrain_hydrogens: bool) -> Any:
-    """An ``openmm.System`` of the atoms with their bonds, angles and torsions, and nothing between molecules.
+    """An ``openmm.System`` of the atoms with bonds, angles and torsions, without interactions between molecules.
 
     Parameters
     ----------
     cell
         ``(3, 3)`` in Å, reduced; None for ions in a vacuum.
     constrain_hydrogens
-        Fix the length of bonds to H instead of letting them vibrate.
+        Whether the lengths of bonds to H are constrained.
     """
     programs.require("openmm")
     import openmm
@@ -83,7 +83,7 @@ def bonded_system(topology: Topology, terms: Terms, cell: np.ndarray | None, con
         for (i, j), length in zip(terms.bonds[~flexible].tolist(), terms.bond_r0[~flexible].tolist(), strict=True):
             system.addConstraint(i, j, length / ANGSTROM_PER_NM)
     for force in (_bond_force(terms, flexible), _angle_force(terms), _torsion_force(terms)):
-        # molecules that were wrapped into the box stay whole
+        # so that bonds across the boundary of the box are right
         force.setUsesPeriodicBoundaryConditions(cell is not None)
         system.addForce(force)
     return system
@@ -110,7 +110,7 @@ def _angle_force(terms: Terms) -> Any:
 
 
 def _torsion_force(terms: Terms) -> Any:
-    """OPLS torsions as powers of the cosine of psi = phi - 180 degrees, which OpenMM evaluates at once."""
+    """OPLS torsions as powers of the cosine of psi = phi - 180 degrees, in a single OpenMM force."""
     import openmm
 
     force = openmm.RBTorsionForce()

@@ -1,7 +1,7 @@
-"""A classical force field in GROMACS's words: the ``.top`` file, and the non-bonded options of the ``.mdp`` file.
+"""A classical force field for GROMACS: the ``.top`` file, and the non-bonded options of the ``.mdp`` file.
 
-Lennard-Jones terms mix by geometric means (``comb-rule 3``); pairs three bonds apart are listed and scaled by the two
-``fudge`` factors; torsions are Fourier dihedrals (type 5), V1 to V4 as the force field's papers print them.
+Lennard-Jones terms use geometric means (``comb-rule 3``). Pairs three bonds apart are listed and scaled by the two
+``fudge`` factors. Torsions are Fourier dihedrals (type 5) with V1 to V4 as in the papers of the force field.
 GROMACS's ``potential-switch`` is the quintic that OpenMM uses, so both programs give the same energies.
 """
 
@@ -17,8 +17,9 @@ from ilforge.potentials.classical.typed_terms import atom_types, number
 from ilforge.units import ANGSTROM_PER_NM
 
 _MESH_NM_PER_NM = 0.12
-"""Spacing of Ewald's mesh for a cutoff of 1 nm. A shorter cutoff has a sharper splitting for the same error, and with
-it needs a finer mesh: at 0.46 nm and 0.12 nm the total energy drifts by 4e-3 kJ/mol/ps per degree of freedom."""
+"""Spacing of Ewald's mesh for a cutoff of 1 nm. For the same error, a shorter cutoff needs a larger splitting parameter
+and therefore a finer mesh: with a cutoff of 0.46 nm and a spacing of 0.12 nm, the total energy drifts by 4e-3 kJ/mol/ps
+per degree of freedom."""
 
 _HEADER = """; written by ilforge: nm, kJ/mol, degrees
 [ defaults ]
@@ -30,7 +31,7 @@ _HEADER = """; written by ilforge: nm, kJ/mol, degrees
 
 
 def topology_text(topology: Topology, terms: Terms, title: str) -> str:
-    """The ``.top`` file of a box of these molecules, complete in itself."""
+    """The complete ``.top`` file of a box of these molecules, without included files."""
     from ase.data import atomic_numbers
 
     types = atom_types(topology, terms)
@@ -49,12 +50,12 @@ def topology_text(topology: Topology, terms: Terms, title: str) -> str:
 
 
 def nonbonded_options(cutoff_A: float, switch: float, ewald_tolerance: float) -> dict[str, str]:
-    """Options of the ``.mdp`` file that say how pairs interact.
+    """Options of the ``.mdp`` file for non-bonded interactions.
 
     Parameters
     ----------
     switch
-        Where Lennard-Jones terms begin to be switched off, as a share of the cutoff.
+        Distance at which Lennard-Jones terms begin to be switched off, as a fraction of the cutoff.
     """
     cutoff_nm = cutoff_A / ANGSTROM_PER_NM
     return {
@@ -74,11 +75,10 @@ def nonbonded_options(cutoff_A: float, switch: float, ewald_tolerance: float) ->
 
 
 def vacuum_options(cutoff_A: float) -> dict[str, str]:
-    """The same for ions in a vacuum: pairs interact in full, and all of them do.
+    """The same for ions in a vacuum, where all pairs have their full interaction.
 
-    Without a modifier GROMACS shifts neither the Coulomb energy (as it would by q q'/r_c, for excluded pairs and for
-    each charge with itself, too) nor the Lennard-Jones one. Its pair list takes no buffer, because no atom may ever be
-    near the cutoff.
+    Without a modifier, GROMACS shifts neither the Coulomb energy (by q q'/r_c, also for excluded pairs and self-terms)
+    nor the Lennard-Jones energy. The pair list has no buffer, because no atom may ever be near the cutoff.
     """
     cutoff_nm = f"{cutoff_A / ANGSTROM_PER_NM:.8g}"
     return {
@@ -97,7 +97,7 @@ def vacuum_options(cutoff_A: float) -> dict[str, str]:
 
 
 def _molecule(topology: Topology, terms: Terms, types: list[str], molecule: int) -> list[str]:
-    """One ``[ moleculetype ]``, written from the first molecule of its kind."""
+    """One ``[ moleculetype ]``, from the first molecule of its kind."""
     atoms, species = topology.atoms_of(molecule), topology.species[molecule]
     first = int(atoms[0])
     lines = ["[ moleculetype ]", "; name  nrexcl", f"{species}  3", "", "[ atoms ]"]

@@ -1,10 +1,10 @@
-"""CL&Pol in LAMMPS's words: Drude particles, Thole's damping and scaled epsilons with its DRUDE package.
+"""CL&Pol for LAMMPS: Drude particles, Thole damping and scaled epsilons with the DRUDE package.
 
 ``pair_style lj/cut/thole/long`` (Dequidt, Devemy, Padua, J. Chem. Inf. Model. 2016, 56, 260) treats charges and
-dipoles of atoms up to three bonds apart as :mod:`.clpol_forces` does. Lennard-Jones terms end at the cutoff at once and
-the part beyond is added, as in :mod:`.lammps_molecules`. The thermostat is that of :mod:`.clpol`, Langevin's for atoms
-with their Drude particles, and for Drude particles about their atoms (``fix langevin/drude``): with ``fix tgnvt/drude``
-H was 6 % colder and all other atoms 4 % hotter than with it.
+dipoles of atoms up to three bonds apart like :mod:`.clpol.forces`. Lennard-Jones terms are truncated at the cutoff, and
+the part beyond is added, as in :mod:`.lammps_molecules`. As in :mod:`.clpol`, there are Langevin thermostats for atoms
+with their Drude particles, and for the motion of Drude particles relative to their atoms (``fix langevin/drude``). With
+``fix tgnvt/drude``, H was 6 % colder and all other atoms 4 % hotter.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from ilforge.potentials.classical.lammps_molecules import (
 from ilforge.potentials.classical.typed_terms import distinct, number
 
 _PARTNERS = 60
-"""Room for the Drude particles of the neighbours of an atom, which ``fix drude`` adds to its list."""
+"""Additional places in the list of an atom, for the Drude particles of its neighbours that ``fix drude`` adds."""
 
 
 def input_for(
     topology: Topology, terms: PolarTerms, positions: np.ndarray, cell: np.ndarray, cutoff_A: float,
     ewald_tolerance: float, heat: str, longest_step_fs: float, hold: bool,
 ) -> LammpsInput:  # fmt: skip
-    """All of it, for ``(n_atoms, 3)`` positions and a ``(3, 3)`` cell with right angles, Å.
+    """The complete input for positions ``(n_atoms, 3)`` and a cell ``(3, 3)`` with right angles, Å.
 
     Drude particles start on their atoms. ``heat`` is the thermostat.
     """
@@ -84,7 +84,8 @@ def input_for(
 
 
 def _kinds(topology: Topology, terms: PolarTerms) -> tuple[list[str], np.ndarray]:
-    """Names of the types of atoms, and the type of each: equal element, sigma, epsilon, fragment, polarizability."""
+    """Names of atom types, and the type of each atom; a type has equal element, sigma, epsilon, fragment and
+    polarizability."""
     elements, element = np.unique(topology.symbols, return_inverse=True)
     columns = [element, terms.clp.sigmas, terms.clp.epsilons, terms.fragments, terms.atom_alphas]
     rows, of_atom = distinct(np.column_stack(columns))
@@ -92,7 +93,7 @@ def _kinds(topology: Topology, terms: PolarTerms) -> tuple[list[str], np.ndarray
 
 
 def _with_springs(parts: list[Section], terms: PolarTerms) -> list[Section]:
-    """The bonds between atoms and Drude particles added as a last type of bonds."""
+    """The sections with the bonds between atoms and Drude particles as an additional last bond type."""
     n, bonds = len(terms.clp.charges), parts[0]
     springs = np.stack([terms.hosts, n + np.arange(len(terms.hosts))], axis=1)
     strength = parameters()["drude"]["k_kJ_mol_A2"] / 2 / KJ_PER_KCAL
@@ -106,7 +107,7 @@ def _with_springs(parts: list[Section], terms: PolarTerms) -> list[Section]:
 
 
 def _pair_lines(terms: PolarTerms, of_atom: np.ndarray, types: list[str], names: list[str]) -> list[str]:
-    """Epsilon, sigma and polarizability of every two types: nothing is left to LAMMPS's own rules of mixing."""
+    """Epsilon, sigma and polarizability for every pair of types, so that LAMMPS's mixing rules are not used."""
     n = len(of_atom)
     hosts = np.concatenate([np.arange(n), terms.hosts])
     alphas = terms.atom_alphas

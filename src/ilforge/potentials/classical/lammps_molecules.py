@@ -1,8 +1,8 @@
-"""A classical force field in LAMMPS's words: the data file with every term, and the commands that read it.
+"""A classical force field for LAMMPS: the data file with every term, and the commands that read it.
 
-In ``units real`` (kcal/mol, Å). LAMMPS has no pair style with the quintic switch of OpenMM and GROMACS: here
-Lennard-Jones terms end at the cutoff at once, and the part beyond is added for a uniform liquid (``tail yes``).
-Everything else is the same to the last digit that matters.
+Units are ``real`` (kcal/mol, Å). LAMMPS has no pair style with the quintic switch of OpenMM and GROMACS. Therefore
+Lennard-Jones terms are truncated at the cutoff, and the part beyond is added for a uniform liquid (``tail yes``).
+Everything else is the same to all significant digits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KJ_PER_KCAL = 4.184
 
 @dataclass(frozen=True)
 class Section:
-    """Terms of one sort: ``Bonds`` with ``Bond Coeffs``."""
+    """Terms of one kind, such as ``Bonds`` with ``Bond Coeffs``."""
 
     name: str
     members: np.ndarray
@@ -45,7 +45,7 @@ class Section:
 
 @dataclass(frozen=True)
 class LammpsInput:
-    """A box and its force field in LAMMPS's words.
+    """A box and its force field as LAMMPS input.
 
     Attributes
     ----------
@@ -54,19 +54,19 @@ class LammpsInput:
     before, after
         Commands before and after ``read_data``.
     hold
-        What holds bonds to H, as ``fix`` wants it; empty where they are free.
+        Arguments of the ``fix`` that constrains bonds to H; empty if they are free.
     reading
-        What ``read_data`` is told beside the name of the file.
+        Additional arguments of ``read_data``.
     atoms
-        The group of the atoms.
+        Group of the atoms.
     temperatures
         Columns of ``thermo_style``.
     heat
-        A thermostat that acts by forces, with ``{T}`` in K and ``{seed}``; empty where ``nvt`` and ``npt`` have one.
+        A thermostat that acts by forces, with ``{T}`` in K and ``{seed}``; empty if ``nvt`` and ``npt`` contain one.
     nvt, npt
-        What moves everything, with ``{T}`` in K and ``{P}`` in atm.
+        Arguments of the ``fix`` that moves all particles, with ``{T}`` in K and ``{P}`` in atm.
     longest_step_fs
-        Longer time steps are to be divided, fs.
+        Longer time steps must be divided, fs.
     """
 
     data: str
@@ -83,7 +83,7 @@ class LammpsInput:
 
 
 class Particles(NamedTuple):
-    """What a data file lists: of ``n`` particles name of type, molecule, mass in u, charge in e and position in Å."""
+    """Particles in a data file: name of the type, molecule, mass in u, charge in e and position in Å of each."""
 
     types: list[str]
     molecules: np.ndarray
@@ -96,7 +96,7 @@ def input_for(
     topology: Topology, terms: Terms, positions: np.ndarray, cell: np.ndarray, cutoff_A: float, ewald_tolerance: float,
     hold: bool,
 ) -> LammpsInput:  # fmt: skip
-    """All of it, for ``(n_atoms, 3)`` positions and a ``(3, 3)`` cell with right angles, Å."""
+    """The complete input for positions ``(n_atoms, 3)`` and a cell ``(3, 3)`` with right angles, Å."""
     types, parts = atom_types(topology, terms), sections(terms)
     particles = Particles(types, topology.molecules, topology.masses, terms.charges, positions)
     first = [types.index(name) for name in dict.fromkeys(types)]
@@ -134,7 +134,7 @@ def data_text(particles: Particles, parts: list[Section], cell: np.ndarray) -> s
 
 
 def style_lines(parts: list[Section], scale_1_4: float, ewald_tolerance: float) -> list[str]:
-    """Commands before ``read_data``, but for the pair style."""
+    """Commands before ``read_data``, except the pair style."""
     styles = {"Bond": "bond_style harmonic", "Angle": "angle_style harmonic", "Dihedral": "dihedral_style opls"}
     return [
         *(styles[part.name] for part in parts if len(part.members)),
@@ -144,14 +144,14 @@ def style_lines(parts: list[Section], scale_1_4: float, ewald_tolerance: float) 
 
 
 def shake(topology: Topology, terms: Terms, parts: list[Section], group: str) -> str:
-    """``fix shake`` of all types of bonds to H; empty where there are none."""
+    """``fix shake`` for all types of bonds to H; empty if there are none."""
     to_hydrogen = (np.array(topology.symbols) == "H")[terms.bonds].any(axis=1)
     kinds = sorted({int(kind) + 1 for kind in parts[0].kinds[: len(terms.bonds)][to_hydrogen]})
     return f"{group} shake 1e-5 50 0 b {' '.join(map(str, kinds))}" if kinds else ""
 
 
 def sections(terms: Terms) -> list[Section]:
-    """Bonds, angles and torsions. LAMMPS's harmonic terms are k x^2: half of the k here."""
+    """Bonds, angles and torsions. LAMMPS's harmonic terms are k x^2, so force constants are half of those here."""
     twisted = terms.torsion_v.any(axis=1)
     values = {
         "Bond": (terms.bonds, np.stack([terms.bond_k / 2 / KJ_PER_KCAL, terms.bond_r0], axis=1)),

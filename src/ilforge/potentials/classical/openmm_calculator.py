@@ -1,4 +1,4 @@
-"""An ASE calculator around an OpenMM system, and the form in which OpenMM wants a cell."""
+"""An ASE calculator for an OpenMM system, and the conversion of cells to OpenMM's form."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 
 _STRAIN = 1e-4
-"""Step of the central differences that give the stress: errors of 1e-8 of its curvature, far above rounding."""
+"""Strain for central differences of the stress; their error is 1e-8 of the third derivative, far above rounding."""
 
 _VOIGT = ((0, 0), (1, 1), (2, 2), (2, 1), (2, 0), (1, 0))
-"""Lower triangle, so that a strained cell keeps the form OpenMM wants."""
+"""Lower triangle, so that a strained cell keeps the form that OpenMM requires."""
 
 
 def reduced_form(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same lattice with its first vector along x, its second in the xy plane, and all as upright as can be.
+    """The same lattice with its first vector along x, its second in the xy plane, and reduced off-diagonal elements.
 
     Parameters
     ----------
@@ -39,13 +39,13 @@ def reduced_form(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         Orthogonal ``(3, 3)``: positions in the new axes are ``positions @ rotation``.
     """
     standard, q = Cell(cell).standard_form()
-    sign = np.sign(np.diag(standard.array))  # a left-handed cell comes with a negative diagonal
+    sign = np.sign(np.diag(standard.array))  # for a left-handed cell, a diagonal element is negative
     reduced, rotation = standard.array * sign, (q.T * sign)
     return _upright(reduced), rotation
 
 
 def _upright(lower: np.ndarray) -> np.ndarray:
-    """Take whole vectors off later ones until no off-diagonal element exceeds half its column's diagonal."""
+    """Subtract whole lattice vectors until no off-diagonal element exceeds half the diagonal element of its column."""
     upright = np.array(lower, dtype=float)
     for i, j in ((1, 0), (2, 1), (2, 0)):
         upright[i] -= upright[j] * np.round(upright[i, j] / upright[j, j])
@@ -55,15 +55,15 @@ def _upright(lower: np.ndarray) -> np.ndarray:
 class OpenMMCalculator(TypedCalculator):
     """Energy, forces and stress of one topology by OpenMM, in eV and Å.
 
-    OpenMM gives no virial: the stress is the central difference of the energy over the six strains, twelve
-    energies, and is only computed when it is asked for.
+    OpenMM gives no virial. The stress is therefore computed by central differences of the energy for the six strains
+    (twelve energies), and only if it is requested.
 
     Parameters
     ----------
     build
-        Gives the ``openmm.System`` for a reduced cell ``(3, 3)`` in Å, or for None in a vacuum.
+        Function that makes the ``openmm.System`` for a reduced cell ``(3, 3)`` in Å, or for None in a vacuum.
     symbols
-        Elements that a frame must have, in order.
+        Required elements of a frame, in order.
     platform, properties
         OpenMM platform and its settings.
     """
@@ -91,7 +91,7 @@ class OpenMMCalculator(TypedCalculator):
     ) -> None:
         super().calculate(atoms, properties or ["energy"], system_changes)
         if self.atoms.get_chemical_symbols() != self._symbols:
-            raise SettingsError("The frame's elements are not those of the topology this potential was set up for.")
+            raise SettingsError("The elements of the frame differ from those of the topology of this potential.")
         cell, rotation = self._cell()
         positions = self.atoms.positions @ rotation
         self._prepare(cell)
@@ -110,7 +110,7 @@ class OpenMMCalculator(TypedCalculator):
         return reduced_form(self.atoms.cell.array)
 
     def _prepare(self, cell: np.ndarray | None) -> None:
-        """Set up a context for this cell: grids and cutoffs follow the cell, so that energies have no history."""
+        """Create a context for this cell; grids and cutoffs depend on the cell, so energies have no history."""
         programs.require("openmm")
         import openmm
 
@@ -121,7 +121,7 @@ class OpenMMCalculator(TypedCalculator):
         if same:
             return
         platform = openmm.Platform.getPlatformByName(self._platform)
-        integrator = openmm.VerletIntegrator(0.001)  # never stepped; a context cannot be without one
+        integrator = openmm.VerletIntegrator(0.001)  # required by a context, but not used
         self._context = openmm.Context(self._build(cell), integrator, platform, self._properties)
         self._context_cell = None if cell is None else cell.copy()
 
@@ -142,7 +142,7 @@ class OpenMMCalculator(TypedCalculator):
         return energy, self._on_atoms(np.asarray(gradient)) * (KJ_PER_MOL / ANGSTROM_PER_NM)
 
     def _place(self, positions: np.ndarray) -> None:
-        """Put the atoms at ``positions``, Å, and whatever else the system has where it belongs."""
+        """Set the positions of the atoms, Å, and of all other particles of the system."""
         self._context.setPositions(positions / ANGSTROM_PER_NM)
 
     def _on_atoms(self, forces: np.ndarray) -> np.ndarray:
@@ -152,7 +152,7 @@ class OpenMMCalculator(TypedCalculator):
     def _stress(self, positions: np.ndarray, cell: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         """Stress sigma = dE/d(strain)/V, Voigt xx yy zz yz xz xy, eV/Å^3, tension positive.
 
-        A shear along one axis only differs from the symmetric one by a rotation, which costs no energy.
+        A shear along one axis differs from the symmetric shear only by a rotation, which does not change the energy.
         """
         tensor = np.zeros((3, 3))
         for i, j in _VOIGT:

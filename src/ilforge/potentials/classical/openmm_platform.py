@@ -1,4 +1,4 @@
-"""The platform that OpenMM computes on: the processor, or the GPU that this process was given."""
+"""The platform of OpenMM: the processor, or the GPU chosen for this process."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _NAMES = {"cpu": "CPU", "cuda": "CUDA", "opencl": "OpenCL"}
 
 
 def platform_and_properties(threads: int, device: Device | None = None) -> tuple[str, dict[str, str]]:
-    """Name of a platform and its properties, with forces that do not depend on the threads.
+    """Name of a platform and its properties; forces do not depend on the number of threads.
 
-    A GPU adds forces up in single and integrates in double precision (``mixed``). On CUDA forces are the same in each
-    run, as on the CPU, so that a run that was stopped and continued is the same as one that was not; OpenMM offers
-    no such property for OpenCL.
+    A GPU computes forces in single precision and integrates in double precision (``mixed``). With CUDA, as on the CPU,
+    forces are reproducible, so that a stopped and continued run is the same as an uninterrupted one. OpenMM has no such
+    property for OpenCL.
 
     Parameters
     ----------
     device
-        Without it what was chosen for OpenMM in this process.
+        By default the device chosen for OpenMM in this process.
 
     Raises
     ------
     SettingsError
-        When a GPU was chosen that OpenMM does not find.
+        When a GPU was chosen, but OpenMM does not find it.
     """
     device = devices.resolved("openmm") if device is None else device
     name = _NAMES[device.kind]
@@ -40,10 +40,10 @@ def platform_and_properties(threads: int, device: Device | None = None) -> tuple
 
 
 def platform_for_dynamics(system: Any, threads: int) -> tuple[str, dict[str, str]]:
-    """Platform that moves the atoms of an ``openmm.System``.
+    """Platform for the dynamics of an ``openmm.System``.
 
-    Where Python gives the forces, as for learned models, it is the processor: OpenMM only integrates, and a GPU would
-    copy positions and forces at every step.
+    If Python computes the forces, as for learned models, it is the processor: OpenMM only integrates, and a GPU would
+    have to copy positions and forces at every step.
     """
     import openmm
 

@@ -1,4 +1,4 @@
-"""Terms by type, as the input files of other programs want them: equal numbers get one type."""
+"""Terms by type, for input files of other programs: equal parameters get one type."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ilforge.potentials.classical.terms import Terms
 
 
 def atom_types(topology: Topology, terms: Terms) -> list[str]:
-    """A name for the type of each atom: its element, and a number for each different sigma and epsilon."""
+    """Name of the type of each atom: its element, and a number for each different pair of sigma and epsilon."""
     known: dict[str, list[tuple[float, float]]] = {}
     names = []
     for symbol, sigma, epsilon in zip(topology.symbols, terms.sigmas.tolist(), terms.epsilons.tolist(), strict=True):
@@ -21,12 +21,12 @@ def atom_types(topology: Topology, terms: Terms) -> list[str]:
 
 
 def distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different rows of ``(n, m)`` numbers in order of appearance, and the number of each row among them."""
+    """The different rows of an array ``(n, m)`` in order of appearance, and the index among them for each row."""
     known: dict[tuple[float, ...], int] = {}
     kinds = [known.setdefault(tuple(row), len(known)) for row in values.tolist()]
     return np.array(list(known)).reshape(-1, values.shape[1]), np.array(kinds, dtype=int)
 
 
 def number(value: float) -> str:
-    """A number with all the digits that matter, without those of rounding."""
+    """A number with all significant digits, without rounding noise."""
     return f"{value:.12g}"

@@ -1,4 +1,4 @@
-"""What one label costs by the methods that were measured: the one place for these numbers."""
+"""Measured cost of one label by several methods; these numbers are only here."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ MEASURED: dict[str, dict[int, float]] = {
     GPAW: {35: 14.4, 70: 51.0, 350: 1200.0},
     CP2K: {35: 45.0, 70: 85.0, 350: 590.0},
 }
-"""Core seconds of one label by number of atoms, on two cores of AMD Zen 5; xTB by tblite, GPAW with FFTW. Frames are
-unrelated. CP2K: halves of what a machine took on which xTB takes twice as long; 350 atoms estimated (power 1.2)."""
+"""Core seconds of one label by number of atoms, on two cores of AMD Zen 5; xTB by tblite, GPAW with FFTW. No frame
+starts from the wavefunctions of another. CP2K: measured on a machine on which xTB takes twice as long, and halved; 350
+atoms are extrapolated (power 1.2)."""
 
 LARGEST_GB = {"gpaw": 12.5, "cp2k": 3.5}
-"""Memory of one label of 350 atoms by kind of potential, GB, on the same machine; of others 0.5 GB is expected."""
+"""Memory of one label of 350 atoms by kind of potential, GB, on the same machine; other kinds are expected to need
+0.5 GB."""
 
 
 def core_seconds(method: str, n_atoms: int) -> float:
-    """Core seconds of one label by a method of :data:`MEASURED`: a power law between two sizes, and beyond the last."""
+    """Core seconds of one label by a method in :data:`MEASURED`, by a power law between (and beyond) measured sizes."""
     cost = MEASURED[method]
     sizes = sorted(cost)
     k = min(max(1, next((i for i, size in enumerate(sizes) if size >= n_atoms), len(sizes) - 1)), len(sizes) - 1)
@@ -32,5 +34,5 @@ def core_seconds(method: str, n_atoms: int) -> float:
 
 
 def memory_GB(kind: str, n_atoms: int) -> float:
-    """Expected memory of one label, GB: a straight line to what 350 atoms took, so rather too much below."""
+    """Expected memory of one label, GB: proportional to that of 350 atoms, so rather too much for fewer atoms."""
     return 0.5 + (LARGEST_GB.get(kind, 0.5) - 0.5) * n_atoms / 350

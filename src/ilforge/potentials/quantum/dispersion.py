@@ -1,7 +1,7 @@
-"""London dispersion added to a density functional: D3 with Becke-Johnson damping, two-body, by the s-dftd3 library.
+"""London dispersion for density functionals: D3 with Becke-Johnson damping, two-body, by the s-dftd3 library.
 
-Grimme, Ehrlich, Goerigk, J. Comput. Chem. 32 (2011) 1456, doi:10.1002/jcc.21759. No three-body term, as VASP
-(``IVDW = 12``) and CP2K have it.
+Grimme, Ehrlich, Goerigk, J. Comput. Chem. 32 (2011) 1456, doi:10.1002/jcc.21759. Without the three-body
+term, as in VASP (``IVDW = 12``) and CP2K.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ilforge import programs
 from ilforge.errors import DidNotConverge
 
 FUNCTIONALS = ("PBE", "revPBE", "SCAN", "r2SCAN", "B3LYP")
-"""Functionals whose damping parameters are published."""
+"""Functionals with published damping parameters."""
 
 
 def d3bj(atoms: Atoms, functional: str) -> tuple[float, np.ndarray, np.ndarray | None]:
@@ -24,9 +24,9 @@ def d3bj(atoms: Atoms, functional: str) -> tuple[float, np.ndarray, np.ndarray |
     Parameters
     ----------
     atoms
-        Periodic in all directions, or in none.
+        Frame, periodic in all directions or in none.
     functional
-        One of :data:`FUNCTIONALS`; sets the damping.
+        One of :data:`FUNCTIONALS`; it determines the damping parameters.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a reference program wrote, frame by frame: results, whether each converged, and what is wrong with it."""
+"""Frames of outputs of reference programs: results, convergence and faults of each frame."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class Reading:
     atoms
         The structure, without calculator.
     energy
-        The energy that the forces belong to, eV (with smeared electrons the free energy).
+        The energy that is consistent with the forces, eV (the free energy if electrons are smeared).
     forces
         ``(n_atoms, 3)`` eV/Å.
     stress
-        ``(6,)`` eV/Å^3, Voigt, tension positive; None where there is none that can be trusted.
+        ``(6,)`` eV/Å^3, Voigt, tension positive; None if there is no reliable stress.
     converged
-        Whether self-consistency was reached in this very frame; None where the file does not say.
+        Whether self-consistency was reached in this frame; None if unknown.
     fault
-        Why there is no usable result; None when there is one.
+        Why there is no usable result; None if there is one.
     notes
-        More that the program says of this frame.
+        Further information of the program on this frame.
     """
 
     atoms: Atoms
@@ -61,13 +61,13 @@ class Output:
     Attributes
     ----------
     method
-        What made it, as JSON can hold it: program, version and the settings that decide numbers.
+        Description of the method as JSON values: program, version, and the settings that determine results.
     readings
-        Its frames in their order.
+        Frames in their order.
     ending
-        What is wrong with the end of the file, such as a frame that was cut off; None when it is whole.
+        Fault at the end of the file, such as an incomplete frame; None if the file is complete.
     remarks
-        What was left out of it and why, one sentence each.
+        Sentences on data that were left out, with reasons.
     """
 
     method: Mapping[str, Any]
@@ -78,12 +78,12 @@ class Output:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The content of a file, of one compressed by gzip, bzip2 or xz too: which it is, is seen from its first bytes.
+    """Open a file, which may be compressed by gzip, bzip2 or xz; the format is recognised from its first bytes.
 
     Raises
     ------
     SettingsError
-        When the file is not there, is empty, or cannot be decompressed.
+        When the file does not exist, is empty, or cannot be decompressed.
     """
     path = Path(path)
     if not path.is_file():
@@ -109,5 +109,5 @@ def text_of(path: Path) -> str:
 
 
 def named(folder: Path, name: str) -> Path | None:
-    """The file of a folder with this name, or with this name and the ending of a compressed file; None without one."""
+    """The file with this name in a folder, or its compressed version; None if there is none."""
     return next((path for ending in _ENDINGS if (path := Path(folder) / (name + ending)).is_file()), None)

@@ -50,19 +50,19 @@ class PyscfSettings(PotentialSettings):
 class Pyscf:
     """Kohn-Sham DFT in vacuum with density fitting.
 
-    PySCF: Sun et al., J. Chem. Phys. 153 (2020) 024109, doi:10.1063/5.0006074. B3LYP (with VWN3 of the RPA, as Gaussian
-    has it): Stephens et al., J. Phys. Chem. 98 (1994) 11623, doi:10.1021/j100096a001.
+    PySCF: Sun et al., J. Chem. Phys. 153 (2020) 024109, doi:10.1063/5.0006074. B3LYP (with VWN3 of the RPA, as in
+    Gaussian): Stephens et al., J. Phys. Chem. 98 (1994) 11623, doi:10.1021/j100096a001.
 
     Parameters
     ----------
     functional
         ``"B3LYP"`` or ``"PBE"``.
     basis
-        Name of a basis set PySCF knows.
+        Name of a basis set in PySCF.
     dispersion
         ``"D3(BJ)"`` or ``"none"``.
     charge
-        Total charge, e; None for that of the ions a calculator is made for.
+        Total charge, e; None for that of the ions of the calculator.
     energy_tolerance_Eh
         Largest change of the energy in the last iteration, Hartree.
     max_iterations
@@ -89,13 +89,13 @@ class Pyscf:
             raise SettingsError(f"dispersion is {self.dispersion!r}; it may be 'D3(BJ)' or 'none'.")
 
     def describe(self) -> dict[str, Any]:
-        """Settings, and the version of PySCF up to where its numbers may change."""
+        """Settings, and the part of PySCF's version on which results may depend."""
         programs.require("pyscf")
         settings = asdict(self) | {"energy_tolerance_Eh": float(self.energy_tolerance_Eh)}
         return {"kind": self.kind, **settings, "pyscf": ".".join(version("pyscf").split(".")[:2])}
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
-        """An ASE calculator. Without a charge of its own the topology gives it; without one it is zero."""
+        """An ASE calculator. The charge is that of the potential, else of the topology, else zero."""
         programs.require("pyscf")
         charge = self.charge
         if charge is None:
@@ -119,7 +119,7 @@ class Pyscf:
 
 
 class PyscfCalculator(TypedCalculator):
-    """Every frame begins with the density of the last one of the same atoms."""
+    """Calculator in which every frame starts from the density of the last frame with the same atoms."""
 
     implemented_properties = ["energy", "free_energy", "forces"]  # ASE's own way
 
@@ -174,7 +174,7 @@ class PyscfCalculator(TypedCalculator):
         if "forces" not in properties:
             return float(energy) * Hartree, None
         gradient = method.nuc_grad_method()
-        gradient.grid_response = True  # without it forces on light atoms are off by some meV/Å
+        gradient.grid_response = True  # without this, forces on light atoms have errors of some meV/Å
         return float(energy) * Hartree, -np.array(gradient.kernel()) * Hartree / Bohr
 
 

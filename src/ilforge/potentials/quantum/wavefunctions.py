@@ -1,4 +1,4 @@
-"""When the wavefunctions of the last frame are a better start for the next one than none."""
+"""Decide whether a calculation starts from the wavefunctions of the last frame."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 from ase import Atoms
 
 STEP_A = 0.2
-"""Those of atoms farther off are worse than none: GPAW took 30 iterations instead of 11 for frames 0.5 ps apart; CP2K
-was at a gradient of 4e-3 after 20 iterations from those of another box, at 7e-5 from none."""
+"""If atoms have moved farther, old wavefunctions are worse than none: for frames 0.5 ps apart, GPAW took 30 iterations
+instead of 11. With wavefunctions of another box, CP2K's gradient was 4e-3 after 20 iterations, without them 7e-5."""
 
 
 def is_step(before: Atoms | None, after: Atoms) -> bool:
-    """Whether a frame is the next step of a motion: the same atoms, and none, nor a corner of the box, far away."""
+    """Whether a frame is the next step of a trajectory: the same atoms, with small changes of positions and cell."""
     return (
         before is not None
         and len(before) == len(after)

@@ -1,4 +1,4 @@
-"""What to cite of density functional theory, whichever program computes it."""
+"""Works to cite for density functional theory, independent of the program."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ WORKS_ON_DFT = (
     *WORKS_ON_DISPERSION,
     ("SCAN", "SCAN: Sun, Ruzsinszky and Perdew, Phys. Rev. Lett. 115, 036402 (2015)."),
 )
-"""Works by the word of a method's title that they are cited for."""
+"""Works to cite, by a word in the title of the method."""

@@ -72,7 +72,7 @@ class Xtb:
         }
 
     def describe(self) -> dict[str, Any]:
-        """Method and convergence, and the version of tblite up to where its numbers may change."""
+        """Method and convergence, and the part of tblite's version on which results may depend."""
         programs.require("tblite")
         return {**self.settings(), "tblite": ".".join(version("tblite").split(".")[:2])}
 
@@ -85,7 +85,7 @@ class Xtb:
         method = self.method
 
         class XtbCalculator(TBLite):
-            """tblite's calculator with threads held, no memory of earlier frames, and our errors."""
+            """tblite's calculator with limited threads, without memory of earlier frames, and with ilforge's errors."""
 
             def calculate(
                 self,
@@ -93,7 +93,7 @@ class Xtb:
                 properties: list[str] | None = None,
                 system_changes: list[str] = all_changes,
             ) -> None:
-                self._res = None  # a start from the last frame's charges would make a label depend on it
+                self._res = None  # otherwise the charges of the last frame would affect the label
                 with threadpool_limits(threads):
                     try:
                         super().calculate(atoms, properties, system_changes)

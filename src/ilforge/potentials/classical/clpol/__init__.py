@@ -1,26 +1,26 @@
 """CL&Pol: the polarizable force field of Goloviznina, Padua and co-workers for ionic liquids, with Drude particles.
 
-Every atom but H carries a particle of charge q_D on a spring, whose displacement is its induced dipole:
+Every atom except H carries a Drude particle of charge q_D on a spring; its displacement d is the induced dipole:
 
 .. math:: U = U_{CL\\&P}(k_{fg}\\,\\epsilon_{ij}) + \\sum_i \\frac{k_D}{2} d_i^2
           + \\sum_{i<j} \\frac{q_i q_j}{4\\pi\\varepsilon_0 r_{ij}} T_{ij}, \\quad
           \\alpha_i = \\frac{q_{D,i}^2}{4\\pi\\varepsilon_0 k_D}
 
-The sum of charges runs over atoms and particles; dipoles are damped by Thole's T (:mod:`.clpol_forces`). CL&P's
-epsilons stand for induction, too; between fragments they are scaled by the share k of dispersion that
-symmetry-adapted perturbation theory finds (SAPT values of the database, not the regression's; sigma is left as it
-is). Numbers and papers are in ``clpol.toml``.
+The sum of charges runs over atoms and Drude particles; dipoles are damped by Thole's T (:mod:`.forces`). The epsilons
+of CL&P include induction implicitly. Therefore they are scaled between fragments by k, the share of dispersion from
+symmetry-adapted perturbation theory (SAPT values of the database, not those of its regression); sigma is unchanged.
+Parameters and references are in ``clpol.toml``.
 
-*Seats.* ``calculator`` gives the energy with all dipoles relaxed in each frame, and its gradient: that is what labels
-and validation need. Dynamics move the particles as light ones (0.4 u; 0.8 u where bonds to H, the fastest to swing with
-them, are held) with a thermostat of their own at 1 K, which follows the relaxed surface at the price of one evaluation
-a step (Lamoureux, Roux, J. Chem. Phys. 2003, 119, 3025).
+*Use.* ``calculator`` gives the energy with relaxed dipoles in each frame, and its gradient, for labels and validation.
+In dynamics, Drude particles are light particles (0.4 u; 0.8 u if bonds to H are constrained, because these vibrations
+couple most strongly to them) with a separate thermostat at 1 K. They follow the relaxed surface with one evaluation in
+each step (Lamoureux, Roux, J. Chem. Phys. 2003, 119, 3025).
 
-*Lithium.* No k is published for Li with TFSI or BF4. The regression of the database gives 0.015: it takes all that
-Li's small polarizability cannot disperse for induction, and with epsilon it takes away the repulsion that holds the
-oxygens off. CL&P's epsilon of Li (0.076 kJ/mol) hides no induction that could be counted twice, so k is 1 here. The
-charge of Li and the dipoles around it interact with the damping of Tang and Toennies, which the database uses for
-bare charges. ``docs/clpol.md`` shows what follows from either choice.
+*Lithium.* No k is published for Li with TFSI or BF4. The regression of the database gives 0.015, because it attributes
+to induction everything that the small polarizability of Li cannot explain as dispersion. Such a small epsilon would
+also remove the repulsion between Li and oxygen. The epsilon of Li in CL&P (0.076 kJ/mol) contains no induction that
+could be counted twice, so k is 1 here. The interaction of the Li charge with surrounding dipoles has Tang-Toennies
+damping, which the database uses for bare charges. ``docs/clpol.md`` shows the results of either choice.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ from ilforge.units import ANGSTROM_PER_NM
 
 DRUDE_TEMPERATURE_K = 1.0
 LONGEST_STEP_FS, LONGEST_STEP_HELD_FS = 1.0, 1.5
-"""With bonds to H free, and held. A Drude particle swings once in 6 fs; where bonds to H are held it is heavier and
-takes 9 fs."""
+"""Longest time steps with free and with constrained bonds to H. The period of a Drude particle is 6 fs; it is heavier
+if bonds to H are constrained, and its period is then 9 fs."""
 
 _WALL_NM = 0.02
 _FRICTION_PER_PS, _DRUDE_FRICTION_PER_PS = 5.0, 50.0
-"""Of molecules and of Drude particles. With 20/ps free bonds to H heat these above 3 K; what their thermostat takes
-away has to be given back, and with 1 and 100/ps molecules end up 15 K too cold."""
+"""Friction of molecules and of Drude particles. With 20/ps for Drude particles, free bonds to H heat them above 3 K.
+Their thermostat removes heat, which the other one must supply: with 1 and 100/ps, molecules are 15 K too cold."""
 
 _RESIDUAL = {"Reference": 1e-4, "CPU": 0.1}
 """Largest component of a force left on a Drude particle, kJ/mol/Å; CPU computes in single precision."""
@@ -85,7 +85,7 @@ class Clpol:
     Parameters
     ----------
     cutoff_A
-        Cutoff of Lennard-Jones terms, of Thole's damping and of the direct part of Ewald's sum, Å.
+        Cutoff of Lennard-Jones terms, of Thole damping and of the direct part of Ewald's sum, Å.
     """
 
     cutoff_A: float = 10.0
@@ -102,7 +102,7 @@ class Clpol:
             raise SettingsError(f"cutoff_A is {self.cutoff_A}; it must be positive.")
 
     def describe(self) -> dict[str, Any]:
-        """Cutoffs and tolerances, and the digest of the parameters (not of the comments beside them)."""
+        """Cutoffs and tolerances, and the digest of the parameters (without comments)."""
         numbers = [clp_parameters.parameters(), clpol_parameters.parameters()]
         return {
             "kind": self.kind,
@@ -113,12 +113,12 @@ class Clpol:
         }
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
-        """An ASE calculator with relaxed dipoles; frames without periodicity are taken as in a vacuum.
+        """An ASE calculator with relaxed dipoles; frames without periodicity are treated as in a vacuum.
 
-        It raises DidNotConverge for a structure in which dipoles grow without bound.
+        It raises DidNotConverge for a structure whose dipoles diverge.
         """
         if topology is None:
-            raise SettingsError("CL&Pol needs to know which atoms make which ion: give it a topology.")
+            raise SettingsError("CL&Pol needs to know the ions of the atoms: give it a topology.")
         terms = assign(topology)
         return _RelaxedCalculator(
             terms.hosts,
@@ -147,9 +147,10 @@ class Clpol:
         return assign(topology).hosts
 
     def openmm_settle(self, context: Any, hosts: np.ndarray) -> None:
-        """Move the Drude particles of a context to where no force acts on them.
+        """Move the Drude particles of a context to positions without force on them.
 
-        In a packed box that was never minimised there may be no such place: then they are left on their atoms.
+        In a packed box that was never minimised, such positions may not exist; Drude particles then stay on their
+        atoms.
         """
         atoms = _positions(context)[: -len(hosts)]
         try:
@@ -160,10 +161,11 @@ class Clpol:
     def openmm_integrator(self, system: Any, temperature_K: float | None, timestep_fs: float, seed: int) -> Any:
         """Langevin dynamics of molecules and, at 1 K, of Drude particles; without a temperature, velocity Verlet.
 
-        Not Nosé-Hoover chains: Drude particles take heat from the fast vibrations that drive them, and chains return
-        it to all motions alike, so that in boxes with free bonds to H these stay 35 K colder than the other atoms.
-        Steps longer than 1 fs, or 1.5 fs where bonds to H are held, are divided.
-        A wall at 0.2 Å, twice as far as dipoles reach in these liquids, turns Drude particles back.
+        Nosé-Hoover chains are not suitable: Drude particles absorb heat from fast vibrations, and chains return it
+        equally to all motions, so that in boxes with free bonds to H these bonds are 35 K colder than the other atoms.
+        Steps longer than 1 fs, or 1.5 fs if bonds to H are constrained, are divided.
+        A reflecting wall at 0.2 Å, twice the largest displacement in these liquids, limits the displacement of Drude
+        particles.
         """
         import openmm
 
@@ -183,8 +185,8 @@ class Clpol:
         terms = assign(topology)
         if terms.bare.any():
             raise SettingsError(
-                "CL&Pol with bare cations such as Li cannot be exported to LAMMPS, whose coul/tt damps more than the "
-                "charge of Li (docs/clpol.md). Use --format openmm."
+                "CL&Pol with bare cations such as Li cannot be exported to LAMMPS, because its coul/tt also damps "
+                "other charges than that of Li (docs/clpol.md). Use --format openmm."
             )
         damping_fs, drude_damping_fs = 1000 / _FRICTION_PER_PS, 1000 / _DRUDE_FRICTION_PER_PS
         heat = f"langevin/drude {{T}} {damping_fs:g} {{seed}} {DRUDE_TEMPERATURE_K:g} {drude_damping_fs:g} {{seed}}1"
@@ -204,7 +206,7 @@ class Clpol:
 
 
 class _RelaxedCalculator(OpenMMCalculator):
-    """The energy with all dipoles relaxed; its gradient is the force on atom and Drude particle together."""
+    """The energy with relaxed dipoles; its gradient is the sum of forces on an atom and its Drude particle."""
 
     def __init__(self, hosts: np.ndarray, **others: Any):
         super().__init__(**others)
@@ -225,7 +227,7 @@ def _longest_step_fs(held: bool) -> float:
 
 
 def _settle(context: Any, hosts: np.ndarray, atoms: np.ndarray) -> None:
-    """Put atoms at ``(n, 3)`` Å and the Drude particles where no force acts on them."""
+    """Set the atoms to ``(n, 3)`` Å and the Drude particles to positions without force on them."""
     from openmm import unit
 
     per_nm = unit.kilojoule_per_mole / unit.nanometer

@@ -1,11 +1,11 @@
 """CL&Pol's forces between molecules and on Drude particles, as OpenMM forces.
 
-Atoms are particles 0 to n - 1 of the system, the Drude particles follow in the order of their atoms.
+Atoms are particles 0 to n - 1 of the system; Drude particles follow in the order of their atoms.
 
-Charges and dipoles of atoms one or two bonds apart do not meet, but their dipoles do, damped by Thole's function:
-OpenMM's DrudeForce has these as screened pairs. Three bonds apart the charges count half towards each other and
-towards dipoles, and again the dipoles have their damped interaction in full. Everywhere else all charges interact by
-particle mesh Ewald, and a CustomNonbondedForce adds what Thole's function changes. This is what LAMMPS does with
+For atoms one or two bonds apart, charges do not interact with charges or dipoles, but dipoles interact with each other,
+damped by Thole's function (screened pairs of OpenMM's DrudeForce). For atoms three bonds apart, the interactions of
+charges with charges and dipoles are halved, and dipoles again have their full damped interaction. For all other pairs,
+all charges interact by particle mesh Ewald, and a CustomNonbondedForce adds Thole's correction. LAMMPS does this with
 ``special_bonds`` and ``pair_style thole`` (Dequidt, Devemy, Padua, J. Chem. Inf. Model. 2016, 56, 260).
 """
 
@@ -20,11 +20,11 @@ from ilforge.potentials.classical.force_field import EWALD_TOLERANCE, SWITCH
 from ilforge.units import ANGSTROM_PER_NM
 
 _EXP_U = "w = 1 + v*(1 + v*(1/2 + v*(1/6 + v*(1/24 + v*(1/120 + v/720))))); v = u/16"
-"""exp(-u) is 1/w^16 to 1e-8: OpenMM evaluates exp for one pair at a time, and powers for eight at once."""
+"""exp(-u) as 1/w^16, accurate to 1e-8: OpenMM evaluates exp for one pair at a time, but powers for eight at once."""
 
 
 def particles(terms: PolarTerms) -> tuple[np.ndarray, np.ndarray]:
-    """Of atoms and Drude particles together: total charges, and the part that belongs to a dipole, e."""
+    """For atoms followed by Drude particles: total charges, and the part that belongs to a dipole, e."""
     n = len(terms.clp.charges)
     dipole = np.concatenate([np.zeros(n), terms.drude_charges])
     dipole[terms.hosts] = -terms.drude_charges
@@ -33,7 +33,7 @@ def particles(terms: PolarTerms) -> tuple[np.ndarray, np.ndarray]:
 
 
 def add_forces(system: Any, terms: PolarTerms, cutoff_nm: float, periodic: bool) -> None:
-    """Add the Drude particles to a system of the atoms, and every force that is not bonded."""
+    """Add Drude particles and all non-bonded forces to a system of the atoms."""
     from openmm import unit
 
     mass = terms.mass_held if system.getNumConstraints() else terms.mass
@@ -61,7 +61,7 @@ def _drudes(terms: PolarTerms) -> dict[int, int]:
 
 
 def _near(terms: PolarTerms) -> list[tuple[int, int, float]]:
-    """Pairs of particles whose charges do not simply interact, and the share of their interaction that is left."""
+    """Pairs of particles with reduced interaction of their charges, and the remaining share of this interaction."""
     drudes = _drudes(terms)
     pairs = [(host, drude, 0.0) for host, drude in drudes.items()]
     for atoms, share in ((terms.clp.excluded, 0.0), (terms.clp.pairs_1_4, terms.clp.scale_1_4)):
@@ -72,7 +72,7 @@ def _near(terms: PolarTerms) -> list[tuple[int, int, float]]:
 
 
 def _coulomb_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
-    """Charges, and both the charges and the Lennard-Jones terms of pairs three bonds apart."""
+    """Charges, and for pairs three bonds apart both charges and Lennard-Jones terms."""
     import openmm
 
     force = openmm.NonbondedForce()
@@ -92,7 +92,7 @@ def _coulomb_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
             sigma = np.sqrt(clp.sigmas[i] * clp.sigmas[j]) / ANGSTROM_PER_NM
             epsilon = share * np.sqrt(clp.epsilons[i] * clp.epsilons[j])
             epsilon *= terms.scale[terms.fragments[i], terms.fragments[j]]
-        # two dipoles interact in the screened pairs of the Drude force
+        # without the interaction of two dipoles, which is in the screened pairs of the Drude force
         force.addException(i, j, share * (total[i] * total[j] - dipole[i] * dipole[j]), sigma, epsilon)
     return force
 
@@ -112,7 +112,7 @@ def _drude_force(terms: PolarTerms, periodic: bool) -> Any:
 
 
 def _pair_force(terms: PolarTerms, energy: str, cutoff_nm: float, periodic: bool) -> Any:
-    """A force between all particles but near ones, switched off over the last tenth of the cutoff."""
+    """A force between all particles except close ones, switched off over the last tenth of the cutoff."""
     import openmm
 
     force = openmm.CustomNonbondedForce(energy)
@@ -127,9 +127,9 @@ def _pair_force(terms: PolarTerms, energy: str, cutoff_nm: float, periodic: bool
 
 
 def _distant_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
-    """Lennard-Jones terms, and what Thole's function takes from the interaction of dipoles.
+    """Lennard-Jones terms, and Thole's reduction of the interaction of dipoles.
 
-    Both in one force, because walking through the pairs costs as much as either of them.
+    Both are in one force, because the loop over pairs takes as long as either of them.
     """
     names, scaled = _fragment_scale(terms)
     lennard_jones = f"({scaled})*x*(a1*a2*x - b1*b2)"
@@ -151,10 +151,10 @@ def _distant_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
 
 
 def _tail_force(terms: PolarTerms, cutoff_nm: float) -> Any:
-    """Lennard-Jones terms beyond the cutoff, and what the switch takes away, in a uniform liquid.
+    """Correction for Lennard-Jones terms beyond the cutoff and within the switch, for a uniform liquid.
 
-    2 pi / V times the sum over all atoms i and j of the integral of r^2 U_ij(r): the correction of OpenMM's own forces
-    would count Thole's terms as well.
+    It is 2 pi / V times the sum over all atoms i and j of the integral of r^2 U_ij(r). The correction of OpenMM's own
+    forces would include Thole's terms.
     """
     import openmm
     from scipy.integrate import trapezoid
@@ -174,10 +174,10 @@ def _tail_force(terms: PolarTerms, cutoff_nm: float) -> Any:
 
 
 def _fragment_scale(terms: PolarTerms) -> tuple[dict[str, np.ndarray], str]:
-    """Numbers of each atom by name, and the expression that makes of them k for the fragments of two atoms.
+    """Per-atom parameters by name, and the expression that computes k for the fragments of two atoms from them.
 
-    A table of k cannot be looked up for several pairs at once, and doubles the time of the force. Its eigenvectors
-    can be multiplied: k = sum_m sign_m s_m s_m', one number of each atom for every fragment in the box.
+    Looking up k in a table is not vectorised and doubles the time of the force. Products of eigenvectors are fast:
+    k = sum_m sign_m s_m s_m', with one number of each atom for every fragment in the box.
     """
     used, fragments = np.unique(terms.fragments, return_inverse=True)
     values, vectors = np.linalg.eigh(terms.scale[np.ix_(used, used)])
@@ -188,7 +188,7 @@ def _fragment_scale(terms: PolarTerms) -> tuple[dict[str, np.ndarray], str]:
 
 
 def _damping_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
-    """What Tang and Toennies' function takes from the interaction of bare charges with dipoles."""
+    """The Tang-Toennies reduction of the interaction of bare charges with dipoles."""
     damping = parameters()["damping"]
     series, factorial = ["1"], 1
     for k in range(1, damping["order"] + 1):
@@ -204,6 +204,6 @@ def _damping_force(terms: PolarTerms, cutoff_nm: float, periodic: bool) -> Any:
     bare = np.concatenate([terms.bare, np.zeros(len(terms.hosts), dtype=bool)])
     for p, d in zip(np.where(bare, total - dipole, 0.0), dipole, strict=True):
         force.addParticle([p, d])
-    # groups keep the loop to the few bare charges
+    # interaction groups restrict the loop to the few bare charges
     force.addInteractionGroup(np.flatnonzero(bare).tolist(), np.flatnonzero(dipole).tolist())
     return force

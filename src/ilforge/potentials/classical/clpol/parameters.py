@@ -1,4 +1,4 @@
-"""The numbers of CL&Pol: what a topology has beside the terms of CL&P."""
+"""The parameters of CL&Pol: the terms of a topology in addition to those of CL&P."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class PolarTerms:
     """Every term of CL&Pol for one topology, in Å, kJ/mol, e and amu.
 
     ===================  ==========  =================================================================
-    ``clp``              -           the terms of CL&P; its charges are those of atom and Drude particle
-                                     together
+    ``clp``              -           the terms of CL&P; its charges are sums for atom and Drude particle
     ``hosts``            (m,)        atoms that carry a Drude particle, ascending
-    ``alphas``           (m,)        their polarizabilities, Å^3, with those of their H
-    ``drude_charges``    (m,)        charges of the particles, e; the atoms carry the opposite on top
+    ``alphas``           (m,)        their polarizabilities including their H, Å^3
+    ``drude_charges``    (m,)        charges of the Drude particles, e; the atoms carry the opposite charge
+                                     in addition
     ``fragments``        (n,)        fragment of each atom
     ``scale``            (f, f)      factor of epsilon between fragments
     ``bare``             (n,)        whether the interaction of the atom's charge with dipoles is damped
     ``thole``            -           Thole's damping parameter
-    ``mass``             -           of a Drude particle, amu
-    ``mass_held``        -           the same where bonds to H are held
+    ``mass``             -           mass of a Drude particle, amu
+    ``mass_held``        -           the same if bonds to H are constrained
     ===================  ==========  =================================================================
     """
 
@@ -60,7 +60,7 @@ class PolarTerms:
 
 @cache
 def parameters() -> dict[str, Any]:
-    """The parameter file, as read."""
+    """The contents of the parameter file."""
     return tomllib.loads(
         resources.files("ilforge.potentials.classical.clpol").joinpath("clpol.toml").read_text("utf-8")
     )
@@ -77,12 +77,12 @@ def assign(topology: Topology) -> PolarTerms:
     Raises
     ------
     SettingsError
-        When an ion has no parameters, or its atoms or bonds are not those the parameters are for.
+        When an ion has no parameters, or its atoms or bonds differ from those of the parameters.
     """
     for name in topology.species:
         if name not in known_ions():
             raise SettingsError(
-                f"CL&Pol has no parameters for the ion {name} here: it knows {', '.join(known_ions())}. "
+                f"CL&Pol has no parameters for the ion {name} here: it has {', '.join(known_ions())}. "
                 "Use another potential for this liquid, such as clp or gfn1."
             )
     terms, drude = clp_parameters.assign(topology), parameters()["drude"]
@@ -105,7 +105,7 @@ def assign(topology: Topology) -> PolarTerms:
 
 
 def _atom_alphas(name: str) -> np.ndarray:
-    """Polarizability of each atom of an ion, H with its own."""
+    """Polarizability of each atom of an ion, with separate values for H."""
     known = parameters()["polarizability_A3"]
     data = clp_parameters.parameters()
     types = data["ions"][name]["atoms"]
@@ -114,7 +114,7 @@ def _atom_alphas(name: str) -> np.ndarray:
 
 
 def _merged(alphas: np.ndarray, topology: Topology) -> np.ndarray:
-    """Polarizabilities with those of H moved to the atoms that they are bonded to."""
+    """Polarizabilities after adding those of H to the atoms to which they are bonded."""
     hydrogen, merged = np.array(topology.symbols) == "H", alphas.copy()
     for i, j in topology.bonds.tolist():
         for h, other in ((i, j), (j, i)):
@@ -130,7 +130,7 @@ def _atom_fragments(name: str) -> list[str]:
 
 @cache
 def _scale() -> tuple[list[str], np.ndarray]:
-    """Names of all fragments, and the factor of epsilon between each two."""
+    """Names of all fragments, and the factor of epsilon for each pair of them."""
     data = parameters()
     names = sorted({fragment for parts in data["fragments"].values() for fragment, _ in parts})
     scale = np.ones((len(names), len(names)))

@@ -1,15 +1,15 @@
-"""A polarizable force field of the user's own numbers, in the functional form of APPLE&P.
+"""A polarizable force field with the user's own parameters, in the functional form of APPLE&P.
 
 .. math:: U = U_{bonds} + U_{bends} + U_{torsions} + U_{out\\ of\\ plane}
           + \\sum_{i<j} \\left[ A_{ij} e^{-B_{ij} r} - \\frac{C_{ij}}{r^6} + D \\left(\\frac{12}{B_{ij} r}\\right)^{12}
           \\right] + \\sum_{i<j} \\frac{q_i q_j}{4\\pi\\varepsilon_0 r} - \\frac12 \\sum_i \\mu_i \\cdot E^0_i
 
 with charges on atoms and lone pairs, and an isotropic induced dipole on every polarizable atom
-(:mod:`.induced_dipoles`): O. Borodin, J. Phys. Chem. B 2009, 113, 11463. APPLE&P's own parameters are not public; who
-holds them writes the file that ``docs/polarizable-force-field.md`` describes.
+(:mod:`.induced_dipoles`): O. Borodin, J. Phys. Chem. B 2009, 113, 11463. APPLE&P's own parameters are not public; users
+who have them can write the file described in ``docs/polarizable-force-field.md``.
 
-Dynamics take multiple time steps, at most 0.5 fs for bonds and bends, 1.5 fs for torsions and what is within 6.5 Å,
-and the run's time step for the rest (:mod:`.exp6_forces`). Dipoles are computed with NumPy inside OpenMM's step.
+Dynamics use multiple time steps: at most 0.5 fs for bonds and bends, 1.5 fs for torsions and interactions within 6.5 Å,
+and the time step of the run for the rest (:mod:`.forces`). Dipoles are computed with NumPy inside OpenMM's step.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ BONDED_STEP_FS, SHORT_STEP_FS = 0.5, 1.5
 FRICTION_PER_PS = 1.0
 
 LABEL_TOLERANCE = 1e-6
-"""Tolerance of the dipoles of single frames, which are labels."""
+"""Tolerance of the dipoles in single frames, whose forces are used as labels."""
 
 
 class Exp6Settings(PotentialSettings):
@@ -55,7 +55,7 @@ class Exp6Settings(PotentialSettings):
     cutoff_A: Cutoff = None
 
     def spec(self, context: Context) -> dict[str, Any]:
-        """With the numbers in the user's file, not the file: it may change while a study runs."""
+        """Specification with the parameters in the user's file, because the file may change while a study runs."""
         return {**super().spec(context), "parameters": exp6_file.read(context.folder / self.parameters)}
 
     @property
@@ -70,7 +70,7 @@ class Exp6:
     Parameters
     ----------
     parameters
-        A parameter file, or what :func:`ilforge.potentials.classical.exp6.file.read` made of one.
+        A parameter file, or the result of :func:`ilforge.potentials.classical.exp6.file.read`.
     cutoff_A
         Cutoff of exp-6 terms and of the direct part of Ewald's sum, Å.
     """
@@ -109,17 +109,17 @@ class Exp6:
         }
 
     def terms(self, topology: Topology) -> Exp6Terms:
-        """Every term of a topology."""
+        """All terms of a topology."""
         return assign(topology, exp6_file.checked(self._content))
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
-        """An ASE calculator for this topology; frames without periodicity are taken as in a vacuum.
+        """An ASE calculator for this topology; frames without periodicity are treated as in a vacuum.
 
-        Dipoles are solved to 1e-6 even where dynamics are content with less, so that forces are the gradient. It
-        raises DidNotConverge for a structure in which dipoles grow without bound.
+        Dipoles are converged to 1e-6, even if dynamics use a larger tolerance, so that forces are the gradient of the
+        energy. It raises DidNotConverge for a structure whose dipoles diverge.
         """
         if topology is None:
-            raise SettingsError("An exp-6 force field needs to know which atoms make which ion: give it a topology.")
+            raise SettingsError("An exp-6 force field needs to know the ions of the atoms: give it a topology.")
         terms = self.terms(topology)
         sites = replace(terms.sites, tolerance=min(terms.sites.tolerance, LABEL_TOLERANCE))
         terms = replace(terms, sites=sites)
@@ -141,20 +141,20 @@ class Exp6:
         constrain_hydrogens: bool = False,
         threads: int = 1,
     ) -> Any:
-        """An ``openmm.System`` with every term, in the force groups of :mod:`.exp6_forces`.
+        """An ``openmm.System`` with every term, in the force groups of :mod:`.forces`.
 
-        It does not hold bonds to H, which have a time step of their own. ``threads`` are those of linear algebra and of
-        the search for neighbours (:class:`~ilforge.potentials.potential.Potential`).
+        Bonds to H are not constrained, because they have a separate time step. ``threads`` is the number of threads of
+        linear algebra and of the neighbour search (:class:`~ilforge.potentials.potential.Potential`).
         """
         if constrain_hydrogens:
             raise SettingsError(
-                "An exp-6 force field does not hold bonds to H: it moves bonds with a step of 0.5 fs or less."
+                "An exp-6 force field cannot constrain bonds to H: it moves bonds with a step of 0.5 fs or less."
             )
         cell = None if cell is None else box_vectors(cell)
         return self._system(topology, self.terms(topology), cell, threads)
 
     def openmm_integrator(self, system: Any, temperature_K: float | None, timestep_fs: float, seed: int) -> Any:
-        """Multiple time steps, with Langevin friction of 1/ps; without a temperature, none.
+        """Integrator with multiple time steps and Langevin friction of 1/ps; without a temperature, no friction.
 
         Integrators: Tuckerman, Berne, Martyna, J. Chem. Phys. 1992, 97, 1990, and for constant temperature Lagardère
         et al., J. Phys. Chem. Lett. 2019, 10, 2593.
@@ -188,7 +188,7 @@ class Exp6:
 
 
 class _Calculator(OpenMMCalculator):
-    """A frame without dipoles is a finding about the frame: OpenMM's error is turned back into what it was."""
+    """Calculator that raises DidNotConverge for a frame whose dipoles diverge, instead of OpenMM's error."""
 
     def calculate(self, *arguments: Any, **others: Any) -> None:
         with dipoles_as_ours():
@@ -197,7 +197,7 @@ class _Calculator(OpenMMCalculator):
 
 @contextmanager
 def dipoles_as_ours() -> Iterator[None]:
-    """Turn what OpenMM made of DidNotConverge on its way through a step back into it."""
+    """Convert OpenMM's error back to the DidNotConverge that was raised within its step."""
     try:
         yield
     except Exception as error:
@@ -207,7 +207,7 @@ def dipoles_as_ours() -> Iterator[None]:
 
 
 def time_steps(timestep_fs: float) -> list[tuple[int, int]]:
-    """Force groups, and how often each is evaluated in a time step: 1, 2 and 6 times in 3 fs."""
+    """Force groups, and the number of evaluations of each in a time step: 1, 2 and 6 for 3 fs."""
     short = math.ceil(timestep_fs / SHORT_STEP_FS - 1e-9)
     bonded = short * math.ceil(timestep_fs / short / BONDED_STEP_FS - 1e-9)
     return [(BONDED, bonded), (SHORT, short), (REST, 1)]

@@ -41,18 +41,18 @@ class AtomType(Settings):
     C_kJ_mol_A6: NotNegative | None = None
     """C of two atoms of this type in kJ/mol Å^6: needed with a combining rule."""
     bonded: str | None = None
-    """Name that stands for this type in bonded terms; without it the type's own."""
+    """Name of this type in bonded terms. Default: the name of the type."""
 
 
 class LonePair(Settings):
     """A massless charge beside an atom."""
 
     on: str
-    """Name of the atom that it lies on."""
+    """Name of the atom to which it belongs."""
     neighbours: Annotated[list[str], Field(min_length=1, max_length=3)]
     """Names of one to three atoms that give its direction."""
     along_A: float
-    """Distance in Å from the atom away from its neighbours, along minus the sum of the unit vectors to them."""
+    """Distance in Å from the atom, away from its neighbours: along minus the sum of the unit vectors to them."""
     across_A: float = 0.0
     """Distance in Å out of the plane of the atom and its two neighbours, along their cross product."""
     charge_e: float
@@ -66,12 +66,12 @@ class LonePair(Settings):
 
 
 class IonTerms(Settings):
-    """An ion, its atoms in the order of the liquid's."""
+    """An ion, with its atoms in the order of the liquid."""
 
     types: Annotated[list[str], Field(min_length=1)]
     """Type of each atom."""
     charges_e: Annotated[list[float], Field(min_length=1)]
-    """Charge of each atom in e, without those of its lone pairs."""
+    """Charge of each atom in e, without the charges of its lone pairs."""
     lone_pairs: list[LonePair] = []
     """Massless charges beside atoms."""
 
@@ -112,13 +112,13 @@ class Near(Settings):
     """Weights of interactions between atoms one, two and three bonds apart; a lone pair counts as its atom."""
 
     exp6: Weights = (0.0, 0.0, 1.0)
-    """Of exp-6 terms."""
+    """Weights of exp-6 terms."""
     charge_charge: Weights = (0.0, 0.0, 1.0)
-    """Of two charges."""
+    """Weights of interactions of two charges."""
     charge_dipole: Weights = (0.0, 0.0, 0.8)
-    """Of a charge and an induced dipole."""
+    """Weights of interactions of a charge and an induced dipole."""
     dipole_dipole: Weights = (0.0, 0.0, 1.0)
-    """Of two induced dipoles."""
+    """Weights of interactions of two induced dipoles."""
 
 
 class Polarization(Settings):
@@ -127,20 +127,20 @@ class Polarization(Settings):
     thole_a: Positive = 0.2
     """Thole's a in exp(-a u^3), u = r/(alpha alpha')^(1/6)."""
     damped: Literal["dipoles", "dipoles and charges"] = "dipoles"
-    """What Thole's function damps: two dipoles only, or a charge and a dipole, too."""
+    """Interactions that Thole's function damps: only of two dipoles, or also of a charge and a dipole."""
     tolerance: Annotated[float, Field(ge=1e-12, le=1e-2)] = 1e-3
-    """Residual of the dipoles, root mean square, as a share of their root mean square."""
+    """Allowed residual of the dipoles: its root mean square divided by that of the dipoles."""
 
 
 class ParameterFile(Settings):
-    """All of it."""
+    """The whole parameter file."""
 
     title: str
-    """What it is, for people."""
+    """Title of the force field, for readers."""
     combining: Literal["waldman-hagler", "explicit"]
-    """How types without a pair term of their own combine: by this rule, or not at all."""
+    """Combining rule for pairs of types without their own pair term; with `explicit`, every pair needs a term."""
     D_kJ_mol: NotNegative = 2.092e-4
-    """D of D (12/(B r))^12 in kJ/mol: 5e-5 kcal/mol in the paper."""
+    """D in D (12/(B r))^12, kJ/mol; 5e-5 kcal/mol in the paper."""
     polarization: Polarization = Polarization()
     near: Near = Near()
     types: Annotated[dict[str, AtomType], Field(min_length=1)]
@@ -175,17 +175,17 @@ class ParameterFile(Settings):
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """A parameter file, checked, with every default filled in.
+    """Read and check a parameter file; defaults are filled in.
 
     Raises
     ------
     SettingsError
-        Naming every key that is wrong: what it is, and what it may be.
+        With every wrong key, its value and the allowed values.
     """
     path = Path(path).expanduser()
     return checked(read_toml(path)[1], path.name).model_dump(mode="json")
 
 
 def checked(data: Mapping[str, Any], source: str = "parameters") -> ParameterFile:
-    """The content of a parameter file as what it means."""
+    """Check the content of a parameter file."""
     return check_settings(ParameterFile, dict(data), source)

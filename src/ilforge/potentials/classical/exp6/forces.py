@@ -3,8 +3,8 @@
 ==============  ===================================================================================================
 ``BONDED``      bonds, bends, out-of-plane bends
 ``SHORT``       torsions; exp-6 terms and bare Coulomb terms, switched off at :data:`SHORT_A`
-``REST``        all that is missing from the whole: long-range exp-6 terms, Ewald's sum, induced dipoles, minus the
-                bare Coulomb terms of ``SHORT``
+``REST``        everything else: long-range exp-6 terms, Ewald's sum and induced dipoles, minus the bare Coulomb terms
+                of ``SHORT``
 ==============  ===================================================================================================
 
 These are the parts of Borodin's multiple time steps (J. Phys. Chem. B 2009, 113, 11463) after Tuckerman, Berne and
@@ -29,11 +29,11 @@ SHORT_A = 6.5
 """Distance at which the short-range part ends, Å."""
 
 _FADING_A = 1.0
-"""Width over which it is switched off before that, Å."""
+"""Width of the range before this distance in which it is switched off, Å."""
 
 
 def add_forces(system: Any, terms: Exp6Terms, cutoff_A: float, cell: np.ndarray | None, threads: int) -> None:
-    """Add every force to a system of the atoms."""
+    """Add all forces to a system of the atoms."""
     forces = [
         (_bond_force(terms), BONDED),
         (_bend_force(terms), BONDED),
@@ -62,7 +62,7 @@ class Electrostatics:
     Parameters
     ----------
     cell
-        ``(3, 3)`` Å for the choice of wave vectors; None in a vacuum.
+        Cell ``(3, 3)`` Å from which wave vectors are chosen; None in a vacuum.
     """
 
     def __init__(self, terms: Exp6Terms, cutoff_A: float, cell: np.ndarray | None, threads: int):
@@ -72,13 +72,15 @@ class Electrostatics:
         self._ewald = None if cell is None else Ewald(cell, cutoff_A, EWALD_TOLERANCE)
         self._radius = min(SHORT_A, cutoff_A)
         n, near = len(self._sites.charges), self._sites.near
-        self._near_keys = np.append(np.sort(near[:, 0] * n + near[:, 1]), n**2)  # the last is no pair's
+        self._near_keys = np.append(
+            np.sort(near[:, 0] * n + near[:, 1]), n**2
+        )  # the last key does not belong to a pair
         self._whole = vesin.NeighborList(cutoff=cutoff_A, full_list=False, n_threads=threads)
         self._close = vesin.NeighborList(cutoff=self._radius, full_list=False, n_threads=threads)
         self._limit = _thread_limit(threads)
 
     def rest(self, state: Any) -> tuple[float, np.ndarray]:
-        """Energy kJ/mol and forces kJ/mol/nm of everything but the short-range part."""
+        """Energy kJ/mol and forces kJ/mol/nm of everything except the short-range part."""
         with self._limit():
             atoms, cell = _places(state, self._ewald is not None)
             energy, forces = self.whole(atoms, cell)
@@ -133,7 +135,7 @@ class Electrostatics:
         return on_atoms
 
     def _pairs(self, neighbours: Any, x: np.ndarray, cell: np.ndarray | None) -> Pairs:
-        """Pairs that interact in full: within the list's cutoff, or all of them in a vacuum."""
+        """Pairs with full interaction: those within the cutoff of the list, or all pairs in a vacuum."""
         if cell is None:
             i, j = np.triu_indices(len(x), 1)
             d = x[i] - x[j]
@@ -156,7 +158,7 @@ def _places(state: Any, periodic: bool) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _thread_limit(threads: int) -> Any:
-    """A context manager that holds linear algebra to this many threads, looked up once."""
+    """A context manager that limits linear algebra to this number of threads; it is created once."""
     from threadpoolctl import ThreadpoolController
 
     controller = ThreadpoolController()
@@ -205,7 +207,8 @@ def _torsion_force(terms: Exp6Terms) -> Any:
 
 
 def _out_of_plane_force(terms: Exp6Terms) -> Any:
-    """By the three angles at the centre: OpenMM's compound bonds see periodic images only in distances and angles."""
+    """Out-of-plane terms from the three angles at the centre, because compound bonds of OpenMM apply periodic images
+    only to distances and angles."""
     import openmm
 
     gamma = (
@@ -223,7 +226,7 @@ _EXP6 = "a*exp(-b*r) - c/r^6 + d/r^12"
 
 
 def _tables(terms: Exp6Terms) -> dict[str, np.ndarray]:
-    """Of a, b, c and D (12/b)^12 between types, in kJ/mol and nm."""
+    """Tables of a, b, c and D (12/b)^12 for pairs of types, in kJ/mol and nm."""
     per_nm = terms.b * ANGSTROM_PER_NM
     return {
         "a": terms.a,
@@ -234,7 +237,7 @@ def _tables(terms: Exp6Terms) -> dict[str, np.ndarray]:
 
 
 def _near_exp6_force(terms: Exp6Terms) -> Any:
-    """Exp-6 terms between atoms close in bonds, where they have a weight."""
+    """Weighted exp-6 terms between atoms a few bonds apart."""
     import openmm
 
     force, tables = openmm.CustomBondForce(f"w*({_EXP6})"), _tables(terms)
@@ -248,7 +251,7 @@ def _near_exp6_force(terms: Exp6Terms) -> Any:
 
 
 def _pair_force(terms: Exp6Terms, energy: str) -> Any:
-    """A force between all atoms but near ones, with the parameters of their types."""
+    """A force between all atoms except close ones, with the parameters of their types."""
     import openmm
 
     values = "; ".join(f"{name} = {name}_table(type1, type2)" for name in "abcd")
@@ -272,7 +275,7 @@ def _cut(force: Any, start_A: float, end_A: float) -> Any:
 
 
 def _exp6_force(terms: Exp6Terms, cutoff_A: float, periodic: bool) -> Any:
-    """All of it."""
+    """The complete exp-6 terms."""
     force = _pair_force(terms, _EXP6)
     if periodic:
         _cut(force, SWITCH * cutoff_A, cutoff_A).setUseLongRangeCorrection(True)
@@ -284,7 +287,7 @@ def _short_exp6_force(terms: Exp6Terms) -> Any:
 
 
 def _long_exp6_force(terms: Exp6Terms, cutoff_A: float) -> Any:
-    """What the short-range force has switched off, and what lies beyond the cutoff in a uniform liquid."""
+    """The part that the short-range force lacks, with a correction beyond the cutoff for a uniform liquid."""
     start, width = (SHORT_A - _FADING_A) / ANGSTROM_PER_NM, _FADING_A / ANGSTROM_PER_NM
     share = f"t^3*(10 - 15*t + 6*t^2)*({_EXP6}); t = min(1, max(0, (r - {start})/{width}))"
     force = _cut(_pair_force(terms, share), SWITCH * cutoff_A, cutoff_A)

@@ -5,20 +5,20 @@ With permanent charges q, polarizabilities alpha and dipoles mu at sites r,
 .. math:: \\frac{U}{k_e} = \\sum_{i<j} w^{cc}_{ij} \\frac{q_i q_j}{r_{ij}} - \\sum_i \\mu_i \\cdot E^0_i
           + \\sum_i \\frac{\\mu_i^2}{2\\alpha_i} - \\frac12 \\sum_{i \\ne j} \\mu_i \\cdot T_{ij} \\mu_j
 
-is at its minimum when every dipole is alpha times the whole field on it, and is then
-:math:`U_{qq} - \\frac12 \\sum \\mu_i \\cdot E^0_i`. The field :math:`E^0` of the charges carries weights w^cd
-and the tensors T weights w^dd for pairs close in bonds. Two dipoles are damped by Thole's function of
+has its minimum if every dipole is alpha times the total field at its site. The minimum is
+:math:`U_{qq} - \\frac12 \\sum \\mu_i \\cdot E^0_i`. For pairs a few bonds apart, the field :math:`E^0` of charges has
+weights w^cd, and the tensors T have weights w^dd. The interaction of two dipoles is damped by Thole's function of
 :math:`v = a\\,r^3/\\sqrt{\\alpha_i\\alpha_j}` (Chem. Phys. 1981, 59, 341; J. Phys. Chem. B 2003, 107, 5933):
 
 .. math:: T = \\lambda_5 \\frac{3\\,\\mathbf r\\mathbf r}{r^5} - \\lambda_3 \\frac{1}{r^3}, \\quad
           \\lambda_3 = 1 - e^{-v}, \\quad \\lambda_5 = 1 - (1 + v) e^{-v}
 
-and, if asked for, charges and dipoles by :math:`\\lambda_3`. Ewald's sum over charges and dipoles: W. Smith, CCP5
-Newsletter 1998, 46, 18; surrounded by a conductor. Dipoles are found by conjugate gradients, from alpha E^0 in every
-frame, so that no frame remembers an earlier one.
+and, if chosen, that of charges and dipoles by :math:`\\lambda_3`. Ewald's sum over charges and dipoles, with a
+conducting boundary: W. Smith, CCP5 Newsletter 1998, 46, 18. Dipoles are found by conjugate gradients, beginning at
+alpha E^0 in every frame, so that the result does not depend on earlier frames.
 
-OpenMM's AmoebaMultipoleForce cannot take this seat: it damps the charge of every polarizable site towards dipoles, has
-no weights between dipoles close in bonds, and none of 0.8 for a charge and a dipole three bonds apart.
+OpenMM's AmoebaMultipoleForce cannot be used: it damps the interaction of the charge of every polarizable site with
+dipoles, has no weights for dipoles a few bonds apart, and no weight of 0.8 for a charge and a dipole three bonds apart.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ MAX_ITERATIONS = 200
 
 @dataclass(frozen=True)
 class Sites:
-    """What does not move.
+    """Constant properties of the sites.
 
     Attributes
     ----------
     charges, alphas
         ``(n,)``, e and Å^3; alpha 0 for sites without a dipole.
     near, weights
-        ``(m, 2)`` pairs i < j that do not simply interact, and ``(m, 3)`` their weights: of two charges, of a charge
-        and a dipole, of two dipoles.
+        ``(m, 2)`` pairs i < j with weights, and ``(m, 3)`` their weights: of two charges, of a charge and a dipole, of
+        two dipoles.
     thole
         Thole's a, without a unit.
     damp_charges
-        Whether his function also damps charges towards dipoles.
+        Whether Thole's function also damps interactions of charges and dipoles.
     tolerance
-        Residual of the dipoles, root mean square, as a share of their root mean square.
+        Allowed residual of the dipoles: its root mean square divided by that of the dipoles.
     """
 
     charges: np.ndarray
@@ -72,7 +72,7 @@ class Sites:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of sites, ``d = r_i - r_j`` of the images that meet, Å, and their weights (1 for all without)."""
+    """Pairs of sites, ``d = r_i - r_j`` of their interacting images, Å, and their weights (None: all 1)."""
 
     i: np.ndarray
     j: np.ndarray
@@ -82,7 +82,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Result:
-    """Energy kJ/mol, forces ``(n, 3)`` kJ/mol/Å at these dipoles ``(n, 3)`` e Å, and the iterations it took."""
+    """Energy kJ/mol, forces ``(n, 3)`` kJ/mol/Å, dipoles ``(n, 3)`` e Å, and the number of iterations."""
 
     energy: float
     forces: np.ndarray
@@ -91,16 +91,16 @@ class Result:
 
 
 class Ewald:
-    """The part of Ewald's sum in reciprocal space, with the wave vectors that suit one cell.
+    """The reciprocal-space part of Ewald's sum, with wave vectors chosen for one cell.
 
     Parameters
     ----------
     cell
-        ``(3, 3)`` Å. Cells that differ a little from it keep its indices, so that energies are smooth in the cell.
+        ``(3, 3)`` Å. Slightly different cells use the same indices, so that energies change smoothly with the cell.
     cutoff
-        Of the direct part, Å.
+        Cutoff of the direct part, Å.
     tolerance
-        What the direct part and the reciprocal part leave out, as a share of a bare interaction.
+        Truncation error of the direct and the reciprocal part, relative to a bare interaction.
     """
 
     def __init__(self, cell: np.ndarray, cutoff: float, tolerance: float):
@@ -119,7 +119,7 @@ class Ewald:
         return 2 * np.pi * indices @ np.linalg.inv(cell).T
 
     def waves(self, positions: np.ndarray, cell: np.ndarray) -> Waves:
-        """Everything about the wave vectors that depends on where the sites are."""
+        """Terms of the wave vectors that depend on the positions of the sites."""
         k = self._vectors(self.indices, cell)
         square = np.sum(k**2, axis=1)
         weight = 8 * np.pi / abs(np.linalg.det(cell)) * np.exp(-square / (4 * self.kappa**2)) / square
@@ -175,14 +175,15 @@ def evaluate(
     positions
         ``(n, 3)`` Å.
     pairs
-        All that meet: without Ewald's sum every pair once, with it those within the cutoff and all near ones.
+        Interacting pairs: without Ewald's sum every pair once, with it the pairs within the cutoff and all pairs with
+        weights.
     cell
-        ``(3, 3)`` Å, with Ewald's sum.
+        ``(3, 3)`` Å, only with Ewald's sum.
 
     Raises
     ------
     DidNotConverge
-        When dipoles grow without bound, or do not settle.
+        When dipoles diverge or do not converge.
     """
     kappa = 0.0 if ewald is None else ewald.kappa
     radial = [_Radial(sites, some, kappa) for some in pairs]
@@ -229,7 +230,7 @@ class _Radial:
 
 
 def _screened(r: np.ndarray, square: np.ndarray, kappa: float) -> list[np.ndarray]:
-    """erfc(kappa r)/r and what follows from it."""
+    """erfc(kappa r)/r and its derivatives."""
     from scipy.special import erfc
 
     found = [erfc(kappa * r) / r]
@@ -243,7 +244,7 @@ def _damping(sites: Sites, pairs: Pairs, r: np.ndarray) -> tuple[np.ndarray, np.
     product = sites.alphas[pairs.i] * sites.alphas[pairs.j]
     with np.errstate(divide="ignore"):
         v = sites.thole * r**3 / np.sqrt(product)
-    v = np.minimum(v, 700.0)  # exp(-700) is nothing; infinity times it would not be
+    v = np.minimum(v, 700.0)  # exp(-700) is negligible, but infinity times zero would be NaN
     fading = np.exp(-v)
     return 1 - fading, 1 - (1 + v) * fading, 1 - (1 + v + 0.6 * v**2) * fading
 
@@ -251,7 +252,7 @@ def _damping(sites: Sites, pairs: Pairs, r: np.ndarray) -> tuple[np.ndarray, np.
 def _relaxed(
     sites: Sites, pairs: list[Pairs], radial: list[_Radial], waves: Waves | None, kappa: float
 ) -> tuple[np.ndarray, int]:
-    """Dipoles on which the whole field acts as it should, and the iterations it took."""
+    """Self-consistent dipoles, and the number of iterations."""
     n, polar = len(sites.charges), np.flatnonzero(sites.alphas > 0)
     dipoles, field = np.zeros((n, 3)), np.zeros((n, 3))
     if not len(polar):
@@ -284,7 +285,7 @@ def solve(
     Raises
     ------
     DidNotConverge
-        When the energy of the dipoles has no minimum, or they do not settle.
+        When the energy of the dipoles has no minimum, or they do not converge.
     """
     mu = alphas * field
     residual = mutual(mu)
@@ -295,7 +296,7 @@ def solve(
             return mu, iteration
         curved = direction / alphas - mutual(direction)
         curvature = np.sum(direction * curved)
-        if not curvature > 0:  # NaN counts, too
+        if not curvature > 0:  # also true for NaN
             raise DidNotConverge("polarization catastrophe: induced dipoles grow without bound in this structure")
         length = product / curvature
         mu = mu + length * direction
@@ -307,7 +308,7 @@ def solve(
 
 
 def _tensor(n: int, polar: np.ndarray, pairs: list[Pairs], radial: list[_Radial]) -> bsr_array:
-    """T of all pairs of polarizable sites, in direct space."""
+    """The direct-space tensor T of all pairs of polarizable sites."""
     from scipy.sparse import bsr_array
 
     number = np.full(n, -1)
@@ -344,7 +345,7 @@ def _pair_energy(charges: np.ndarray, dipoles: np.ndarray, pairs: Pairs, f: _Rad
 
 
 def scatter(total: np.ndarray, pairs: Pairs, on_i: np.ndarray, on_j: np.ndarray | None = None) -> None:
-    """Add what pairs do to their sites, ``(p, 3)``; without ``on_j`` the opposite of ``on_i``."""
+    """Add contributions of pairs, ``(p, 3)``, to their sites; ``on_j`` is minus ``on_i`` if it is not given."""
     on_j = -on_i if on_j is None else on_j
     n = len(total)
     for axis in range(3):
@@ -353,6 +354,6 @@ def scatter(total: np.ndarray, pairs: Pairs, on_i: np.ndarray, on_j: np.ndarray 
 
 
 def near_pairs(sites: Sites, positions: np.ndarray, cell: np.ndarray | None) -> Pairs:
-    """The near pairs with their weights, in their nearest images."""
+    """The pairs with weights, in their nearest images."""
     i, j = sites.near.T
     return Pairs(i, j, nearest(positions[i] - positions[j], cell), sites.weights)

@@ -1,14 +1,14 @@
-"""Massless charge sites beside atoms, such as lone pairs: where they are, and the atoms that bear their forces.
+"""Massless charge sites beside atoms, such as lone pairs: their positions, and the forces on atoms from them.
 
-A site on atom ``o`` with neighbours ``a``, ``b``, ... lies at
+A site of atom ``o`` with neighbours ``a``, ``b``, ... is at
 
 .. math:: \\mathbf r = \\mathbf r_o + d_{along}\\,\\mathbf b + d_{across}\\,\\mathbf n, \\quad
           \\mathbf b = -\\frac{\\sum_k \\mathbf u_k}{|\\sum_k \\mathbf u_k|}, \\quad
           \\mathbf n = \\frac{\\mathbf u_a \\times \\mathbf u_b}{|\\mathbf u_a \\times \\mathbf u_b|}
 
 with unit vectors u from ``o`` to its neighbours: ``along`` points away from them, ``across`` out of their plane.
-Sites have no mass and no velocity. They are not particles of a simulation but functions of its atoms, so that a
-checkpoint, a volume move and every part of a multiple time step see them where they belong.
+Sites have no mass and no velocity. They are not particles of a simulation but functions of its atoms. Therefore they
+are always at the right positions: in a checkpoint, after a volume move, and in every part of a multiple time step.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ NO_ATOM = -1
 
 @dataclass(frozen=True)
 class LonePairs:
-    """Sites of a system.
+    """The massless sites of a system.
 
     Attributes
     ----------
     hosts
-        ``(m,)`` atom that each site lies on.
+        ``(m,)`` atom to which each site belongs.
     neighbours
-        ``(m, 3)`` atoms that give it its direction, filled up with :data:`NO_ATOM`.
+        ``(m, 3)`` atoms that define its direction, filled with :data:`NO_ATOM`.
     along, across
         ``(m,)`` Å; ``across`` is zero unless there are exactly two neighbours.
     """
@@ -43,13 +43,13 @@ class LonePairs:
         return len(self.hosts)
 
     def offsets(self, positions: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
-        """Of the sites from their atoms, ``(m, 3)`` Å; positions ``(n, 3)`` Å."""
+        """Vectors from the atoms to their sites, ``(m, 3)`` Å, from positions ``(n, 3)`` Å."""
         frame = _Frame(self, positions, cell)
         found: np.ndarray = self.along[:, None] * frame.b + self.across[:, None] * frame.n
         return found
 
     def spread(self, forces: np.ndarray, positions: np.ndarray, cell: np.ndarray | None, on_atoms: np.ndarray) -> None:
-        """Add forces on the sites, ``(m, 3)``, to those on the atoms that they depend on, ``(n, 3)``, in place."""
+        """Add forces on the sites, ``(m, 3)``, to those on the atoms that define them, ``(n, 3)``, in place."""
         np.add.at(on_atoms, self.hosts, forces)
         frame = _Frame(self, positions, cell)
         on_b, on_n = self.along[:, None] * forces, self.across[:, None] * forces
@@ -65,7 +65,7 @@ class LonePairs:
 
 
 class _Frame:
-    """The vectors that sites are placed by."""
+    """The vectors that define the positions of sites."""
 
     def __init__(self, sites: LonePairs, positions: np.ndarray, cell: np.ndarray | None):
         there = sites.neighbours != NO_ATOM
@@ -82,7 +82,7 @@ class _Frame:
 
 
 def _perpendicular(gradient: np.ndarray, unit: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """A gradient with respect to a unit vector as one with respect to the vector that it was made from."""
+    """Convert a gradient with respect to a unit vector to one with respect to the original vector."""
     along = np.sum(gradient * unit, axis=1, keepdims=True)
     found: np.ndarray = (gradient - along * unit) / np.asarray(length)[:, None]
     return found

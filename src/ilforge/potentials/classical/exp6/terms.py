@@ -1,4 +1,4 @@
-"""The numbers of the exp-6 force field: from a parameter file and the ions of a topology to the terms of its energy."""
+"""The terms of the exp-6 force field from a parameter file and the ions of a topology."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _CHARGE_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Exp6Terms:
-    """Every term of one topology, in Å, kJ/mol, e and rad. Sites are the atoms, then the lone pairs.
+    """All terms of one topology, in Å, kJ/mol, e and rad. Sites are the atoms, followed by the lone pairs.
 
     ================  ===========  =========================================================================
     ``types``         (n,)         number of each atom's type
-    ``a, b, c``       (t, t)       of exp-6 terms between types
+    ``a, b, c``       (t, t)       parameters of exp-6 terms for pairs of types
     ``near_exp6``     [(i, j, w)]  pairs of atoms whose exp-6 term has a weight other than 1
     ``bonds``         [(i, j)]     with :class:`~.exp6_file.Bond`; likewise ``bends``, ``torsions``, ``out_of_plane``
-    ``lone_pairs``    -            their places
+    ``lone_pairs``    -            positions of lone pairs
     ``sites``         -            charges, polarizabilities and weights of close pairs
     ================  ===========  =========================================================================
     """
@@ -52,8 +52,8 @@ def assign(topology: Topology, file: ParameterFile) -> Exp6Terms:
     Raises
     ------
     SettingsError
-        When the file lacks an ion, a pair of types or a bonded term, or an ion's atoms or charge are not those of
-        the liquid.
+        When the file lacks an ion, a pair of types or a bonded term, or the atoms or the charge of an ion differ from
+        those in the liquid.
     """
     for name in dict.fromkeys(topology.species):
         _check_ion(name, topology, file)
@@ -83,7 +83,7 @@ def assign(topology: Topology, file: ParameterFile) -> Exp6Terms:
 
 
 def _check_ion(name: str, topology: Topology, file: ParameterFile) -> None:
-    """Refuse an ion that the file does not have, or has with other atoms or another charge."""
+    """Refuse an ion that is missing in the file, or has other atoms or another charge there."""
     if name not in file.ions:
         raise SettingsError(
             f"The parameter file has no ion {name}: it has {', '.join(file.ions)}. Add a table [ions.{name}]."
@@ -107,13 +107,13 @@ def _check_ion(name: str, topology: Topology, file: ParameterFile) -> None:
 
 
 def _pair_matrices(used: list[str], file: ParameterFile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A, B and C between the types in use."""
+    """A, B and C for pairs of the types in use."""
     table = np.array([[_pair(first, second, file) for second in used] for first in used])
     return table[..., 0], table[..., 1], table[..., 2]
 
 
 def _pair(first: str, second: str, file: ParameterFile) -> tuple[float, float, float]:
-    """The file's own pair term, or Waldman and Hagler's rule.
+    """The pair term in the file, or that from the Waldman-Hagler rule.
 
     .. math:: B = (2/(B_i^{-6} + B_j^{-6}))^{1/6}, \\quad A = \\sqrt{A_i A_j} B^6/(B_i^3 B_j^3),
               \\quad C = \\sqrt{C_i C_j}
@@ -147,20 +147,20 @@ def _pair(first: str, second: str, file: ParameterFile) -> tuple[float, float, f
 def _look_up(
     table: str, terms: Mapping[str, Any], members: Sequence[tuple[int, ...]], names: list[str]
 ) -> list[tuple[Any, Any]]:
-    """Every term with its parameters, whichever way round they are written."""
+    """All terms with their parameters; types may be in either direction in the file."""
     found = []
     for atoms in members:
         words = [names[i] for i in atoms]
         ways = ("-".join(words), "-".join(reversed(words)))
         key = next((way for way in ways if way in terms), None)
         if key is None:
-            raise SettingsError(f"The parameter file has no {table}.{ways[0]}, which the liquid has: add it.")
+            raise SettingsError(f"The parameter file has no {table}.{ways[0]}, which the liquid needs: add it.")
         found.append((atoms, terms[key]))
     return found
 
 
 def _out_of_plane(file: ParameterFile, bonds: np.ndarray, names: list[str]) -> list[tuple[Any, Any]]:
-    """Terms of atoms with three neighbours: ``(centre, the one that leaves the plane, the other two)``."""
+    """Terms of atoms with three neighbours: ``(centre, neighbour that leaves the plane, other two neighbours)``."""
     found = []
     for centre, around in enumerate(bonded_terms.neighbours(bonds, len(names))):
         if len(around) != 3:
@@ -176,7 +176,7 @@ def _out_of_plane(file: ParameterFile, bonds: np.ndarray, names: list[str]) -> l
 
 
 def _lone_pairs(topology: Topology, ions: list[IonTerms]) -> tuple[LonePairs, np.ndarray]:
-    """Places of all lone pairs, and charges of all sites."""
+    """Definitions of all lone pairs, and charges of all sites."""
     hosts, neighbours, along, across, charges = [], [], [], [], []
     for molecule, ion in enumerate(ions):
         atoms = {topology.names[i]: int(i) for i in topology.atoms_of(molecule)}

@@ -69,11 +69,11 @@ class Cp2k:
     Phys. 127 (2007) 114105, doi:10.1063/1.2770708. Augmented plane waves (GAPW): Lippert, Hutter, Parrinello, Theor.
     Chem. Acc. 103 (1999) 124, doi:10.1007/s002140050523.
 
-    Densities near F, O, N and Li are too sharp for a plain grid (GPW): at 400 Ry forces depend on where atoms lie on
-    it, and their sum, which should be zero, shows it. Smoothing the density hides that and makes the forces of all
-    other elements wrong instead (those of C and H by 0.04 eV/Å, root mean square, with ``XC_SMOOTH_RHO NN10``). GAPW
-    puts what is sharp onto grids of the atoms, here of all elements but H and C: forces are those of GPW at 1200 Ry to
-    0.004 eV/Å at less than a third of its cost, and stress is right at the same cutoff.
+    Densities near F, O, N and Li are too sharp for a plain grid (GPW): at 400 Ry, forces depend on the positions of
+    atoms relative to the grid, as their sum shows, which should be zero. Smoothing the density hides this, but makes
+    the forces on all other elements wrong (on C and H by 0.04 eV/Å, root mean square, with ``XC_SMOOTH_RHO NN10``).
+    GAPW represents sharp densities on atomic grids, here for all elements except H and C: forces agree with GPW at
+    1200 Ry to 0.004 eV/Å at less than a third of the cost, and the stress is right at the same cutoff.
 
     Parameters
     ----------
@@ -86,12 +86,12 @@ class Cp2k:
     scf_tolerance
         ``EPS_SCF``.
     max_iterations, max_restarts
-        Iterations of self-consistency between two restarts, and how many of these. Each begins with a preconditioner of
-        the orbitals reached: after 12 iterations one pays for itself.
+        Iterations of self-consistency between two restarts, and largest number of restarts. Each restart makes a new
+        preconditioner from the present orbitals, which saves time after 12 iterations.
     stress
         Whether labels have a stress.
     command
-        What runs CP2K, such as ``"mpirun -np 16 cp2k.psmp"``. It is no part of the method.
+        Command that runs CP2K, such as ``"mpirun -np 16 cp2k.psmp"``. It is not part of the method.
     """
 
     basis: Literal["DZVP", "TZV2P"] = "DZVP"
@@ -119,11 +119,11 @@ class Cp2k:
 
     @property
     def command_here(self) -> str:
-        """What runs CP2K on this machine."""
+        """The command that runs CP2K on this machine."""
         return machine_programs.command_text(self.kind, self.command)
 
     def settings(self) -> dict[str, Any]:
-        """What the study file decides."""
+        """The settings in the study file."""
         settings = {key: value for key, value in asdict(self).items() if key != "command"}
         settings |= {"cutoff_Ry": float(self.cutoff_Ry), "scf_tolerance": float(self.scf_tolerance)}
         return {"kind": self.kind, "functional": "PBE", "quickstep": QUICKSTEP, **settings}
@@ -134,7 +134,7 @@ class Cp2k:
         Raises
         ------
         MissingProgram
-            Where CP2K is not installed.
+            When CP2K is not installed.
         """
         program = shlex.split(self.command_here)[-1]
         return {**self.settings(), "cp2k": _version_of(program), "data": _data()}
@@ -147,7 +147,7 @@ class Cp2k:
         SettingsError
             When the basis set lacks an element of the topology.
         MissingProgram
-            Where CP2K is not installed.
+            When CP2K is not installed.
         """
         if topology is not None:
             basis_set(self, set(topology.symbols))
@@ -160,7 +160,7 @@ class Cp2k:
 
 
 class Cp2kCalculator(TypedCalculator):
-    """Runs CP2K in a folder of its own, a step of a motion from the last one's wavefunctions."""
+    """Runs CP2K in its own folder; a step of a trajectory starts from the wavefunctions of the step before."""
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE's own way
 
@@ -190,7 +190,9 @@ class Cp2kCalculator(TypedCalculator):
         try:
             self.results = self._run(directory, wants_stress)
         except Exception:
-            (directory / WAVEFUNCTION).unlink(missing_ok=True)  # what failed is no place to begin
+            (directory / WAVEFUNCTION).unlink(
+                missing_ok=True
+            )  # the next frame must not start from a failed calculation
             raise
 
     def _write_input(self, directory: Path, stress: bool) -> None:
@@ -221,7 +223,7 @@ class Cp2kCalculator(TypedCalculator):
         if reading.fault or not reading.converged:
             raise DidNotConverge(f"CP2K: {reading.fault or 'self-consistency was not reached'}")
         if reading.atoms.get_chemical_symbols() != self.atoms.get_chemical_symbols():
-            raise DidNotFinish("CP2K: its output is of other atoms")
+            raise DidNotFinish("CP2K: its output contains other atoms")
         found = {"energy": reading.energy, "free_energy": reading.energy, "forces": reading.forces, "converged": True}
         if stress:
             if reading.stress is None:
@@ -231,14 +233,14 @@ class Cp2kCalculator(TypedCalculator):
 
 
 def _version_of(name: str) -> str:
-    """CP2K's version; who only looks at a study does not start for it what the study, and no user, calls CP2K."""
+    """CP2K's version. When a study is only inspected, a program that only the study names is not started."""
     program = programs.find_outside(name)
     if trust.only_looking() and name not in programs.PACKAGES:
         known = trust.kept_version(program)
         if known is None:
             raise SettingsError(
-                f"The study names {program} as its CP2K, and looking at a study starts no program that it names; its "
-                "version, on which the names of results depend, is not known here yet. `ilforge run` finds it out."
+                f"The study names {program} as its CP2K, and looking at a study starts no program that it names. Its "
+                "version, which is part of the keys of results, is not known here yet: `ilforge run` determines it."
             )
         return known
     version: str = installed(str(program))
@@ -258,7 +260,7 @@ def installed(program: str) -> str:
 
 @functools.cache
 def _data() -> dict[str, str]:
-    """Digests of CP2K's data files, as far as they are found."""
+    """Digests of CP2K's data files that are found."""
     for folder in (os.environ.get("CP2K_DATA_DIR"), "/usr/share/cp2k"):
         if folder and all(Path(folder, name).is_file() for name in _DATA_FILES):
             return {name: hashlib.sha256(Path(folder, name).read_bytes()).hexdigest()[:16] for name in _DATA_FILES}

@@ -12,31 +12,31 @@ if TYPE_CHECKING:
     from ilforge.potentials.quantum.cp2k import Cp2k
 
 WAVEFUNCTION = "last.wfn"
-DISPERSION_REACH_A = 21.0  # CP2K's own 10.6 Å loses some 10 meV an ion pair
+DISPERSION_REACH_A = 21.0  # CP2K's default of 10.6 Å neglects about 10 meV per ion pair
 QUICKSTEP = {"METHOD": "GAPW", "EPS_DEFAULT": "1.0E-10", "REL_CUTOFF": "40", "GPW_TYPE": "H C"}
-"""What is no key of the study. Of 70 atoms in PYR14BF4, forces are those of EPS_DEFAULT 1e-12 and REL_CUTOFF 60 to 3e-5
-eV/Å (root mean square) at 0.4 of their cost. H and C lie well on a plain grid (methane: forces of 600 Ry to 2e-4 eV/Å),
-and atomic grids would only add their own error, 0.004 eV/Å."""
+"""Settings that are not keys of the study. For 70 atoms of PYR14BF4, forces agree with EPS_DEFAULT 1e-12 and REL_CUTOFF
+60 to 3e-5 eV/Å (root mean square), at 0.4 of their cost. H and C are accurate on a plain grid (methane: forces agree
+with 600 Ry to 2e-4 eV/Å), and atomic grids would only add their own error of 0.004 eV/Å."""
 _SHORT_RANGE = ("H", "Li", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "K", "Br", "I")
 BASES = {
     "DZVP": ("DZVP-MOLOPT-SR-GTH", _SHORT_RANGE),
     "TZV2P": ("TZV2P-MOLOPT-GTH", ("H", "C", "N", "O", "F", "Si", "P", "S", "Cl")),
 }
-"""Basis sets by their short name: that in CP2K's file BASIS_MOLOPT, and the elements it has there."""
+"""Basis sets by short name: the name in CP2K's file BASIS_MOLOPT, and its elements."""
 
 
 def input_text(potential: Cp2k, atoms: Atoms, charge: int, *, stress: bool = False, restart: bool = False) -> str:
-    """The input of energy and forces of a periodic frame.
+    """The input for energy and forces of a periodic frame.
 
     Parameters
     ----------
     restart
-        Whether ``last.wfn`` holds the wavefunctions to begin with.
+        Whether ``last.wfn`` contains wavefunctions to start from.
 
     Raises
     ------
     SettingsError
-        For an element the basis set does not have.
+        For an element that the basis set does not contain.
     """
     basis = basis_set(potential, set(atoms.get_chemical_symbols()))
     return f"""\
@@ -57,7 +57,7 @@ def basis_set(potential: Cp2k, symbols: set[str]) -> str:
     Raises
     ------
     SettingsError
-        For an element the basis set does not have.
+        For an element that the basis set does not contain.
     """
     basis, elements = BASES[potential.basis]
     lacking = sorted(symbols - set(elements))

@@ -1,7 +1,7 @@
-"""CP2K's output, as pure functions of the files: single points, and AIMD with its trajectories beside it.
+"""Read CP2K's output: single points, and AIMD with its trajectories beside the output.
 
-CP2K goes on after a self-consistency that failed and prints energies and forces all the same: whether each
-frame converged is read for each.
+If self-consistency fails, CP2K continues and prints energies and forces nevertheless. Therefore convergence is read for
+each frame.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _FORCES = re.compile(r"\s*(?:ATOMIC FORCES in \[a\.u\.\]|FORCES\| Atomic forces 
 
 
 def read_cp2k(path: Path) -> Output:
-    """Every frame of an output that has its forces; of an AIMD, with ``-pos-1.xyz`` beside it.
+    """Every frame of an output that contains forces; AIMD also needs ``-pos-1.xyz`` beside it.
 
     Forces, stress and boxes of an AIMD are taken from the files beside the output (``-frc-1.xyz``, ``-1.stress`` with
-    ``-vel-1.xyz``, ``-1.cell``) or from the output itself, where it prints them for every step.
+    ``-vel-1.xyz``, ``-1.cell``) or from the output itself, if it contains them for every step.
 
     Raises
     ------
     SettingsError
-        When the file is not there, not CP2K's, or the trajectories of an AIMD are not beside it.
+        When the file does not exist or is not from CP2K, or the trajectories of an AIMD are missing.
     """
     path, text = Path(path), text_of(path)
     version = re.search(r"CP2K\| version string:\s+CP2K version (\S+)", text)
     if version is None:
-        raise SettingsError(f"{path} is no CP2K output: it names no version of CP2K.")
+        raise SettingsError(f"{path} is not a CP2K output: it names no version of CP2K.")
     method = _method(text, version[1])
     steps = list(_steps(text))
     project = re.search(r"GLOBAL\| Project name\s+(\S+)", text)
@@ -59,9 +59,9 @@ def read_cp2k(path: Path) -> Output:
 
 
 def _steps(text: str) -> Iterator[dict[str, Any]]:
-    """What the output says of each energy: whether it converged, its value, its forces, stress and box.
+    """Data in the output for each energy: convergence, value, forces, stress and box.
 
-    What MD prints of a step follows the energy of its end.
+    MD prints the data of a step after its energy.
     """
     converged: bool | None = None
     lines = iter(text.splitlines())
@@ -90,7 +90,7 @@ def _steps(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _force_rows(lines: Iterator[str]) -> tuple[list[list[float]], bool]:
-    """Forces as they stand, and whether their sum follows, which CP2K prints last.
+    """Forces as printed, and whether they are followed by their sum, which CP2K prints last.
 
     A row is number, kind, element, x, y, z, or from version 2025 on ``FORCES|``, number, x, y, z and the length.
     """
@@ -107,7 +107,7 @@ def _force_rows(lines: Iterator[str]) -> tuple[list[list[float]], bool]:
 
 
 def _stress(lines: Iterator[str], unit: float | None) -> np.ndarray | None:
-    """CP2K prints the pressure tensor: compression positive."""
+    """Stress from CP2K's pressure tensor, in which compression is positive."""
     rows: list[list[float]] = []
     for line in lines:
         found = re.findall(NUMBER, line)

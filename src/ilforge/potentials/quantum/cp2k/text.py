@@ -1,4 +1,4 @@
-"""How CP2K prints numbers, boxes and the state of electrons."""
+"""Read numbers, boxes and the electronic state in CP2K's format."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ NUMBER = r"[-+]?\d+\.\d+(?:[EeDd][-+]?\d+)?"
 """Pattern of a number."""
 
 SMOOTHED = re.compile(r"DFT\| XC density smoothing\s+(?!NONE\b)\S|DFT\| XC derivatives\s+\S*SMOOTH")
-"""What an output says whose stress is wrong: that of a smoothed density."""
+"""Pattern in an output with a smoothed density, whose stress is wrong."""
 
 
 def number(text: str) -> float:
-    """A Fortran number; not a number where it is none."""
+    """A Fortran number; NaN if the text is not a number."""
     try:
         return float(text.replace("D", "E"))
     except ValueError:
@@ -35,13 +35,13 @@ def element_of(kind: str) -> str:
 
 
 def periodicity(text: str) -> list[bool]:
-    """Along which lattice vectors the box repeats; along all where the output does not say."""
+    """Periodicity along each lattice vector; along all of them if the output does not contain it."""
     found = re.search(r"^\s*CELL\|\s*Periodicity\s+(\S+)", text, re.M)
     return [found is None or axis in found[1] for axis in "XYZ"]
 
 
 def boxed(text: str, symbols: list[str], positions: Any, cell: np.ndarray | None) -> Atoms:
-    """A frame with its charge; the cell of one that repeats nowhere is only where CP2K puts its grid."""
+    """A frame with its charge; without periodicity the cell is removed, because it is only that of CP2K's grid."""
     pbc = periodicity(text)
     atoms = Atoms(symbols, positions=positions, cell=cell if any(pbc) else None, pbc=pbc)
     for key, said in ((CHARGE, r"DFT\| Charge\s+(-?\d+)"), (MULTIPLICITY, r"DFT\| Multiplicity\s+(\d+)")):
@@ -53,13 +53,14 @@ def boxed(text: str, symbols: list[str], positions: Any, cell: np.ndarray | None
 def printed_cell(text: str) -> np.ndarray:
     """The first cell of an output, ``(3, 3)`` Å.
 
-    Components have three decimals, lengths six: a cell whose angles are right is as exact as its lengths.
+    Components have three decimals, lengths six. A cell with right angles is built from its lengths, which are more
+    precise.
     """
     line = rf"CELL\|? Vector %s \[angstrom\]:?\s+({NUMBER})\s+({NUMBER})\s+({NUMBER})\s+\|%s\|\s*=\s*({NUMBER})"
     found = [re.search(line % (axis, axis), text) for axis in "abc"]
     vectors = [vector for vector in found if vector is not None]
     if len(vectors) < 3:
-        raise SettingsError("The CP2K output does not say what its cell is (CELL| Vector a ...).")
+        raise SettingsError("The CP2K output does not contain its cell (CELL| Vector a ...).")
     numbers = np.array([[number(value) for value in vector.groups()] for vector in vectors])
     result: np.ndarray = numbers[:, :3] * (numbers[:, 3] / np.linalg.norm(numbers[:, :3], axis=1))[:, None]
     return result

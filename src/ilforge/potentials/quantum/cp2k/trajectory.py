@@ -1,4 +1,4 @@
-"""AIMD of CP2K: frames of its trajectories, with what the output and the files beside it say of each step."""
+"""AIMD of CP2K: frames of its trajectories, with data of each step from the output and the files beside it."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _Frame: TypeAlias = tuple[list[str], np.ndarray, float | None]  # elements, numb
 
 @dataclass
 class _Run:
-    """Everything there is of an AIMD, by number of the step.
+    """All data of an AIMD, by number of the step.
 
     Attributes
     ----------
     first
         The first box of the run.
     fixed
-        The box of all steps, where it does not change.
+        The box of all steps, if it does not change.
     total_stress
-        ``(3, 3)`` bar, compression positive, as ``-1.stress`` holds it: with the momentum of the atoms.
+        ``(3, 3)`` bar, compression positive, from ``-1.stress``: it includes the kinetic part of the atoms.
     """
 
     text: str
@@ -57,19 +57,19 @@ class _Run:
 def read_trajectory(
     folder: Path, name: str, text: str, steps: Sequence[Mapping[str, Any]]
 ) -> tuple[tuple[Reading, ...], tuple[str, ...]]:
-    """Frames of the trajectories by the number of their step, and in words what was left out.
+    """Frames of the trajectories by the number of their step, and remarks on what was left out.
 
-    Each file has its own interval (``EACH``): what stands at the same place in two of them need not be of one step.
+    Each file has its own interval (``EACH``), so frames with the same index in two files may be from different steps.
 
     Parameters
     ----------
     steps
-        What the output says of each energy.
+        Data in the output for each energy.
 
     Raises
     ------
     SettingsError
-        When positions are not there, or no forces, or no boxes of a run whose box changes.
+        When positions or forces are missing, or boxes of a run whose box changes.
     """
     run = _open(folder, name, text, steps)
     said = {step: _said(run, step) for step in run.places}
@@ -80,11 +80,11 @@ def read_trajectory(
             f"There is no {folder / name}-frc-1.xyz, and the output has no forces of its steps: labels of a CP2K "
             "trajectory need them (MOTION/PRINT/FORCES, or FORCE_EVAL/PRINT/FORCES)."
         )
-    later = [cell for step, cell in cells.items() if step]  # the first one is known always
+    later = [cell for step, cell in cells.items() if step]  # the first one is always known
     if later and all(cell is None for cell in later):
         raise SettingsError(
-            f"There is no {folder / name}-1.cell, and the output does not say the box of each step: the box of this "
-            "run changes, and its frames need that of their step (MOTION/PRINT/CELL)."
+            f"There is no {folder / name}-1.cell, and the output does not contain the box of each step: the box of "
+            "this run changes, so the box of each step is needed (MOTION/PRINT/CELL)."
         )
     whole = {step: cell for step in run.places if step in forces and (cell := cells[step]) is not None}
     readings = tuple(_matched(run, step, said[step], cell) for step, cell in whole.items())
@@ -111,7 +111,7 @@ def _open(folder: Path, name: str, text: str, steps: Sequence[Mapping[str, Any]]
 
 
 def _first_cell(text: str, steps: Sequence[Mapping[str, Any]], cells: Mapping[int, np.ndarray]) -> np.ndarray:
-    """The first box there is; with little printed, only lengths and angles of one with right angles."""
+    """The first box in the output; from lengths and angles if only these are printed, and the angles are right."""
     if cells:
         return next(iter(cells.values()))
     said = next((step for step in steps if "lengths" in step), {})
@@ -121,7 +121,7 @@ def _first_cell(text: str, steps: Sequence[Mapping[str, Any]], cells: Mapping[in
 
 
 def _said(run: _Run, step: int) -> Mapping[str, Any]:
-    """What the output says of a step: that of its energy, of several with the same energy that of its number."""
+    """Data in the output for a step, found by its energy; if several have the same energy, by the step number."""
     energy = run.places[step][2]
     if energy is None:
         return {}
@@ -131,7 +131,7 @@ def _said(run: _Run, step: int) -> Mapping[str, Any]:
 
 
 def _cell(run: _Run, step: int, said: Mapping[str, Any]) -> np.ndarray | None:
-    """The box of a step; from lengths and angles only where its orientation is that of the first one."""
+    """The box of a step; from lengths and angles only if its orientation is that of the first box."""
     if step in run.cells:
         return run.cells[step]
     if run.fixed is not None:
@@ -161,12 +161,12 @@ def _left_out(parts: Mapping[str, set[int]], n_whole: int) -> Iterator[str]:
 def _stress_left_out(run: _Run, readings: Sequence[Reading]) -> Iterator[str]:
     lacking = sum(reading.fault is None and reading.stress is None for reading in readings)
     if SMOOTHED.search(run.text) and any("stress" in step for step in run.steps):
-        yield f"the stress of {lacking} frames is left out: with a smoothed density (XC_SMOOTH_RHO) CP2K's is wrong"
+        yield f"the stress of {lacking} frames is left out: it is wrong for a smoothed density (XC_SMOOTH_RHO)"
     elif run.total_stress and lacking:
         yield (
-            f"the stress of {lacking} frames is left out: -1.stress holds the motion of the atoms too, which only the "
-            "velocities of the same step tell apart (-vel-1.xyz, MOTION/PRINT/VELOCITIES); FORCE_EVAL/PRINT/"
-            "STRESS_TENSOR prints the stress without it"
+            f"the stress of {lacking} frames is left out: -1.stress includes the motion of the atoms, which can be "
+            "subtracted only with the velocities of the same step (-vel-1.xyz, MOTION/PRINT/VELOCITIES); FORCE_EVAL/"
+            "PRINT/STRESS_TENSOR prints the stress without it"
         )
 
 
@@ -193,7 +193,7 @@ def _matched(run: _Run, step: int, said: Mapping[str, Any], cell: np.ndarray) ->
 
 
 def _stress(run: _Run, step: int, said: Mapping[str, Any], atoms: Atoms) -> np.ndarray | None:
-    """``(6,)`` eV/Å^3: that which the output prints, else the total one without the motion of the atoms."""
+    """Stress ``(6,)`` eV/Å^3: from the output, or else the total stress without the motion of the atoms."""
     if SMOOTHED.search(run.text):
         return None
     printed: np.ndarray | None = said.get("stress")
@@ -212,9 +212,9 @@ def kinetic_pressure(symbols: Sequence[str], velocities: np.ndarray, volume: flo
     Parameters
     ----------
     velocities
-        ``(n_atoms, 3)`` in atomic units (Bohr per atomic unit of time), as CP2K writes them.
+        ``(n_atoms, 3)`` in atomic units (Bohr per atomic unit of time), as in CP2K's files.
     volume
-        Å^3.
+        Volume, Å^3.
     """
     masses = np.array([atomic_masses[atomic_numbers[element_of(symbol)]] for symbol in symbols]) * AMU_KG / ELECTRON_KG
     found: np.ndarray = Hartree * np.einsum("i,ia,ib->ab", masses, velocities, velocities) / volume
@@ -222,9 +222,9 @@ def kinetic_pressure(symbols: Sequence[str], velocities: np.ndarray, volume: flo
 
 
 def _xyz(path: Path) -> dict[int, _Frame]:
-    """Whole frames of a trajectory in CP2K's xyz, by step: elements, numbers as they stand, energy in Hartree.
+    """Complete frames of a trajectory in CP2K's xyz, by step: elements, numbers as written, energy in Hartree.
 
-    Of a step that is there twice, as after a restart, the later one counts.
+    If a step occurs twice, for example after a restart, the later one counts.
     """
     lines = iter(text_of(path).splitlines())
     found: dict[int, _Frame] = {}
@@ -237,13 +237,13 @@ def _xyz(path: Path) -> dict[int, _Frame]:
         if any(len(row) < 4 for row in rows):
             break
         if step is None:
-            raise SettingsError(f"{path}: a frame does not name its step (i = ...), as CP2K writes it; found {said!r}.")
+            raise SettingsError(f"{path}: a frame does not contain its step (i = ...) in CP2K's form; found {said!r}.")
         values = np.array([[number(value) for value in row[1:4]] for row in rows])
         found[int(step[1])] = ([row[0] for row in rows], values, number(energy[1]) if energy else None)
     return found
 
 
 def _table(path: Path | None) -> dict[int, np.ndarray]:
-    """``(3, 3)`` numbers by step, of a file of CP2K with a line for each: step, time, nine numbers row by row."""
+    """Arrays ``(3, 3)`` by step, from a file of CP2K with one line for each step: step, time, nine numbers."""
     rows = [line.split() for line in (text_of(path) if path else "").splitlines() if not line.startswith("#")]
     return {int(row[0]): np.array([number(part) for part in row[2:11]]).reshape(3, 3) for row in rows if len(row) >= 11}

@@ -1,7 +1,7 @@
 """Density functional theory with plane waves and the projector augmented-wave method, by GPAW.
 
-GPAW is under the GPL: it is never imported here. The user installs it, and it runs as a process of its own
-(:mod:`ilforge.potentials.quantum.gpaw.worker`) that answers frame after frame.
+GPAW is under the GPL, so it is never imported here. The user installs it, and it runs as a separate process
+(:mod:`ilforge.potentials.quantum.gpaw.worker`) that computes frame after frame.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ DISPERSION = ("D3(BJ)", "none")
 MIN_CUTOFF_EV = 600.0
 MIN_STRESS_CUTOFF_EV = 1200.0
 _KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**34), "MALLOC_TOP_PAD_": str(2**28)}
-"""glibc returns every large array to the system, and asks for it again: a tenth of the time of a 70-atom frame."""
+"""Settings of glibc: by default it returns every large array to the system and requests it again, which takes a tenth
+of the time of a frame with 70 atoms."""
 
 _WORKER = Path(__file__).with_name("worker.py")
 _VERSIONS = """
@@ -91,7 +92,7 @@ class Gpaw:
     cutoff_eV
         Kinetic-energy cutoff of the plane waves, eV.
     smearing_eV
-        Width of the Fermi smearing, eV. Energies are the free energies that the forces belong to.
+        Width of the Fermi smearing, eV. Energies are free energies, which are consistent with the forces.
     energy_tolerance_eV
         Largest change of the energy per valence electron over the last three iterations, eV.
     density_tolerance
@@ -99,8 +100,8 @@ class Gpaw:
     max_iterations
         Iterations of self-consistency before a frame counts as not converged.
     stress
-        Whether labels have a stress: it needs at least 1200 eV, since the number of plane waves changes with the
-        box. On LiBF4 it differs from the derivative of the energy by 0.37 GPa at 900 eV, 0.27 at 1000, 0.09 at 1200.
+        Whether labels have a stress. It needs at least 1200 eV, because the number of plane waves changes with the box:
+        for LiBF4 it differs from the derivative of the energy by 0.37 GPa at 900 eV, 0.27 at 1000, 0.09 at 1200.
     """
 
     functional: Literal["PBE", "revPBE"] = "PBE"
@@ -118,7 +119,7 @@ class Gpaw:
         if self.functional not in FUNCTIONALS:
             raise SettingsError(
                 f"functional is {self.functional!r}; with GPAW it may be {' or '.join(map(repr, FUNCTIONALS))} "
-                '(SCAN does not converge in it for ionic liquids; kind = "vasp" has it).'
+                '(SCAN does not converge in GPAW for ionic liquids; kind = "vasp" has it).'
             )
         if self.dispersion not in DISPERSION:
             raise SettingsError(f"dispersion is {self.dispersion!r}; it may be {' or '.join(map(repr, DISPERSION))}.")
@@ -129,8 +130,8 @@ class Gpaw:
         if self.stress and self.cutoff_eV < MIN_STRESS_CUTOFF_EV:
             raise SettingsError(
                 f"stress = true needs cutoff_eV of at least {MIN_STRESS_CUTOFF_EV:g}, found {self.cutoff_eV:g}: below "
-                "it the stress is off by thousands of bar though forces are converged. Raise cutoff_eV, or label "
-                "without stress."
+                "it the error of the stress is thousands of bar, although forces are converged. Raise cutoff_eV, or "
+                "label without stress."
             )
 
     @property
@@ -138,17 +139,17 @@ class Gpaw:
         return self.stress
 
     def settings(self) -> dict[str, Any]:
-        """What the study file decides."""
+        """The settings in the study file."""
         settings = {key: float(value) if key.endswith("_eV") else value for key, value in asdict(self).items()}
         return {"kind": self.kind, **settings}
 
     def describe(self) -> dict[str, Any]:
-        """Settings, and the version of GPAW up to where its numbers may change.
+        """Settings, and the part of GPAW's version on which results may depend.
 
         Raises
         ------
         MissingProgram
-            Where GPAW is not installed.
+            When GPAW is not installed.
         """
         found = _versions_here()
         return {**self.settings(), "gpaw": _minor(found["gpaw"]), "setups": found["gpaw-data"]}
@@ -159,15 +160,15 @@ class Gpaw:
         Raises
         ------
         MissingProgram
-            Where GPAW is not installed.
+            When GPAW is not installed.
         """
         programs.find("gpaw")
         return GpawCalculator(self, float(sum(topology.charges)) if topology is not None else 0.0, threads)
 
     def atom_energy(self, element: str, box_A: float = 9.0) -> float:
-        """Free energy of one spin-polarised atom in its ground state after Hund's rules, eV.
+        """Free energy of one spin-polarised atom in its ground state by Hund's rules, eV.
 
-        Alone in a box of about ``box_A`` Å whose sides differ, so that no symmetry holds a wrong state.
+        The atom is in a box of about ``box_A`` Å with different sides, so that symmetry cannot stabilise a wrong state.
         """
         atom = Atoms(element, cell=[box_A, box_A + 0.5, box_A + 1.0], pbc=True)
         atom.center()
@@ -185,7 +186,7 @@ class Gpaw:
 
 
 class GpawCalculator(TypedCalculator):
-    """Asks a GPAW process that lives as long as this calculator."""
+    """Calculator that sends frames to a GPAW process, which runs as long as the calculator exists."""
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE's own way
 
@@ -262,7 +263,7 @@ class GpawCalculator(TypedCalculator):
         self._process.receive()
 
     def close(self) -> None:
-        """End the process; a next frame starts another."""
+        """End the process; the next frame starts a new one."""
         if self._process is not None:
             self._process.close()
         if self._folder is not None:
@@ -274,7 +275,7 @@ class GpawCalculator(TypedCalculator):
 
 
 def _versions_here() -> dict[str, str | None]:
-    """Versions of GPAW and its data; where GPAW may not be started, those that it had when this user last ran it."""
+    """Versions of GPAW and its data; if GPAW must not be started, those of the user's last run."""
     program = programs.find("gpaw")
     if not programs.may_start("gpaw"):
         known = trust.kept_version(program)
@@ -288,7 +289,7 @@ def _versions_here() -> dict[str, str | None]:
 
 @functools.cache
 def installed(gpaw: str) -> dict[str, str | None]:
-    """Versions of GPAW and its data, as the interpreter that this ``gpaw`` runs in knows them."""
+    """Versions of GPAW and its data in the Python environment of this ``gpaw``."""
     with tempfile.TemporaryDirectory(prefix="ilforge-gpaw-") as folder:
         Path(folder, "versions.py").write_text(_VERSIONS)
         programs.run([gpaw, "python", "versions.py"], Path(folder), log="versions.log", timeout_s=120)

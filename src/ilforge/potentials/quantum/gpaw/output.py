@@ -1,4 +1,4 @@
-"""GPAW's text output, of today's and of the older layout, as a pure function of the file; it has no stress."""
+"""Read GPAW's text output in the new and the old layout; it contains no stress."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _SETTINGS = re.compile(rf"^\s*({_KEYS})\s*[=:]\s*(.+?),?$", re.M)
 
 
 def read_gpaw(path: Path) -> Output:
-    """Every frame of a text output: converged only where the file says so for that frame.
+    """Every frame of a text output; a frame has converged only if the file says so.
 
     Raises
     ------
     SettingsError
-        When the file is not there or holds no atoms.
+        When the file does not exist or contains no atoms.
     """
     text = text_of(path)
     head, *blocks = re.split(r"^(?:Atoms  #.*|Positions:)$", text, flags=re.M)
     if not blocks:
-        raise SettingsError(f"{path} is no text output of GPAW: it lists no atoms.")
+        raise SettingsError(f"{path} is not a text output of GPAW: it lists no atoms.")
     readings = [_frame(block) for block in blocks]
     ending = None
     if readings[-1].fault is not None:

@@ -1,7 +1,7 @@
-"""Density functional theory with plane waves and PAW by VASP, which the user has a licence and a build of.
+"""Density functional theory with plane waves and PAW by VASP; the user needs a licence and an installation.
 
-Inputs are written without either, up to ``POTCAR``, which is put together from the user's own files. What
-VASP writes is read by :mod:`ilforge.potentials.quantum.vasp.output`.
+Inputs can be written without VASP, except ``POTCAR``, which is assembled from the user's own files. Outputs are read by
+:mod:`ilforge.potentials.quantum.vasp.output`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ilforge.potentials.quantum.works import WORKS_ON_DFT
 from ilforge.settings import Iterations, Positive
 
 FUNCTIONALS = {"PBE": {"GGA": "PE"}, "SCAN": {"METAGGA": "SCAN", "LASPH": ".TRUE.", "ALGO": "All"}}
-# SCAN's own damping: Brandenburg et al., Phys. Rev. B 94 (2016) 115144; VASP knows only PBE's and a few others
+# SCAN's own damping: Brandenburg et al., Phys. Rev. B 94 (2016) 115144; VASP has only PBE's and a few others
 DISPERSION: dict[str, dict[str, dict[str, float]]] = {
     "D3(BJ)": {"PBE": {"IVDW": 12}, "SCAN": {"IVDW": 12, "VDW_A1": 0.538, "VDW_S8": 0.0, "VDW_A2": 5.42}},
     "D3(0)": {"PBE": {"IVDW": 11}},
@@ -68,7 +68,7 @@ class VaspSettings(PotentialSettings):
     """Also label stress; needs `cutoff_eV` of at least 700."""
 
     def spec(self, context: Context) -> dict[str, Any]:
-        """With the folder of the potentials, and the elements of the whole study: one method labels all of it."""
+        """Specification with the folder of the potentials and the elements of all compositions (with one method)."""
         spec = super().spec(context)
         if self.potentials_dir is not None:
             folder = str(context.folder / Path(self.potentials_dir).expanduser())
@@ -98,14 +98,14 @@ class Vasp:
     max_iterations
         ``NELM``.
     command
-        What runs VASP in the current folder, such as ``"mpirun -np 16 vasp_gam"``. It is no part of the method.
+        Command that runs VASP in the current folder, such as ``"mpirun -np 16 vasp_gam"``; not part of the method.
     potential_names
-        Names of PAW potentials that differ from the elements' or from ``Li_sv``, ``Na_pv``, ``K_sv``.
+        Names of PAW potentials that differ from the names of elements, or from ``Li_sv``, ``Na_pv``, ``K_sv``.
     stress
-        Whether labels have a stress: it needs at least 700 eV.
+        Whether labels have a stress, which needs at least 700 eV.
     elements
-        Elements that are calculated: the PAW potentials of these, and no others in the folder, name the method. None
-        for those of common ions. VASP's version is no part of the method, since only a run says it.
+        Elements of the frames; only their PAW potentials are part of the method. None for the elements of common ions.
+        VASP's version is not part of the method, because it is known only after a run.
     """
 
     potentials_dir: str | None = None
@@ -131,8 +131,8 @@ class Vasp:
             raise SettingsError(f"dispersion is {self.dispersion!r}; with {self.functional} it may be {names}.")
         if self.stress and self.cutoff_eV < MIN_STRESS_CUTOFF_EV:
             raise SettingsError(
-                f"stress = true needs cutoff_eV of at least {MIN_STRESS_CUTOFF_EV:g}, found {self.cutoff_eV:g}: the "
-                "stress of plane waves converges later than their forces. Raise cutoff_eV, or label without stress."
+                f"stress = true needs cutoff_eV of at least {MIN_STRESS_CUTOFF_EV:g}, found {self.cutoff_eV:g}: with "
+                "plane waves, stress needs a higher cutoff than forces. Raise cutoff_eV, or label without stress."
             )
 
     @property
@@ -140,13 +140,13 @@ class Vasp:
         return self.stress
 
     def settings(self) -> dict[str, Any]:
-        """What the study file decides."""
+        """The settings in the study file."""
         settings = {key: value for key, value in asdict(self).items() if key not in _NO_SETTINGS}
         settings = {key: float(value) if key.endswith("_eV") else value for key, value in settings.items()}
         return {"kind": self.kind, **settings}
 
     def describe(self) -> dict[str, Any]:
-        """Settings, and title and digest of the PAW potential of each element, as far as the user's folder has it."""
+        """Settings, and title and digest of the PAW potential of each element in the user's folder."""
         elements = {*_ELEMENTS, *self.potential_names} if self.elements is None else self.elements
         names = {element: self.potential_name(element) for element in sorted(set(elements))}
         if self.potentials_dir:
@@ -170,7 +170,7 @@ class Vasp:
             "IBRION": -1,
             "NSW": 0,
             "ISIF": 2,
-            "LWAVE": ".TRUE.",  # the next step starts from it
+            "LWAVE": ".TRUE.",  # the next step starts from these wavefunctions
             "LCHARG": ".FALSE.",
             **FUNCTIONALS[self.functional],
             **DISPERSION[self.dispersion][self.functional],
@@ -182,7 +182,7 @@ class Vasp:
         Returns
         -------
         order
-            ``(n_atoms,)``: which atom of the frame each atom of POSCAR is; VASP wants elements together.
+            ``(n_atoms,)``: index in the frame for each atom of POSCAR, because VASP needs atoms grouped by element.
 
         Raises
         ------
@@ -207,16 +207,16 @@ class Vasp:
 
     @property
     def command_here(self) -> str:
-        """What runs VASP on this machine."""
+        """The command that runs VASP on this machine."""
         return machine_programs.command_text(self.kind, self.command)
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
-        """An ASE calculator of neutral boxes.
+        """An ASE calculator for neutral boxes.
 
         Raises
         ------
         MissingProgram
-            Where VASP is not installed.
+            When VASP is not installed.
         SettingsError
             Without ``potentials_dir``, or when it lacks an element of the topology.
         """
@@ -224,7 +224,7 @@ class Vasp:
         try:
             programs.of_user(self.command_here)
         except MissingProgram:
-            raise MissingProgram(program, f"{programs.PACKAGES['vasp_std']}; `command` says what runs it") from None
+            raise MissingProgram(program, f"{programs.PACKAGES['vasp_std']}; name it in `command`") from None
         if not self.potentials_dir:
             raise SettingsError(
                 "potentials_dir is missing: name the folder of your PAW potentials (one folder with a POTCAR for each)."
@@ -236,13 +236,13 @@ class Vasp:
         return VaspCalculator(self, threads)
 
     def seconds_per_frame(self, n_atoms: int) -> float:
-        # not measured here (no licence): taken from GPAW's plane waves at their cutoff
+        # not measured (no licence): estimated from GPAW with plane waves
         found: float = costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
         return found
 
 
 class VaspCalculator(TypedCalculator):
-    """Runs VASP in a folder of its own, a step of a motion from the last one's wavefunctions."""
+    """Runs VASP in its own folder; a step of a trajectory starts from the wavefunctions of the step before."""
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE's own way
 
@@ -302,15 +302,15 @@ def _potcar(directory: str, name: str) -> str:
     path = Path(directory).expanduser() / name / "POTCAR"
     if not path.is_file():
         raise SettingsError(
-            f"There is no PAW potential {path}. Name the folder of your potentials in potentials_dir, and one that is "
-            f'called otherwise in potential_names, such as {{ {name.split("_")[0]} = "{name}" }}.'
+            f"There is no PAW potential {path}. Name the folder of your potentials in potentials_dir, and a potential "
+            f'with another name in potential_names, such as {{ {name.split("_")[0]} = "{name}" }}.'
         )
     return path.read_text(errors="replace")
 
 
 @functools.cache
 def _library(directory: str, names: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """First line and digest of the potential of each element, by its name in the folder, as far as it is there."""
+    """First line and digest of the potential of each element in the folder, by its name."""
     found = {}
     for element, name in names:
         path = Path(directory).expanduser() / name / "POTCAR"

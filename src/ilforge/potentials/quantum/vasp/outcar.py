@@ -1,7 +1,7 @@
-"""VASP's ``OUTCAR``, as a pure function of the file, and what it shares with ``vasprun.xml``.
+"""Read VASP's ``OUTCAR``, with functions that are also used for ``vasprun.xml``.
 
-Energies are the free energies that the forces belong to ("free  energy   TOTEN"), with dispersion, without the
-:math:`pV` that ``PSTRESS`` adds. Convergence is judged for every ionic step by itself.
+Energies are the free energies that are consistent with the forces ("free  energy   TOTEN"), with dispersion, without
+the :math:`pV` that ``PSTRESS`` adds. Convergence is judged separately for every ionic step.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ilforge.errors import SettingsError
 from ilforge.potentials.quantum.outputs import Output, Reading, opened
 
 MIN_STRESS_CUTOFF_EV = 700.0
-"""Below it the stress of plane waves is not to be trusted, though forces are converged."""
+"""At lower cutoffs, the stress with plane waves is unreliable although forces are converged."""
 
 KBAR = 0.1 * GPa
 """One kbar in eV/Å^3."""
 
 SAYS_CONVERGED = "vasp_says_converged"
-"""Key of a reading's notes: VASP's own sentence on this frame, where its last changes do not contradict it."""
+"""Key in the notes of a reading: VASP's statement on the convergence of this frame, if its last changes agree."""
 
 OWN_FORCE_FIELD = "force field: a step of VASP's machine-learned force field, no label of the reference method"
 
@@ -39,23 +39,23 @@ _KEY = re.compile(r"\s+(ENCUT|ISPIN|ISMEAR|IVDW|GGA|METAGGA|LREAL|LASPH|PREC|PST
 _COUNTED_KEY = re.compile(r"\s+(EDIFF|NELM|NWRITE)\s*=\s*([^\s;]+)")
 _POTENTIAL = re.compile(r"\s*((?:PAW|US|NC)\S*\s+([A-Z][a-z]?)\S*(?:\s+\S+)?)\s*:")
 _NO_FORCES = (
-    "missing: the OUTCAR has no forces of this frame (NWRITE = {nwrite}; with 0 or 1 VASP prints those of some steps "
-    "only): import its vasprun.xml, which has all"
+    "missing: the OUTCAR has no forces of this frame (NWRITE = {nwrite}; with 0 or 1 VASP prints forces of some "
+    "steps only): import its vasprun.xml, which has all forces"
 )
 
 
 def read_outcar(path: Path) -> Output:
-    """Every ionic step of an ``OUTCAR``, also of one that was cut off; positions have five decimals there.
+    """Every ionic step of an ``OUTCAR``, which may be incomplete; its positions have five decimals.
 
     Raises
     ------
     SettingsError
-        When the file is not there or not VASP's.
+        When the file does not exist or is not from VASP.
     """
     with opened(path) as content, io.TextIOWrapper(content, errors="replace") as lines:
         first = next(lines, "")
         if not first.lstrip().startswith("vasp."):
-            raise SettingsError(f"{path} is no OUTCAR: its first line does not name VASP.")
+            raise SettingsError(f"{path} is not an OUTCAR: its first line does not name VASP.")
         reader = _Outcar()
         reader.read(lines)
     version = first.split()[0].removeprefix("vasp.")
@@ -66,19 +66,20 @@ def read_outcar(path: Path) -> Output:
 def electronic_convergence(
     lines: Sequence[str], threshold: float | None = None, allowed: int | None = None
 ) -> bool | None:
-    """Whether the electronic steps of one frame in an OUTCAR converged; None when they say nothing.
+    """Whether the electronic steps of one frame in an OUTCAR converged; None if unknown.
 
-    VASP says why it left the loop. At the last step allowed some versions (5.4.4) say "EDIFF is reached" whatever the
-    changes were, and others say nothing: then both changes of the energy must be below EDIFF, VASP's own criterion.
+    VASP prints why it left the loop. At the last allowed step, some versions (5.4.4) print "EDIFF is reached" for any
+    changes, and others print nothing. Then both changes of the energy must be below EDIFF, which is VASP's own
+    criterion.
 
     Parameters
     ----------
     lines
-        Those of its electronic steps.
+        Lines of its electronic steps.
     threshold
-        EDIFF, eV; a line of ``lines`` may say it too.
+        EDIFF, eV; it may also be in ``lines``.
     allowed
-        NELM, how many electronic steps there may be.
+        NELM, the largest number of electronic steps.
     """
     said, changes, n_steps = None, None, 0
     for line in lines:
@@ -101,18 +102,18 @@ def electronic_convergence(
 
 
 class _Outcar:
-    """Reads an OUTCAR line by line; one ionic step is gathered in ``step`` until its energy closes it."""
+    """Reads an OUTCAR line by line; data of an ionic step are collected in ``step`` until its energy ends it."""
 
     def __init__(self) -> None:
         self.settings: dict[str, str] = {}
         self.titles: list[str] = []
         self.readings: list[Reading] = []
         self.step: dict[str, Any] = {"electronic": []}
-        self._named: list[str] = []  # elements by type, of VRHFIN
-        self._listed: list[tuple[str, str]] = []  # potential and element by type, where there is no TITEL
+        self._named: list[str] = []  # elements by type, from VRHFIN
+        self._listed: list[tuple[str, str]] = []  # potential and element by type, if there is no TITEL
         self._counts: list[int] = []
         self._n_atoms: int | None = None
-        self._own: Reading | None = None  # of VASP's force field: a step of its own unless DFT of the same step follows
+        self._own: Reading | None = None  # from VASP's force field: a separate step unless DFT of the same step follows
         self._finished = False
 
     def read(self, lines: Iterator[str]) -> None:
@@ -128,7 +129,7 @@ class _Outcar:
             self.titles = list(dict.fromkeys(" ".join(title.split()) for title, _ in self._listed))
 
     def ending(self) -> str | None:
-        """What is wrong with the end of the file."""
+        """The fault at the end of the file."""
         if self._finished:
             return None
         begun = self.step["electronic"] or "rows" in self.step
@@ -155,7 +156,7 @@ class _Outcar:
         self._finished = True
 
     def _count(self, line: str, lines: Iterator[str]) -> None:
-        """Atoms of each type. Some versions print ten types at most, or go on in the next line."""
+        """Number of atoms of each type. Some versions print at most ten types, or continue in the next line."""
         rows = [line.split("=")[1].rstrip()]
         for more in lines:
             if not re.fullmatch(r"[\s\d]+", more) or not more.strip():
@@ -163,12 +164,14 @@ class _Outcar:
                 break
             rows.append(more.rstrip())
         self._counts = [int(n) for row in rows for n in row.split()]
-        if self._n_atoms is not None and sum(self._counts) > self._n_atoms:  # four columns each, and no space left
+        if (
+            self._n_atoms is not None and sum(self._counts) > self._n_atoms
+        ):  # columns of four characters without spaces between them
             columns = [row[max(0, end - 4) : end] for row in rows for end in range(len(row) % 4 or 4, len(row) + 1, 4)]
             self._counts = [int(column) for column in columns if column.strip()]
 
     def _types(self) -> list[str] | None:
-        """The element of each atom; None where the file does not say the number of atoms of every type."""
+        """The element of each atom; None if the file lacks the number of atoms of a type."""
         counts, named = list(self._counts), self._named or [element for _, element in self._listed]
         lacking = (self._n_atoms or sum(counts)) - sum(counts)
         if lacking > 0 and len(named) == len(counts) + 1:
@@ -184,7 +187,7 @@ class _Outcar:
         self.step["cell"] = [numbers(next(lines, ""))[:3] for _ in range(3)]
 
     def _own_stress(self, _: str, lines: Iterator[str]) -> None:
-        """The stress of VASP's force field, which must not be taken for that of DFT."""
+        """Skip the stress of VASP's force field, which must not be confused with that of DFT."""
         for line in lines:
             if "in kB" in line:
                 return
@@ -204,7 +207,7 @@ class _Outcar:
 
     def _energy(self, line: str, _: Iterator[str]) -> None:
         if "rows" not in self.step and not self.step["electronic"]:
-            return  # it is printed again
+            return  # the same energy is printed again
         self._own = None
         self.readings.append(self._reading(line))
         self.step = {"electronic": [], "cell": self.step.get("cell")}
@@ -223,7 +226,7 @@ class _Outcar:
             self.readings.append(own)
 
     def _atoms(self, rows: list[list[float]] | None, symbols: list[str] | None) -> Atoms:
-        """The structure as far as it is there."""
+        """The structure, as far as it is known."""
         placed = [row[:3] for row in rows] if rows is not None and all(len(row) >= 6 for row in rows) else None
         cell = self.step.get("cell")
         names = symbols or ["X"] * (self._n_atoms or 0 if placed is None else len(placed))
@@ -241,7 +244,7 @@ class _Outcar:
             return Reading(atoms, fault=f"wrong number of atoms: {self._n_atoms} atoms, {self._counts} by type")
         if rows is None:
             return Reading(atoms, fault=_NO_FORCES.format(nwrite=self.settings.get("NWRITE", "unknown")))
-        # with a dispersion that is printed apart, a row has three more columns: the forces without it
+        # if dispersion is printed separately, rows have three more columns with the forces without dispersion
         if any(len(row) not in (6, 9) for row in rows) or len(symbols) != len(rows) or not self.step.get("cell"):
             return Reading(atoms, fault="truncated: the frame has not all positions and forces")
         stress = None
@@ -282,18 +285,18 @@ class _Outcar:
 
 
 def vasp_method(version: str, settings: Mapping[str, str], potentials: Sequence[str]) -> dict[str, Any]:
-    """What made an output of VASP."""
+    """Description of the method of a VASP output."""
     kept = {key: settings[key] for key in _METHOD_KEYS if settings.get(key) not in (None, "", "--")}
     return {"program": "VASP", "version": version, "settings": kept, "potentials": sorted(set(potentials))}
 
 
 def with_trusted_stress(output: Output, settings: Mapping[str, str]) -> Output:
-    """The output without its stress where plane waves are too few for it, which a remark then says."""
+    """The output; if the plane-wave cutoff is too low for stress, without the stress and with a remark."""
     cutoff = number(settings.get("ENCUT") or settings.get("ENMAX") or "")
     has = sum(reading.stress is not None for reading in output.readings)
     if not has or cutoff >= MIN_STRESS_CUTOFF_EV:
         return output
-    found = f"ENCUT is {cutoff:g} eV" if np.isfinite(cutoff) else "the file does not say its ENCUT"
+    found = f"ENCUT is {cutoff:g} eV" if np.isfinite(cutoff) else "the file does not contain ENCUT"
     needs = f"the stress of plane waves needs {MIN_STRESS_CUTOFF_EV:g} eV or more"
     remark = f"the stress of {has} frames is left out: {found}, and {needs}"
     readings = tuple(replace(reading, stress=None) for reading in output.readings)
@@ -306,7 +309,7 @@ def numbers(line: str) -> list[float]:
 
 
 def number(text: str) -> float:
-    """A Fortran number; stars, where it did not fit its column, and exponents without a letter included."""
+    """A Fortran number; stars (a number too long for its column) and exponents without a letter are accepted."""
     text = text.strip().replace("D", "E").replace("d", "e")
     try:
         return float(text)

@@ -1,7 +1,7 @@
-"""VASP's ``vasprun.xml``, as a pure function of the file.
+"""Read VASP's ``vasprun.xml``.
 
-Energies are the free energies that the forces belong to ("free energy TOTEN", ``e_fr_energy``), with dispersion,
-without the :math:`pV` that ``PSTRESS`` adds. Convergence is judged for every ionic step by itself.
+Energies are the free energies that are consistent with the forces ("free energy TOTEN", ``e_fr_energy``), with
+dispersion, without the :math:`pV` that ``PSTRESS`` adds. Convergence is judged separately for every ionic step.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _RESPONSE = (5, 6, 7, 8)  # IBRION of force constants: displaced frames that sha
 
 
 def read_vasprun(path: Path) -> Output:
-    """Every ionic step of a ``vasprun.xml``, also of one that was cut off.
+    """Every ionic step of a ``vasprun.xml``, which may be incomplete.
 
     Raises
     ------
     SettingsError
-        When the file is not there or not VASP's.
+        When the file does not exist or is not from VASP.
     """
     path = Path(path)
     run: dict[str, Any] = {"parameters": {}, "incar": {}, "potentials": [], "symbols": []}
@@ -61,24 +61,25 @@ def read_vasprun(path: Path) -> Output:
     except ElementTree.ParseError:
         ending = f"truncated: the file ends in the middle of frame {len(readings)} or before the run was finished"
     if run.get("program") != "vasp":
-        raise SettingsError(f"{path} is no vasprun.xml: it does not say that VASP wrote it.")
+        raise SettingsError(f"{path} is not a vasprun.xml of VASP: it does not name VASP.")
     settings = {**run["parameters"], **run["incar"]}
     method = vasp_method(run["version"], settings, run["potentials"])
     return with_trusted_stress(Output(method, _asked(path, readings), ending), settings)
 
 
 def _asked(path: Path, readings: list[Reading]) -> tuple[Reading, ...]:
-    """Frames that used up all electronic steps, with what the ``OUTCAR`` beside the file says of each.
+    """Determine the convergence of frames that used all electronic steps from the ``OUTCAR`` beside the file.
 
-    The XML does not hold VASP's reason to leave the loop: at the last step allowed, the change of the energy can be
-    below EDIFF by chance, where VASP says that EDIFF was not reached. Without that word they did not converge.
+    The XML does not contain the reason why VASP left the loop. At the last allowed step, the change of the energy may
+    be below EDIFF by chance, although EDIFF was not reached. Without VASP's statement, such frames count as not
+    converged.
     """
     if not any(_AT_LIMIT in reading.notes for reading in readings):
         return tuple(readings)
     beside = named(path.parent, "OUTCAR")
     try:
         said = read_outcar(beside).readings if beside is not None else ()
-    except SettingsError:  # it is another's, or torn
+    except SettingsError:  # the OUTCAR belongs to another run, or is incomplete
         said = ()
     return tuple(
         replace(reading, converged=_says_converged(reading, said[index : index + 1]))
@@ -89,14 +90,14 @@ def _asked(path: Path, readings: list[Reading]) -> tuple[Reading, ...]:
 
 
 def _says_converged(reading: Reading, said: tuple[Reading, ...]) -> bool:
-    """Whether VASP's own sentence calls this very frame converged."""
+    """Whether VASP's statement says that this frame has converged."""
     energy = np.nan if reading.energy is None else reading.energy
     same = [each for each in said if each.energy is not None and abs(each.energy - energy) < _SAME_ENERGY_EV]
     return any(each.notes.get(SAYS_CONVERGED, False) for each in same)
 
 
 def _settings(element: ElementTree.Element) -> dict[str, str]:
-    """Settings by name. Those of linear response have the names of others (NELM = 1) and are none of a frame's."""
+    """Settings by name, without those of linear response, which reuse names (NELM = 1) and do not apply to frames."""
     found: dict[str, str] = {}
     for child in element:
         if child.tag == "separator" and child.get("name") != "response functions":
@@ -130,7 +131,7 @@ def _calculation(element: ElementTree.Element, run: Mapping[str, Any]) -> Readin
     if forces is None or energy is None or len(forces) != len(atoms):
         return Reading(atoms, fault="truncated: the frame has no energy or not all forces")
     if int(settings.get("IBRION", -1)) in _RESPONSE:
-        return Reading(atoms, fault="force constants: IBRION is 5 to 8, whose energies are no frame's")
+        return Reading(atoms, fault="force constants: IBRION is 5 to 8, whose energies do not belong to single frames")
     pressure = float(settings.get("PSTRESS") or 0.0)
     converged, at_limit = _scf_converged(element, settings)
     if converged is False and not element.findall("scstep"):
@@ -139,7 +140,7 @@ def _calculation(element: ElementTree.Element, run: Mapping[str, Any]) -> Readin
         atoms,
         energy=number(_text(energy)) - pressure * KBAR * atoms.get_volume(),
         forces=forces,
-        # VASP mixes PSTRESS into what it prints in ways that differ between versions
+        # VASP includes PSTRESS in the printed stress in ways that depend on the version
         stress=None if pressure else _stress(_rows(element.find("varray[@name='stress']"))),
         converged=converged,
         notes={_AT_LIMIT: True} if at_limit else {},
@@ -147,11 +148,11 @@ def _calculation(element: ElementTree.Element, run: Mapping[str, Any]) -> Readin
 
 
 def _scf_converged(element: ElementTree.Element, settings: Mapping[str, str]) -> tuple[bool | None, bool]:
-    """Whether there were fewer electronic steps than allowed, and whether there were as many and so it cannot be told.
+    """Whether the frame converged (fewer electronic steps than allowed), and whether this remains unknown.
 
-    A last change of the energy above EDIFF tells it all the same.
+    If all allowed steps were used, a last change of the energy above EDIFF still shows that it did not converge.
     """
-    ours = takewhile(lambda child: child.tag != "structure", element)  # after it come those of linear response
+    ours = takewhile(lambda child: child.tag != "structure", element)  # steps of linear response come after it
     energies = [number(_text(i)) for step in ours for i in step.findall("energy/i[@name='e_fr_energy']")]
     if not energies:  # a step of VASP's own machine-learned force field
         return False, False
