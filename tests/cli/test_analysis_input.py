@@ -215,7 +215,7 @@ def test_numbers_that_make_no_sense_from_python(ions, value):
         (("--pressure-units", "real"), "--pressure-units is given without --pressure"),
         (("--pressure", "p.csv", "--property", "density"), "--pressure is for the viscosity"),
         (("--viscosity", 0.01, 0.001, "--property", "density"), "--viscosity corrects the diffusion"),
-        (("--lammps-units", "real", "--replicas"), "--lammps-units is of one run"),
+        (("--lammps-units", "real", "--replicas"), "--lammps-units belongs to one run"),
     ],
 )
 def test_options_that_nothing_would_look_at(tmp_path, words, said):
@@ -256,7 +256,9 @@ def test_folder_that_cannot_be_written_is_refused_before_anything_is_measured(na
     runs = (named[0], named[1], tmp_path / "copy.xyz", *named[2:], *options) if options else named
     frames.write(tmp_path / "copy.xyz", frames.read(tmp_path / "named.xyz")[::-1])
     for folder in (tmp_path / "afile" / "sub", "/proc/res"):
-        with pytest.raises(SettingsError, match=f"--out {folder}: nothing can be written there.*Give a folder"):
+        with pytest.raises(
+            SettingsError, match=f"--out {folder}: nothing can be written there.*Give a writable folder"
+        ):
             call(*runs, "--out", folder)
     with pytest.raises(AssertionError, match="measured"):
         call(*runs, "--out", tmp_path / "new" / "sub")

@@ -253,7 +253,7 @@ def test_a_parameter_file_is_named_with_its_potential():
         ("exp6:my.toml:x", "There is no file my.toml:x"),
         ("clp:x", "cutoff_A is 'x', but should be a valid number"),
         ("clp:-4", "cutoff_A is -4.0, but should be greater than 0"),
-        ("gfn2:4.0", "expected gfn2, with nothing behind it"),
+        ("gfn2:4.0", "expected gfn2, with nothing after it"),
         ("committee", "expected clp"),
         ("nothing", "expected clp"),
     ):

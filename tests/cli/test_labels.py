@@ -49,7 +49,7 @@ def test_import_of_a_real_output_of_gpaw(ilforge, tmp_path):
     code, out, _ = ilforge("import", GPAW, "--store", "store")
     assert code == 0 and "2 accepted. Wrote the accepted ones to labelled.xyz" in out
     assert "energy  2 present, 0 missing, 0 zero" in out and "stress  0 present, 2 missing" in out
-    assert "LOOK bonds were not checked: say what the frames are made of with --ions" in out
+    assert "LOOK bonds were not checked: name the ions of the frames with --ions" in out
     first, second = frames.read(tmp_path / "labelled.xyz")
     assert first.info[frames.ENERGY] != second.info[frames.ENERGY]
     assert np.abs(first.arrays[frames.FORCES].sum(axis=0)).max() < 0.05
@@ -147,7 +147,7 @@ def test_label_says_that_bonds_were_not_checked(ilforge, tmp_path, two_pairs):
     ions = two_pairs.info.pop("ions")
     frames.write(tmp_path / "bare.xyz", [two_pairs])
     code, out, _ = ilforge("label", "bare.xyz")
-    assert code == 0 and "LOOK bonds were not checked: say what the frames are made of with --ions" in out
+    assert code == 0 and "LOOK bonds were not checked: name the ions of the frames with --ions" in out
     two_pairs.positions[-1] += 3.0
     frames.write(tmp_path / "torn.xyz", [two_pairs])
     code, out, err = ilforge("label", "torn.xyz", "--ions", ions)
@@ -174,7 +174,7 @@ def test_export_to_deepmd_and_import_again(ilforge, tmp_path, labelled, virials)
         assert read.info[frames.ENERGY] == pytest.approx(frame.info[frames.ENERGY])
         assert (frames.STRESS in read.info) == virials
     code, out, _ = ilforge("import", "deepmd", "--ions", "2 PYR14, 2 BF4", "--method", "CL&P", "--out", "again.xyz")
-    assert code == 0 and "3 accepted" in out and "3 labels come from files that do not say whether" in out
+    assert code == 0 and "3 accepted" in out and "3 labels come from files that do not tell whether" in out
 
 
 def test_export_to_deepmd_in_hdf5_and_import_again(ilforge, tmp_path, labelled):
@@ -196,7 +196,7 @@ def test_export_refuses_in_words(ilforge, tmp_path, two_pairs):
         assert code == 2 and not (tmp_path / "out").exists()
         return " ".join(err.split())
 
-    assert "1 of 1 frames of bare.xyz carry no labels: label them first" in said("bare.xyz", "--format", "extxyz")
+    assert "1 of 1 frames of bare.xyz have no labels: label them first" in said("bare.xyz", "--format", "extxyz")
     assert "0 of 0 frames" in said("empty.xyz", "--format", "deepmd")
     assert "There is no file no.xyz" in said("no.xyz", "--format", "deepmd")
     assert "--format dataset takes a study file (.toml); found bare.xyz" in said("bare.xyz", "--format", "dataset")
@@ -221,7 +221,9 @@ def test_a_method_that_changed_under_its_name_is_found_when_stores_are_merged(il
         with LabelStore(tmp_path / name / "labels") as store:
             store.add(replace(label, energy=energy))
     code, _, err = ilforge("store", "merge", "ours", "theirs")
-    assert code == 4 and "A method has changed under its name" in err and "those of ours were" in " ".join(err.split())
+    assert (
+        code == 4 and "A method has changed without a new name" in err and "those of ours were" in " ".join(err.split())
+    )
     with LabelStore(tmp_path / "ours" / "labels") as store:
         assert store.get(label.frame_digest, label.method_digest).energy == label.energy
 
@@ -232,7 +234,7 @@ def test_merge_refuses_in_words(ilforge, tmp_path):
     assert code == 2 and "empty holds no labels: expected empty/labels/labels.sqlite" in err
     dataset = DATA / "datasets" / "gpaw-pair"
     code, _, err = ilforge("store", "merge", "ours", dataset)
-    assert code == 2 and f"is a dataset, no store. Take it in with: ilforge import {dataset} --store ours" in err
+    assert code == 2 and f"is a dataset, not a store. Import it with: ilforge import {dataset} --store ours" in err
     (tmp_path / "broken" / "labels").mkdir(parents=True)
     (tmp_path / "broken" / "labels" / "labels.sqlite").write_bytes(b"SQLite format 3\0" + bytes(5000))
     code, _, err = ilforge("store", "merge", "ours", "broken")
@@ -273,7 +275,7 @@ def test_atoms_are_kept_and_not_paid_for_twice(ilforge, tmp_path):
 
 def test_atoms_refuse_in_words(ilforge):
     code, _, err = ilforge("atoms", "Xy", "--potential", "pyscf")
-    assert code == 2 and "Xy is no element" in err
+    assert code == 2 and "Xy is not an element" in err
     code, _, err = ilforge("atoms", "H", "--potential", "GFN1-xTB")
     assert code == 2 and "gives no energies of isolated atoms; gpaw and pyscf do" in err
 
@@ -314,7 +316,7 @@ def test_label_tries_again_what_was_given_up_only_when_asked(ilforge, tmp_path, 
 def test_label_of_nothing_and_over_its_own_file_is_an_error(ilforge, tmp_path, two_pairs):
     frames.write(tmp_path / "box.xyz", [two_pairs])
     code, _, err = ilforge("label", "box.xyz", "--potential", "clp:4.0", "--out", "./box.xyz")
-    assert code == 2 and "--out box.xyz is the file that is read" in err
+    assert code == 2 and "--out box.xyz is also the input file" in err
     two_pairs.positions[0] = two_pairs.positions[1] + 0.2
     frames.write(tmp_path / "bad.xyz", [two_pairs])
     code, _, err = ilforge("label", "bad.xyz", "--potential", "clp:4.0", "--out", "out.xyz")

@@ -89,7 +89,7 @@ def test_store_trust_signs_what_is_whole(ilforge, tmp_path):
 
 def test_a_whole_store_is_checked_backed_up_and_rescued(ilforge, tmp_path):
     filled(tmp_path / "store" / "labels", 40)
-    assert "40 labels are whole: 40 results" in ilforge("store", "check", "store")[1]
+    assert "40 labels are intact: 40 results" in ilforge("store", "check", "store")[1]
     assert "Copied 40 labels" in ilforge("store", "backup", "store")[1]
     damage(tmp_path / "store" / "labels" / FILE, 0, 20 * 4096)
     code, _, err = ilforge("store", "check", "store")

@@ -317,7 +317,7 @@ def test_the_command_takes_runs_or_pieces(files, tmp_path):
     for words, said in (
         ([*files[:2]], "two runs or more, found 1"),
         ([tmp_path, files[1]], "not a mixture"),
-        ([*files, "--pressure", files[0]], "--pressure is of one run"),
+        ([*files, "--pressure", files[0]], "--pressure belongs to one run"),
     ):
         with pytest.raises(SettingsError, match=said):
             call("analyse", "--replicas", *words)

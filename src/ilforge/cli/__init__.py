@@ -1,4 +1,4 @@
-"""The command ``ilforge``: a few lines for each subcommand, over the Python API.
+"""The command ``ilforge``: subcommands that call the Python API.
 
 Exit codes: 0 done, 2 bad settings or arguments, 3 a program is missing, 4 some work failed, 130 interrupted.
 """
@@ -54,7 +54,7 @@ def main() -> NoReturn:
         error.show()
         code = error.exit_code
     except KeyboardInterrupt:
-        click.echo("Stopped. What is finished is kept; the same command goes on from there.", err=True)
+        click.echo("Stopped. Finished work is kept; the same command continues from there.", err=True)
         code = 130
     except IlforgeError as error:
         click.echo(f"Error: {error}", err=True)
@@ -65,7 +65,7 @@ def main() -> NoReturn:
         if not error.filename:
             click.echo(f"Error: {error}\n{_keep_traceback()}", err=True)
             code = 4
-        else:  # a path of the user's
+        else:  # the path was given by the user
             path = str(error.filename).removesuffix(PARTIAL)
             click.echo(f"Error: {option_of(path, sys.argv[1:])}{path}: {error.strerror}", err=True)
             code = 2

@@ -132,7 +132,7 @@ def analyse(
     as_json: bool,
     out: str | None,
 ) -> None:
-    """Measure properties of a trajectory: a folder that ilforge wrote, or TOPOLOGY TRAJECTORY... of your own.
+    """Measure properties of a trajectory: a folder of ilforge, or your own TOPOLOGY TRAJECTORY...
 
     TOPOLOGY contains bonds (tpr, psf, prmtop, LAMMPS data, PDB with CONECT), or elements if you give --ions. TRAJECTORY
     is any format of MDAnalysis (xtc, trr, dcd, LAMMPS dumps), or extended XYZ. Extended XYZ needs no topology if its
@@ -188,7 +188,7 @@ def analyse(
     liquid = verdict_of(found)
     verdict = None if liquid is None else liquid.holding
     records = [Record.of(e, quantity=q, species=s, verdict=verdict, **labels) for q, s, e in rows]
-    try:  # numbers took the time: a disk that is full must not lose them, nor a pipe that closed the files
+    try:  # a full disk must not lose the printed numbers, and a closed pipe must not lose the files
         if as_json:
             click.echo(json.dumps([record.as_json() for record in records], indent=1))
         else:
@@ -215,7 +215,9 @@ def compare(folders: tuple[str, str]) -> None:
     found = [read_measurements(Path(folder)) for folder in folders]
     for folder, measurements in zip(folders, found, strict=True):
         if "shapes" not in measurements:
-            raise SettingsError(f"{folder} holds no shapes: measure them with ilforge analyse --property shapes --out")
+            raise SettingsError(
+                f"{folder} contains no shapes: measure them with ilforge analyse --property shapes --out"
+            )
     for quantity, ion, estimate in compare_shapes(found[0]["shapes"], found[1]["shapes"]):
         click.echo(f"{quantity:28s} {ion:16s} {estimate}{f'  ({estimate.note})' if estimate.converged else ''}")
 
@@ -263,14 +265,15 @@ def read_records(path: Path) -> list[Record]:
         return [Record.from_json(item) for item in json.loads(path.read_text())]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(
-            f"{path} holds no records ({error}): give what `ilforge analyse --json` or `ilforge results --json` prints."
+            f"{path} contains no records ({error}): give the output of `ilforge analyse --json` or "
+            "`ilforge results --json`."
         ) from None
 
 
 def _print(found: Mapping[str, Measurement], records: Sequence[Record]) -> None:
-    """Whether the run holds the liquid, then numbers, each with what it is of, then verdicts and notes.
+    """Print whether the run holds the liquid, then labelled numbers, then verdicts and notes.
 
-    A remark that several rows have stands once.
+    A remark that applies to several rows is printed once.
     """
     from ilforge.properties.shared.holding import verdict_of
     from ilforge.results import HOLDS_LIQUID
@@ -300,7 +303,7 @@ def _print(found: Mapping[str, Measurement], records: Sequence[Record]) -> None:
 def _settings(
     own: Study | None, viscosity: tuple[float, float] | None, pairs: Sequence[tuple[str, str]], cutoff: float | None
 ) -> AnalysisSettings:
-    """Those of the study file, if there is one, with what is given on the command line."""
+    """Settings from the study file, if there is one, and from the command line."""
     from ilforge.properties.analysis import AnalysisSettings
 
     settings = own.settings.analysis if own else AnalysisSettings()
@@ -316,7 +319,7 @@ def _settings(
 
 
 def _chosen(names: Sequence[str], own: Study | None) -> Sequence[str]:
-    """What is measured: as asked for, else as the study file says, else everything."""
+    """Properties to measure: from the command line, else from the study file, else all."""
     from ilforge.properties import PROPERTIES
     from ilforge.properties.registry import unknown
 
@@ -333,13 +336,13 @@ def _warn_of_unended(sources: Sequence[Source]) -> None:
 
 
 def _refuse_of_one_run(pressure: str | None, cores: int, lammps_units: str | None) -> None:
-    """What several runs together cannot be given."""
+    """Refuse options that cannot be used for several runs together."""
     if pressure:
-        raise SettingsError("--pressure is of one run: measure the viscosity of each run without --replicas.")
+        raise SettingsError("--pressure belongs to one run: measure the viscosity of each run without --replicas.")
     if cores > 1:
         raise SettingsError("--cores shares the frames of one run: leave it out with --replicas.")
     if lammps_units:
-        raise SettingsError("--lammps-units is of one run: measure each run without --replicas.")
+        raise SettingsError("--lammps-units belongs to one run: measure each run without --replicas.")
 
 
 def _refuse_unused(
@@ -350,9 +353,9 @@ def _refuse_unused(
     pairs: Sequence[tuple[str, str]],
     cutoff: float | None,
 ) -> None:
-    """What is given and would not be looked at is a mistake of the user's."""
+    """Refuse options that would have no effect."""
     if pressure_units and not pressure:
-        raise SettingsError("--pressure-units is given without --pressure: it is of the file that --pressure names.")
+        raise SettingsError("--pressure-units is given without --pressure: it is the unit of the file in --pressure.")
     if pressure and "viscosity" not in chosen:
         raise SettingsError("--pressure is for the viscosity, which is not measured: add --property viscosity.")
     if viscosity and "diffusion" not in chosen:
@@ -366,7 +369,7 @@ def _refuse_unused(
 
 
 def _prove_writable(folder: Path) -> None:
-    """Make the folder and a file in it, before hours are spent on what would go there."""
+    """Make the folder and a file in it, so that a fault is found before the measurement."""
     refuse_foreign(folder, "--out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -374,8 +377,8 @@ def _prove_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise SettingsError(
-            f"--out {folder}: nothing can be written there ({error.strerror}: {error.filename}). Give a folder that "
-            "can be made and written to."
+            f"--out {folder}: nothing can be written there ({error.strerror}: {error.filename}). Give a writable "
+            "folder."
         ) from None
 
 
@@ -390,7 +393,7 @@ def _write(folder: Path, found: Mapping[str, Measurement], records: list[Record]
         files.write_text(folder / "results.csv", results_csv(records))
     except OSError as error:
         raise SettingsError(
-            f"--out {folder}: not all files could be written ({error.strerror}: {error.filename}). The numbers are "
-            "those printed; for tables and curves make room there or give another folder, and measure again."
+            f"--out {folder}: not all files could be written ({error.strerror}: {error.filename}). The printed numbers "
+            "are complete; for tables and curves, free disk space or give another folder, and measure again."
         ) from None
     click.echo(f"Wrote results.csv and {len(written)} other files to {folder}", err=True)

@@ -97,7 +97,7 @@ def _refuse_devices(context: click.Context, parameter: click.Parameter, value: A
     for path in value if isinstance(value, tuple) else (value,):
         try:
             kind = os.stat(path).st_mode if path is not None else stat.S_IFREG
-        except (OSError, ValueError):  # said by whoever opens it
+        except (OSError, ValueError):  # reported when the file is opened
             continue
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
             raise click.BadParameter(f"{path} is a device or a pipe: give a file or a folder.", context, parameter)

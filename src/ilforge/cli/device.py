@@ -33,7 +33,7 @@ def require_device(spec: Mapping[str, Any], engine: str | None = None) -> None:
     Raises
     ------
     SettingsError
-        When it cannot.
+        When the potential cannot use it.
     """
     from ilforge import potentials
     from ilforge.dynamics import ENGINES

@@ -52,7 +52,7 @@ def doctor(machine: str | None) -> None:
     if missing:
         click.echo(f"{missing} missing; only the studies that use them need them.")
     if machine is None and Path("machine.toml").is_file():
-        click.echo("Studies in this folder use its machine.toml: ilforge doctor --machine machine.toml looks at that.")
+        click.echo("Studies in this folder use its machine.toml. To check it: ilforge doctor --machine machine.toml")
 
 
 def _programs() -> Iterator[tuple[str, str]]:
@@ -67,7 +67,7 @@ def _programs() -> Iterator[tuple[str, str]]:
 
 
 def _commands(machine: Machine) -> Iterator[tuple[str, str]]:
-    """Each command of ``machine.toml``, and whether what it starts is there."""
+    """Each command in ``machine.toml``, and whether its program exists."""
     for program, command in machine.programs.commands.items():
         try:
             programs.command_line(program)
@@ -81,11 +81,14 @@ def _hardware(machine: Machine) -> Iterator[tuple[str, str]]:
     yield "cores", f"{hardware.usable_cores()}; {tasks}"
     yield "memory", f"{hardware.memory_GB():.1f} GB; tasks may take {machine.usable_memory_GB:.1f} GB together"
     try:
-        yield "disk", f"{hardware.free_disk_GB(Path(machine.store)):.1f} GB free where the store is, {machine.store}"
+        yield (
+            "disk",
+            f"{hardware.free_disk_GB(Path(machine.store)):.1f} GB free in the folder of the store, {machine.store}",
+        )
     except OSError as error:
-        yield "disk", f"not known where the store is, {machine.store}: {error.strerror}"
+        yield "disk", f"unknown for the folder of the store, {machine.store}: {error.strerror}"
     counts = Counter(gpus())
-    yield "GPUs", ", ".join(f"{count} x {name}" for name, count in counts.items()) or "none (by nvidia-smi)"
+    yield "GPUs", ", ".join(f"{count} x {name}" for name, count in counts.items()) or "none (according to nvidia-smi)"
 
 
 def _environments(machine: Machine) -> Iterator[tuple[str, str]]:
@@ -107,7 +110,7 @@ def _environments(machine: Machine) -> Iterator[tuple[str, str]]:
             yield f"environment {name}", f"{_MISSING}{error}"
         except DidNotFinish as error:
             yield f"environment {name}", f"does not start: {error.last_lines or error.what}{_cure(name, machine)}"
-        except OSError as error:  # it is a file that the system does not run
+        except OSError as error:  # the file is not executable
             yield f"environment {name}", f"does not start: {error}"
 
 
@@ -119,7 +122,7 @@ def _cure(name: str, machine: Machine) -> str:
 
 
 def _executors(machine: Machine) -> Iterator[tuple[str, str]]:
-    """Each executor that has work, and which."""
+    """Each executor with work, and its kinds of work."""
     try:
         named = require_executors(machine)
     except SettingsError as error:

@@ -25,7 +25,7 @@ _GATE = {
     "max_energy_jump": ("max_energy_jump_eV_atom", "eV per atom"),
     "bond_factor": ("bond_factor", ""),
 }
-_SHOWN = 5  # kinds of refusals that are named one by one
+_SHOWN = 5  # largest number of kinds of refusals that are printed
 
 ions_option = click.option(
     "--ions",
@@ -43,19 +43,19 @@ charge_option = click.option(
 
 @dataclass(frozen=True)
 class MadeOf:
-    """The ions of frames, as the user gives them."""
+    """The ions of frames, given by the user."""
 
     ions: str = ""
     define: Mapping[str, Any] = field(default_factory=dict)
 
     def topology_of(self, frame: Atoms) -> Any:
-        """Topology of a frame that names its ions, else None."""
+        """Topology of a frame that names its ions, otherwise None."""
         from ilforge.liquid.liquid import Liquid
 
         return Liquid.of_frame(frame, self.define).topology if frame.info.get("ions") else None
 
     def topology_of_known(self, frame: Atoms) -> Any:
-        """The same, and None if the author of a file named ions that are not known here."""
+        """The same, but None for ions that are not known here."""
         try:
             return self.topology_of(frame)
         except SettingsError:
@@ -64,12 +64,12 @@ class MadeOf:
             return None
 
     def read(self, file: str | Path, bond_factor: float | None = None, last: bool = False) -> list[Atoms]:
-        """Frames of a file, or the last one only, their atoms in the order of their ions.
+        """Frames of a file, or only the last one, with atoms in the order of their ions.
 
         Raises
         ------
         SettingsError
-            When the file is not there, or holds no frames.
+            When the file does not exist, or contains no frames.
         """
         from ilforge import frames
         from ilforge.labelling.atom_order import frames_in_order
@@ -90,7 +90,7 @@ class MadeOf:
         Raises
         ------
         SettingsError
-            When nothing says what it is made of.
+            When the ions of the frame are unknown.
         """
         from ilforge.liquid.liquid import Liquid
 
@@ -134,7 +134,7 @@ def made_of_options(command: Callable[..., Any]) -> Callable[..., Any]:
         from ilforge.liquid.liquid import Liquid
 
         own = parse_define(define)
-        # as frames have it: [bmim][PF6] is written out
+        # in the form of frames: the salt [bmim][PF6] becomes two ions
         label = Liquid.from_label(ions, own, vacuum=True).label if ions else ""
         return command(*args, made_of=MadeOf(label, own), **arguments)
 

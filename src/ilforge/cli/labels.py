@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ilforge.labelling.gate_settings import GateSettings
     from ilforge.labelling.refusals import Refusal
 
-_SHOWN = 5  # contradictions that are named one by one
+_SHOWN = 5  # largest number of contradictions that are printed
 
 
 @ilforge.command("import")
@@ -86,7 +86,7 @@ def import_(
         define=made_of.define,
         bond_factor=gate.bond_factor,
     )
-    # what is wrong with a frame of a file is a verdict of its own, not a failure of a calculation
+    # a faulty frame in a file counts as a rejected label, not as a failed calculation
     labels = {str(i): label for i, label in enumerate(found.labels)}
     judged = judge_batch(labels, made_of.topology_of_known, gate)
     reasons = [label.error or reason for label, reason in zip(found.labels, judged.values(), strict=True)]
@@ -117,7 +117,7 @@ def import_(
     if not accepted:
         raise DidNotFinish(f"No label was accepted: {counts or 'there is no frame'}")
     if found.unstated:
-        click.echo(f"{found.unstated} labels come from files that do not say whether they converged.")
+        click.echo(f"{found.unstated} labels come from files that do not tell whether they converged.")
     click.echo(f"{counts}. Wrote the accepted ones to {out}")
 
 
@@ -206,7 +206,7 @@ def export_labels(
     labelled = frames.read(Path(file))
     lacking = sum(frames.ENERGY not in frame.info or frames.FORCES not in frame.arrays for frame in labelled)
     if lacking or not labelled:
-        raise SettingsError(f"{lacking} of {len(labelled)} frames of {file} carry no labels: label them first.")
+        raise SettingsError(f"{lacking} of {len(labelled)} frames of {file} have no labels: label them first.")
     if program == "extxyz":
         export_plain_extxyz(Path(out), labelled)
         click.echo(f"Wrote {len(labelled)} frames to {out}")
@@ -228,7 +228,7 @@ def _export_dataset(file: str, machine: str | None, store: str | None, out: str,
         refused = "; rejected: " + ", ".join(f"{n} {why}" for why, n in rejected.items()) if rejected else ""
         click.echo(f"{purpose}: {listed}, from {dataset.manifest['parents'][purpose]} boxes{refused}")
     if missing:
-        click.echo(f"LOOK {missing} sampled frames have no label yet: run the study on and export again.")
+        click.echo(f"LOOK {missing} sampled frames have no label yet: continue the study and export again.")
     click.echo(f"Wrote {dataset.directory}, labelled by {dataset.manifest['title']}")
 
 
@@ -237,7 +237,7 @@ def _export_dataset(file: str, machine: str | None, store: str | None, out: str,
 @click.option("--potential", required=True, help="gpaw or pyscf, with their default settings.")
 @click.option("--store", type=click.Path(file_okay=False), metavar="STORE", help="Keep them here; reuse existing ones.")
 def atoms(elements: tuple[str, ...], potential: str, store: str | None) -> None:
-    """Compute energies of isolated atoms, spin-polarised, in eV: the zero of the energies of a model.
+    """Compute energies of isolated, spin-polarised atoms in eV: the reference for the energies of a model.
 
     \b
     ilforge atoms C H N B F --potential gpaw --store ilforge-store
@@ -250,7 +250,7 @@ def atoms(elements: tuple[str, ...], potential: str, store: str | None) -> None:
 
     unknown = [element for element in elements if element not in atomic_numbers]
     if unknown:
-        raise SettingsError(f"{unknown[0]} is no element.")
+        raise SettingsError(f"{unknown[0]} is not an element.")
     spec, failed = parse_potential(potential, None), 0
     method = potentials.create(spec)
     require_atoms(method)
@@ -293,7 +293,7 @@ def merge(target: str, source: str) -> None:
 
     if is_published(Path(source)):
         instead = f"ilforge import {source} --store {target}"
-        raise SettingsError(f"{source} is a dataset, no store. Take it in with: {instead}")
+        raise SettingsError(f"{source} is a dataset, not a store. Import it with: {instead}")
     if not (Path(source) / "labels" / FILE).is_file():
         raise SettingsError(f"{source} holds no labels: expected {Path(source) / 'labels' / FILE}.")
     with LabelStore(Path(target) / "labels") as into, LabelStore(Path(source) / "labels", read_only=True) as of:
@@ -308,19 +308,21 @@ def merge(target: str, source: str) -> None:
                 f"{digest[:12]}  {counts['results']:7d} results {counts['failures']:6d} failures  "
                 f"{description.get('kind', 'imported')} {name}"
             )
-    click.echo(f"Added {done.added} labels ({done.failures} failures with their reasons); {done.known} were there.")
+    click.echo(
+        f"Added {done.added} labels ({done.failures} failures with their reasons); {done.known} were there already."
+    )
     if done.conflicts:
         listed = "\n".join(done.conflicts[:_SHOWN])
         raise DidNotFinish(
             f"{len(done.conflicts)} labels of the same frame and method contradict each other; those of {target} were "
-            f"kept. A method has changed under its name:\n{listed}"
+            f"kept. A method has changed without a new name:\n{listed}"
         )
 
 
 @store.command("check")
 @click.argument("store", type=click.Path(file_okay=False))
 def check_store(store: str) -> None:
-    """Read every label of STORE and its index, and report whether all are whole; nothing is changed.
+    """Read every label of STORE and its index, and report whether all are intact; nothing is changed.
 
     \b
     ilforge store check ilforge-store
@@ -332,7 +334,7 @@ def check_store(store: str) -> None:
         whole = sum(1 for _ in labels)
         counts, methods = labels.census(), labels.methods()
     click.echo(
-        f"{whole} labels are whole: {counts['results']} results, {counts['failures']} failures, {counts['waiting']} "
+        f"{whole} labels are intact: {counts['results']} results, {counts['failures']} failures, {counts['waiting']} "
         f"waiting in the inbox, by {len(methods)} methods."
     )
     damaged = counts["labels"] + counts["waiting"] - whole
@@ -358,7 +360,7 @@ def backup_store(store: str) -> None:
 @store.command("salvage")
 @click.argument("store", type=click.Path(file_okay=False))
 def salvage_store(store: str) -> None:
-    """Rescue the labels of a damaged STORE: all that are whole in its file or its backup.
+    """Rescue the intact labels in the file and the backup of a damaged STORE.
 
     The damaged file is kept beside the new one. No study may use the store at the same time.
 
@@ -368,11 +370,11 @@ def salvage_store(store: str) -> None:
     from ilforge.labelling.storing.salvage import salvage
 
     count, aside = salvage(_labels_in(store))
-    click.echo(f"Rescued {count} labels. The damaged file is {aside}; what is not in it is computed again when needed.")
+    click.echo(f"Rescued {count} labels. The damaged file is {aside}; lost labels are computed again when needed.")
 
 
 def _labels_in(store: str) -> Path:
-    """The folder of labels of a store, named by the store or by itself."""
+    """The folder of labels of a store, from the path of the store or of this folder."""
     from ilforge.labelling.storing.store import BACKUP, FILE
 
     for folder in (Path(store) / "labels", Path(store)):

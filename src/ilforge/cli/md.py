@@ -89,7 +89,7 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
     --constant-volume 20 and --equilibration 100. To extend a run that has ended, start from its last.xyz with
     --keep-velocities and another --out.
 
-    Above 1 fs bonds to H are held at fixed length by clp and clpol in OpenMM and GROMACS. With MACE, DeePMD, exp6 and
+    With time steps above 1 fs, clp and clpol in OpenMM and GROMACS constrain bonds to H. With MACE, DeePMD, exp6 and
     the ASE engine these bonds are free.
 
     \b
@@ -106,7 +106,7 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
     liquid = made_of.liquid_of_all([start], file)
     for pierced in pierced_rings(start, liquid.topology)[:1]:
         words = pierced.describe(liquid.topology)
-        click.echo(f"LOOK {file}: {words}. MD does not undo that: pack the box anew.", err=True)
+        click.echo(f"LOOK {file}: {words}. MD cannot undo this: pack the box again.", err=True)
     protocol = MdProtocol(
         ensemble=state["ensemble"],
         temperature_K=state["temperature"],

@@ -24,7 +24,7 @@ define_option = click.option(
 
 
 def parse_define(given: tuple[str, ...]) -> dict[str, Any]:
-    """``("EA=CC[NH3+]", "MYCAT=mycat.zmat", "OTHER=other.xyz,other.ff")`` as a study file's ``[liquid.define]``."""
+    """Convert ``("EA=CC[NH3+]", "MYCAT=mycat.zmat", "OTHER=other.xyz,other.ff")`` to a table ``[liquid.define]``."""
     from pydantic import ValidationError
 
     from ilforge.liquid.settings import IonSettings
@@ -47,7 +47,7 @@ def parse_define(given: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _source(item: str, what: str) -> dict[str, Any]:
-    """What an ion is made from: files where there are any or it is named as one, else a SMILES."""
+    """Source of an ion: files, if they exist or the text looks like a file name, otherwise a SMILES."""
     path, charge = what, None
     found = re.fullmatch(r"(.+):([+-]?\d{1,3})", what)
     if found and Path(found[1].partition(",")[0]).suffix.lower() in _SUFFIXES:
@@ -62,7 +62,7 @@ def _source(item: str, what: str) -> dict[str, Any]:
 
 
 def _smiles(item: str, text: str) -> str:
-    """The text, if RDKit reads it as SMILES."""
+    """The text, if RDKit can read it as SMILES."""
     from rdkit import Chem, rdBase
 
     with rdBase.BlockLogs():

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from ilforge.labelling.storing.store import LabelStore
     from ilforge.liquid.liquid import Liquid
 
-_POLL_S = 2.0  # between looks at what another run has claimed
+_POLL_S = 2.0  # between checks of frames that another run has claimed
 POTENTIAL_HELP = (
     "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, exp6:FILE.toml, exp6:FILE.toml:CUTOFF_A, GFN1-xTB, GFN2-xTB, gpaw, "
     "cp2k, pyscf (vacuum), or a model file, model.model (MACE) or model.pb (DeePMD); a model file needs --trust with "
     "its SHA-256."
 )
-BONDS_UNCHECKED = "LOOK bonds were not checked: say what the frames are made of with --ions."
+BONDS_UNCHECKED = "LOOK bonds were not checked: name the ions of the frames with --ions."
 
 
 @ilforge.command()
@@ -136,7 +136,7 @@ def label(
         labels.absorb_inbox()
         if retry:
             click.echo(f"{labels.forget_failures(method, wanted)} frames that failed before are tried again.")
-        missing = labels.missing(wanted, method)  # those that were cut short among them
+        missing = labels.missing(wanted, method)  # including calculations that were cut short
         _label_missing(labels, {digest: wanted[digest] for digest in missing}, liquids, spec, method)
         found = labels.get_many(list(wanted), method)
         if missing:
@@ -194,7 +194,9 @@ def _label_missing(
             labels.absorb_inbox()
             left = labels.missing(busy, method)
             for digest in left:
-                if holder.state(digest, method) is State.DONE:  # and yet there is no label of it: it was lost
+                if (
+                    holder.state(digest, method) is State.DONE
+                ):  # the frame is done but has no label, so the label was lost
                     holder.release(digest, method)
             done += len(busy) - len(left)
             progress(done, total)
@@ -229,7 +231,7 @@ def train(file: str, kind: str, preset: str | None, seed: int, threads: int, out
     keys = {"kind": kind, **({"preset": preset} if preset else {})}
     settings = check_settings(trainer.settings, keys, "--preset")
     if trainer.computes_with is not None:
-        devices.resolved(trainer.computes_with)  # a GPU that is absent is refused before a folder is made
+        devices.resolved(trainer.computes_with)  # a missing GPU is refused before a folder is made
     labelled = frames.read(Path(file))
     if not labelled:
         raise SettingsError(f"{file} holds no frames.")
@@ -282,9 +284,9 @@ def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:
 
 
 def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A potential named on the command line, as :func:`ilforge.potentials.create` takes it.
+    """Specification for :func:`ilforge.potentials.create` of a potential named on the command line.
 
-    ``define`` are the user's own ions; their CL&P parameters are read from their files.
+    ``define`` contains the user's own ions; their CL&P parameters are read from their files.
     """
     from ilforge.potentials import POTENTIALS, known_names
     from ilforge.potentials.kind import Context
@@ -303,7 +305,7 @@ def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | No
     words = _words(rest, kind.words)
     if words is None:
         usual = ":".join((name, *(word.upper() for word in kind.words)))
-        raise SettingsError(f"--potential {text}: expected {usual}, with nothing behind it")
+        raise SettingsError(f"--potential {text}: expected {usual}, with nothing after it")
     settings = check_settings(kind.settings, {**keys, **words}, f"--potential {text}")
     known = dict(define or {})
     return settings.spec(Context(Path(), tuple(known), known))
@@ -334,7 +336,7 @@ def refuse_replacing(out: Path, inputs: Sequence[Path]) -> None:
     """Refuse to write over an input file: frames that the new file leaves out would be lost."""
     for path in inputs:
         if out.exists() and path.exists() and out.samefile(path):
-            raise SettingsError(f"--out {out} is the file that is read, and would replace it: name another.")
+            raise SettingsError(f"--out {out} is also the input file, which would be replaced: name another file.")
 
 
 def digest_of(path: Path) -> str:

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from ilforge.workflow.study_run import Status
 
 KEY_ROWS = 10
-"""Most rows of the table that ends a run."""
+"""Largest number of rows of the table at the end of a run."""
 
 
 def on_a_study(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The arguments that every command on a study takes."""
+    """Add the arguments of all commands on a study."""
     command = click.argument("study", type=click.Path(dir_okay=False))(command)
     command = click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use.")(command)
     command = click.option("--store", type=click.Path(file_okay=False), help="Folder of results and labels.")(command)
@@ -42,7 +42,7 @@ def on_a_study(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def opened(study: str, machine: str | None, store: str | None, output: str | None) -> tuple[Study, Machine]:
-    """The study and the machine, as the arguments name them."""
+    """The study and the machine from the arguments."""
     loaded = load_study(study)
     here = load_machine(machine, loaded.folder)
     return loaded, here.model_copy(update={k: v for k, v in (("store", store), ("output", output)) if v})
@@ -88,22 +88,22 @@ def init(file: str, ions: tuple[str, ...], define: tuple[str, ...], density: flo
         files.write_text(path, text_in(path.parent))
     except OSError as error:
         raise SettingsError(f"FILE {path} cannot be written: {error.strerror}.") from error
-    click.echo(f"Wrote {path}. See what it takes with: ilforge check {path}")
+    click.echo(f"Wrote {path}. See its cost with: ilforge check {path}")
 
 
 def _clp_cutoffs(liquid: Liquid, density: float) -> tuple[float, float]:
-    """Longest cutoffs up to 10 Å, in halves of 1 Å, for the densest box that is labelled and for that of MD, Å."""
+    """Longest cutoffs up to 10 Å, in steps of 0.5 Å, for the densest labelled box and for the MD box, Å."""
     from ilforge.study.settings import SamplingSettings
 
     densest = max(SamplingSettings().density_ratios)
-    # a box at constant pressure may shrink
+    # a box at constant pressure may become smaller
     sides = (0.98 * liquid.volume(density * densest) ** (1 / 3), 0.92 * _md_volume(liquid, density) ** (1 / 3))
     small, large = (min(10.0, math.floor(side) / 2) for side in sides)
     return small, large
 
 
 def _md_volume(liquid: Liquid, density: float) -> float:
-    """Of the box of MD in a new study, Å³."""
+    """Volume of the MD box in a new study, Å³."""
     return document.MD_MULTIPLE * liquid.volume(density)
 
 
@@ -118,7 +118,7 @@ def _refuse_unusable(text_in: Callable[[Path], str], name: str) -> None:
 
 
 def _beside(own: Mapping[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
-    """Definitions of ions as a study file in this folder has them: paths are relative to it."""
+    """Definitions of ions for a study file in this folder, with paths relative to it."""
     tables = {}
     for name, ion in own.items():
         given = ion.model_dump(exclude_none=True)
