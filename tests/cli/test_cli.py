@@ -224,7 +224,7 @@ def test_md_that_cannot_run_is_told_in_words(ilforge, tmp_path, two_pairs):
     assert "has no parameters for the ion NO3 here: it has PYR14" in md("nitrate.xyz", "clp")
     two_pairs.positions[two_pairs.symbols == "B"] += 2.0  # out of its four F
     frames.write(tmp_path / "torn.xyz", [two_pairs])
-    assert "8 of 68 bonds are no bonds, such as B1 of BF4 #1 to F" in md("torn.xyz", "clp:4.0")
+    assert "8 of 68 bonds have impossible lengths, such as B1 of BF4 #1 to F" in md("torn.xyz", "clp:4.0")
     (tmp_path / "empty.xyz").write_text("")
     assert "empty.xyz holds no frames" in md("empty.xyz", "clp:4.0")
 

@@ -100,7 +100,7 @@ def test_faults_of_a_zmat_are_named(folder, old, new, words):
         ("ATOMS\n", "", ["my.ff, line 1", "before the first section (ATOMS"]),
         ("12.011", "heavy", ["line 2", "section atoms"]),
         ("12.011", "15.035", ["CT has mass 15.035", "united atoms"]),
-        ("-0.25", "-0.24", ["add up to -0.9600 e", "no whole number"]),
+        ("-0.25", "-0.24", ["add up to -0.9600 e", "not a whole number"]),
         ("lj", "buck", ["line 2", "buck", "lj with 4"]),
         ("BONDS", "BONDS\nCT CT harm 1.5 10.0", ["line 5: CT CT contradicts line 4"]),
         (FORCE_FIELD, "BONDS\n", ["has no section ATOMS"]),

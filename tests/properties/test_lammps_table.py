@@ -111,9 +111,9 @@ def test_without_the_diagonal(tmp_path):
 
 @pytest.mark.program("lmp")
 def test_what_is_missing_is_asked_for(real, tmp_path):
-    with pytest.raises(SettingsError, match="does not say its units.*--pressure-units"):
+    with pytest.raises(SettingsError, match="does not contain its units.*--pressure-units"):
         read_pressure(real / "fix.dat")
-    with pytest.raises(SettingsError, match="says that it is in units real, not in units metal"):
+    with pytest.raises(SettingsError, match="is in units real, not in units metal"):
         read_pressure(real / "log.lammps", "metal")
     text = (real / "log.lammps").read_text()
     for old, new, said in (
@@ -124,7 +124,7 @@ def test_what_is_missing_is_asked_for(real, tmp_path):
         with pytest.raises(SettingsError, match=said):
             read_pressure(tmp_path / "log")
     (tmp_path / "fix").write_text("# step pxy pxz pyz\n0 1 2 3\n5 1 2 3\n10 1 2 3\n")
-    with pytest.raises(SettingsError, match="counts steps.*have LAMMPS print the time"):
+    with pytest.raises(SettingsError, match="contains steps.*have LAMMPS print the time"):
         read_pressure(tmp_path / "fix", "real")
     (tmp_path / "fix").write_text("# time pxy pxz pyz\n" + "".join(f"{t} 1 2 3\n" for t in (0, 5, 10, 20, 25, 30)))
     with pytest.raises(SettingsError, match="sample 4: times must be evenly spaced"):

@@ -44,7 +44,7 @@ def test_too_few_temperatures_are_refused():
 
 def test_a_bend_is_no_activation_energy_and_a_line_has_no_vft_temperature():
     bent, straight = np.exp(3.0 - 800.0 / (T - 200.0)), np.exp(-25.0 / (GAS_CONSTANT * T))
-    assert "no straight line" in arrhenius(T, bent, 0.01 * bent).note
+    assert "not linear" in arrhenius(T, bent, 0.01 * bent).note
     assert "do not bend" in vft(T, straight, 0.02 * straight, np.random.default_rng(1))["vft_T0"].note
 
 

@@ -1,7 +1,7 @@
 """Isotropic barostats that move whole molecules: by Monte Carlo, or driven by the pressure.
 
 Both sample the distribution exp(-(U + P V)/kT) V^N of the volume. The centres of mass of the N molecules keep their
-positions relative to the box. Velocities stay as they are; the pressure of N centres of mass is then N kT/V.
+positions relative to the box. Velocities do not change; the pressure of N centres of mass is then N kT/V.
 """
 
 from __future__ import annotations

@@ -160,11 +160,11 @@ class Job:
                 if hydrogen[light] and not hydrogen[heavy]:
                     masses[heavy] -= wanted - masses[light]
                     masses[light] = wanted
-        robbed = np.flatnonzero(~hydrogen & (masses < wanted))
-        if len(robbed):
+        light = np.flatnonzero(~hydrogen & (masses < wanted))
+        if len(light):
             raise SettingsError(
-                f"hydrogen_mass_amu (--hydrogen-mass) is {wanted:g}: {topology.describe(int(robbed[0]))} would be left "
-                f"with {masses[robbed[0]]:.3g} amu, less than its hydrogens. Give less; 3 is usual."
+                f"hydrogen_mass_amu (--hydrogen-mass) is {wanted:g}: {topology.describe(int(light[0]))} would be left "
+                f"with {masses[light[0]]:.3g} amu, less than its hydrogens. Give less; 3 is usual."
             )
         return masses
 
@@ -182,7 +182,7 @@ class Job:
 
     @property
     def start_velocities(self) -> Floats:
-        """Initial velocities: drawn from the seed or, if the protocol says so, of the start, ``(n_atoms, 3)`` Å/fs."""
+        """Initial velocities: from the seed or, if the protocol keeps them, of the start, ``(n_atoms, 3)`` Å/fs."""
         if self.protocol.keep_velocities:
             own: Floats = self.atoms.get_velocities() / ASE_TIME_IN_FS
             return own

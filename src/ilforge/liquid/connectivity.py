@@ -167,7 +167,7 @@ def topology_mismatch(positions: np.ndarray, cell: np.ndarray, topology: Topolog
         return None
     worst = wrong[np.argmax(np.abs(np.log(np.maximum(ratio[wrong], 1e-9))))]  # two atoms may be at the same place
     return (
-        f"{len(wrong)} of {len(length)} bonds are no bonds, such as {topology.describe(int(i[worst]))} to "
+        f"{len(wrong)} of {len(length)} bonds have impossible lengths, such as {topology.describe(int(i[worst]))} to "
         f"{topology.describe(int(j[worst]))} with {length[worst]:.2g} Å"
     )
 

@@ -78,7 +78,7 @@ class TypedStructure:
         if abs(total - round(total)) > 1e-4:
             raise SettingsError(
                 f"The charges of {self.path.name} in {self.force_field.path.name} add up to {total:+.4f} e, "
-                "which is no whole number: an atom has the wrong type, or the force field the wrong charge."
+                "which is not a whole number: an atom has the wrong type, or the force field the wrong charge."
             )
         return round(total)
 

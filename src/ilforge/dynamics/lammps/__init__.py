@@ -323,7 +323,7 @@ def _halt(log: str) -> re.Match[str] | None:
 
 
 def _recording_had_begun(log: str) -> bool:
-    """Whether the run ended while frames were recorded. After a soft halt LAMMPS goes on with the next command."""
+    """Whether the run ended while frames were recorded. After a soft halt LAMMPS continues with the next command."""
     began, halted = log.find("\nRECORDING"), _halt(log)
     return began >= 0 and (halted is None or halted.start() > began)
 

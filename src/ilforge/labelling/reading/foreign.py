@@ -227,7 +227,7 @@ def _of_ase(frame: Atoms, keys: Keys, where: str) -> Reading:
     try:
         energy, forces = float(energy), np.array(forces, dtype=float)
     except (TypeError, ValueError):
-        return Reading(atoms, fault="unreadable: its energy or forces are no numbers")
+        return Reading(atoms, fault="unreadable: its energy or forces are not numbers")
     stress, fault = _stress(held, atoms, keys, units)
     reading = Reading(atoms, energy * units.factor("energy"), forces * units.factor("forces"), stress, fault=fault)
     return _scaled(reading, units.factor("length"))

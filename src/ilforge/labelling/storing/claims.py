@@ -1,7 +1,7 @@
 """Claims: which run labels which frame, so that no two runs on one store compute the same label.
 
 A claim is a small file in the folder ``claims`` of the label store. It is made by a hard link, which only one process
-can create. It names its holder, a run; every run updates a file of its own regularly while it lives. The claim of a
+can create. It names its holder, a run; every run updates its own file regularly while it lives. The claim of a
 dead holder is ignored: at once if both runs are on one machine, because the system releases the lock on the holder's
 file when the process ends, otherwise after the lease. Ages are taken from the clock of the file system, so hosts
 with different clocks agree on them.

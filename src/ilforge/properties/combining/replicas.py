@@ -252,7 +252,7 @@ def _refuse_repeated(sources: Sequence[Source]) -> None:
             raise SettingsError(
                 f"Runs {a + 1} and {b + 1} are the same: the last frame of run {short + 1} is also in run {long + 1}. "
                 "A run counts once, and replicas are independent: leave one of them out. Runs that begin with the same "
-                "frame differ when each has a --seed of its own."
+                "frame differ if each has its own --seed."
             )
 
 

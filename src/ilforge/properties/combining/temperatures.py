@@ -131,7 +131,7 @@ def arrhenius(temperatures: np.ndarray, values: np.ndarray, errors: np.ndarray, 
     note = f"from {temperatures.min():g} to {temperatures.max():g} K" + _other_way(energy, falls)
     p = _p_value(chi2, n - 2)
     if p < _MIN_P_VALUE:
-        return Estimate.refused(unit, f"ln x is no straight line in 1/T (p = {p:.1g}): see the VFT fit", n)
+        return Estimate.refused(unit, f"ln x is not linear in 1/T (p = {p:.1g}): see the VFT fit", n)
     if error > _MAX_RELATIVE_ERROR * abs(energy):
         return Estimate.refused(unit, f"{energy:.2g} ± {error:.2g} {unit}: more precise values or a wider range", n)
     return Estimate(energy, error, n, unit, True, note)

@@ -113,10 +113,10 @@ def _row(line: str, n: int) -> Iterator[list[float]]:
 
 def _scales(path: Path, run: _Run, given: str | None) -> tuple[float, float]:
     if given and run.units and given != run.units:
-        raise SettingsError(f"{path} says that it is in units {run.units}, not in units {given} (--pressure-units).")
+        raise SettingsError(f"{path} is in units {run.units}, not in units {given} (--pressure-units).")
     units = given or run.units
     if units is None:
-        raise SettingsError(f"{path} does not say its units: give them with --pressure-units ({', '.join(UNITS)}).")
+        raise SettingsError(f"{path} does not contain its units: give them with --pressure-units ({', '.join(UNITS)}).")
     if units not in UNITS:
         raise SettingsError(f"{path} is in units {units}: pressures in bar follow from units {', '.join(UNITS)} only.")
     return UNITS[units]
@@ -129,9 +129,7 @@ def _time(path: Path, run: _Run, table: dict[str, np.ndarray]) -> np.ndarray:
         by_step = table["step"] * run.timestep
     known = time if by_step is None else by_step
     if known is None:
-        raise SettingsError(
-            f"{path} counts steps and does not say how long they are: have LAMMPS print the time, {_ASK_FIX}."
-        )
+        raise SettingsError(f"{path} contains steps but not the time step: have LAMMPS print the time, {_ASK_FIX}.")
     if by_step is None or time is None or len(time) < 2:
         return known
     whole = time[-1] - time[0]
