@@ -56,7 +56,7 @@ def evaluate(
     Raises
     ------
     SettingsError, MissingProgram
-        When this method cannot label any frame, and as described in :func:`.state.with_state`.
+        When this method cannot label any frame, and as described in :func:`.storing.state.with_state`.
     """
     bare = _bare(frame)
     if liquid is None and bare.info.get("ions"):

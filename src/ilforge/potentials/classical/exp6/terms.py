@@ -26,7 +26,7 @@ class Exp6Terms:
     ``types``         (n,)         number of each atom's type
     ``a, b, c``       (t, t)       parameters of exp-6 terms for pairs of types
     ``near_exp6``     [(i, j, w)]  pairs of atoms whose exp-6 term has a weight other than 1
-    ``bonds``         [(i, j)]     with :class:`~.exp6_file.Bond`; likewise ``bends``, ``torsions``, ``out_of_plane``
+    ``bonds``         [(i, j)]     with :class:`~.file.Bond`; likewise ``bends``, ``torsions``, ``out_of_plane``
     ``lone_pairs``    -            positions of lone pairs
     ``sites``         -            charges, polarizabilities and weights of close pairs
     ================  ===========  =========================================================================
