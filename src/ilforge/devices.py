@@ -349,7 +349,7 @@ def _beyond(device: Device, count: int, listed_by: str) -> str | None:
     if device.index is None or device.index < count:
         return None
     last = "cuda:0 is the only one" if count == 1 else f"the last is cuda:{count - 1}"
-    return f"{listed_by} contains {count}: {last}."
+    return f"There are {count} according to {listed_by}: {last}."
 
 
 _PROBES: dict[str, Callable[[Device], str | None]] = {

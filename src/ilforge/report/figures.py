@@ -313,5 +313,6 @@ def _window(low: float, high: float) -> dict[str, Any]:
 def _round_sentence(learning: LearningRound) -> str:
     return (
         f"Iteration {learning.iteration}: {counted(learning.accurate, 'frame')} below the window, "
-        f"{learning.candidate} candidates ({learning.labelled} labelled), {learning.failed} above it."
+        f"{learning.candidate} candidates ({learning.labelled} labelled), "
+        f"{learning.failed} above it or with broken bonds."
     )

@@ -42,7 +42,7 @@ def rejections_table(rows: Sequence[FrameRow]) -> Table | None:
 
 def learning_table(rounds: Sequence[LearningRound]) -> Table:
     """Rounds of concurrent learning in numbers of frames."""
-    names = ("Iteration", "Explored", "Agreed", "Candidates", "Labelled", "Above window", "Window (eV/Å)")
+    names = ("Iteration", "Explored", "Agreed", "Candidates", "Labelled", "Failed", "Window (eV/Å)")
     body = [
         (
             Cell(str(r.iteration)),

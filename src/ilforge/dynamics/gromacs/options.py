@@ -16,9 +16,10 @@ FRICTION_PER_PS = 1.0
 COMPRESSIBILITY_PER_BAR = 4.5e-5
 
 _EVERY_STEP = {"nstcalcenergy": "1", "nsttcouple": "1", "nstpcouple": "1"}
-"""Steps between barostat moves. GROMACS's default of ten steps (20 fs) is close to the period of bond vibrations.
-Their part of the pressure then acts as noise on the box, which has no thermostat: with Parrinello-Rahman, 40 ion pairs
-had evaporated after 20 ps."""
+"""Options of a barostat, which acts at every step.
+
+GROMACS's default of ten steps (20 fs) is close to the period of bond vibrations. Their part of the pressure then acts
+as noise on the box, which has no thermostat: with Parrinello-Rahman, 40 ion pairs had evaporated after 20 ps."""
 
 _GUARD_STEPS = 10  # largest number of steps between checks of the temperature
 

@@ -35,8 +35,9 @@ def unwrap(centres: np.ndarray, cells: np.ndarray, images: bool = False) -> tupl
     cells
         ``(n_frames, 3, 3)`` in Å, lattice vectors as rows.
     images
-        Whether centres are in the images to which they moved (unwrapped). This is used for steps whose nearest image is
-        uncertain. Other steps use the nearest image, which is also right if the image counts were reset in between.
+        Whether centres are in the images to which they moved (unwrapped). They are then used as they are if the nearest
+        image of any step is uncertain. Otherwise nearest images are used, which are also right if the image counts were
+        reset in between.
 
     Returns
     -------
