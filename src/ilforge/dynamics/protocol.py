@@ -191,7 +191,7 @@ class MdProtocol:
 
     @property
     def inner_timestep_fs(self) -> float:
-        """The shortest time step of the run, fs: within a divided step that of the inner potential."""
+        """The shortest time step of the run, fs: the step of the inner potential if steps are divided."""
         return self.timestep_fs / self.inner_steps
 
     @property

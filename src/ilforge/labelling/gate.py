@@ -28,7 +28,7 @@ def judge(label: Label, topology: Topology | None, gate: GateSettings) -> str | 
     label
         The stored label.
     topology
-        The molecules of which the frame must still consist; None skips this check (for a frame with unknown bonds).
+        The molecules that the frame must still contain intact; None skips this check (for a frame with unknown bonds).
     gate
         Limits of forces, and the largest length of a bond.
 

@@ -1,4 +1,4 @@
-"""Ionic conductivity, and the Onsager coefficients of which it is the sum."""
+"""Ionic conductivity, and the Onsager coefficients that add up to it."""
 
 from __future__ import annotations
 

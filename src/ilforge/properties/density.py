@@ -77,9 +77,9 @@ class Density:
 def pooled_density(found: Sequence[Estimate], settings: DensitySettings) -> Estimate:
     """Mean of several independent runs, weighted by their numbers of independent samples.
 
-    The error is that of the runs or, with three runs or more, that of the spread between them if it is larger. Runs
-    that are too short alone are used; together they need ``min_independent_samples``. Runs that disagree (χ²,
-    p < 0.001) are refused.
+    The error follows from the errors of the runs or, with three runs or more, from the spread between them if this is
+    larger. Runs that are too short alone are used; together they need ``min_independent_samples``. Runs that disagree
+    (χ², p < 0.001) are refused.
     """
     found = [one for one in found if np.isfinite(one.error)]
     if not found:

@@ -32,8 +32,8 @@ class Diffusion:
        within two standard errors and at least ``min_slope`` within one, is known to better than 1 - ``min_slope``, and
        a straight line fits all longer lags (χ², p > 0.01). The ions must have moved by ``min_displacement_A``
        within the longest lag.
-    3. D from a generalised least-squares line with free intercept through these lags. Its standard error is
-       that of the fit or, if larger, that from the spread between ions (with Student's t for 3 to 7 ions). The error
+    3. D from a generalised least-squares line with free intercept through these lags. Its standard error
+       follows from the fit or, if larger, from the spread between ions (with Student's t for 3 to 7 ions). The error
        of the fit assumes Gaussian motion, which is wrong for ions that hop. For one or two ions there is no other
        error, and a note says so.
 
@@ -127,7 +127,7 @@ class Diffusion:
 
 
 def yeh_hummer(diffusion: float, temperature_K: float, viscosity_Pa_s: float, box_A: float) -> float:
-    """Diffusion coefficient of an infinite system from that of a cubic box with side ``box_A``, m^2/s.
+    """Diffusion coefficient of an infinite system from its value in a cubic box with side ``box_A``, m^2/s.
 
         D∞ = D + 2.837297 k T / (6 π η L)
 

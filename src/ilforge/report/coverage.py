@@ -24,7 +24,7 @@ def coverage_table(rows: Sequence[Coverage]) -> Table:
     head = (
         *map(Cell, ("Set", "Frames", "Coordinates")),
         Cell("Spread", note="Standard deviation of each coordinate divided by that in EQ frames, root mean square."),
-        Cell("Bins reached", note="Number of occupied histogram bins, divided by that of equally many EQ frames."),
+        Cell("Bins reached", note="Number of occupied histogram bins relative to equally many EQ frames."),
         Cell("Beyond EQ", unit="%", note="Share of the samples in bins that EQ frames do not occupy."),
     )
     body = [

@@ -15,7 +15,7 @@ after the symmetry functions of Behler and Parrinello, Phys. Rev. Lett. 98 (2007
 doi:10.1103/PhysRevLett.98.146401. Rotating the frame, moving a molecule to another image or exchanging equal molecules
 does not change the descriptor. Frames are then selected one by one, each time the one furthest from all selected so far
 (Gonzalez, Theor. Comput. Sci. 38 (1985) 293, doi:10.1016/0304-3975(85)90224-5). The largest distance of any frame to
-the nearest selected one is then at most twice that of the best possible selection of as many frames.
+the nearest selected one is then at most twice as large as for the best possible selection of as many frames.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Machine(Settings):
     threads: Annotated[int, Field(ge=1)] = 1
     """Threads of each task. One thread is fastest if there are many tasks, and reproducible."""
     cores: Annotated[int, Field(ge=1)] | None = None
-    """Processor cores that tasks may use. Without it, those that this process may use."""
+    """Processor cores that tasks may use. Without it, all cores that this process may use."""
     memory_GB: Positive | None = None
     """Upper limit for the expected memory of all tasks together, GB. A task that would exceed it waits, unless it is
     the only one. Without it, nine tenths of the memory of the machine, or of its container."""

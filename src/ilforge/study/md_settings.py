@@ -41,9 +41,9 @@ class MdSettings(Settings):
     0.005 to 0.01 if bonds to H are constrained (`timestep_fs` above 1), otherwise 0.002. Without it, the tensor is not
     recorded. Only with engine `gromacs`."""
     temperatures_K: Annotated[list[Temperature], Field(min_length=1)] | None = None
-    """Temperatures in K, each in a separate run. Without it, that of the liquid."""
+    """Temperatures in K, each in a separate run. Without it, the temperature of the liquid."""
     pressure_bar: Pressure | None = None
-    """Pressure in bar, for NPT. Without it, that of the liquid."""
+    """Pressure in bar, for NPT. Without it, the pressure of the liquid."""
     engine: str | None = None
     """Program that moves the atoms: `builtin`, `openmm`, `lammps`, `ase` or `gromacs`. Without it, the engine that
     suits the potential. `gromacs` (not installed with ilforge) runs `clp` with a Nosé-Hoover thermostat and a

@@ -145,7 +145,7 @@ def _with_sound_structure(reading: Reading) -> Reading:
 
 
 def _unknown(method: str, path: Path) -> dict[str, Any]:
-    """A method of which only the name is known; without a name, it counts as different from that of any other file."""
+    """A method known only by its name; without a name, it counts as different from the method of any other file."""
     return {"program": "unknown", "method": method or f"of {path.name} {_content(path)}", "convergence": NOT_STATED}
 
 

@@ -156,8 +156,8 @@ class Clp:
         cell
             ``(3, 3)`` in Å.
         all_pairs_within_A
-            For ions in a vacuum: a distance (Å) that is larger than that of any two atoms, and smaller than that of any
-            atom and image.
+            For ions in a vacuum: a cutoff (Å) larger than all distances between atoms, and smaller than all distances
+            between atoms and periodic images.
         """
         if all_pairs_within_A is not None:
             return gromacs_topology.vacuum_options(all_pairs_within_A)

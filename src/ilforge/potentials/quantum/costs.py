@@ -34,5 +34,5 @@ def core_seconds(method: str, n_atoms: int) -> float:
 
 
 def memory_GB(kind: str, n_atoms: int) -> float:
-    """Expected memory of one label, GB: proportional to that of 350 atoms, so rather too much for fewer atoms."""
+    """Expected memory of one label, GB, scaled linearly from 350 atoms; for fewer atoms this is rather too much."""
     return 0.5 + (LARGEST_GB.get(kind, 0.5) - 0.5) * n_atoms / 350

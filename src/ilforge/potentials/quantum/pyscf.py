@@ -62,7 +62,7 @@ class Pyscf:
     dispersion
         ``"D3(BJ)"`` or ``"none"``.
     charge
-        Total charge, e; None for that of the ions of the calculator.
+        Total charge, e; None for the sum over the ions of the calculator.
     energy_tolerance_Eh
         Largest change of the energy in the last iteration, Hartree.
     max_iterations

@@ -147,7 +147,7 @@ def combined(estimates: Sequence[Estimate]) -> Estimate:
     such weights would favour runs with small values: by 8 % for errors of 20 %. For these quantities the weights are
     (value/error)², and the error of each run is its relative error times the mean.
 
-    The error is that of the weights or, with three runs or more, that of the spread between runs if it is larger. Runs
+    The error follows from the weights or, with three runs or more, from the spread between runs if this is larger. Runs
     that did not converge are left out. Runs that disagree (χ², p < 0.001) are refused: they are in different states, or
     their errors are too small.
     """
@@ -176,9 +176,9 @@ def combined(estimates: Sequence[Estimate]) -> Estimate:
 def pooled_population(found: Sequence[Estimate], lengths: Sequence[int], min_samples: float) -> Estimate:
     """Population of one state over all frames of several independent runs.
 
-    Weights of 1/error² would favour runs in which a rare state occurs less often. The error is that of the runs or,
-    with three runs or more, that of the spread between them if it is larger. Runs that disagree (χ², p < 0.001) have
-    not converged.
+    Weights of 1/error² would favour runs in which a rare state occurs less often. The error follows from the errors of
+    the runs or, with three runs or more, from the spread between them if this is larger. Runs that disagree (χ²,
+    p < 0.001) have not converged.
 
     Parameters
     ----------

@@ -209,7 +209,7 @@ def temperature_series(records: Sequence[Record]) -> list[TemperatureSeries]:
 
 
 def _state(record: Record) -> dict[str, Any]:
-    """The state that replicas have in common, as far as the record contains it (not in those of `ilforge analyse`)."""
+    """The state that replicas have in common, if the record contains it (records of `ilforge analyse` do not)."""
     said = record.provenance or {}
     return {key: said[key] for key in ("ions", "ensemble", "pressure_bar") if said.get(key) is not None}
 

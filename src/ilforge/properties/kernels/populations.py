@@ -67,11 +67,11 @@ def population(
 ) -> Estimate:
     """Share of ions and times in a state, with its error.
 
-    The error is the larger of two. The error over time is that of the mean of the correlated series of the share; it
+    The error is the larger of two. The error over time belongs to the mean of the correlated series of the share; it
     includes correlations between ions. The error over ions is the spread of the shares of single ions, divided by the
     root of their number; it is right even if ions hardly change during the run. For shares of 0 and 1, both are zero,
-    and the error is that of A. Agresti and B. A. Coull, Am. Stat. 52, 119 (1998), from the number of independent
-    samples.
+    and the error follows from the number of independent samples as in A. Agresti and B. A. Coull, Am. Stat. 52, 119
+    (1998).
 
     Parameters
     ----------

@@ -131,7 +131,7 @@ def first_shell(r: np.ndarray, g: np.ndarray, n: np.ndarray, course: Course) -> 
 
 
 def _independent_samples(course: Course, *bins: int) -> float:
-    """Number of independent samples of n at some bins; that of the slowest one."""
+    """Number of independent samples of n at the bin, among several, where n changes most slowly."""
     return min(len(course.series) / statistical_inefficiency(course.series[:, one]) for one in bins)
 
 

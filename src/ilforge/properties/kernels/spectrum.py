@@ -82,8 +82,8 @@ def integrate(spectrum: Spectrum) -> GreenKubo | None:
     one exponential decay plus faster decays, is fitted to the low frequencies by maximum (Whittle) likelihood; the
     integral is C0. The range of frequencies grows as long as the model describes it (deviance in eight logarithmic
     bins, p > 0.001). A tenth of this range is used, because with several slow decays the test also passes for ranges
-    that the model does not describe well. The error combines, in squares, that of the fit from the Fisher information
-    and the difference from C0 of the whole range.
+    that the model does not describe well. The error combines, in squares, the error of the fit (from the Fisher
+    information) and the difference from C0 of the whole range.
 
     The idea to take the integral from the spectrum, where the noise is white and independent, is from STACIE:
     G. Toraman, D. Fauconnier, T. Verstraelen, J. Chem. Inf. Model. (2025), doi:10.1021/acs.jcim.5c01475; the

@@ -62,9 +62,9 @@ def drifting(densities: np.ndarray, frame_interval_ps: float, start: int) -> str
     """How the average of independent runs of one system still drifts, in words; empty if it is stationary.
 
     The part that is kept must be stationary (see :mod:`~ilforge.properties.shared.steadiness`). If a start is left out,
-    this start must be the cause of the drift: if the whole run has a slope, that of the rest must be less than half as
-    steep, and differ from it by two standard errors. Otherwise leaving out a start could hide a drift, because the
-    shorter rest has larger errors.
+    this start must be the cause of the drift: if the whole run has a slope, the slope of the rest must be less than
+    half as steep, and differ from it by two standard errors. Otherwise leaving out a start could hide a drift, because
+    the shorter rest has larger errors.
 
     Parameters
     ----------

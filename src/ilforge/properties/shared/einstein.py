@@ -229,7 +229,7 @@ class MsdAnalysis:
 
 @dataclass(frozen=True)
 class DiffusiveRegime:
-    """First lag of the regime in frames; slope of the MSD, its errors, and that of each run, in Å^2/ps."""
+    """First lag of the regime in frames; slope of the MSD, its errors, and the slope of each run, in Å^2/ps."""
 
     start: int
     slope: float

@@ -79,8 +79,8 @@ class Course:
 def drift(series: np.ndarray) -> Change:
     """Slope of the mean of units by least squares, as the change over the whole length.
 
-    The standard error is the larger of two: that of the mean of correlated samples around the line (see
-    :func:`~ilforge.statistics.statistical_inefficiency`), and with three units or more that from the spread of their
+    The standard error is the larger of two: one from the correlated samples around the line (see
+    :func:`~ilforge.statistics.statistical_inefficiency`) and, with three units or more, one from the spread of their
     slopes. The first includes correlations between units; the second is right even if units change slowly.
     The p value is that of Student's t. Its degrees of freedom are the independent samples or, with eight units or more,
     the number of units.

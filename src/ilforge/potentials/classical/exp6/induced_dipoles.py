@@ -13,8 +13,8 @@ weights w^cd, and the tensors T have weights w^dd. The interaction of two dipole
 .. math:: T = \\lambda_5 \\frac{3\\,\\mathbf r\\mathbf r}{r^5} - \\lambda_3 \\frac{1}{r^3}, \\quad
           \\lambda_3 = 1 - e^{-v}, \\quad \\lambda_5 = 1 - (1 + v) e^{-v}
 
-and, if chosen, that of charges and dipoles by :math:`\\lambda_3`. Ewald's sum over charges and dipoles, with a
-conducting boundary: W. Smith, CCP5 Newsletter 1998, 46, 18. Dipoles are found by conjugate gradients, beginning at
+and, if chosen, the interaction of charges and dipoles by :math:`\\lambda_3`. Ewald's sum over charges and dipoles, with
+a conducting boundary: W. Smith, CCP5 Newsletter 1998, 46, 18. Dipoles are found by conjugate gradients, beginning at
 alpha E^0 in every frame, so that the result does not depend on earlier frames.
 
 OpenMM's AmoebaMultipoleForce cannot be used: it damps the interaction of the charge of every polarizable site with
