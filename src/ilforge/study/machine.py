@@ -25,7 +25,7 @@ class Commands(Settings):
     """Commands that start programs on this machine: an optional launcher with its options, then the program as the last
     word.
 
-    A program that is not named here is searched on ``PATH``."""
+    A program that is not named here is looked up on ``PATH``."""
 
     cp2k: str | None = None
     """CP2K, such as ``"mpirun -np 8 cp2k.psmp"``; it has priority over ``command`` in the study file."""
