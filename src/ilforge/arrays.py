@@ -1,4 +1,4 @@
-"""Arrays by what they hold, for the types of arguments and results; shapes and units stand in docstrings."""
+"""Types of arrays, by their elements. Docstrings give shapes and units."""
 
 from __future__ import annotations
 

@@ -13,6 +13,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 def compiled(function: F) -> F:
     """Compile a function to machine code that does not block other threads."""
     try:
-        return cast(F, njit(cache=True, nogil=True)(function))  # called as the function is
+        return cast(F, njit(cache=True, nogil=True)(function))  # a compiled function is called in the same way
     except RuntimeError:  # numba has no writable folder for its cache, so every process compiles for itself
         return cast(F, njit(nogil=True)(function))

@@ -89,7 +89,7 @@ class Device:
         found = re.fullmatch(r"(cpu|auto)|(cuda|opencl)(?::(\d+))?", text.strip().lower())
         if found is None:
             raise SettingsError(f"device is {text!r}; it may be {ALLOWED}.")
-        kind = cast(Kind, found[1] or found[2])  # by the pattern
+        kind = cast(Kind, found[1] or found[2])  # the pattern requires one of them
         return cls(kind, None if found[3] is None else int(found[3]))
 
     def __str__(self) -> str:
@@ -318,7 +318,7 @@ def _deepmd_fault(device: Device) -> str | None:
             return f"TensorFlow does not start: {error.last_lines}"
         said = (Path(folder) / "log").read_text(errors="replace")
     answer = re.search(r"^FOUND (.*)$", said, re.MULTILINE)
-    assert answer is not None  # or the probe would have failed
+    assert answer is not None  # otherwise the probe would have failed
     version, built, variant, count = json.loads(answer[1])
     install = "pip install 'deepmd-kit[gpu,cu12,lmp]==3.2.0'"
     if not built or variant == "cpu":

@@ -181,7 +181,7 @@ def read(path: Path) -> list[Atoms]:
         return []
     try:
         with _content(path) as content:
-            frames = cast(list[Atoms], read_file(content, index=":", format="extxyz"))  # of a slice
+            frames = cast(list[Atoms], read_file(content, index=":", format="extxyz"))  # ":" gives a list
     except SettingsError:
         raise
     except Exception as error:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 _GB = 1e9
 _CGROUP = Path("/sys/fs/cgroup")
+# files with the limit of a container or a job, in cgroups of version 2 and 1
 _LIMITS = (
     "memory.max",
     "memory/memory.limit_in_bytes",
-)  # files with the limit of a container or a job, in cgroups of version 2 and 1
+)
 
 
 def usable_cores() -> int:

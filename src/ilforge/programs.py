@@ -192,9 +192,8 @@ def _outside(program: str) -> Path | None:
     folders = [Path(folder) for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder]
     outside = [str(folder) for folder in folders if folder.resolve() != _inside().resolve()]
     found = shutil.which(program, path=os.pathsep.join(outside)) if outside else None
-    return (
-        None if found is None else Path(found).absolute()
-    )  # an absolute path, because the program may run in another folder
+    # an absolute path, because the program may run in another folder
+    return None if found is None else Path(found).absolute()
 
 
 def run(

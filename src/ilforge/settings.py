@@ -11,9 +11,8 @@ Positive = Annotated[float, Field(gt=0)]
 Iterations = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0, le=100_000)]
 Widths = Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=1, max_length=20)]
-Temperature = Annotated[
-    float, Field(ge=160, le=5000)
-]  # at lower temperatures, an ionic liquid is a glass on the time scale of MD
+# at lower temperatures, an ionic liquid is a glass on the time scale of MD
+Temperature = Annotated[float, Field(ge=160, le=5000)]
 Density = Annotated[float, Field(ge=0.05, le=4.0)]
 Pressure = Annotated[float, Field(ge=0, le=1e6)]
 Timestep = Annotated[float, Field(gt=0, le=8.0)]

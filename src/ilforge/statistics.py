@@ -161,7 +161,7 @@ def linear_trend(series: np.ndarray) -> Trend:
     return Trend(slope, float(np.sqrt(statistical_inefficiency(residual) * residual.var() / spread)))
 
 
-def block_error(samples: np.ndarray, n_blocks: int = 10) -> Any:  # one type or the other, by the shape of what is given
+def block_error(samples: np.ndarray, n_blocks: int = 10) -> Any:  # a number or an array, depending on the shape
     """Standard error of the mean over the first axis, from the spread of ``n_blocks`` block means.
 
     H. Flyvbjerg and H. G. Petersen, J. Chem. Phys. 91, 461 (1989): blocks longer than the correlation time are

@@ -144,7 +144,7 @@ class Simulation:
     def minimise(self, max_steps: int) -> None:
         from ase.optimize import LBFGS
 
-        optimiser = LBFGS(self._atoms, logfile=None, maxstep=_LONGEST_MOVE)  # type: ignore[arg-type]  # None is no log, which ASE's types lack
+        optimiser = LBFGS(self._atoms, logfile=None, maxstep=_LONGEST_MOVE)  # type: ignore[arg-type]  # None (no log) is allowed, but ASE's types lack it
         optimiser.run(fmax=_FINE, steps=max_steps)
 
     def step(self, steps: int) -> None:

@@ -180,7 +180,7 @@ class Simulation:
 
         atoms = Atoms(self._job.topology.symbols, self._positions, cell=self._cell, pbc=self._job.periodic)
         atoms.calc = EvaluatorCalculator(self._evaluator)
-        optimiser = LBFGS(atoms, logfile=None, maxstep=_LONGEST_MOVE)  # type: ignore[arg-type]  # None is no log, which ASE's types lack
+        optimiser = LBFGS(atoms, logfile=None, maxstep=_LONGEST_MOVE)  # type: ignore[arg-type]  # None (no log) is allowed, but ASE's types lack it
         optimiser.run(fmax=_FINE, steps=max_steps)
         self._positions, self._forces.now = atoms.get_positions(), None
 

@@ -181,7 +181,7 @@ def _gromacs(job: Job) -> dict[str, str]:
 
 def _lammps(job: Job) -> dict[str, str]:
     protocol = job.protocol
-    potential = cast(ExportsToLammps, job.potential)  # FORMATS asks for it
+    potential = cast(ExportsToLammps, job.potential)  # FORMATS requires it
     words = potential.lammps_input(job.topology, job.start_positions, job.atoms.cell.array, protocol.hydrogens_held)
     substeps = math.ceil(protocol.timestep_fs / words.longest_step_fs - 1e-9) or 1
     interval = protocol.interval_steps * substeps

@@ -27,7 +27,7 @@ class ExtraParticles:
     def __init__(self, potential: Potential, topology: Topology, system: Any):
         from openmm import unit
 
-        self._potential = cast(HasExtraParticles, potential)  # asked only where there are some
+        self._potential = cast(HasExtraParticles, potential)  # only called if there are such particles
         self._n_atoms = topology.n_atoms
         count = system.getNumParticles() - topology.n_atoms
         self.hosts = self._potential.openmm_hosts(topology) if count else np.empty(0, dtype=int)

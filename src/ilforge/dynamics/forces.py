@@ -39,7 +39,7 @@ class Forces:
 
     @property
     def last(self) -> Evaluation:
-        """What the potential said last, after it was asked."""
+        """The last answer of the potential; only valid after a call."""
         assert self.now is not None
         return self.now
 

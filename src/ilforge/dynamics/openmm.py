@@ -60,9 +60,8 @@ def details(job: Job) -> dict[str, Any]:
     import openmm
 
     how: dict[str, Any] = {"name": "openmm", "version": openmm.version.full_version}
-    on_cpu = (
-        devices.resolved("openmm") == devices.CPU
-    )  # on a GPU the precision depends on the system, which may take long to build
+    # on a GPU the precision depends on the system, which may take long to build
+    on_cpu = devices.resolved("openmm") == devices.CPU
     how["platform"] = "CPU" if on_cpu else platform_for_dynamics(_system(job), job.threads)[0]
     if job.protocol.ensemble != "NVE":
         own = getattr(job.potential, "openmm_thermostat", None)

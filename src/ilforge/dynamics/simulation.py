@@ -109,7 +109,7 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where it is recorded, of a run that is."""
+        """Folder of the record; only valid for a recorded run."""
         assert self.directory is not None
         return self.directory
 
@@ -249,9 +249,8 @@ def record(make: Maker, job: Job, state: State | None) -> Iterator[tuple[Sample 
         When the motion has become unphysical.
     """
     protocol = job.protocol
-    made = lru_cache(maxsize=1)(
-        partial(make, job)
-    )  # consecutive stages in one ensemble share a simulation, which may take long to build
+    # consecutive stages in one ensemble share a simulation, which may take long to build
+    made = lru_cache(maxsize=1)(partial(make, job))
     if state is None or state.step < 0:
         state = yield from _equilibrate(made, job, state)
     simulation = made(protocol.ensemble)

@@ -106,7 +106,7 @@ def run_aimd(
         checkpoint_steps=n_frames,  # only at the end, because the labels serve as checkpoints
     )
     fault = None
-    moving = cast(potentials.Potential, source)  # it is asked for nothing but its calculator
+    moving = cast(potentials.Potential, source)  # only its calculator is used
     try:
         for _ in dynamics.samples(Job(moving, start, liquid.topology, protocol, threads)):
             pass

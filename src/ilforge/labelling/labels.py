@@ -139,7 +139,7 @@ class Label:
 
     @property
     def result(self) -> tuple[float, np.ndarray]:
-        """Energy, eV, and forces, eV/Å, of a label that has them."""
+        """Energy, eV, and forces, eV/Å; only valid for a label with a result."""
         assert self.energy is not None and self.forces is not None
         return self.energy, self.forces
 

@@ -183,7 +183,7 @@ def _read_box(output: Path, liquid: Liquid, side: float) -> Atoms:
     """PACKMOL's box as a frame: with cell, periodicity, and the label of its ions."""
     import ase.io
 
-    packed = cast(Atoms, ase.io.read(output, format="xyz"))  # of one index
+    packed = cast(Atoms, ase.io.read(output, format="xyz"))  # without an index: one frame
     if tuple(packed.get_chemical_symbols()) != liquid.topology.symbols:
         raise DidNotFinish(f"PACKMOL's {output.name} does not hold the atoms of {liquid.label}", output.parent)
     packed.set_cell([side] * 3)

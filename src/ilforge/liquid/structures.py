@@ -26,7 +26,7 @@ def from_ordered_smiles(smiles: str) -> Mol:
     from rdkit import Chem
 
     parameters = Chem.SmilesParserParams()
-    parameters.removeHs = False  # type: ignore[assignment]  # RDKit's stubs have setters without values
+    parameters.removeHs = False  # type: ignore[assignment]  # the setters in RDKit's stubs lack the argument
     molecule = Chem.MolFromSmiles(smiles, parameters)
     order = np.argsort([atom.GetAtomMapNum() for atom in molecule.GetAtoms()])
     molecule = Chem.RenumberAtoms(molecule, [int(i) for i in order])
@@ -115,7 +115,7 @@ def _read_coordinates(path: Path, where: str) -> tuple[list[str], np.ndarray]:
 
     try:
         kind = "xyz" if path.suffix.lower() == ".xyz" else "proteindatabank"
-        images = cast("list[Atoms]", ase.io.read(path, ":", kind))  # of a slice
+        images = cast("list[Atoms]", ase.io.read(path, ":", kind))  # ":" gives a list
     except Exception as error:
         raise SettingsError(f"{where} could not be read: {error}") from error
     if len(images) != 1:

@@ -1,4 +1,4 @@
-"""ASE's calculator with types for what ASE leaves without: the base of the calculators of the package."""
+"""Base class of the calculators of this package: ASE's calculator, with the types that ASE lacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class TypedCalculator(Calculator):
     """An ASE calculator."""
 
     atoms: Atoms
-    """The frame, once :meth:`calculate` was called."""
+    """The frame; only valid after :meth:`calculate`."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # ASE's has no types

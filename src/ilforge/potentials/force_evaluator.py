@@ -139,7 +139,7 @@ class CommitteeEvaluator:
 class EvaluatorCalculator(TypedCalculator):
     """An evaluator as an ASE calculator of energy and forces, for ASE's optimisers."""
 
-    implemented_properties = ["energy", "free_energy", "forces"]  # ASE's own way
+    implemented_properties = ["energy", "free_energy", "forces"]  # ASE declares it as a class attribute
 
     def __init__(self, evaluator: ForceEvaluator):
         super().__init__()

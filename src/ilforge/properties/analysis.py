@@ -33,7 +33,7 @@ _tables: dict[str, Any] = {
 if TYPE_CHECKING:
 
     class AnalysisSettings(_Analysis):
-        """What a type checker knows of it: the tables of properties have names that are known at run time."""
+        """For type checkers only: the names of the tables of properties are known at run time."""
 
         def __init__(self, *, properties: list[str] = ..., **tables: Settings) -> None: ...
 

@@ -156,7 +156,7 @@ class Conductivity:
     @property
     def _scale(self) -> float:
         """e²/(V k T) times Å²/ps in S/m."""
-        assert self._temperature is not None  # else it was refused
+        assert self._temperature is not None  # otherwise the setting was refused
         cells = np.concatenate([run._cells[: self._n_frames] for run in self._runs])
         volume = float(np.mean(np.abs(np.linalg.det(cells)))) * 1e-30
         return ELEMENTARY_CHARGE_C**2 * A2_PER_PS_IN_M2_S / (volume * BOLTZMANN_J_K * self._temperature)
@@ -197,7 +197,7 @@ class Conductivity:
             return
         free = self._nernst_einstein(list(diffusion.values()))
         regimes = [analysis.diffusive_regime() for analysis in own.values()]
-        start = max(regime.start for regime in regimes if regime is not None)  # all have one: they converged
+        start = max(regime.start for regime in regimes if regime is not None)  # all have converged
         found = together.coarse_line_from(start)
         if found is None:
             run = self._n_frames * self._system.frame_interval_ps
@@ -341,7 +341,7 @@ def _collective(products: np.ndarray, lags: np.ndarray, fit: LinearFit, n_frames
     models[:, :, tail] = starts[:, :, None] + slopes[:, :, None] * step * tail
     pairs = list(zip(*np.triu_indices(n), strict=True))
     weight = fit.weights[0]
-    product: dict[tuple[Any, Any], float] = {}  # by pairs of indices of NumPy's or Python's
+    product: dict[tuple[Any, Any], float] = {}  # keys: pairs of indices, NumPy's or Python's integers
     for p, a in enumerate(pairs):
         for b in pairs[p:]:
             first, second = (models[a], models[a]) if a == b else (models[a], models[b])

@@ -153,4 +153,4 @@ class Section:
 
 
 Block: TypeAlias = Table | FigureRow | Heading | Paragraph | Items | Code | Viewer | Gallery | Beside | Details
-"""What stands below the heading of a section."""
+"""Content of a section below its heading."""

@@ -94,10 +94,11 @@ def highest_stable_temperature(
     tried: list[tuple[float, float, str | None]] = []
 
     def is_stable(kelvin: float, step_fs: float) -> bool:
+        # the values of the result, so that the run can be repeated
         kelvin, step_fs = (
             round(kelvin, 3),
             round(step_fs, 6),
-        )  # the values of the result, so that the run can be repeated
+        )
         protocol = _hot_protocol(kelvin, step_fs, interval_ps, n_frames, seed)
         found = _unfragmented(Job(potential, cold, liquid.topology, protocol, threads), liquid, bond_factor)
         tried.append((kelvin, step_fs, found if isinstance(found, str) else None))

@@ -76,6 +76,6 @@ def executable() -> tuple[str, dict[str, str]]:
         programs.run(["python3", "-c", _ENVIRONMENT], Path(scratch), log="log")
         said = (Path(scratch) / "log").read_text(errors="replace")
     answer = re.search(r"^ENVIRONMENT (.*)$", said, re.MULTILINE)
-    assert answer is not None  # or the program would have failed
+    assert answer is not None  # otherwise the program would have failed
     program, added = json.loads(answer[1])
     return program, added

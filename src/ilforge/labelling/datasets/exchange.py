@@ -57,7 +57,7 @@ def import_extxyz(
     if not path.is_file():
         raise SettingsError(f"There is no file {path}: expected labelled frames in extended XYZ form.")
     imported = []
-    for index, raw in enumerate(cast(list[Atoms], ase.io.read(path, index=":", format="extxyz"))):  # of a slice
+    for index, raw in enumerate(cast(list[Atoms], ase.io.read(path, index=":", format="extxyz"))):  # a list, by ":"
         frame = Atoms(numbers=raw.numbers, positions=raw.positions, cell=raw.cell, pbc=raw.pbc)
         frame.info = {k: v for k, v in raw.info.items() if k not in (energy, stress) and not k.startswith("REF_")}
         its_energy, its_forces, its_stress = _labels_of(raw, energy, forces, stress)

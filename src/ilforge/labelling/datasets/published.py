@@ -44,13 +44,14 @@ PURPOSES = ("training", "validation")
 MANIFEST, STUDY = "manifest.json", "study.toml"
 _REJECTED, _FRAMES = "rejected", ".xyz.gz"
 _FORMAT, _VERSION = "ilforge dataset", 1
+# keys of info that belong to the label, not to the frame
 _OF_LABELS = (
     "cost_s",
     "converged",
     "error",
     "rejected",
     "purpose",
-)  # keys of info that belong to the label, not to the frame
+)
 UNITS = {
     "positions": "Å",
     ENERGY: "eV, of the whole frame; with smeared electrons the free energy",

@@ -101,7 +101,7 @@ def _read_by_ase(path: Path) -> list[Atoms]:
     import ase.io
 
     try:
-        return cast(list[Atoms], ase.io.read(path, index=":"))  # of a slice
+        return cast(list[Atoms], ase.io.read(path, index=":"))  # ":" gives a list
     except Exception as error:
         raise SettingsError(
             f"{path} could not be read ({type(error).__name__}: {error}). Supported are vasprun.xml, OUTCAR, CP2K's "
@@ -271,7 +271,7 @@ def _converted(reading: Reading, units: ForeignUnits) -> Reading:
     if stress is not None:
         factor = units.virial if units.virial is not None else units.stress if units.stress is not None else 1.0
         stress = None if factor == 0.0 else stress * factor
-    assert reading.energy is not None and reading.forces is not None  # every frame of DeePMD has them
+    assert reading.energy is not None and reading.forces is not None  # every DeePMD frame has both
     energy, forces = reading.energy * units.factor("energy"), reading.forces * units.factor("forces")
     length = units.factor("length")
     if stress is not None:  # the stress is a virial divided by a volume

@@ -40,7 +40,7 @@ def agreement(readings: Sequence[Reading]) -> Agreement:
         known = _tight_binding(reading.atoms)
         if known is None:
             continue
-        assert reading.forces is not None  # as chosen
+        assert reading.forces is not None  # only readings with forces were chosen
         forces.append((np.ravel(reading.forces), known["forces"].ravel()))
         if reading.stress is not None and "stress" in known:
             stresses.append((np.ravel(reading.stress), known["stress"].ravel()))

@@ -273,7 +273,7 @@ def _usable(reading: Reading) -> bool:
 
 
 def _result(reading: Reading) -> tuple[float, np.ndarray]:
-    """Energy and forces of a frame that is usable."""
+    """Energy and forces; only valid for a usable frame."""
     assert reading.energy is not None and reading.forces is not None
     return reading.energy, reading.forces
 

@@ -89,6 +89,6 @@ def _frame(block: list[str]) -> Atoms | str:
     header = _OWN_NAMES.sub(lambda found: RAW + found[1].lower(), block[1])
     text = "\n".join([block[0], header, *block[2:]]) + "\n"
     try:
-        return cast(Atoms, ase.io.read(io.StringIO(text), format="extxyz"))  # one frame
+        return cast(Atoms, ase.io.read(io.StringIO(text), format="extxyz"))  # without an index: one frame
     except Exception as error:  # ASE's parser may raise any exception
         return f"unreadable: {type(error).__name__}: {' '.join(str(error).split())}"

@@ -68,7 +68,7 @@ class OpenMMCalculator(TypedCalculator):
         OpenMM platform and its settings.
     """
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE's own way
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE declares it as a class attribute
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class OpenMMCalculator(TypedCalculator):
         positions = self.atoms.positions @ rotation
         self._prepare(cell)
         energy, forces = self._evaluate(positions, cell, forces=True)
-        assert forces is not None  # they were asked for
+        assert forces is not None  # they were requested
         self.results.update(energy=energy, free_energy=energy, forces=forces @ rotation.T)
         if "stress" in (properties or ()) and cell is not None:
             self.results["stress"] = self._stress(positions, cell, rotation)

@@ -45,7 +45,7 @@ def d3bj(atoms: Atoms, functional: str) -> tuple[float, np.ndarray, np.ndarray |
     lattice = (atoms.cell.array / Bohr, np.ones(3, dtype=bool)) if periodic else ()
     try:
         model = DispersionModel(atoms.numbers, atoms.positions / Bohr, *lattice)
-        damping = RationalDampingParam(method=functional.lower(), atm=False)  # type: ignore[no-untyped-call]  # of dftd3
+        damping = RationalDampingParam(method=functional.lower(), atm=False)  # type: ignore[no-untyped-call]  # dftd3 has no types
         found = model.get_dispersion(damping, grad=True)
     except RuntimeError as error:
         raise DidNotConverge(f"D3(BJ): {error}") from error

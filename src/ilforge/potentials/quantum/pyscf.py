@@ -121,7 +121,7 @@ class Pyscf:
 class PyscfCalculator(TypedCalculator):
     """Calculator in which every frame starts from the density of the last frame with the same atoms."""
 
-    implemented_properties = ["energy", "free_energy", "forces"]  # ASE's own way
+    implemented_properties = ["energy", "free_energy", "forces"]  # ASE declares it as a class attribute
 
     def __init__(self, potential: Pyscf, charge: int, threads: int, spin: int | None = None):
         super().__init__()

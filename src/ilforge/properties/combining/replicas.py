@@ -123,7 +123,7 @@ def measure_replicas(
         observers.append({name: create(name, settings) for name in names if name not in ANY_ORDER})
         for observer in observers[-1].values():
             observer.begin(source.system)
-        within = {  # they are only looked at and added to
+        within = {  # `observe` only calls look and add
             name: cast(Property, _Within(observer, joint, done)) for name, observer in shared.items()
         }
         seen = None if progress is None else partial(_tell, progress, sum(lengths), done)
@@ -285,9 +285,8 @@ class _Within:
     def look(self, snapshot: Snapshot) -> Any:
         index = self._before + snapshot.index
         other = replace(snapshot, system=self._joint, index=index, time_ps=index * self._joint.frame_interval_ps)
-        vars(other).update(
-            {name: vars(snapshot)[name] for name in _CACHED if name in vars(snapshot)}
-        )  # results that are already computed
+        # results that are already computed
+        vars(other).update({name: vars(snapshot)[name] for name in _CACHED if name in vars(snapshot)})
         return self._observer.look(other)
 
 

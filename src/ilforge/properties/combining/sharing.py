@@ -159,5 +159,5 @@ def _ready() -> None:
 
 
 def _look_at(stretch: range) -> _Seen:
-    assert _looking is not None  # the helper has begun
+    assert _looking is not None  # set when the helper process starts
     return [_looking.at(index) for index in stretch]

@@ -219,7 +219,7 @@ def _series(records: Sequence[Record]) -> TemperatureSeries:
     once = _without_repeated(records)
     found: dict[float, list[Estimate]] = {}
     for one in once:
-        assert one.temperature_K is not None  # others were left out
+        assert one.temperature_K is not None  # runs without a temperature were left out
         estimate = Estimate(one.value, one.error, one.n_eff, one.unit, one.converged, one.note)
         found.setdefault(one.temperature_K, []).append(estimate)
     joined = {temperature: combined(runs) for temperature, runs in sorted(found.items())}

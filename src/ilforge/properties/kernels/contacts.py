@@ -30,9 +30,8 @@ def close_pairs(a: np.ndarray, b: np.ndarray, cell: np.ndarray, cutoff: float) -
     """
     from ilforge.properties.kernels.pair_loops import lowest_height, near_pairs
 
-    a, b, cell = (
-        np.array(array, dtype=float) for array in (a, b, cell)
-    )  # writeable arrays, so that the function is compiled only once
+    # writeable arrays, so that the function is compiled only once
+    a, b, cell = (np.array(array, dtype=float) for array in (a, b, cell))
     if 2.0 * cutoff > lowest_height(cell) or len(a) * len(b) > _MANY:
         return _from_list(a, b, cell, cutoff)
     return near_pairs(a, b, cell, float(cutoff))

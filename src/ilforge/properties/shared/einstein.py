@@ -97,9 +97,8 @@ class MsdAnalysis:
         if disagree(regime.of_runs, error * np.sqrt(self._n_runs)):
             return Estimate.refused(_UNIT, DISAGREEMENT.format(self._n_runs))
         error = max(error, error_between(regime.of_runs))
-        n_eff = (
-            2.0 / 3.0 * (slope / error) ** 2
-        )  # the standard deviation of a squared displacement is sqrt(2/3) of its mean
+        # the standard deviation of a squared displacement is sqrt(2/3) of its mean
+        n_eff = 2.0 / 3.0 * (slope / error) ** 2
         scale = A2_PER_PS_IN_M2_S / 6.0
         if slope < 2.0 * error:
             return self._refused(f"D = {slope * scale:.2g} ± {error * scale:.2g} m^2/s is zero within its error")

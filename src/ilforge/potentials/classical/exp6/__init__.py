@@ -91,7 +91,7 @@ class Exp6:
 
     @property
     def _content(self) -> Mapping[str, Any]:
-        """The parameters as they were read."""
+        """The parameters as read from the file."""
         assert isinstance(self.parameters, Mapping)
         return self.parameters
 

@@ -72,9 +72,8 @@ class Electrostatics:
         self._ewald = None if cell is None else Ewald(cell, cutoff_A, EWALD_TOLERANCE)
         self._radius = min(SHORT_A, cutoff_A)
         n, near = len(self._sites.charges), self._sites.near
-        self._near_keys = np.append(
-            np.sort(near[:, 0] * n + near[:, 1]), n**2
-        )  # the last key does not belong to a pair
+        # the last key does not belong to a pair
+        self._near_keys = np.append(np.sort(near[:, 0] * n + near[:, 1]), n**2)
         self._whole = vesin.NeighborList(cutoff=cutoff_A, full_list=False, n_threads=threads)
         self._close = vesin.NeighborList(cutoff=self._radius, full_list=False, n_threads=threads)
         self._limit = _thread_limit(threads)

@@ -162,7 +162,7 @@ class Cp2k:
 class Cp2kCalculator(TypedCalculator):
     """Runs CP2K in its own folder; a step of a trajectory starts from the wavefunctions of the step before."""
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE's own way
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE declares it as a class attribute
 
     def __init__(self, potential: Cp2k, charge: int, threads: int):
         super().__init__()
@@ -190,9 +190,8 @@ class Cp2kCalculator(TypedCalculator):
         try:
             self.results = self._run(directory, wants_stress)
         except Exception:
-            (directory / WAVEFUNCTION).unlink(
-                missing_ok=True
-            )  # the next frame must not start from a failed calculation
+            # the next frame must not start from a failed calculation
+            (directory / WAVEFUNCTION).unlink(missing_ok=True)
             raise
 
     def _write_input(self, directory: Path, stress: bool) -> None:

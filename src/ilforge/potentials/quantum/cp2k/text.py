@@ -27,10 +27,12 @@ def number(text: str) -> float:
 
 
 def element_of(kind: str) -> str:
-    """The element that the name of a kind of atom begins with."""
+    """The element at the beginning of the name of a kind."""
     found = re.match(r"[A-Z][a-z]?", kind)
     if found is None:
-        raise SettingsError(f"The CP2K output has a kind of atom {kind!r}, which begins with no element's symbol.")
+        raise SettingsError(
+            f"The CP2K output has a kind of atom {kind!r}, whose name does not begin with the symbol of an element."
+        )
     return found[0]
 
 

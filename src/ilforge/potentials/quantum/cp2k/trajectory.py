@@ -26,7 +26,7 @@ _SAME_ANGLE_DEG = 1e-3
 _BAR = 1e-4 * GPa
 _CHANGING_BOX = re.compile(r"Ensemble type\s+(?:NPT|NPE|MSST|HYDROSTATIC|REFTRAJ)|GLOBAL\| Run type\s+CELL_OPT", re.I)
 
-_Frame: TypeAlias = tuple[list[str], np.ndarray, float | None]  # elements, numbers as they stand, energy in Hartree
+_Frame: TypeAlias = tuple[list[str], np.ndarray, float | None]  # elements, numbers as written, energy in Hartree
 
 
 @dataclass

@@ -188,7 +188,7 @@ class Gpaw:
 class GpawCalculator(TypedCalculator):
     """Calculator that sends frames to a GPAW process, which runs as long as the calculator exists."""
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE's own way
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE declares it as a class attribute
 
     def __init__(self, potential: Gpaw, charge: float, threads: int, magnetic: bool = False):
         super().__init__()

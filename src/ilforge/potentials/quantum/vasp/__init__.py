@@ -244,7 +244,7 @@ class Vasp:
 class VaspCalculator(TypedCalculator):
     """Runs VASP in its own folder; a step of a trajectory starts from the wavefunctions of the step before."""
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE's own way
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE declares it as a class attribute
 
     def __init__(self, potential: Vasp, threads: int):
         super().__init__()
