@@ -316,9 +316,9 @@ class JsonProcess:
         Raises
         ------
         LacksMemory
-            When the program was killed by signal 9, as the system does where memory ends.
+            When the program was killed by signal 9, as the system does if memory is exhausted.
         DidNotFinish
-            When it ends otherwise, does not answer in time, or its answer is invalid; the message quotes its last lines.
+            When it ends otherwise, does not answer in time, or answers invalidly; the message quotes its last lines.
         """
         assert self._child.stdout is not None
         if timeout_s is not None and not select.select([self._child.stdout], [], [], timeout_s)[0]:

@@ -234,8 +234,8 @@ def test_definitions_that_make_no_sense_are_refused():
     ("range_", "said"),
     [
         ([150, 210], r"'x' has t from 150 to 210: angles are -180 to 180.*larger: \[120, -120\]"),
-        ([-200, -150], "from -200 to -150: angles go"),
-        ([float("nan"), 90], "from nan to 90: angles go"),
+        ([-200, -150], "from -200 to -150: angles are"),
+        ([float("nan"), 90], "from nan to 90: angles are"),
         ([60, 60], r"contains no angle; \[-180, 180\] contains all"),
         ([180, -180], "contains no angle"),
     ],

@@ -70,7 +70,7 @@ MD_OF = "[[md]]\nname = 'a'\nensemble = 'NVT'\nlength_ps = 1.0\npotentials = [{}
         (MD_OF.format("'mace'", "engine = 'openmm'\nthermostat = 'langevin'"), ["builtin engine, which runs MACE"]),
         (
             MD_OF.format("'mace', 'deepmd'", "hydrogen_mass_amu = 3.0"),
-            ["kept by builtin, openmm, ase, and lammps runs deepmd"],
+            ["needs builtin, openmm, ase, but lammps runs deepmd"],
         ),
         ("[liquid.define.ION]\ncharge = 1", ["either smiles or structure"]),
         ("[reference]\nkind = 'gpaw'", ["reference.kind is not a key any more", "[potentials.NAME]"]),

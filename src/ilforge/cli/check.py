@@ -29,12 +29,12 @@ def check(**arguments: Any) -> None:
     try:
         found = check_study(study, machine)
     except MissingProgram:
-        _print_dataset(study)  # stages are named by the reference's version, frames and prices are not
+        _print_dataset(study)  # without the version of the reference there are no stages, but frames and costs
         raise
     table = Table("stage", "tasks", "core time", "", box=None, pad_edge=False)
     for stage, done, at_hand in found.rows:
         cost = "" if done else duration((stage.tasks - at_hand) * stage.task_seconds)
-        state = f"{stage.tasks - at_hand} to do, {at_hand} at hand" if at_hand else "to do"
+        state = f"{stage.tasks - at_hand} to do, {at_hand} done" if at_hand else "to do"
         table.add_row(stage.name, str(stage.tasks), cost, "done" if done else state)
     console().print(table)
     _print_dataset(study)
@@ -47,7 +47,7 @@ def check(**arguments: Any) -> None:
             f"with {machine.worker_count} workers, about {found.memory_GB:.0f} GB of memory."
         )
         if found.at_most:
-            click.echo("That is the most it takes: [learning.stop] may end concurrent learning before.")
+            click.echo("This is an upper limit: [learning.stop] may end concurrent learning earlier.")
     else:
         click.echo(f"\nAll {len(found.rows)} stages are done.")
     for error in found.missing:
@@ -61,7 +61,7 @@ def check(**arguments: Any) -> None:
 
 
 def _print_dataset(study: Study) -> None:
-    """Frames of every composition and their sums, and what their labels cost."""
+    """Print the frames of every composition, their sums, and the cost of their labels."""
     from ilforge.workflow.dataset_plan import core_hours, planned_sets
 
     if study.settings.dataset is not None:
@@ -98,7 +98,7 @@ def _print_labels_at_hand(study: Study) -> None:
 
     click.echo("")
     dataset = dataset_of(study)
-    assert dataset is not None  # such a study was asked for
+    assert dataset is not None  # the caller chose a study with a dataset
     for purpose in PURPOSES:
         counts = dataset.counts(purpose)
         listed = ", ".join(f"{n:,} {what}" for what, n in counts.items())

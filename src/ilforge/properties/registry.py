@@ -27,7 +27,7 @@ PROPERTIES: Registry[PropertyKind] = Registry(
 
 
 def unknown(name: str) -> str:
-    """The sentence that a name is that of no property: with the one that was meant, where that is clear, and all."""
+    """An error that a property does not exist, with the likely intended name, if there is one, and all names."""
     words = {word: own for own, kind in PROPERTIES.items() for word in (own, *kind.also_called)}
     near = difflib.get_close_matches(name.lower().strip(), list(words), n=1)
     hint = f" Did you mean {words[near[0]]}?" if near else ""
