@@ -268,7 +268,7 @@ def test_a_teacher_moves_the_atoms_of_eq_frames(tmp_path):
 
 def test_runs_of_a_teacher_that_break_are_counted_and_when_all_do_the_study_says_what_to_do(tmp_path, monkeypatch):
     def breaks(*arguments):
-        raise Exploded("At 0.1 ps the molecules came apart.")
+        raise Exploded("the molecules came apart", 0.1)
 
     monkeypatch.setattr(teaching, "sample_box", breaks)
     paths = {f"run-{i}": tmp_path / f"run-{i}" for i in range(3)}
@@ -285,5 +285,5 @@ def test_runs_of_a_teacher_that_break_are_counted_and_when_all_do_the_study_says
     assert job.facts == {"broken_runs_of_the_teacher": 1} and said[0].startswith("1 of 3 runs by tuned")
     for name in ("run-1", "run-2"):
         teaching._sample_box(paths[name], *arguments)
-    with pytest.raises(DidNotConverge, match=r'All 3 runs by tuned, .* apart\. .* frames_by = \["sampling"\] in'):
+    with pytest.raises(DidNotConverge, match=r'All 3 runs by tuned, .* came apart.* frames_by = \["sampling"\] in'):
         teaching._count_broken(job, "student", teacher, paths, list(paths))

@@ -71,9 +71,8 @@ class ModelSettings(Settings):
 
     @model_validator(mode="after")
     def _keys_go_together(self) -> ModelSettings:
-        given = self.model_fields_set
         for key in ("frames", "frames_by", "frames_boxes"):
-            if key in given and self.teacher is None:
+            if self.changed(key) and self.teacher is None:
                 raise ValueError(f"{key} is about frames that a teacher labels: name a teacher, or leave it out")
         if self.tuning_preset and self.start is None and getattr(self, "preset", "") == self.tuning_preset:
             raise ValueError(
@@ -82,6 +81,10 @@ class ModelSettings(Settings):
         if self.start_sha256 is not None and self.start is None:
             raise ValueError("start_sha256 is the digest of the file that start names: give both, or neither")
         return self
+
+    def changed(self, key: str) -> bool:
+        """Whether a key has another value than its default."""
+        return bool(getattr(self, key) != type(self).model_fields[key].default)
 
     def decisive(self) -> dict[str, Any]:
         """Keys that decide what a training gives, beside its data and its start."""

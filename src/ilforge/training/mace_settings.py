@@ -123,9 +123,9 @@ class MaceSettings(ModelSettings):
     @model_validator(mode="after")
     def _only_for_fine_tuning(self) -> MaceSettings:
         for key in ("frozen", "replay", "replay_frames"):
-            if key in self.model_fields_set and self.start is None:
+            if self.changed(key) and self.start is None:
                 raise ValueError(f"{key} is for fine-tuning: name the model to start from in start, or leave it out")
-        if "replay_frames" in self.model_fields_set and self.replay is None:
+        if self.changed("replay_frames") and self.replay is None:
             raise ValueError("replay_frames is given, but replay names no dataset: replay would be off")
         return self
 

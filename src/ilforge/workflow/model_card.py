@@ -158,7 +158,8 @@ def _licence(plan: Plan, name: str) -> Iterator[str]:
                 waiting.append(link.name)
             else:
                 found = potential_named(link.name, settings.potentials)
-                given[link.name] = getattr(found, "licence", "") or "its licence is not known to ilforge"
+                told = {} if found is None else POTENTIALS[found.kind].pretrained
+                given[link.name] = told.get(getattr(found, "model", ""), "its licence is not known to ilforge")
     yield "The model is yours to license, within the terms of what it was made from:"
     yield ""
     yield f"- the labels: {labelled_by(plan.study, plan.dataset)}"
