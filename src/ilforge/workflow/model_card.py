@@ -158,7 +158,7 @@ def _licence(plan: Plan, name: str) -> Iterator[str]:
                 waiting.append(link.name)
             else:
                 found = potential_named(link.name, settings.potentials)
-                told = {} if found is None else POTENTIALS[found.kind].pretrained
+                told: Mapping[str, str] = {} if found is None else POTENTIALS[found.kind].pretrained
                 given[link.name] = told.get(getattr(found, "model", ""), "its licence is not known to ilforge")
     yield "The model is yours to license, within the terms of what it was made from:"
     yield ""
