@@ -202,7 +202,8 @@ def _take_at_once(handle: IO[str]) -> None:
     """Lock or fail. Whoever looks whether it is locked holds it for a moment: that is waited for."""
     for last in (False, False, True):
         try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except OSError:
             if last:
                 raise
