@@ -12,8 +12,9 @@ import pytest
 
 from ilforge import frames, potentials
 from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.labelling.aimd import hand_out
 from ilforge.labelling.label import evaluate
-from ilforge.labelling.storing.store import LabelStore
+from ilforge.labelling.storing.store import FILE, LabelStore
 from support import aimd
 
 
@@ -97,7 +98,9 @@ def test_a_step_that_lacked_memory_is_no_end_of_the_run(whole, tmp_path, monkeyp
 def test_a_longer_run_computes_only_what_no_store_has(whole, tmp_path):
     with LabelStore(tmp_path / "store") as store:
         store.add_many(whole.labels[:4])
-    run = aimd.run(tmp_path / "run", None, n_frames=6, known=tmp_path / "store")
+        hand_out(store, [aimd.start()], whole.labels[0].method_digest, tmp_path / "known")
+    (tmp_path / "store" / FILE).unlink()  # a run reads files and no store
+    run = aimd.run(tmp_path / "run", None, n_frames=6, known=tmp_path / "known")
     assert run.computed == 2
     assert [label.energy for label in run.labels] == [label.energy for label in whole.labels[:6]]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -11,6 +12,9 @@ from ilforge.cli import ilforge
 from ilforge.cli.study import console, on_a_study, opened
 from ilforge.errors import MissingProgram, SettingsError
 from ilforge.study.load import Study
+
+if TYPE_CHECKING:
+    from ilforge.workflow.study_run import Share
 
 
 @ilforge.command()
@@ -44,8 +48,9 @@ def check(**arguments: Any) -> None:
     if todo:
         click.echo(
             f"\n{todo} of {len(found.rows)} stages to do: about {duration(found.seconds)} "
-            f"with {machine.worker_count} workers, about {found.memory_GB:.0f} GB of memory."
+            f"with {sum(share.slots for share in found.shares)} workers, about {found.memory_GB:.0f} GB of memory."
         )
+        _print_shares(found.shares)
         if found.at_most:
             click.echo("This is an upper limit: [learning.stop] may end concurrent learning earlier.")
     else:
@@ -58,6 +63,19 @@ def check(**arguments: Any) -> None:
         raise click.exceptions.Exit(MissingProgram.exit_code)
     if found.unusable:
         raise click.exceptions.Exit(SettingsError.exit_code)
+
+
+def _print_shares(shares: Sequence[Share]) -> None:
+    """Core hours and time of each executor, if all of its workers are busy."""
+    from ilforge.workflow.progress import duration
+
+    table = Table("executor", box=None, pad_edge=False)
+    for name in ("tasks", "workers", "core hours", "time"):
+        table.add_column(name, justify="right")
+    for share in shares:
+        hours = f"{share.core_s / 3600:,.1f}"
+        table.add_row(share.executor, f"{share.tasks:,}", str(share.slots), hours, duration(share.wall_s))
+    console().print(table)
 
 
 def _print_dataset(study: Study) -> None:

@@ -8,7 +8,7 @@ last one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,9 +25,9 @@ from ilforge.dynamics.simulation import Job
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.labels import Label
-from ilforge.labelling.storing.inbox import SUFFIX, decode, deliver, encode
+from ilforge.labelling.storing.inbox import SUFFIX, decode, deliver, encode, name_of
 from ilforge.labelling.storing.state import with_state
-from ilforge.labelling.storing.store import FILE, LabelStore
+from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.ase_calculator import TypedCalculator
@@ -90,7 +90,7 @@ def run_aimd(
     inbox
         Folder to which every label is delivered as soon as it is computed; None delivers none.
     known
-        Folder of a label store; its labels of this run, or of a shorter one, are not computed again.
+        Folder filled by :func:`hand_out`; its labels of this run, or of a shorter one, are not computed again.
     """
     if n_frames < 2:
         raise SettingsError(f"An AIMD run needs at least 2 frames, including the start; {n_frames} were asked for.")
@@ -113,6 +113,16 @@ def run_aimd(
     except Exploded as error:
         fault = f"after {len(source.labels) - 1} steps of {timestep_fs:g} fs: {error.what}"
     return AimdRun(tuple(source.labels), source.computed, fault)
+
+
+def hand_out(store: LabelStore, starts: Iterable[Atoms], method_digest: str, folder: Path) -> None:
+    """Write labels that may be of runs from these frames into a folder, as files.
+
+    Workers read files, and never the store: SQLite is not safe on disks that several machines share.
+    """
+    for parent in dict.fromkeys(start.info["parent"] for start in starts):
+        for label in store.of_parent(parent, method_digest):
+            _keep(folder / name_of(label.frame_digest, method_digest), label)
 
 
 @dataclass
@@ -162,12 +172,11 @@ class _Labelled:
         return potentials.digest(potentials.create(self.spec))
 
     def _known(self, frame: Atoms) -> Label | None:
-        """The label of this frame in the store."""
-        if self.known is None or not (self.known / FILE).is_file():
+        """The label of this frame that was handed out."""
+        if self.known is None:
             return None
-        with LabelStore(self.known, read_only=True) as store:
-            label = store.get(frames.digest(frame), self.method_digest)
-        return None if label is None or label.cut_short else label.of(frame)
+        label = _kept(self.known / name_of(frames.digest(frame), self.method_digest), frame, self.method_digest)
+        return None if label is None else label.of(frame)
 
 
 class _LabelCalculator(TypedCalculator):

@@ -11,9 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ilforge.workflow.executors import Executors, WorkerDied
+from ilforge.workflow.executors import Executors, Place, WorkerDied
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.store import ResultStore
+
+PARTS = "parts"
+"""Folder in a job's directory that is deleted when the stage is published."""
 
 
 class Job:
@@ -29,6 +32,8 @@ class Job:
         Free remarks for the manifest (counts); not part of any key.
     started
         When the first task left the queue, s since the epoch; None before.
+    places
+        Other machines on which its tasks were computed, by name.
     """
 
     def __init__(self, stage: Stage, store: ResultStore, executors: Executors, urgency: float, watch: Any):
@@ -37,6 +42,7 @@ class Job:
         self.directory = store.open_scratch(stage)
         self.facts: dict[str, Any] = {}
         self.started: float | None = None
+        self.places: dict[str, Place] = {}
         self._executor, self._stopped = executors.of(stage.runs_as), executors.closed
         gpus = executors.gpus_of(stage.computes_with)
         self._resources = replace(stage.resources, cores=self._executor.threads, gpus=gpus)
@@ -122,7 +128,7 @@ class Job:
         A part is published by one rename when it is complete: a stopped stage goes on with the missing parts.
         Parts are deleted when the stage is published.
         """
-        root = self.directory / "parts"
+        root = self.directory / PARTS
         paths = {name: root / name for name in arguments}
         missing = [name for name in arguments if not paths[name].is_dir()]
         self.expect(len(arguments))
@@ -142,6 +148,9 @@ class Job:
         return future
 
     def _advance(self, done: Future[Any]) -> None:
+        place = getattr(done, "place", None)
+        if place is not None:
+            self.places[place.host] = place
         if not done.cancelled() and done.exception() is None:
             self._watch.advance(self.stage, 1)
 

@@ -85,7 +85,7 @@ def run_stages(
     finished = _look_up(stages, store, watch)
     outcome.reused = [stage for stage in stages if stage.key in finished]
     todo = in_order(targets, finished)
-    _require_programs(todo)
+    _require_programs(todo, executors)
     watch.start(stages, todo)
     _Run(todo, finished, store, executors, watch, outcome, growth).go()
     return outcome
@@ -147,7 +147,7 @@ class _Run:
             self.finished |= there
             self.outcome.reused += [stage for stage in fresh if stage.key in there]
             new = [stage for stage in fresh if stage.key not in there]
-            _require_programs(new)
+            _require_programs(new, self.executors)
             self.todo += new
             self.watch.grown(new)
             self.urgency = seconds_to_the_end(in_order(targets, self.finished), self.executors.slots)
@@ -182,11 +182,12 @@ class _Run:
             self.watch.finished(stage)
 
 
-def _require_programs(stages: Sequence[Stage]) -> None:
-    """Raise MissingProgram where a program or an environment that one of these stages needs is not there."""
-    for program in sorted({program for stage in stages for program in stage.programs}):
+def _require_programs(stages: Sequence[Stage], executors: Executors) -> None:
+    """Raise MissingProgram where a program or an environment that one of these stages needs here is not there."""
+    here = [stage for stage in stages if not executors.is_elsewhere(stage.runs_as)]
+    for program in sorted({program for stage in here for program in stage.programs}):
         find(program)
-    for name in sorted({name for stage in stages for name in stage.computes_with} - set(PROGRAMS)):
+    for name in sorted({name for stage in here for name in stage.computes_with} - set(PROGRAMS)):
         environments.interpreter(name)
 
 
@@ -218,10 +219,19 @@ def _manifest(stage: Stage, job: Job, started: float) -> dict[str, Any]:
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "wall_s": round(max(0.0, time.time() - started), 3),
-        "host": platform.node(),
-        "programs": installed_versions(),
+        **_where(job),
         "facts": job.facts,
     }
+
+
+def _where(job: Job) -> dict[str, Any]:
+    """The machine that computed, and its versions; where they differ from one machine to the other, those of each."""
+    if not job.places:
+        return {"host": platform.node(), "programs": installed_versions()}
+    by_host = {host: dict(place.programs) for host, place in sorted(job.places.items())}
+    first, *others = by_host.values()
+    found = {"host": ", ".join(by_host), "programs": first}
+    return found if all(one == first for one in others) else {**found, "programs_by_host": by_host}
 
 
 def _in_words(error: OSError, store: ResultStore) -> IlforgeError:

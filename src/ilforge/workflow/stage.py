@@ -91,7 +91,8 @@ class Stage:
     @property
     def resources(self) -> Resources:
         """What one of its tasks needs, on one core; no part of the key."""
-        return Resources(memory_GB=self.memory_GB, walltime_s=max(_SHORTEST_LIMIT_S, _LIMIT * self.task_seconds))
+        limit_s = max(_SHORTEST_LIMIT_S, _LIMIT * self.task_seconds)
+        return Resources(memory_GB=self.memory_GB, walltime_s=limit_s, expected_s=self.task_seconds)
 
     @property
     def seconds(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +38,33 @@ _OUTPUT = "--output, or with `output` in machine.toml"
 
 
 @dataclass(frozen=True)
+class Share:
+    """What one executor has to do of a study.
+
+    Attributes
+    ----------
+    executor
+        Its name in ``machine.toml``.
+    tasks
+        Tasks that are missing.
+    core_s
+        Their expected time on one core, s.
+    slots
+        Tasks that it runs at the same time.
+    """
+
+    executor: str
+    tasks: int
+    core_s: float
+    slots: int
+
+    @property
+    def wall_s(self) -> float:
+        """Expected time if all its slots are busy, s."""
+        return self.core_s / self.slots
+
+
+@dataclass(frozen=True)
 class Check:
     """What a study will take, before it starts.
 
@@ -55,6 +82,8 @@ class Check:
         Devices that ``machine.toml`` asks for and that a program does not find.
     at_most
         Whether concurrent learning may end before its last iteration, and the study cost less.
+    shares
+        What each executor has to do.
     """
 
     rows: list[tuple[Stage, bool, int]]
@@ -63,6 +92,7 @@ class Check:
     missing: list[MissingProgram]
     unusable: list[SettingsError]
     at_most: bool = False
+    shares: tuple[Share, ...] = ()
 
 
 def all_stages(study: Study, results: Results | None = None, labels_of: Path | None = None) -> list[Stage]:
@@ -94,13 +124,33 @@ def check_study(study: Study, machine: Machine) -> Check:
         stages = all_stages(study)
     rows = [(stage, store.holds(stage), _tasks_at_hand(stage, store)) for stage in stages]
     todo = [replace(stage, tasks=stage.tasks - at_hand) for stage, done, at_hand in rows if not done]
-    missing = _missing(todo)
-    unusable = [] if missing else _unusable_devices(todo, machine)
-    longest = max(seconds_to_the_end(todo, machine.worker_count).values(), default=0.0)
-    spread = sum(stage.seconds for stage in todo) / machine.worker_count
-    largest = sorted((stage.memory_GB for stage in todo), reverse=True)[: machine.worker_count]
+    here = _here(todo, machine)
+    missing = _missing(here)
+    unusable = [] if missing else _unusable_devices(here, machine)
+    shares = _shares(todo, machine)
+    slots = sum(share.slots for share in shares) or machine.worker_count
+    longest = max(seconds_to_the_end(todo, slots).values(), default=0.0)
+    spread = max((share.wall_s for share in shares), default=0.0)
+    largest = sorted((stage.memory_GB for stage in here), reverse=True)[: machine.worker_count]
     memory = max([min(sum(largest), machine.usable_memory_GB), *largest[:1]]) + 0.5 if todo else 0.0  # more waits
-    return Check(rows, max(longest, spread), memory, missing, unusable, at_most=growth is not None)
+    return Check(rows, max(longest, spread), memory, missing, unusable, growth is not None, shares)
+
+
+def _here(stages: Iterable[Stage], machine: Machine) -> list[Stage]:
+    """The stages whose tasks run on this machine, so that its programs and devices count."""
+    named, run = require_executors(machine), machine.run.model_dump()
+    return [stage for stage in stages if not named[run[stage.runs_as]][0].elsewhere]
+
+
+def _shares(todo: Sequence[Stage], machine: Machine) -> tuple[Share, ...]:
+    """What each executor has to do, in the order in which ``run`` names them."""
+    run, shares = machine.run.model_dump(), []
+    for name, (kind, settings) in require_executors(machine).items():
+        own = [stage for stage in todo if run[stage.runs_as] == name]
+        slots = machine.worker_count if kind.slots is None else kind.slots(machine, settings)
+        if own:
+            shares.append(Share(name, sum(stage.tasks for stage in own), sum(stage.seconds for stage in own), slots))
+    return tuple(shares)
 
 
 def _missing(todo: Iterable[Stage]) -> list[MissingProgram]:
@@ -162,7 +212,7 @@ def run_study(
     folder = output_folder(study, machine)
     store = ResultStore(Path(machine.store), trust=trusted)
     stages, growth = _planned(study, store)
-    for fault in _unusable_devices([stage for stage in stages if not store.holds(stage)], machine):
+    for fault in _unusable_devices(_here([stage for stage in stages if not store.holds(stage)], machine), machine):
         raise fault
     store.prepare()
     trust.user_key()  # that there is none to sign with is said now, not after the first stage
@@ -171,6 +221,7 @@ def run_study(
         with Executors.of_machine(machine) as executors:
             shared = shared_progress.file_of(store.locks, study.settings.name)
             watch = Watch(console, store, executors.slots, quiet, shared)
+            executors.listen(watch.say)
             try:
                 outcome = run_stages(stages, store, executors, watch, growth)
             finally:

@@ -18,6 +18,8 @@ COLUMNS = (
     "error", "cost_s", "host", "time",
 )  # fmt: skip
 """Columns of the table of labels; the checksum follows after them."""
+OF_PARENT = "SELECT frame FROM labels WHERE method = ? AND instr(info, ?)"
+"""Query for labels whose ``info``, a JSON text, contains a piece of text."""
 REALS = tuple(COLUMNS.index(name) for name in ("energy", "cost_s", "time"))
 """Columns that hold floating-point numbers."""
 

@@ -41,8 +41,7 @@ BATCH = 200
 """Number of labels in one transaction, which needs a single flush to disk."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS methods (
-    digest TEXT PRIMARY KEY,
-    description TEXT NOT NULL
+    digest TEXT PRIMARY KEY, description TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS labels (
     frame TEXT NOT NULL,
@@ -134,6 +133,12 @@ class LabelStore:
                 yield label
         if self.read_only:
             yield from (label for _, label in _inbox.waiting(self.inbox, set_aside=False))
+
+    def of_parent(self, parent: str, method_digest: str) -> list[Label]:
+        """Labels by one method of the frames that descend from a box, which ``info["parent"]`` names."""
+        with self._lock, _explained(self.path):
+            found = self._connection.execute(rows.OF_PARENT, (method_digest, f'"parent": "{parent}"')).fetchall()
+        return list(self.get_many([digest for (digest,) in found], method_digest).values())
 
     def missing(self, frame_digests: Iterable[str], method_digest: str) -> list[str]:
         """The frames without a result or failure, in their order and without repeats.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -37,12 +37,31 @@ class Resources:
         Memory that it is expected to take, GB.
     walltime_s
         Time limit to ask a queue for, s, far beyond the expected time; None where nobody can say.
+    expected_s
+        Expected time, s; None where nobody can say.
     """
 
     cores: int = 1
     gpus: int = 0
     memory_GB: float = 0.5
     walltime_s: float | None = None
+    expected_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a task was computed, if not on the machine of the run.
+
+    Attributes
+    ----------
+    host
+        Name of the machine.
+    programs
+        Versions of the packages that decide numbers there.
+    """
+
+    host: str
+    programs: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -62,6 +81,11 @@ class Surroundings:
     threads: int = 1
     devices: Devices = field(default_factory=Devices)
     programs: MachinePrograms = field(default_factory=MachinePrograms)
+
+    @classmethod
+    def of(cls, machine: Machine) -> Surroundings:
+        """What ``machine.toml`` says."""
+        return cls(machine.threads, machine.devices, machine.programs)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -116,7 +140,8 @@ class Executor(Protocol):
         -------
         Future
             The function's result or exception. It may also end in :class:`WorkerDied`, :class:`OutOfMemory`,
-            :class:`NoWorker`, or in ``CancelledError`` when the executor is closed.
+            :class:`NoWorker`, or in ``CancelledError`` when the executor is closed. An executor whose tasks run on
+            other machines sets its attribute ``place``, a :class:`Place`, before the result.
         """
         ...
 
@@ -137,15 +162,30 @@ class ExecutorKind:
         Keys of such a table.
     start
         ``start(machine, settings)`` gives the executor, at work.
+    slots
+        ``slots(machine, settings)`` gives the number of tasks at the same time, for planning; without it the workers
+        of the machine.
+    elsewhere
+        Whether its tasks may run on other machines: then programs and devices of this one say nothing about them.
     """
 
     name: str
     settings: type[Settings]
     start: Callable[[Machine, Any], Executor]
+    slots: Callable[[Machine, Any], int] | None = None
+    elsewhere: bool = False
 
 
 class WorkerDied(DidNotFinish):
-    """The worker process died under a task, each time the task was tried."""
+    """The worker process died under a task, each time the task was tried.
+
+    Attributes
+    ----------
+    why
+        How it ended the last time; lost where the error is sent to another process.
+    """
+
+    why: str = ""
 
 
 class OutOfMemory(WorkerDied):
@@ -173,23 +213,26 @@ def no_worker(error: BaseException | str) -> NoWorker:
 
 def worker_died(function: Callable[..., Any], why: str) -> WorkerDied:
     """The error of a task whose worker process died each time, the last time with ``why``."""
-    return WorkerDied(
-        f"A worker process died twice while it ran {_name(function)}, with {why}: it was stopped, or a library crashed."
+    error = WorkerDied(
+        f"A worker process died twice while it ran {name_of(function)}, with {why}: it was stopped, or a library "
+        "crashed."
     )
+    error.why = why
+    return error
 
 
 def killed_for_memory(function: Callable[..., Any]) -> OutOfMemory:
     """The error of a task whose worker process was killed by the system each time."""
     return OutOfMemory(
-        f"A worker process died twice while it ran {_name(function)}: killed (probably out of memory), the second time "
-        "with no other task beside it. It needs more memory than this machine has free."
+        f"A worker process died twice while it ran {name_of(function)}: killed (probably out of memory), the second "
+        "time with no other task beside it. It needs more memory than this machine has free."
     )
 
 
 def out_of_memory(function: Callable[..., Any], said: str) -> OutOfMemory:
     """The error of a task that was refused memory each time, and of what it said."""
     return OutOfMemory(
-        f"{_name(function)} ran out of memory twice, the second time with no other task beside it ({said}). It needs "
+        f"{name_of(function)} ran out of memory twice, the second time with no other task beside it ({said}). It needs "
         "more memory than this machine has free."
     )
 
@@ -199,5 +242,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(kind.__name__ in ("MemoryError", "OutOfMemoryError") for kind in type(error).__mro__)
 
 
-def _name(function: Callable[..., Any]) -> str:
+def name_of(function: Callable[..., Any]) -> str:
+    """Module and name of a function."""
     return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"

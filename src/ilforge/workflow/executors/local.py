@@ -48,8 +48,7 @@ STARTS, PAUSE_S = 5, 1.0
 """So often the system may refuse a process for a task, and the time in between, s."""
 
 _CONTEXT = multiprocessing.get_context("spawn")  # forked copies of a threaded process dead-lock, and inherit locks
-_NAME = "ilforge worker"
-_UNGUARDED = 79  # exit code of a worker whose main script starts workers when it is imported
+_NAME, _UNGUARDED = "ilforge worker", 79  # exit code where its main script starts workers when it is imported
 _GUARD = """A script that starts workers is imported by each of them, so it must not start them when it is imported. \
 Put what it does under `if __name__ == "__main__":`."""
 
@@ -358,8 +357,7 @@ def require_main_guard() -> None:
 
 def _serve(channel: connection.Connection, parent: int, surroundings: Surroundings) -> None:
     """A worker process: answer each task with its result, until the parent closes the channel or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator stops its workers itself
-    _die_with(parent)
+    die_with(parent)
     surroundings.enter()
     channel.send_bytes(b"")  # ready
     while True:
@@ -370,8 +368,9 @@ def _serve(channel: connection.Connection, parent: int, surroundings: Surroundin
         channel.send_bytes(answer(message))
 
 
-def _die_with(parent: int) -> None:
-    """Die with the parent, even when it is killed: no worker may outlive its study."""
+def die_with(parent: int) -> None:
+    """Die with the parent process, even when it is killed: no worker may outlive its study."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator stops its workers itself
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
@@ -384,16 +383,17 @@ def _watch(parent: int) -> None:
 
 
 def _ending(code: int | None) -> str:
-    if code is None or code >= 0:
-        return f"exit code {code or 0}"
-    return f"signal {signal.Signals(-code).name}"
+    return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code or 0}"
 
 
 def start(machine: Machine, settings: LocalSettings) -> LocalExecutor:
     """The executor of a table of ``[executors]``."""
-    here = machine.model_copy(update=settings.model_dump(exclude={"kind"}, exclude_none=True))
-    surroundings = Surroundings(here.threads, here.devices, here.programs)
-    return LocalExecutor(here.worker_count, here.usable_memory_GB, here.gpus, surroundings)
+    here = _here(machine, settings)
+    return LocalExecutor(here.worker_count, here.usable_memory_GB, here.gpus, Surroundings.of(here))
 
 
-KIND = ExecutorKind("local", LocalSettings, start)
+def _here(machine: Machine, settings: LocalSettings) -> Machine:
+    return machine.model_copy(update=settings.model_dump(exclude={"kind"}, exclude_none=True))
+
+
+KIND = ExecutorKind("local", LocalSettings, start, lambda machine, settings: _here(machine, settings).worker_count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
 from ilforge.devices import Devices, Program
@@ -34,6 +34,8 @@ class Executors:
         Name of the executor of each kind of work; one that is not named goes to the first executor.
     devices
         Where programs compute, to know which tasks need a GPU.
+    elsewhere
+        Names of the executors whose tasks may run on other machines.
 
     Attributes
     ----------
@@ -46,8 +48,10 @@ class Executors:
         by_name: Mapping[str, Executor],
         run: Mapping[Work, str] | None = None,
         devices: Devices | None = None,
+        elsewhere: Collection[str] = (),
     ):
         self._by_name, self._run, self._devices = dict(by_name), dict(run or {}), devices or Devices()
+        self._elsewhere = frozenset(elsewhere)
         self.closed = threading.Event()
 
     @classmethod
@@ -63,14 +67,15 @@ class Executors:
         """
         run = cast(dict[Work, str], machine.run.model_dump())  # its keys are the kinds of work
         started: dict[str, Executor] = {}
+        kinds = require_executors(machine)
         try:
-            for name, (kind, settings) in require_executors(machine).items():
+            for name, (kind, settings) in kinds.items():
                 started[name] = kind.start(machine, settings)
         except BaseException:
             for executor in started.values():
                 executor.close()
             raise
-        return cls(started, run, machine.devices)
+        return cls(started, run, machine.devices, [name for name, (kind, _) in kinds.items() if kind.elsewhere])
 
     @property
     def slots(self) -> int:
@@ -79,7 +84,20 @@ class Executors:
 
     def of(self, work: Work) -> Executor:
         """The executor of a kind of work."""
-        return self._by_name[self._run.get(work, next(iter(self._by_name)))]
+        return self._by_name[self._name_of(work)]
+
+    def is_elsewhere(self, work: Work) -> bool:
+        """Whether a kind of work may run on other machines, whose programs are not seen from here."""
+        return self._name_of(work) in self._elsewhere
+
+    def listen(self, say: Callable[[str], None]) -> None:
+        """Give the executors that have something to tell the user a function that prints a line."""
+        talkers: list[Any] = [executor for executor in self._by_name.values() if hasattr(executor, "say")]
+        for executor in talkers:
+            executor.say = say
+
+    def _name_of(self, work: Work) -> str:
+        return self._run.get(work, next(iter(self._by_name)))
 
     def gpus_of(self, programs: Collection[Program]) -> int:
         """GPUs that a task needs which computes with one of these programs."""

@@ -10,13 +10,14 @@ from typing import Any
 from ase import Atoms
 
 from ilforge import frames, potentials
-from ilforge.labelling.aimd import run_aimd
+from ilforge.labelling.aimd import hand_out, run_aimd
+from ilforge.labelling.labels import method_digest
 from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.potentials.quantum import costs
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
-from ilforge.workflow.job import Job
+from ilforge.workflow.job import PARTS, Job
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.boxes import FRAMES
 from ilforge.workflow.steps.structures import computes_with, liquid_of, of_composition, reference_spec
@@ -67,7 +68,9 @@ def aimd_stage(study: Study, purpose: str, sampled: Stage, method: Mapping[str, 
     def work(job: Job) -> None:
         starts = aimd_starts(frames.read(job.input("frames") / FRAMES), counts)
         with LabelStore(job.store.labels) as store:
-            places = (job.threads, store.inbox, job.store.labels)
+            known = job.directory / PARTS / "known"
+            hand_out(store, [start for start, _ in starts], method_digest(method), known)
+            places = (job.threads, store.inbox, known)
             tasks = {
                 f"run-{i:04d}": (start, spec, liquid, {**state, "n_frames": n}, seed_of(i), *places)
                 for i, (start, n) in enumerate(starts)
