@@ -34,6 +34,7 @@ EXTRAS = {
     "deepmd": "deepmd",
     "openmm": "openmm",
     "dftd3": "dft",
+    "parsl": "cluster",
     "pyscf": "dft",
     "tblite": "dft",
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 
 import pytest
 
-from ilforge import devices, machine_programs
+from ilforge import devices, machine_programs, programs
 from ilforge.hardware import usable_cores
 from ilforge.machine_programs import MachinePrograms
 
@@ -69,3 +70,18 @@ def test_gpus_are_those_of_the_driver_that_the_process_sees(tmp_path, monkeypatc
         assert devices.gpus() == (expected if expected is not None else ["NVIDIA L4", "NVIDIA H200"])
     smi.write_text("#!/bin/sh\necho no driver\nexit 9\n")
     assert devices.gpus() == []
+
+
+@pytest.mark.skipif(not programs.is_installed("parsl"), reason=f"needs {programs.extra('cluster')}")
+def test_doctor_runs_a_task_on_each_executor(ilforge, tmp_path):
+    bad = {"kind": "parsl", "provider": "local", "workers": 1, "status_s": 1.0, "environment": ["exit 3"]}
+    (tmp_path / "m.toml").write_text(
+        f'store = "{tmp_path}/store"\nrun = {{ label = "good", md = "bad" }}\n[executors.good]\nkind = "parsl"\n'
+        'provider = "local"\nworkers = 1\n[executors.bad]\n'
+        + "\n".join(f"{key} = {json.dumps(value)}" for key, value in bad.items())
+    )
+    code, out, _ = ilforge("doctor", "--machine", "m.toml")
+    assert code == 0
+    assert re.search(r"^executor local: works: \S+, after \d+ s; \d+ cores, \d+ GB", out, re.M)
+    assert re.search(r"^executor good: works: ", out, re.M)
+    assert re.search(r"^executor bad: does not work: \[executors\.bad\] in machine\.toml: 3 jobs in a row", out, re.M)

@@ -38,6 +38,32 @@ def process_id() -> int:
     return os.getpid()
 
 
+def write_process_id(path: Path, seconds: float) -> None:
+    """Say which process this is, then sleep."""
+    path.write_text(str(os.getpid()))
+    time.sleep(seconds)
+
+
+def end_of_job() -> float:
+    """When the time of this job of a cluster is over, s since the epoch."""
+    return float(os.environ["ILFORGE_JOB_ENDS"])
+
+
+def parents_then_sleep(log: Path, seconds: float) -> str:
+    """Write down which process is the parent of this one, then sleep."""
+    count_call(log, str(os.getppid()))
+    time.sleep(seconds)
+    return "done"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this number that has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def sleep(seconds: float) -> float:
     time.sleep(seconds)
     return seconds

@@ -29,7 +29,11 @@ _MISSING = "missing: "
 
 
 @ilforge.command()
-@click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to check. Without it, your own.")
+@click.option(
+    "--machine",
+    type=click.Path(dir_okay=False),
+    help="machine.toml to check, with a short task on each of its executors. Without it, your own.",
+)
 def doctor(machine: str | None) -> None:
     """List programs, packages, devices, cores, memory and disk of this machine, and how to install what is missing.
 
@@ -49,6 +53,8 @@ def doctor(machine: str | None) -> None:
     for name, text in found:
         table.add_row(name, Text(text))
     console().print(table)
+    if machine is not None:
+        _try_executors(here)
     if missing:
         click.echo(f"{missing} missing; only the studies that use them need them.")
     if machine is None and Path("machine.toml").is_file():
@@ -119,6 +125,15 @@ def _cure(name: str, machine: Machine) -> str:
     if name in machine.environments:
         return ""
     return f". Make it again with: {environments.create_command(name, renew=True)}"
+
+
+def _try_executors(machine: Machine) -> None:
+    """Run a short task on each executor that has work, and print what it found there."""
+    from ilforge.workflow.executors.trial import PATIENCE_S, trials
+
+    click.echo(f"\nA short task on each executor, for at most {PATIENCE_S / 60:.0f} min:")
+    for name, said in trials(machine, click.echo):
+        click.echo(f"executor {name}: {said}")
 
 
 def _executors(machine: Machine) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ EXECUTORS: Registry[ExecutorKind] = Registry(
     "ilforge.executors",
     {
         "local": "ilforge.workflow.executors.local",
+        "parsl": "ilforge.workflow.executors.parsl",
     },
 )
 """Every kind of executor. A new one is a file that describes it and a line here, or a plug-in."""

@@ -1,0 +1,15 @@
+"""Parsl's interchange, which passes tasks on to nodes, as a program that ends with the run that started it.
+
+Parsl's own outlives a run that is killed, and its nodes go on with it until their walltime.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+from ilforge.workflow.executors.local import die_with
+
+if __name__ == "__main__":
+    die_with(int(sys.argv[1]))
+    runpy.run_module("parsl.executors.high_throughput.interchange", run_name="__main__")

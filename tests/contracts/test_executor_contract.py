@@ -1,0 +1,124 @@
+"""What every executor must do, whatever it runs tasks on."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+import pytest
+
+from ilforge import programs
+from ilforge.errors import DidNotFinish
+from ilforge.study.machine import Machine
+from ilforge.workflow.executors import Executors, OutOfMemory, Resources, WorkerDied
+from support import tasks
+
+TABLES = {
+    "local": {"kind": "local", "workers": 2},
+    "parsl": {
+        "kind": "parsl", "provider": "local", "workers": 2, "threads": 1, "lost_after_s": 12, "status_s": 1.0,
+        "jobs": 2, "walltime_h": 0.2, "submissions_per_hour": 100, "idle_min": 0.2,
+    },
+}  # fmt: skip
+"""A table of machine.toml for two workers, by kind."""
+
+
+@pytest.fixture(scope="module", params=list(TABLES))
+def executor(request, tmp_path_factory):
+    """An executor with two workers, for all tests of a kind."""
+    if request.param == "parsl" and not programs.is_installed("parsl"):
+        pytest.skip(f"parsl is missing: {programs.extra('cluster')}")
+    folder = tmp_path_factory.mktemp(request.param)
+    work = dict.fromkeys(("label", "train", "md", "explore", "analyse"), "it")
+    machine = Machine(store=str(folder), executors={"it": TABLES[request.param]}, run=work)
+    with pytest.MonkeyPatch.context() as patch:
+        own = Path(tasks.__file__).parents[1]  # where workers find these tasks
+        patch.setenv("PYTHONPATH", f"{os.environ.get('PYTHONPATH', '')}{os.pathsep}{own}")
+        with Executors.of_machine(machine) as executors:
+            yield executors.of("label")
+
+
+def test_a_task_runs_in_another_process_with_the_threads_asked_for(executor):
+    assert executor.submit(tasks.process_id).result(200) != os.getpid()
+    assert executor.submit(tasks.threads_variable).result(200) == "1"
+    assert executor.threads == 1 and executor.slots >= 2
+
+
+def test_results_come_back_each_to_its_task(executor):
+    futures = [executor.submit(tasks.die_for, number) for number in range(20, 60)]
+    assert [future.result(200) for future in futures] == list(range(20, 60))
+
+
+def test_an_exception_reaches_the_caller(executor):
+    with pytest.raises(ValueError, match="what went wrong"):
+        executor.submit(tasks.fail, "what went wrong").result(200)
+
+
+def test_urgent_tasks_go_first_and_what_waits_can_be_cancelled(executor, tmp_path):
+    log, begun = tmp_path / "log", threading.Semaphore(0)
+    busy = [executor.submit(tasks.sleep, 1.5, urgency=99.0, on_start=begun.release) for _ in range(2)]
+    for _ in busy:
+        assert begun.acquire(timeout=200)
+    low = [executor.submit(tasks.logged_sleep, log, f"low{i}", 0.3, urgency=1.0) for i in range(2)]
+    never = executor.submit(tasks.count_call, log, "never", urgency=2.0)
+    high = [executor.submit(tasks.logged_sleep, log, f"high{i}", 0.3, urgency=9.0) for i in range(2)]
+    assert never.cancel()
+    for future in (*busy, *low, *high):
+        future.result(200)
+    began = [line for line in log.read_text().split() if line.startswith("start-")]
+    assert {line[:10] for line in began[:2]} == {"start-high"} and "never" not in log.read_text()
+
+
+def test_a_task_that_crashes_its_process_is_tried_once_more_and_touches_no_other(executor, tmp_path):
+    log = tmp_path / "log"
+    log.touch()
+    innocent = executor.submit(tasks.logged_sleep, log, "innocent", 2.0)
+    with pytest.raises(WorkerDied, match=r"died twice while it ran support\.tasks\.leave.*exit code 3") as died:
+        executor.submit(tasks.leave, 3).result(200)
+    assert not isinstance(died.value, OutOfMemory)
+    innocent.result(200)
+    assert log.read_text().split() == ["start-innocent", "end-innocent"]
+
+
+def test_what_runs_out_of_memory_is_tried_once_more_alone(executor, tmp_path):
+    log = tmp_path / "log"
+    log.touch()
+    assert executor.submit(tasks.short_of_memory_once, log).result(200) == "done"
+    assert executor.submit(tasks.die_once, tmp_path / "flag").result(200) == "survived"
+    with pytest.raises(OutOfMemory, match="out of memory"):
+        executor.submit(tasks.huge_array).result(200)
+    assert executor.submit(tasks.sleep, 0.0).result(200) == 0.0
+
+
+def test_what_cannot_be_sent_is_an_error_of_its_task_alone(executor):
+    with pytest.raises(AttributeError, match="lambda|local object"):
+        executor.submit(lambda: None).result(200)
+    with pytest.raises(AttributeError, match="lambda|local object"):
+        executor.submit(tasks.unsendable_result).result(200)
+    with pytest.raises(DidNotFinish, match="Unsendable: a b"):
+        executor.submit(tasks.raise_unsendable).result(200)
+
+
+def test_a_closed_executor_cancels_and_leaves_no_process(executor, tmp_path):
+    """The last test of a kind: it closes the executor."""
+    started = tmp_path / "started"
+    running = executor.submit(tasks.write_process_id, started, 1000.0, resources=Resources())
+    waiting = [executor.submit(tasks.sleep, 1000.0) for _ in range(8)]
+    deadline = time.monotonic() + 60
+    while not started.exists() or not started.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    executor.close()
+    for future in (running, *waiting):
+        with pytest.raises(CancelledError):
+            future.result(10)
+    deadline = time.monotonic() + 20
+    while tasks.is_alive(int(started.read_text())):
+        assert time.monotonic() < deadline, "a process is left"
+        time.sleep(0.1)
+    late = executor.submit(tasks.sleep, 0.0)
+    with pytest.raises(CancelledError):
+        late.result(10)
