@@ -8,7 +8,7 @@ QUICK := 'not slow and not outside'
 .PHONY: help setup demo demo-gfn1 test test-all coverage lint docs site clean
 
 help:
-	@echo "make demo    run examples/pyr14bf4-dft.toml: models of DFT labels, which of them holds the liquid, a report (eight minutes on two cores)"
+	@echo "make demo    run examples/pyr14bf4-dft.toml: models of DFT labels, which of them holds the liquid, a report (ten minutes on two cores)"
 	@echo "make demo-gfn1  run examples/pyr14bf4-quick.toml, which makes its own labels (ten minutes)"
 	@echo "make test    check style, and run the tests that are quick and need no program from elsewhere (a quarter of an hour)"
 	@echo "make test-all  check style, and run all tests"
