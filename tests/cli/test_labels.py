@@ -208,10 +208,10 @@ def test_stores_are_merged_with_failures_and_methods(ilforge, tmp_path, two_pair
         store.add(evaluate(two_pairs, CLP))
         store.add(evaluate(one_pair, {"kind": "xtb", "max_iterations": 2}))
     code, out, _ = ilforge("store", "merge", "ours", "theirs")
-    assert code == 0 and "Added 2 labels (1 failures with their reasons); 0 were there." in out
+    assert code == 0 and "Added 2 labels (1 failures with their reasons); 0 were there already." in out
     assert re.search(r"1 results +0 failures +clp", out) and re.search(r"0 results +1 failures +xtb GFN1-xTB", out)
     code, out, _ = ilforge("store", "merge", "ours", "theirs")
-    assert code == 0 and "Added 0 labels (0 failures with their reasons); 2 were there." in out
+    assert code == 0 and "Added 0 labels (0 failures with their reasons); 2 were there already." in out
     assert held(tmp_path / "ours")["labels"] == 2
 
 

@@ -127,5 +127,8 @@ def test_the_command_warns_and_its_help_advises(tmp_path):
     run = CliRunner().invoke(ilforge, ["md", str(tmp_path / "ion.xyz"), *words, "--out", str(tmp_path / "md")])
     assert run.exit_code == 0 and "Warning: timestep_fs (--timestep) is 1.5, and bonds to H" in run.stderr
     help_text = " ".join(CliRunner().invoke(ilforge, ["md", "--help"]).output.split())
-    assert "Above 1 fs bonds to H are held" in help_text and "MACE, DeePMD, exp6" in help_text
+    assert (
+        "With time steps above 1 fs, clp and clpol in OpenMM and GROMACS constrain bonds to H" in help_text
+        and "MACE, DeePMD, exp6" in help_text
+    )
     assert "2 with clp, 1.5 with clpol, 0.5 with learned models" in help_text

@@ -111,7 +111,7 @@ def test_bonds_to_hydrogen_can_be_held(two_pairs, topology_of):
 
 
 def test_box_smaller_than_twice_the_cutoff_is_refused_with_a_cutoff_that_fits(two_pairs, topology_of):
-    with pytest.raises(SettingsError, match=r"smallest side is 9.50 Å.*cutoff_A = 4.5 ") as refusal:
+    with pytest.raises(SettingsError, match=r"smallest side is 9.50 Å.*cutoff of 4.5 Å") as refusal:
         energy_of(two_pairs, topology_of(two_pairs), cutoff_A=10.0)
     assert "[potentials.NAME]" in str(refusal.value)
     energy_of(two_pairs, topology_of(two_pairs), cutoff_A=4.5)

@@ -243,5 +243,5 @@ def test_ion_without_parameters_is_refused_with_those_that_have_some():
 
 
 def test_box_smaller_than_twice_the_cutoff_is_refused(two_pairs, topology_of):
-    with pytest.raises(SettingsError, match=r"CL&Pol's cutoff of 10 Å.*cutoff_A = 4.5 "):
+    with pytest.raises(SettingsError, match=r"CL&Pol's cutoff of 10 Å.*cutoff of 4.5 Å"):
         Clpol().calculator(topology_of(two_pairs)).get_potential_energy(two_pairs)

@@ -155,7 +155,7 @@ def test_times_of_extended_xyz_are_held_against_the_interval(run, topology, tmp_
 @pytest.mark.parametrize("times", [[None] * 3, [0.0, None, 4.0], [0.0, 0.0, 0.0], ["a", "b", "c"]])
 def test_extended_xyz_without_times_needs_the_interval(run, topology, tmp_path, times):
     path = extended_xyz(run, tmp_path / "a.extxyz", range(3), times)
-    with pytest.raises(SettingsError, match="does not say how much time.*--frame-interval"):
+    with pytest.raises(SettingsError, match="does not contain the time between its.*--frame-interval"):
         open_trajectory([topology, path])
     assert open_trajectory([topology, path], frame_interval_ps=2.0).system.n_frames == 3
 

@@ -198,6 +198,6 @@ def test_isolated_atoms_of_the_reference_are_none_of_another_teachers(tmp_path):
 
 
 def test_replay_is_refused_where_it_could_not_be_done(tmp_path):
-    for value, says in (("pyr14bf4-pbe-d3", "is the dataset that tuned learns from"), ("none", "known by name")):
+    for value, says in (("pyr14bf4-pbe-d3", "is the dataset that tuned learns from"), ("none", "none with this name")):
         with pytest.raises(SettingsError, match=says):
             plan_of(tmp_path, ('start = "base"', f'start = "base"\nreplay = "{value}"'))

@@ -41,7 +41,11 @@ def create(name: str, renew: bool) -> None:
 @env.command("list")
 @click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use. Without it, your own.")
 def show(machine: str | None) -> None:
-    """List the environments that ilforge knows, whether they are there, and the pretrained models in them."""
+    """List the environments that ilforge knows, whether they are there, and the pretrained models in them.
+
+    \b
+    ilforge env list
+    """
     from ilforge.cli.study import console
     from ilforge.potentials import POTENTIALS
     from ilforge.potentials import environments as known
@@ -64,7 +68,11 @@ def show(machine: str | None) -> None:
 @env.command("remove")
 @click.argument("name")
 def remove(name: str) -> None:
-    """Delete the environment NAME that ilforge made."""
+    """Delete the environment NAME that ilforge made.
+
+    \b
+    ilforge env remove sevennet
+    """
     there = environments.remove(_known(name).name)
     click.echo(f"Removed {environments.folder() / name}." if there else f"There is no environment {name}.")
 
