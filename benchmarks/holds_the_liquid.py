@@ -23,6 +23,7 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
 from ilforge.potentials import create
 from ilforge.properties import measure
+from ilforge.units import AMU_PER_A3_IN_G_CM3
 
 TEMPERATURE_K = 423.0
 COLUMNS = (
@@ -89,7 +90,7 @@ def draw(runs: dict[str, Trajectory], liquid: Liquid, file: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 3.4))
-    grams = liquid.topology.masses.sum() * 1.66053906660
+    grams = liquid.topology.masses.sum() * AMU_PER_A3_IN_G_CM3
     for name, run in runs.items():
         thermo = run.thermo()
         axes.plot(thermo["time_ps"], grams / thermo["volume_A3"], label=name, linewidth=1)

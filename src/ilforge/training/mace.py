@@ -298,10 +298,7 @@ def atom_energies(labelled: Sequence[Atoms], elements: Sequence[str]) -> dict[st
     elements is not determined by the data, and only sums over compositions like those of training mean
     something: energies of single ions or other liquids by such a model do not.
     """
-    counts = np.array([[frame.get_chemical_symbols().count(z) for z in elements] for frame in labelled], dtype=float)
-    totals = np.array([frame.info[frames.ENERGY] for frame in labelled])
-    solution = np.linalg.lstsq(counts, totals, rcond=1e-8)[0]
-    return dict(zip(elements, solution.tolist(), strict=True))
+    return mace_tuning.per_element(labelled, [frame.info[frames.ENERGY] for frame in labelled], elements)
 
 
 def parse_curve(text: str) -> list[curve.Point]:

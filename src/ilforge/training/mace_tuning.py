@@ -24,7 +24,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -36,9 +36,6 @@ from ilforge.arrays import Floats
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.potentials.learned import model_file
 from ilforge.potentials.learned.mace import Mace
-
-if TYPE_CHECKING:
-    pass
 
 REPORT, START = "tuning.json", "start.model"
 HEAD = "Default"
@@ -70,12 +67,18 @@ class Alignment:
     spread_eV_atom: float
 
 
+def per_element(labelled: Sequence[Atoms], totals: ArrayLike, elements: Sequence[str]) -> dict[str, float]:
+    """Energy of each element, eV: the least-squares solution of smallest norm for the totals of these frames, eV."""
+    counts = np.array([[frame.get_chemical_symbols().count(z) for z in elements] for frame in labelled], dtype=float)
+    solution = np.linalg.lstsq(counts, np.asarray(totals), rcond=1e-8)[0]
+    return dict(zip(elements, solution.tolist(), strict=True))
+
+
 def fitted_shift(labelled: Sequence[Atoms], energies: ArrayLike, elements: Sequence[str]) -> dict[str, float]:
     """The shift of each element, eV, that fits energies of a start model, eV, to the labels of these frames."""
-    counts = np.array([[frame.get_chemical_symbols().count(z) for z in elements] for frame in labelled], dtype=float)
     offsets = np.array([frame.info[frames.ENERGY] for frame in labelled]) - np.asarray(energies)
-    solution = np.linalg.lstsq(counts, offsets, rcond=1e-8)[0]
-    return {element: round(float(shift), _DIGITS) for element, shift in zip(elements, solution, strict=True)}
+    fitted = per_element(labelled, offsets, elements)
+    return {element: round(shift, _DIGITS) for element, shift in fitted.items()}
 
 
 def align(

@@ -6,7 +6,6 @@ doi:10.1038/s42256-023-00716-3. Its package lives in an environment of its own (
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -77,8 +76,7 @@ class Chgnet(RunsOutside):
 
     def describe(self) -> dict[str, Any]:
         """The weights by their digest, and what is added to them."""
-        added = {"dispersion": self.dispersion, "of": self.added_dispersion} if self.added_dispersion else {}
-        return {"kind": self.kind, "sha256": MODELS[self.model].sha256, **added}
+        return {"kind": self.kind, "sha256": MODELS[self.model].sha256, **self.described_dispersion}
 
     def worker_settings(self) -> dict[str, Any]:
         """What the worker is told."""
@@ -94,7 +92,7 @@ ENVIRONMENT = environment_of(
     _HOME,
     packages=("torch==2.13.0", "chgnet==0.4.2"),
     shown=("chgnet", "torch", "pymatgen"),
-    settings=json.dumps({"loader": _LOADER, **MODELS[DEFAULT].weights}),
+    tried=MODELS[DEFAULT],
     disk_GB=2.5,
 )
 Chgnet.environment = ENVIRONMENT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,11 @@ class RunsOutside:
         """Functional whose D3(BJ) is added; None where none is."""
         raise NotImplementedError
 
+    @property
+    def described_dispersion(self) -> dict[str, str]:
+        """What a description says of the dispersion that is added; nothing where none is."""
+        return {} if self.added_dispersion is None else {"dispersion": "D3(BJ)", "of": self.added_dispersion}
+
     def worker_settings(self) -> dict[str, Any]:
         """What the worker is told, for its loader."""
         raise NotImplementedError
@@ -165,7 +171,7 @@ def _refuse(title: str, symbols: Sequence[str], known: Sequence[str]) -> None:
 
 
 def environment_of(
-    name: str, title: str, home: Path, packages: Sequence[str], shown: Sequence[str], settings: str, disk_GB: float
+    name: str, title: str, home: Path, packages: Sequence[str], shown: Sequence[str], tried: Pretrained, disk_GB: float
 ) -> Environment:
     """The environment of a kind in whose folder are ``constraints.txt`` and ``load.py``.
 
@@ -173,9 +179,10 @@ def environment_of(
     ----------
     home
         The folder.
-    settings
-        Of the worker, in JSON, for the model that is tried once the environment is made.
+    tried
+        The model that is tried once the environment is made.
     """
+    settings = json.dumps({"loader": str(home / "load.py"), **tried.weights})
     return Environment(
         name=name,
         title=title,

@@ -6,7 +6,6 @@ needs another e3nn than MACE: it lives in an environment of its own (``ilforge e
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -135,8 +134,7 @@ class Sevennet(RunsOutside):
         """The weights by their digest, and what is added to them."""
         weights = self._pretrained.sha256 if self._pretrained else self.sha256.lower()
         which = {"modality": self.modality} if self.modality else {}
-        added = {"dispersion": self.dispersion, "of": self.added_dispersion} if self.added_dispersion else {}
-        return {"kind": self.kind, "sha256": weights, **which, **added}
+        return {"kind": self.kind, "sha256": weights, **which, **self.described_dispersion}
 
     def worker_settings(self) -> dict[str, Any]:
         """What the worker is told."""
@@ -155,7 +153,7 @@ ENVIRONMENT = environment_of(
     _HOME,
     packages=("torch==2.13.0", "sevenn==0.13.0"),
     shown=("sevenn", "torch", "e3nn"),
-    settings=json.dumps({"loader": _LOADER, **MODELS[DEFAULT].weights}),
+    tried=MODELS[DEFAULT],
     disk_GB=2.5,
 )
 Sevennet.environment = ENVIRONMENT
