@@ -109,6 +109,22 @@ class Slurm:
         """Numbers of the jobs in a state."""
         return self.run("squeue", "-h", "-t", state, "-o", "%i").split()
 
+    def cancel_running(self, drain: bool = False) -> None:
+        """Cancel the jobs that run, on a node that takes no more of them if ``drain``; return when they have ended.
+
+        A controller that has just started may not know its jobs yet, and may drop a request.
+        """
+        _wait(self.jobs, 60, "job that runs")
+        running = set(self.jobs())
+
+        def ended() -> bool:
+            self.run("scancel", *running)
+            return running.isdisjoint(self.jobs())
+
+        if drain:
+            self.run("scontrol", "update", f"NodeName={NODE}", "State=DRAIN", "Reason=test")
+        _wait(ended, 60, "end of the jobs that ran")
+
     def close(self) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.run("scancel", "--user=root")

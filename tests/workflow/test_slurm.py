@@ -105,19 +105,19 @@ def test_whatever_is_lost_each_label_is_computed_once(cluster, folder, expected)
     workers = _pids("process_worker_pool", "spawn_main", ignore=run.process.pid)
     os.kill(workers[0], signal.SIGKILL)
     run.until("end-", 3)
-    cluster.run("scancel", cluster.jobs()[0])
+    cluster.cancel_running()
     run.until("end-", 5)
     cluster.stop_controller()
     time.sleep(4.0)  # two questions to squeue fail
     cluster.start_controller()
     run.until("end-", 7)
-    cluster.run("scontrol", "update", f"NodeName={slurm.NODE}", "State=DRAIN", "Reason=test")
-    cluster.run("scancel", *cluster.jobs())
+    cluster.cancel_running(drain=True)
     time.sleep(3.0)
     cluster.run("scontrol", "update", f"NodeName={slurm.NODE}", "State=RESUME")
     said = run.end()
     check(folder, expected[1])
-    assert said.count(" is gone; tasks that it had run again") == 2 and "CANCELLED AT" in said, "Slurm's own words"
+    # at least the two that are cancelled: a controller that was killed may lose its job, too
+    assert said.count(" is gone; tasks that it had run again") >= 2 and "CANCELLED AT" in said, "Slurm's own words"
     assert not cluster.run("squeue", "-h").strip(), "no job is left"
 
 
