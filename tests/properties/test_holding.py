@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -57,9 +58,22 @@ def test_a_steady_run_holds_the_liquid():
     liquid = found["health"].liquid
     assert liquid.holding is Holding.HOLDS and not liquid.lost
     assert liquid.density == pytest.approx(LIQUID, abs=0.02) and liquid.time_ps == 40.0
-    assert str(liquid).startswith("holds the liquid: the density is 1.0") and str(liquid).endswith("g/cm3 over 40 ps")
+    assert re.fullmatch(
+        rf"holds the liquid: the density is 1\.0\d\d ± 0\.00\d g/cm3 over 40 ps "
+        rf"\({liquid.n_eff:.0f} independent samples\)",
+        str(liquid),
+    )
     assert verdict_number(found).value == 1.0 and verdict_number(found).note == str(liquid)
     assert density_of(found).converged and all(verdict.ok for verdict in found["health"].verdicts)
+
+
+def test_a_run_too_short_for_a_density_quotes_no_error():
+    """Slow fluctuations: enough samples to see that it holds, too few to say at which density."""
+    found = judged(LIQUID * noise(400, np.random.default_rng(3), 0.02, time_ps=1.5))
+    liquid = found["health"].liquid
+    assert 10 <= liquid.n_eff < 20 and not density_of(found).converged
+    assert liquid.holding is Holding.HOLDS and "±" not in str(liquid)
+    assert f"over 40 ps ({liquid.n_eff:.0f} independent samples: too few for a result)" in str(liquid)
 
 
 def test_a_boiling_run_names_the_density_it_reached_and_when():

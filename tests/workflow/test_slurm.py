@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -59,6 +60,8 @@ def expected(tmp_path_factory):
 class Run:
     """The study in a process of its own."""
 
+    started: ClassVar[list[subprocess.Popen]] = []
+
     def __init__(self, folder: Path, seconds: float):
         self.folder, self.log = folder, folder / "log"
         self.log.touch()
@@ -66,6 +69,7 @@ class Run:
         command = [sys.executable, "-m", "support.cluster_study", str(folder)]
         with open(folder / "said", "a") as said:
             self.process = subprocess.Popen(command, env=environment, cwd=folder, stdout=said, stderr=said)
+        self.started.append(self.process)
 
     def count(self, word: str) -> int:
         return self.log.read_text().count(word)
@@ -85,7 +89,11 @@ class Run:
 @pytest.fixture
 def folder(tmp_path, expected):
     shutil.copytree(expected[0], tmp_path / "store")
-    return tmp_path
+    yield tmp_path
+    while Run.started:  # none is left behind by a test that failed
+        process = Run.started.pop()
+        process.kill()
+        process.wait()
 
 
 def check(folder: Path, expected: str) -> None:

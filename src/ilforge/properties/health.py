@@ -335,6 +335,6 @@ KIND = PropertyKind(
     title="Health",
     settings=HealthSettings,
     observer=Health,
-    version=4,
+    version=5,
     also_called=("stability", "voids"),
 )

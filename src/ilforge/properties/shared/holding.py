@@ -9,9 +9,11 @@ import numpy as np
 
 from ilforge.properties.property import Measurement, System, Verdict
 from ilforge.properties.shared.density_course import at_fixed_volume, departure, mean_density
-from ilforge.properties.shared.settings import HealthSettings
+from ilforge.properties.shared.settings import DensitySettings, HealthSettings
 from ilforge.results import HOLDS_LIQUID, Estimate, Holding, LiquidVerdict
 
+ENOUGH = DensitySettings().min_independent_samples
+"""Independent samples from which a density is quoted with an error."""
 KEPT = (HOLDS_LIQUID, "largest_cavity_radius")
 """Quantities that show why a run does not hold the liquid; they are also quoted for such a run."""
 
@@ -48,9 +50,21 @@ def judge(
     if doubts or not found.converged:
         what = doubts[0] if doubts else _unsettled(found)
         return LiquidVerdict(Holding.NOT_JUDGED, what, time_ps=length_ps, n_eff=found.n_eff)
-    what = f"the density is {found.value:.3f} ± {found.error:.3f} g/cm3 over {length_ps:.3g} ps"
+    what = _in_words(found, length_ps)
     start = float(density[0]) if system.start_density is None else system.start_density
     return LiquidVerdict(Holding.HOLDS, what, found.value, start, length_ps, found.n_eff)
+
+
+def _in_words(found: Estimate, length_ps: float) -> str:
+    """The density of a run that holds the liquid, with its error only if there are enough samples for a result.
+
+    The error from a short run is too small, because no series shows correlations longer than itself: three runs of
+    60 ps gave 1.048 ± 0.007, 1.062 ± 0.003 and 1.086 ± 0.006 g/cm3 for the same liquid.
+    """
+    run = f"over {length_ps:.3g} ps ({found.n_eff:.0f} independent samples"
+    if found.n_eff < ENOUGH:
+        return f"the density stays near {found.value:.2f} g/cm3 {run}: too few for a result)"
+    return f"the density is {found.value:.3f} ± {found.error:.3f} g/cm3 {run})"
 
 
 def _unsettled(found: Estimate) -> str:
