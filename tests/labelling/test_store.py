@@ -91,6 +91,20 @@ def test_missing_keeps_order_and_drops_repeats(store):
     assert list(store.get_many(digests, method)) == [digests[2]]
 
 
+def test_a_quick_look_at_errors_agrees_with_the_labels_themselves(store):
+    labels = [random_label(seed) for seed in range(6)]
+    failures = {4: "did not converge", 5: "MemoryError: 3 GB"}
+    for number, error in failures.items():
+        labels[number] = random_label(number, error=error, energy=None, forces=None, stress=None)
+    store.add_many(labels[1:])
+    method = labels[0].method_digest
+    digests = [label.frame_digest for label in labels] + [f"none-{i}" for i in range(1200)]  # more than one query
+    found = store.errors_of([*digests, digests[1]], method)
+    assert found == {digest: label.error for digest, label in store.get_many(digests, method).items()}
+    assert sorted(error for error in found.values() if error) == sorted(failures.values())
+    assert store.errors_of(digests, "another method") == {}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

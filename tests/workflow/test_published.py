@@ -109,6 +109,21 @@ def test_check_counts_the_labels_that_a_store_has(made, tmp_path):
     assert not (tmp_path / "empty").exists()
 
 
+def test_a_second_look_at_the_labels_reads_no_frames(made, tmp_path):
+    """What was found once is noted, because reading the frames of a large study takes a minute."""
+    folder, plan, *_ = made
+    shutil.copytree(folder / "store", tmp_path / "store")
+    stage, store = plan.labels["training"], ResultStore(tmp_path / "store")
+    first = stage.at_hand(store)
+    assert first == (first.total, 0, 9)
+    (store.path(stage.inputs["frames"]) / "frames.xyz").unlink()
+    assert stage.at_hand(store) == first
+    for note in store.notes.iterdir():
+        note.write_text("{not a note")
+    with pytest.raises(SettingsError, match="There is no file"):
+        stage.at_hand(store)
+
+
 def test_a_study_that_takes_the_dataset_trains_on_the_very_same_split(made, tmp_path):
     folder, plan, store, dataset, _ = made
     mine = make_plan(load_study(user(tmp_path, dataset.directory, CLP)))

@@ -8,6 +8,7 @@
       damaged/                 results whose files no longer match their manifest
       labels/                  labels, one by one, shared by all studies (see ilforge.labelling.storing.store)
       locks/
+      notes/                   short facts about results, kept so that commands which show a study need not read them
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from ilforge import files, trust
+from ilforge import canonical, files, trust
 from ilforge.errors import DidNotFinish, IlforgeError, SettingsError
 from ilforge.files import PARTIAL, file_digest
 from ilforge.folders import REPLACED, refuse_links
@@ -53,6 +54,7 @@ class ResultStore:
         self.root, self.trust, self.verify, self._largest = Path(root).absolute(), trust, verify, largest
         self.faults: dict[str, str | None] = {}
         self.results, self.scratch = self.root / "results", self.root / "scratch"
+        self.notes = self.root / "notes"
         self.labels, self.locks, self.damaged = self.root / "labels", self.root / "locks", self.root / "damaged"
 
     def prepare(self) -> None:
@@ -111,6 +113,30 @@ class ResultStore:
         target = self.damaged / f"{stage.key}-{time.time_ns()}"
         os.replace(self.path(stage), target)
         return target
+
+    def noted(self, stage: Stage, what: str, look: Callable[[Path], list[str]]) -> list[str]:
+        """What ``look`` finds in the folder of a finished stage, from a note if it was found before.
+
+        A result never changes, so the note holds for ever. It is a convenience for commands that show a study, and
+        no result may depend on it: a store from elsewhere may have any note. It is not kept in a store that cannot be
+        written to.
+
+        Parameters
+        ----------
+        what
+            What is looked for; a note is found again by these words.
+        """
+        path = self.notes / f"{stage.key}-{canonical.digest(what)[:12]}.json"
+        refuse_links(self.notes, path)
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(path.read_text())
+            if isinstance(found, list) and all(isinstance(one, str) for one in found):
+                return found
+        found = look(self.path(stage))
+        with contextlib.suppress(OSError):
+            self.notes.mkdir(exist_ok=True)
+            write_json(path, found)
+        return found
 
     def open_scratch(self, stage: Stage) -> Path:
         """The stage's scratch directory, with whatever an earlier, stopped run left there; it is no result yet."""

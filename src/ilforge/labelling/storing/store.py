@@ -67,6 +67,9 @@ WHERE labels.error IS NOT NULL AND (excluded.error IS NULL OR cut_short(labels.e
 """
 
 
+_AT_ONCE = 500  # frames in one query
+
+
 class LabelStore:
     """Labels on disk. Open it with a folder, use it as a context manager or :meth:`close` it.
 
@@ -151,6 +154,21 @@ class LabelStore:
                 return frame_digests
             found = ((digest, self._row(digest, method_digest)) for digest in frame_digests)
             return [digest for digest, row in found if row is None or is_cut_short(row[_ERROR])]
+
+    def errors_of(self, frame_digests: Iterable[str], method_digest: str) -> dict[str, str | None]:
+        """What went wrong with each frame that has a result or failure; None for a result.
+
+        A quick look for counts: rows are not compared with their checksums, and no forces are read.
+        """
+        wanted = list(dict.fromkeys(frame_digests))
+        found: dict[str, str | None] = {}
+        with self._lock, _explained(self.path):
+            for start in range(0, len(wanted), _AT_ONCE):
+                some = wanted[start : start + _AT_ONCE]
+                marks = ", ".join("?" * len(some))
+                query = f"SELECT frame, error FROM labels WHERE method = ? AND frame IN ({marks})"
+                found.update(self._connection.execute(query, (method_digest, *some)))
+        return found
 
     def add(self, label: Label) -> None:
         """Store one label; it is on disk when this returns. A stored result is never overwritten."""

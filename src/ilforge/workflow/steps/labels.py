@@ -15,7 +15,7 @@ from ilforge.errors import DidNotFinish
 from ilforge.labelling.gate import judge_batch, net_force_limit, tally
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.label import evaluate, failed
-from ilforge.labelling.labels import KILLED_RUNS, Label, killed_again, was_killed
+from ilforge.labelling.labels import KILLED_RUNS, Label, is_cut_short, killed_again, was_killed
 from ilforge.labelling.labels import method_digest as digest_of
 from ilforge.labelling.storing.claims import Holder, State, holding
 from ilforge.labelling.storing.inbox import name_of
@@ -83,11 +83,11 @@ def label_stage(
     def at_hand(store: ResultStore) -> AtHand:
         if not store.holds(source) or not (store.labels / FILE).is_file():
             return AtHand(0, 0, expected)
-        wanted = frames_in(store.path(source))
+        wanted = store.noted(source, f"frames to label {sorted(without.items())}", lambda path: list(frames_in(path)))
         with LabelStore(store.labels, read_only=True) as labels:
-            missing = set(labels.missing(wanted, method_digest))
-            found = labels.get_many([digest for digest in wanted if digest not in missing], method_digest)
-        return AtHand(len(wanted) - len(missing), sum(label.failed for label in found.values()), len(wanted))
+            errors = labels.errors_of(wanted, method_digest).values()
+        done = [error for error in errors if not is_cut_short(error)]
+        return AtHand(len(done), sum(error is not None for error in done), len(wanted))
 
     def work(job: Job) -> None:
         wanted = frames_in(job.input("frames"))
