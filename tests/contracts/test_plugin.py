@@ -100,7 +100,7 @@ def test_a_study_of_plugged_in_kinds_is_checked_run_and_reported(ilforge, tmp_pa
     assert "Hooke" in page and "Gyration" in page and "#123456" in page
     runs = [json.loads(path.read_text()) for path in (tmp_path / "ilforge-store" / "results").glob("*/run.json")]
     assert {run["run_by"] for run in runs} == {"backwards"}
-    assert set((tmp_path / "ran-here.txt").read_text().split()) == {"_measure", "_validate"}
+    assert set((tmp_path / "ran-mine.txt").read_text().split()) == {"_measure", "_validate"}
     code, out, _ = ilforge("results", "study.toml")
     assert code == 0 and "gyration" in out
 

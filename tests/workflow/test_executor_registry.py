@@ -51,8 +51,8 @@ class Inline:
     def close(self):
         self.seen.append("closed")
 
-def start(machine, settings):
-    Inline.greeting = settings.greeting
+def start(machine, settings, name):
+    Inline.greeting = f"{settings.greeting}, {name}"
     return Inline(machine.threads)
 
 KIND = ExecutorKind("inline", InlineSettings, start)
@@ -102,7 +102,7 @@ def test_an_executor_of_another_package_runs_the_work_that_machine_toml_gives_it
     assert inline == [str(os.getpid()), "2"] and local[0] != inline[0]
     resources, closed = plugin.seen
     assert (resources.cores, resources.gpus, resources.memory_GB, resources.walltime_s) == (2, 0, 3.0, 10_000.0)
-    assert plugin.greeting == "moin" and closed == "closed"
+    assert plugin.greeting == "moin, here" and closed == "closed"
 
 
 def test_a_key_that_a_kind_of_executor_does_not_know_is_refused_with_those_it_knows(tmp_path, plugin):

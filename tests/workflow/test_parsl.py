@@ -132,6 +132,27 @@ def test_a_job_that_cannot_work_is_quoted_as_is_a_system_that_takes_none(tmp_pat
 
 
 @needs_parsl
+def test_two_tables_with_the_same_keys_keep_their_own_books_and_speak_with_their_own_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "PAUSE_S", 0.1)
+    _script(tmp_path / "bin" / "sbatch", "echo 'sbatch: error: Invalid account' >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    table = {"kind": "parsl", "cores": 1, "address": "127.0.0.1", "submissions_per_hour": 99}
+    tables = {name: dict(table) for name in ("one", "two")}
+    machine = Machine(store=str(tmp_path / "store"), executors=tables, run={"label": "one", "md": "two"})
+    said: list[str] = []
+    with Executors.of_machine(machine) as executors:
+        executors.listen(said.append)
+        for work, name in (("label", "one"), ("md", "two")):
+            with pytest.raises(NoWorker, match=rf"\[executors\.{name}\]"):
+                executors.of(work).submit(tasks.sleep, 0.0).result(200)
+    for name in tables:
+        books = tmp_path / "store" / "executors" / name
+        assert len(list(books.glob("run-*"))) == 1, "one run, one book in the folder of each table"
+        assert (books / "submissions").read_text().split(), "and the submissions of each count for itself"
+        assert any(line.startswith(f"[executors.{name}] ") for line in said), said
+
+
+@needs_parsl
 def test_the_script_that_slurm_gets_asks_for_what_machine_toml_says(tmp_path, monkeypatch):
     """A stand-in for sbatch keeps the script, and says that the job is taken."""
     kept = tmp_path / "script"

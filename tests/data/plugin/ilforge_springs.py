@@ -150,11 +150,14 @@ class Here:
 
     slots = threads = 1
 
+    def __init__(self, name):
+        self.log = f"ran-{name}.txt"
+
     def submit(self, function, *arguments, resources=None, urgency=0.0, on_start=None):
         future: Future = Future()
         if on_start is not None:
             on_start()
-        with open("ran-here.txt", "a") as file:
+        with open(self.log, "a") as file:
             file.write(f"{function.__name__}\n")
         try:
             future.set_result(function(*arguments))
@@ -173,5 +176,5 @@ TRAINER = TrainerKind("fitted-springs", "fitted springs", FitSettings, fit, "spr
 ENGINE = EngineKind("backwards", "backwards", lambda potential, cell: hasattr(potential, "calculator"), frames,
                     lambda job: {"name": "backwards"}, lambda job: False, lambda job, option, value: False,
                     on_request=True)  # fmt: skip
-EXECUTOR = ExecutorKind("here", HereSettings, lambda machine, settings: Here())
+EXECUTOR = ExecutorKind("here", HereSettings, lambda machine, settings, name: Here(name))
 PROPERTY = PropertyKind("gyration", "Radius of gyration", GyrationSettings, Gyration)

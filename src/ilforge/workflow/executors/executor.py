@@ -161,7 +161,8 @@ class ExecutorKind:
     settings
         Keys of such a table.
     start
-        ``start(machine, settings)`` gives the executor, at work.
+        ``start(machine, settings, name)`` gives the executor, at work. The name is that of its table: two tables may
+        have the same keys.
     slots
         ``slots(machine, settings)`` gives the number of tasks at the same time, for planning; without it the workers
         of the machine.
@@ -171,7 +172,7 @@ class ExecutorKind:
 
     name: str
     settings: type[Settings]
-    start: Callable[[Machine, Any], Executor]
+    start: Callable[[Machine, Any, str], Executor]
     slots: Callable[[Machine, Any], int] | None = None
     elsewhere: bool = False
 

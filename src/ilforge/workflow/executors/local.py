@@ -386,7 +386,7 @@ def _ending(code: int | None) -> str:
     return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code or 0}"
 
 
-def start(machine: Machine, settings: LocalSettings) -> LocalExecutor:
+def start(machine: Machine, settings: LocalSettings, name: str) -> LocalExecutor:
     """The executor of a table of ``[executors]``."""
     here = _here(machine, settings)
     return LocalExecutor(here.worker_count, here.usable_memory_GB, here.gpus, Surroundings.of(here))

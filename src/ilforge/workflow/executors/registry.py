@@ -71,7 +71,7 @@ class Executors:
         kinds = require_executors(machine)
         try:
             for name, (kind, settings) in kinds.items():
-                started[name] = kind.start(machine, settings)
+                started[name] = kind.start(machine, settings, name)
         except BaseException:
             for executor in started.values():
                 executor.close()

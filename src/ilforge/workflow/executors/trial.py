@@ -62,7 +62,7 @@ def trials(machine: Machine, say: Callable[[str], None]) -> Iterator[tuple[str, 
     here = look_around()
     for name, (kind, settings) in require_executors(machine).items():
         try:
-            yield name, _trial(kind.start(machine, settings), here, say)
+            yield name, _trial(kind.start(machine, settings, name), here, say)
         except IlforgeError as error:
             yield name, f"does not work: {error}"
 

@@ -332,13 +332,8 @@ def _in_words(fault: BaseException, name: str) -> NoWorker:
     return NoWorker(f"[executors.{name}] in machine.toml: {said}")
 
 
-def start(machine: Machine, settings: ParslSettings) -> ParslExecutor:
-    """The executor of a table of ``[executors]``."""
+def start(machine: Machine, settings: ParslSettings, name: str) -> ParslExecutor:
+    """The executor of the table ``[executors.NAME]``; its jobs are written down in a folder with this name."""
     devices = machine.devices if settings.device is None else Devices.parse(settings.device)
-    name = next(
-        name
-        for name, table in machine.executors.items()
-        if table["kind"] == settings.kind and ParslSettings(**table) == settings
-    )
     surroundings = Surroundings(settings.threads, devices, machine.programs)
     return ParslExecutor(settings, surroundings, Path(machine.store) / _FOLDER / name, name)
