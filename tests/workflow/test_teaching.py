@@ -29,7 +29,7 @@ from ilforge.workflow.handover import hand_over
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.steps import teaching
 from ilforge.workflow.store import ResultStore, read_manifest
-from ilforge.workflow.study_run import check_study, run_study, study_records
+from ilforge.workflow.study_run import check_study, run_study, study_records, study_status
 from support import studies
 
 STUDY = """
@@ -264,6 +264,20 @@ def test_a_teacher_moves_the_atoms_of_eq_frames(tmp_path):
     found = frames.read(store.path(sampled) / "frames.xyz")
     assert len(found) == sum(box["frames"] for box in sampled.settings["boxes"].values())
     assert {frame.info["recipe"] for frame in found} == {"nvt", "packed"}
+
+
+def test_status_counts_the_labels_of_a_teacher_that_are_rejected(tmp_path):
+    strict = "[gate]\nmax_force_eV_A = 2.0\n"
+    (tmp_path / "school.toml").write_text(STUDY[: STUDY.index("[models.scratch]")] + strict + RUNS_OF_A_TEACHER)
+    study = load_study(tmp_path / "school.toml")
+    labelled = make_plan(study).students["student"].labels["", 1]
+    store, outcome = studies.run([labelled], tmp_path / "store")
+    assert outcome.complete, outcome.failed
+    refused = frames.read(store.path(labelled) / "rejected.xyz")
+    assert 0 < len(refused) < len(frames.read(store.path(labelled.inputs["frames"]) / "frames.xyz"))
+    status = study_status(study, Machine(store=str(tmp_path / "store"), output=str(tmp_path / "out")))
+    (row,) = [row for row in status.rows if row.stage.key == labelled.key]
+    assert row.state == f"done, {len(refused)} rejected"
 
 
 def test_runs_of_a_teacher_that_break_are_counted_and_when_all_do_the_study_says_what_to_do(tmp_path, monkeypatch):

@@ -258,7 +258,7 @@ def label_stage(part: Study, name: str, multiple: int, teacher: Teacher, sampled
         spec = teacher.read(job)
         wanted = {frames.digest(frame): frame for frame in frames.read(job.input("frames") / FRAMES)}
         labels = labels_of(job, wanted, spec, description(potentials.create(spec)), liquid)
-        write_judged(job.directory, wanted, labels, liquid, gate)
+        job.facts["rejected"] = write_judged(job.directory, wanted, labels, liquid, gate)
 
     limit = net_force_setting(gate, {"kind": teacher.kind}, liquid)
     return Stage(
