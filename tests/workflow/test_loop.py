@@ -96,7 +96,7 @@ def study_with(folder, stop):
 def test_the_plan_waits_where_a_decision_needs_a_result_and_grows_when_it_is_there(tmp_path):
     study, stored = study_with(tmp_path, "{ candidates = 0.1 }"), Stored(tmp_path / "store")
     plan = make_plan(study, stored)
-    assert [stage.name for stage in plan.waits_for] == ["explore, iteration 1"]
+    assert [stage.name for stage in plan.waits_for] == ["select explored frames, iteration 1"]
     assert plan.last_iteration == 0 and not plan.trajectories, "whose models MD runs is not known yet"
     assert set(plan.waits_for) <= set(plan.stages)
     stored.hold(plan.explorations[1, ""], accurate=50, candidate=50, chosen=3)
@@ -106,7 +106,7 @@ def test_the_plan_waits_where_a_decision_needs_a_result_and_grows_when_it_is_the
     for iteration in (0, 1):
         stored.hold_errors(plan.validations[iteration, "deepmd", ""], 0.1)
     plan = make_plan(study, stored)
-    assert [stage.name for stage in plan.waits_for] == ["explore, iteration 2"]
+    assert [stage.name for stage in plan.waits_for] == ["select explored frames, iteration 2"]
     stored.hold(plan.explorations[2, ""], accurate=95, candidate=5, chosen=3)
     plan = make_plan(study, stored)
     assert not plan.waits_for and plan.last_iteration == 1

@@ -16,9 +16,9 @@ from ilforge.study.lineage import given_names
 from ilforge.study.load import Study
 from ilforge.study.md_settings import MdSettings
 from ilforge.study.names import potential_named
-from ilforge.workflow import loop
 from ilforge.workflow.lessons import Schooling, given_potentials, plan_students, plan_training
 from ilforge.workflow.loop import Results
+from ilforge.workflow.rounds import goes_on, plan_explored_labels
 from ilforge.workflow.stage import Stage, in_order
 from ilforge.workflow.steps import aimd, atoms, labels, learning, md, models, named_ions, published, structures
 
@@ -40,8 +40,8 @@ class Plan:
         Energies of isolated atoms, where models count energies from them.
     frames, labels
         By set.
-    explorations
-        By ``(iteration, composition)``.
+    searches
+        Explorations, by ``(iteration, composition)``.
     datasets
         By iteration.
     trained
@@ -70,7 +70,7 @@ class Plan:
     frames: dict[str, Stage] = field(default_factory=dict)
     labels: dict[str, Stage] = field(default_factory=dict)
     datasets: list[Stage] = field(default_factory=list)
-    explorations: dict[tuple[int, str], Stage] = field(default_factory=dict)
+    searches: dict[tuple[int, str], learning.Search] = field(default_factory=dict)
     trained: dict[tuple[int, str], list[Stage]] = field(default_factory=dict)
     students: dict[str, Schooling] = field(default_factory=dict)
     validations: dict[tuple[int | None, str, str], Stage] = field(default_factory=dict)
@@ -96,6 +96,11 @@ class Plan:
                 *self.analyses.values(),
             ]
         )
+
+    @property
+    def explorations(self) -> dict[tuple[int, str], Stage]:
+        """The stages that select frames from all runs of an exploration, by ``(iteration, composition)``."""
+        return {key: search.selected for key, search in self.searches.items()}
 
     @property
     def last_iteration(self) -> int:
@@ -132,7 +137,7 @@ def make_plan(study: Study, results: Results | None = None, labels_of: Path | No
         _refuse_unfit_potentials(part, plan.dataset, ask_reference=labels_of is None)
         _plan_labels(plan, part)
     for iteration in range(study.settings.learning.iterations + 1):
-        if not _goes_on(plan, iteration, results):
+        if not goes_on(plan, iteration, results):
             break
         _plan_iteration(plan, iteration)
     for part in study.parts:
@@ -141,57 +146,6 @@ def make_plan(study: Study, results: Results | None = None, labels_of: Path | No
         plan_students(plan, _plan_validations)
         _plan_md(plan)
     return plan
-
-
-def _goes_on(plan: Plan, iteration: int, results: Results | None) -> bool:
-    """Plan the explorations of an iteration, and decide whether the rest of it follows.
-
-    A decision that needs a result which is not there leaves the plan open.
-    """
-    if iteration == 0:
-        return True
-    stop = plan.study.settings.learning.stop
-    judge = results if stop.rules else None
-    needed = [stage for (number, _), stage in plan.explorations.items() if number == iteration - 1]
-    needed += [*_validated(plan, iteration - 2), *_validated(plan, iteration - 1)] if iteration > 1 else []
-    if judge is not None and needed and not _settled(plan, needed, iteration, judge, exploring=False):
-        return False
-    for part in plan.study.parts:
-        _plan_exploration(plan, part, iteration)
-    needed = [stage for (number, _), stage in plan.explorations.items() if number == iteration]
-    return judge is None or _settled(plan, needed, iteration, judge, exploring=True)
-
-
-def _settled(plan: Plan, needed: list[Stage], iteration: int, results: Results, exploring: bool) -> bool:
-    """Whether the results that a decision needs are there, and it is to go on."""
-    plan.waits_for = [stage for stage in needed if not results.holds(stage)]
-    if plan.waits_for:
-        return False
-    known = range(1, iteration + exploring)
-    rounds = [_round(plan, number, results, finished=number < iteration) for number in known]
-    reason = loop.reason_to_stop(rounds, plan.study.settings.learning.stop, exploring)
-    if reason is not None:
-        plan.notes.append(f"Concurrent learning ended after iteration {iteration - 1}: {reason}.")
-    return reason is None
-
-
-def _round(plan: Plan, iteration: int, results: Results, finished: bool) -> loop.Round:
-    """What an iteration has given; its models are judged where they are trained."""
-    explorations = [stage for (number, _), stage in plan.explorations.items() if number == iteration]
-    selections = [results.path(stage) / learning.SELECTION for stage in explorations]
-    if not finished:
-        return loop.round_of(selections)
-    before, after = (
-        loop.force_rmse([results.path(stage) / models.ERRORS for stage in _validated(plan, number)])
-        for number in (iteration - 1, iteration)
-    )
-    return loop.round_of(selections, (before, after))
-
-
-def _validated(plan: Plan, iteration: int) -> list[Stage]:
-    """Validations of the explorer after an iteration, one for each composition."""
-    explorer = plan.study.settings.explorer
-    return [stage for (number, name, _), stage in plan.validations.items() if (number, name) == (iteration, explorer)]
 
 
 def _plan_labels(plan: Plan, part: Study) -> None:
@@ -222,7 +176,7 @@ def _plan_iteration(plan: Plan, iteration: int) -> None:
     if iteration == 0:
         sources = [stage for name, stage in plan.labels.items() if name.startswith("training")]
     else:
-        sources = [_plan_explored_labels(plan, part, iteration) for part in study.parts]
+        sources = [plan_explored_labels(plan, part, iteration) for part in study.parts]
     before = plan.datasets[-1] if plan.datasets else None
     dataset = models.dataset_stage(study, iteration, sources, before)
     plan.datasets.append(dataset)
@@ -238,26 +192,6 @@ def _plan_validations(plan: Plan, name: str, iteration: int) -> None:
     """A trained model held against the validation frames of every composition."""
     for part in plan.study.parts:
         _plan_validation(plan, part, name, iteration, model=plan.trained[iteration, name][0])
-
-
-def _plan_exploration(plan: Plan, part: Study, iteration: int) -> None:
-    """MD of the explorer's committee in one composition."""
-    starts = plan.frames[structures.of_composition(part, "training")]
-    committee = plan.trained[iteration - 1, plan.study.settings.explorer]
-    plan.explorations[iteration, part.composition] = learning.exploration_stage(part, iteration, committee, starts)
-
-
-def _plan_explored_labels(plan: Plan, part: Study, iteration: int) -> Stage:
-    """Labels of what the committee disagrees on in one composition."""
-    found = labels.label_stage(
-        part,
-        f"label explored frames, iteration {iteration}",
-        plan.explorations[iteration, part.composition],
-        part.settings.learning.max_candidates,
-        plan.method,
-    )
-    plan.labels[structures.of_composition(part, f"learning {iteration}")] = found
-    return found
 
 
 def _plan_validation(

@@ -180,10 +180,10 @@ def _unusable_devices(todo: Iterable[Stage], machine: Machine) -> list[SettingsE
 
 
 def _tasks_at_hand(stage: Stage, store: ResultStore) -> int:
-    """At least one is left, be it to judge the results."""
+    """At least one is left, be it to judge the results; none of a stage from which no task of its own is expected."""
     if stage.at_hand is None or store.holds(stage):
         return 0
-    return min(stage.at_hand(store).done, stage.tasks - 1)
+    return max(0, min(stage.at_hand(store).done, stage.tasks - 1))
 
 
 def run_study(

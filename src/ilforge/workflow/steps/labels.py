@@ -54,6 +54,7 @@ def label_stage(
     method: Mapping[str, Any],
     counts: FrameCounts | None = None,
     computed: bool = False,
+    ahead: Sequence[Stage] = (),
 ) -> Stage:
     """``accepted.xyz`` with labels, ``rejected.xyz`` with reasons, ``census.json`` with counts and cost.
 
@@ -67,6 +68,8 @@ def label_stage(
         Where AIMD begins from some of the frames, which: those are not labelled here.
     computed
         Whether the labels are there already, from AIMD: for planning.
+    ahead
+        Stages that label some of the frames before all of them are known (:func:`.learning.ahead_stages`).
     """
     spec = reference_spec(study)
     gate = study.settings.gate
@@ -81,13 +84,8 @@ def label_stage(
         return {frames.digest(frame): frame for frame in found}
 
     def at_hand(store: ResultStore) -> AtHand:
-        if not store.holds(source) or not (store.labels / FILE).is_file():
-            return AtHand(0, 0, expected)
-        wanted = store.noted(source, f"frames to label {sorted(without.items())}", lambda path: list(frames_in(path)))
-        with LabelStore(store.labels, read_only=True) as labels:
-            errors = labels.errors_of(wanted, method_digest).values()
-        done = [error for error in errors if not is_cut_short(error)]
-        return AtHand(len(done), sum(error is not None for error in done), len(wanted))
+        asked = f"frames to label {sorted(without.items())}"
+        return labels_at_hand(store, source, asked, frames_in, method_digest, expected)
 
     def work(job: Job) -> None:
         wanted = frames_in(job.input("frames"))
@@ -105,7 +103,7 @@ def label_stage(
             **net_force_setting(gate, method, liquid),
             **without,
         },
-        inputs={"frames": source},
+        inputs={"frames": source, **{f"ahead{i}": stage for i, stage in enumerate(ahead)}},
         work=work,
         tasks=1 if computed else expected,
         task_seconds=1.0 + 0.002 * expected
@@ -115,6 +113,34 @@ def label_stage(
         at_hand=None if computed else at_hand,
         computes_with=() if computed else computes_with(spec["kind"]),
     )
+
+
+def labels_at_hand(
+    store: ResultStore,
+    source: Stage,
+    asked: str,
+    frames_in: Callable[[Path], dict[str, Atoms]],
+    method_digest: str,
+    expected: int,
+) -> AtHand:
+    """What a store has of the labels that a stage asks for.
+
+    Parameters
+    ----------
+    source, frames_in
+        The stage that made the frames, and those to label, by digest, in the folder of its result.
+    asked
+        Which frames these are, in words, for :meth:`.ResultStore.noted`.
+    expected
+        Their number as long as they are not made.
+    """
+    if not store.holds(source) or not (store.labels / FILE).is_file():
+        return AtHand(0, 0, expected)
+    wanted = store.noted(source, asked, lambda found: list(frames_in(found)))
+    with LabelStore(store.labels, read_only=True) as labels:
+        errors = labels.errors_of(wanted, method_digest).values()
+    done = [error for error in errors if not is_cut_short(error)]
+    return AtHand(len(done), sum(error is not None for error in done), len(wanted))
 
 
 def labels_of(

@@ -1,0 +1,94 @@
+"""Concurrent learning in the plan: explorations and labels of each iteration, and whether another one follows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ilforge.study.load import Study
+from ilforge.workflow import loop
+from ilforge.workflow.loop import Results
+from ilforge.workflow.stage import Stage
+from ilforge.workflow.steps import labels, learning, models, structures
+
+if TYPE_CHECKING:
+    from ilforge.workflow.plan import Plan
+
+
+def goes_on(plan: Plan, iteration: int, results: Results | None) -> bool:
+    """Plan the explorations of an iteration, and decide whether the rest of it follows.
+
+    A decision that needs a result which is not there leaves the plan open. Only ``stop.candidates`` makes labelling
+    wait for all explorations: it may end the learning before anything of them is labelled.
+    """
+    if iteration == 0:
+        return True
+    stop = plan.study.settings.learning.stop
+    judge = results if stop.rules else None
+    needed = _selections(plan, iteration - 1)
+    needed += [*_validated(plan, iteration - 2), *_validated(plan, iteration - 1)] if iteration > 1 else []
+    if judge is not None and needed and not _settled(plan, needed, iteration, judge, exploring=False):
+        return False
+    for part in plan.study.parts:
+        _plan_exploration(plan, part, iteration)
+    if judge is None or stop.candidates is None:
+        return True
+    return _settled(plan, _selections(plan, iteration), iteration, judge, exploring=True)
+
+
+def _settled(plan: Plan, needed: list[Stage], iteration: int, results: Results, exploring: bool) -> bool:
+    """Whether the results that a decision needs are there, and it is to go on."""
+    plan.waits_for = [stage for stage in needed if not results.holds(stage)]
+    if plan.waits_for:
+        return False
+    known = range(1, iteration + exploring)
+    rounds = [_round(plan, number, results, finished=number < iteration) for number in known]
+    reason = loop.reason_to_stop(rounds, plan.study.settings.learning.stop, exploring)
+    if reason is not None:
+        plan.notes.append(f"Concurrent learning ended after iteration {iteration - 1}: {reason}.")
+    return reason is None
+
+
+def _round(plan: Plan, iteration: int, results: Results, finished: bool) -> loop.Round:
+    """What an iteration has given; its models are judged where they are trained."""
+    selections = [results.path(stage) / learning.SELECTION for stage in _selections(plan, iteration)]
+    if not finished:
+        return loop.round_of(selections)
+    before, after = (
+        loop.force_rmse([results.path(stage) / models.ERRORS for stage in _validated(plan, number)])
+        for number in (iteration - 1, iteration)
+    )
+    return loop.round_of(selections, (before, after))
+
+
+def _selections(plan: Plan, iteration: int) -> list[Stage]:
+    """Selections from the explorations of an iteration, one for each composition."""
+    return [stage for (number, _), stage in plan.explorations.items() if number == iteration]
+
+
+def _validated(plan: Plan, iteration: int) -> list[Stage]:
+    """Validations of the explorer after an iteration, one for each composition."""
+    explorer = plan.study.settings.explorer
+    return [stage for (number, name, _), stage in plan.validations.items() if (number, name) == (iteration, explorer)]
+
+
+def _plan_exploration(plan: Plan, part: Study, iteration: int) -> None:
+    """MD of the explorer's committee in one composition."""
+    starts = plan.frames[structures.of_composition(part, "training")]
+    committee = plan.trained[iteration - 1, plan.study.settings.explorer]
+    plan.searches[iteration, part.composition] = learning.plan_search(part, iteration, committee, starts)
+
+
+def plan_explored_labels(plan: Plan, part: Study, iteration: int) -> Stage:
+    """Labels of what the committee disagrees on in one composition: first frames of each run, then all others."""
+    search = plan.searches[iteration, part.composition]
+    ahead = learning.ahead_stages(part, iteration, search, plan.method)
+    found = labels.label_stage(
+        part,
+        f"label explored frames, iteration {iteration}",
+        search.selected,
+        expected=0,  # beyond those that are labelled ahead: only what some runs leave to others
+        method=plan.method,
+        ahead=ahead,
+    )
+    plan.labels[structures.of_composition(part, f"learning {iteration}")] = found
+    return found
