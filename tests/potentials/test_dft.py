@@ -288,7 +288,7 @@ def test_gpaw_that_does_not_converge_or_is_killed_is_a_failed_label_and_the_next
     assert label.failed and "DidNotConverge" in label.error
     calculator = create({"kind": "gpaw"}).calculator(topology)
     calculator._start()  # the process is there, and gone in the middle of the frame
-    threading.Thread(target=lambda: (time.sleep(0.5), os.kill(calculator._process.pid, signal.SIGKILL))).start()
+    threading.Thread(target=lambda: (time.sleep(0.5), os.kill(calculator.pid, signal.SIGKILL))).start()
     with pytest.raises(Exception, match="killed by signal 9"):
         calculator.calculate(salt, ["energy"])
     assert calculator.results == {}

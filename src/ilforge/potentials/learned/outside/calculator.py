@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_changes
 
-from ilforge import devices, environments, programs
+from ilforge import devices, environments
 from ilforge.errors import DidNotConverge, LacksMemory, MissingEnvironment, SettingsError
 from ilforge.potentials.ase_calculator import TypedCalculator
+from ilforge.potentials.frame_process import UsesProcess
 from ilforge.potentials.learned.dispersed import with_dispersion
 from ilforge.potentials.quantum.dispersion import d3bj
 
@@ -22,7 +22,7 @@ START_S = 600.0
 """How long a model may take to load, s: the first import of PyTorch from a slow disk takes minutes."""
 
 
-class OutsideCalculator(TypedCalculator):
+class OutsideCalculator(UsesProcess, TypedCalculator):
     """Asks a process in another environment, which lives as long as this calculator.
 
     Parameters
@@ -59,8 +59,6 @@ class OutsideCalculator(TypedCalculator):
         self._environment, self._title, self._settings = environment, title, dict(settings)
         self._charge, self._threads, self._dispersion = charge, threads, dispersion
         self._patience_s = patience_s
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._process: programs.JsonProcess | None = None
         self._elements: list[str] = []
 
     @property
@@ -69,11 +67,6 @@ class OutsideCalculator(TypedCalculator):
         if self._process is None:
             self._start()
         return self._elements
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the worker; None where none runs."""
-        return None if self._process is None else self._process.pid
 
     def calculate(
         self,
@@ -89,24 +82,10 @@ class OutsideCalculator(TypedCalculator):
             self.results["stress"] = stress
 
     def _ask(self, atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray | None]:
-        if self._process is None:
-            self._start()
-        assert self._process is not None
-        self._process.send(
-            {
-                "numbers": atoms.numbers.tolist(),
-                "positions": atoms.positions.tolist(),
-                "cell": atoms.cell.array.tolist(),
-                "pbc": atoms.pbc.tolist(),
-                "charge": self._charge,
-            }
-        )
-        try:  # dispersion is computed here while the model computes there
+        self._send(atoms, self._charge)
+        with self._closed_on_error():  # dispersion is computed here while the model computes there
             added = None if self._dispersion is None else d3bj(atoms, self._dispersion)
-            answer = self._process.receive(self._patience_s)
-        except BaseException:
-            self.close()  # an answer that nobody took would be taken for the next frame's
-            raise
+        answer = self._receive(self._patience_s)
         if "error" in answer:
             raise self._error(answer)
         return with_dispersion(answer, added)
@@ -114,21 +93,16 @@ class OutsideCalculator(TypedCalculator):
     def _start(self) -> None:
         python = environments.interpreter(self._environment)
         device = devices.resolved(self._environment)
-        self._folder = tempfile.TemporaryDirectory(prefix=f"ilforge-{self._environment}-")
-        # -I: no variable and no file of the folder that a study lies in decides what the other interpreter imports
-        self._process = programs.JsonProcess(
+        answer = self._begin(
+            # -I: no variable and no file of the folder that a study lies in decides what the other interpreter imports
             [str(python), "-I", str(WORKER)],
-            Path(self._folder.name),
+            {**self._settings, "threads": self._threads, "device": str(device)},
+            prefix=f"ilforge-{self._environment}-",
             log="worker.log",
             threads=self._threads,
             name=f"{self._title} (environment {self._environment})",
+            timeout_s=START_S,
         )
-        self._process.send({**self._settings, "threads": self._threads, "device": str(device)})
-        try:
-            answer = self._process.receive(START_S)
-        except BaseException:
-            self.close()
-            raise
         if "error" in answer:
             error = self._error(answer)
             self.close()
@@ -156,15 +130,3 @@ class OutsideCalculator(TypedCalculator):
         if answer["of"] == "file":
             return SettingsError(f"The model file was changed while it was read: {said}.")
         return DidNotConverge(f"{self._title}: {said}")
-
-    def close(self) -> None:
-        """End the process; a next frame starts another."""
-        if self._process is not None:
-            self._process.close()
-        if self._folder is not None:
-            self._folder.cleanup()
-        self._process = self._folder = None
-
-    def __del__(self) -> None:
-        if getattr(self, "_process", None) is not None:
-            self.close()

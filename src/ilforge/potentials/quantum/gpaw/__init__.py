@@ -19,9 +19,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from pydantic import Field
 
 from ilforge import machine_programs, programs, trust
-from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
+from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.ase_calculator import TypedCalculator
+from ilforge.potentials.frame_process import UsesProcess
 from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
 from ilforge.potentials.quantum import costs
 from ilforge.potentials.quantum.dispersion import d3bj
@@ -185,7 +186,7 @@ class Gpaw:
         return found
 
 
-class GpawCalculator(TypedCalculator):
+class GpawCalculator(UsesProcess, TypedCalculator):
     """Calculator that sends frames to a GPAW process, which runs as long as the calculator exists."""
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE declares it as a class attribute
@@ -193,8 +194,6 @@ class GpawCalculator(TypedCalculator):
     def __init__(self, potential: Gpaw, charge: float, threads: int, magnetic: bool = False):
         super().__init__()
         self._potential, self._charge, self._threads, self._magnetic = potential, charge, threads, magnetic
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._process: programs.JsonProcess | None = None
         self._last: Atoms | None = None
 
     def calculate(
@@ -222,27 +221,10 @@ class GpawCalculator(TypedCalculator):
             self.results["stress"] = np.array(stress)
 
     def _ask(self, stress: bool) -> dict[str, Any]:
-        if self._process is None:
-            self._start()
-        assert self._process is not None
-        self._process.send(
-            {
-                "numbers": self.atoms.numbers.tolist(),
-                "positions": self.atoms.positions.tolist(),
-                "cell": self.atoms.cell.array.tolist(),
-                "pbc": self.atoms.pbc.tolist(),
-                "charge": self._charge,
-                "magnetic": self._magnetic,
-                "stress": stress,
-                "step": is_step(self._last, self.atoms),
-            }
-        )
+        step = is_step(self._last, self.atoms)
+        self._send(self.atoms, self._charge, magnetic=self._magnetic, stress=stress, step=step)
         self._last = self.atoms.copy()
-        try:
-            answer = self._process.receive()
-        except DidNotFinish:
-            self.close()
-            raise
+        answer = self._receive()
         if "error" not in answer:
             return answer
         if answer["setup"]:
@@ -251,27 +233,14 @@ class GpawCalculator(TypedCalculator):
         raise DidNotConverge(f"GPAW: {answer['error']}")
 
     def _start(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="ilforge-gpaw-")
-        self._process = programs.JsonProcess(
+        self._begin(
             ["gpaw", "python", str(_WORKER)],
-            Path(self._folder.name),
+            asdict(self._potential),
+            prefix="ilforge-gpaw-",
             log="gpaw.log",
             threads=self._threads,
             environment=_KEEP_MEMORY,
         )
-        self._process.send(asdict(self._potential))
-        self._process.receive()
-
-    def close(self) -> None:
-        """End the process; the next frame starts a new one."""
-        if self._process is not None:
-            self._process.close()
-        if self._folder is not None:
-            self._folder.cleanup()
-        self._process = self._folder = None
-
-    def __del__(self) -> None:
-        self.close()
 
 
 def _versions_here() -> dict[str, str | None]:
