@@ -18,23 +18,22 @@ is given on the command line whenever the elements of both are the same.
 
 from __future__ import annotations
 
-import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 
-from ilforge import files, frames, programs
+from ilforge import files, frames
 from ilforge.arrays import Floats
 from ilforge.errors import DidNotFinish, SettingsError
-from ilforge.potentials.learned import model_file
 from ilforge.potentials.learned.mace import Mace
 
 REPORT, START = "tuning.json", "start.model"
@@ -110,7 +109,8 @@ def align(
     SettingsError
         When the start model lacks an element or has several heads, or energies of isolated atoms leave a large offset.
     """
-    model = _loaded(start, sha256)
+    potential = Mace(start, sha256)
+    model = potential.torch_model()
     known = [chemical_symbols[int(z)] for z in model.atomic_numbers]
     lacking = sorted(set(elements) - set(known))
     if lacking:
@@ -118,7 +118,7 @@ def align(
             f"The start model {start} does not know {', '.join(lacking)}; it knows {', '.join(known)}. Fine-tuning "
             "adds no elements: start from a model that has them, or train from scratch."
         )
-    energies = _energies(start, sha256, labelled, threads)
+    energies = np.array([energy for energy, _ in _computed(potential.calculator(threads=threads), labelled)])
     own = _atom_energies(model, start)
     if isolated_atoms is None:
         shift = fitted_shift(
@@ -148,16 +148,15 @@ def replayed(aligned: Path, asked: Sequence[Atoms], threads: int = 1) -> list[At
     if not asked:
         return []
     calculator = Mace(aligned, files.file_digest(aligned)).calculator(threads=threads)
+    try:
+        answers = list(_computed(calculator, asked))
+    except Exception as error:  # an element that it lacks, or a calculator's own
+        raise SettingsError(f"The start model cannot compute a frame of replay: {error}") from error
     kept = []
-    for frame in asked:
+    for frame, (energy, forces) in zip(asked, answers, strict=True):
         copy = frame.copy()
         copy.info.pop(frames.STRESS, None)  # of another method
-        try:
-            calculator.calculate(copy, ["energy", "forces"])
-        except Exception as error:  # an element that it lacks, or a calculator's own
-            raise SettingsError(f"The start model cannot compute a frame of replay: {error}") from error
-        copy.info[frames.ENERGY] = float(calculator.results["energy"])
-        copy.arrays[frames.FORCES] = np.array(calculator.results["forces"], dtype=float)
+        copy.info[frames.ENERGY], copy.arrays[frames.FORCES] = energy, forces
         kept.append(copy)
     return kept
 
@@ -217,27 +216,11 @@ def _alignment(by: str, labelled: Sequence[Atoms], energies: np.ndarray, shift: 
     return Alignment(by, dict(shift), float(before.mean()), float(after.mean()), float(after.std()))
 
 
-def _energies(path: Path, sha256: str, labelled: Sequence[Atoms], threads: int) -> np.ndarray:
-    """Energies of frames by a model, eV, ``(n_frames,)``."""
-    calculator = Mace(path, sha256).calculator(threads=threads)
-    found = []
-    for frame in labelled:
+def _computed(calculator: Calculator, asked: Iterable[Atoms]) -> Iterator[tuple[float, Floats]]:
+    """Energy, eV, and forces, ``(n_atoms, 3)`` eV/Å, of each frame."""
+    for frame in asked:
         calculator.calculate(frame.copy(), ["energy", "forces"])
-        found.append(float(calculator.results["energy"]))
-    return np.array(found)
-
-
-def _loaded(path: Path, sha256: str) -> Any:
-    """The model in a trusted file; torch gives the parts of a module no types."""
-    contents = model_file.verified(path, sha256)
-    programs.require("mace")
-    import mace  # noqa: F401  # e3nn does not load before mace has changed torch's defaults
-    import torch
-
-    try:
-        return torch.load(io.BytesIO(contents), map_location="cpu", weights_only=False)
-    except Exception as error:  # a pickle of anything else can fail in any way
-        raise SettingsError(f"{path} could not be loaded as a MACE model: {error}") from error
+        yield float(calculator.results["energy"]), np.array(calculator.results["forces"], dtype=float)
 
 
 def _atom_energies(model: Any, path: Path) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -217,18 +217,38 @@ class Mace:
         reasons = ["in double precision"] * (self.dtype == "float64") + [f"on {device}"] * device.is_gpu
         return ", ".join(reasons)
 
-    def _torch_calculator(self, threads: int) -> MaceCalculator:
+    def torch_model(self) -> Any:
+        """The model as PyTorch module on the processor; PyTorch gives the parts of a module no types.
+
+        Raises
+        ------
+        SettingsError
+            If the file is not the one that the digest names, or contains no model.
+        """
         contents = self._contents()
-        device = devices.resolved("torch")
         programs.require("mace")
+        import mace  # noqa: F401  # e3nn does not load before mace has changed torch's defaults
+        import torch
+
+        with self._loading():
+            return torch.load(io.BytesIO(contents), map_location="cpu", weights_only=False)
+
+    def _torch_calculator(self, threads: int) -> MaceCalculator:
+        model = self.torch_model()
+        device = devices.resolved("torch")
         import torch
 
         from ilforge.potentials.learned.mace.calculator import MaceCalculator
 
         torch.set_num_threads(threads)
-        try:
-            model = torch.load(io.BytesIO(contents), map_location="cpu", weights_only=False)
+        with self._loading():
             return MaceCalculator(model, self.dtype, device)
+
+    @contextlib.contextmanager
+    def _loading(self) -> Iterator[None]:
+        """Turn every error into one that names the file."""
+        try:
+            yield
         except Exception as error:  # a pickle of anything else can fail in any way
             raise SettingsError(f"{self.path} could not be loaded as a MACE model: {error}") from error
 
