@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from ilforge.errors import SettingsError
 
 Positive = Annotated[float, Field(gt=0)]
 Iterations = Annotated[int, Field(ge=1)]
@@ -28,3 +30,9 @@ class Settings(BaseModel):
     """Keys of earlier versions, and their replacements."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def require_choice(key: str, value: object, allowed: Collection[object]) -> None:
+    """Raise SettingsError if the value of a key is not one of those allowed."""
+    if value not in allowed:
+        raise SettingsError(f"{key} is {value!r}; it may be {' or '.join(map(repr, allowed))}.")

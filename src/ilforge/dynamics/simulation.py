@@ -91,7 +91,7 @@ class Job:
         cell = self.cell
         if not self.atoms.pbc.all() or np.any(np.abs(cell - np.diag(np.diag(cell))) > 1e-8):
             raise SettingsError("MD needs a box periodic in three directions with right angles, or none at all.")
-        net = sum(self.topology.charges)
+        net = self.topology.charge
         if net:
             raise SettingsError(
                 f"The ions in the box have a net charge of {net:+d}, and a periodic box of them has no finite energy. "

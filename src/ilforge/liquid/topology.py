@@ -63,6 +63,11 @@ class Topology:
         return len(self.symbols)
 
     @property
+    def charge(self) -> int:
+        """Net charge of all molecules, e."""
+        return int(sum(self.charges))
+
+    @property
     def n_molecules(self) -> int:
         return len(self.species)
 

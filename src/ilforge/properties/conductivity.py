@@ -128,7 +128,7 @@ class Conductivity:
             )
         if not self._charged:
             return "the box contains no charged ions that could move relative to each other"
-        net = sum(self._system.topology.charges)
+        net = self._system.topology.charge
         if net:
             of_ions = ", ".join(f"{name} {z:+g}" for name, z in zip(self._system.ions, self._charges, strict=True))
             return (

@@ -39,6 +39,7 @@ from ilforge.labelling.gate import judge_batch
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.labels import Label
 from ilforge.liquid.topology import Topology
+from ilforge.settings import require_choice
 
 PURPOSES = ("training", "validation")
 MANIFEST, STUDY = "manifest.json", "study.toml"
@@ -159,8 +160,7 @@ class Published:
         SettingsError
             When a file does not agree with the manifest, or the purpose is unknown.
         """
-        if purpose not in PURPOSES:
-            raise SettingsError(f"purpose is {purpose!r}; it may be {' or '.join(map(repr, PURPOSES))}.")
+        require_choice("purpose", purpose, PURPOSES)
         chosen = (entry.label for entry in self.entries([purpose]) if entry.rejected is None)
         return [label.on(label.frame) for label in chosen]
 

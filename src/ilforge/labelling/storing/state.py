@@ -31,7 +31,7 @@ def with_state(frame: Atoms, liquid: Liquid | None = None, charge: int | None = 
     require_whole_periodicity(frame)
     found = {
         "the frame": frames.charge_of(frame),
-        "its ions": None if liquid is None else int(sum(liquid.topology.charges)),
+        "its ions": None if liquid is None else liquid.topology.charge,
     }
     said = {whose: value for whose, value in found.items() if value is not None}
     if liquid is not None and len(set(said.values())) > 1:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from ilforge.errors import SettingsError
 from ilforge.potentials.ase_calculator import TypedCalculator
-from ilforge.potentials.quantum.dispersion import FUNCTIONALS, d3bj
-
-CHOICES = ("D3(BJ)", "none")
+from ilforge.potentials.quantum.dispersion import CORRECTIONS, FUNCTIONALS, d3bj, with_dispersion
+from ilforge.settings import require_choice
 
 
 def functional_to_add(dispersion: str, functional: str | None) -> str | None:
@@ -22,7 +17,7 @@ def functional_to_add(dispersion: str, functional: str | None) -> str | None:
     Parameters
     ----------
     dispersion
-        What the user asked for, one of :data:`CHOICES`.
+        What the user asked for, one of :data:`~ilforge.potentials.quantum.dispersion.CORRECTIONS`.
     functional
         Of the labels that the model was trained on; None where nobody said.
 
@@ -31,8 +26,7 @@ def functional_to_add(dispersion: str, functional: str | None) -> str | None:
     SettingsError
         When D3(BJ) is asked for, and the functional is not known or has no published damping.
     """
-    if dispersion not in CHOICES:
-        raise SettingsError(f"dispersion is {dispersion!r}; it may be {' or '.join(map(repr, CHOICES))}.")
+    require_choice("dispersion", dispersion, CORRECTIONS)
     if dispersion == "none":
         return None
     if functional not in FUNCTIONALS:
@@ -42,27 +36,6 @@ def functional_to_add(dispersion: str, functional: str | None) -> str | None:
             f'It may be {", ".join(FUNCTIONALS)}. If the labels had dispersion in them, write dispersion = "none".'
         )
     return functional
-
-
-def with_dispersion(
-    answer: Mapping[str, Any], added: tuple[float, np.ndarray, np.ndarray | None] | None
-) -> tuple[float, np.ndarray, np.ndarray | None]:
-    """Energy in eV, forces in eV/Å and stress in eV/Å^3 of a model, and what is added to them.
-
-    Parameters
-    ----------
-    answer
-        ``energy``, ``forces`` and perhaps ``stress`` of the model.
-    added
-        The same three of the dispersion; None for none.
-    """
-    energy, forces = float(answer["energy"]), np.array(answer["forces"], dtype=float)
-    stress = None if answer.get("stress") is None else np.array(answer["stress"], dtype=float)
-    if added is None:
-        return energy, forces, stress
-    if stress is not None and added[2] is not None:
-        stress = stress + added[2]
-    return energy + added[0], forces + added[1], stress
 
 
 class DispersedCalculator(TypedCalculator):

@@ -33,6 +33,12 @@ def core_seconds(method: str, n_atoms: int) -> float:
     return seconds
 
 
+def plane_wave_seconds(n_atoms: int, cutoff_eV: float) -> float:
+    """Core seconds of one label with plane waves up to a cutoff, from those of GPAW."""
+    seconds: float = core_seconds(GPAW, n_atoms) * (cutoff_eV / 600) ** 1.5
+    return seconds
+
+
 def memory_GB(kind: str, n_atoms: int) -> float:
     """Expected memory of one label, GB, scaled linearly from 350 atoms; for fewer atoms this is rather too much."""
     return 0.5 + (LARGEST_GB.get(kind, 0.5) - 0.5) * n_atoms / 350

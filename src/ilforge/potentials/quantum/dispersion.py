@@ -6,6 +6,9 @@ term, as in VASP (``IVDW = 12``) and CP2K.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
@@ -14,6 +17,8 @@ from ase.units import Bohr, Hartree
 from ilforge import programs
 from ilforge.errors import DidNotConverge
 
+CORRECTIONS = ("D3(BJ)", "none")
+"""Values of `dispersion`."""
 FUNCTIONALS = ("PBE", "revPBE", "SCAN", "r2SCAN", "B3LYP")
 """Functionals with published damping parameters."""
 
@@ -51,3 +56,24 @@ def d3bj(atoms: Atoms, functional: str) -> tuple[float, np.ndarray, np.ndarray |
         raise DidNotConverge(f"D3(BJ): {error}") from error
     stress = full_3x3_to_voigt_6_stress(found["virial"] * Hartree / atoms.get_volume()) if periodic else None
     return float(found["energy"]) * Hartree, -found["gradient"] * Hartree / Bohr, stress
+
+
+def with_dispersion(
+    answer: Mapping[str, Any], added: tuple[float, np.ndarray, np.ndarray | None] | None
+) -> tuple[float, np.ndarray, np.ndarray | None]:
+    """Energy in eV, forces in eV/Å and stress in eV/Å^3 of a model or a method, and what is added to them.
+
+    Parameters
+    ----------
+    answer
+        ``energy``, ``forces`` and perhaps ``stress`` of the model or the method.
+    added
+        The same three of the dispersion; None for none.
+    """
+    energy, forces = float(answer["energy"]), np.array(answer["forces"], dtype=float)
+    stress = None if answer.get("stress") is None else np.array(answer["stress"], dtype=float)
+    if added is None:
+        return energy, forces, stress
+    if stress is not None and added[2] is not None:
+        stress = stress + added[2]
+    return energy + added[0], forces + added[1], stress

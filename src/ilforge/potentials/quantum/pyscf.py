@@ -17,8 +17,8 @@ from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
-from ilforge.potentials.quantum.dispersion import d3bj
-from ilforge.settings import Iterations, Positive
+from ilforge.potentials.quantum.dispersion import CORRECTIONS, d3bj
+from ilforge.settings import Iterations, Positive, require_choice
 
 FUNCTIONALS = ("B3LYP", "PBE")
 
@@ -83,10 +83,8 @@ class Pyscf:
     has_stress: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.functional not in FUNCTIONALS:
-            raise SettingsError(f"functional is {self.functional!r}; it may be {' or '.join(map(repr, FUNCTIONALS))}.")
-        if self.dispersion not in ("D3(BJ)", "none"):
-            raise SettingsError(f"dispersion is {self.dispersion!r}; it may be 'D3(BJ)' or 'none'.")
+        require_choice("functional", self.functional, FUNCTIONALS)
+        require_choice("dispersion", self.dispersion, CORRECTIONS)
 
     def describe(self) -> dict[str, Any]:
         """Settings, and the part of PySCF's version on which results may depend."""
@@ -99,7 +97,7 @@ class Pyscf:
         programs.require("pyscf")
         charge = self.charge
         if charge is None:
-            charge = int(sum(topology.charges)) if topology is not None else 0
+            charge = 0 if topology is None else topology.charge
         return PyscfCalculator(self, charge, threads)
 
     def atom_energy(self, element: str) -> float:

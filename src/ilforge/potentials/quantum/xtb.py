@@ -10,10 +10,11 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, InputError, all_changes
 
 from ilforge import programs
-from ilforge.errors import DidNotConverge, SettingsError
+from ilforge.errors import DidNotConverge
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.kind import PotentialKind, PotentialSettings
 from ilforge.potentials.quantum import costs
+from ilforge.settings import require_choice
 
 METHODS = ("GFN1-xTB", "GFN2-xTB")
 
@@ -58,8 +59,7 @@ class Xtb:
     has_stress: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise SettingsError(f"method is {self.method!r}; it may be {' or '.join(map(repr, METHODS))}.")
+        require_choice("method", self.method, METHODS)
 
     def settings(self) -> dict[str, Any]:
         """Method and convergence."""
@@ -106,7 +106,7 @@ class Xtb:
             accuracy=self.accuracy,
             electronic_temperature=self.electronic_temperature_K,
             max_iterations=self.max_iterations,
-            charge=float(sum(topology.charges)) if topology is not None else 0.0,
+            charge=0.0 if topology is None else float(topology.charge),
             multiplicity=1,
             verbosity=0,
         )

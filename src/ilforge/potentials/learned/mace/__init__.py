@@ -26,6 +26,7 @@ from ilforge.potentials.learned.dispersed import DispersedCalculator, functional
 from ilforge.potentials.learned.fast_mace.variations import variations
 from ilforge.potentials.learned.mace import foundation
 from ilforge.potentials.quantum.works import WORKS_ON_DISPERSION
+from ilforge.settings import require_choice
 
 if TYPE_CHECKING:
     from ilforge.potentials.learned.fast_mace.network import Network
@@ -118,8 +119,7 @@ class Mace:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", model_file.absolute(self.path))
         model_file.require_digest(self.path, self.sha256)
-        if self.dtype not in ("float32", "float64"):
-            raise SettingsError(f"dtype is {self.dtype!r}; it may be 'float32' or 'float64'.")
+        require_choice("dtype", self.dtype, ("float32", "float64"))
         functional_to_add(self.dispersion, self.functional)
 
     def describe(self) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from ilforge import devices, environments
 from ilforge.errors import DidNotConverge, LacksMemory, MissingEnvironment, SettingsError
 from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.potentials.frame_process import UsesProcess
-from ilforge.potentials.learned.dispersed import with_dispersion
-from ilforge.potentials.quantum.dispersion import d3bj
+from ilforge.potentials.quantum.dispersion import d3bj, with_dispersion
 
 WORKER = Path(__file__).with_name("worker.py")
 START_S = 600.0

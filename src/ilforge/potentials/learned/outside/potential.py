@@ -143,7 +143,7 @@ class RunsOutside:
             self.environment.name,
             self.title,
             self.worker_settings(),
-            charge=0.0 if topology is None else float(sum(topology.charges)),
+            charge=0.0 if topology is None else float(topology.charge),
             threads=threads,
             dispersion=self.added_dispersion,
             patience_s=max(_SHORTEST_S, _PATIENCE * self.seconds_per_frame(max(1, len(symbols)))),

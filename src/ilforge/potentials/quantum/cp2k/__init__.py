@@ -13,21 +13,20 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator
 from pydantic import Field
 
 from ilforge import machine_programs, programs, trust
 from ilforge.errors import DidNotConverge, DidNotFinish, SettingsError
 from ilforge.liquid.topology import Topology
-from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
 from ilforge.potentials.quantum import costs
+from ilforge.potentials.quantum.calculator import FileCalculator
 from ilforge.potentials.quantum.cp2k.input import BASES, QUICKSTEP, WAVEFUNCTION, basis_set, input_text
 from ilforge.potentials.quantum.cp2k.output import read_cp2k
-from ilforge.potentials.quantum.wavefunctions import is_step
+from ilforge.potentials.quantum.dispersion import CORRECTIONS
 from ilforge.potentials.quantum.works import WORKS_ON_DFT
-from ilforge.settings import Iterations, Positive
+from ilforge.settings import Iterations, Positive, require_choice
 
 MIN_CUTOFF_RY = 300.0
 _OUTPUT = "frame.out"
@@ -106,10 +105,8 @@ class Cp2k:
     kind: ClassVar[str] = "cp2k"
 
     def __post_init__(self) -> None:
-        if self.basis not in BASES:
-            raise SettingsError(f"basis is {self.basis!r}; it may be {' or '.join(map(repr, BASES))}.")
-        if self.dispersion not in ("D3(BJ)", "none"):
-            raise SettingsError(f"dispersion is {self.dispersion!r}; it may be 'D3(BJ)' or 'none'.")
+        require_choice("basis", self.basis, BASES)
+        require_choice("dispersion", self.dispersion, CORRECTIONS)
         if self.cutoff_Ry < MIN_CUTOFF_RY:
             raise SettingsError(f"cutoff_Ry is {self.cutoff_Ry:g}; it must be at least {MIN_CUTOFF_RY:g}.")
 
@@ -153,60 +150,35 @@ class Cp2k:
             basis_set(self, set(topology.symbols))
         programs.of_user(self.command_here)
         programs.find_outside(shlex.split(self.command_here)[-1])
-        return Cp2kCalculator(self, int(sum(topology.charges)) if topology is not None else 0, threads)
+        return Cp2kCalculator(self, 0 if topology is None else topology.charge, threads)
 
     def seconds_per_frame(self, n_atoms: int) -> float:
         return costs.core_seconds(costs.CP2K, n_atoms) * (self.cutoff_Ry / 400)
 
 
-class Cp2kCalculator(TypedCalculator):
-    """Runs CP2K in its own folder; a step of a trajectory starts from the wavefunctions of the step before."""
-
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE declares it as a class attribute
+class Cp2kCalculator(FileCalculator):
+    """Runs CP2K."""
 
     def __init__(self, potential: Cp2k, charge: int, threads: int):
-        super().__init__()
+        super().__init__("CP2K", potential.has_stress, "stress = true")
         self._potential, self._charge, self._threads = potential, charge, threads
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._last: Atoms | None = None
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        super().calculate(atoms, properties, system_changes)
-        self.results = {}
-        wants_stress = "stress" in (properties or [])
-        if wants_stress and not self._potential.has_stress:
-            raise SettingsError("This potential gives no stress: set stress = true.")
+    def _solve(self, wants_stress: bool, is_next_step: bool) -> tuple[float, np.ndarray, np.ndarray | None]:
         if not all(self.atoms.pbc):
             raise DidNotConverge("CP2K: plane waves need a periodic frame")
-        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="ilforge-cp2k-")
-        directory = Path(self._folder.name)
+        directory = self._work_folder()
         (directory / _OUTPUT).unlink(missing_ok=True)
-        self._write_input(directory, wants_stress)
-        try:
-            self.results = self._run(directory, wants_stress)
-        except Exception:
-            # the next frame must not start from a failed calculation
-            (directory / WAVEFUNCTION).unlink(missing_ok=True)
-            raise
-
-    def _write_input(self, directory: Path, stress: bool) -> None:
-        restart = is_step(self._last, self.atoms) and (directory / WAVEFUNCTION).is_file()
-        text = input_text(
-            self._potential,
-            self.atoms,
-            self._charge,
-            stress=stress,
-            restart=restart,
-        )
+        restart = is_next_step and (directory / WAVEFUNCTION).is_file()
+        text = input_text(self._potential, self.atoms, self._charge, stress=wants_stress, restart=restart)
         (directory / "frame.inp").write_text(text)
-        self._last = self.atoms.copy()
+        self._run(directory)
+        output = read_cp2k(directory / _OUTPUT)
+        results = self._results_of(output, wants_stress)
+        if output.readings[0].atoms.get_chemical_symbols() != self.atoms.get_chemical_symbols():
+            raise DidNotFinish("CP2K: its output contains other atoms")
+        return results
 
-    def _run(self, directory: Path, stress: bool) -> dict[str, Any]:
+    def _run(self, directory: Path) -> None:
         command = [*programs.of_user(self._potential.command_here), "-i", "frame.inp", "-o", _OUTPUT]
         try:
             programs.run(command, directory, log="cp2k.log", threads=self._threads)
@@ -215,20 +187,6 @@ class Cp2kCalculator(TypedCalculator):
             if "SCF run NOT converged" in said or "not converged" in said.lower():
                 raise DidNotConverge("CP2K: self-consistency was not reached") from error
             raise DidNotFinish(error.what, None, said or error.last_lines) from error
-        output = read_cp2k(directory / _OUTPUT)
-        if output.ending or len(output.readings) != 1:
-            raise DidNotFinish(f"CP2K: {output.ending or 'no energy in its output'}")
-        reading = output.readings[0]
-        if reading.fault or not reading.converged:
-            raise DidNotConverge(f"CP2K: {reading.fault or 'self-consistency was not reached'}")
-        if reading.atoms.get_chemical_symbols() != self.atoms.get_chemical_symbols():
-            raise DidNotFinish("CP2K: its output contains other atoms")
-        found = {"energy": reading.energy, "free_energy": reading.energy, "forces": reading.forces, "converged": True}
-        if stress:
-            if reading.stress is None:
-                raise DidNotFinish("CP2K: its output has no stress")
-            found["stress"] = np.array(reading.stress)
-        return found
 
 
 def _version_of(name: str) -> str:

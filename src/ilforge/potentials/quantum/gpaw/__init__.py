@@ -9,29 +9,28 @@ from __future__ import annotations
 import functools
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator
 from pydantic import Field
 
 from ilforge import machine_programs, programs, trust
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.topology import Topology
-from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.potentials.frame_process import UsesProcess
 from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
 from ilforge.potentials.quantum import costs
-from ilforge.potentials.quantum.dispersion import d3bj
-from ilforge.potentials.quantum.wavefunctions import is_step
+from ilforge.potentials.quantum.calculator import DftCalculator
+from ilforge.potentials.quantum.dispersion import CORRECTIONS, d3bj, with_dispersion
 from ilforge.potentials.quantum.works import WORKS_ON_DFT
-from ilforge.settings import Iterations, Positive
+from ilforge.settings import Iterations, Positive, require_choice
 
 FUNCTIONALS = ("PBE", "revPBE")
-DISPERSION = ("D3(BJ)", "none")
 MIN_CUTOFF_EV = 600.0
 MIN_STRESS_CUTOFF_EV = 1200.0
 _KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**34), "MALLOC_TOP_PAD_": str(2**28)}
@@ -122,8 +121,7 @@ class Gpaw:
                 f"functional is {self.functional!r}; with GPAW it may be {' or '.join(map(repr, FUNCTIONALS))} "
                 '(SCAN does not converge in GPAW for ionic liquids; kind = "vasp" has it).'
             )
-        if self.dispersion not in DISPERSION:
-            raise SettingsError(f"dispersion is {self.dispersion!r}; it may be {' or '.join(map(repr, DISPERSION))}.")
+        require_choice("dispersion", self.dispersion, CORRECTIONS)
         if self.cutoff_eV < MIN_CUTOFF_EV:
             raise SettingsError(
                 f"cutoff_eV is {self.cutoff_eV:g}: forces with GPAW need plane waves of {MIN_CUTOFF_EV:g} eV or more."
@@ -164,7 +162,7 @@ class Gpaw:
             When GPAW is not installed.
         """
         programs.find("gpaw")
-        return GpawCalculator(self, float(sum(topology.charges)) if topology is not None else 0.0, threads)
+        return GpawCalculator(self, 0 if topology is None else topology.charge, threads)
 
     def atom_energy(self, element: str, box_A: float = 9.0) -> float:
         """Free energy of one spin-polarised atom in its ground state by Hund's rules, eV.
@@ -173,7 +171,7 @@ class Gpaw:
         """
         atom = Atoms(element, cell=[box_A, box_A + 0.5, box_A + 1.0], pbc=True)
         atom.center()
-        calculator = GpawCalculator(self, 0.0, 1, magnetic=True)
+        calculator = GpawCalculator(self, 0, 1, magnetic=True)
         try:
             calculator.calculate(atom, ["energy"])
             found: float = calculator.results["free_energy"]
@@ -182,55 +180,29 @@ class Gpaw:
             calculator.close()
 
     def seconds_per_frame(self, n_atoms: int) -> float:
-        found: float = costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
-        return found
+        return costs.plane_wave_seconds(n_atoms, self.cutoff_eV)
 
 
-class GpawCalculator(UsesProcess, TypedCalculator):
-    """Calculator that sends frames to a GPAW process, which runs as long as the calculator exists."""
+class GpawCalculator(UsesProcess, DftCalculator):
+    """Sends frames to a GPAW process, which keeps its wavefunctions for the next step of a trajectory."""
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE declares it as a class attribute
-
-    def __init__(self, potential: Gpaw, charge: float, threads: int, magnetic: bool = False):
-        super().__init__()
+    def __init__(self, potential: Gpaw, charge: int, threads: int, magnetic: bool = False):
+        super().__init__(potential.has_stress, f"stress = true and cutoff_eV of at least {MIN_STRESS_CUTOFF_EV:g}")
         self._potential, self._charge, self._threads, self._magnetic = potential, charge, threads, magnetic
-        self._last: Atoms | None = None
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        super().calculate(atoms, properties, system_changes)
-        wants_stress = "stress" in (properties or [])
-        if wants_stress and not self._potential.has_stress:
-            raise SettingsError(
-                f"This potential gives no stress: set stress = true and cutoff_eV of at least {MIN_STRESS_CUTOFF_EV:g}."
-            )
-        self.results = {}
-        answer = self._ask(wants_stress)
-        forces, stress = np.array(answer["forces"]), answer.get("stress")
-        energy = answer["free_energy"]
-        if self._potential.dispersion != "none":
-            added = d3bj(self.atoms, self._potential.functional)
-            energy, forces = energy + added[0], forces + added[1]
-            stress = None if stress is None else np.array(stress) + added[2]
-        self.results = {"energy": energy, "free_energy": energy, "forces": forces, "converged": answer["converged"]}
-        if stress is not None:
-            self.results["stress"] = np.array(stress)
-
-    def _ask(self, stress: bool) -> dict[str, Any]:
-        step = is_step(self._last, self.atoms)
-        self._send(self.atoms, self._charge, magnetic=self._magnetic, stress=stress, step=step)
-        self._last = self.atoms.copy()
+    def _solve(self, wants_stress: bool, is_next_step: bool) -> tuple[float, np.ndarray, np.ndarray | None]:
+        self._send(self.atoms, self._charge, magnetic=self._magnetic, stress=wants_stress, step=is_next_step)
         answer = self._receive()
-        if "error" not in answer:
-            return answer
+        if "error" in answer:
+            raise self._error(answer)
+        added = None if self._potential.dispersion == "none" else d3bj(self.atoms, self._potential.functional)
+        return with_dispersion(answer, added)
+
+    def _error(self, answer: Mapping[str, Any]) -> Exception:
         if answer["setup"]:
             self.close()
-            raise SettingsError(f"GPAW cannot calculate: {answer['error']}. Install its data: gpaw-data.")
-        raise DidNotConverge(f"GPAW: {answer['error']}")
+            return SettingsError(f"GPAW cannot calculate: {answer['error']}. Install its data: gpaw-data.")
+        return DidNotConverge(f"GPAW: {answer['error']}")
 
     def _start(self) -> None:
         self._begin(

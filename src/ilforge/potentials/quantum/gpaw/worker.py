@@ -35,9 +35,8 @@ def main() -> None:
                 raise ValueError("plane waves need a periodic frame")
             atoms.calc = calculator
             answer = {
-                "free_energy": float(atoms.get_potential_energy(force_consistent=True)),
+                "energy": float(atoms.get_potential_energy(force_consistent=True)),
                 "forces": atoms.get_forces().tolist(),
-                "converged": True,
             }
             if request["stress"]:
                 answer["stress"] = atoms.get_stress().tolist()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import shlex
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,19 +16,18 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator
 
 from ilforge import machine_programs, programs
-from ilforge.errors import DidNotConverge, DidNotFinish, MissingProgram, SettingsError
+from ilforge.errors import DidNotFinish, MissingProgram, SettingsError
 from ilforge.liquid.topology import Topology
-from ilforge.potentials.ase_calculator import TypedCalculator
 from ilforge.potentials.kind import Context, PotentialKind, PotentialSettings, functional_title
 from ilforge.potentials.quantum import costs
+from ilforge.potentials.quantum.calculator import FileCalculator
 from ilforge.potentials.quantum.vasp.outcar import MIN_STRESS_CUTOFF_EV
 from ilforge.potentials.quantum.vasp.output import read_vasprun
-from ilforge.potentials.quantum.wavefunctions import is_step
 from ilforge.potentials.quantum.works import WORKS_ON_DFT
-from ilforge.settings import Iterations, Positive
+from ilforge.settings import Iterations, Positive, require_choice
 
 FUNCTIONALS = {"PBE": {"GGA": "PE"}, "SCAN": {"METAGGA": "SCAN", "LASPH": ".TRUE.", "ALGO": "All"}}
 # SCAN's own damping: Brandenburg et al., Phys. Rev. B 94 (2016) 115144; VASP has only PBE's and a few others
@@ -123,8 +121,7 @@ class Vasp:
     kind: ClassVar[str] = "vasp"
 
     def __post_init__(self) -> None:
-        if self.functional not in FUNCTIONALS:
-            raise SettingsError(f"functional is {self.functional!r}; it may be {' or '.join(map(repr, FUNCTIONALS))}.")
+        require_choice("functional", self.functional, FUNCTIONALS)
         if self.functional not in DISPERSION.get(self.dispersion, {}):
             allowed = [name for name, functionals in DISPERSION.items() if self.functional in functionals]
             names = " or ".join(map(repr, allowed))
@@ -231,62 +228,36 @@ class Vasp:
             )
         for element in sorted(set(topology.symbols)) if topology is not None else ():
             _potcar(self.potentials_dir, self.potential_name(element))
-        if topology is not None and sum(topology.charges) != 0:
-            raise SettingsError(f'kind = "vasp" calculates neutral boxes; this one has {sum(topology.charges):+d} e.')
+        if topology is not None and topology.charge != 0:
+            raise SettingsError(f'kind = "vasp" calculates neutral boxes; this one has {topology.charge:+d} e.')
         return VaspCalculator(self, threads)
 
     def seconds_per_frame(self, n_atoms: int) -> float:
         # not measured (no licence): estimated from GPAW with plane waves
-        found: float = costs.core_seconds(costs.GPAW, n_atoms) * (self.cutoff_eV / 600) ** 1.5
-        return found
+        return costs.plane_wave_seconds(n_atoms, self.cutoff_eV)
 
 
-class VaspCalculator(TypedCalculator):
-    """Runs VASP in its own folder; a step of a trajectory starts from the wavefunctions of the step before."""
-
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # ASE declares it as a class attribute
+class VaspCalculator(FileCalculator):
+    """Runs VASP."""
 
     def __init__(self, potential: Vasp, threads: int):
-        super().__init__()
+        super().__init__(
+            "VASP", potential.has_stress, f"stress = true and cutoff_eV of at least {MIN_STRESS_CUTOFF_EV:g}"
+        )
         self._potential, self._threads = potential, threads
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._last: Atoms | None = None
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        super().calculate(atoms, properties, system_changes)
-        self.results = {}
-        wants_stress = "stress" in (properties or [])
-        if wants_stress and not self._potential.has_stress:
-            raise SettingsError(f"No stress: set stress = true and cutoff_eV to {MIN_STRESS_CUTOFF_EV:g} or more.")
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="ilforge-vasp-")
-        directory = Path(self._folder.name)
-        for stale in ("vasprun.xml", "OUTCAR", *(() if is_step(self._last, self.atoms) else ("WAVECAR",))):
+    def _solve(self, wants_stress: bool, is_next_step: bool) -> tuple[float, np.ndarray, np.ndarray | None]:
+        directory = self._work_folder()
+        for stale in ("vasprun.xml", "OUTCAR", *(() if is_next_step else ("WAVECAR",))):
             (directory / stale).unlink(missing_ok=True)
-        self._last = self.atoms.copy()
         order = self._potential.write_inputs(self.atoms, directory)
         programs.run(programs.of_user(self._potential.command_here), directory, log="vasp.log", threads=self._threads)
-        self.results = self._results(directory, order, wants_stress)
-
-    def _results(self, directory: Path, order: np.ndarray, stress: bool) -> dict[str, Any]:
         if not (directory / "vasprun.xml").is_file():
             raise DidNotFinish("VASP wrote no vasprun.xml", None, programs.last_lines(directory / "vasp.log"))
-        output = read_vasprun(directory / "vasprun.xml")
-        if output.ending or len(output.readings) != 1:
-            raise DidNotFinish(f"VASP: {output.ending or 'no frame in its output'}")
-        reading = output.readings[0]
-        if reading.fault or not reading.converged:
-            (directory / "WAVECAR").unlink(missing_ok=True)
-            raise DidNotConverge(f"VASP: {reading.fault or 'self-consistency was not reached'}")
-        forces = np.empty_like(reading.forces)
-        forces[order] = reading.forces
-        found = {"energy": reading.energy, "free_energy": reading.energy, "forces": forces, "converged": True}
-        return {**found, "stress": reading.stress} if stress else found
+        energy, ordered, stress = self._results_of(read_vasprun(directory / "vasprun.xml"), wants_stress)
+        forces = np.empty_like(ordered)
+        forces[order] = ordered
+        return energy, forces, stress
 
 
 def _poscar(atoms: Atoms) -> str:
