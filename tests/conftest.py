@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ilforge import environments, frames, programs
+from ilforge import devices, environments, frames, machine_programs, programs
 from ilforge.errors import MissingProgram
 from ilforge.liquid.liquid import Liquid
 from support import models
@@ -40,6 +40,15 @@ def users_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def machine_as_before():
+    """The device and the commands of programs that a test chooses for the process hold for this test alone."""
+    device, commands = devices.chosen(), machine_programs.chosen()
+    yield
+    devices.use(device)
+    machine_programs.use(commands)
 
 
 @pytest.fixture

@@ -53,12 +53,6 @@ def peg(tmp_path, monkeypatch):
     )
 
 
-@pytest.fixture(autouse=True)
-def no_machine():
-    yield
-    machine_programs.use(MachinePrograms())
-
-
 def test_an_environment_is_made_tried_found_and_renewed(peg, tmp_path):
     with pytest.raises(MissingEnvironment, match="peg was not made yet. Make it with: ilforge env create peg"):
         environments.interpreter("peg")

@@ -9,17 +9,14 @@ import sys
 
 import pytest
 
-from ilforge import devices, machine_programs, programs
+from ilforge import devices, programs
 from ilforge.hardware import usable_cores
-from ilforge.machine_programs import MachinePrograms
 
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch):
-    """Without asking libraries for devices, which takes long; programs are started as usual again afterwards."""
+    """Without asking libraries for devices, which takes long."""
     monkeypatch.setattr("ilforge.cli.doctor.inventory", dict)
-    yield
-    machine_programs.use(MachinePrograms())
 
 
 def test_doctor_says_cores_memory_disk_and_gpus(ilforge):

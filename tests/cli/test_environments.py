@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from ilforge import environments, machine_programs
-from ilforge.machine_programs import MachinePrograms
+from ilforge import environments
 
 STUDY = """
 name = "s"
@@ -30,8 +29,6 @@ iterations = 0
 def none_made(monkeypatch, tmp_path):
     monkeypatch.setenv(environments.VARIABLE, str(tmp_path / "environments"))
     monkeypatch.setattr("ilforge.cli.doctor.inventory", dict)
-    yield
-    machine_programs.use(MachinePrograms())
 
 
 def test_list_says_state_and_licence_functional_elements_and_dispersion_of_models(ilforge, tmp_path):

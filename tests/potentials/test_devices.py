@@ -21,12 +21,6 @@ PLATFORMS = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Plat
 with_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu_afterwards():
-    yield
-    devices.use("cpu")
-
-
 def test_openmm_gets_platform_precision_and_number_of_the_gpu():
     assert platform_and_properties(3, CPU) == ("CPU", {"Threads": "3", "DeterministicForces": "true"})
     same = {"Precision": "mixed", "DeterministicForces": "true"}

@@ -58,7 +58,6 @@ def outside(tmp_path):
     yield calculator
     for each in made:
         each.close()
-    machine_programs.use(MachinePrograms())
 
 
 def test_it_gives_what_the_calculator_gives_here(outside, argon):

@@ -8,15 +8,7 @@ import pytest
 
 from ilforge import hardware, machine_programs, programs
 from ilforge.errors import MissingProgram, SettingsError
-from ilforge.machine_programs import MachinePrograms
 from ilforge.study.machine import Machine, load_machine
-
-
-@pytest.fixture(autouse=True)
-def as_before():
-    """Programs are started as usual again after each test."""
-    yield
-    machine_programs.use(MachinePrograms())
 
 
 @pytest.fixture
