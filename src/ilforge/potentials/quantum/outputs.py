@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -111,3 +112,16 @@ def text_of(path: Path) -> str:
 def named(folder: Path, name: str) -> Path | None:
     """The file with this name in a folder, or its compressed version; None if there is none."""
     return next((path for ending in _ENDINGS if (path := Path(folder) / (name + ending)).is_file()), None)
+
+
+def number(text: str) -> float:
+    """A Fortran number, whose exponent may lack its letter; NaN for anything else, such as stars in a full column."""
+    text = text.strip().replace("D", "E").replace("d", "e")
+    try:
+        return float(text)
+    except ValueError:
+        repaired = re.sub(r"(?<=\d)([+-]\d+)$", r"e\1", text)
+        try:
+            return float(repaired)
+        except ValueError:
+            return float("nan")

@@ -17,9 +17,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import Bohr, GPa, Hartree
 
 from ilforge.errors import SettingsError
-from ilforge.potentials.quantum.cp2k.text import NUMBER, SMOOTHED, boxed, element_of, number, printed_cell
+from ilforge.potentials.quantum.cp2k.text import NUMBER, SMOOTHED, boxed, element_of, printed_cell
 from ilforge.potentials.quantum.cp2k.trajectory import read_trajectory
-from ilforge.potentials.quantum.outputs import Output, Reading, text_of
+from ilforge.potentials.quantum.outputs import Output, Reading, number, text_of
 
 _STEP_NUMBER = re.compile(r"\s*(?:MD\| Step number\s+(\d+)|STEP NUMBER\s+=\s+(\d+)|MD_INI\| MD initialization)")
 _BOX = re.compile(

@@ -10,20 +10,13 @@ from ase import Atoms
 
 from ilforge.errors import SettingsError
 from ilforge.frames import CHARGE, MULTIPLICITY
+from ilforge.potentials.quantum.outputs import number
 
 NUMBER = r"[-+]?\d+\.\d+(?:[EeDd][-+]?\d+)?"
 """Pattern of a number."""
 
 SMOOTHED = re.compile(r"DFT\| XC density smoothing\s+(?!NONE\b)\S|DFT\| XC derivatives\s+\S*SMOOTH")
 """Pattern in an output with a smoothed density, whose stress is wrong."""
-
-
-def number(text: str) -> float:
-    """A Fortran number; NaN if the text is not a number."""
-    try:
-        return float(text.replace("D", "E"))
-    except ValueError:
-        return float("nan")
 
 
 def element_of(kind: str) -> str:

@@ -18,8 +18,8 @@ from ase.units import _amu as AMU_KG
 from ase.units import _me as ELECTRON_KG
 
 from ilforge.errors import SettingsError
-from ilforge.potentials.quantum.cp2k.text import NUMBER, SMOOTHED, boxed, element_of, number, printed_cell
-from ilforge.potentials.quantum.outputs import Reading, named, text_of
+from ilforge.potentials.quantum.cp2k.text import NUMBER, SMOOTHED, boxed, element_of, printed_cell
+from ilforge.potentials.quantum.outputs import Reading, named, number, text_of
 
 _SAME_HARTREE = 1e-6
 _SAME_ANGLE_DEG = 1e-3

@@ -18,7 +18,7 @@ from ase import Atoms
 from ase.units import GPa
 
 from ilforge.errors import SettingsError
-from ilforge.potentials.quantum.outputs import Output, Reading, opened
+from ilforge.potentials.quantum.outputs import Output, Reading, number, opened
 
 MIN_STRESS_CUTOFF_EV = 700.0
 """At lower cutoffs, the stress with plane waves is unreliable although forces are converged."""
@@ -306,16 +306,3 @@ def with_trusted_stress(output: Output, settings: Mapping[str, str]) -> Output:
 def numbers(line: str) -> list[float]:
     """The numbers of a line; negative ones may touch the number before."""
     return [number(text) for text in re.sub(r"(?<=\d)-(?=\d)", " -", line).split()]
-
-
-def number(text: str) -> float:
-    """A Fortran number; stars (a number too long for its column) and exponents without a letter are accepted."""
-    text = text.strip().replace("D", "E").replace("d", "e")
-    try:
-        return float(text)
-    except ValueError:
-        repaired = re.sub(r"(?<=\d)([+-]\d+)$", r"e\1", text)
-        try:
-            return float(repaired)
-        except ValueError:
-            return float("nan")

@@ -18,12 +18,11 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from ilforge.errors import SettingsError
-from ilforge.potentials.quantum.outputs import Output, Reading, named, opened
+from ilforge.potentials.quantum.outputs import Output, Reading, named, number, opened
 from ilforge.potentials.quantum.vasp.outcar import (
     KBAR,
     OWN_FORCE_FIELD,
     SAYS_CONVERGED,
-    number,
     read_outcar,
     vasp_method,
     with_trusted_stress,
