@@ -238,7 +238,7 @@ def test_md_puts_atoms_in_the_order_of_the_ions(ilforge, tmp_path, two_pairs):
 
 
 def test_a_parameter_file_is_named_with_its_potential():
-    from ilforge.cli.single import parse_potential
+    from ilforge.cli.potential_option import parse_potential
     from ilforge.errors import SettingsError
     from support.exp6 import DEMONSTRATION
 

@@ -33,7 +33,19 @@ def ilforge() -> None:
 
 def load_commands() -> None:
     """Register every command; each module registers its own when it is loaded."""
-    from ilforge.cli import analysis, check, doctor, environments, export, labels, md, single, study  # noqa: F401
+    from ilforge.cli import (  # noqa: F401
+        analysis,
+        check,
+        combining,
+        doctor,
+        environments,
+        export,
+        labels,
+        md,
+        single,
+        store,
+        study,
+    )
     from ilforge.cli.bounds import bound
 
     bound(ilforge)

@@ -1,4 +1,4 @@
-"""Commands that measure trajectories and combine several of them: analyse, compare, temperatures."""
+"""The command that measures a trajectory: analyse."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from ilforge.folders import claim, refuse_foreign
 
 if TYPE_CHECKING:
     from ilforge.properties.analysis import AnalysisSettings
-    from ilforge.properties.property import Measurement
+    from ilforge.properties.property import Measurement, PressureSeries
+    from ilforge.properties.reading.given import Composition
     from ilforge.properties.reading.reader import Source
     from ilforge.results import Record
     from ilforge.study.load import Study
@@ -146,14 +147,9 @@ def analyse(
     ilforge analyse topol.tpr traj.xtc --temperature 423 --property density --property diffusion
     ilforge analyse run.xyz --ions "20 EMIM, 20 BF4" --cell "19.4 19.4 19.4" --frame-interval 0.05
     """
-    from ilforge.properties import measure
-    from ilforge.properties.combining.replicas import measure_replicas, open_replicas
     from ilforge.properties.reading.excerpt import Excerpt
     from ilforge.properties.reading.given import Composition, parse_cell
     from ilforge.properties.reading.pressure_table import read_pressure
-    from ilforge.properties.reading.reader import open_trajectory
-    from ilforge.properties.shared.holding import verdict_of
-    from ilforge.results import Record
     from ilforge.study.load import load_study
     from ilforge.study.scans import study_scans
 
@@ -162,32 +158,20 @@ def analyse(
     _refuse_unused(chosen, pressure, pressure_units, viscosity, pairs, cutoff)
     made = Composition(made_of.ions, made_of.define, None if cell is None else parse_cell(cell))
     excerpt = Excerpt(start, stop, stride)
-    paths = [Path(path) for path in trajectory]
     if replicas:
         _refuse_of_one_run(pressure, cores, lammps_units)
-        sources = open_replicas(paths, frame_interval, temperature, made)
-    else:
-        sources = [open_trajectory(paths, frame_interval, temperature, lammps_units, made)]
-    _warn_of_unended(sources)
+    sources = _opened([Path(path) for path in trajectory], replicas, frame_interval, temperature, lammps_units, made)
     tensor = read_pressure(Path(pressure), pressure_units) if pressure else None
     if excerpt != Excerpt():
         sources = [excerpt.of(source) for source in sources]
         tensor = None if tensor is None else excerpt.of_pressure(tensor)
     if out is not None:
         _prove_writable(Path(out))
-    source = sources[0]
-    with shown("frames") as progress:
-        if replicas:
-            found = measure_replicas(sources, chosen, settings, progress)
-        else:
-            found = measure(source, chosen, settings, pressure=tensor, workers=cores, progress=progress)
+    found = _measured(sources, replicas, chosen, settings, tensor, cores)
     if own and "shapes" in found:
         found["shapes"].tables.update(study_scans(own))
-    labels = {"liquid": source.liquid, "temperature_K": source.temperature_K, "potential": source.potential}
-    rows = (row for measurement in found.values() for row in measurement.estimates)
-    liquid = verdict_of(found)
-    verdict = None if liquid is None else liquid.holding
-    records = [Record.of(e, quantity=q, species=s, verdict=verdict, **labels) for q, s, e in rows]
+    labels = {name: getattr(sources[0], name) for name in ("liquid", "temperature_K", "potential")}
+    records = _records(found, labels)
     try:  # a full disk must not lose the printed numbers, and a closed pipe must not lose the files
         if as_json:
             click.echo(json.dumps([record.as_json() for record in records], indent=1))
@@ -198,76 +182,55 @@ def analyse(
             _write(Path(out), found, records, labels)
 
 
-@ilforge.command()
-@click.argument("folders", nargs=2, type=click.Path(file_okay=False))
-def compare(folders: tuple[str, str]) -> None:
-    """Print how much the shapes of ions differ between two runs: folders that `ilforge analyse --out` wrote.
+def _opened(
+    paths: Sequence[Path],
+    replicas: bool,
+    frame_interval: float | None,
+    temperature: float | None,
+    lammps_units: str | None,
+    made: Composition,
+) -> list[Source]:
+    """The trajectories of all replicas, or the one trajectory; warns of runs that have not ended."""
+    from ilforge.properties.combining.replicas import open_replicas
+    from ilforge.properties.reading.reader import open_trajectory
 
-    The difference is the Jensen-Shannon divergence of their maps in bits: 0 for equal maps, 1 for maps that do not
-    overlap. The divergence that two halves of one run show by chance is subtracted.
-
-    \b
-    ilforge compare shapes-clp shapes-mace
-    """
-    from ilforge.properties.reading.folder import read_measurements
-    from ilforge.properties.shapes import compare as compare_shapes
-
-    found = [read_measurements(Path(folder)) for folder in folders]
-    for folder, measurements in zip(folders, found, strict=True):
-        if "shapes" not in measurements:
-            raise SettingsError(
-                f"{folder} contains no shapes: measure them with ilforge analyse --property shapes --out"
-            )
-    for quantity, ion, estimate in compare_shapes(found[0]["shapes"], found[1]["shapes"]):
-        click.echo(f"{quantity:28s} {ion:16s} {estimate}{f'  ({estimate.note})' if estimate.converged else ''}")
+    if replicas:
+        sources = open_replicas(paths, frame_interval, temperature, made)
+    else:
+        sources = [open_trajectory(paths, frame_interval, temperature, lammps_units, made)]
+    for source in sources:
+        if source.unended:
+            click.echo(f"Warning: {source.unended}", err=True)
+    return sources
 
 
-@ilforge.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print a list of records.")
-def temperatures(files: tuple[str, ...], as_json: bool) -> None:
-    """Fit activation energies and VFT parameters of diffusion, conductivity and viscosity over several temperatures.
+def _measured(
+    sources: Sequence[Source],
+    replicas: bool,
+    chosen: Sequence[str],
+    settings: AnalysisSettings,
+    pressure: PressureSeries | None,
+    cores: int,
+) -> dict[str, Measurement]:
+    """Measurements of all replicas together, or of the one trajectory."""
+    from ilforge.properties import measure
+    from ilforge.properties.combining.replicas import measure_replicas
 
-    FILES are the output of `ilforge analyse --json` and `ilforge results --json`. Several runs of the same liquid at
-    the same temperature are combined first.
-
-    \b
-    ilforge temperatures at-353K.json at-393K.json at-423K.json
-    """
-    import numpy as np
-
-    from ilforge.properties.combining.temperatures import temperature_series
-    from ilforge.results import Estimate
-
-    found = []
-    for series in temperature_series([record for file in files for record in read_records(Path(file))]):
-        found += series.records(np.random.default_rng(0))
-        if not as_json:
-            of = f"{series.quantity:28s} {series.species or '':12s} {series.liquid}, {series.potential}"
-            for t, value, error in zip(series.temperatures, series.values, series.errors, strict=True):
-                click.echo(f"{of}, {t:g} K  {Estimate(value, error, math.nan, series.unit)}")
-            if series.left_out:
-                click.echo(f"{of}  {series.left_out} without a converged value")
-    if as_json:
-        click.echo(json.dumps([record.as_json() for record in found], indent=1))
-        return
-    for record in found:
-        said = f"  ({record.note})" if record.converged and record.note else ""
-        of = f"{record.species or '':12s} {record.liquid}, {record.potential}"
-        click.echo(f"{record.quantity:45s} {of}  {record.text}{said}")
+    with shown("frames") as progress:
+        if replicas:
+            return measure_replicas(sources, chosen, settings, progress)
+        return measure(sources[0], chosen, settings, pressure=pressure, workers=cores, progress=progress)
 
 
-def read_records(path: Path) -> list[Record]:
-    """The records of a JSON file."""
+def _records(found: Mapping[str, Measurement], labels: Mapping[str, Any]) -> list[Record]:
+    """All estimates with their labels, and whether the run holds the liquid."""
+    from ilforge.properties.shared.holding import verdict_of
     from ilforge.results import Record
 
-    try:
-        return [Record.from_json(item) for item in json.loads(path.read_text())]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingsError(
-            f"{path} contains no records ({error}): give the output of `ilforge analyse --json` or "
-            "`ilforge results --json`."
-        ) from None
+    liquid = verdict_of(found)
+    verdict = None if liquid is None else liquid.holding
+    rows = (row for measurement in found.values() for row in measurement.estimates)
+    return [Record.of(e, quantity=q, species=s, verdict=verdict, **labels) for q, s, e in rows]
 
 
 def _print(found: Mapping[str, Measurement], records: Sequence[Record]) -> None:
@@ -327,12 +290,6 @@ def _chosen(names: Sequence[str], own: Study | None) -> Sequence[str]:
         if name not in PROPERTIES:
             raise SettingsError(f"--property: {unknown(name)}.")
     return names or (own.settings.analysis.properties if own else list(PROPERTIES))
-
-
-def _warn_of_unended(sources: Sequence[Source]) -> None:
-    for source in sources:
-        if source.unended:
-            click.echo(f"Warning: {source.unended}", err=True)
 
 
 def _refuse_of_one_run(pressure: str | None, cores: int, lammps_units: str | None) -> None:

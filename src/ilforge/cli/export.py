@@ -10,7 +10,8 @@ import click
 
 from ilforge.cli import ilforge
 from ilforge.cli.own_ions import define_option, parse_define
-from ilforge.cli.single import parse_counts, parse_potential
+from ilforge.cli.potential_option import parse_potential
+from ilforge.cli.single import parse_counts
 from ilforge.errors import SettingsError
 
 if TYPE_CHECKING:

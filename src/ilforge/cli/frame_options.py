@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -191,3 +191,10 @@ def show_refusals(refusals: Sequence[Refusal], file: Path | None) -> None:
         click.echo(
             f"All {len(refusals)} rejected frames with their reasons are in {file}. See them: ilforge rejected {file}"
         )
+
+
+def tally_in_words(reasons: Iterable[str | None]) -> str:
+    """How many labels were accepted, and how many rejected for each kind of reason: ``"9 accepted, 1 net force"``."""
+    from ilforge.labelling.gate import tally
+
+    return ", ".join(f"{n} {verdict}" for verdict, n in tally(reasons).items())

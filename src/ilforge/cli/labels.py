@@ -1,16 +1,25 @@
-"""Labels from and to other programs, and stores of labels: import, export-labels, store merge."""
+"""Labels from and to other programs: import, rejected, export-labels, atoms."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ilforge.cli import ilforge
-from ilforge.cli.frame_options import MadeOf, charge_option, gate_options, made_of_options, show_refusals
-from ilforge.cli.single import BONDS_UNCHECKED, parse_potential, refuse_replacing
+from ilforge.cli.frame_options import (
+    MadeOf,
+    charge_option,
+    gate_options,
+    made_of_options,
+    show_refusals,
+    tally_in_words,
+)
+from ilforge.cli.potential_option import parse_potential
+from ilforge.cli.single import BONDS_UNCHECKED, refuse_replacing
 from ilforge.errors import DidNotFinish, SettingsError
 
 UNITS_HELP = (
@@ -20,10 +29,12 @@ UNITS_HELP = (
 )
 
 if TYPE_CHECKING:
-    from ilforge.labelling.gate_settings import GateSettings
-    from ilforge.labelling.refusals import Refusal
+    from ase import Atoms
 
-_SHOWN = 5  # largest number of contradictions that are printed
+    from ilforge.labelling.gate_settings import GateSettings
+    from ilforge.labelling.labels import Label
+    from ilforge.labelling.reading.outputs import Imported
+    from ilforge.labelling.refusals import Refusal
 
 
 @ilforge.command("import")
@@ -65,19 +76,15 @@ def import_(
     ilforge import set.xyz --energy-key dft_energy --forces-key dft_forces --units forces=hartree/bohr,energy=hartree
     """
     from ilforge import frames
-    from ilforge.labelling.atoms import published_atoms
-    from ilforge.labelling.datasets.dataset import census
-    from ilforge.labelling.datasets.published import is_published, open_published
-    from ilforge.labelling.gate import judge_batch, tally
+    from ilforge.labelling.gate import judge_batch
     from ilforge.labelling.reading.foreign import Keys
     from ilforge.labelling.reading.foreign_units import parse_units
     from ilforge.labelling.reading.outputs import import_labels
-    from ilforge.labelling.refusals import Refusal, write_refusals
-    from ilforge.labelling.storing.store import LabelStore
 
-    refuse_replacing(Path(out), [Path(file) for file in files])
+    paths = [Path(file) for file in files]
+    refuse_replacing(Path(out), paths)
     found = import_labels(
-        [Path(file) for file in files],
+        paths,
         ions=made_of.ions,
         method=method,
         one_method=not mixed_methods,
@@ -86,23 +93,42 @@ def import_(
         define=made_of.define,
         bond_factor=gate.bond_factor,
     )
+    judged = judge_batch({str(i): label for i, label in enumerate(found.labels)}, made_of.topology_of_known, gate)
     # a faulty frame in a file counts as a rejected label, not as a failed calculation
-    labels = {str(i): label for i, label in enumerate(found.labels)}
-    judged = judge_batch(labels, made_of.topology_of_known, gate)
     reasons = [label.error or reason for label, reason in zip(found.labels, judged.values(), strict=True)]
-    pairs = list(zip(found.labels, reasons, strict=True))
-    accepted = [label.on(label.frame) for label, reason in pairs if reason is None]
+    accepted = [label.on(label.frame) for label, why in zip(found.labels, reasons, strict=True) if why is None]
     if store is not None:
-        atoms = [
-            atom for file in files if is_published(Path(file)) for atom in published_atoms(open_published(Path(file)))
-        ]
-        with LabelStore(Path(store) / "labels") as kept:
-            kept.verify()
-            kept.add_many([*found.labels, *atoms])
-            kept.backup()
+        _keep(found.labels, paths, Path(store))
     frames.write(Path(out), accepted)
-    refusals = [Refusal(label.frame, label.frame.info["source"], reason) for label, reason in pairs if reason]
-    refused = write_refusals(Path(out), refusals)
+    _print_imported(found, accepted)
+    _write_rejected(Path(out), found.labels, reasons)
+    if any(made_of.topology_of_known(label.frame) is None for label in found.labels):
+        click.echo(BONDS_UNCHECKED)
+    counts = tally_in_words(reasons)
+    if not accepted:
+        raise DidNotFinish(f"No label was accepted: {counts or 'there is no frame'}")
+    if found.unstated:
+        click.echo(f"{found.unstated} labels come from files that do not tell whether they converged.")
+    click.echo(f"{counts}. Wrote the accepted ones to {out}")
+
+
+def _keep(labels: Sequence[Label], files: Sequence[Path], store: Path) -> None:
+    """Keep the labels, and the energies of isolated atoms of datasets among the files, in a store."""
+    from ilforge.labelling.atoms import published_atoms
+    from ilforge.labelling.datasets.published import is_published, open_published
+    from ilforge.labelling.storing.store import LabelStore
+
+    atoms = [atom for file in files if is_published(file) for atom in published_atoms(open_published(file))]
+    with LabelStore(store / "labels") as kept:
+        kept.verify()
+        kept.add_many([*labels, *atoms])
+        kept.backup()
+
+
+def _print_imported(found: Imported, accepted: Sequence[Atoms]) -> None:
+    """Print which labels the accepted frames have, and what is remarkable about the files."""
+    from ilforge.labelling.datasets.dataset import census
+
     for name, of_kind in census(accepted).items():
         click.echo(f"{name:7s} {of_kind['present']} present, {of_kind['missing']} missing, {of_kind['zero']} zero")
     for path, ending in found.endings.items():
@@ -110,15 +136,15 @@ def import_(
     for path, remarks in found.remarks.items():
         for remark in remarks:
             click.echo(f"LOOK {path}: {remark}.")
-    show_refusals(refusals, refused)
-    if any(made_of.topology_of_known(label.frame) is None for label, _ in pairs):
-        click.echo(BONDS_UNCHECKED)
-    counts = ", ".join(f"{n} {verdict}" for verdict, n in tally(reasons).items())
-    if not accepted:
-        raise DidNotFinish(f"No label was accepted: {counts or 'there is no frame'}")
-    if found.unstated:
-        click.echo(f"{found.unstated} labels come from files that do not tell whether they converged.")
-    click.echo(f"{counts}. Wrote the accepted ones to {out}")
+
+
+def _write_rejected(out: Path, labels: Sequence[Label], reasons: Sequence[str | None]) -> None:
+    """Write the rejected frames with their reasons beside the accepted ones, and print them."""
+    from ilforge.labelling.refusals import Refusal, write_refusals
+
+    pairs = zip(labels, reasons, strict=True)
+    refusals = [Refusal(label.frame, label.frame.info["source"], why) for label, why in pairs if why]
+    show_refusals(refusals, write_refusals(out, refusals))
 
 
 @ilforge.command("rejected")
@@ -265,141 +291,3 @@ def atoms(elements: tuple[str, ...], potential: str, store: str | None) -> None:
             click.echo(f"{element:2s} none: {label.error}" if label.failed else f"{element:2s} {label.energy:16.6f} eV")
     if failed:
         raise DidNotFinish("Some atoms have no energy")
-
-
-@ilforge.group()
-def store() -> None:
-    """Merge, check, copy and repair stores of labels.
-
-    A store contains every computed label by frame and method, failures with their reasons, and finished stages of
-    studies. `store check` counts its labels. No command lists, removes or exports single labels. Use
-    `export-labels STUDY --format dataset` to export those of a study, and Python to read any label
-    (ilforge.labelling.storing.store.LabelStore).
-    """
-
-
-@store.command()
-@click.argument("target", type=click.Path(file_okay=False))
-@click.argument("source", type=click.Path(file_okay=False, exists=True))
-def merge(target: str, source: str) -> None:
-    """Copy the labels of the store SOURCE into TARGET: results, and failures with their reasons.
-
-    \b
-    ilforge store merge ilforge-store their-store
-    """
-    from ilforge.labelling.datasets.published import is_published
-    from ilforge.labelling.storing.merge import merge as merge_stores
-    from ilforge.labelling.storing.store import FILE, LabelStore
-
-    if is_published(Path(source)):
-        instead = f"ilforge import {source} --store {target}"
-        raise SettingsError(f"{source} is a dataset, not a store. Import it with: {instead}")
-    if not (Path(source) / "labels" / FILE).is_file():
-        raise SettingsError(f"{source} holds no labels: expected {Path(source) / 'labels' / FILE}.")
-    with LabelStore(Path(target) / "labels") as into, LabelStore(Path(source) / "labels", read_only=True) as of:
-        into.verify()
-        of.verify()
-        done = merge_stores(into, of)
-        into.backup()
-        for digest, description in into.methods().items():
-            counts = into.census(digest)
-            name = description.get("method") or description.get("program") or description.get("functional") or ""
-            click.echo(
-                f"{digest[:12]}  {counts['results']:7d} results {counts['failures']:6d} failures  "
-                f"{description.get('kind', 'imported')} {name}"
-            )
-    click.echo(
-        f"Added {done.added} labels ({done.failures} failures with their reasons); {done.known} were there already."
-    )
-    if done.conflicts:
-        listed = "\n".join(done.conflicts[:_SHOWN])
-        raise DidNotFinish(
-            f"{len(done.conflicts)} labels of the same frame and method contradict each other; those of {target} were "
-            f"kept. A method has changed without a new name:\n{listed}"
-        )
-
-
-@store.command("check")
-@click.argument("store", type=click.Path(file_okay=False))
-def check_store(store: str) -> None:
-    """Read every label of STORE and its index, and report whether all are intact; nothing is changed.
-
-    \b
-    ilforge store check ilforge-store
-    """
-    from ilforge.labelling.storing.store import LabelStore
-
-    with LabelStore(_labels_in(store), read_only=True) as labels:
-        labels.verify()
-        whole = sum(1 for _ in labels)
-        counts, methods = labels.census(), labels.methods()
-    click.echo(
-        f"{whole} labels are intact: {counts['results']} results, {counts['failures']} failures, {counts['waiting']} "
-        f"waiting in the inbox, by {len(methods)} methods."
-    )
-    damaged = counts["labels"] + counts["waiting"] - whole
-    if damaged:
-        raise DidNotFinish(f"{damaged} labels are damaged. Rescue the others with: ilforge store salvage {store}")
-
-
-@store.command("backup")
-@click.argument("store", type=click.Path(file_okay=False))
-def backup_store(store: str) -> None:
-    """Check the labels of STORE and copy them to its folder `labels/backup`; studies do this while they label.
-
-    \b
-    ilforge store backup ilforge-store
-    """
-    from ilforge.labelling.storing.store import LabelStore
-
-    with LabelStore(_labels_in(store)) as labels:
-        labels.absorb_inbox()
-        click.echo(f"Copied {labels.census()['labels']} labels to {labels.backup()}")
-
-
-@store.command("salvage")
-@click.argument("store", type=click.Path(file_okay=False))
-def salvage_store(store: str) -> None:
-    """Rescue the intact labels in the file and the backup of a damaged STORE.
-
-    The damaged file is kept beside the new one. No study may use the store at the same time.
-
-    \b
-    ilforge store salvage ilforge-store
-    """
-    from ilforge.labelling.storing.salvage import salvage
-
-    count, aside = salvage(_labels_in(store))
-    click.echo(f"Rescued {count} labels. The damaged file is {aside}; lost labels are computed again when needed.")
-
-
-def _labels_in(store: str) -> Path:
-    """The folder of labels of a store, from the path of the store or of this folder."""
-    from ilforge.labelling.storing.store import BACKUP, FILE
-
-    for folder in (Path(store) / "labels", Path(store)):
-        if (folder / FILE).exists() or (folder / BACKUP).is_dir():
-            return folder
-    raise SettingsError(f"{store} holds no labels: expected {Path(store) / 'labels' / FILE}.")
-
-
-@store.command("trust")
-@click.argument("store", type=click.Path(file_okay=False))
-def trust_store(store: str) -> None:
-    """Sign every result of STORE with your key. Its models are then trusted; they can run code when loaded.
-
-    Use this for stores made by an earlier ilforge, or by you on another account. Damaged results are not signed.
-
-    \b
-    ilforge store trust ilforge-store
-    """
-    from ilforge.workflow.store import ResultStore, sign
-
-    results = ResultStore(Path(store)).results
-    folders = sorted(path for path in results.iterdir() if path.is_dir()) if results.is_dir() else []
-    if not folders:
-        raise SettingsError(f"{store} holds no results: expected them in {results}.")
-    faults = {folder.name: fault for folder in folders if (fault := sign(folder)) is not None}
-    for name, fault in faults.items():
-        click.echo(f"LOOK {name} is not signed: {fault}")
-    click.echo(f"Signed {len(folders) - len(faults)} results of {store}.")

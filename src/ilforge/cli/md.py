@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,15 @@ from ilforge.canonical import spaced_digest
 from ilforge.cli import ilforge
 from ilforge.cli.device import device_option, require_device
 from ilforge.cli.frame_options import MadeOf, made_of_options
+from ilforge.cli.potential_option import POTENTIAL_HELP, parse_potential
 from ilforge.cli.progress import watched
-from ilforge.cli.single import POTENTIAL_HELP, parse_potential
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from ilforge.dynamics.protocol import MdProtocol
     from ilforge.dynamics.trajectory import Trajectory
+    from ilforge.potentials.potential import Potential
 
 
 @ilforge.command()
@@ -96,9 +98,7 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
     ilforge md box.xyz --potential clp --ensemble NPT --timestep 2 --minimise 500 --constant-volume 20 --length 500
     ilforge md box.xyz --potential model/model.model --trust SHA256 --length 50 --out md-mace
     """
-    from ilforge import potentials
     from ilforge.dynamics import run_md, time_step_warning
-    from ilforge.dynamics.protocol import MdProtocol
     from ilforge.dynamics.trajectory import frames_recorded
     from ilforge.liquid.rings import pierced_rings
 
@@ -107,6 +107,31 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
     for pierced in pierced_rings(start, liquid.topology)[:1]:
         words = pierced.describe(liquid.topology)
         click.echo(f"LOOK {file}: {words}. MD cannot undo this: pack the box again.", err=True)
+    protocol = _protocol(state, start, potential)
+    model = _potential(potential, trust, made_of, state["engine"])
+    inner = None
+    if state["inner_potential"]:
+        inner = _potential(state["inner_potential"], state["inner_trust"], made_of)
+    directory = Path(out)
+    directory.mkdir(parents=True, exist_ok=True)
+    warning = time_step_warning(model, start, liquid, protocol, state["engine"])
+    if warning:
+        click.echo(f"Warning: {warning}", err=True)
+    with watched("frames", functools.partial(frames_recorded, directory)):
+        trajectory = run_md(
+            model, start, liquid, protocol, directory, threads=threads, engine=state["engine"], inner_potential=inner
+        )
+    _print_verdict(trajectory)
+    fault = trajectory.fault
+    if fault:
+        click.echo(f"The run broke and ended early. {fault['message']}", err=True)
+    click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")
+
+
+def _protocol(state: Mapping[str, Any], start: Atoms, potential: str) -> MdProtocol:
+    """The protocol that the options describe; without a seed, with one of its own."""
+    from ilforge.dynamics.protocol import MdProtocol
+
     protocol = MdProtocol(
         ensemble=state["ensemble"],
         temperature_K=state["temperature"],
@@ -125,29 +150,18 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
         inner_steps=state["inner_steps"],
         seed=state["seed"] or 0,
     )
-    if state["seed"] is None:
-        protocol = replace(protocol, seed=_own_seed(start, potential, state["engine"], protocol))
-    spec = parse_potential(potential, trust, made_of.define)
-    require_device(spec, state["engine"])
-    model, inner = potentials.create(spec), None
-    if state["inner_potential"]:
-        inner_spec = parse_potential(state["inner_potential"], state["inner_trust"], made_of.define)
-        require_device(inner_spec)
-        inner = potentials.create(inner_spec)
-    directory = Path(out)
-    directory.mkdir(parents=True, exist_ok=True)
-    warning = time_step_warning(model, start, liquid, protocol, state["engine"])
-    if warning:
-        click.echo(f"Warning: {warning}", err=True)
-    with watched("frames", functools.partial(frames_recorded, directory)):
-        trajectory = run_md(
-            model, start, liquid, protocol, directory, threads=threads, engine=state["engine"], inner_potential=inner
-        )
-    _print_verdict(trajectory)
-    fault = trajectory.fault
-    if fault:
-        click.echo(f"The run broke and ended early. {fault['message']}", err=True)
-    click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")
+    if state["seed"] is not None:
+        return protocol
+    return replace(protocol, seed=_own_seed(start, potential, state["engine"], protocol))
+
+
+def _potential(text: str, trust: str | None, made_of: MadeOf, engine: str | None = None) -> Potential:
+    """The potential that the user names; its device must be there."""
+    from ilforge import potentials
+
+    spec = parse_potential(text, trust, made_of.define)
+    require_device(spec, engine)
+    return potentials.create(spec)
 
 
 def _print_verdict(trajectory: Trajectory) -> None:

@@ -6,14 +6,22 @@ import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from ilforge.cli import ilforge
 from ilforge.cli.device import device_option, require_device
-from ilforge.cli.frame_options import MadeOf, charge_option, gate_options, made_of_options, show_refusals
+from ilforge.cli.frame_options import (
+    MadeOf,
+    charge_option,
+    gate_options,
+    made_of_options,
+    show_refusals,
+    tally_in_words,
+)
 from ilforge.cli.own_ions import define_option, parse_define
+from ilforge.cli.potential_option import POTENTIAL_HELP, parse_potential
 from ilforge.cli.progress import shown, watched
 from ilforge.errors import DidNotFinish, SettingsError
 
@@ -21,15 +29,11 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ilforge.labelling.gate_settings import GateSettings
+    from ilforge.labelling.labels import Label
     from ilforge.labelling.storing.store import LabelStore
     from ilforge.liquid.liquid import Liquid
 
 _POLL_S = 2.0  # between checks of frames that another run has claimed
-POTENTIAL_HELP = (
-    "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, exp6:FILE.toml, exp6:FILE.toml:CUTOFF_A, GFN1-xTB, GFN2-xTB, gpaw, "
-    "cp2k, pyscf (vacuum), or a model file, model.model (MACE) or model.pb (DeePMD); a model file needs --trust with "
-    "its SHA-256."
-)
 BONDS_UNCHECKED = "LOOK bonds were not checked: name the ions of the frames with --ions."
 
 
@@ -110,64 +114,86 @@ def label(
     ilforge label boxes.xyz --potential gpaw
     ilforge label cation.xyz --ions "1 EMIM"
     """
-    from ilforge import frames, potentials
-    from ilforge.labelling.gate import judge_batch, tally
-    from ilforge.labelling.refusals import Refusal, write_refusals
-    from ilforge.labelling.storing.state import with_state
-    from ilforge.labelling.storing.store import LabelStore
+    from ilforge.labelling.gate import judge_batch
 
     refuse_replacing(Path(out), [Path(file)])
     spec = parse_potential(potential, trust, made_of.define)
     require_device(spec)
-    wanted: dict[str, Atoms] = {}
-    liquids: dict[str, Liquid | None] = {}
-    sources: dict[str, str] = {}
+    wanted = _wanted(file, made_of, gate, spec.get("charge") if charge is None else charge)
+    found = _labels_of(wanted, spec, Path(store), retry)
+    reasons = judge_batch(found, made_of.topology_of, gate)
+    _write_judged(Path(out), wanted, found, reasons)
+    outstanding = [label for label in found.values() if label.may_pass]
+    if outstanding:
+        raise DidNotFinish(
+            f"{len(outstanding)} of {len(found)} frames have no label yet: their calculations were killed, or lacked "
+            f"memory or disk. The same command tries these again. The last one: {outstanding[-1].error}"
+        )
+    if None not in reasons.values():
+        raise DidNotFinish(f"No label was accepted: {tally_in_words(reasons.values())}")
+
+
+class _Wanted(NamedTuple):
+    """A frame to label."""
+
+    frame: Atoms
+    liquid: Liquid | None
+    source: str
+    """The first frame like it: its file and its number there."""
+
+
+def _wanted(file: str, made_of: MadeOf, gate: GateSettings, charge: int | None) -> dict[str, _Wanted]:
+    """The frames of a file with their charges, by digest."""
+    from ilforge import frames
+    from ilforge.labelling.storing.state import with_state
+
+    wanted: dict[str, _Wanted] = {}
     for number, frame in enumerate(made_of.read(file, gate.bond_factor)):
         liquid = made_of.liquid_of(frame, file) if frame.info.get("ions") else None
-        stated = with_state(frame, liquid, spec.get("charge") if charge is None else charge)
+        stated = with_state(frame, liquid, charge)
         digest = frames.digest(stated)
-        wanted[digest], liquids[digest] = stated, liquid
-        sources.setdefault(digest, f"{file}#{number}")
+        source = wanted[digest].source if digest in wanted else f"{file}#{number}"
+        wanted[digest] = _Wanted(stated, liquid, source)
+    return wanted
+
+
+def _labels_of(wanted: Mapping[str, _Wanted], spec: Mapping[str, Any], store: Path, retry: bool) -> dict[str, Label]:
+    """The labels of all frames by digest; those that the store lacks are computed."""
+    from ilforge import potentials
+    from ilforge.labelling.storing.store import LabelStore
+
     reference = potentials.create(spec)
     method = potentials.digest(reference)
-    with LabelStore(Path(store) / "labels") as labels:
+    with LabelStore(store / "labels") as labels:
         labels.verify()
         labels.remember(reference.describe())
         labels.absorb_inbox()
         if retry:
             click.echo(f"{labels.forget_failures(method, wanted)} frames that failed before are tried again.")
         missing = labels.missing(wanted, method)  # including calculations that were cut short
-        _label_missing(labels, {digest: wanted[digest] for digest in missing}, liquids, spec, method)
+        _label_missing(labels, {digest: wanted[digest] for digest in missing}, spec, method)
         found = labels.get_many(list(wanted), method)
         if missing:
             labels.backup()
-    mine = {digest: found[digest].of(frame) for digest, frame in wanted.items()}
-    reasons = judge_batch(mine, made_of.topology_of, gate)
-    accepted = [found[digest].on(frame) for digest, frame in wanted.items() if reasons[digest] is None]
-    frames.write(Path(out), accepted)
-    refusals = [Refusal(wanted[digest], sources[digest], reason) for digest, reason in reasons.items() if reason]
-    show_refusals(refusals, write_refusals(Path(out), refusals))
-    if any(liquid is None for liquid in liquids.values()):
-        click.echo(BONDS_UNCHECKED)
-    counts = ", ".join(f"{n} {verdict}" for verdict, n in tally(reasons.values()).items())
-    click.echo(f"{counts}. Wrote the accepted ones to {out}")
-    outstanding = [label for label in mine.values() if label.may_pass]
-    if outstanding:
-        raise DidNotFinish(
-            f"{len(outstanding)} of {len(mine)} frames have no label yet: their calculations were killed, or lacked "
-            f"memory or disk. The same command tries these again. The last one: {outstanding[-1].error}"
-        )
-    if not accepted:
-        raise DidNotFinish(f"No label was accepted: {counts}")
+    return {digest: found[digest].of(each.frame) for digest, each in wanted.items()}
 
 
-def _label_missing(
-    labels: LabelStore,
-    wanted: Mapping[str, Atoms],
-    liquids: Mapping[str, Liquid | None],
-    spec: Mapping[str, Any],
-    method: str,
+def _write_judged(
+    out: Path, wanted: Mapping[str, _Wanted], found: Mapping[str, Label], reasons: Mapping[str, str | None]
 ) -> None:
+    """Write the accepted frames, and beside them the rejected ones with their reasons; print how many there are."""
+    from ilforge import frames
+    from ilforge.labelling.refusals import Refusal, write_refusals
+
+    frames.write(out, [found[digest].on(each.frame) for digest, each in wanted.items() if reasons[digest] is None])
+    refusals = [Refusal(wanted[digest].frame, wanted[digest].source, why) for digest, why in reasons.items() if why]
+    show_refusals(refusals, write_refusals(out, refusals))
+    if any(each.liquid is None for each in wanted.values()):
+        click.echo(BONDS_UNCHECKED)
+    click.echo(f"{tally_in_words(reasons.values())}. Wrote the accepted ones to {out}")
+
+
+def _label_missing(labels: LabelStore, wanted: Mapping[str, _Wanted], spec: Mapping[str, Any], method: str) -> None:
     """Label frames one by one; if another run has claimed a frame, wait for its label."""
     from ilforge.labelling.label import evaluate
     from ilforge.labelling.storing.claims import State, holding
@@ -184,7 +210,7 @@ def _label_missing(
                 if state is not State.MINE:
                     busy.append(digest)
                     continue
-                label = evaluate(wanted[digest], spec, liquid=liquids[digest])
+                label = evaluate(wanted[digest].frame, spec, liquid=wanted[digest].liquid)
                 labels.add(label)
                 holder.settle(digest, method, label.cut_short)
                 done += 1
@@ -219,7 +245,7 @@ def train(file: str, kind: str, preset: str | None, seed: int, threads: int, out
     \b
     ilforge train labelled.xyz --model mace --preset liquid --out model
     """
-    from ilforge import devices, frames
+    from ilforge import devices, files, frames
     from ilforge.api import STOP_FRACTION
     from ilforge.folders import claim
     from ilforge.labelling.datasets.dataset import split
@@ -241,7 +267,7 @@ def train(file: str, kind: str, preset: str | None, seed: int, threads: int, out
         model = train_model(dataset, settings, seed, directory, threads)
     if note := trainer.note(model.parent):
         click.echo(note)
-    click.echo(f"Trained {model}\nSHA-256 (for --trust): {digest_of(model)}")
+    click.echo(f"Trained {model}\nSHA-256 (for --trust): {files.file_digest(model)}")
 
 
 @ilforge.command()
@@ -283,64 +309,8 @@ def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:
     return counts
 
 
-def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Specification for :func:`ilforge.potentials.create` of a potential named on the command line.
-
-    ``define`` contains the user's own ions; their CL&P parameters are read from their files.
-    """
-    from ilforge.potentials import POTENTIALS, known_names
-    from ilforge.potentials.kind import Context
-    from ilforge.settings_file import check_settings
-
-    suffixes = {kind.file_suffix: name for name, kind in POTENTIALS.items() if kind.file_suffix}
-    if Path(text).suffix in suffixes:
-        return {"kind": suffixes[Path(text).suffix], "path": text, **({"sha256": trust} if trust else {})}
-    name, _, rest = text.partition(":")
-    keys = known_names().get(name, {"kind": name})
-    kind = POTENTIALS.get(keys["kind"])
-    if kind is None or kind.settings is None:
-        raise SettingsError(f"--potential {text}: expected {POTENTIAL_HELP}")
-    if kind.file_suffix and rest:
-        return {"kind": kind.name, "path": rest, **({"sha256": trust} if trust else {})}
-    words = _words(rest, kind.words)
-    if words is None:
-        usual = ":".join((name, *(word.upper() for word in kind.words)))
-        raise SettingsError(f"--potential {text}: expected {usual}, with nothing after it")
-    settings = check_settings(kind.settings, {**keys, **words}, f"--potential {text}")
-    known = dict(define or {})
-    return settings.spec(Context(Path(), tuple(known), known))
-
-
-def _words(rest: str, names: Sequence[str]) -> dict[str, Any] | None:
-    """Words after a potential's name, by key. The last word is split off first, because a file name may contain a
-    colon. None if there are too many words."""
-    if not rest:
-        return {}
-    if not names:
-        return None
-    parts = rest.rsplit(":", len(names) - 1) if len(names) > 1 else [rest]
-    if len(parts) > 1 and not _is_number(parts[-1]):
-        parts = [rest]
-    return {key: float(part) if _is_number(part) else part for key, part in zip(names, parts, strict=False)}
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def refuse_replacing(out: Path, inputs: Sequence[Path]) -> None:
     """Refuse to write over an input file: frames that the new file leaves out would be lost."""
     for path in inputs:
         if out.exists() and path.exists() and out.samefile(path):
             raise SettingsError(f"--out {out} is also the input file, which would be replaced: name another file.")
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file."""
-    from ilforge.files import file_digest
-
-    return file_digest(path)

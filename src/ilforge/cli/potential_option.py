@@ -1,0 +1,64 @@
+"""The option ``--potential``: a potential named in a word on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ilforge.errors import SettingsError
+
+POTENTIAL_HELP = (
+    "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, exp6:FILE.toml, exp6:FILE.toml:CUTOFF_A, GFN1-xTB, GFN2-xTB, gpaw, "
+    "cp2k, pyscf (vacuum), or a model file, model.model (MACE) or model.pb (DeePMD); a model file needs --trust with "
+    "its SHA-256."
+)
+
+
+def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Specification for :func:`ilforge.potentials.create` of a potential named on the command line.
+
+    ``define`` contains the user's own ions; their CL&P parameters are read from their files.
+    """
+    from ilforge.potentials import POTENTIALS, known_names
+    from ilforge.potentials.kind import Context
+    from ilforge.settings_file import check_settings
+
+    suffixes = {kind.file_suffix: name for name, kind in POTENTIALS.items() if kind.file_suffix}
+    if Path(text).suffix in suffixes:
+        return {"kind": suffixes[Path(text).suffix], "path": text, **({"sha256": trust} if trust else {})}
+    name, _, rest = text.partition(":")
+    keys = known_names().get(name, {"kind": name})
+    kind = POTENTIALS.get(keys["kind"])
+    if kind is None or kind.settings is None:
+        raise SettingsError(f"--potential {text}: expected {POTENTIAL_HELP}")
+    if kind.file_suffix and rest:
+        return {"kind": kind.name, "path": rest, **({"sha256": trust} if trust else {})}
+    words = _words(rest, kind.words)
+    if words is None:
+        usual = ":".join((name, *(word.upper() for word in kind.words)))
+        raise SettingsError(f"--potential {text}: expected {usual}, with nothing after it")
+    settings = check_settings(kind.settings, {**keys, **words}, f"--potential {text}")
+    known = dict(define or {})
+    return settings.spec(Context(Path(), tuple(known), known))
+
+
+def _words(rest: str, names: Sequence[str]) -> dict[str, Any] | None:
+    """Words after a potential's name, by key. The last word is split off first, because a file name may contain a
+    colon. None if there are too many words."""
+    if not rest:
+        return {}
+    if not names:
+        return None
+    parts = rest.rsplit(":", len(names) - 1) if len(names) > 1 else [rest]
+    if len(parts) > 1 and not _is_number(parts[-1]):
+        parts = [rest]
+    return {key: float(part) if _is_number(part) else part for key, part in zip(names, parts, strict=False)}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
