@@ -23,14 +23,8 @@ from ilforge.labelling.label import evaluate
 from ilforge.potentials.learned.mace.cuequivariance import has_cuequivariance
 from ilforge.training import learning_curve, train
 from ilforge.training.curve import read
-from ilforge.training.mace import (
-    atom_energies,
-    command_line,
-    parse_curve,
-    progress,
-    schedule,
-    train_mace,
-)
+from ilforge.training.mace import atom_energies, parse_curve, progress, train_mace
+from ilforge.training.mace_command import command_line, schedule
 from ilforge.training.mace_settings import MaceSettings
 from support.hostile import evil_model
 from support.labels import labelled_frame, salt_frames

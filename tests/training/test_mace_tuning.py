@@ -14,7 +14,8 @@ from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.labelling.datasets.dataset import split
 from ilforge.labelling.label import evaluate
 from ilforge.training import TRAINERS, Tuning, train
-from ilforge.training.mace import command_line, schedule, train_mace
+from ilforge.training.mace import train_mace
+from ilforge.training.mace_command import command_line, schedule
 from ilforge.training.mace_settings import MaceSettings
 from ilforge.training.mace_tuning import fitted_shift, note, read_report, require_replay
 from support.labels import salt_frames

@@ -20,24 +20,21 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
 
 from ilforge import devices, files, frames, programs
-from ilforge.devices import CPU, Device
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.files import file_digest
 from ilforge.labelling.datasets.dataset import Dataset, census, require_labels
 from ilforge.potentials.learned.fast_mace.variations import spanning
 from ilforge.potentials.learned.mace import Mace
-from ilforge.potentials.learned.mace.cuequivariance import has_cuequivariance
 from ilforge.training import curve, mace_session, mace_tuning
 from ilforge.training.kind import Size, TrainerKind, Tuning
+from ilforge.training.mace_command import NAME, command_line, schedule
 from ilforge.training.mace_settings import MaceSettings
 from ilforge.training.mace_snippets import SNIPPETS
 
 MODEL = "model.model"
-_FREEZE = {"embedding": 1, "interactions": 5, "products": 6}  # what MACE calls the last frozen layer
-_LOG, _PLAN, _NAME = "mace.log", "training.json", "mace"
+_LOG, _PLAN = "mace.log", "training.json"
 _FOLDERS = ("results", "checkpoints", "models", "logs")
 
 
@@ -187,21 +184,6 @@ def progress(directory: Path) -> tuple[int, int]:
     return min(total, _curve_text(directory).count('"mode": "opt"')), total
 
 
-def schedule(settings: MaceSettings, warm: bool) -> tuple[int, int]:
-    """Number of epochs, and the epoch from which the second stage's weights hold.
-
-    A warm start shortens both stages alike.
-    """
-    tuned = settings.start is not None  # in one stage: a change of weights takes away what the start model knew
-    if not warm:
-        return settings.epochs, settings.epochs if tuned else settings.second_stage_epoch
-    epochs = max(1, round(settings.retrain_fraction * settings.epochs))
-    if tuned:
-        return epochs, epochs
-    second_stage_share = max(0.0, 1 - settings.second_stage_epoch / settings.epochs)
-    return epochs, epochs - round(second_stage_share * epochs)
-
-
 def seconds(settings: MaceSettings, size: Size) -> float:
     """Rough time of a training on one core, s: for planning only."""
     # 16x0e + 16x1o at 4.5 Å, float32: 1.4 ms an atom and epoch, 2.5 with max_ell = 3 and correlation = 3
@@ -215,79 +197,6 @@ def seconds_per_step(settings: MaceSettings, n_atoms: int) -> float:
     """Rough time of a step of MD on one core, s: 350 atoms at 6 Å take 7 ms by compiled kernels, 1 s in float64."""
     per_frame = 7e-3 if settings.dtype == "float32" else 1.0
     return per_frame * n_atoms / 350 * (settings.r_max_A / 6.0) ** 3
-
-
-def command_line(
-    settings: MaceSettings,
-    seed: int,
-    epochs: int,
-    second_stage: int,
-    energies: Mapping[str, float],
-    device: Device = CPU,
-    start_from: Path | None = None,
-    stress: bool = False,
-    tuned: bool = False,
-) -> list[str]:
-    """The program and its arguments; it runs in the directory with ``train.xyz`` and ``stop.xyz``.
-
-    ``stress`` says that there are stresses to learn; the loss is that of energies and forces alone otherwise.
-    """
-    by_number = {atomic_numbers[element]: float(value) for element, value in energies.items()}
-    options: dict[str, Any] = {
-        "name": _NAME,
-        "model": "ScaleShiftMACE",
-        "train_file": "train.xyz",
-        "valid_file": "stop.xyz",
-        "energy_key": frames.ENERGY,
-        "forces_key": frames.FORCES,
-        "E0s": str(by_number),
-        "hidden_irreps": settings.hidden_irreps,
-        "r_max": settings.r_max_A,
-        "max_ell": settings.max_ell,
-        "correlation": settings.correlation,
-        "loss": "weighted",
-        "energy_weight": settings.energy_weight,
-        "forces_weight": settings.forces_weight,
-        "lr": settings.learning_rate,
-        "batch_size": settings.batch_size,
-        "valid_batch_size": settings.batch_size,
-        "max_num_epochs": epochs,
-        "ema_decay": settings.ema_decay,
-        "default_dtype": settings.dtype,
-        "device": device.kind,
-        "seed": seed,
-        "num_workers": 0,
-        "model_dir": "models",
-        "skip_evaluate_heads": "Default",  # no last pass over all frames: validation has frames of its own
-        "plot": False,
-    }
-    if has_cuequivariance(device):
-        options["enable_cueq"] = True
-    flags = ["--ema", "--save_cpu"]
-    if second_stage < epochs:
-        flags.append("--swa")
-        options |= {
-            "start_swa": second_stage,
-            "swa_lr": settings.second_stage_learning_rate,
-            "swa_energy_weight": settings.second_stage_energy_weight,
-            "swa_forces_weight": settings.second_stage_forces_weight,
-        }
-    if stress:
-        options |= {"loss": "stress", "stress_key": frames.STRESS, "stress_weight": settings.stress_weight}
-        if second_stage < epochs:
-            options["swa_stress_weight"] = settings.stress_weight
-    if settings.learning_rate_decay < 1:
-        options |= {"scheduler": "ExponentialLR", "lr_scheduler_gamma": settings.learning_rate_decay}
-    if start_from is not None:
-        options |= {
-            "foundation_model": str(Path(start_from).absolute()),
-            "multiheads_finetuning": False,
-            "E0s": "foundation",
-            "lr": settings.learning_rate if tuned else settings.retrain_learning_rate,
-        }
-        if settings.frozen != "nothing":
-            options["freeze"] = _FREEZE[settings.frozen]
-    return ["mace_run_train", *(f"--{key}={value}" for key, value in options.items()), *flags]
 
 
 def atom_energies(labelled: Sequence[Atoms], elements: Sequence[str]) -> dict[str, float]:
@@ -363,7 +272,7 @@ def _curve_text(directory: Path) -> str:
 
 
 def _keep_model(directory: Path, two_stages: bool) -> Path:
-    made = directory / "models" / f"{_NAME}{'_stagetwo' if two_stages else ''}.model"
+    made = directory / "models" / f"{NAME}{'_stagetwo' if two_stages else ''}.model"
     if not made.is_file():
         raise DidNotFinish("MACE left no model", directory, programs.last_lines(directory / _LOG))
     os.replace(made, directory / MODEL)
