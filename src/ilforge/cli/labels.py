@@ -76,10 +76,10 @@ def import_(
     ilforge import set.xyz --energy-key dft_energy --forces-key dft_forces --units forces=hartree/bohr,energy=hartree
     """
     from ilforge import frames
-    from ilforge.labelling.gate import judge_batch
     from ilforge.labelling.reading.foreign import Keys
     from ilforge.labelling.reading.foreign_units import parse_units
-    from ilforge.labelling.reading.outputs import import_labels
+    from ilforge.labelling.reading.outputs import import_labels, judge_imported
+    from ilforge.labelling.refusals import write_refusals
 
     paths = [Path(file) for file in files]
     refuse_replacing(Path(out), paths)
@@ -93,18 +93,16 @@ def import_(
         define=made_of.define,
         bond_factor=gate.bond_factor,
     )
-    judged = judge_batch({str(i): label for i, label in enumerate(found.labels)}, made_of.topology_of_known, gate)
-    # a faulty frame in a file counts as a rejected label, not as a failed calculation
-    reasons = [label.error or reason for label, reason in zip(found.labels, judged.values(), strict=True)]
-    accepted = [label.on(label.frame) for label, why in zip(found.labels, reasons, strict=True) if why is None]
+    accepted, refusals = judge_imported(found, made_of.topology_of_known, gate)
     if store is not None:
         _keep(found.labels, paths, Path(store))
     frames.write(Path(out), accepted)
+    refused = write_refusals(Path(out), refusals)
     _print_imported(found, accepted)
-    _write_rejected(Path(out), found.labels, reasons)
+    show_refusals(refusals, refused)
     if any(made_of.topology_of_known(label.frame) is None for label in found.labels):
         click.echo(BONDS_UNCHECKED)
-    counts = tally_in_words(reasons)
+    counts = tally_in_words([*[None] * len(accepted), *(refusal.reason for refusal in refusals)])
     if not accepted:
         raise DidNotFinish(f"No label was accepted: {counts or 'there is no frame'}")
     if found.unstated:
@@ -136,15 +134,6 @@ def _print_imported(found: Imported, accepted: Sequence[Atoms]) -> None:
     for path, remarks in found.remarks.items():
         for remark in remarks:
             click.echo(f"LOOK {path}: {remark}.")
-
-
-def _write_rejected(out: Path, labels: Sequence[Label], reasons: Sequence[str | None]) -> None:
-    """Write the rejected frames with their reasons beside the accepted ones, and print them."""
-    from ilforge.labelling.refusals import Refusal, write_refusals
-
-    pairs = zip(labels, reasons, strict=True)
-    refusals = [Refusal(label.frame, label.frame.info["source"], why) for label, why in pairs if why]
-    show_refusals(refusals, write_refusals(out, refusals))
 
 
 @ilforge.command("rejected")

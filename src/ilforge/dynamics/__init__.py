@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ilforge.dynamics.kind import EngineKind
 from ilforge.dynamics.motion import Exploded
@@ -111,13 +111,11 @@ def run_md(
     SettingsError
         When potential, box, engine and protocol do not fit together, or the directory contains another run.
     """
-    from ilforge import frames
-    from ilforge.dynamics.recording import Recorder, begun_by
+    from ilforge.dynamics.recording import Recorder
     from ilforge.dynamics.simulation import Job
 
-    begun = begun_by(Path(directory))
-    if engine is None and begun is not None and begun in ENGINES and ENGINES[begun].accepts(potential, atoms.cell):
-        engine = begun
+    if engine is None:
+        engine = _begun_engine(potential, atoms, Path(directory))
     name = choose_engine(potential, atoms, engine)
     if protocol.pressure_interval_ps is not None and not ENGINES[name].records_pressure:
         raise SettingsError(
@@ -125,18 +123,7 @@ def run_md(
         )
     job = Job(potential, atoms, liquid.topology, protocol, threads, Path(directory), inner_potential)
     _refuse_choices(name, job)
-    about = {
-        "ions": liquid.label,
-        "potential": potential.describe(),
-        "protocol": protocol.as_dict(),
-        "start": frames.digest(atoms),
-        "run_by": name,
-    }
-    if protocol.keep_velocities:
-        about["start_velocities"] = job.start_velocities_digest
-    if inner_potential is not None:
-        about["inner_potential"] = inner_potential.describe()
-    recorder = Recorder(job, about)
+    recorder = Recorder(job, _about(job, liquid, name))
     if recorder.closed:
         return Trajectory(job.folder)
     fault = None
@@ -149,6 +136,34 @@ def run_md(
     except Exploded as error:
         fault = error
     return recorder.close(fault, ENGINES[name].details(job))
+
+
+def _begun_engine(potential: Potential, atoms: Atoms, directory: Path) -> str | None:
+    """The engine that began the run in this directory, if there is one and it still accepts the potential."""
+    from ilforge.dynamics.recording import begun_by
+
+    begun = begun_by(directory)
+    if begun is None or begun not in ENGINES or not ENGINES[begun].accepts(potential, atoms.cell):
+        return None
+    return begun
+
+
+def _about(job: Job, liquid: Liquid, engine: str) -> dict[str, Any]:
+    """What identifies a run: all that determines its trajectory."""
+    from ilforge import frames
+
+    about = {
+        "ions": liquid.label,
+        "potential": job.potential.describe(),
+        "protocol": job.protocol.as_dict(),
+        "start": frames.digest(job.atoms),
+        "run_by": engine,
+    }
+    if job.protocol.keep_velocities:
+        about["start_velocities"] = job.start_velocities_digest
+    if job.inner is not None:
+        about["inner_potential"] = job.inner.describe()
+    return about
 
 
 def _refuse_choices(engine: str, job: Job) -> None:

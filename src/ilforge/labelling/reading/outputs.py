@@ -19,12 +19,16 @@ from ilforge.errors import SettingsError
 from ilforge.frames import CHARGE, MULTIPLICITY
 from ilforge.labelling.atom_order import in_order
 from ilforge.labelling.datasets.published import Entry, is_published, open_published
+from ilforge.labelling.gate import judge_batch
+from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.labels import SAME_ENERGY_EV, Label, checked, method_digest
 from ilforge.labelling.reading.foreign import NOT_STATED, Keys, is_hdf5, read_foreign
 from ilforge.labelling.reading.units_check import require_consistent_units
+from ilforge.labelling.refusals import Refusal
 from ilforge.labelling.storing.state import with_state
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.settings import IonSettings
+from ilforge.liquid.topology import Topology
 from ilforge.potentials.quantum.cp2k.output import read_cp2k
 from ilforge.potentials.quantum.gpaw.output import read_gpaw
 from ilforge.potentials.quantum.outputs import Output, Reading, named, opened
@@ -92,35 +96,84 @@ def import_labels(
     SettingsError
         For a file of another format, units that contradict each other, or methods that differ.
     """
-    labels: list[Label] = []
-    endings: dict[str, str] = {}
-    remarks: dict[str, tuple[str, ...]] = {}
-    methods: dict[str, Mapping[str, Any]] = {}
-    unstated = 0
+    stating = _Stating(ions, charge, define)
+    read = []
     for path in map(Path, paths):
         if is_published(path):
-            dataset = open_published(path)
-            labels += [_of_dataset(entry, path, index) for index, entry in enumerate(dataset.entries())]
-            methods[str(path)] = dataset.method
-            continue
-        output = read_output(path, method, keys)
-        stated = output.method.get("convergence") != NOT_STATED
-        output = in_order(output, ions, define, bond_factor)
-        # units in outputs of reference programs are known; any other file may have any units
-        of_units = () if stated else require_consistent_units(path, output.readings)
-        methods[str(path)] = output.method
-        if output.ending:
-            endings[str(path)] = output.ending
-        if said := (*output.remarks, *of_units):
-            remarks[str(path)] = said
-        unstated += 0 if stated else sum(reading.fault is None for reading in output.readings)
-        stating = _Stating(ions, charge, define, stated)
-        labels += [
-            _label(reading, output.method, path, index, stating) for index, reading in enumerate(output.readings)
-        ]
+            read.append(_dataset_file(path))
+        else:
+            read.append(_output_file(path, read_output(path, method, keys), stating, bond_factor))
     if one_method:
-        _require_one_method(methods)
-    return Imported(tuple(_without_repeats(labels)), endings, unstated, remarks)
+        _require_one_method({file.path: file.method for file in read})
+    return Imported(
+        tuple(_without_repeats(label for file in read for label in file.labels)),
+        {file.path: file.ending for file in read if file.ending},
+        sum(file.unstated for file in read),
+        {file.path: file.remarks for file in read if file.remarks},
+    )
+
+
+@dataclass(frozen=True)
+class _Stating:
+    """Information from the user about all frames of a file."""
+
+    ions: str
+    charge: int | None
+    define: Mapping[str, IonSettings] | None
+
+
+@dataclass(frozen=True)
+class _File:
+    """What one file contains; see :class:`Imported`."""
+
+    path: str
+    labels: Sequence[Label]
+    method: Mapping[str, Any]
+    ending: str | None = None
+    unstated: int = 0
+    remarks: tuple[str, ...] = ()
+
+
+def _dataset_file(path: Path) -> _File:
+    dataset = open_published(path)
+    labels = [_of_dataset(entry, path, index) for index, entry in enumerate(dataset.entries())]
+    return _File(str(path), labels, dataset.method)
+
+
+def _output_file(path: Path, output: Output, stating: _Stating, bond_factor: float | None) -> _File:
+    says_convergence = output.method.get("convergence") != NOT_STATED
+    output = in_order(output, stating.ions, stating.define, bond_factor)
+    # units in outputs of reference programs are known; any other file may have any units
+    of_units = () if says_convergence else require_consistent_units(path, output.readings)
+    labels = [
+        _label(reading, output.method, path, index, stating, says_convergence)
+        for index, reading in enumerate(output.readings)
+    ]
+    unstated = 0 if says_convergence else sum(reading.fault is None for reading in output.readings)
+    return _File(str(path), labels, output.method, output.ending, unstated, (*output.remarks, *of_units))
+
+
+def judge_imported(
+    found: Imported, topology_of: Callable[[Atoms], Topology | None], gate: GateSettings
+) -> tuple[list[Atoms], list[Refusal]]:
+    """Accepted frames with their labels, and the refusals of all others, in the order of the files.
+
+    Parameters
+    ----------
+    topology_of
+        Function that gives the molecules of which a frame must still consist, or None.
+    """
+    # a faulty frame in a file counts as a rejected label, not as a failed calculation
+    labels = {str(i): label for i, label in enumerate(found.labels)}
+    verdicts = judge_batch(labels, topology_of, gate)
+    accepted, refusals = [], []
+    for label, verdict in zip(found.labels, verdicts.values(), strict=True):
+        reason = label.error or verdict
+        if reason is None:
+            accepted.append(label.on(label.frame))
+        else:
+            refusals.append(Refusal(label.frame, label.frame.info["source"], reason))
+    return accepted, refusals
 
 
 def read_output(path: Path, method: str = "", keys: Keys | None = None) -> Output:
@@ -161,17 +214,7 @@ def _reader(path: Path) -> Callable[[Path], Output] | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Stating:
-    """Information from the user and the file about all frames of a file."""
-
-    ions: str
-    charge: int | None
-    define: Mapping[str, IonSettings] | None
-    convergence: bool
-
-
-def _label(reading: Reading, method: Any, path: Path, index: int, stating: _Stating) -> Label:
+def _label(reading: Reading, method: Any, path: Path, index: int, stating: _Stating, says_convergence: bool) -> Label:
     frame = _frames.quantize(reading.atoms.copy())
     frame.info.setdefault("kind", "EQ")
     frame.info.setdefault("recipe", "imported")
@@ -193,7 +236,7 @@ def _label(reading: Reading, method: Any, path: Path, index: int, stating: _Stat
         return Label(**common, error="missing: the frame has no energy or no forces")
     if len(reading.atoms) > 1 and not np.any(reading.forces):
         return Label(**common, error="zero forces: every force is exactly zero, which no frame of a liquid has")
-    if reading.converged is None and stating.convergence:
+    if reading.converged is None and says_convergence:
         return Label(**common, error="not stated: the output does not say whether this frame converged")
     label = Label(
         **common,
