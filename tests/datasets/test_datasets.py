@@ -18,7 +18,8 @@ from ilforge import frames, potentials
 from ilforge.errors import SettingsError
 from ilforge.frames import ENERGY, FORCES
 from ilforge.labelling.datasets.dataset import census
-from ilforge.labelling.datasets.published import PURPOSES, faults, is_published, open_published
+from ilforge.labelling.datasets.published import PURPOSES, is_published, open_published
+from ilforge.labelling.datasets.publishing import faults
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.reading.outputs import import_labels
 from ilforge.labelling.storing.store import LabelStore

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ilforge.errors import SettingsError
-from ilforge.labelling.datasets.published import Entry, is_published, open_published, publish
+from ilforge.labelling.datasets.published import Entry, is_published, open_published
+from ilforge.labelling.datasets.publishing import publish
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.labels import Label
 from ilforge.labelling.reading.outputs import import_labels

@@ -7,8 +7,9 @@ import math
 import pytest
 
 from ilforge.report import key_numbers, tables
+from ilforge.report.findings import findings
 from ilforge.report.inventory import frames_table, rejections_table
-from ilforge.report.sections import findings, palette_of, sections
+from ilforge.report.sections import palette_of, sections
 from ilforge.report.wording import duration, number, typeset, unit_name, with_error
 from ilforge.results import Estimate, Record
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ilforge.errors import SettingsError
-from ilforge.labelling.datasets.published import Entry, open_published, publish
+from ilforge.labelling.datasets.published import Entry, open_published
+from ilforge.labelling.datasets.publishing import publish
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.label import evaluate
 from ilforge.potentials import create, settings

@@ -12,7 +12,8 @@ import pytest
 from ilforge import potentials
 from ilforge.errors import MissingProgram, SettingsError
 from ilforge.labelling.datasets.dataset import Dataset
-from ilforge.labelling.datasets.published import faults, open_published
+from ilforge.labelling.datasets.published import open_published
+from ilforge.labelling.datasets.publishing import faults
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid

@@ -11,7 +11,8 @@ from ase import Atoms
 from ilforge import files, frames, machine_programs, potentials
 from ilforge.errors import SettingsError
 from ilforge.labelling.atoms import held_atoms
-from ilforge.labelling.datasets.published import PURPOSES, Entry, Published, publish
+from ilforge.labelling.datasets.published import PURPOSES, Entry, Published
+from ilforge.labelling.datasets.publishing import publish
 from ilforge.labelling.gate import judge_batch
 from ilforge.labelling.refusals import REASON, Refusal
 from ilforge.labelling.storing.store import LabelStore

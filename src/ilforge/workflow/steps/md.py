@@ -43,22 +43,7 @@ def md_stage(
     ``inner`` is the cheap potential that moves the atoms within a step, trained or given, where steps are divided.
     """
     liquid = ions_of(study, settings)
-    protocol = MdProtocol(
-        ensemble=settings.ensemble,
-        temperature_K=settings.temperature_K or study.settings.liquid.temperature_K,
-        pressure_bar=study.settings.liquid.pressure_bar if settings.pressure_bar is None else settings.pressure_bar,
-        timestep_fs=settings.timestep_fs,
-        length_ps=settings.length_ps,
-        equilibration_ps=settings.equilibration_ps,
-        interval_ps=settings.interval_ps,
-        pressure_interval_ps=settings.pressure_interval_ps,
-        minimise_steps=0 if settings.vacuum is None else _VACUUM_MINIMISATION,
-        thermostat=settings.thermostat,
-        barostat=settings.barostat,
-        hydrogen_mass_amu=settings.hydrogen_mass_amu,
-        inner_steps=settings.inner_steps,
-        seed=study.seed("md", settings.name, name),  # with the same kicks, two potentials would not differ by chance
-    )
+    protocol = protocol_of(study, settings, name)
 
     def work(job: Job) -> None:
         chosen = spec if model is None else model_spec(job.trusted_input("model"))
@@ -96,6 +81,26 @@ def md_stage(
         programs=engine_programs(kind, settings.engine),
         computes_with=computes_with(kind, settings.engine),
         progress=frames_recorded,
+    )
+
+
+def protocol_of(study: Study, settings: MdSettings, name: str) -> MdProtocol:
+    """The protocol of a run of the study with a potential of this name."""
+    return MdProtocol(
+        ensemble=settings.ensemble,
+        temperature_K=settings.temperature_K or study.settings.liquid.temperature_K,
+        pressure_bar=study.settings.liquid.pressure_bar if settings.pressure_bar is None else settings.pressure_bar,
+        timestep_fs=settings.timestep_fs,
+        length_ps=settings.length_ps,
+        equilibration_ps=settings.equilibration_ps,
+        interval_ps=settings.interval_ps,
+        pressure_interval_ps=settings.pressure_interval_ps,
+        minimise_steps=0 if settings.vacuum is None else _VACUUM_MINIMISATION,
+        thermostat=settings.thermostat,
+        barostat=settings.barostat,
+        hydrogen_mass_amu=settings.hydrogen_mass_amu,
+        inner_steps=settings.inner_steps,
+        seed=study.seed("md", settings.name, name),  # with the same kicks, two potentials would not differ by chance
     )
 
 
