@@ -38,6 +38,7 @@ def load_commands() -> None:
         check,
         combining,
         doctor,
+        dpgen,
         environments,
         export,
         labels,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,6 @@ from ilforge.study.load import Study, load_study
 from ilforge.study.machine import Machine, load_machine
 
 if TYPE_CHECKING:
-    from ilforge.liquid.liquid import Liquid
     from ilforge.report.blocks import Cell
     from ilforge.workflow.study_run import Status
 
@@ -64,7 +62,7 @@ def init(file: str, ions: tuple[str, ...], define: tuple[str, ...], density: flo
     ilforge init ean.toml --define "EA=CC[NH3+]" --ion EA=8 --ion NO3=8 --density 1.2
     """
     from ilforge.liquid.liquid import Liquid
-    from ilforge.potentials.classical.clp_parameters import known_ions
+    from ilforge.study import first
 
     path = Path(file)
     if path.exists():
@@ -72,13 +70,10 @@ def init(file: str, ions: tuple[str, ...], define: tuple[str, ...], density: flo
     own = parse_define(define)
     liquid = Liquid.of(parse_counts(ions), own)
     counts = liquid.counts
-    with_force_field = {name for name, ion in own.items() if ion.force_field}
-    has_clp = set(counts) <= with_force_field | (set(known_ions()) - set(own))
-
-    cutoffs = _clp_cutoffs(liquid, density) if has_clp else None
+    cutoffs = first.clp_cutoffs(liquid, density, document.MD_MULTIPLE) if first.has_clp(counts, own) else None
 
     def text_in(folder: Path) -> str:
-        tables = _beside(own, folder)
+        tables = first.define_tables(own, folder)
         if full:
             return document.full_template(path.stem, counts, density, tables, cutoffs[0] if cutoffs else None)
         return document.template(path.stem, counts, density, tables, cutoffs)
@@ -91,22 +86,6 @@ def init(file: str, ions: tuple[str, ...], define: tuple[str, ...], density: flo
     click.echo(f"Wrote {path}. See its cost with: ilforge check {path}")
 
 
-def _clp_cutoffs(liquid: Liquid, density: float) -> tuple[float, float]:
-    """Longest cutoffs up to 10 Å, in steps of 0.5 Å, for the densest labelled box and for the MD box, Å."""
-    from ilforge.study.settings import SamplingSettings
-
-    densest = max(SamplingSettings().density_ratios)
-    # a box at constant pressure may become smaller
-    sides = (0.98 * liquid.volume(density * densest) ** (1 / 3), 0.92 * _md_volume(liquid, density) ** (1 / 3))
-    small, large = (min(10.0, math.floor(side) / 2) for side in sides)
-    return small, large
-
-
-def _md_volume(liquid: Liquid, density: float) -> float:
-    """Volume of the MD box in a new study, Å³."""
-    return document.MD_MULTIPLE * liquid.volume(density)
-
-
 def _refuse_unusable(text_in: Callable[[Path], str], name: str) -> None:
     """Refuse to write a study that `ilforge check` would refuse; no file is left behind."""
     from ilforge.workflow.plan import make_plan
@@ -115,18 +94,6 @@ def _refuse_unusable(text_in: Callable[[Path], str], name: str) -> None:
         path = Path(folder) / name
         path.write_text(text_in(path.parent), encoding="utf-8")
         make_plan(load_study(path))
-
-
-def _beside(own: Mapping[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
-    """Definitions of ions for a study file in this folder, with paths relative to it."""
-    tables = {}
-    for name, ion in own.items():
-        given = ion.model_dump(exclude_none=True)
-        for key in ("structure", "force_field"):
-            if key in given:
-                given[key] = os.path.relpath(given[key], folder or ".")
-        tables[name] = given
-    return tables
 
 
 @ilforge.command()
