@@ -78,7 +78,8 @@ class Book:
     def take(self, path: Path, into: str) -> None:
         """Enter that a key was taken over, and where it is now."""
         if self.has(*path):
-            self._taken[path] = into
+            before = self._taken.get(path)
+            self._taken[path] = into if before in (None, into) else f"{before}; {into}"
 
     def leave(self, path: Path, why: str) -> None:
         """Enter that a key was not taken over, or not completely, and why."""
@@ -174,7 +175,7 @@ class Book:
         found = []
         for (anywhere, became), members in groups.items():
             values = list(dict.fromkeys(shown(path, self.get(*path)) for path in members))
-            more = f" (and {len(values) - 1} other values)" if len(values) > 1 else ""
+            more = f" and {len(values) - 1} more" if len(values) > 1 else ""
             key = named(members[0]) if len(members) == 1 else f"{anywhere} ({len(members)} times)"
             found.append(Entry(key, values[0] + more, became))
         return found

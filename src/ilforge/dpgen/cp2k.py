@@ -181,6 +181,8 @@ class _Input:
                 why = "ilforge writes the box, the atoms and their GTH potentials itself"
             elif sections & {"GLOBAL", "PRINT", "MOTION"}:
                 why = "decides about files and runs, not about labels"
+            elif "VDW_POTENTIAL" in sections:
+                why = "ilforge has D3(BJ) with the parameters of PBE, or none"
             else:
                 why = "may change labels; ilforge writes its own input (GAPW, orbital transformation)"
             self._book.leave(path, why)

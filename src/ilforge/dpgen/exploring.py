@@ -26,6 +26,8 @@ class Exploring:
         All temperatures, ascending.
     pressure_bar
         The one pressure of the study.
+    pressure_source
+        Where it comes from.
     ensemble
         ``"NPT"``, or ``"NVT"`` where no job has a pressure.
     timestep_fs
@@ -36,6 +38,7 @@ class Exploring:
 
     temperatures_K: list[float] = field(default_factory=list)
     pressure_bar: float = _BAR
+    pressure_source: str = "not from DP-GEN"
     ensemble: str = "NPT"
     timestep_fs: float = 0.5
     notes: list[str] = field(default_factory=list)
@@ -102,7 +105,7 @@ def _temperatures(book: Book, asked: Sequence[int], found: Exploring, table: Tab
         )
         found.temperatures_K = [423.0]
     listed = ", ".join(f"{one:g}" for one in given)
-    said = f"{book.file}: the highest of temps = {listed} K" if paths else "not from DP-GEN"
+    said = f"{book.file}: the highest of temps of the next jobs, {listed} K" if paths else "not from DP-GEN"
     table.add("temperature_K", found.temperatures_K[-1], said)
 
 
@@ -123,6 +126,7 @@ def _pressures(book: Book, asked: Sequence[int], found: Exploring) -> None:
     possible = [one for one in given if 0 <= one <= 1e6]
     if possible:
         found.pressure_bar = min(possible, key=lambda one: abs(one - _BAR))
+        found.pressure_source = f"{book.file}: press of the next jobs, bar"
     for path in paths:
         values = book.numbers(*path)
         if possible and found.pressure_bar in values:

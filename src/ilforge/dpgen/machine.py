@@ -22,9 +22,11 @@ _SYSTEMS = (
     "jh_unischeduler", "awsbatch", "cloudserver", "ucloud", "ali",
 )  # fmt: skip
 _WALLTIME_H, _JOBS = 24.0, 4
+_LAUNCHER = re.compile(r"(^|[\s/])(mpirun|mpiexec\S*|srun|aprun|ibrun|jsrun)\s")
 _PROGRAMS = {"vasp": "vasp", "cp2k": "cp2k"}
 _ONE_NODE = "ilforge computes each task on one node, so nodes = 1; a job may have more nodes, with other tasks on each"
 _HERE = "ilforge runs on a machine that can submit jobs (the login node), and copies no files to other machines"
+_OWN_DEEPMD = "ilforge trains with the DeePMD-kit of its own environment"
 _AS_A_JOB = "a job of ilforge runs one task after another until its walltime ends"
 
 
@@ -220,7 +222,11 @@ def _at_once(asked: _Asked, cores: int, gpus: int) -> None:
     asked.put("workers", workers, *([degree_at] if not note else []), note=note)
     if workers < degree:
         asked.book.leave(degree_at, f"at most one task for each of {gpus} GPUs, or for each of {cores} cores")
-    asked.table.add("threads", max(1, cores // workers), "cores divided by workers")
+    command = asked.book.get(*asked.section.command)
+    if asked.section.name == "fp" and isinstance(command, str) and _LAUNCHER.search(command):
+        asked.table.add("threads", 1, "of each process that the launcher in [commands] starts")
+    else:
+        asked.table.add("threads", max(1, cores // workers), "cores divided by workers")
 
 
 def _limits(asked: _Asked, provider: str) -> None:
@@ -346,8 +352,8 @@ def _command(book: Book, section: Section, fp_style: str, commands: Table) -> No
     path = section.command
     said = book.get(*path)
     if section.name != "fp":
-        own = "DeePMD" if section.name == "train" else "LAMMPS"
-        book.leave(path, f"ilforge uses the {own} of its own environment; for another LAMMPS set lmp in [commands]")
+        lammps = "ilforge uses the LAMMPS of its own environment; for another one set lmp in [commands]"
+        book.leave(path, _OWN_DEEPMD if section.name == "train" else lammps)
         return
     if not isinstance(said, str):
         return
@@ -407,7 +413,6 @@ _OF_RESOURCES = {
 def leave_top(book: Book) -> None:
     """Enter the keys outside the sections."""
     book.leave(("api_version",), "for DP-GEN")
-    book.leave(("deepmd_version",), "ilforge trains with the DeePMD-kit of its own environment")
-    book.leave(("deepmd_path",), "ilforge trains with the DeePMD-kit of its own environment")
-    book.leave(("python_path",), "ilforge trains with the DeePMD-kit of its own environment")
+    for key in ("deepmd_version", "deepmd_path", "python_path", "python_test_path"):
+        book.leave((key,), _OWN_DEEPMD)
     book.leave(("handlers",), "ilforge sends no e-mails")

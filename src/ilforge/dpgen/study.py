@@ -137,8 +137,8 @@ def _liquid(
         label, liquid = next(iter(liquids.items()))
         table.add("ions", liquid.counts, setting.labels)
         table.add("density_g_cm3", setting.densities[label], f"{setting.labels}: their median")
-    table.add("temperature_K", exploring.temperatures_K[0], f"{book.file}: the lowest of temps")
-    table.add("pressure_bar", exploring.pressure_bar, f"{book.file}: press, bar")
+    table.add("temperature_K", exploring.temperatures_K[0], f"{book.file}: the lowest of temps of the next jobs")
+    table.add("pressure_bar", exploring.pressure_bar, exploring.pressure_source)
     tables = [table]
     for name, ion in define_tables(setting.define, setting.out).items():
         own = Table(f"liquid.define.{toml_key(name)}")
