@@ -136,7 +136,15 @@ def test_what_ilforge_s_vasp_cannot_do_is_said(tmp_path, salts):
 
 
 def test_older_fp_params_of_vasp(tmp_path, salts):
-    params = {"ecut": 450, "ediff": 1e-6, "kspacing": 2, "smearing": "gauss", "sigma": 0.03, "metagga": "NONE", "npar": 4}
+    params = {
+        "ecut": 450,
+        "ediff": 1e-6,
+        "kspacing": 2,
+        "smearing": "gauss",
+        "sigma": 0.03,
+        "metagga": "NONE",
+        "npar": 4,
+    }
     settings, _ = _moved(tmp_path, salts, param={"fp_params": params}, without=("fp_incar",))
     vasp = settings.potentials["vasp"]
     assert (vasp.cutoff_eV, vasp.energy_tolerance_eV, vasp.smearing_eV) == (450.0, 1e-6, 0.03)

@@ -239,7 +239,14 @@ def cp2k_param() -> dict:
 
 def pbs_machine() -> dict:
     """PBS in the layout before dpdispatcher."""
-    gpu = {"numb_node": 1, "numb_gpu": 1, "task_per_node": 4, "partition": "gpuq", "time_limit": "23:0:0", "mem_limit": 32}
+    gpu = {
+        "numb_node": 1,
+        "numb_gpu": 1,
+        "task_per_node": 4,
+        "partition": "gpuq",
+        "time_limit": "23:0:0",
+        "mem_limit": 32,
+    }
     machine = {"machine_type": "pbs", "hostname": "localhost", "port": 22, "username": "me", "work_path": "/scratch"}
     return {
         "deepmd_path": "/opt/deepmd",

@@ -90,7 +90,9 @@ def move_labels(
     ]
     for label in (label for found in groups for label in found.labels):
         label.frame.info["parent"] = _parent(label.frame.info["source"], workdir)
-    labels, accepted, refusals = [], [], []
+    labels: list[Label] = []
+    accepted: list[Atoms] = []
+    refusals: list[Refusal] = []
     for found in groups:
         good, refused = judge_imported(found, lambda frame: Liquid.of_frame(frame, define).topology, gate)
         labels += found.labels

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
 
 from ilforge.dpgen.book import Book, Path, named
+from ilforge.dpgen.machine_keys import Asked, Flags, Section
 from ilforge.dpgen.toml import Table
 from ilforge.errors import SettingsError
 
@@ -28,16 +28,6 @@ _ONE_NODE = "ilforge computes each task on one node, so nodes = 1; a job may hav
 _HERE = "ilforge runs on a machine that can submit jobs (the login node), and copies no files to other machines"
 _OWN_DEEPMD = "ilforge trains with the DeePMD-kit of its own environment"
 _AS_A_JOB = "a job of ilforge runs one task after another until its walltime ends"
-
-
-@dataclass(frozen=True)
-class Section:
-    """One of the three sections, with the paths of its parts in the file."""
-
-    name: str
-    machine: Path
-    resources: Path
-    command: Path
 
 
 @dataclass
@@ -110,7 +100,7 @@ def _executor(book: Book, section: Section, moved: MovedMachine) -> Table | None
     table = Table(f"executors.{name}")
     table.add("kind", "parsl", "")
     _enter_provider(book, section, provider, table)
-    asked = _Asked(book, section, table)
+    asked = Asked(book, section, table)
     _size(asked, cpu_only=section.name == "fp")
     _limits(asked, provider)
     _shell(asked)
@@ -158,30 +148,7 @@ def _said_provider(section: Section) -> list[Path]:
     return [*of_machine, (*section.resources, "batch_type")]
 
 
-class _Asked:
-    """What a section asks for: reads keys of ``resources`` and enters what became of them."""
-
-    def __init__(self, book: Book, section: Section, table: Table):
-        self.book, self.section, self.table = book, section, table
-
-    def path(self, *names: str) -> Path:
-        """The first of these keys that is there; otherwise the first."""
-        paths = [(*self.section.resources, name) for name in names]
-        return next((path for path in paths if self.book.has(*path)), paths[0])
-
-    def put(self, key: str, value: Any, *paths: Path, note: str = "") -> None:
-        """Write a key of the executor, and enter where it comes from."""
-        said = ", ".join(dict.fromkeys(map(named, paths)))
-        self.table.add(key, value, note or f"{self.book.file}: {said}")
-        for path in paths:
-            self.book.take(path, f"machine.toml: {self.table.name}.{key}")
-
-    def leave(self, why: str, *names: str) -> None:
-        for name in names:
-            self.book.leave((*self.section.resources, name), why)
-
-
-def _size(asked: _Asked, cpu_only: bool) -> None:
+def _size(asked: Asked, cpu_only: bool) -> None:
     """Partition, cores, GPUs, and tasks at the same time."""
     book = asked.book
     queue = asked.path("queue_name", "partition", "queue")
@@ -213,7 +180,7 @@ def _size(asked: _Asked, cpu_only: bool) -> None:
     _at_once(asked, cores, 0 if cpu_only else gpus)
 
 
-def _at_once(asked: _Asked, cores: int, gpus: int) -> None:
+def _at_once(asked: Asked, cores: int, gpus: int) -> None:
     """``workers`` and ``threads``: ``para_deg`` tasks at the same time, at most one for each GPU."""
     degree_at = asked.path("para_deg")
     degree = max(1, asked.book.whole(*degree_at) or 1)
@@ -229,9 +196,9 @@ def _at_once(asked: _Asked, cores: int, gpus: int) -> None:
         asked.table.add("threads", max(1, cores // workers), "cores divided by workers")
 
 
-def _limits(asked: _Asked, provider: str) -> None:
+def _limits(asked: Asked, provider: str) -> None:
     """Walltime, memory, account and lines for the queueing system."""
-    found = _Flags(asked, provider)
+    found = Flags(asked, provider)
     walltime = found.walltime_h
     if walltime is None:
         asked.table.add("walltime_h", _WALLTIME_H, "not from DP-GEN: set the limit of your queue")
@@ -246,76 +213,7 @@ def _limits(asked: _Asked, provider: str) -> None:
         asked.put("options", [option for option, _ in found.options], *sources)
 
 
-class _Flags:
-    """Limits from ``custom_flags`` (``"#SBATCH -t 96:0:0"``), or from keys of the older layout."""
-
-    def __init__(self, asked: _Asked, provider: str):
-        self.walltime_h: tuple[float, Path] | None = None
-        self.memory_GB: tuple[float, Path] | None = None
-        self.account: tuple[str, Path] | None = None
-        self.options: list[tuple[str, Path]] = []
-        path = asked.path("custom_flags")
-        for flag in asked.book.texts(*path):
-            self._read(flag, path, provider)
-        self._read_older(asked, provider)
-
-    def _read(self, flag: str, path: Path, provider: str) -> None:
-        words = flag.strip()
-        if hours := _match(r"#SBATCH\s+(?:-t\s*|--time[= ]\s*)(\S+)|#PBS\s+-l\s+walltime=([\d:]+)\s*$", words):
-            seconds = hours.isdigit() and flag.strip().startswith("#PBS")
-            self.walltime_h = (float(hours) / 3600 if seconds else _hours(hours, flag), path)
-        elif (size := _match(r"#SBATCH\s+--mem[= ]\s*(\S+)|#PBS\s+-l\s+mem=(\S+)\s*$", words)) and _gigabytes(size):
-            self.memory_GB = (_gigabytes(size), path)
-        elif account := _match(r"#SBATCH\s+(?:-A\s*|--account[= ]\s*)(\S+)|#PBS\s+-A\s+(\S+)", words):
-            self.account = (account, path)
-        else:
-            self.options.append((words, path))
-
-    def _read_older(self, asked: _Asked, provider: str) -> None:
-        book = asked.book
-        limit, memory = asked.path("time_limit"), asked.path("mem_limit")
-        if book.get(*limit):
-            self.walltime_h = (_hours(str(book.get(*limit)), f"{book.file}: time_limit"), limit)
-        if amount := book.number(*memory):
-            self.memory_GB = (amount, memory)
-        account = asked.path("account")
-        if book.get(*account):
-            self.account = (str(book.get(*account)), account)
-        if provider != "slurm":
-            return
-        lists = {"exclude_list": "--exclude=", "constraint_list": "--constraint=", "license_list": "--licenses="}
-        for key, option in lists.items():
-            if names := book.texts(*(path := asked.path(key))):
-                self.options.append((f"#SBATCH {option}{','.join(names)}", path))
-        if book.get(*(qos := asked.path("qos"))):
-            self.options.append((f"#SBATCH --qos={book.get(*qos)}", qos))
-
-
-def _match(pattern: str, text: str) -> str:
-    found = re.match(pattern, text)
-    return next((group for group in found.groups() if group), "") if found else ""
-
-
-def _hours(text: str, source: str) -> float:
-    """Hours of a time limit as Slurm and PBS write it: ``days-hours:minutes:seconds``, or minutes."""
-    days, _, clock = text.rpartition("-")
-    parts = clock.split(":")
-    try:
-        numbers = [float(part) for part in parts]
-        by_hours = [numbers[0], *numbers[1:]] if days or len(numbers) == 3 else [0.0, *numbers]
-        hours = 24 * float(days or 0) + sum(number / 60**place for place, number in enumerate(by_hours))
-    except ValueError:
-        raise SettingsError(f"{source}: {text!r} is no time limit, such as 24:00:00 or 2-00:00:00.") from None
-    return round(hours, 4)
-
-
-def _gigabytes(text: str) -> float:
-    """Memory in GB; Slurm counts in MB where no unit is given. 0 for anything else."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kmgt]?)b?", text.lower())
-    return float(found[1]) * {"k": 1e-6, "": 1e-3, "m": 1e-3, "g": 1.0, "t": 1e3}[found[2]] if found else 0.0
-
-
-def _shell(asked: _Asked) -> None:
+def _shell(asked: Asked) -> None:
     """Lines of shell that a job runs first, in the order of DP-GEN's scripts."""
     book, lines, sources = asked.book, [], []
 

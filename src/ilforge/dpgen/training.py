@@ -248,8 +248,8 @@ def _explain(book: Book) -> None:
     if book.get(PARAM, "loss", "type") == "ener":
         book.take(_path("loss.type"), "the same in ilforge: ener")
     for path in leaves(book.get(PARAM), (PARAM,)):
-        if not book.entered(path) and (why := _OF_DEEPMD.get(str(path[-1]))):
-            book.leave(path, why)
+        if not book.entered(path) and (reason := _OF_DEEPMD.get(str(path[-1]))):
+            book.leave(path, reason)
 
 
 _FILES = "a file or a message of `dp train`; ilforge writes its own"

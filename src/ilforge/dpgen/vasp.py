@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ilforge.dpgen.book import Book, as_number
 from ilforge.dpgen.book import Path as Keys
@@ -15,6 +15,7 @@ from ilforge.errors import SettingsError
 from ilforge.potentials.quantum.vasp import STANDARD_POTENTIALS, Vasp
 from ilforge.potentials.quantum.vasp.outcar import MIN_STRESS_CUTOFF_EV
 
+Functional = Literal["PBE", "SCAN"]
 _DISPERSION = {0: "none", 11: "D3(0)", 12: "D3(BJ)"}  # IVDW
 _OF_PARAM = {
     "ecut": "ENCUT", "ediff": "EDIFF", "sigma": "SIGMA", "metagga": "METAGGA", "kspacing": "KSPACING", "npar": "NPAR",
@@ -161,7 +162,7 @@ class _Incar:
             self._tags.leave(tag, "it must be above 0")
         return value
 
-    def _functional(self) -> str:
+    def _functional(self) -> Functional:
         tags = self._tags
         said = {"METAGGA": tags.text("METAGGA"), "GGA": tags.text("GGA")}
         if said["METAGGA"] == "SCAN":
