@@ -113,7 +113,11 @@ def vasp_param() -> dict:
                 "start_pref_v": 0.01,
                 "limit_pref_v": 0.5,
             },
-            "training": {"numb_steps": 100000, "disp_freq": 1000, "training_data": {"systems": [], "batch_size": "auto"}},
+            "training": {
+                "numb_steps": 100000,
+                "disp_freq": 1000,
+                "training_data": {"systems": [], "batch_size": "auto"},
+            },
         },
         "model_devi_dt": 0.002,
         "model_devi_skip": 0,
@@ -121,7 +125,8 @@ def vasp_param() -> dict:
         "model_devi_f_trust_hi": 0.45,
         "model_devi_clean_traj": True,
         "model_devi_jobs": [
-            {"sys_idx": [0], "temps": [300], "press": [1.0], "trj_freq": 10, "nsteps": 500, "ensemble": "npt", "_idx": "0"},
+            {"sys_idx": [0], "temps": [300], "press": [1.0], "trj_freq": 10, "nsteps": 500, "ensemble": "npt",
+             "_idx": "0"},
             {"sys_idx": [0], "temps": [400, 500], "press": [1.0], "trj_freq": 20, "nsteps": 2000, "ensemble": "npt"},
             {"sys_idx": [0], "temps": [600], "press": [1.0, 5000.0], "trj_freq": 20, "nsteps": 4000, "ensemble": "nvt",
              "taut": 0.2},
@@ -157,7 +162,9 @@ def slurm_machine() -> dict:
         "api_version": "1.0",
         "deepmd_version": "2.2.7",
         "train": [section("dp", {**gpu, "custom_flags": ["#SBATCH --time=1-12:00:00", "#SBATCH --mem=64G"]})],
-        "model_devi": [section("lmp -i input.lammps -v restart 0", {**gpu, "group_size": 5, "source_list": ["/opt/dp.env"]})],
+        "model_devi": [
+            section("lmp -i input.lammps -v restart 0", {**gpu, "group_size": 5, "source_list": ["/opt/dp.env"]})
+        ],
         "fp": [
             section(
                 "mpirun -n 32 vasp_std || :",
