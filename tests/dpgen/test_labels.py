@@ -210,7 +210,7 @@ def test_hdf5_is_read_too(tmp_path, salts):
 @pytest.mark.parametrize("iterations", [0, 1])
 def test_a_study_trains_on_them_on_the_users_word(tmp_path, salts, iterations):
     """With ``--same-method`` the labels are the dataset of the study; without it, no study takes them for its own."""
-    from ilforge.labelling.datasets.published import faults
+    from ilforge.labelling.datasets.publishing import faults
     from ilforge.workflow.plan import make_plan
     from ilforge.workflow.steps.published import dataset_of
 

@@ -13,7 +13,8 @@ from ilforge import potentials
 from ilforge.dpgen.labels import MovedLabels
 from ilforge.errors import SettingsError
 from ilforge.labelling.datasets.dataset import parent_of
-from ilforge.labelling.datasets.published import Entry, Published, publish
+from ilforge.labelling.datasets.published import Entry, Published
+from ilforge.labelling.datasets.publishing import publish
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.labels import Label
 from ilforge.study.load import Study
