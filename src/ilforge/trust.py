@@ -127,8 +127,8 @@ def _read_key(path: Path) -> bytes:
 
 
 def _make_key(path: Path) -> None:
-    """Write a new key completely; if two processes do so at the same time, the first key is used."""
-    partial = path.with_name(f"{_KEY}.{os.getpid()}{files.PARTIAL}")
+    """Write a new key completely; if two processes or threads do so at the same time, the first key is used."""
+    partial = path.with_name(f"{_KEY}.{os.getpid()}-{secrets.token_hex(4)}{files.PARTIAL}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "wb") as file:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,19 @@ def test_a_signed_result_whose_file_changed_is_not_loaded(tmp_path):
     with pytest.raises(SettingsError, match="damaged"):
         store.require_trusted(model)
     assert "is not what was stored" in sign(store.path(model))
+
+
+def test_stages_that_end_together_sign_with_one_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    together = threading.Barrier(8)
+
+    def key(_):
+        together.wait(60)
+        return trust.user_key()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(key, range(8)))) == 1
+    assert [path.name for path in (tmp_path / "ilforge").iterdir()] == ["key"], "nothing half written is left"
 
 
 def test_the_key_is_the_users_alone(tmp_path, monkeypatch):
