@@ -63,6 +63,12 @@ class Registry(Mapping[str, K], Generic[K]):
         """Faults of plug-ins that could not be loaded, by name; these are not among the kinds."""
         return self._plugins[1]
 
+    def leave_out(self, name: str, fault: str) -> None:
+        """Take a plug-in out of the kinds because of a fault that showed after it was loaded."""
+        kinds, faults = self._plugins
+        del kinds[name]
+        faults[name] = fault
+
     def __iter__(self) -> Iterator[str]:
         yield from self._modules
         yield from self._plugins[0]

@@ -10,11 +10,13 @@ import pytest
 from ilforge.dynamics import ENGINES
 from ilforge.potentials import POTENTIALS
 from ilforge.properties.registry import PROPERTIES
+from ilforge.sampling.registry import SAMPLERS
 from ilforge.training import TRAINERS
 
 SOURCE = Path(__file__).parents[2] / "src" / "ilforge"
 REGISTRIES = {
     "potentials/__init__.py", "training/__init__.py", "dynamics/__init__.py", "properties/registry.py",
+    "sampling/registry.py",
 }  # fmt: skip
 ALLOWED = {
     "api.py": {"mace", "deepmd", "clp"},  # a default, and examples
@@ -68,7 +70,9 @@ def test_no_other_file_names_a_kind(registry):
     assert {where: names for where, names in surprising.items() if names} == {}
 
 
-@pytest.mark.parametrize("registry", [POTENTIALS, TRAINERS, ENGINES, PROPERTIES], ids=lambda registry: registry.what)
+@pytest.mark.parametrize(
+    "registry", [POTENTIALS, TRAINERS, ENGINES, PROPERTIES, SAMPLERS], ids=lambda registry: registry.what
+)
 def test_a_kind_is_named_as_its_registry_names_it(registry):
     for name, kind in registry.items():
         assert kind.name == name and kind.title and type(kind).__doc__

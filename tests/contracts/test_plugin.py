@@ -20,6 +20,8 @@ fitted-springs = ilforge_springs:TRAINER
 backwards = ilforge_springs:ENGINE
 [ilforge.properties]
 gyration = ilforge_springs:PROPERTY
+[ilforge.samplers]
+rattled = ilforge_springs:SAMPLER
 [ilforge.executors]
 here = ilforge_springs:EXECUTOR
 """
@@ -39,7 +41,8 @@ potential = "stiff"
 density_ratios = [0.9, 1.0]
 equilibration_ps = 0.2
 interval_ps = 0.1
-training = { eq_boxes = 3, eq_frames_per_box = 3, packed = 3, hot_boxes = 0, hot_frames_per_box = 0 }
+rattled_A = 0.03
+training = { eq_boxes = 3, eq_frames_per_box = 3, packed = 3, rattled = 4, hot_boxes = 0, hot_frames_per_box = 0 }
 validation = { eq_boxes = 2, eq_frames_per_box = 1, packed = 2, hot_boxes = 0, hot_frames_per_box = 0 }
 [models.fitted]
 kind = "fitted-springs"
@@ -100,6 +103,10 @@ def test_a_study_of_plugged_in_kinds_is_checked_run_and_reported(ilforge, tmp_pa
     assert "Hooke" in page and "Gyration" in page and "#123456" in page
     runs = [json.loads(path.read_text()) for path in (tmp_path / "ilforge-store" / "results").glob("*/run.json")]
     assert {run["run_by"] for run in runs} == {"backwards"}
+    counts = [
+        json.loads(path.read_text())["rows"] for path in (tmp_path / "ilforge-store").glob("results/*/census.json")
+    ]
+    assert [rows["nEQ/rattled"]["made"] for rows in counts if "nEQ/rattled" in rows] == [4]
     assert set((tmp_path / "ran-mine.txt").read_text().split()) == {"_measure", "_validate"}
     code, out, _ = ilforge("results", "study.toml")
     assert code == 0 and "gyration" in out
@@ -109,6 +116,13 @@ def test_a_plugin_that_cannot_be_loaded_is_named(ilforge, tmp_path):
     (tmp_path / "site" / PLUGIN.name).write_text("raise RuntimeError('broken')")
     code, _, err = ilforge("check", "study.toml")
     assert code == 2 and "ilforge_springs:POTENTIAL" in err and "could not be loaded" in err and "broken" in err
+
+
+def test_a_sampler_whose_key_is_taken_is_named(ilforge, tmp_path):
+    file = tmp_path / "site" / PLUGIN.name
+    file.write_text(file.read_text().replace("rattled_A", "packed_steps"))
+    code, _, err = ilforge("check", "study.toml")
+    assert code == 2 and "sampler 'rattled' of an installed package has the key packed_steps" in err
 
 
 def test_a_plugin_whose_name_is_taken_is_named(ilforge, tmp_path):

@@ -13,7 +13,7 @@ from ilforge.labelling.gate import judge_batch
 from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.study.load import load_study
-from ilforge.workflow.steps.structures import frames_stage, hot_stage
+from ilforge.workflow.steps.structures import frames_stage, preparation_stage
 from ilforge.workflow.store import ResultStore
 
 FOLDER = Path(__file__).parents[2] / "examples" / "litfsi-pyr14tfsi-labels"
@@ -32,7 +32,10 @@ def sampled(store):
     """Frames of all sets, out of the stages that the study asks for."""
     study, found = load_study(FOLDER / "study.toml"), []
     for part in study.parts:
-        for stage in (hot_stage(part), *(frames_stage(part, purpose) for purpose in ("training", "validation"))):
+        for stage in (
+            preparation_stage(part, "hot"),
+            *(frames_stage(part, purpose) for purpose in ("training", "validation")),
+        ):
             assert store.holds(stage) and store.fault(stage) is None, f"{stage.name}: sampled anew, and labels are lost"
             found += frames.read(store.path(stage) / "frames.xyz") if stage.kind == "frames" else []
     return {frames.digest(frame): frame for frame in found}

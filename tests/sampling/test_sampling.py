@@ -13,7 +13,8 @@ from ilforge.errors import Unphysical
 from ilforge.liquid.connectivity import fragmentation
 from ilforge.potentials.classical.clp import Clp
 from ilforge.sampling.equilibrated import sample_equilibrated
-from ilforge.sampling.nonequilibrated import highest_stable_temperature, relax_packed, sample_hot
+from ilforge.sampling.hot import highest_stable_temperature, sample_hot
+from ilforge.sampling.packed import relax_packed
 from support import md
 
 _PRINT_DIGESTS = """

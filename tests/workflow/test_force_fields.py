@@ -45,7 +45,7 @@ def test_one_force_field_at_two_cutoffs(study, tmp_path):
 def test_equilibrium_and_hot_frames_can_be_sampled_with_clpol():
     from ilforge import potentials
     from ilforge.sampling.equilibrated import sample_equilibrated
-    from ilforge.sampling.nonequilibrated import relax_packed
+    from ilforge.sampling.packed import relax_packed
     from support import md
 
     potential = potentials.create(md.CLPOL)

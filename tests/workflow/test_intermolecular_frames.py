@@ -11,6 +11,7 @@ from ilforge import frames
 from ilforge.errors import DidNotConverge, SettingsError
 from ilforge.liquid.liquid import Liquid
 from ilforge.sampling.diversity import descriptors, normalised
+from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import load_study
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.steps.boxes import chosen_frames
@@ -69,8 +70,10 @@ def test_a_study_without_them_has_the_key_it_had(tmp_path):
 
 def test_too_few_are_said_in_words():
     liquid = Liquid.of({"PYR14": 1, "BF4": 1})
+    none = {"eq_boxes": 0, "eq_frames_per_box": 0, "packed": 0, "hot_boxes": 0, "hot_frames_per_box": 0}
+    counts = FrameCounts(**none, intermolecular=2)
     with pytest.raises(DidNotConverge, match=r"Only 0 intermolecular frames .*sampling.intermolecular_candidates"):
-        chosen_frames({"a": []}, {"a": {"recipe": "intermolecular"}}, liquid, 2)
+        chosen_frames({"a": []}, {"a": {"recipe": "intermolecular"}}, liquid, counts)
 
 
 def test_ratios_in_the_wrong_order_are_refused(tmp_path):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 from ase import Atoms
+from pydantic import Field
 
 from ilforge.errors import DidNotConverge
 from ilforge.liquid.connectivity import fragmentation, whole_molecules
@@ -20,6 +22,9 @@ from ilforge.liquid.packing import atomic_radii
 from ilforge.liquid.topology import Topology
 from ilforge.sampling.frame import make_frame
 from ilforge.sampling.internal import InternalCoordinates, bond_angles, bond_lengths
+from ilforge.sampling.kind import Drawing, SamplerKind
+from ilforge.sampling.packed import relax_packed
+from ilforge.settings import Count, Settings
 
 _DRAWS = 12  # largest number of draws for a molecule that touches itself; each has smaller torsions
 _CLOSEST_A = (2.4, 2.3, 2.2, 2.1, 2.0, 2.0, 2.0)  # smallest distance between molecules in each attempt, Å
@@ -229,3 +234,40 @@ def _alone(topology: Topology, atoms: np.ndarray) -> Topology:
         (topology.species[molecule],),
         (topology.charges[molecule],),
     )
+
+
+class DistortedCounts(Settings):
+    """Number of distorted frames."""
+
+    distorted: Count = 0
+    """nEQ-molecule frames with noise on bonds, angles and torsions, each from another packed box."""
+
+
+class DistortedSettings(Settings):
+    """How far molecules are distorted."""
+
+    distorted_bond_strain: Annotated[float, Field(gt=0, le=0.3)] = 0.08
+    """Largest relative change of a bond length in distorted frames."""
+    distorted_angle_deg: Annotated[float, Field(gt=0, le=40)] = 25.0
+    """Largest change of a bond angle in distorted frames, degrees."""
+    distorted_torsion_deg: Annotated[float, Field(ge=0, le=180)] = 60.0
+    """Largest rotation about a bond outside rings in distorted frames, degrees."""
+
+
+def _draw(drawing: Drawing) -> list[Atoms]:
+    keys = drawing.keys
+    distorted = sample_distorted(
+        relax_packed(drawing.packed, drawing.liquid, drawing.potential, keys["packed_steps"]),
+        drawing.liquid,
+        bond_strain=keys["distorted_bond_strain"],
+        angle_deg=keys["distorted_angle_deg"],
+        torsion_deg=keys["distorted_torsion_deg"],
+        seed=drawing.seed,
+        bond_factor=drawing.bond_factor,
+    )
+    return [distorted]
+
+
+KIND = SamplerKind(
+    "distorted", "distorted", "nEQ", DistortedCounts, _draw, DistortedSettings, uses=frozenset({"packed_steps"})
+)

@@ -14,20 +14,27 @@ Frames are made in excess, and :mod:`ilforge.sampling.diversity` chooses those t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from ase import Atoms
+from pydantic import Field, model_validator
 
+from ilforge.errors import DidNotConverge
 from ilforge.liquid.connectivity import centres_of_mass, fragmentation, nearest_images, whole_molecules
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.overlaps import overlap, separate
 from ilforge.liquid.packing import atomic_radii
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.potential import Potential
-from ilforge.sampling.equilibrated import sample_equilibrated
+from ilforge.sampling.diversity import most_diverse
+from ilforge.sampling.equilibrated import RUN, run_of, sample_equilibrated, steps_of_run
 from ilforge.sampling.frame import make_frame
+from ilforge.sampling.kind import Drawing, SamplerKind
+from ilforge.settings import Count, DensityRatio, Settings
 
 RECIPES = ("scaled", "parted", "cavity")
 CLOSEST_A = 1.8
@@ -289,3 +296,78 @@ def _box(arrangement: Arrangement, topology: Topology) -> Atoms:
 def _nearest(positions: np.ndarray, point: np.ndarray, cell: np.ndarray) -> float:
     """Distance from a point to the nearest atom, images included, Å."""
     return float(np.linalg.norm(nearest_images(positions - point, cell), axis=1).min())
+
+
+class IntermolecularCounts(Settings):
+    """Numbers of intermolecular frames."""
+
+    intermolecular: Count = 0
+    """nEQ frames of rigid molecules that are spread, pulled apart or placed around a cavity.
+    `intermolecular_candidates` times as many are made, and the most diverse are taken. Models
+    learn the cohesion of the liquid from them."""
+    intermolecular_boxes: Annotated[int, Field(ge=1)] = 5
+    """Packed boxes, with one run each, from which intermolecular frames are made."""
+
+
+class IntermolecularSettings(Settings):
+    """How molecules are moved apart."""
+
+    intermolecular_density_ratios: tuple[DensityRatio, DensityRatio] = (0.5, 1.3)
+    """Lowest and highest density of intermolecular frames, relative to `liquid.density_g_cm3`."""
+    intermolecular_candidates: Annotated[float, Field(ge=1, le=1000)] = 10.0
+    """Number of intermolecular frames that are made for each one that is taken."""
+
+    @model_validator(mode="after")
+    def _lowest_density_first(self) -> IntermolecularSettings:
+        low, high = self.intermolecular_density_ratios
+        if low >= high:
+            raise ValueError(
+                f"intermolecular_density_ratios is [{low:g}, {high:g}]: give the lowest ratio, then the highest"
+            )
+        return self
+
+
+def _boxes(counts: IntermolecularCounts, sampling: IntermolecularSettings) -> tuple[int, int]:
+    runs = min(counts.intermolecular, counts.intermolecular_boxes)
+    made = sampling.intermolecular_candidates * counts.intermolecular
+    return runs, math.ceil(made / (len(RECIPES) * max(1, runs)))
+
+
+def _draw(drawing: Drawing) -> list[Atoms]:
+    return sample_intermolecular(
+        drawing.packed,
+        drawing.liquid,
+        drawing.potential,
+        **run_of(drawing),
+        density_g_cm3=drawing.density_g_cm3,
+        density_ratios=drawing.keys["intermolecular_density_ratios"],
+        bond_factor=drawing.bond_factor,
+    )
+
+
+def _chosen(made: list[Atoms], liquid: Liquid, number: int) -> list[Atoms]:
+    """Those that differ most."""
+    if len(made) < number:
+        raise DidNotConverge(
+            f"Only {len(made)} intermolecular frames of {liquid.label} could be made without overlaps, but "
+            f"intermolecular is {number}. Raise sampling.intermolecular_candidates, or lower the densities of "
+            "the runs or of sampling.intermolecular_density_ratios."
+        )
+    return most_diverse(made, liquid.topology, number)
+
+
+KIND = SamplerKind(
+    "intermolecular",
+    "intermolecular",
+    "nEQ",
+    IntermolecularCounts,
+    _draw,
+    IntermolecularSettings,
+    uses=RUN,
+    boxes=_boxes,
+    number=lambda counts: counts.intermolecular,
+    scaled=lambda counts, number: {"intermolecular": number, "intermolecular_boxes": counts.intermolecular_boxes},
+    chosen=_chosen,
+    steps=steps_of_run,
+    ratios=lambda sampling: sampling.intermolecular_density_ratios,
+)

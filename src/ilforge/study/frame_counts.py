@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
+from ilforge.sampling.registry import SAMPLERS, keys_of_all
 from ilforge.settings import Count, DensityRatios, Settings
 
 
-class FrameCounts(Settings):
+class _FrameCounts(Settings):
     """Numbers of frames of each kind, and of their independent starts, for each composition.
 
     Every sampled frame is a start. It is labelled as a single point, or it begins a short AIMD run with the reference
     method, and each frame of that run is a label.
     """
 
-    eq_boxes: Count
-    """Packed boxes in which EQ runs start, spread evenly over the density ratios."""
-    eq_frames_per_box: Count
-    """EQ starts taken from each of these runs."""
-    packed: Count
-    """nEQ structures directly from PACKMOL, after `packed_steps` steps of minimisation."""
-    hot_boxes: Count
-    """Packed boxes in which hot runs with a large time step start."""
-    hot_frames_per_box: Count
-    """nEQ-molecule frames taken from each of these hot runs."""
-    distorted: Count = 0
-    """nEQ-molecule frames with noise on bonds, angles and torsions, each from another packed box."""
-    intermolecular: Count = 0
-    """nEQ frames of rigid molecules that are spread, pulled apart or placed around a cavity.
-    `intermolecular_candidates` times as many are made, and the most diverse are taken. Models
-    learn the cohesion of the liquid from them."""
-    intermolecular_boxes: Annotated[int, Field(ge=1)] = 5
-    """Packed boxes, with one run each, from which intermolecular frames are made."""
     density_ratios: DensityRatios | None = None
     """Box densities of this set relative to `liquid.density_g_cm3`. Default: `sampling.density_ratios`."""
     eq_aimd_runs: Count = 0
@@ -48,12 +31,12 @@ class FrameCounts(Settings):
     @property
     def eq_starts(self) -> int:
         """Number of sampled EQ frames."""
-        return self.eq_boxes * self.eq_frames_per_box
+        return self._starts("EQ")
 
     @property
     def neq_starts(self) -> int:
         """Number of sampled nEQ frames."""
-        return self.packed + self.hot_boxes * self.hot_frames_per_box + self.distorted + self.intermolecular
+        return self._starts("nEQ")
 
     @property
     def eq_aimd(self) -> int:
@@ -90,10 +73,30 @@ class FrameCounts(Settings):
         """Total number of labelled frames."""
         return self.single_points + self.aimd
 
+    def _starts(self, frame_kind: str) -> int:
+        return sum(kind.frames_of(self) for kind in SAMPLERS.values() if kind.frame_kind == frame_kind)
+
     @model_validator(mode="after")
-    def _enough_starts(self) -> FrameCounts:
+    def _enough_starts(self) -> _FrameCounts:
         for kind in ("eq", "neq"):
             runs, starts = getattr(self, f"{kind}_aimd_runs"), getattr(self, f"{kind}_starts")
             if runs > starts:
                 raise ValueError(f"{kind}_aimd_runs is {runs}, but there are only {starts} starts of this kind")
         return self
+
+
+if TYPE_CHECKING:
+
+    class FrameCounts(_FrameCounts):
+        """For type checkers only: the keys of samplers are known at run time."""
+
+        def __init__(self, *, density_ratios: DensityRatios | None = ..., **keys: Any) -> None: ...
+
+else:
+    FrameCounts = create_model(
+        "FrameCounts",
+        __base__=(_FrameCounts, *keys_of_all("counts", _FrameCounts)),
+        __module__=__name__,
+        __doc__=_FrameCounts.__doc__,
+    )
+    """``sampling.training`` and ``sampling.validation``: the count keys of all samplers, densities and AIMD."""

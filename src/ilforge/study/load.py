@@ -10,6 +10,7 @@ from ilforge.dynamics import ENGINES
 from ilforge.errors import SettingsError
 from ilforge.potentials import POTENTIALS
 from ilforge.properties.registry import PROPERTIES
+from ilforge.sampling.registry import SAMPLERS
 from ilforge.settings_file import check_settings, read_toml, refuse_absurd
 from ilforge.study.settings import StudySettings
 from ilforge.training import TRAINERS
@@ -78,7 +79,7 @@ def load_study(path: str | Path) -> Study:
         With every wrong key: its value, the allowed values, and for a misspelt key the nearest known one. Also if an
         installed plug-in could not be loaded, because a study may need it.
     """
-    for registry in (POTENTIALS, TRAINERS, ENGINES, PROPERTIES):
+    for registry in (POTENTIALS, TRAINERS, ENGINES, PROPERTIES, SAMPLERS):
         for fault in registry.faults.values():
             raise SettingsError(fault)
     path = Path(path).resolve()

@@ -6,18 +6,18 @@ The reference in ``docs/study-file.md`` and the JSON Schema for editors are gene
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.liquid.settings import LiquidSettings
 from ilforge.potentials import POTENTIALS, known_names
 from ilforge.potentials.kind import PotentialKind, PotentialSettings
 from ilforge.properties.analysis import AnalysisSettings
+from ilforge.sampling.registry import keys_of_all
 from ilforge.settings import (
     Count,
-    DensityRatio,
     DensityRatios,
     Name,
     Positive,
@@ -32,7 +32,7 @@ from ilforge.study.names import DEFAULT_MODELS, Models, PotentialName, Potential
 from ilforge.training import TRAINERS
 
 
-class SamplingSettings(Settings):
+class _Sampling(Settings):
     """Sampling of frames. Training and validation frames share no box."""
 
     potential: PotentialName = "clp"
@@ -46,24 +46,11 @@ class SamplingSettings(Settings):
     """Length of the start of each EQ run that is discarded, ps."""
     interval_ps: Positive = 1.0
     """Time between EQ frames, ps."""
-    packed_steps: Count = 20
-    """Minimisation steps that remove the worst contacts from a packed nEQ structure."""
-    hot_temperature_K: Temperature = 1500.0
-    """Initial temperature of the search for the highest temperature without bond breaking, K."""
-    hot_timestep_fs: Timestep = 1.5
-    """Initial time step of this search, fs."""
-    hot_interval_ps: Positive = 0.1
-    """Time between hot frames, ps."""
-    distorted_bond_strain: Annotated[float, Field(gt=0, le=0.3)] = 0.08
-    """Largest relative change of a bond length in distorted frames."""
-    distorted_angle_deg: Annotated[float, Field(gt=0, le=40)] = 25.0
-    """Largest change of a bond angle in distorted frames, degrees."""
-    distorted_torsion_deg: Annotated[float, Field(ge=0, le=180)] = 60.0
-    """Largest rotation about a bond outside rings in distorted frames, degrees."""
-    intermolecular_density_ratios: tuple[DensityRatio, DensityRatio] = (0.5, 1.3)
-    """Lowest and highest density of intermolecular frames, relative to `liquid.density_g_cm3`."""
-    intermolecular_candidates: Annotated[float, Field(ge=1, le=1000)] = 10.0
-    """Number of intermolecular frames that are made for each one that is taken."""
+
+
+class _MoreSampling(Settings):
+    """What follows the keys of the samplers."""
+
     aimd_timestep_fs: Timestep = 1.0
     """Time step of AIMD, fs: every step is a labelled frame."""
     training: FrameCounts = FrameCounts(eq_boxes=10, eq_frames_per_box=9, packed=30, hot_boxes=5, hot_frames_per_box=6)
@@ -72,19 +59,25 @@ class SamplingSettings(Settings):
     """Frames for validation, from boxes that training does not use."""
 
     @model_validator(mode="after")
-    def _validation_is_single_points(self) -> SamplingSettings:
+    def _validation_is_single_points(self) -> _MoreSampling:
         if self.validation.aimd:
             raise ValueError("validation frames are single points: leave its eq_aimd_runs and neq_aimd_runs out")
         return self
 
-    @model_validator(mode="after")
-    def _lowest_density_first(self) -> SamplingSettings:
-        low, high = self.intermolecular_density_ratios
-        if low >= high:
-            raise ValueError(
-                f"intermolecular_density_ratios is [{low:g}, {high:g}]: give the lowest ratio, then the highest"
-            )
-        return self
+
+if TYPE_CHECKING:
+
+    class SamplingSettings(_MoreSampling, _Sampling):
+        """For type checkers only: the keys of samplers are known at run time."""
+
+else:
+    SamplingSettings = create_model(
+        "SamplingSettings",
+        __base__=(_MoreSampling, *keys_of_all("settings", _Sampling, _MoreSampling), _Sampling),
+        __module__=__name__,
+        __doc__=_Sampling.__doc__,
+    )
+    """``[sampling]``: common keys, and those of all samplers."""
 
 
 class TrainingSettings(Settings):

@@ -293,7 +293,8 @@ def _densest(part: Study, dataset: Published | None) -> float:
         ratios += sampling.density_ratios
         for counts in (sampling.training, sampling.validation):
             ratios += counts.density_ratios or []
-            ratios += sampling.intermolecular_density_ratios if counts.intermolecular else []
+            for kind in structures.asked_of(counts, sampling).values():
+                ratios += [] if kind.ratios is None else kind.ratios(sampling)
     return max(ratios)
 
 

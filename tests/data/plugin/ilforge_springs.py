@@ -1,4 +1,4 @@
-"""A plug-in of ilforge: a potential, a model that is trained to be one, an engine, a property, and an executor."""
+"""A plug-in of ilforge: a potential, a model trained to be one, an engine, a property, a sampler and an executor."""
 
 import json
 from concurrent.futures import Future
@@ -18,7 +18,9 @@ from ilforge.potentials.kind import PotentialKind, PotentialSettings
 from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement
 from ilforge.results import Estimate
-from ilforge.settings import Settings
+from ilforge.sampling.frame import make_frame
+from ilforge.sampling.kind import SamplerKind
+from ilforge.settings import Count, Settings
 from ilforge.training import curve
 from ilforge.training.kind import ModelSettings, TrainerKind
 from ilforge.workflow.executors import ExecutorKind
@@ -138,6 +140,22 @@ class Gyration:
         return Measurement([("gyration", self._of, Estimate(float(np.mean(self._radii)), error, 2.0, "A"))])
 
 
+class RattledCounts(Settings):
+    rattled: Count = 0
+    """Frames of packed ions with noise on every atom."""
+
+
+class RattledSettings(Settings):
+    rattled_A: Annotated[float, Field(gt=0)] = 0.02
+    """Standard deviation of this noise, Å."""
+
+
+def rattle(drawing):
+    box, noise = drawing.packed, np.random.default_rng(drawing.seed).normal(size=(len(drawing.packed), 3))
+    moved = box.positions + drawing.keys["rattled_A"] * noise
+    return [make_frame(moved, box.cell.array, box, drawing.liquid, "nEQ", "rattled", drawing.seed)]
+
+
 class HereSettings(Settings):
     """Tasks run where the study is read, one after the other."""
 
@@ -176,5 +194,6 @@ TRAINER = TrainerKind("fitted-springs", "fitted springs", FitSettings, fit, "spr
 ENGINE = EngineKind("backwards", "backwards", lambda potential, cell: hasattr(potential, "calculator"), frames,
                     lambda job: {"name": "backwards"}, lambda job: False, lambda job, option, value: False,
                     on_request=True)  # fmt: skip
+SAMPLER = SamplerKind("rattled", "rattled", "nEQ", RattledCounts, rattle, RattledSettings)
 EXECUTOR = ExecutorKind("here", HereSettings, lambda machine, settings, name: Here(name))
 PROPERTY = PropertyKind("gyration", "Radius of gyration", GyrationSettings, Gyration)

@@ -1,37 +1,28 @@
-"""One packed box and the frames it gives: tasks for workers, one function for each recipe."""
+"""One packed box and the frames it gives: tasks for workers, for all samplers."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
 from ilforge import frames, potentials
-from ilforge.errors import DidNotConverge
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
-from ilforge.potentials.potential import Potential
-from ilforge.sampling.distorted import sample_distorted
-from ilforge.sampling.diversity import most_diverse
-from ilforge.sampling.equilibrated import sample_equilibrated
-from ilforge.sampling.intermolecular import RECIPES, sample_intermolecular
-from ilforge.sampling.nonequilibrated import highest_stable_temperature, relax_packed, sample_hot
+from ilforge.sampling.kind import Drawing
+from ilforge.sampling.registry import SAMPLERS
 from ilforge.study.frame_counts import FrameCounts
+from ilforge.study.settings import SamplingSettings
 from ilforge.workflow.store import write_json
 
 Settings = Mapping[str, Any]
-FRAMES, HOT = "frames.xyz", "hot.json"
-INTERMOLECULAR = "intermolecular"
-RUNS = ("nvt", INTERMOLECULAR)
-"""Recipes that take their frames from a run at the temperature of the liquid."""
+FRAMES = "frames.xyz"
 
 
 def of_each_box(
-    first: str, counts: FrameCounts, ratios: Sequence[float], candidates: float
+    first: str, counts: FrameCounts, ratios: Sequence[float], sampling: SamplingSettings
 ) -> dict[str, dict[str, Any]]:
     """Recipe, density ratio and number of frames of every box, by name; ratios are taken in turn.
 
@@ -39,48 +30,41 @@ def of_each_box(
     ----------
     first
         What names begin with.
-    candidates
-        So many intermolecular frames are made for each one that is taken.
     """
-    runs = min(counts.intermolecular, counts.intermolecular_boxes)
-    each_run = math.ceil(candidates * counts.intermolecular / (len(RECIPES) * max(1, runs)))
-    kinds = {
-        "nvt": (counts.eq_boxes, counts.eq_frames_per_box),
-        "packed": (counts.packed, 1),
-        "hot": (counts.hot_boxes, counts.hot_frames_per_box),
-        "distorted": (counts.distorted, 1),
-        INTERMOLECULAR: (runs, each_run),
-    }
-    return {
-        f"{first}-{recipe}-{i:03d}": {
-            "recipe": recipe,
-            "density_ratio": ratios[i % len(ratios)],
-            "frames": per_box,
-        }
-        for recipe, (count, per_box) in kinds.items()
-        for i in range(count if per_box else 0)
-    }
+    boxes = {}
+    for recipe, kind in SAMPLERS.items():
+        count, per_box = kind.boxes_of(counts, sampling)
+        for i in range(count if per_box else 0):
+            ratio = ratios[i % len(ratios)]
+            boxes[f"{first}-{recipe}-{i:03d}"] = {"recipe": recipe, "density_ratio": ratio, "frames": per_box}
+    return boxes
 
 
 def chosen_frames(
-    sampled: Mapping[str, Sequence[Atoms]], boxes: Mapping[str, Settings], liquid: Liquid, intermolecular: int
+    sampled: Mapping[str, Sequence[Atoms]], boxes: Mapping[str, Settings], liquid: Liquid, counts: FrameCounts
 ) -> list[Atoms]:
-    """All frames of all boxes, but of the intermolecular ones only so many: those that differ most.
+    """The frames of all boxes, in the order of samplers; a sampler may keep a part of them.
 
     Raises
     ------
     DidNotConverge
-        When fewer could be made.
+        When fewer could be made than were asked for.
     """
-    found = [frame for name, members in sampled.items() if boxes[name]["recipe"] != INTERMOLECULAR for frame in members]
-    made = [frame for name, members in sampled.items() if boxes[name]["recipe"] == INTERMOLECULAR for frame in members]
-    if len(made) < intermolecular:
-        raise DidNotConverge(
-            f"Only {len(made)} intermolecular frames of {liquid.label} could be made without overlaps, but "
-            f"intermolecular is {intermolecular}. Raise sampling.intermolecular_candidates, or lower the densities of "
-            "the runs or of sampling.intermolecular_density_ratios."
-        )
-    return [*found, *most_diverse(made, liquid.topology, intermolecular)] if intermolecular else found
+    found: list[Atoms] = []
+    for recipe, kind in SAMPLERS.items():
+        made = [frame for name, members in sampled.items() if boxes[name]["recipe"] == recipe for frame in members]
+        number = kind.frames_of(counts)
+        if kind.chosen is None:
+            found += made
+        elif number:
+            found += kind.chosen(made, liquid, number)
+    return found
+
+
+def steps_of(box: Settings, sampling: SamplingSettings) -> float:
+    """Expected number of MD steps of a box."""
+    steps = SAMPLERS[box["recipe"]].steps
+    return 0.0 if steps is None else steps(sampling, box["frames"])
 
 
 def sample_box(
@@ -92,102 +76,49 @@ def sample_box(
     name: str,
     threads: int,
 ) -> None:
-    """Pack one box and take its frames."""
+    """Pack one box and take its frames; ``settings["prepared"]`` is what was found first, by the recipe."""
     packed = pack(liquid, settings["density_g_cm3"] * box["density_ratio"], box["seed"], directory=directory)
     packed.info.update(parent=name, seed=box["seed"], density_ratio=box["density_ratio"])
-    sampled = _SAMPLERS[box["recipe"]](packed, liquid, potentials.create(spec), box, settings, threads)
-    frames.write(directory / FRAMES, sampled)
+    prepared = settings.get("prepared", {}).get(box["recipe"], {})
+    drawing = _drawing(packed, liquid, spec, settings, box["frames"], box["seed"], prepared, threads)
+    frames.write(directory / FRAMES, SAMPLERS[box["recipe"]].draw(drawing))
 
 
-def _nvt(
-    packed: Atoms, liquid: Liquid, potential: Potential, box: Settings, settings: Settings, threads: int
-) -> list[Atoms]:
-    return sample_equilibrated(packed, liquid, potential, **_run(box, settings), threads=threads)
-
-
-def _packed(
-    packed: Atoms, liquid: Liquid, potential: Potential, box: Settings, settings: Settings, threads: int
-) -> list[Atoms]:
-    return [relax_packed(packed, liquid, potential, settings["sampling"]["packed_steps"])]
-
-
-def _hot(
-    packed: Atoms, liquid: Liquid, potential: Potential, box: Settings, settings: Settings, threads: int
-) -> list[Atoms]:
-    return sample_hot(
-        packed,
-        liquid,
-        potential,
-        temperature_K=settings["hot"]["temperature_K"],
-        timestep_fs=settings["hot"]["timestep_fs"],
-        interval_ps=settings["sampling"]["hot_interval_ps"],
-        n_frames=box["frames"],
-        seed=box["seed"],
-        bond_factor=settings["bond_factor"],
-    )
-
-
-def _distorted(
-    packed: Atoms, liquid: Liquid, potential: Potential, box: Settings, settings: Settings, threads: int
-) -> list[Atoms]:
-    sampling = settings["sampling"]
-    distorted = sample_distorted(
-        relax_packed(packed, liquid, potential, sampling["packed_steps"]),
-        liquid,
-        bond_strain=sampling["distorted_bond_strain"],
-        angle_deg=sampling["distorted_angle_deg"],
-        torsion_deg=sampling["distorted_torsion_deg"],
-        seed=box["seed"],
-        bond_factor=settings["bond_factor"],
-    )
-    return [distorted]
-
-
-def _intermolecular(
-    packed: Atoms, liquid: Liquid, potential: Potential, box: Settings, settings: Settings, threads: int
-) -> list[Atoms]:
-    return sample_intermolecular(
-        packed,
-        liquid,
-        potential,
-        **_run(box, settings),
-        density_g_cm3=settings["density_g_cm3"],
-        density_ratios=settings["sampling"]["intermolecular_density_ratios"],
-        bond_factor=settings["bond_factor"],
-        threads=threads,
-    )
-
-
-def _run(box: Settings, settings: Settings) -> dict[str, Any]:
-    """How a run at the temperature of the liquid goes."""
-    lengths = {key: settings["sampling"][key] for key in ("timestep_fs", "equilibration_ps", "interval_ps")}
-    return {"temperature_K": settings["temperature_K"], **lengths, "n_frames": box["frames"], "seed": box["seed"]}
-
-
-_SAMPLERS: dict[str, Callable[..., list[Atoms]]] = {
-    "nvt": _nvt,
-    "packed": _packed,
-    "hot": _hot,
-    "distorted": _distorted,
-    INTERMOLECULAR: _intermolecular,
-}
-
-
-def find_heat(directory: Path, liquid: Liquid, spec: Settings, settings: Settings, threads: int) -> None:
-    """Search for the hottest run without bond breaking in a packed box at the density of the liquid."""
-    sampling, seed = settings["sampling"], settings["seed"]
+def prepare(directory: Path, recipe: str, liquid: Liquid, spec: Settings, settings: Settings, threads: int) -> None:
+    """Make the preparation of a sampler in a packed box at the density of the liquid."""
+    preparation, seed = SAMPLERS[recipe].preparation, settings["seed"]
+    assert preparation is not None
     packed = pack(liquid, settings["density_g_cm3"], seed, directory=directory)
-    packed.info.update(parent="hot", seed=seed)
-    found = highest_stable_temperature(
+    packed.info.update(parent=recipe, seed=seed)
+    drawing = _drawing(packed, liquid, spec, settings, settings["frames"], seed, {}, threads)
+    write_json(directory / prepared_file(recipe), preparation.search(drawing))
+
+
+def prepared_file(recipe: str) -> str:
+    """File with the result of the preparation of a sampler."""
+    return f"{recipe}.json"
+
+
+def _drawing(
+    packed: Atoms,
+    liquid: Liquid,
+    spec: Settings,
+    settings: Settings,
+    n_frames: int,
+    seed: int,
+    prepared: Mapping[str, Any],
+    threads: int,
+) -> Drawing:
+    return Drawing(
         packed,
         liquid,
         potentials.create(spec),
-        temperature_K=sampling["hot_temperature_K"],
-        timestep_fs=sampling["hot_timestep_fs"],
-        interval_ps=sampling["hot_interval_ps"],
-        n_frames=settings["frames"],
-        seed=seed,
-        bond_factor=settings["bond_factor"],
-        threads=threads,
+        n_frames,
+        seed,
+        settings["temperature_K"],
+        settings["density_g_cm3"],
+        settings["bond_factor"],
+        settings["sampling"],
+        prepared,
+        threads,
     )
-    write_json(directory / HOT, asdict(found))

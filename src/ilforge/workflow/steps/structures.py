@@ -16,14 +16,26 @@ from ilforge.liquid.vacuum import in_vacuum
 from ilforge.potentials import POTENTIALS
 from ilforge.potentials.abilities import RefusesBoxes, RefusesElements
 from ilforge.potentials.kind import Context
+from ilforge.sampling.kind import SamplerKind
+from ilforge.sampling.registry import SAMPLERS
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.load import Study
 from ilforge.study.md_settings import MdSettings
+from ilforge.study.settings import SamplingSettings
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.boxes import FRAMES, HOT, RUNS, chosen_frames, find_heat, of_each_box, sample_box
+from ilforge.workflow.steps.boxes import (
+    FRAMES,
+    chosen_frames,
+    of_each_box,
+    prepare,
+    prepared_file,
+    sample_box,
+    steps_of,
+)
 
-_HOT_KEYS = {"hot_temperature_K", "hot_timestep_fs", "hot_interval_ps"}
+_START = "nvt"
+"""The sampler that makes the box from which MD starts."""
 
 
 def liquid_of(study: Study) -> Liquid:
@@ -164,7 +176,7 @@ def frames_stage(study: Study, purpose: str) -> Stage:
     liquid = liquid_of(study)
     ratios = counts.density_ratios or sampling.density_ratios
     first = f"{study.composition}-{purpose}" if study.composition else purpose
-    named = of_each_box(first, counts, ratios, sampling.intermolecular_candidates)
+    named = of_each_box(first, counts, ratios, sampling)
     boxes = {name: {**box, "seed": study.seed(purpose, name)} for name, box in named.items()}
     settings = {
         "liquid": identity(liquid),
@@ -172,91 +184,98 @@ def frames_stage(study: Study, purpose: str) -> Stage:
         "density_g_cm3": study.settings.liquid.density_g_cm3,
         "boxes": boxes,
         "potential": potentials.create(sampling_spec(study)).describe(),
-        "sampling": sampling.model_dump(include=sampling_keys(counts)),
+        "sampling": sampling.model_dump(include=sampling_keys(counts, sampling)),
         "bond_factor": study.settings.gate.bond_factor,
-        **({"intermolecular": counts.intermolecular} if counts.intermolecular else {}),
+        **{name: kind.frames_of(counts) for name, kind in asked_of(counts, sampling).items() if kind.chosen},
     }
-    hot = {"hot": hot_stage(study)} if counts.hot_boxes and counts.hot_frames_per_box else {}
+    inputs = preparations(study, counts)
 
     def work(job: Job) -> None:
         spec = sampling_spec(study)
-        found = json.loads((job.input("hot") / HOT).read_text()) if hot else {}
+        told = {**settings, "prepared": read_prepared(job, inputs)}
         parts = job.parts(
-            sample_box,
-            {name: (liquid, spec, box, {**settings, "hot": found}, name, job.threads) for name, box in boxes.items()},
+            sample_box, {name: (liquid, spec, box, told, name, job.threads) for name, box in boxes.items()}
         )
         sampled = {name: frames.read(path / FRAMES) for name, path in parts.items()}
-        frames.write(job.directory / FRAMES, chosen_frames(sampled, boxes, liquid, counts.intermolecular))
+        frames.write(job.directory / FRAMES, chosen_frames(sampled, boxes, liquid, counts))
 
     cost = potentials.create(sampling_spec(study)).seconds_per_frame(liquid.topology.n_atoms)
-    runs = [box["frames"] for box in boxes.values() if box["recipe"] in RUNS]
-    steps = 1000 * (len(runs) * sampling.equilibration_ps + sum(runs) * sampling.interval_ps) / max(1, len(boxes))
+    steps = sum(steps_of(box, sampling) for box in boxes.values()) / max(1, len(boxes))
     return Stage(
         name=of_composition(study, f"sample {purpose} frames"),
         kind="frames",
         runs_as="md",
         version=2,
         settings=settings,
-        inputs=hot,
+        inputs=inputs,
         work=work,
         tasks=len(boxes),
-        task_seconds=2.0 + cost * steps / sampling.timestep_fs,
+        task_seconds=2.0 + cost * steps,
         programs=("packmol",),
         computes_with=computes_with(sampling_spec(study)["kind"]),
     )
 
 
-def hot_stage(study: Study) -> Stage:
-    """How hot and with how long a step the molecules can be shaken before they come apart: ``hot.json``.
+def preparations(study: Study, counts: FrameCounts) -> dict[str, Stage]:
+    """The preparations that frames of a set need, by the sampler; each is made once for each composition."""
+    return {
+        name: preparation_stage(study, name)
+        for name, kind in asked_of(counts, study.settings.sampling).items()
+        if kind.preparation is not None and kind.frames_of(counts)
+    }
+
+
+def read_prepared(job: Job, inputs: Mapping[str, Stage]) -> dict[str, Any]:
+    """What the preparations among the inputs of a stage found, by the sampler."""
+    return {name: json.loads((job.input(name) / prepared_file(name)).read_text()) for name in inputs}
+
+
+def preparation_stage(study: Study, name: str) -> Stage:
+    """What a sampler must know first, such as how hot molecules can be before they come apart: ``hot.json``.
 
     Found once for each composition, in a box of its own, for training and validation alike.
     """
-    sampling, liquid = study.settings.sampling, liquid_of(study)
-    counts = (sampling.training, sampling.validation)
+    sampling, liquid, kind = study.settings.sampling, liquid_of(study), SAMPLERS[name]
+    preparation = kind.preparation
+    assert preparation is not None
+    n_frames = max(kind.boxes_of(counts, sampling)[1] for counts in (sampling.training, sampling.validation))
     settings = {
         "liquid": identity(liquid),
         "density_g_cm3": study.settings.liquid.density_g_cm3,
         "potential": potentials.create(sampling_spec(study)).describe(),
-        "sampling": sampling.model_dump(include=_HOT_KEYS),
-        "frames": max(count.hot_frames_per_box for count in counts),
+        "sampling": sampling.model_dump(include=kind.keys),
+        "frames": n_frames,
         "bond_factor": study.settings.gate.bond_factor,
-        "seed": study.seed("hot", study.composition),
+        "seed": study.seed(name, study.composition),
     }
 
     def work(job: Job) -> None:
-        job.run(find_heat, job.directory, liquid, sampling_spec(study), settings, job.threads)
+        told = {**settings, "temperature_K": study.settings.liquid.temperature_K}
+        job.run(prepare, job.directory, name, liquid, sampling_spec(study), told, job.threads)
 
     cost = potentials.create(sampling_spec(study)).seconds_per_frame(liquid.topology.n_atoms)
-    n_frames = max(count.hot_frames_per_box for count in counts)
-    steps = n_frames * sampling.hot_interval_ps * 1000 / sampling.hot_timestep_fs
     return Stage(
-        name=of_composition(study, "find the highest temperature without bond breaking"),
-        kind="hot",
+        name=of_composition(study, preparation.title),
+        kind=name,
         runs_as="md",
-        version=1,
+        version=preparation.version,
         settings=settings,
         inputs={},
         work=work,
-        task_seconds=2.0 + 6 * steps * cost,
+        task_seconds=2.0 + cost * preparation.steps(sampling, n_frames),
         programs=("packmol",),
         computes_with=computes_with(sampling_spec(study)["kind"]),
     )
 
 
-def sampling_keys(counts: FrameCounts) -> set[str]:
+def asked_of(counts: FrameCounts, sampling: SamplingSettings) -> dict[str, SamplerKind]:
+    """The samplers that a set of frames asks for, by name."""
+    return {name: kind for name, kind in SAMPLERS.items() if kind.is_asked(counts, sampling)}
+
+
+def sampling_keys(counts: FrameCounts, sampling: SamplingSettings) -> set[str]:
     """Those keys of the sampling that decide what the frames of a set are."""
-    keys = set()
-    if counts.eq_boxes or counts.intermolecular:
-        keys |= {"timestep_fs", "equilibration_ps", "interval_ps"}
-    if counts.intermolecular:
-        keys |= {"intermolecular_density_ratios", "intermolecular_candidates"}
-    if counts.packed or counts.distorted:
-        keys |= {"packed_steps"}
-    if counts.distorted:
-        keys |= {"distorted_bond_strain", "distorted_angle_deg", "distorted_torsion_deg"}
-    if counts.hot_boxes:
-        keys |= _HOT_KEYS
-    return keys
+    return {key for kind in asked_of(counts, sampling).values() for key in kind.keys}
 
 
 def start_stage(study: Study, protocol: MdSettings) -> Stage:
@@ -266,21 +285,22 @@ def start_stage(study: Study, protocol: MdSettings) -> Stage:
     sampling, liquid = study.settings.sampling, ions_of(study, protocol)
     multiple = protocol.box_multiple
     name = "equilibrate the box that MD starts from" + (f", {multiple} times the liquid" if multiple > 1 else "")
-    box = {"recipe": "nvt", "density_ratio": 1.0, "frames": 1, "seed": study.seed("md start")}
+    box = {"recipe": _START, "density_ratio": 1.0, "frames": 1, "seed": study.seed("md start")}
     settings = {
         "liquid": identity(liquid),
         "temperature_K": study.settings.liquid.temperature_K,
         "density_g_cm3": study.settings.liquid.density_g_cm3,
         "box": box,
         "potential": potentials.create(sampling_spec(study)).describe(),
-        "sampling": sampling.model_dump(include={"timestep_fs", "equilibration_ps", "interval_ps"}),
+        "sampling": sampling.model_dump(include=SAMPLERS[_START].keys),
     }
+    told = {**settings, "bond_factor": study.settings.gate.bond_factor}
 
     cost = potentials.create(sampling_spec(study)).seconds_per_frame(liquid.topology.n_atoms)
-    steps = 1000 * (sampling.equilibration_ps + sampling.interval_ps) / sampling.timestep_fs
+    steps = steps_of(box, sampling)
 
     def work(job: Job) -> None:
-        job.run(sample_box, job.directory, liquid, sampling_spec(study), box, settings, "md-start", job.threads)
+        job.run(sample_box, job.directory, liquid, sampling_spec(study), box, told, "md-start", job.threads)
 
     return Stage(
         name=of_composition(study, name),

@@ -7,7 +7,6 @@ many EQ, packed, hot, distorted and intermolecular frames in proportion, at all 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from ilforge.labelling.datasets.dataset import split
 from ilforge.labelling.methods import description
 from ilforge.liquid.liquid import Liquid
 from ilforge.potentials.quantum import costs
+from ilforge.sampling.registry import SAMPLERS
 from ilforge.study.frame_counts import FrameCounts
 from ilforge.study.lineage import movers_of
 from ilforge.study.load import Study
@@ -30,25 +30,24 @@ from ilforge.training.kind import Size
 from ilforge.training.validation import Predictions
 from ilforge.workflow.job import Job
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps.boxes import FRAMES, HOT, RUNS, chosen_frames, of_each_box, sample_box
+from ilforge.workflow.steps.boxes import FRAMES, chosen_frames, of_each_box, sample_box, steps_of
 from ilforge.workflow.steps.labels import ACCEPTED, labels_of, net_force_setting, write_judged
 from ilforge.workflow.steps.models import PREDICTIONS, keep_errors, model_spec, seconds_per_step
 from ilforge.workflow.steps.structures import (
     computes_with,
-    hot_stage,
     identity,
     liquid_of,
     of_composition,
+    preparations,
+    read_prepared,
     sampling_keys,
     sampling_spec,
 )
 
 HELD_OUT = 0.1
 """Share of the frames, as whole boxes, that validate a student against its teacher."""
-EACH_RUN = 10
-"""EQ frames of one run, about."""
 _BROKEN = "broken.txt"
-_FEWEST_RUNS, _FEWEST = 2, 5  # of one composition and size: a split needs two boxes
+_FEWEST = 5  # frames of one composition and size
 
 
 @dataclass(frozen=True)
@@ -112,28 +111,12 @@ def recipe_of(part: Study, name: str) -> FrameCounts:
 
 def scaled(counts: FrameCounts, total: int) -> FrameCounts:
     """A recipe in the same proportions for about so many frames, without AIMD."""
-    kinds = {
-        "eq": counts.eq_starts,
-        "packed": counts.packed,
-        "hot": counts.hot_boxes * counts.hot_frames_per_box,
-        "distorted": counts.distorted,
-        "intermolecular": counts.intermolecular,
-    }
-    all_starts = sum(kinds.values()) or 1
-    share = {kind: round(total * number / all_starts) for kind, number in kinds.items()}
-    eq_boxes = min(share["eq"], max(_FEWEST_RUNS, round(share["eq"] / EACH_RUN)))
-    per_hot = max(1, min(counts.hot_frames_per_box, share["hot"]))
-    return FrameCounts(
-        eq_boxes=eq_boxes,
-        eq_frames_per_box=round(share["eq"] / eq_boxes) if eq_boxes else 0,
-        packed=share["packed"],
-        hot_boxes=-(-share["hot"] // per_hot),
-        hot_frames_per_box=per_hot,
-        distorted=share["distorted"],
-        intermolecular=share["intermolecular"],
-        intermolecular_boxes=counts.intermolecular_boxes,
-        density_ratios=counts.density_ratios,
-    )
+    numbers = {name: kind.frames_of(counts) for name, kind in SAMPLERS.items()}
+    all_starts = sum(numbers.values()) or 1
+    keys: dict[str, int] = {}
+    for name, number in numbers.items():
+        keys |= SAMPLERS[name].counts_for(counts, round(total * number / all_starts))
+    return FrameCounts(density_ratios=counts.density_ratios, **keys)
 
 
 def taught_boxes(part: Study, name: str, multiple: int) -> dict[str, dict[str, Any]]:
@@ -141,12 +124,14 @@ def taught_boxes(part: Study, name: str, multiple: int) -> dict[str, dict[str, A
     sampling, model = part.settings.sampling, part.settings.models[name]
     counts = recipe_of(part, name)
     ratios = counts.density_ratios or sampling.density_ratios
-    turn = sorted(set(model.frames_boxes)).index(multiple) * counts.eq_boxes  # sizes share the densities out
+    at_equilibrium = [kind for kind in SAMPLERS.values() if kind.frame_kind == "EQ"]
+    n_runs = sum(kind.boxes_of(counts, sampling)[0] for kind in at_equilibrium)
+    turn = sorted(set(model.frames_boxes)).index(multiple) * n_runs  # sizes share the densities out
     ratios = [*ratios[turn % len(ratios) :], *ratios[: turn % len(ratios)]]
     first = "-".join(filter(None, ("taught", part.composition, f"x{multiple}")))
-    boxes = of_each_box(first, counts, ratios, sampling.intermolecular_candidates)
+    boxes = of_each_box(first, counts, ratios, sampling)
     movers = movers_of(part.settings, name)
-    runs = [key for key, box in boxes.items() if box["recipe"] == "nvt"]
+    runs = [key for key, box in boxes.items() if SAMPLERS[box["recipe"]] in at_equilibrium]
     moved_by = {key: movers[number % len(movers)] for number, key in enumerate(runs)}
     return {
         key: {**box, "mover": moved_by.get(key, "sampling"), "seed": part.seed("taught", key)}
@@ -165,23 +150,20 @@ def frames_stage(part: Study, name: str, multiple: int, teacher: Teacher) -> Sta
         "density_g_cm3": part.settings.liquid.density_g_cm3,
         "boxes": boxes,
         "potential": potentials.create(sampler).describe(),
-        "sampling": part.settings.sampling.model_dump(include=sampling_keys(counts)),
+        "sampling": part.settings.sampling.model_dump(include=sampling_keys(counts, part.settings.sampling)),
         "bond_factor": part.settings.gate.bond_factor,
         **(teacher.settings if by_teacher else {}),
     }
-    hot = {"hot": hot_stage(part)} if counts.hot_boxes else {}
+    prepared = preparations(part, counts)
 
     def work(job: Job) -> None:
         specs = {"sampling": sampler, **({"teacher": teacher.read(job)} if by_teacher else {})}
-        found = json.loads((job.input("hot") / HOT).read_text()) if hot else {}
-        asked = {
-            key: (liquid, specs[box["mover"]], box, {**settings, "hot": found}, key, job.threads)
-            for key, box in boxes.items()
-        }
+        told = {**settings, "prepared": read_prepared(job, prepared)}
+        asked = {key: (liquid, specs[box["mover"]], box, told, key, job.threads) for key, box in boxes.items()}
         paths = job.parts(_sample_box, asked)
         sampled = {key: frames.read(path / FRAMES) for key, path in paths.items()}
         _count_broken(job, name, teacher, paths, [key for key, box in boxes.items() if box["mover"] == "teacher"])
-        frames.write(job.directory / FRAMES, chosen_frames(sampled, boxes, liquid, counts.intermolecular))
+        frames.write(job.directory / FRAMES, chosen_frames(sampled, boxes, liquid, counts))
 
     programs = [*computes_with(sampler["kind"]), *(computes_with(teacher.kind) if by_teacher else ())]
     return Stage(
@@ -190,7 +172,7 @@ def frames_stage(part: Study, name: str, multiple: int, teacher: Teacher) -> Sta
         runs_as="md",
         version=1,
         settings=settings,
-        inputs={**hot, **(teacher.inputs if by_teacher else {})},
+        inputs={**prepared, **(teacher.inputs if by_teacher else {})},
         work=work,
         tasks=len(boxes),
         task_seconds=2.0 + _seconds_of_runs(large, teacher, boxes) / max(1, len(boxes)),
@@ -237,15 +219,7 @@ def _seconds_of_runs(large: Study, teacher: Teacher, boxes: Mapping[str, Mapping
         "sampling": potentials.create(sampling_spec(large)).seconds_per_frame(n_atoms),
         "teacher": teacher.seconds_per_frame(large, n_atoms),
     }
-    seconds: float = sum(
-        per_step[box["mover"]]
-        * 1000
-        * (sampling.equilibration_ps + box["frames"] * sampling.interval_ps)
-        / sampling.timestep_fs
-        for box in boxes.values()
-        if box["recipe"] in RUNS
-    )
-    return seconds
+    return sum(per_step[box["mover"]] * steps_of(box, sampling) for box in boxes.values())
 
 
 def label_stage(part: Study, name: str, multiple: int, teacher: Teacher, sampled: Stage) -> Stage:

@@ -1,4 +1,4 @@
-"""nEQ frames: structures directly from packing, and molecules distorted by temperatures just below decomposition.
+"""nEQ frames of molecules distorted by temperatures just below decomposition, from runs with long steps.
 
 A model trained only on equilibrium frames does not learn the forces that drive distorted frames back to equilibrium.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ase import Atoms
 
@@ -21,6 +22,9 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.potentials.potential import Potential
 from ilforge.sampling.equilibrated import MINIMISE_STEPS
 from ilforge.sampling.frame import make_frame
+from ilforge.sampling.kind import Drawing, Preparation, SamplerKind
+from ilforge.sampling.packed import relax_packed
+from ilforge.settings import Count, Positive, Settings, Temperature, Timestep
 
 COOLER = 0.9
 """Factor on the temperature after a hot run in which a bond broke."""
@@ -31,20 +35,6 @@ HOTTEST_K, LONGEST_FS = 5000.0, 3.0
 
 _TRIES = 16  # down to a fifth of the temperature
 _HEATING_PS = 0.5  # not recorded: time until the heat is distributed over all vibrations
-
-
-def relax_packed(box: Atoms, liquid: Liquid, potential: Potential, steps: int, threads: int = 1) -> Atoms:
-    """The packed box after a few steps of minimisation, which remove the closest contacts.
-
-    Returns
-    -------
-    frame
-        Frame of kind ``nEQ``, recipe ``packed``; its seed is that of the box.
-    """
-    rest = MdProtocol("NVT", 1.0, 1.0, 1.0, 1.0, seed=0, constrain_hydrogens=False)  # nothing moves
-    state = dynamics.minimise(Job(potential, box, liquid.topology, rest, threads), steps)
-    seed = int(box.info.get("seed", 0))
-    return make_frame(state.positions, state.cell, box, liquid, "nEQ", "packed", seed)
 
 
 @dataclass(frozen=True)
@@ -225,3 +215,77 @@ def _unfragmented(job: Job, liquid: Liquid, bond_factor: float) -> list[Atoms] |
     except Exploded as error:
         return str(error).rstrip(".")
     return found
+
+
+class HotCounts(Settings):
+    """Numbers of hot frames."""
+
+    hot_boxes: Count
+    """Packed boxes in which hot runs with a large time step start."""
+    hot_frames_per_box: Count
+    """nEQ-molecule frames taken from each of these hot runs."""
+
+
+class HotSettings(Settings):
+    """How hot runs go."""
+
+    hot_temperature_K: Temperature = 1500.0
+    """Initial temperature of the search for the highest temperature without bond breaking, K."""
+    hot_timestep_fs: Timestep = 1.5
+    """Initial time step of this search, fs."""
+    hot_interval_ps: Positive = 0.1
+    """Time between hot frames, ps."""
+
+
+def _search(drawing: Drawing) -> dict[str, Any]:
+    found = highest_stable_temperature(
+        drawing.packed,
+        drawing.liquid,
+        drawing.potential,
+        temperature_K=drawing.keys["hot_temperature_K"],
+        timestep_fs=drawing.keys["hot_timestep_fs"],
+        interval_ps=drawing.keys["hot_interval_ps"],
+        n_frames=drawing.n_frames,
+        seed=drawing.seed,
+        bond_factor=drawing.bond_factor,
+        threads=drawing.threads,
+    )
+    return asdict(found)
+
+
+def _draw(drawing: Drawing) -> list[Atoms]:
+    return sample_hot(
+        drawing.packed,
+        drawing.liquid,
+        drawing.potential,
+        temperature_K=drawing.prepared["temperature_K"],
+        timestep_fs=drawing.prepared["timestep_fs"],
+        interval_ps=drawing.keys["hot_interval_ps"],
+        n_frames=drawing.n_frames,
+        seed=drawing.seed,
+        bond_factor=drawing.bond_factor,
+    )
+
+
+def _scaled(counts: HotCounts, number: int) -> dict[str, int]:
+    per_box = max(1, min(counts.hot_frames_per_box, number))
+    return {"hot_boxes": -(-number // per_box), "hot_frames_per_box": per_box}
+
+
+def _steps_of_search(settings: HotSettings, n_frames: int) -> float:
+    """Of about six runs."""
+    return 6 * n_frames * settings.hot_interval_ps * 1000 / settings.hot_timestep_fs
+
+
+KIND = SamplerKind(
+    "hot",
+    "hot",
+    "nEQ",
+    HotCounts,
+    _draw,
+    HotSettings,
+    boxes=lambda counts, sampling: (counts.hot_boxes, counts.hot_frames_per_box),
+    number=lambda counts: counts.hot_boxes * counts.hot_frames_per_box,
+    scaled=_scaled,
+    preparation=Preparation("find the highest temperature without bond breaking", _search, _steps_of_search),
+)
