@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -76,3 +77,17 @@ def test_no_other_file_names_a_kind(registry):
 def test_a_kind_is_named_as_its_registry_names_it(registry):
     for name, kind in registry.items():
         assert kind.name == name and kind.title and type(kind).__doc__
+
+
+def test_keys_of_a_sampler_stand_in_its_own_file_and_where_the_study_file_has_defaults():
+    """A new sampler brings its keys along: nothing else counts its frames or reads its settings."""
+    allowed = {
+        "study/settings.py",
+        "study/document.py",
+    }  # default numbers of frames, and the study file that init writes
+    for name, kind in SAMPLERS.items():
+        own = Path(importlib.import_module(kind.draw.__module__).__file__).relative_to(SOURCE)
+        for key in {*kind.counts.model_fields, *kind.settings.model_fields} - set(SAMPLERS):
+            files = {str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if key in path.read_text()}
+            users = {"sampling/distorted.py"} if key in SAMPLERS["distorted"].uses else set()
+            assert files <= {str(own), *allowed, *users}, (name, key)
