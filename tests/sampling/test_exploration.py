@@ -1,28 +1,24 @@
-"""Exploration: frames with the committee's deviation, and the choice of which to label."""
+"""Exploration: frames with the committee's deviation, the limits that end a run, and what begins again."""
 
 from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ilforge import potentials
 from ilforge.errors import SettingsError
-from ilforge.potentials.classical.clp import Clp
-from ilforge.sampling.exploration import Exploration, explore, select
-from support import md
+from ilforge.potentials.learned.committee import Committee
+from ilforge.sampling.exploration import Conditions, Exploration, Trusted, Walk, density_of, explore, kinds_of_bonds
+from support import md, soft
 
-SETTINGS = {"temperature_K": 450.0, "pressure_bar": 1.0, "timestep_fs": 0.5, "length_ps": 0.05, "interval_ps": 0.005}
-
-
-def _judged(*deviations: float, broken: tuple[int, ...] = ()) -> Exploration:
-    """A run whose frames are all the same, but not its deviations."""
-    fragments = tuple("broken bond" if index in broken else None for index in range(len(deviations)))
-    run = []
-    for index, value in enumerate(deviations):
-        frame = md.packed_box()
-        frame.info.update(deviation=value, index=index)
-        run.append(frame)
-    return Exploration(tuple(run), np.array(deviations), fragments)
+WARM = Conditions("NPT", 450.0, 1.0)
+WALK = Walk(WARM, timestep_fs=0.5, length_ps=0.05, interval_ps=0.005, seed=1)
+SQUEEZED = Conditions("NPT", 423.0, 3000.0)  # the soft ions keep their volume there
+SOFT_WALK = Walk(SQUEEZED, timestep_fs=1.0, length_ps=0.2, interval_ps=0.02, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +26,20 @@ def committee(tiny_deepmd_models):
     return potentials.create({"kind": "committee", "members": [md.deepmd(path) for path in tiny_deepmd_models]})
 
 
+def soft_committee(*heights_eV):
+    """Members whose forces are those of one repulsion, times the height; ions of one atom cannot break."""
+    return Committee(tuple(soft.Soft(height_eV=height) for height in heights_eV))
+
+
+def explore_soft(tmp_path, walk=SOFT_WALK, trusted=Trusted(), heights=(0.2, 0.25), starts=None):
+    liquid, box = soft.ions("Cl")
+    return explore(soft_committee(*heights), starts or [box], liquid, walk, trusted, tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.program("lmp")
 def test_lammps_and_python_agree_on_the_deviation_of_each_frame(committee, tmp_path):
-    found = explore(committee, md.warm_box(), md.liquid(), **SETTINGS, seed=1, directory=tmp_path / "run")
+    found = explore(committee, [md.warm_box()], md.liquid(), WALK, Trusted(), tmp_path)
     assert len(found.frames) == 10 and found.fault is None
     assert len(np.unique(found.deviations)) == 10 and found.deviations.min() > 0
     for frame, deviation in list(zip(found.frames, found.deviations, strict=True))[::4]:
@@ -48,35 +54,117 @@ def test_lammps_and_python_agree_on_the_deviation_of_each_frame(committee, tmp_p
 @pytest.mark.program("lmp")
 def test_an_exploration_that_explodes_is_used_up_to_there(committee, tmp_path):
     # atoms that should hardly move, in a structure far from rest
-    cold = {**SETTINGS, "temperature_K": 1.0, "interval_ps": 0.001}
-    found = explore(committee, md.packed_box(), md.liquid(), **cold, seed=1, directory=tmp_path / "run")
-    assert "1 K was set" in found.fault
+    cold = replace(WALK, conditions=Conditions("NPT", 1.0, 1.0), interval_ps=0.001)
+    found = explore(committee, [md.packed_box()], md.liquid(), cold, Trusted(), tmp_path)
+    assert "1 K was set" in found.fault and found.parts[0].cause == "exploded"
     assert len(found.frames) == len(found.deviations) == len(found.fragments) < 50
 
 
 def test_a_single_potential_cannot_explore(tmp_path):
+    liquid, box = soft.ions("Cl")
     with pytest.raises(SettingsError, match="needs a committee"):
-        explore(Clp(4.0), md.warm_box(), md.liquid(), **SETTINGS, seed=1, directory=tmp_path / "run")
+        explore(soft.Soft(), [box], liquid, WALK, Trusted(), tmp_path)
 
 
-def test_frames_are_judged_by_the_window_and_by_their_molecules():
-    runs = [_judged(0.01, 0.05, 0.2, 1.5, 1.51), _judged(0.3, 0.3, np.nan, 0.01, broken=(1, 3))]
-    chosen = select(runs, low=0.05, high=1.5, max_candidates=10)
-    assert (chosen.accurate, chosen.candidate, chosen.failed) == (1, 4, 4)
-    assert [frame.info["deviation"] for frame in chosen.frames] == [0.05, 0.2, 1.5, 0.3]
-    assert len(chosen.deviations) == 9
+def test_deviations_are_those_of_forces_that_are_linear_in_a_parameter(tmp_path):
+    heights = (0.2, 0.23, 0.29)
+    found = explore_soft(tmp_path, replace(SOFT_WALK, pressures=True), heights=heights)
+    liquid, _ = soft.ions("Cl")
+    assert len(found.frames) == 10 and [part.cause for part in found.parts] == ["length"]
+    springs, one = (soft.Soft(height_eV=height).calculator(liquid.topology) for height in (0.0, 1.0))
+    for frame, deviation, pressure in zip(found.frames, found.deviations, found.pressure_deviations, strict=True):
+        repulsion = one.get_forces(frame) - springs.get_forces(frame)
+        wanted = np.std(heights) * np.linalg.norm(repulsion, axis=1).max()
+        assert deviation == pytest.approx(wanted, rel=1e-3)  # recorded positions are of single precision
+        push = (one.get_stress(frame) - springs.get_stress(frame))[:3].mean() * 160.21766
+        assert pressure == pytest.approx(np.std(heights) * abs(push), rel=1e-6)
 
 
-def test_candidates_are_spread_evenly_over_runs_and_time():
-    runs = [_judged(*[0.2] * 12), _judged(*[0.01] * 12), _judged(0.2, 0.2)]
-    chosen = select(runs, low=0.05, high=1.5, max_candidates=6)
-    assert [frame.info["index"] for frame in chosen.frames] == [1, 4, 7, 10, 0, 1]
-    assert chosen.candidate == 14
-    again = select(runs, low=0.05, high=1.5, max_candidates=6)
-    assert [frame.info for frame in again.frames] == [frame.info for frame in chosen.frames]
+def test_the_first_member_moves_the_atoms(tmp_path):
+    one, other = (explore_soft(tmp_path / str(k), heights=(0.2, last)) for k, last in enumerate((0.25, 0.4)))
+    for a, b in zip(one.frames, other.frames, strict=True):
+        np.testing.assert_array_equal(a.positions, b.positions)
+    # the deviation is proportional to the difference of the two heights
+    np.testing.assert_allclose(other.deviations, 4 * one.deviations, rtol=1e-6)
 
 
-def test_nothing_explored_and_nothing_asked_for_give_nothing():
-    assert select([], 0.05, 1.5, 10).frames == []
-    chosen = select([_judged(0.2), Exploration((), np.empty(0), ())], 0.05, 1.5, 0)
-    assert chosen.frames == [] and chosen.candidate == 1
+def test_a_liquid_that_boils_ends_there_and_keeps_the_way(tmp_path):
+    """Without attraction, and at 1 bar, the ions fly apart."""
+    liquid, box = soft.ions("Cl")
+    start = density_of(box, liquid.topology)
+    walk = replace(SOFT_WALK, conditions=Conditions("NPT", 423.0, 1.0), length_ps=4.0)
+    found = explore_soft(tmp_path, walk, Trusted(densities_g_cm3=(0.85 * start, 2 * start)))
+    assert [part.cause for part in found.parts] == ["boiled"]
+    assert f"fell below {0.85 * start:.3f} g/cm3" in found.fault
+    assert found.densities[-1] < 0.85 * start and (found.densities[:-1] >= 0.85 * start).all()
+    assert len(found.frames) == found.parts[0].n_frames > 2
+    masses = liquid.topology.masses.sum() * 1.66053907
+    np.testing.assert_allclose(found.densities, [masses / frame.get_volume() for frame in found.frames], rtol=1e-6)
+
+
+def test_a_liquid_that_collapses_ends_there(tmp_path):
+    liquid, box = soft.ions("Cl")
+    start = density_of(box, liquid.topology)
+    walk = replace(SOFT_WALK, conditions=Conditions("NPT", 423.0, 50000.0), length_ps=4.0)
+    found = explore_soft(tmp_path, walk, Trusted(densities_g_cm3=(0.5 * start, 1.1 * start)))
+    assert found.parts[0].cause == "collapsed" and found.densities[-1] > 1.1 * start
+
+
+def test_a_boiling_that_the_engine_ends_is_called_so(tmp_path):
+    walk = replace(SOFT_WALK, conditions=Conditions("NPT", 1500.0, 0.0), length_ps=20.0, interval_ps=0.2)
+    found = explore_soft(tmp_path, walk)
+    assert found.parts[0].cause == "boiled" and "beyond 0.5 to 2 times" in found.fault
+
+
+def test_a_run_begins_again_elsewhere_until_its_length_is_spent(tmp_path):
+    liquid, box = soft.ions("Cl")
+    other = explore_soft(tmp_path / "other", replace(SOFT_WALK, length_ps=0.1)).frames[-1]
+    free = explore_soft(tmp_path / "free", replace(SOFT_WALK, length_ps=0.4))
+    limit = float(np.sort(free.deviations)[-3])  # some frames are above it
+    walk = replace(SOFT_WALK, length_ps=0.4, restarts=5)
+    found = explore_soft(tmp_path / "a", walk, Trusted(deviation_eV_A=limit * 0.999), starts=[box, other])
+    assert len(found.parts) > 1 and {part.cause for part in found.parts[:-1]} == {"deviation"}
+    assert sum(part.n_frames for part in found.parts) == len(found.frames) <= 20
+    first = found.parts[0].n_frames
+    np.testing.assert_array_equal(found.deviations[:first], free.deviations[:first])
+    assert (found.deviations[: first - 1] <= limit).all() and found.deviations[first - 1] >= limit
+    # the next part starts from the other box, which is nearer to its first frame
+    shift = [np.abs(found.frames[first].positions - start.positions).mean() for start in (box, other)]
+    assert shift[1] < shift[0]
+    again = explore_soft(tmp_path / "b", walk, Trusted(deviation_eV_A=limit * 0.999), starts=[box, other])
+    np.testing.assert_array_equal(again.deviations, found.deviations)
+    assert again.parts == found.parts
+
+
+def test_restarts_are_limited(tmp_path):
+    found = explore_soft(tmp_path, replace(SOFT_WALK, restarts=2), Trusted(deviation_eV_A=0.0))
+    assert [(part.n_frames, part.cause) for part in found.parts] == [(1, "deviation")] * 3
+    assert len(np.unique(found.deviations)) == 3  # each part has velocities of its own
+
+
+def test_an_exploration_at_constant_volume_keeps_it(tmp_path):
+    walk = replace(SOFT_WALK, conditions=Conditions("NVT", 423.0))
+    found = explore_soft(tmp_path, walk)
+    assert np.ptp(found.densities) < 1e-6 * found.densities[0]
+
+
+def test_an_exploration_is_read_as_it_was_written(tmp_path):
+    found = explore_soft(tmp_path, replace(SOFT_WALK, restarts=1), Trusted(deviation_eV_A=0.0))
+    again = Exploration.of_judged(found.frames, json.loads(json.dumps(found.judged())))
+    for column in dataclasses.fields(Exploration):
+        one, other = getattr(found, column.name), getattr(again, column.name)
+        np.testing.assert_equal(other, one) if isinstance(one, np.ndarray) else None
+        assert isinstance(one, np.ndarray) or one == other
+
+
+def test_kinds_of_bonds_name_the_ions():
+    frame, topology = md.warm_box(), md.liquid().topology
+    assert kinds_of_bonds(frame, topology, 1.25) == ()
+    i = next(k for k, pair in enumerate(topology.bonds) if {topology.symbols[a] for a in pair} == {"C", "H"})
+    carbon, hydrogen = sorted(topology.bonds[i], key=lambda atom: topology.symbols[atom])
+    fluorine = topology.symbols.index("F")
+    frame.positions[hydrogen] = frame.positions[fluorine] + [0.9, 0, 0]
+    found = kinds_of_bonds(frame, topology, 1.25)
+    assert "broken C-H in PYR14" in found and "new F-H of BF4 and PYR14" in found
+    frame.positions[carbon] = np.nan
+    assert kinds_of_bonds(frame, topology, 1.25) == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,6 +85,7 @@ def run_md(
     threads: int = 1,
     engine: str | None = None,
     inner_potential: Potential | None = None,
+    watch: Callable[[Sample, float], None] | None = None,
 ) -> Trajectory:
     """Run MD and record it; continue from the last checkpoint if the directory contains one.
 
@@ -105,6 +106,8 @@ def run_md(
     inner_potential
         A cheap potential that moves the atoms within a step, ``protocol.inner_steps`` times. The difference between
         ``potential`` and this one acts once in a step. Only the builtin engine can do this.
+    watch
+        ``watch(sample, time_ps)`` sees each frame once it is recorded. It may raise :class:`Exploded` to end the run.
 
     Raises
     ------
@@ -131,6 +134,8 @@ def run_md(
         for sample, state in ENGINES[name].frames(job, recorder.state, recorder.n_frames):
             if sample is not None:
                 recorder.append(sample)
+                if watch is not None:
+                    watch(sample, recorder.n_frames * protocol.frame_interval_ps)
             if state is not None:
                 recorder.save(state)
     except Exploded as error:

@@ -124,16 +124,25 @@ class Exploded(Unphysical):
     broken
         Positions, velocities and cell of the unphysical frame or, if they are not finite, of the last finite frame
         before; None if the engine does not have them.
+    cause
+        One word for the cause, from whoever watched the run; None if the engine ended it.
     """
 
-    def __init__(self, what: str, time_ps: float | None, atoms: tuple[str, ...] = (), broken: State | None = None):
-        self.what, self.time_ps, self.atoms, self.broken = what, time_ps, atoms, broken
+    def __init__(
+        self,
+        what: str,
+        time_ps: float | None,
+        atoms: tuple[str, ...] = (),
+        broken: State | None = None,
+        cause: str | None = None,
+    ):
+        self.what, self.time_ps, self.atoms, self.broken, self.cause = what, time_ps, atoms, broken, cause
         when = "During equilibration" if time_ps is None else f"At {time_ps:.4g} ps"
         which = f" Fastest atoms: {', '.join(atoms)}." if atoms else ""
         super().__init__(f"{when}: {what}.{which}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.what, self.time_ps, self.atoms, self.broken)
+        return type(self), (self.what, self.time_ps, self.atoms, self.broken, self.cause)
 
     def at(self, *states: State) -> Exploded:
         """The same error, with the first of these states that has finite positions (if any) as its frame."""

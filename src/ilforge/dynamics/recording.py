@@ -303,6 +303,7 @@ def _as_json(fault: Exploded, job: Job) -> dict[str, Any]:
         "what": fault.what,
         "time_ps": fault.time_ps,
         "atoms": list(fault.atoms),
+        **({"cause": fault.cause} if fault.cause else {}),
     }
     if fault.broken is None or not job.periodic or not np.isfinite(fault.broken.cell).all():
         return said

@@ -82,15 +82,21 @@ def fragmentation(atoms: Atoms, topology: Topology, factor: float) -> str | None
         return f"the frame has {n} atoms, the liquid {topology.n_atoms}"
     if not np.isfinite(atoms.positions).all():
         return "positions are not finite numbers"
+    broken, new = changed_bonds(atoms, topology, factor)
+    if not len(broken) and not len(new):
+        return None
+    return _in_words(atoms, topology, broken, new)
+
+
+def changed_bonds(atoms: Atoms, topology: Topology, factor: float) -> tuple[Integers, Integers]:
+    """Broken and new bonds of a frame with finite positions, ``(n, 2)`` atoms each; see :func:`fragmentation`."""
+    n = len(atoms)
     found = _codes(bond_graph(atoms, factor, topology.monatomic), n)
     expected = _codes(topology.bonds, n)
-    broken = _pairs(np.setdiff1d(expected, found), n)
     new = np.setdiff1d(found, expected)
     if len(new):  # only then, because the search for 1-3 pairs takes longer than the comparison of bonds
         new = np.setdiff1d(new, _codes(topology.second_neighbours, n))
-    if not len(broken) and not len(new):
-        return None
-    return _in_words(atoms, topology, broken, _pairs(new, n))
+    return _pairs(np.setdiff1d(expected, found), n), _pairs(new, n)
 
 
 def _in_words(atoms: Atoms, topology: Topology, broken: np.ndarray, new: np.ndarray) -> str:

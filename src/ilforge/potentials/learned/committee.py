@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, cast
@@ -24,9 +24,26 @@ from ilforge.potentials.force_evaluator import (
 from ilforge.potentials.kind import PotentialKind
 from ilforge.potentials.learned import model_file
 from ilforge.potentials.potential import Potential
+from ilforge.units import EV_PER_A3_IN_GPA
 
 DEVIATION_FILE = "model_devi.out"
 """Where LAMMPS writes deviations: step, then largest, smallest and mean one of virials, and the same of forces."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the members of a committee say of one frame.
+
+    Attributes
+    ----------
+    forces
+        ``(n_members, n_atoms, 3)`` eV/Å.
+    pressures
+        ``(n_members,)`` GPa without the kinetic part, which is the same for all; empty if they were not wanted.
+    """
+
+    forces: np.ndarray
+    pressures: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,16 @@ class Committee:
     def force_deviation(self, atoms: Atoms) -> float:
         """Largest disagreement about the force on an atom of a frame, eV/Å: see :func:`force_deviation`."""
         return force_deviation(np.array([member.get_forces(atoms) for member in self._calculators]))
+
+    def answers(
+        self, frames: Iterable[Atoms], topology: Topology, threads: int = 1, pressures: bool = False
+    ) -> Iterator[Answers]:
+        """Forces and, if wanted, pressures of each member for each frame; the members must then have a stress."""
+        calculators = [member.calculator(topology, threads) for member in self.members]
+        for frame in frames:
+            found = [-np.mean(one.get_stress(frame)[:3]) for one in calculators] if pressures else []
+            forces = np.array([one.get_forces(frame) for one in calculators])
+            yield Answers(forces, np.array(found) * EV_PER_A3_IN_GPA)
 
     @cached_property
     def _calculators(self) -> list[Calculator]:

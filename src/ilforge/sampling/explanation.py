@@ -1,0 +1,108 @@
+"""Why frames of an exploration were labelled or not: numbers by state, reasons, and advice where nothing is left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from ilforge.sampling.exploration import Exploration
+from ilforge.sampling.selection import BONDS, FAILURES, TOO_HIGH, Selection, Window
+
+
+def as_json(selection: Selection, window: Window) -> dict[str, Any]:
+    """Contents of ``selection.json``: numbers, reasons, and the deviation of every frame."""
+    return {
+        "accurate": selection.accurate,
+        "candidate": selection.candidate,
+        "failed": selection.failed,
+        "chosen": len(selection.frames),
+        "classes": dict(selection.counts),
+        "window": vars(window),
+        "states": states(selection),
+        "runs": [_run(number, run) for number, run in enumerate(selection.explorations)],
+        "labelled": _labelled(selection),
+        "advice": advice(selection, window),
+        "deviations": [float(value) if np.isfinite(value) else None for value in selection.deviations],
+    }
+
+
+def states(selection: Selection) -> list[dict[str, Any]]:
+    """Numbers of frames by ensemble, temperature and pressure, with the bonds that broke and how runs ended."""
+    found: dict[str, dict[str, Any]] = {}
+    ends = np.cumsum([len(run.frames) for run in selection.explorations])
+    parts = np.split(np.array(selection.classes, dtype=object), ends[:-1]) if selection.explorations else []
+    chosen = set(selection.chosen)
+    for run, names, end in zip(selection.explorations, parts, ends, strict=True):
+        state = found.setdefault(
+            str(run.conditions),
+            {**vars(run.conditions), "runs": 0, "chosen": 0, "classes": Counter(), "bonds": Counter(),
+             "ends": Counter(), "deviations": []},
+        )  # fmt: skip
+        state["runs"] += 1
+        state["chosen"] += sum(index in chosen for index in range(end - len(names), end))
+        state["classes"].update(names.tolist())
+        state["bonds"].update(kind for kinds in run.bonds for kind in kinds)
+        state["ends"].update(part.cause for part in run.parts)
+        state["deviations"] += [float(value) if np.isfinite(value) else None for value in run.deviations]
+    return list(found.values())
+
+
+def _run(number: int, run: Exploration) -> dict[str, Any]:
+    return {"run": number, "conditions": vars(run.conditions), "parts": [vars(part) for part in run.parts]}
+
+
+def _labelled(selection: Selection) -> list[dict[str, Any]]:
+    """For each chosen frame: its run, its number there, why it is a candidate, deviation and density."""
+    places = [(number, k) for number, run in enumerate(selection.explorations) for k in range(len(run.frames))]
+    found = []
+    for index in selection.chosen:
+        number, k = places[index]
+        run = selection.explorations[number]
+        density = float(run.densities[k])
+        found.append(
+            {
+                "run": number,
+                "frame": k,
+                "class": selection.classes[index],
+                "deviation_eV_A": float(run.deviations[k]),
+                "density_g_cm3": density if np.isfinite(density) else None,
+            }
+        )
+    return found
+
+
+def advice(selection: Selection, window: Window) -> str | None:
+    """If there is not one candidate and not all frames are accurate: why, and what to do, in a sentence."""
+    counts, explored = selection.counts, len(selection.classes)
+    if selection.candidate or (explored and selection.accurate == explored):
+        return None
+    if not explored:
+        causes = [part.words for run in selection.explorations for part in run.parts if part.words]
+        first = f" ({causes[0].rstrip('.')})" if causes else ""
+        return (
+            f"Every run ended before its first frame{first}: record more often (learning.interval_ps), or train the "
+            "first models on more frames (sampling.training)."
+        )
+    why = max(FAILURES, key=lambda name: counts[name])
+    verdict = f"{selection.failed:,} of {explored:,} frames failed and none is a candidate"
+    if why == TOO_HIGH:
+        median = float(np.nanmedian(selection.deviations))
+        return (
+            f"{verdict}, most because the models differ by more than {window.high:g} eV/Å (median {median:.2g}): "
+            "train the first models longer or on more frames (sampling.training), or explore at a lower temperature "
+            "(learning.temperatures_K)."
+        )
+    if why == BONDS:
+        kinds = Counter(kind for run in selection.explorations for kinds in run.bonds for kind in kinds)
+        worst = kinds.most_common(1)[0][0] if kinds else BONDS
+        return (
+            f"{verdict}, most because of bonds ({worst}): add hot, packed or distorted frames to "
+            "sampling.training, explore at a lower temperature (learning.temperatures_K), or record more often "
+            "(learning.interval_ps)."
+        )
+    return (
+        f"{verdict}, most because forces or positions are not finite: use a shorter learning.timestep_fs, or train the "
+        "first models on more frames (sampling.training)."
+    )
