@@ -18,6 +18,7 @@ from support import md, soft
 WARM = Conditions("NPT", 450.0, 1.0)
 WALK = Walk(WARM, timestep_fs=0.5, length_ps=0.05, interval_ps=0.005, seed=1)
 SQUEEZED = Conditions("NPT", 423.0, 3000.0)  # the soft ions keep their volume there
+ANYWHERE = Trusted()
 SOFT_WALK = Walk(SQUEEZED, timestep_fs=1.0, length_ps=0.2, interval_ps=0.02, seed=1)
 
 
@@ -31,7 +32,7 @@ def soft_committee(*heights_eV):
     return Committee(tuple(soft.Soft(height_eV=height) for height in heights_eV))
 
 
-def explore_soft(tmp_path, walk=SOFT_WALK, trusted=Trusted(), heights=(0.2, 0.25), starts=None):
+def explore_soft(tmp_path, walk=SOFT_WALK, trusted=ANYWHERE, heights=(0.2, 0.25), starts=None):
     liquid, box = soft.ions("Cl")
     return explore(soft_committee(*heights), starts or [box], liquid, walk, trusted, tmp_path)
 

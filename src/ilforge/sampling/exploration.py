@@ -211,6 +211,11 @@ def explore(
         raise SettingsError(
             f"Exploration needs a committee of models, got a single potential of kind {committee.kind}."
         )
+    if walk.pressures and not committee.has_stress:
+        raise SettingsError(
+            "learning.pressure_deviation_GPa needs an explorer with a stress, which this committee does not give: "
+            "leave it out."
+        )
     left_ps, parts, found = walk.length_ps, [], _Found()
     for number in range(walk.restarts + 1):
         protocol = _protocol(walk, left_ps, number)

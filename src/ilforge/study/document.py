@@ -102,7 +102,7 @@ committee = 4             # explores in concurrent learning
 
 [learning]
 iterations = 1            # rounds of exploring, labelling and training again; 0 for none
-temperature_K = 450.0
+temperatures_K = [450.0]
 length_ps = 1.0
 max_candidates = 40
 

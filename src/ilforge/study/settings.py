@@ -6,7 +6,7 @@ The reference in ``docs/study-file.md`` and the JSON Schema for editors are gene
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, create_model, model_validator
 
@@ -15,12 +15,14 @@ from ilforge.liquid.settings import LiquidSettings
 from ilforge.potentials import POTENTIALS, known_names
 from ilforge.potentials.kind import PotentialKind, PotentialSettings
 from ilforge.properties.analysis import AnalysisSettings
+from ilforge.sampling.exploration import Conditions
 from ilforge.sampling.registry import keys_of_all
 from ilforge.settings import (
     Count,
     DensityRatios,
     Name,
     Positive,
+    Pressure,
     Settings,
     Temperature,
     Timestep,
@@ -109,6 +111,10 @@ class StopSettings(Settings):
         return self.model_dump(exclude_none=True)
 
 
+CALIBRATION_FALLBACK_EV_A = 0.05
+"""Lower end of the window of deviations if it cannot be calibrated, eV/Å; that of the study this package follows."""
+
+
 class LearningSettings(Settings):
     """Concurrent learning: explore with a committee, label the frames on which it disagrees, train again."""
 
@@ -118,29 +124,71 @@ class LearningSettings(Settings):
     """Largest number of rounds of exploration and retraining; 0 for none."""
     starts: Annotated[int, Field(ge=1)] = 4
     """Independent exploration runs in each round."""
-    temperature_K: Temperature = 450.0
-    """Temperature of exploration, K."""
+    ensembles: Annotated[list[Literal["NPT", "NVT"]], Field(min_length=1)] = ["NPT"]
+    """Ensembles of exploration. Runs take all combinations of ensembles, temperatures and pressures in turn."""
+    temperatures_K: Annotated[list[Temperature], Field(min_length=1)] = [450.0]
+    """Temperatures of exploration, K."""
+    pressures_bar: Annotated[list[Pressure], Field(min_length=1)] | None = None
+    """Pressures of exploration in NPT, bar. Without it, the pressure of the liquid."""
     timestep_fs: Timestep = 0.5
     """Time step of exploration, fs."""
     length_ps: Positive = 1.0
     """Length of each exploration run, ps."""
     interval_ps: Positive = 0.02
     """Time between the frames that are judged, ps."""
-    deviation_low_eV_A: Annotated[float, Field(ge=0)] = 0.05
-    """If the largest deviation of forces is below this, the committee agrees and the frame is not labelled, eV/Å."""
+    restarts: Annotated[int, Field(ge=0, le=100)] = 3
+    """A run ends at the first frame above `deviation_high_eV_A`, with broken or new bonds, or beyond `density_margin`.
+    It then begins again from another start, at most this many times, until its length is spent."""
+    density_margin: Annotated[float, Field(gt=0, le=0.5)] = 0.2
+    """A run ends if its density is this share below the lowest or above the highest density of the sampled training
+    frames."""
+    deviation_low_eV_A: Annotated[float, Field(ge=0)] | Literal["calibrated"] = 0.05
+    """If the largest deviation of forces is below this, the committee agrees and the frame is not labelled, eV/Å.
+    `"calibrated"` takes the deviation from which on, on validation frames, the largest error of a force exceeds
+    `force_error_eV_A`; with fewer than 20 frames, or if deviation and error are hardly related, it is 0.05."""
+    force_error_eV_A: Positive = 0.3
+    """Largest acceptable error of the force on an atom, eV/Å, for `deviation_low_eV_A = "calibrated"`."""
     deviation_high_eV_A: Positive = 1.5
     """If the largest deviation of forces is above this, the frame is unphysical and is not labelled, eV/Å."""
+    pressure_deviation_GPa: Positive | None = None
+    """If the standard deviation of the members' pressures exceeds this, the frame is a candidate too, GPa. Needs an
+    explorer with a stress."""
     max_candidates: Count = 40
-    """Largest number of candidates of each composition that are labelled in a round, spread over time and runs."""
+    """Largest number of candidates of each composition that are labelled in a round: those that differ most. Candidates
+    by deviation, by pressure, and by a density outside the range of the training frames get equal shares."""
 
     stop: StopSettings = StopSettings()
     """Rules that stop it before the last iteration."""
 
+    moved_keys = {"temperature_K": "write temperatures_K = [450.0]"}
+
     @model_validator(mode="after")
-    def _window(self) -> LearningSettings:
-        if self.deviation_low_eV_A >= self.deviation_high_eV_A:
+    def _consistent(self) -> LearningSettings:
+        low = CALIBRATION_FALLBACK_EV_A if self.deviation_low_eV_A == "calibrated" else self.deviation_low_eV_A
+        if low >= self.deviation_high_eV_A:
             raise ValueError("deviation_low_eV_A must be below deviation_high_eV_A")
+        for key in ("ensembles", "temperatures_K", "pressures_bar"):
+            given = getattr(self, key) or []
+            if len(set(given)) != len(given):
+                raise ValueError(f"{key} contains a value twice, found {given[:9]}")
+        if self.pressures_bar is not None and "NPT" not in self.ensembles:
+            raise ValueError('pressures_bar needs ensembles with "NPT": leave it out')
+        if self.starts < len(self.conditions(1.0)):
+            raise ValueError(
+                f"starts is {self.starts}, but ensembles, temperatures_K and pressures_bar have "
+                f"{len(self.conditions(1.0))} combinations: give at least as many starts"
+            )
         return self
+
+    def conditions(self, pressure_bar: float) -> list[Conditions]:
+        """Every combination of ensemble, temperature and pressure; ``pressure_bar`` is that of the liquid."""
+        pressures = {"NPT": self.pressures_bar or [pressure_bar], "NVT": [None]}
+        return [
+            Conditions(ensemble, kelvin, bar)
+            for ensemble in self.ensembles
+            for kelvin in self.temperatures_K
+            for bar in pressures[ensemble]
+        ]
 
 
 class ReferenceSettings(Settings):

@@ -75,7 +75,9 @@ def _plan_exploration(plan: Plan, part: Study, iteration: int) -> None:
     """MD of the explorer's committee in one composition."""
     starts = plan.frames[structures.of_composition(part, "training")]
     committee = plan.trained[iteration - 1, plan.study.settings.explorer]
-    plan.searches[iteration, part.composition] = learning.plan_search(part, iteration, committee, starts)
+    dataset, validation = plan.datasets[iteration - 1], plan.labels[structures.of_composition(part, "validation")]
+    search = learning.plan_search(part, iteration, committee, starts, dataset, validation)
+    plan.searches[iteration, part.composition] = search
 
 
 def plan_explored_labels(plan: Plan, part: Study, iteration: int) -> Stage:
