@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ilforge.sampling.diversity import descriptors, normalised
-from ilforge.sampling.explanation import as_json
+from ilforge.sampling.explanation import as_json, in_words
 from ilforge.sampling.exploration import Conditions, Exploration, Part, density_of
 from ilforge.sampling.selection import Window, classify, select, share
 from support import md
@@ -82,7 +82,7 @@ def test_the_most_different_candidates_are_chosen():
 def test_each_class_of_candidates_has_its_share():
     window = Window(0.05, 1.5, densities_g_cm3=(0.8, 1.2))
     scale = np.linspace(1.0, 1.05, 8)
-    runs = [judged(*[0.2] * 8, densities=[1.0] * 8, scale=scale), judged(*[0.01] * 8, densities=[0.5] * 8, scale=scale)]
+    runs = [judged(*[0.2] * 8, *[0.01] * 8, densities=[1.0] * 8 + [0.5] * 8, scale=np.tile(scale, 2))]
     found = selected(runs, window, 6)
     assert [found.classes[index] for index in found.chosen] == ["deviation"] * 3 + ["unknown density"] * 3
     again = selected(runs, window, 6)
@@ -116,11 +116,25 @@ def test_the_file_says_by_state_what_was_found_and_why_runs_ended():
     hot, other = found["states"]
     assert (hot["temperature_K"], hot["runs"], hot["chosen"], other["ensemble"]) == (600.0, 2, 2, "NVT")
     assert hot["classes"] == {"accurate": 1, "broken or new bonds": 1, "deviation too high": 1, "deviation": 2}
-    assert hot["bonds"] == {"broken C-H in PYR14": 1} and hot["ends"] == {"boiled": 1, "length": 1}
+    assert hot["bonds"] == {"broken C-H in PYR14": 1} and [part["cause"] for part in hot["left"]] == ["boiled"]
     assert hot["deviations"] == [0.01, 0.3, 2.0, 0.2, 0.3] and found["deviations"][3] == 0.2
     assert found["runs"][0]["parts"][0]["density_g_cm3"] == 0.69
     assert [(one["run"], one["frame"]) for one in found["labelled"]] == [(1, 0), (2, 0), (2, 1)]
     assert found["advice"] is None
+    assert in_words(hot) == (
+        "1 accurate, 2 candidates, 2 to be labelled, failed: 1 broken or new bonds (broken C-H in PYR14), 1 deviation "
+        "too high, runs that ended early: 1 boiled (at 1.5 ps and 0.69 g/cm3)"
+    )
+    assert in_words(other) == "0 accurate, 1 candidates, 1 to be labelled"
+
+
+def test_each_run_has_a_share_that_depends_on_no_other_run():
+    scale = np.linspace(1.0, 1.05, 6)
+    runs = [judged(*[0.2] * 6, scale=scale), judged(0.2, 0.01), judged(*[0.2] * 6, scale=scale[::-1])]
+    together = selected(runs, most=7).chosen
+    alone = [selected([run], most=quota).chosen for run, quota in zip(runs, (3, 2, 2), strict=True)]
+    expected = {*alone[0], *(6 + index for index in alone[1]), *(8 + index for index in alone[2])}
+    assert expected < set(together) and len(expected) == 6 and len(together) == 7
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from ilforge.sampling.exploration import Exploration
-from ilforge.sampling.selection import BONDS, FAILURES, TOO_HIGH, Selection, Window
+from ilforge.sampling.exploration import Conditions, Exploration
+from ilforge.sampling.selection import (
+    ACCURATE,
+    BONDS,
+    CANDIDATES,
+    FAILURES,
+    TOO_HIGH,
+    UNKNOWN_DENSITY,
+    Selection,
+    Window,
+)
+
+_NAMED = 3  # kinds of bonds that are named
+_LEFT = {
+    "boiled": "boiled",
+    "collapsed": "collapsed",
+    "bonds": "broke or formed a bond",
+    "deviation": "reached too high a deviation",
+    "exploded": "exploded",
+}
 
 
 def as_json(selection: Selection, window: Window) -> dict[str, Any]:
@@ -38,15 +56,58 @@ def states(selection: Selection) -> list[dict[str, Any]]:
         state = found.setdefault(
             str(run.conditions),
             {**vars(run.conditions), "runs": 0, "chosen": 0, "classes": Counter(), "bonds": Counter(),
-             "ends": Counter(), "deviations": []},
+             "left": [], "deviations": []},
         )  # fmt: skip
         state["runs"] += 1
         state["chosen"] += sum(index in chosen for index in range(end - len(names), end))
         state["classes"].update(names.tolist())
         state["bonds"].update(kind for kinds in run.bonds for kind in kinds)
-        state["ends"].update(part.cause for part in run.parts)
+        state["left"] += [vars(part) for part in run.parts if part.cause != "length"]
         state["deviations"] += [float(value) if np.isfinite(value) else None for value in run.deviations]
     return list(found.values())
+
+
+def conditions_of(state: dict[str, Any]) -> Conditions:
+    """Ensemble, temperature and pressure of one of :func:`states`."""
+    return Conditions(state["ensemble"], state["temperature_K"], state["pressure_bar"])
+
+
+def in_words(state: dict[str, Any]) -> str:
+    """What was found in one state: numbers of frames, why some failed, and where runs left the trusted region."""
+    classes, labelled = state["classes"], state["chosen"]
+    candidates = sum(classes.get(name, 0) for name in CANDIDATES)
+    words = [f"{classes.get(ACCURATE, 0):,} accurate", f"{candidates:,} candidates", f"{labelled:,} to be labelled"]
+    if unknown := classes.get(UNKNOWN_DENSITY):
+        words[1] += f" ({unknown:,} of a density that no training frame has)"
+    if failed := why_failed(state):
+        words.append(f"failed: {failed}")
+    if left := where_left(state):
+        words.append(left)
+    return ", ".join(words)
+
+
+def why_failed(state: dict[str, Any]) -> str:
+    """Number of failed frames by reason, with the most frequent kinds of bonds; empty if none failed."""
+    found = []
+    for name in FAILURES:
+        if count := state["classes"].get(name):
+            kinds = sorted(state["bonds"].items(), key=lambda item: -item[1])[:_NAMED] if name == BONDS else []
+            named = f" ({', '.join(kind for kind, _ in kinds)})" if kinds else ""
+            found.append(f"{count:,} {name}{named}")
+    return ", ".join(found)
+
+
+def where_left(state: dict[str, Any]) -> str:
+    """How many runs left the trusted region and how, with time and density of the first; empty if none did."""
+    found = []
+    for cause, how in _LEFT.items():
+        parts = [part for part in state["left"] if part["cause"] == cause]
+        if parts:
+            density = parts[0]["density_g_cm3"]
+            at = f" and {density:.2f} g/cm3" if density is not None and cause in ("boiled", "collapsed") else ""
+            first = "at" if len(parts) == 1 else "the first at"
+            found.append(f"{len(parts)} {how} ({first} {parts[0]['time_ps']:.3g} ps{at})")
+    return f"runs that ended early: {', '.join(found)}" if found else ""
 
 
 def _run(number: int, run: Exploration) -> dict[str, Any]:

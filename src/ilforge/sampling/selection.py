@@ -99,20 +99,47 @@ class Selection:
 def select(explorations: Sequence[Exploration], window: Window, max_candidates: int, topology: Topology) -> Selection:
     """Judge all frames and select at most ``max_candidates`` candidates.
 
-    Candidates of each class get an equal share, as far as they suffice. Within a class, the frames that differ most
-    are chosen; if there are very many, from a part of them that is spread evenly over runs and time.
+    Each run first has an equal share, which depends on no other run, so that its labels can begin before the others
+    end. What runs with fewer candidates leave over goes to all others together.
     """
     classes = [name for run in explorations for name in classify(run, window)]
     runs = np.repeat(np.arange(len(explorations)), [len(run.frames) for run in explorations])
     frames = [frame for run in explorations for frame in run.frames]
-    groups = [np.flatnonzero(np.array(classes, dtype=object) == name) for name in CANDIDATES]
+    candidates = np.flatnonzero(np.isin(np.array(classes, dtype=str), CANDIDATES))
     chosen: list[int] = []
-    for indices, quota in zip(groups, share([len(group) for group in groups], max_candidates), strict=True):
-        pool = _spread(indices, runs[indices], _POOL * quota)
-        chosen += _most_different(pool, frames, topology, quota)
+    for run, quota in enumerate(shares_of_runs(max_candidates, len(explorations))):
+        chosen += _choose(candidates[runs[candidates] == run], frames, classes, runs, topology, quota)
+    left = np.setdiff1d(candidates, chosen)
+    chosen += _choose(left, frames, classes, runs, topology, max_candidates - len(chosen))
     chosen.sort()
     deviations = np.concatenate([np.empty(0), *(run.deviations for run in explorations)])
     return Selection([frames[i] for i in chosen], classes, chosen, deviations, tuple(explorations))
+
+
+def shares_of_runs(total: int, runs: int) -> list[int]:
+    """How many of ``total`` frames each run may have whatever the others find: as equal as possible."""
+    return [total // runs + (run < total % runs) for run in range(runs)]
+
+
+def _choose(
+    indices: np.ndarray,
+    frames: Sequence[Atoms],
+    classes: Sequence[str],
+    runs: np.ndarray,
+    topology: Topology,
+    count: int,
+) -> list[int]:
+    """At most ``count`` of these candidates. Each class gets an equal share, as far as it suffices.
+
+    Within a class the frames that differ most are chosen; if there are very many, from a part of them that is spread
+    evenly over runs and time.
+    """
+    groups = [np.array([i for i in indices if classes[i] == name], dtype=int) for name in CANDIDATES]
+    chosen: list[int] = []
+    for group, quota in zip(groups, share([len(group) for group in groups], count), strict=True):
+        pool = _spread(group, runs[group], _POOL * quota)
+        chosen += _most_different(pool, frames, topology, quota)
+    return chosen
 
 
 def classify(run: Exploration, window: Window) -> list[str]:

@@ -301,7 +301,10 @@ def study_status(study: Study, machine: Machine) -> Status:
 def _state(stage: Stage, store: ResultStore, failed: Mapping[str, str]) -> StageState:
     if store.holds(stage):
         manifest = read_manifest(store.path(stage))
-        rejected = (manifest.get("facts") or {}).get("rejected")
+        facts = manifest.get("facts") or {}
+        if explored := facts.get("explored"):
+            return StageState(stage, "\n".join(["done", *explored]), manifest["wall_s"])
+        rejected = facts.get("rejected")
         return StageState(stage, f"done, {rejected} rejected" if rejected else "done", manifest["wall_s"])
     if stage.key in store.faults:
         return StageState(stage, f"damaged: {store.faults[stage.key]}")
