@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ilforge.report import LearningRound, NamedCurve, Parity
-from ilforge.report.figures import deviation_figure, improvement_figure, msd_figure, plain_figure, rdf_figure
+from ilforge.report.content import ExploredState
+from ilforge.report.figures import (
+    deviation_figure,
+    improvement_figure,
+    msd_figure,
+    plain_figure,
+    rdf_figure,
+    state_deviation_figure,
+)
+from ilforge.report.inventory import explored_table
 from ilforge.report.palette import Palette
 from ilforge.report.parity import OUTLIER, energy_parity, energy_residuals, force_parity, force_residuals
 from ilforge.report.plot import MAX_POINTS, thinned
@@ -143,3 +154,32 @@ def test_a_name_of_the_study_has_the_colour_of_its_kind():
     assert [palette.label(name) for name in kinds] == ["tuned", "CL&P", "CL&P-md", "gfn1"]
     assert palette.colour("tuned") == Palette.of(["mace"]).colour("mace")
     assert palette.colour("clp") == Palette.of(["clp"]).colour("clp") != palette.colour("clp-md")
+
+
+def explored_state(conditions, deviations, **more):
+    usual = {"liquid": "PYR14BF4", "runs": 2, "accurate": 1, "candidate": 2, "unknown_density": 1, "labelled": 1}
+    words = {"failed": "1 broken or new bonds (broken C-H in PYR14)", "left": "1 boiled (at 3 ps and 0.61 g/cm3)"}
+    return ExploredState(conditions=conditions, deviations=np.array(deviations), **{**usual, **words, **more})
+
+
+def test_deviations_of_every_state_are_counted():
+    states = (explored_state("NPT, 450 K, 1 bar", [0.1, np.nan]), explored_state("NVT, 450 K", [0.2, 0.3, 0.4]))
+    learning = LearningRound(1, np.array([0.1, 0.2]), 1, 1, 0, 0.05, 1.5, 1, states)
+    figure = state_deviation_figure(learning)
+    assert [(one["name"], sum(one["y"][1:-1:2])) for one in figure.data] == [
+        ("NPT, 450 K, 1 bar", 1),
+        ("NVT, 450 K", 3),
+    ]
+    assert state_deviation_figure(replace(learning, states=states[:1])) is None
+
+
+def test_the_table_says_by_state_why_frames_failed():
+    states = (explored_state("NPT, 450 K, 1 bar", [0.1]), explored_state("NVT, 450 K", [0.1], failed="", left=""))
+    table = explored_table([LearningRound(3, np.array([0.1]), 1, 1, 0, 0.05, 1.5, 1, states)])
+    first, second = ([cell.text for cell in row] for row in table.rows)
+    assert first == [
+        "3", "NPT, 450 K, 1 bar", "2", "1", "2", "1", "1", "1 broken or new bonds (broken C-H in PYR14).",
+        "1 boiled (at 3 ps and 0.61 g/cm3).",
+    ]  # fmt: skip
+    assert second[-2:] == ["", ""] and table.numeric == {2, 3, 4, 5, 6}
+    assert explored_table([LearningRound(3, np.array([0.1]), 1, 1, 0, 0.05, 1.5, 1)]) is None

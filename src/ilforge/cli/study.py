@@ -174,6 +174,7 @@ def results(form: str | None, **arguments: Any) -> None:
     ilforge results study.toml --csv > numbers.csv
     """
     from ilforge.report.export import results_csv, results_json
+    from ilforge.workflow.study_run import study_exploration
 
     study, machine = opened(**arguments)
     records = study_records(study, machine)
@@ -187,6 +188,8 @@ def results(form: str | None, **arguments: Any) -> None:
         if records:
             console().print(records_table(records))
             print_lineage(records)
+        for line in study_exploration(study, machine):
+            click.echo(line)
     if not records:
         _say_why_there_are_none(study, machine)
 

@@ -142,8 +142,31 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class ExploredState:
+    """What exploration found at one composition, temperature and pressure.
+
+    ``candidate`` includes ``unknown_density``: frames of a density that no training frame has. ``failed`` and ``left``
+    say why frames failed and how runs left the trusted region, in words.
+    """
+
+    liquid: str
+    conditions: str
+    runs: int
+    accurate: int
+    candidate: int
+    unknown_density: int
+    labelled: int
+    failed: str
+    left: str
+    deviations: np.ndarray
+
+
+@dataclass(frozen=True)
 class LearningRound:
-    """One round of concurrent learning; ``deviations`` in eV/Å, one for each explored frame."""
+    """One round of concurrent learning; ``deviations`` in eV/Å, one for each explored frame.
+
+    ``notes`` are sentences on the window, and advice where nothing could be labelled.
+    """
 
     iteration: int
     deviations: np.ndarray
@@ -153,6 +176,8 @@ class LearningRound:
     low_eV_A: float
     high_eV_A: float
     labelled: int
+    states: tuple[ExploredState, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -51,29 +51,57 @@ def training_figure(curves: Sequence[TrainingCurve], palette: Palette) -> Figure
 
 def deviation_figure(rounds: Sequence[LearningRound], palette: Palette) -> Figure:
     """Histogram of the committee's largest force deviation in each round, with the window of candidates."""
-    low, high = rounds[-1].low_eV_A, rounds[-1].high_eV_A
-    finite = [np.asarray(r.deviations, dtype=float) for r in rounds]
-    finite = [values[np.isfinite(values) & (values > 0)] for values in finite]
-    everything = np.concatenate([*finite, [max(low, 1e-4), high]])
+    last = rounds[-1]
+    return _deviations(
+        "deviations",
+        "Disagreement of the committee",
+        "Largest deviation of forces within the committee for every explored frame. "
+        + " ".join(_round_sentence(r) for r in rounds),
+        {f"iteration {r.iteration}": r.deviations for r in rounds},
+        (last.low_eV_A, last.high_eV_A),
+    )
+
+
+def state_deviation_figure(learning: LearningRound) -> Figure | None:
+    """The same for each state of one round; None if there is only one."""
+    if len(learning.states) < 2:
+        return None
+    several = len({one.liquid for one in learning.states}) > 1
+    return _deviations(
+        "deviations-by-state",
+        f"Disagreement by state, iteration {learning.iteration}",
+        "Largest deviation of forces within the committee for every explored frame of the last iteration.",
+        {f"{one.liquid}, {one.conditions}" if several else one.conditions: one.deviations for one in learning.states},
+        (learning.low_eV_A, learning.high_eV_A),
+    )
+
+
+def _deviations(
+    key: str, title: str, caption: str, named: dict[str, np.ndarray], window: tuple[float, float]
+) -> Figure:
+    """Histograms of deviations, eV/Å, by name."""
+    low, high = window
+    finite = {name: np.asarray(values, dtype=float) for name, values in named.items()}
+    finite = {name: values[np.isfinite(values) & (values > 0)] for name, values in finite.items()}
+    everything = np.concatenate([*finite.values(), [max(low, 1e-4), high]])
     edges = np.geomspace(everything.min() / 1.2, everything.max() * 1.2, 41)
-    traces, colours = [], list(Palette.of([f"round {r.iteration}" for r in rounds]).colours.values())
-    for learning, values, colour in zip(rounds, finite, colours, strict=True):
+    traces, colours = [], Palette.of(list(finite)).colours.values()
+    for (name, values), colour in zip(finite.items(), colours, strict=True):
         counts, _ = np.histogram(values, bins=edges)
         steps_x, steps_y = np.repeat(edges, 2), np.concatenate([[0], np.repeat(counts, 2), [0]])
         fill = {"fill": "tozeroy", "fillcolor": translucent(colour)}
-        traces.append(line(steps_x, steps_y, f"iteration {learning.iteration}", colour, line={"width": 1.5}, **fill))
+        traces.append(line(steps_x, steps_y, name, colour, line={"width": 1.5}, **fill))
     return Figure(
-        "deviations",
-        "Disagreement of the committee",
-        "Largest deviation of forces within the committee for every explored frame. Shaded: the window of "
-        f"{number(low, 2)} to {number(high, 2)} eV/Å in which frames are candidates for a label. "
-        + " ".join(_round_sentence(r) for r in rounds),
+        key,
+        title,
+        f"{caption} Shaded: the window of {number(low, 2)} to {number(high, 2)} eV/Å in which frames are candidates "
+        "for a label.",
         traces,
         layout(
             log_axis("largest force deviation", "eV/Å", [edges]),
             axis("explored frames", rangemode="tozero"),
             shapes=[_window(low, high)],
-            showlegend=len(rounds) > 1,
+            showlegend=len(finite) > 1,
         ),
     )
 

@@ -54,6 +54,30 @@ def learning_table(rounds: Sequence[LearningRound]) -> Table:
     return Table("Frames explored in each iteration", tuple(map(Cell, names)), tuple(body), frozenset(range(1, 7)))
 
 
+def explored_table(rounds: Sequence[LearningRound]) -> Table | None:
+    """What was found in each state, and why frames failed; None if that is not known."""
+    several = len({state.liquid for r in rounds for state in r.states}) > 1
+    names = ("Iteration", *(["Liquid"] if several else []), "State", "Runs", "Agreed", "Candidates", "Unknown density",
+             "Labelled", "Why frames failed", "Where runs ended early")  # fmt: skip
+    body = [
+        (
+            Cell(str(r.iteration)),
+            *([Cell(one.liquid)] if several else []),
+            Cell(one.conditions),
+            *(Cell(f"{n:,}") for n in (one.runs, one.accurate, one.candidate, one.unknown_density, one.labelled)),
+            Cell(sentence(one.failed) if one.failed else ""),
+            Cell(sentence(one.left) if one.left else ""),
+        )
+        for r in rounds
+        for one in r.states
+    ]
+    if not body:
+        return None
+    first = 2 + several
+    caption = "Explored frames by state; candidates include those of a density that no training frame has"
+    return Table(caption, tuple(map(Cell, names)), tuple(body), frozenset(range(first, first + 5)))
+
+
 def health_table(verdicts: Iterable[Verdict], palette: Palette) -> Table:
     """One line for each run, with the verdict as a word (not only a colour) and the reasons."""
     body = []

@@ -27,6 +27,7 @@ from ilforge.report.figures import (
     plain_figure,
     rdf_figure,
     slope_figure,
+    state_deviation_figure,
     training_figure,
 )
 from ilforge.report.findings import findings
@@ -143,13 +144,21 @@ def _models(content: ReportContent, palette: Palette) -> Section:
 def _learning(content: ReportContent, palette: Palette) -> Section | None:
     if not content.learning:
         return None
-    figures = [deviation_figure(content.learning, palette), improvement_figure(content.records, palette)]
+    rounds = content.learning
+    figures = [
+        deviation_figure(rounds, palette),
+        state_deviation_figure(rounds[-1]),
+        improvement_figure(content.records, palette),
+    ]
     row = FigureRow(tuple(figure for figure in figures if figure is not None))
     lead = (
         "A committee of models with different seeds explores. Frames on which they disagree, but which are not "
         "unphysical, are labelled, and the models are trained again."
     )
-    return Section("learning", "Concurrent learning", lead, (inventory.learning_table(content.learning), row))
+    notes = tuple(f"Iteration {one.iteration}: {note}" for one in rounds for note in one.notes)
+    tables_of = [inventory.learning_table(rounds), inventory.explored_table(rounds)]
+    blocks: list[Block] = [table for table in tables_of if table is not None]
+    return Section("learning", "Concurrent learning", lead, (*blocks, *([Items(notes)] if notes else []), row))
 
 
 def _properties(content: ReportContent, palette: Palette) -> Section:

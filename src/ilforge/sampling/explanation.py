@@ -82,7 +82,7 @@ def in_words(state: dict[str, Any]) -> str:
     if failed := why_failed(state):
         words.append(f"failed: {failed}")
     if left := where_left(state):
-        words.append(left)
+        words.append(f"runs that ended early: {left}")
     return ", ".join(words)
 
 
@@ -107,7 +107,7 @@ def where_left(state: dict[str, Any]) -> str:
             at = f" and {density:.2f} g/cm3" if density is not None and cause in ("boiled", "collapsed") else ""
             first = "at" if len(parts) == 1 else "the first at"
             found.append(f"{len(parts)} {how} ({first} {parts[0]['time_ps']:.3g} ps{at})")
-    return f"runs that ended early: {', '.join(found)}" if found else ""
+    return ", ".join(found)
 
 
 def _run(number: int, run: Exploration) -> dict[str, Any]:

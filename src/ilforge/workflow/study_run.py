@@ -21,6 +21,7 @@ from ilforge.study.load import Study
 from ilforge.study.machine import Machine
 from ilforge.workflow import shared_progress
 from ilforge.workflow.executors import Executors, require_executors, require_main_guard
+from ilforge.workflow.explored import explored
 from ilforge.workflow.handover import hand_over
 from ilforge.workflow.loop import Results
 from ilforge.workflow.plan import make_plan
@@ -371,3 +372,10 @@ def study_records(study: Study, machine: Machine) -> tuple[list[Record], dict[st
     store = ResultStore(Path(machine.store), verify=True)
     records = collect_records(make_plan(study, store, store.labels), store)
     return records, {key: fault for key, fault in store.faults.items() if fault is not None}
+
+
+def study_exploration(study: Study, machine: Machine) -> list[str]:
+    """What finished explorations found, a line for each iteration, composition and state."""
+    machine_programs.use(machine.programs)
+    store = ResultStore(Path(machine.store), verify=True)
+    return [line for one in explored(make_plan(study, store, store.labels), store) for line in one.lines]

@@ -20,6 +20,7 @@ from ilforge.report import measured, write_report
 from ilforge.report.content import (
     Cost,
     Coverage,
+    ExploredState,
     FrameRow,
     LearningRound,
     Parity,
@@ -28,10 +29,14 @@ from ilforge.report.content import (
     Structure,
     TrainingCurve,
 )
+from ilforge.report.wording import sentence
 from ilforge.results import Estimate, Record
+from ilforge.sampling.explanation import conditions_of, where_left, why_failed
+from ilforge.sampling.selection import ACCURATE, CANDIDATES, UNKNOWN_DENSITY
 from ilforge.study.scans import study_scans
 from ilforge.training import TRAINERS, learning_curve
 from ilforge.training.validation import Predictions
+from ilforge.workflow.explored import Explored, explored
 from ilforge.workflow.job import Job
 from ilforge.workflow.lessons import given_potentials
 from ilforge.workflow.plan import Plan
@@ -40,7 +45,6 @@ from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.atoms import read_atoms
 from ilforge.workflow.steps.boxes import FRAMES
 from ilforge.workflow.steps.labels import CENSUS
-from ilforge.workflow.steps.learning import SELECTION
 from ilforge.workflow.steps.models import PREDICTIONS, counts_from_atoms, model_title, stress_notes
 from ilforge.workflow.steps.published import labelled_by
 from ilforge.workflow.steps.structures import liquid_of
@@ -191,21 +195,40 @@ def _coverage(plan: Plan, store: ResultStore) -> Iterator[Coverage]:
 
 
 def _learning_rounds(plan: Plan, store: ResultStore) -> Iterator[LearningRound]:
-    settings = plan.study.settings.learning
-    rounds: dict[int, list[dict[str, Any]]] = {}
-    for (iteration, _), stage in _held(plan.explorations, store):
-        rounds.setdefault(iteration, []).append(json.loads((store.path(stage) / SELECTION).read_text()))
-    for iteration, selections in rounds.items():
+    liquids = {part.composition: liquid_of(part).name for part in plan.study.parts}
+    rounds: dict[int, list[Explored]] = {}
+    for one in explored(plan, store):
+        rounds.setdefault(one.iteration, []).append(one)
+    for iteration, parts in rounds.items():
+        every = [one.found for one in parts]
         yield LearningRound(
             iteration=iteration,
-            deviations=np.concatenate([np.array(found["deviations"], dtype=float) for found in selections]),
-            accurate=sum(found["accurate"] for found in selections),
-            candidate=sum(found["candidate"] for found in selections),
-            failed=sum(found["failed"] for found in selections),
-            low_eV_A=settings.deviation_low_eV_A,
-            high_eV_A=settings.deviation_high_eV_A,
-            labelled=sum(found["chosen"] for found in selections),
+            deviations=np.concatenate([np.array(found["deviations"], dtype=float) for found in every]),
+            accurate=sum(found["accurate"] for found in every),
+            candidate=sum(found["candidate"] for found in every),
+            failed=sum(found["failed"] for found in every),
+            low_eV_A=min(found["window"]["low"] for found in every),
+            high_eV_A=max(found["window"]["high"] for found in every),
+            labelled=sum(found["chosen"] for found in every),
+            states=tuple(_state(state, liquids[one.composition]) for one in parts for state in one.found["states"]),
+            notes=tuple(sentence(note) for one in parts for note in one.notes),
         )
+
+
+def _state(state: dict[str, Any], liquid: str) -> ExploredState:
+    classes = state["classes"]
+    return ExploredState(
+        liquid,
+        str(conditions_of(state)),
+        state["runs"],
+        classes.get(ACCURATE, 0),
+        sum(classes.get(name, 0) for name in CANDIDATES),
+        classes.get(UNKNOWN_DENSITY, 0),
+        state["chosen"],
+        why_failed(state),
+        where_left(state),
+        np.array(state["deviations"], dtype=float),
+    )
 
 
 def _training_curves(plan: Plan, store: ResultStore) -> Iterator[TrainingCurve]:
