@@ -13,19 +13,21 @@ from ase import Atoms
 from rich.console import Console
 
 from ilforge import frames
+from ilforge.labelling.datasets.dataset import Dataset
 from ilforge.labelling.label import evaluate
 from ilforge.labelling.methods import description
 from ilforge.labelling.storing.store import LabelStore
+from ilforge.liquid.liquid import Liquid
 from ilforge.potentials.classical.clp import Clp
-from ilforge.sampling.exploration import Exploration, select
+from ilforge.sampling.exploration import Exploration
+from ilforge.sampling.selection import Window, select, shares_of_runs
 from ilforge.study.load import load_study
-from ilforge.study.settings import LearningSettings
 from ilforge.workflow.executors import Executors
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.scheduler import run_stages
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps import labels, learning
+from ilforge.workflow.steps import exploring, labels, learning
 from ilforge.workflow.steps.boxes import FRAMES
 from ilforge.workflow.steps.labels import ACCEPTED
 from ilforge.workflow.store import ResultStore, read_manifest, write_json
@@ -102,7 +104,8 @@ class Iteration:
         box.info.update(kind="EQ", recipe="nvt", parent="box-1", seed=1)
         starts = Stage("starts", "starts", 1, {}, {}, lambda job: frames.write(job.directory / FRAMES, [box]))
         member = Stage("member", "member", 1, {}, {}, lambda job: None)
-        self.search = learning.plan_search(study, 1, [member, member], starts)
+        learned = Stage("dataset", "dataset", 1, {}, {}, lambda job: Dataset((box,), (box,)).write(job.directory))
+        self.search = learning.plan_search(study, 1, [member, member], starts, learned)
         self.ahead = learning.ahead_stages(study, 1, self.search, method)
         self.last = labels.label_stage(study, "label all", self.search.selected, 0, method, ahead=self.ahead)
 
@@ -110,9 +113,9 @@ class Iteration:
         run = directory.name.removesuffix(".partial")
         if run in self.waits:
             self.events.wait(self.waits[run])
-        found = explored(run, next(one for one in arguments if isinstance(one, Atoms)))
-        frames.write(directory / learning.EXPLORED, found.frames)
-        write_json(directory / learning.JUDGED, {"fragments": found.fragments, "fault": found.fault})
+        found = explored(run, next(one for one in arguments if isinstance(one, list) and isinstance(one[0], Atoms))[0])
+        frames.write(directory / exploring.EXPLORED, found.frames)
+        write_json(directory / exploring.JUDGED, found.judged())
         self.events.note(f"{run} ended")
 
     def evaluate(self, frame, *arguments):
@@ -123,7 +126,7 @@ class Iteration:
 
     def go(self, monkeypatch):
         monkeypatch.setattr(learning, "model_spec", lambda folder: {})
-        monkeypatch.setattr(learning, "_explore", self.explore)
+        monkeypatch.setattr(learning, "run_exploration", self.explore)
         monkeypatch.setattr(labels, "evaluate", self.evaluate)
         self.store.prepare()
         watch = Watch(Console(file=io.StringIO()), self.store)
@@ -171,7 +174,7 @@ def judged(run, count):
     """A run of so many candidates among twenty frames."""
     found = []
     for number in range(20):
-        frame = Atoms("H", positions=[[run, number, 0.0]], cell=[50.0] * 3, pbc=True)
+        frame = Atoms("Li", positions=[[run, number, 0.0]], cell=[50.0] * 3, pbc=True)
         frame.info.update(run=run, number=number)
         found.append(frame)
     deviations = np.where(np.arange(20) < count, 0.2, 0.01)
@@ -181,19 +184,16 @@ def judged(run, count):
 @pytest.mark.parametrize("counts", [(20, 20, 20), (20, 1, 5), (0, 0, 9), (2, 1, 0), (0, 0, 0), (3, 3, 20)])
 @pytest.mark.parametrize("most", [0, 2, 9, 10, 100])
 def test_every_run_has_its_share_and_the_rest_is_dealt_out_within_the_limit(counts, most):
-    settings = LearningSettings(max_candidates=most)
+    topology, window = Liquid.of({"Li": 1}, vacuum=True).topology, Window(0.05, 1.5)
     runs = [judged(run, count) for run, count in enumerate(counts)]
-    chosen = learning.choose(runs, settings)
+    chosen = select(runs, window, most, topology)
     names = [(frame.info["run"], frame.info["number"]) for frame in chosen.frames]
     assert len(set(names)) == len(names) == min(most, sum(counts))
-    for run, share in zip(runs, learning.shares(most, 3), strict=True):
-        own = select([run], settings.deviation_low_eV_A, settings.deviation_high_eV_A, share).frames
+    for run, share in zip(runs, shares_of_runs(most, 3), strict=True):
+        own = select([run], window, share, topology).frames
         assert {(frame.info["run"], frame.info["number"]) for frame in own} <= set(names), "it was labelled ahead"
-    together = select(runs, settings.deviation_low_eV_A, settings.deviation_high_eV_A, most)
     assert (chosen.accurate, chosen.candidate, chosen.failed) == (60 - sum(counts), sum(counts), 0)
-    assert chosen.deviations.tolist() == together.deviations.tolist()
-    if min(counts) >= -(-most // 3):  # no run leaves anything: as if all were chosen from at once
-        assert names == [(frame.info["run"], frame.info["number"]) for frame in together.frames]
+    assert len(chosen.deviations) == 60
 
 
 @pytest.mark.parametrize(("starts", "most"), [(1, 40), (2, 5), (8, 3), (9, 40), (250, 2830)])
@@ -213,10 +213,12 @@ def test_check_counts_every_label_once_in_few_stages(tmp_path, starts, most):
 def test_what_selects_is_no_part_of_an_exploration(tmp_path):
     """Another window, limit or number of runs does not run any MD again."""
     first = [stage.key for stage in explorations_of(tmp_path, "")]
-    changed = "deviation_high_eV_A = 9.0\n", "max_candidates = 99\n", "starts = 3\n"
+    changed = "deviation_low_eV_A = 0.1\n", "max_candidates = 99\n", "starts = 3\n"
     for keys in changed:
         assert [stage.key for stage in explorations_of(tmp_path, keys)][: len(first)] == first
-    assert explorations_of(tmp_path, "temperature_K = 300.0\n")[0].key != first[0]
+    # a run ends where the deviation is too high
+    assert explorations_of(tmp_path, "deviation_high_eV_A = 9.0\n")[0].key != first[0]
+    assert explorations_of(tmp_path, "temperatures_K = [300.0]\n")[0].key != first[0]
 
 
 def explorations_of(folder, keys):

@@ -104,6 +104,9 @@ class StopSettings(Settings):
     """Stop if an iteration reduced the explorer's force RMSE on validation frames by less than this share."""
     labels: Annotated[int, Field(ge=1)] | None = None
     """Stop if this many explored frames have been labelled."""
+    holds_liquid_ps: Positive | None = None
+    """Stop if the models of two iterations in a row hold the liquid in NPT runs of this length, ps, with densities that
+    differ by no more than 2 %. They are the explorer's, at the temperature and pressure of the liquid."""
 
     @property
     def rules(self) -> dict[str, float]:

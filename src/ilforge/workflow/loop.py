@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ilforge.properties import Measurement
+from ilforge.results import Holding
 from ilforge.study.settings import StopSettings
 from ilforge.workflow.stage import Stage
 
@@ -40,12 +42,20 @@ class Round:
         Frames of it that were chosen to be labelled.
     force_rmse
         Of the explorer on validation frames before and after the iteration, eV/Å.
+    densities
+        Of the liquid with the explorer's model before and after the iteration, one for each composition, g/cm^3; None
+        where the model does not hold it, or the run was too short to tell.
     """
 
     accurate: int
     explored: int
     labelled: int
     force_rmse: tuple[float, float] | None = None
+    densities: tuple[tuple[float | None, ...], tuple[float | None, ...]] | None = None
+
+
+DENSITY_CHANGE = 0.02
+"""Largest relative change of the density between two models that both hold the liquid, for ``holds_liquid_ps``."""
 
 
 def reason_to_stop(rounds: Sequence[Round], stop: StopSettings, exploring: bool) -> str | None:
@@ -79,15 +89,40 @@ def reason_to_stop(rounds: Sequence[Round], stop: StopSettings, exploring: bool)
                 f"the force RMSE on validation frames went from {before:.4f} to {after:.4f} eV/Å, a gain of "
                 f"{100 * gain:.2g} %, and learning.stop.force_rmse_gain is {100 * stop.force_rmse_gain:g} %"
             )
+    if stop.holds_liquid_ps is not None and last.densities is not None:
+        return _held(*last.densities, stop.holds_liquid_ps)
     return None
 
 
-def round_of(selections: Sequence[Path], force_rmse: tuple[float, float] | None = None) -> Round:
+def _held(before: Sequence[float | None], after: Sequence[float | None], length_ps: float) -> str | None:
+    """That both models hold the liquid at the same density, in a sentence; None if they do not."""
+    words = []
+    for one, other in zip(before, after, strict=True):
+        if one is None or other is None or abs(other / one - 1) > DENSITY_CHANGE:
+            return None
+        words.append(f"{one:.3f} and {other:.3f} g/cm3")
+    return (
+        f"the models before and after it hold the liquid for {length_ps:g} ps (learning.stop.holds_liquid_ps), at "
+        f"{'; '.join(words)}"
+    )
+
+
+def round_of(
+    selections: Sequence[Path],
+    force_rmse: tuple[float, float] | None = None,
+    densities: tuple[tuple[float | None, ...], tuple[float | None, ...]] | None = None,
+) -> Round:
     """An iteration from the files ``selection.json`` of its explorations, one for each composition."""
     found = [json.loads(path.read_text()) for path in selections]
     accurate = sum(one["accurate"] for one in found)
     explored = sum(one["accurate"] + one["candidate"] + one["failed"] for one in found)
-    return Round(accurate, explored, sum(one["chosen"] for one in found), force_rmse)
+    return Round(accurate, explored, sum(one["chosen"] for one in found), force_rmse, densities)
+
+
+def held_density(measurement: Path) -> float | None:
+    """Density of a run whose health verdict is "holds", g/cm^3, from ``measurement.json``; else None."""
+    liquid = Measurement.from_json(json.loads(measurement.read_text())).liquid
+    return liquid.density if liquid is not None and liquid.holding is Holding.HOLDS else None
 
 
 def force_rmse(errors: Sequence[Path]) -> float:

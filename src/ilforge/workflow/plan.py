@@ -50,6 +50,8 @@ class Plan:
         Lessons of the models that a teacher teaches, by model.
     validations
         By ``(iteration or None, potential, composition)``.
+    holding
+        Health of the liquid with the explorer's model, where a rule asks for it: by ``(iteration, composition)``.
     comparisons
         Students held against their teachers: by ``(student, composition, size)``; a size is that of held-out boxes, as
         a multiple of the liquid's ions, or 0 for the validation frames.
@@ -74,6 +76,7 @@ class Plan:
     trained: dict[tuple[int, str], list[Stage]] = field(default_factory=dict)
     students: dict[str, Schooling] = field(default_factory=dict)
     validations: dict[tuple[int | None, str, str], Stage] = field(default_factory=dict)
+    holding: dict[tuple[int, str], Stage] = field(default_factory=dict)
     comparisons: dict[tuple[str, str, int], Stage] = field(default_factory=dict)
     trajectories: dict[tuple[str, str], Stage] = field(default_factory=dict)
     analyses: dict[tuple[str, str, str], Stage] = field(default_factory=dict)
@@ -91,6 +94,7 @@ class Plan:
                 *self.explorations.values(),
                 *(stage for members in self.trained.values() for stage in members),
                 *self.validations.values(),
+                *self.holding.values(),
                 *self.comparisons.values(),
                 *self.trajectories.values(),
                 *self.analyses.values(),

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ilforge.study.load import Study
+from ilforge.study.md_settings import MdSettings
 from ilforge.workflow import loop
 from ilforge.workflow.loop import Results
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps import labels, learning, models, structures
+from ilforge.workflow.steps import labels, learning, md, models, structures
 
 if TYPE_CHECKING:
     from ilforge.workflow.plan import Plan
+
+_HOLDING_FRAMES = 400  # of a run that asks whether a model holds the liquid
 
 
 def goes_on(plan: Plan, iteration: int, results: Results | None) -> bool:
@@ -26,6 +29,9 @@ def goes_on(plan: Plan, iteration: int, results: Results | None) -> bool:
     judge = results if stop.rules else None
     needed = _selections(plan, iteration - 1)
     needed += [*_validated(plan, iteration - 2), *_validated(plan, iteration - 1)] if iteration > 1 else []
+    if stop.holds_liquid_ps is not None:
+        _plan_holding(plan, iteration - 1, stop.holds_liquid_ps)
+        needed += [*_holding(plan, iteration - 2), *_holding(plan, iteration - 1)] if iteration > 1 else []
     if judge is not None and needed and not _settled(plan, needed, iteration, judge, exploring=False):
         return False
     for part in plan.study.parts:
@@ -57,7 +63,38 @@ def _round(plan: Plan, iteration: int, results: Results, finished: bool) -> loop
         loop.force_rmse([results.path(stage) / models.ERRORS for stage in _validated(plan, number)])
         for number in (iteration - 1, iteration)
     )
-    return loop.round_of(selections, (before, after))
+    densities = None
+    if plan.study.settings.learning.stop.holds_liquid_ps is not None:
+        held_before, held_after = (
+            tuple(loop.held_density(results.path(stage) / md.MEASUREMENT) for stage in _holding(plan, number))
+            for number in (iteration - 1, iteration)
+        )
+        densities = held_before, held_after
+    return loop.round_of(selections, (before, after), densities)
+
+
+def _holding(plan: Plan, iteration: int) -> list[Stage]:
+    """Health of the liquid with the explorer's model after an iteration, one for each composition."""
+    return [stage for (number, _), stage in plan.holding.items() if number == iteration]
+
+
+def _plan_holding(plan: Plan, iteration: int, length_ps: float) -> None:
+    """Does the explorer's model hold the liquid after an iteration? A run of each composition, and its health."""
+    explorer = plan.study.settings.explorer
+    for part in plan.study.parts:
+        name = structures.of_composition(part, f"iteration-{iteration}").replace(", ", "-")
+        compositions = [part.composition] if part.composition else None
+        protocol = MdSettings(
+            name=name,
+            ensemble="NPT",
+            compositions=compositions,
+            potentials=[explorer],
+            length_ps=length_ps,
+            interval_ps=length_ps / _HOLDING_FRAMES,
+        )
+        start = structures.start_stage(part, protocol)
+        run = md.md_stage(part, protocol, explorer, start, plan.trained[iteration, explorer][0], None)
+        plan.holding[iteration, part.composition] = md.analysis_stage(part, protocol, run, "health")
 
 
 def _selections(plan: Plan, iteration: int) -> list[Stage]:

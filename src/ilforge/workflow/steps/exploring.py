@@ -70,9 +70,7 @@ def starts_of_run(candidates: list[Atoms], run: int, restarts: int, seed: int) -
     return [_starts(equilibrated, run + 1, seed)[run], *(equilibrated[i] for i in order[:restarts])]
 
 
-def trusted_region(
-    learning: LearningSettings, sampled: Sequence[Atoms], liquid: Liquid, bond_factor: float
-) -> Trusted:
+def trusted_region(learning: LearningSettings, sampled: Sequence[Atoms], liquid: Liquid, bond_factor: float) -> Trusted:
     """The region that a run must not leave, from the sampled frames: it does not grow with what is explored."""
     densities = _densities(sampled, liquid)
     if densities is not None:
