@@ -10,7 +10,7 @@ Which frames are worth a label is decided in :mod:`.selection`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -311,16 +311,16 @@ def _protocol(walk: Walk, length_ps: float, number: int) -> MdProtocol:
     seed = walk.seed
     if number > 0:
         seed = int(np.random.default_rng([walk.seed, number]).integers(2**31))
-    pressure = {} if walk.conditions.pressure_bar is None else {"pressure_bar": walk.conditions.pressure_bar}
-    return MdProtocol(
+    protocol = MdProtocol(
         ensemble=walk.conditions.ensemble,
         temperature_K=walk.conditions.temperature_K,
         timestep_fs=walk.timestep_fs,
         length_ps=max(length_ps, walk.interval_ps),
         interval_ps=walk.interval_ps,
         seed=seed,
-        **pressure,
     )
+    pressure = walk.conditions.pressure_bar
+    return protocol if pressure is None else replace(protocol, pressure_bar=pressure)
 
 
 def _recorded(trajectory: Trajectory, start: Atoms, liquid: Liquid, seed: int) -> list[Atoms]:

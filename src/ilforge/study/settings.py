@@ -185,7 +185,8 @@ class LearningSettings(Settings):
 
     def conditions(self, pressure_bar: float) -> list[Conditions]:
         """Every combination of ensemble, temperature and pressure; ``pressure_bar`` is that of the liquid."""
-        pressures = {"NPT": self.pressures_bar or [pressure_bar], "NVT": [None]}
+        given: list[float | None] = [*(self.pressures_bar or [pressure_bar])]
+        pressures: dict[str, list[float | None]] = {"NPT": given, "NVT": [None]}
         return [
             Conditions(ensemble, kelvin, bar)
             for ensemble in self.ensembles

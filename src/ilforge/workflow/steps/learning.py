@@ -107,19 +107,13 @@ def ahead_stages(study: Study, iteration: int, search: Search, method: Mapping[s
     ``method`` is what the reference says of itself.
     """
     learning = study.settings.learning
-    every = shares_of_runs(learning.max_candidates, learning.starts)
-    own = [(runs, explored, {run: every[run] for run in runs if every[run]}) for runs, explored in search.explored]
-    return [
-        _ahead_stage(
-            study,
-            f"label first frames, iteration {iteration}, {_of_all(runs, learning.starts)}",
-            *more,
-            search.window,
-            method,
-        )
-        for runs, *more in own
-        if more[1]
-    ]
+    every, found = shares_of_runs(learning.max_candidates, learning.starts), []
+    for runs, explored in search.explored:
+        own = {run: every[run] for run in runs if every[run]}
+        name = f"label first frames, iteration {iteration}, {_of_all(runs, learning.starts)}"
+        if own:
+            found.append(_ahead_stage(study, name, explored, own, search.window, method))
+    return found
 
 
 def _ahead_stage(
