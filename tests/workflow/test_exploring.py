@@ -9,10 +9,15 @@ from ilforge import frames, potentials
 from ilforge.errors import SettingsError
 from ilforge.frames import FORCES
 from ilforge.labelling.datasets.dataset import Dataset
-from ilforge.sampling.exploration import Conditions
+from ilforge.sampling.explanation import as_json
+from ilforge.sampling.exploration import Conditions, Exploration, Part
+from ilforge.sampling.selection import Window, select
 from ilforge.study.load import load_study
 from ilforge.study.settings import LearningSettings
+from ilforge.workflow.explored import explored
+from ilforge.workflow.plan import make_plan
 from ilforge.workflow.steps import exploring
+from ilforge.workflow.store import write_json
 from support import md, studies
 
 
@@ -103,3 +108,28 @@ def test_what_cannot_be_explored_is_refused_in_words(tmp_path, keys, words):
     path.write_text(text.replace("[learning]\n", f"[learning]\n{keys}\n"))
     with pytest.raises(SettingsError, match=words):
         load_study(path)
+
+
+def test_what_exploration_found_is_said_for_every_state(tmp_path):
+    plan = make_plan(load_study(studies.smallest(tmp_path, "clp")))
+    boiled = Part(1, 0.004, "boiled", "At 0.004 ps: the density fell.", 0.41)
+    frame = boxes(1, 1)[0]
+    run = Exploration((frame,), np.array([9.0]), (None,), Conditions("NPT", 450.0, 1.0), ((),), parts=(boiled,))
+    window = Window(0.05, 1.5, note="0.05 eV/Å was used: 5 validation frames, a calibration needs 20")
+    selection = as_json(select([run], window, 3, md.liquid().topology), window)
+
+    class Store:
+        def holds(self, stage):
+            return stage is plan.explorations[1, ""]
+
+        def path(self, stage):
+            return tmp_path
+
+    write_json(tmp_path / "selection.json", selection)
+    (found,) = explored(plan, Store())
+    first, second, third = found.lines
+    assert first == (
+        "Iteration 1, NPT, 450 K, 1 bar: 0 accurate, 0 candidates, 0 to be labelled, failed: 1 deviation too high, runs "
+        "that ended early: 1 boiled (at 0.004 ps and 0.41 g/cm3)"
+    )
+    assert "5 validation frames" in second and "explore at a lower temperature" in third

@@ -35,8 +35,7 @@ def run_exploration(
     threads: int,
 ) -> None:
     """One exploration in a directory of its own, to be read by :func:`read_exploration`."""
-    committee = potentials.create({"kind": "committee", "members": members})
-    found = explore(committee, boxes, liquid, walk, trusted, directory / "run", threads)
+    found = explore(_committee(members), boxes, liquid, walk, trusted, directory / "run", threads)
     frames.write(directory / EXPLORED, found.frames)
     write_json(directory / JUDGED, found.judged())
 
@@ -127,7 +126,7 @@ def _calibrated(
     members: list[dict[str, Any]], labels: Path, liquid: Liquid, learning: LearningSettings, threads: int
 ) -> Calibration:
     """The window's lower end, from the forces of the committee and of the labels on validation frames."""
-    committee = Committee(tuple(potentials.create(member) for member in members))
+    committee = _committee(members)
     labelled = of_liquid(frames.read(labels), liquid)
     answers = list(committee.answers(labelled, liquid.topology, threads))
     errors = [
@@ -141,6 +140,10 @@ def _calibrated(
         CALIBRATION_FALLBACK_EV_A,
         learning.deviation_high_eV_A,
     )
+
+
+def _committee(members: list[dict[str, Any]]) -> Committee:
+    return Committee(tuple(potentials.create(member) for member in members))
 
 
 def _densities(known: Sequence[Atoms], liquid: Liquid) -> tuple[float, float] | None:
