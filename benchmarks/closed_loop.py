@@ -4,8 +4,8 @@ Run ``python benchmarks/closed_loop.py FOLDER [--seeds N] [--iterations N] [--ru
 [--epochs N]``. The teacher is CL&P, whose labels cost nothing, and the liquid two pairs of PYR14BF4. Students are
 committees of two small MACE models. In each iteration the first member of a committee explores at 450 K and 1 bar. Of
 the frames that it explored, ``--labels`` are labelled: those that ilforge selects or, in another loop with models of
-its own, as many at random. Errors are those of forces on frames of the *teacher's* NPT run at 450 K, which no student sees.
-A training or run that was stopped goes on when the command is given again.
+its own, as many at random. Errors are those of forces on frames of the *teacher's* NPT run at 450 K, which no student
+sees. A training or run that was stopped goes on when the command is given again.
 """
 
 from __future__ import annotations
