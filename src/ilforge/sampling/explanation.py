@@ -30,7 +30,7 @@ _LEFT = {
 
 
 def as_json(selection: Selection, window: Window) -> dict[str, Any]:
-    """Contents of ``selection.json``: numbers, reasons, and the deviation of every frame."""
+    """Contents of ``selection.json``: numbers, reasons, and the deviation of every frame by state."""
     return {
         "accurate": selection.accurate,
         "candidate": selection.candidate,
@@ -42,7 +42,6 @@ def as_json(selection: Selection, window: Window) -> dict[str, Any]:
         "runs": [_run(number, run) for number, run in enumerate(selection.explorations)],
         "labelled": _labelled(selection),
         "advice": advice(selection, window),
-        "deviations": [float(value) if np.isfinite(value) else None for value in selection.deviations],
     }
 
 
@@ -63,7 +62,7 @@ def states(selection: Selection) -> list[dict[str, Any]]:
         state["classes"].update(names.tolist())
         state["bonds"].update(kind for kinds in run.bonds for kind in kinds)
         state["left"] += [vars(part) for part in run.parts if part.cause != "length"]
-        state["deviations"] += [float(value) if np.isfinite(value) else None for value in run.deviations]
+        state["deviations"] += [float(f"{value:.6g}") if np.isfinite(value) else None for value in run.deviations]
     return list(found.values())
 
 

@@ -203,7 +203,9 @@ def _learning_rounds(plan: Plan, store: ResultStore) -> Iterator[LearningRound]:
         every = [one.found for one in parts]
         yield LearningRound(
             iteration=iteration,
-            deviations=np.concatenate([np.array(found["deviations"], dtype=float) for found in every]),
+            deviations=np.array(
+                [value for found in every for s in found["states"] for value in s["deviations"]], float
+            ),
             accurate=sum(found["accurate"] for found in every),
             candidate=sum(found["candidate"] for found in every),
             failed=sum(found["failed"] for found in every),
