@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ilforge import potentials
+from ilforge.dynamics.recording import Recorder
 from ilforge.errors import SettingsError
 from ilforge.potentials.learned.committee import Committee
 from ilforge.sampling.exploration import Conditions, Exploration, Trusted, Walk, density_of, explore, kinds_of_bonds
@@ -169,3 +170,25 @@ def test_kinds_of_bonds_name_the_ions():
     assert "broken C-H in PYR14" in found and "new F-H of BF4 and PYR14" in found
     frame.positions[carbon] = np.nan
     assert kinds_of_bonds(frame, topology, 1.25) == ()
+
+
+def test_an_exploration_that_was_killed_goes_on_and_ends_the_same(tmp_path, monkeypatch):
+    walk = replace(SOFT_WALK, length_ps=0.4, restarts=2)
+    whole = explore_soft(tmp_path / "whole", walk)
+    limit = Trusted(deviation_eV_A=float(np.sort(whole.deviations)[-2]) * 0.999)
+    undisturbed = explore_soft(tmp_path / "undisturbed", walk, limit)
+    assert len(undisturbed.parts) > 1
+    append, left = Recorder.append, [undisturbed.parts[0].n_frames + 2]
+
+    def dying(self, sample):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        append(self, sample)
+
+    monkeypatch.setattr(Recorder, "append", dying)
+    with pytest.raises(KeyboardInterrupt):  # in the second part
+        explore_soft(tmp_path / "killed", walk, limit)
+    again = explore_soft(tmp_path / "killed", walk, limit)
+    assert again.parts == undisturbed.parts
+    np.testing.assert_array_equal(again.deviations, undisturbed.deviations)
