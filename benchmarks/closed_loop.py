@@ -68,8 +68,8 @@ def first_frames(seed: int) -> list[Atoms]:
 
 def tested_frames(start: Atoms, folder: Path) -> list[Atoms]:
     """Frames of the teacher's own liquid at 450 K and 1 bar."""
-    protocol = MdProtocol("NPT", STATE.temperature_K, timestep_fs=1.0, length_ps=40.0, interval_ps=1.0, seed=9,
-                          equilibration_ps=20.0, pressure_bar=1.0)  # fmt: skip
+    protocol = MdProtocol("NPT", STATE.temperature_K, timestep_fs=1.0, length_ps=20.0, interval_ps=0.5, seed=9,
+                          equilibration_ps=10.0, pressure_bar=1.0)  # fmt: skip
     universe = run_md(TEACHER, start, LIQUID, protocol, folder).universe()
     found = []
     for step in universe.trajectory[:TESTED]:
