@@ -118,6 +118,11 @@ def _whole_number(atoms: Atoms, key: str) -> int | None:
     return int(number)
 
 
+def density_g_cm3(atoms: Atoms) -> float:
+    """Density of a periodic frame from its masses and its cell, g/cm^3."""
+    return float(atoms.get_masses().sum()) * AMU_PER_A3_IN_G_CM3 / float(atoms.get_volume())
+
+
 def said_density(atoms: Atoms) -> str | None:
     """How a density in the header of a frame differs from that of its cell and masses, in words; None if it agrees.
 
@@ -126,7 +131,7 @@ def said_density(atoms: Atoms) -> str | None:
     """
     if not atoms.pbc.all() or atoms.cell.rank < 3:
         return None
-    true = float(atoms.get_masses().sum()) * AMU_PER_A3_IN_G_CM3 / atoms.get_volume()
+    true = density_g_cm3(atoms)
     for key, value in atoms.info.items():
         named = _DENSITY.fullmatch(key)
         if named is None or not isinstance(value, int | float | np.number) or isinstance(value, bool):

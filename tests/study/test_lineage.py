@@ -9,7 +9,7 @@ import pytest
 from ilforge import trust
 from ilforge.errors import SettingsError
 from ilforge.potentials import POTENTIALS
-from ilforge.study.lineage import given_names, movers_of, needs_last_iteration, origin
+from ilforge.study.lineage import given_names, made_from, movers_of, needs_last_iteration, origin
 from ilforge.study.load import load_study
 from ilforge.workflow.lessons import given_potentials
 from ilforge.workflow.plan import make_plan
@@ -65,6 +65,13 @@ def study_of(folder, *changes, model=None):
 def plan_of(folder, *changes):
     with trust.looking():
         return make_plan(study_of(folder, *changes))
+
+
+def test_what_a_model_is_made_from_goes_back_to_the_beginning(tmp_path):
+    settings = study_of(tmp_path).settings
+    found = [(link.what, link.name) for link in made_from(settings, "student")]
+    assert found == [("model", "tuned"), ("model", "base"), ("potential", "gfn1")]
+    assert not list(made_from(settings, "scratch"))
 
 
 def test_where_models_come_from(tmp_path):

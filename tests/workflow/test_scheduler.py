@@ -260,3 +260,25 @@ def test_open_files_that_run_out_fail_the_stage_with_what_to_do(store, log, monk
     monkeypatch.setattr("ilforge.workflow.store.os.open", refused)
     ((_, error),) = run([number_stage("first", 1, log)], store).failed
     assert isinstance(error, DidNotFinish) and "Too many open files" in str(error) and "ulimit -n" in str(error)
+
+
+def test_a_file_of_progress_that_is_removed_does_not_end_the_watching(store, log, monkeypatch):
+    monkeypatch.setattr("ilforge.workflow.progress.POLL_S", 0.01)
+    monkeypatch.setattr("ilforge.workflow.progress.PLAIN_INTERVAL_S", 0.0)
+    answers = iter([FileNotFoundError("mace.log"), ValueError("half a line"), (3, 10)])
+
+    def progress(directory):
+        answer = next(answers, (3, 10))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    stage, said = number_stage("train", 1, log, progress=progress), io.StringIO()
+    watch = Watch(Console(file=said, width=200), store)
+    watch.start([stage], [stage])
+    watch.began(stage)
+    limit = time.monotonic() + 30
+    while "train 3/10" not in said.getvalue() and time.monotonic() < limit:
+        time.sleep(0.01)
+    watch.stop()
+    assert "running   train 3/10; about" in said.getvalue()

@@ -14,7 +14,7 @@ from ilforge.errors import MissingProgram, SettingsError
 from ilforge.study.load import Study
 
 if TYPE_CHECKING:
-    from ilforge.workflow.study_run import Share
+    from ilforge.workflow.study_run import Check, Share
 
 
 @ilforge.command()
@@ -25,7 +25,6 @@ def check(**arguments: Any) -> None:
     \b
     ilforge check study.toml
     """
-    from ilforge.workflow.progress import duration
     from ilforge.workflow.steps.models import stress_notes
     from ilforge.workflow.study_run import check_study
 
@@ -35,26 +34,11 @@ def check(**arguments: Any) -> None:
     except MissingProgram:
         _print_dataset(study)  # without the version of the reference there are no stages, but frames and costs
         raise
-    table = Table("stage", "tasks", "core time", "", box=None, pad_edge=False)
-    for stage, done, at_hand in found.rows:
-        cost = "" if done else duration((stage.tasks - at_hand) * stage.task_seconds)
-        state = f"{stage.tasks - at_hand} to do, {at_hand} done" if at_hand else "to do"
-        table.add_row(stage.name, str(stage.tasks), cost, "done" if done else state)
-    console().print(table)
+    _print_stages(found)
     _print_dataset(study)
     for note in stress_notes(study):
         click.echo(note)
-    todo = sum(not done for _, done, _ in found.rows)
-    if todo:
-        click.echo(
-            f"\n{todo} of {len(found.rows)} stages to do: about {duration(found.seconds)} "
-            f"with {sum(share.slots for share in found.shares)} workers, about {found.memory_GB:.0f} GB of memory."
-        )
-        _print_shares(found.shares)
-        if found.at_most:
-            click.echo("This is an upper limit: [learning.stop] may end concurrent learning earlier.")
-    else:
-        click.echo(f"\nAll {len(found.rows)} stages are done.")
+    _print_work_left(found)
     for error in found.missing:
         click.echo(f"Missing: {error}", err=True)
     for fault in found.unusable:
@@ -65,16 +49,47 @@ def check(**arguments: Any) -> None:
         raise click.exceptions.Exit(SettingsError.exit_code)
 
 
+def _print_stages(found: Check) -> None:
+    """Every stage with its tasks, their cost, and how many of them are done."""
+    from ilforge.report.wording import rough_duration
+
+    table = Table("stage", "tasks", "core time", "", box=None, pad_edge=False)
+    for stage, done, at_hand in found.rows:
+        todo = stage.tasks - at_hand
+        cost = "" if done else rough_duration(todo * stage.task_seconds)
+        state = f"{todo} to do, {at_hand} done" if at_hand else "to do"
+        table.add_row(stage.name, str(stage.tasks), cost, "done" if done else state)
+    console().print(table)
+
+
+def _print_work_left(found: Check) -> None:
+    """Time and memory of the stages that are to be done."""
+    from ilforge.report.wording import counted, rough_duration
+
+    todo = sum(not done for _, done, _ in found.rows)
+    if not todo:
+        click.echo(f"\nAll {len(found.rows)} stages are done.")
+        return
+    workers = counted(sum(share.slots for share in found.shares), "worker")
+    click.echo(
+        f"\n{todo} of {len(found.rows)} stages to do: about {rough_duration(found.seconds)} with {workers}, "
+        f"about {found.memory_GB:.0f} GB of memory."
+    )
+    _print_shares(found.shares)
+    if found.at_most:
+        click.echo("This is an upper limit: [learning.stop] may end concurrent learning earlier.")
+
+
 def _print_shares(shares: Sequence[Share]) -> None:
     """Core hours and time of each executor, if all of its workers are busy."""
-    from ilforge.workflow.progress import duration
+    from ilforge.report.wording import rough_duration
 
     table = Table("executor", box=None, pad_edge=False)
     for name in ("tasks", "workers", "core hours", "time"):
         table.add_column(name, justify="right")
     for share in shares:
         hours = f"{share.core_s / 3600:,.1f}"
-        table.add_row(share.executor, f"{share.tasks:,}", str(share.slots), hours, duration(share.wall_s))
+        table.add_row(share.executor, f"{share.tasks:,}", str(share.slots), hours, rough_duration(share.wall_s))
     console().print(table)
 
 

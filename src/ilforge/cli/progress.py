@@ -55,14 +55,14 @@ class Progress:
             self._write("\r" + " " * self._width + "\r")
 
     def _left(self, done: float, total: float, now: float) -> str:
-        from ilforge.workflow.progress import duration
+        from ilforge.report.wording import rough_duration
 
         while len(self._seen) > 1 and self._seen[1][1] <= (self._first + done) / 2:
             self._seen.popleft()
         then, before = self._seen[0]
         if done <= before:
             return ""
-        return f", about {duration((total - done) * (now - then) / (done - before))} left"
+        return f", about {rough_duration((total - done) * (now - then) / (done - before))} left"
 
     def _show(self, text: str) -> None:
         if self._live:

@@ -134,7 +134,7 @@ def status(**arguments: Any) -> None:
     ilforge status study.toml
     ilforge status study.toml --store /data/ilforge-store
     """
-    from ilforge.workflow.progress import duration
+    from ilforge.report.wording import rough_duration
     from ilforge.workflow.study_run import nothing_there, study_status
 
     study, machine = opened(**arguments)
@@ -144,7 +144,7 @@ def status(**arguments: Any) -> None:
     click.echo(f"Store {found.store}")
     table = Table("stage", "state", "time", "result", box=None, pad_edge=False)
     for row in found.rows:
-        table.add_row(row.stage.name, row.state, duration(row.wall_s) if row.wall_s else "", row.stage.key)
+        table.add_row(row.stage.name, row.state, rough_duration(row.wall_s) if row.wall_s else "", row.stage.key)
     console().print(table)
     done = sum(row.wall_s is not None for row in found.rows)
     click.echo(f"\n{done} of {len(found.rows)} stages are done. {_run_now(found, len(found.rows) - done, study.path)}")
@@ -152,14 +152,16 @@ def status(**arguments: Any) -> None:
 
 def _run_now(found: Status, todo: int, path: Path) -> str:
     """Whether the study is running, and the time left."""
-    from ilforge.workflow.progress import duration
+    from ilforge.report.wording import rough_duration
 
     if not found.running:
         return f"The study is not running: go on with ilforge run {path}" if todo else ""
     if found.said is None:
         return "The study is running."
     ago = max(0.0, time.time() - found.said.written)
-    return f"{found.said.by} is at work: about {duration(found.said.seconds_left)} left ({duration(ago)} ago)."
+    return (
+        f"{found.said.by} is at work: about {rough_duration(found.said.seconds_left)} left ({rough_duration(ago)} ago)."
+    )
 
 
 @ilforge.command()

@@ -95,7 +95,7 @@ def with_error(value: float, error: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``"3 min 20 s"``, ``"2 h 05 min"``, ``"0.4 s"``."""
+    """A length of time to the second: ``"3 min 20 s"``, ``"2 h 05 min"``, ``"0.4 s"``."""
     if not math.isfinite(seconds):
         return "–"
     if seconds < 59.95:
@@ -105,6 +105,18 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def rough_duration(seconds: float) -> str:
+    """A length of time as people say it, rounded: ``"40 s"``, ``"12 min"``, ``"3.5 h"``, ``"6 days"``."""
+    seconds = max(0.0, seconds)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.0f} days"
 
 
 def sentence(text: str) -> str:

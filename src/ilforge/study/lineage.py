@@ -58,6 +58,20 @@ def teacher_of(settings: StudySettings, name: str) -> Named | None:
     return Named("model" if teacher in settings.models else "potential", teacher)
 
 
+def made_from(settings: StudySettings, name: str) -> Iterator[Named]:
+    """The start and the teacher of a model, and in turn theirs, each once."""
+    waiting, seen = [name], set[Named]()
+    while waiting:
+        current = waiting.pop()
+        for link in (start_of(settings, current), teacher_of(settings, current)):
+            if link is None or link in seen:
+                continue
+            seen.add(link)
+            yield link
+            if link.what == "model":
+                waiting.append(link.name)
+
+
 def origin(settings: StudySettings, name: str) -> str:
     """Where a model comes from: ``"from scratch"``, ``"fine-tuned (start: base)"``, ``"student (teacher: tuned)"``.
 

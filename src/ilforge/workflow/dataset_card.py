@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 from ase import Atoms
 
+from ilforge.frames import density_g_cm3
 from ilforge.labelling.datasets.published import PURPOSES, STUDY, Published
 from ilforge.potentials import POTENTIALS
 from ilforge.report.citations import works_on
 from ilforge.study.load import load_study
-from ilforge.units import AMU_PER_A3_IN_G_CM3
 
 CARD = "README.md"
 NO_LICENCE = "Its authors have not stated one yet: ask them before you use it."
@@ -62,7 +62,7 @@ def _content(accepted: dict[str, list[Atoms]]) -> list[str]:
 
 
 def _extremes(members: Iterable[Atoms]) -> tuple[float, float]:
-    densities = [frame.get_masses().sum() * AMU_PER_A3_IN_G_CM3 / frame.get_volume() for frame in members]
+    densities = [density_g_cm3(frame) for frame in members]
     return min(densities), max(densities)
 
 

@@ -6,17 +6,19 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 import ilforge
+from ilforge.frames import density_g_cm3
 from ilforge.labelling.datasets.dataset import Dataset
 from ilforge.potentials import POTENTIALS
 from ilforge.report.citations import STUDY, works_on
 from ilforge.report.wording import quantity_name, shown_unit, with_error
 from ilforge.results import HOLDS_LIQUID, TO_TEACHER, Holding, Record
-from ilforge.study.lineage import origin, start_of, teacher_of
+from ilforge.study.lineage import made_from, origin, teacher_of
+from ilforge.study.load import Study
 from ilforge.study.names import potential_named
 from ilforge.training import TRAINERS
-from ilforge.units import AMU_PER_A3_IN_G_CM3
 from ilforge.workflow.plan import Plan
 from ilforge.workflow.records import fine_tuning_notes
+from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.models import counts_from_atoms
 from ilforge.workflow.steps.published import labelled_by
 from ilforge.workflow.steps.structures import liquid_of
@@ -47,12 +49,14 @@ def card_text(
     kind = TRAINERS[settings.models[name].kind]
     mine = [record for record in records if record.potential == name]
     liquids = ", ".join(liquid_of(part).name for part in plan.study.parts)
+    stage = plan.trained[plan.last_iteration, name][0]
+    dataset = Dataset.read(store.path(stage.inputs["dataset"]))
     sections = {
         "Files": [f"- `{file}`, SHA-256 `{digest}`" for file, digest in digests.items()],
-        "What it was trained on": list(_training(plan, store, name)),
+        "What it was trained on": list(_training(plan, store, name, stage, dataset)),
         "Errors": list(_errors(mine, name)),
         "Does it hold the liquid?": list(_verdicts(mine)),
-        "Limits": list(_limits(plan, store, name, mine)),
+        "Limits": list(_limits(plan.study, name, dataset, mine)),
         "How to use it": list(_use(snippets)),
         "Licence": list(_licence(plan, name)),
         "What to cite": list(_works(plan, name)),
@@ -63,13 +67,11 @@ def card_text(
     return "\n".join(lines) + "\n"
 
 
-def _training(plan: Plan, store: ResultStore, name: str) -> Iterator[str]:
+def _training(plan: Plan, store: ResultStore, name: str, stage: Stage, dataset: Dataset) -> Iterator[str]:
     study, model = plan.study, plan.study.settings.models[name]
-    stage = plan.trained[plan.last_iteration, name][0]
-    dataset = Dataset.read(store.path(stage.inputs["dataset"]))
     summary = dataset.summary()
     kinds = ", ".join(f"{count} {kind}" for kind, count in summary["kinds"]["train"].items())
-    densities = [f.get_masses().sum() * AMU_PER_A3_IN_G_CM3 / f.get_volume() for f in dataset.train]
+    densities = [density_g_cm3(frame) for frame in dataset.train]
     ions = "; ".join(f"{count} of {label}" for label, count in summary["ions"].items())
     by = f"its teacher {model.teacher}" if model.teacher else labelled_by(study, plan.dataset)
     yield f"- {len(dataset.train)} frames ({kinds}), and {len(dataset.stop)} that the training was watched on: {ions}."
@@ -97,7 +99,8 @@ def _teacher_words(plan: Plan, name: str) -> str:
 
 def _errors(mine: Sequence[Record], name: str) -> Iterator[str]:
     last = max((r.iteration for r in mine if r.iteration is not None), default=None)
-    chosen = [r for r in mine if r.species is None and r.iteration == last]
+    measured = {f"{quantity}{ending}" for quantity in _ERRORS for ending in ("", TO_TEACHER)}
+    chosen = [r for r in mine if r.quantity in measured and r.species is None and r.iteration == last]
     for ending, heading in (("", "Against the reference, on frames that it was not trained on:"),
                             (TO_TEACHER, "Against its teacher:")):  # fmt: skip
         rows = [r for r in chosen if r.quantity in {f"{quantity}{ending}" for quantity in _ERRORS}]
@@ -125,9 +128,8 @@ def _verdicts(mine: Sequence[Record]) -> Iterator[str]:
         )
 
 
-def _limits(plan: Plan, store: ResultStore, name: str, mine: Sequence[Record]) -> Iterator[str]:
-    study, model = plan.study, plan.study.settings.models[name]
-    dataset = Dataset.read(store.path(plan.trained[plan.last_iteration, name][0].inputs["dataset"]))
+def _limits(study: Study, name: str, dataset: Dataset, mine: Sequence[Record]) -> Iterator[str]:
+    model = study.settings.models[name]
     yield f"- It knows {', '.join(dataset.elements)} in these ions, and these densities, only."
     yield f"- Sampled at {study.settings.liquid.temperature_K:g} K, and hotter only where molecules were distorted."
     if model.teacher:
@@ -148,18 +150,13 @@ def _use(snippets: Mapping[str, str]) -> Iterator[str]:
 
 
 def _licence(plan: Plan, name: str) -> Iterator[str]:
-    settings, waiting, given = plan.study.settings, [name], {}
-    while waiting:
-        current = waiting.pop()
-        for link in (start_of(settings, current), teacher_of(settings, current)):
-            if link is None:
-                continue
-            if link.what == "model":
-                waiting.append(link.name)
-            else:
-                found = potential_named(link.name, settings.potentials)
-                told: Mapping[str, str] = {} if found is None else POTENTIALS[found.kind].pretrained
-                given[link.name] = told.get(getattr(found, "model", ""), "its licence is not known to ilforge")
+    settings, given = plan.study.settings, {}
+    for link in made_from(settings, name):
+        if link.what == "model":
+            continue
+        found = potential_named(link.name, settings.potentials)
+        told: Mapping[str, str] = {} if found is None else POTENTIALS[found.kind].pretrained
+        given[link.name] = told.get(getattr(found, "model", ""), "its licence is not known to ilforge")
     yield "The model is yours to license, within the terms of what it was made from:"
     yield ""
     yield f"- the labels: {labelled_by(plan.study, plan.dataset)}"
@@ -170,10 +167,9 @@ def _works(plan: Plan, name: str) -> Iterator[str]:
     settings = plan.study.settings
     stage = plan.trained[plan.last_iteration, name][0]
     words = [POTENTIALS[TRAINERS[stage.kind].potential].title, labelled_by(plan.study, plan.dataset), *stage.programs]
-    for link in (start_of(settings, name), teacher_of(settings, name)):
-        if link is not None and link.what == "model":
+    for link in made_from(settings, name):
+        if link.what == "model":
             words.append(TRAINERS[settings.models[link.name].kind].title)
-        elif link is not None:
-            found = potential_named(link.name, settings.potentials)
-            words += [found.title] if found else []
+        elif (found := potential_named(link.name, settings.potentials)) is not None:
+            words.append(found.title)
     yield from (f"- {work}" for work in (f"ilforge {ilforge.__version__}.", STUDY, *works_on(" ".join(words))))

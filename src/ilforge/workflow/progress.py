@@ -6,11 +6,13 @@ import contextlib
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from ilforge.report.wording import rough_duration
 from ilforge.workflow import shared_progress
 from ilforge.workflow.stage import Stage, seconds_to_the_end
 from ilforge.workflow.store import ResultStore
@@ -18,6 +20,19 @@ from ilforge.workflow.store import ResultStore
 POLL_S = 1.0
 SHARED_INTERVAL_S = 5.0
 PLAIN_INTERVAL_S = 30.0
+
+
+@dataclass
+class _Tasks:
+    """Tasks of a stage."""
+
+    expected: int
+    done: int = 0
+
+    @property
+    def share(self) -> float:
+        """The share that is done."""
+        return min(1.0, self.done / max(1, self.expected))
 
 
 class Watch:
@@ -33,6 +48,8 @@ class Watch:
         Read for the progress of long tasks.
     workers
         Number of tasks that run at the same time, for the time left.
+    quiet
+        Show nothing; the shared file is written all the same.
     shared
         File that tells other shells the time left and what failed (:mod:`ilforge.workflow.shared_progress`).
     """
@@ -50,7 +67,7 @@ class Watch:
         self._lock = threading.RLock()
         self._todo: dict[str, Stage] = {}
         self._total = 0
-        self._tasks: dict[str, list[int]] = {}  # key -> [done, expected]
+        self._tasks: dict[str, _Tasks] = {}
         self._running: dict[str, float] = {}
         self._started = time.monotonic()
         self._expected_done = 0.0
@@ -70,7 +87,7 @@ class Watch:
             return
         self.say(
             f"{len(stages)} stages, {len(stages) - len(todo)} of them done already; "
-            f"about {duration(self.time_left())} on {self.workers} worker{'s' * (self.workers > 1)}."
+            f"about {rough_duration(self.time_left())} on {self.workers} worker{'s' * (self.workers > 1)}."
         )
         if self.console.is_terminal and not self.quiet:
             self._live = Progress(
@@ -87,7 +104,7 @@ class Watch:
             threading.Thread(target=self._poll, daemon=True).start()
 
     def grown(self, new: Sequence[Stage]) -> None:
-        """The plan has gone on by these stages."""
+        """The plan has these stages in addition."""
         with self._lock:
             self._todo |= {stage.key: stage for stage in new}
             self._total += len(new)
@@ -96,8 +113,9 @@ class Watch:
         self.say(f"  planned   {len(new)} more stages")
 
     def began(self, stage: Stage) -> None:
+        """A stage is running."""
         with self._lock:
-            self._tasks.setdefault(stage.key, [0, stage.tasks])
+            self._tasks.setdefault(stage.key, _Tasks(stage.tasks))
             self._running[stage.key] = time.monotonic()
             if self._live:
                 self._bars[stage.key] = self._live.add_task(stage.name, total=stage.tasks, note="")
@@ -107,14 +125,15 @@ class Watch:
     def expect(self, stage: Stage, tasks: int) -> None:
         """The stage has this many tasks."""
         with self._lock:
-            self._tasks.setdefault(stage.key, [0, tasks])[1] = tasks
+            self._tasks.setdefault(stage.key, _Tasks(tasks)).expected = tasks
 
     def advance(self, stage: Stage, tasks: int) -> None:
         """So many tasks of the stage are done."""
         with self._lock:
-            self._tasks.setdefault(stage.key, [0, stage.tasks])[0] += tasks
+            self._tasks.setdefault(stage.key, _Tasks(stage.tasks)).done += tasks
 
     def finished(self, stage: Stage) -> None:
+        """A stage is done."""
         with self._lock:
             took = time.monotonic() - self._running.get(stage.key, time.monotonic())
             self._remove(stage)
@@ -122,10 +141,11 @@ class Watch:
             self._todo.pop(stage.key, None)
             if not self._live:
                 done = self._total - len(self._todo)
-                left = f", about {duration(self.time_left())} left" if self._todo else ""
-                self.say(f"  finished  {stage.name} in {duration(took)} ({done}/{self._total}{left})")
+                left = f", about {rough_duration(self.time_left())} left" if self._todo else ""
+                self.say(f"  finished  {stage.name} in {rough_duration(took)} ({done}/{self._total}{left})")
 
     def failed(self, stage: Stage, error: BaseException) -> None:
+        """A stage ended with an error."""
         with self._lock:
             self._remove(stage)
             self._todo.pop(stage.key, None)
@@ -143,7 +163,7 @@ class Watch:
         with self._lock:
             if not self._todo:
                 return 0.0
-            shares = {key: self._share(key) for key in self._todo}
+            shares = {key: self._tasks[key].share if key in self._tasks else 0.0 for key in self._todo}
             left = sum(stage.seconds * (1 - shares[key]) for key, stage in self._todo.items())
             done = self._expected_done + sum(stage.seconds * shares[key] for key, stage in self._todo.items())
             chains = seconds_to_the_end(self._todo.values(), self.workers)
@@ -161,10 +181,6 @@ class Watch:
         if self._live:
             self._live.stop()
 
-    def _share(self, key: str) -> float:
-        done, expected = self._tasks.get(key, (0, 1))
-        return min(1.0, done / max(1, expected))
-
     def _remove(self, stage: Stage) -> None:
         self._running.pop(stage.key, None)
         bar = self._bars.pop(stage.key, None)
@@ -180,6 +196,8 @@ class Watch:
         last_plain = last_shared = time.monotonic()
         while not self._stopped.wait(POLL_S):
             self._read_progress()
+            if self._stopped.is_set():  # what is shared after the end would be taken for news
+                return
             if time.monotonic() - last_shared > SHARED_INTERVAL_S:
                 last_shared = time.monotonic()
                 self._share_progress()
@@ -194,39 +212,31 @@ class Watch:
             running = [self._todo[key] for key in self._running if key in self._todo]
         for stage in running:
             if stage.progress is not None:
-                done, total = stage.progress(self.store.scratch / stage.key)
-                with self._lock:
-                    if stage.key in self._tasks and total > 0:
-                        self._tasks[stage.key] = [done, total]
+                with contextlib.suppress(OSError, ValueError, KeyError):  # a file that is being written or removed
+                    done, total = stage.progress(self.store.scratch / stage.key)
+                    self._set_tasks(stage, done, total)
+
+    def _set_tasks(self, stage: Stage, done: int, total: int) -> None:
+        with self._lock:
+            if stage.key in self._tasks and total > 0:
+                self._tasks[stage.key] = _Tasks(total, done)
 
     def _refresh(self) -> None:
         assert self._live is not None
         with self._lock:
             for key, bar in self._bars.items():
                 if key != "all":
-                    done, expected = self._tasks[key]
-                    self._live.update(bar, completed=done, total=max(expected, done, 1))
-            note = f"about {duration(self.time_left())} left"
+                    tasks = self._tasks[key]
+                    self._live.update(bar, completed=tasks.done, total=max(tasks.expected, tasks.done, 1))
+            note = f"about {rough_duration(self.time_left())} left"
             self._live.update(self._bars["all"], completed=self._total - len(self._todo), note=note)
 
     def _plain(self) -> None:
         with self._lock:
             states = [
-                f"{self._todo[key].name} {self._tasks[key][0]}/{self._tasks[key][1]}"
+                f"{self._todo[key].name} {self._tasks[key].done}/{self._tasks[key].expected}"
                 for key in self._running
                 if key in self._todo
             ]
         if states:
-            self.say(f"  running   {'; '.join(states)}; about {duration(self.time_left())} left")
-
-
-def duration(seconds: float) -> str:
-    """A length of time as people say it: ``"40 s"``, ``"12 min"``, ``"3.5 h"``, ``"6 days"``."""
-    seconds = max(0.0, seconds)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.0f} days"
+            self.say(f"  running   {'; '.join(states)}; about {rough_duration(self.time_left())} left")

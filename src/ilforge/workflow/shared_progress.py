@@ -60,9 +60,9 @@ def write(path: Path, seconds_left: float, failed: Mapping[str, str]) -> None:
 
 def read(path: Path) -> SharedProgress | None:
     """What was said last; None where nothing was, or nothing that can be read."""
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > _LARGEST:
-        return None
     try:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > _LARGEST:
+            return None
         said: Any = json.loads(path.read_text())
         failed = {str(key): str(reason) for key, reason in said["failed"].items()}
         found = SharedProgress(float(said["seconds_left"]), failed, str(said["by"]), float(said["written"]))
