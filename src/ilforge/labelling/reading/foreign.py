@@ -36,6 +36,8 @@ _NEEDED = ("energy", "forces")
 _OPTIONS = {
     "energy": "--energy-key", "forces": "--forces-key", "stress": "--stress-key", "virial": "--virial-key",
 }  # fmt: skip
+_FORMATS = ("bundletrajectory", "db", "extxyz", "json", "netcdftrajectory", "traj", "xyz")
+"""Formats of ASE that are read: those in which a user keeps labels, and not outputs of programs."""
 _SAME = {"energy": 1e-6, "forces": 1e-6}  # eV, eV/Å
 
 
@@ -100,6 +102,12 @@ def is_hdf5(path: Path) -> bool:
 def _read_by_ase(path: Path) -> list[Atoms]:
     import ase.io
 
+    if (format := _format_without_labels(path)) is not None:
+        raise SettingsError(
+            f"{path} is {format}, which ilforge does not import. It imports outputs of VASP, CP2K and GPAW, because they "
+            "say for each frame whether it converged. For another program, write the frames that converged as extended "
+            "XYZ, with energies in eV and forces in eV/Å (ase.io.write('labels.extxyz', frames)), and import that file."
+        )
     try:
         return cast(list[Atoms], ase.io.read(path, index=":"))  # ":" gives a list
     except Exception as error:
@@ -107,6 +115,18 @@ def _read_by_ase(path: Path) -> list[Atoms]:
             f"{path} could not be read ({type(error).__name__}: {error}). Supported are vasprun.xml, OUTCAR, CP2K's "
             "output, GPAW's text output, ASE databases and trajectories, extended XYZ, and folders of DeePMD systems."
         ) from error
+
+
+def _format_without_labels(path: Path) -> str | None:
+    """A format of ASE in which users do not keep labels, in words; None for one in which they do, or an unknown one."""
+    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
+
+    try:
+        name = filetype(str(path))
+    except (UnknownFileTypeError, OSError):
+        return None
+    known = ioformats.get(name)  # ASE takes an unknown suffix for the name of a format
+    return None if known is None or name in _FORMATS else f"a file of the format {known.description} ({name})"
 
 
 def _finished(
@@ -146,7 +166,12 @@ def _with_sound_structure(reading: Reading) -> Reading:
 
 def _unknown(method: str, path: Path) -> dict[str, Any]:
     """A method known only by its name; without a name, it counts as different from the method of any other file."""
-    return {"program": "unknown", "method": method or f"of {path.name} {_content(path)}", "convergence": NOT_STATED}
+    return {"program": "unknown", "method": method or unnamed_method(path), "convergence": NOT_STATED}
+
+
+def unnamed_method(path: Path) -> str:
+    """A name for a method that is not known: it differs from that of any other file."""
+    return f"of {path.name} {_content(path)}"
 
 
 def _content(path: Path) -> str:
@@ -190,6 +215,11 @@ def _require_labels(path: Path, frames: Sequence[Atoms], keys: Keys) -> None:
     if not lacking:
         return
     known = sorted({name.removeprefix(RAW) for each in held for name in each})
+    if {"i", "E"} <= set(known):
+        raise SettingsError(
+            f"{path} is a trajectory of CP2K. Give the output of the run, which names its method and says which steps "
+            "converged; ilforge then reads the trajectories beside it."
+        )
     wanted = [key or " or ".join(name for name in _NAMES[quantity][-2:]) for quantity, key in lacking.items()]
     likely = []
     for quantity in lacking:

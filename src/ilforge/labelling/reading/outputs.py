@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.units import Bohr, Hartree
 
 from ilforge import frames as _frames
 from ilforge.errors import SettingsError
@@ -22,14 +23,14 @@ from ilforge.labelling.datasets.published import Entry, is_published, open_publi
 from ilforge.labelling.gate import judge_batch
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.labelling.labels import SAME_ENERGY_EV, Label, checked, method_digest
-from ilforge.labelling.reading.foreign import NOT_STATED, Keys, is_hdf5, read_foreign
+from ilforge.labelling.reading.foreign import NOT_STATED, Keys, is_hdf5, read_foreign, unnamed_method
 from ilforge.labelling.reading.units_check import require_consistent_units
 from ilforge.labelling.refusals import Refusal
 from ilforge.labelling.storing.state import with_state
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.settings import IonSettings
 from ilforge.liquid.topology import Topology
-from ilforge.potentials.quantum.cp2k.output import read_cp2k
+from ilforge.potentials.quantum.cp2k.output import NOT_PRINTED, read_cp2k
 from ilforge.potentials.quantum.gpaw.output import read_gpaw
 from ilforge.potentials.quantum.outputs import Output, Reading, named, opened
 from ilforge.potentials.quantum.vasp.outcar import read_outcar
@@ -143,8 +144,7 @@ def _dataset_file(path: Path) -> _File:
 def _output_file(path: Path, output: Output, stating: _Stating, bond_factor: float | None) -> _File:
     says_convergence = output.method.get("convergence") != NOT_STATED
     output = in_order(output, stating.ions, stating.define, bond_factor)
-    # units in outputs of reference programs are known; any other file may have any units
-    of_units = () if says_convergence else require_consistent_units(path, output.readings)
+    of_units = _unit_remarks(path, output, says_convergence)
     labels = [
         _label(reading, output.method, path, index, stating, says_convergence)
         for index, reading in enumerate(output.readings)
@@ -197,7 +197,42 @@ def read_output(path: Path, method: str = "", keys: Keys | None = None) -> Outpu
     if is_hdf5(path):
         return read_foreign(path, method, keys)
     reader = _reader(path)
-    return read_foreign(path, method, keys) if reader is None else reader(path)
+    if reader is None:
+        return read_foreign(path, method, keys)
+    return _with_choices(reader(path), path, method, keys or Keys())
+
+
+def _with_choices(output: Output, path: Path, method: str, keys: Keys) -> Output:
+    """An output of CP2K with what its text does not contain: the method after PRINT_LEVEL LOW, the unit of forces."""
+    if output.method.get("method") == NOT_PRINTED:
+        name = method or unnamed_method(path)
+        output = replace(output, method={**output.method, "method": name})
+        if not method:
+            said = "the output does not name its functional and basis sets (PRINT_LEVEL LOW): name the method (--method)"
+            output = replace(output, remarks=(*output.remarks, said))
+    if output.units_chosen and keys.units.forces is not None:
+        factor = keys.units.forces / (Hartree / Bohr)
+        readings = (
+            reading if reading.forces is None else replace(reading, forces=factor * reading.forces)
+            for reading in output.readings
+        )
+        output = replace(output, readings=tuple(readings))
+    return output
+
+
+def _unit_remarks(path: Path, output: Output, stated: bool) -> tuple[str, ...]:
+    """What could not be checked about units; those of programs are known, unless their user can choose them (CP2K)."""
+    if not stated:
+        return require_consistent_units(path, output.readings)
+    if output.units_chosen:
+        try:
+            require_consistent_units(path, [replace(reading, stress=None) for reading in output.readings])
+        except SettingsError as error:
+            raise SettingsError(
+                f"{error} In a run of CP2K, forces have the unit of UNIT in MOTION/PRINT/FORCES, which no file contains. "
+                "If it is not the default, give it: --units forces=ev/a."
+            ) from error
+    return ()
 
 
 def _reader(path: Path) -> Callable[[Path], Output] | None:

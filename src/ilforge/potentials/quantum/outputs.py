@@ -69,12 +69,15 @@ class Output:
         Fault at the end of the file, such as an incomplete frame; None if the file is complete.
     remarks
         Sentences on data that were left out, with reasons.
+    units_chosen
+        Whether the user of the program may have chosen a unit of forces that no file contains.
     """
 
     method: Mapping[str, Any]
     readings: tuple[Reading, ...]
     ending: str | None = None
     remarks: tuple[str, ...] = ()
+    units_chosen: bool = False
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import Bohr, GPa, Hartree
 
 from ilforge.errors import SettingsError
-from ilforge.potentials.quantum.cp2k.text import NUMBER, SMOOTHED, boxed, element_of, printed_cell
+from ilforge.potentials.quantum.cp2k.text import NUMBER, SMOOTHED, boxed, printed_cell, printed_structure
 from ilforge.potentials.quantum.cp2k.trajectory import read_trajectory
 from ilforge.potentials.quantum.outputs import Output, Reading, number, text_of
 
@@ -26,6 +26,8 @@ _BOX = re.compile(
     r"\s*(?:MD(?:_INI)?\| )?Cell (length|LNTH|angle|ANGL)s\s*\[(ang|bohr|deg)\w*\]\s*=?\s+(\S+\s+\S+\s+\S+)\s*$", re.I
 )
 _BOX_PARTS = {"length": "lengths", "lnth": "lengths", "angle": "angles", "angl": "angles"}
+NOT_PRINTED = "not printed"
+"""Method of an output that names neither functional nor basis sets, as with PRINT_LEVEL LOW."""
 _UNITS = {"GPa": GPa, "bar": 1e-4 * GPa, "kbar": 0.1 * GPa}
 _FORCES = re.compile(r"\s*(?:ATOMIC FORCES in \[a\.u\.\]|FORCES\| Atomic forces \[hartree/bohr\])")
 
@@ -49,13 +51,14 @@ def read_cp2k(path: Path) -> Output:
     steps = list(_steps(text))
     project = re.search(r"GLOBAL\| Project name\s+(\S+)", text)
     name = project[1] if project else "frame"
-    if re.search(r"GLOBAL\| Run type\s+(MD|GEO_OPT|CELL_OPT)", text):
+    run = re.search(r"GLOBAL\| Run type\s+(MD|GEO_OPT|CELL_OPT)", text)
+    if run:
         readings, remarks = read_trajectory(path.parent, name, text, steps)
     else:
         readings, remarks = tuple(_single(text, step) for step in steps), ()
     ended = "PROGRAM ENDED AT" in text
     ending = None if ended else f"truncated: CP2K was stopped in frame {len(readings)} or before its end"
-    return Output(method, readings, ending, remarks)
+    return Output(method, readings, ending, remarks, units_chosen=bool(run))
 
 
 def _steps(text: str) -> Iterator[dict[str, Any]]:
@@ -134,26 +137,21 @@ def _single(text: str, step: dict[str, Any]) -> Reading:
 
 
 def _first_structure(text: str) -> Atoms:
-    found = re.search(r"ATOMIC COORDINATES IN ANGSTROM\s+(.*?)\n\s*\n\s*\n", text + "\n\n\n", re.S | re.I)
-    symbols, positions = [], []
-    for line in (found[1] if found else "").splitlines():
-        parts = line.split()
-        if len(parts) >= 7 and parts[0].isdigit():
-            symbols.append(element_of(parts[2]))
-            positions.append([number(part) for part in parts[4:7]])
-    return boxed(text, symbols, positions or None, printed_cell(text))
+    symbols, positions = printed_structure(text)
+    return boxed(text, symbols, positions if symbols else None, printed_cell(text))
 
 
 def _method(text: str, version: str) -> dict[str, Any]:
     def all_of(pattern: str) -> list[str]:
         return sorted({" ".join(found.split()) for found in re.findall(pattern, text)})
 
-    return {
-        "program": "CP2K",
-        "version": version,
+    found = {
         "functional": all_of(r"FUNCTIONAL\| (\S+):"),
         "cutoff": all_of(r"QS\|\s+Density cutoff \[a\.u\.\]:\s+(\S+)"),
         "bases": all_of(r"(?:Orbital Basis Set|ORB Basis set name)\s+(\S+)"),
         "potentials": all_of(r"(?:GTH Potential information for|Potential information for)\s+(\S+)"),
         "dispersion": all_of(r"vdW POTENTIAL\|\s+(DFT-?D\S+.*)"),
+        "damping": all_of(r"vdW POTENTIAL\|\s+(\w+ Damping)"),
+        "quickstep": all_of(r"QS\| Method:\s+(\S+)"),
     }
+    return {"program": "CP2K", "version": version, **(found if any(found.values()) else {"method": NOT_PRINTED})}

@@ -45,6 +45,18 @@ def boxed(text: str, symbols: list[str], positions: Any, cell: np.ndarray | None
     return atoms
 
 
+def printed_structure(text: str) -> tuple[list[str], np.ndarray]:
+    """Elements and positions, ``(n_atoms, 3)`` Å, of the first structure of an output; empty if it prints none."""
+    found = re.search(r"ATOMIC COORDINATES IN ANGSTROM\s+(.*?)\n\s*\n\s*\n", text + "\n\n\n", re.S | re.I)
+    symbols, positions = [], []
+    for line in (found[1] if found else "").splitlines():
+        parts = line.split()
+        if len(parts) >= 7 and parts[0].isdigit():
+            symbols.append(element_of(parts[2]))
+            positions.append([number(part) for part in parts[4:7]])
+    return symbols, np.array(positions).reshape(-1, 3)
+
+
 def printed_cell(text: str) -> np.ndarray:
     """The first cell of an output, ``(3, 3)`` Å.
 
@@ -55,7 +67,10 @@ def printed_cell(text: str) -> np.ndarray:
     found = [re.search(line % (axis, axis), text) for axis in "abc"]
     vectors = [vector for vector in found if vector is not None]
     if len(vectors) < 3:
-        raise SettingsError("The CP2K output does not contain its cell (CELL| Vector a ...).")
+        raise SettingsError(
+            "The CP2K output does not contain its cell (CELL| Vector a ...): run CP2K with PRINT_LEVEL MEDIUM, which is "
+            "its default, and not LOW."
+        )
     numbers = np.array([[number(value) for value in vector.groups()] for vector in vectors])
     result: np.ndarray = numbers[:, :3] * (numbers[:, 3] / np.linalg.norm(numbers[:, :3], axis=1))[:, None]
     return result

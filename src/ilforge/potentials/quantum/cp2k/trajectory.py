@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -19,14 +19,13 @@ from ase.units import _me as ELECTRON_KG
 
 from ilforge.errors import SettingsError
 from ilforge.potentials.quantum.cp2k.text import NUMBER, SMOOTHED, boxed, element_of, printed_cell
+from ilforge.potentials.quantum.cp2k.trajectory_files import Frame, in_angstrom, other_format, trajectory_file
 from ilforge.potentials.quantum.outputs import Reading, named, number, text_of
 
 _SAME_HARTREE = 1e-6
 _SAME_ANGLE_DEG = 1e-3
 _BAR = 1e-4 * GPa
 _CHANGING_BOX = re.compile(r"Ensemble type\s+(?:NPT|NPE|MSST|HYDROSTATIC|REFTRAJ)|GLOBAL\| Run type\s+CELL_OPT", re.I)
-
-_Frame: TypeAlias = tuple[list[str], np.ndarray, float | None]  # elements, numbers as written, energy in Hartree
 
 
 @dataclass
@@ -45,9 +44,9 @@ class _Run:
 
     text: str
     steps: Sequence[Mapping[str, Any]]
-    places: dict[int, _Frame]
-    pushes: dict[int, _Frame]
-    velocities: dict[int, _Frame]
+    places: dict[int, Frame]
+    pushes: dict[int, Frame]
+    velocities: dict[int, Frame]
     cells: dict[int, np.ndarray]
     first: np.ndarray
     fixed: np.ndarray | None
@@ -95,19 +94,20 @@ def read_trajectory(
 
 
 def _open(folder: Path, name: str, text: str, steps: Sequence[Mapping[str, Any]]) -> _Run:
-    places = named(folder, f"{name}-pos-1.xyz")
-    if places is None:
+    paths = {what: trajectory_file(folder, name, what, text) for what in ("pos", "frc", "vel")}
+    if paths["pos"] is None:
         raise SettingsError(
-            f"There is no {folder / name}-pos-1.xyz: labels of a CP2K trajectory need its positions beside the output."
+            f"There is no {folder / name}-pos-1.xyz: labels of a CP2K trajectory need its positions beside the output, "
+            f"written with FORMAT XYZ or XMOL (MOTION/PRINT/TRAJECTORY).{other_format(folder, name)}"
         )
-    others = {what: named(folder, f"{name}-{what}-1.xyz") for what in ("frc", "vel")}
-    pushes, velocities = ({} if path is None else _xyz(path) for path in others.values())
+    places, pushes, velocities = ({} if path is None else _xyz(path) for path in paths.values())
+    places = in_angstrom(places, text, paths["pos"])
     cells = _table(named(folder, f"{name}-1.cell"))
     changes = _CHANGING_BOX.search(text) is not None
     first = _first_cell(text, steps, cells)
     fixed = None if changes else first
     total_stress = _table(named(folder, f"{name}-1.stress"))
-    return _Run(text, steps, _xyz(places), pushes, velocities, cells, first, fixed, total_stress)
+    return _Run(text, steps, places, pushes, velocities, cells, first, fixed, total_stress)
 
 
 def _first_cell(text: str, steps: Sequence[Mapping[str, Any]], cells: Mapping[int, np.ndarray]) -> np.ndarray:
@@ -221,13 +221,13 @@ def kinetic_pressure(symbols: Sequence[str], velocities: np.ndarray, volume: flo
     return found
 
 
-def _xyz(path: Path) -> dict[int, _Frame]:
+def _xyz(path: Path) -> dict[int, Frame]:
     """Complete frames of a trajectory in CP2K's xyz, by step: elements, numbers as written, energy in Hartree.
 
     If a step occurs twice, for example after a restart, the later one counts.
     """
     lines = iter(text_of(path).splitlines())
-    found: dict[int, _Frame] = {}
+    found: dict[int, Frame] = {}
     for count in lines:
         if not count.strip().isdigit():
             break
