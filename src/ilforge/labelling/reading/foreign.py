@@ -104,9 +104,9 @@ def _read_by_ase(path: Path) -> list[Atoms]:
 
     if (format := _format_without_labels(path)) is not None:
         raise SettingsError(
-            f"{path} is {format}, which ilforge does not import. It imports outputs of VASP, CP2K and GPAW, because they "
-            "say for each frame whether it converged. For another program, write the frames that converged as extended "
-            "XYZ, with energies in eV and forces in eV/Å (ase.io.write('labels.extxyz', frames)), and import that file."
+            f"{path} is {format}, which ilforge does not import. It imports outputs of VASP, CP2K and GPAW, because "
+            "they say for each frame whether it converged. For another program, write the frames that converged as "
+            "extended XYZ, with energies in eV and forces in eV/Å (ase.io.write('labels.extxyz', frames)), and import that file."
         )
     try:
         return cast(list[Atoms], ase.io.read(path, index=":"))  # ":" gives a list

@@ -208,7 +208,9 @@ def _with_choices(output: Output, path: Path, method: str, keys: Keys) -> Output
         name = method or unnamed_method(path)
         output = replace(output, method={**output.method, "method": name})
         if not method:
-            said = "the output does not name its functional and basis sets (PRINT_LEVEL LOW): name the method (--method)"
+            said = (
+                "the output does not name its functional and basis sets (PRINT_LEVEL LOW): name the method (--method)"
+            )
             output = replace(output, remarks=(*output.remarks, said))
     if output.units_chosen and keys.units.forces is not None:
         factor = keys.units.forces / (Hartree / Bohr)
@@ -229,8 +231,8 @@ def _unit_remarks(path: Path, output: Output, stated: bool) -> tuple[str, ...]:
             require_consistent_units(path, [replace(reading, stress=None) for reading in output.readings])
         except SettingsError as error:
             raise SettingsError(
-                f"{error} In a run of CP2K, forces have the unit of UNIT in MOTION/PRINT/FORCES, which no file contains. "
-                "If it is not the default, give it: --units forces=ev/a."
+                f"{error} In a run of CP2K, forces have the unit of UNIT in MOTION/PRINT/FORCES, which no file "
+                "contains. If it is not the default, give it: --units forces=ev/a."
             ) from error
     return ()
 

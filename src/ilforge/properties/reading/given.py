@@ -15,6 +15,7 @@ from ilforge.liquid.connectivity import topology_mismatch
 from ilforge.liquid.ions import Ion, get_ion
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.settings import IonSettings
+from ilforge.properties.reading.atom_names import elements_of_names
 from ilforge.properties.reading.topology_reader import Reading, elements_of
 
 if TYPE_CHECKING:
@@ -77,8 +78,20 @@ class Composition:
         """The same for the first frame of a trajectory whose topology contains elements, or masses to infer them."""
         first = universe.trajectory[0]
         cell = np.zeros((3, 3)) if first.dimensions is None else first.triclinic_dimensions
-        atoms = Atoms(elements_of(universe), first.positions, cell=cell, pbc=bool(np.any(cell)))
+        atoms = Atoms(self._elements(universe), first.positions, cell=cell, pbc=bool(np.any(cell)))
         return self.reading_of(atoms)
+
+    def _elements(self, universe: Universe) -> list[str]:
+        """Elements from the file, or else from the names of atoms if the named ions leave one possibility."""
+        try:
+            return elements_of(universe)
+        except SettingsError:
+            names = [str(name) for name in getattr(universe.atoms, "names", [])]
+            expected = Liquid.from_label(self.ions, self.define).topology.symbols
+            found = elements_of_names(names, expected)
+            if found is None:
+                raise
+            return found
 
     def put_in_cell(self, frames: Sequence[Atoms], named: str) -> None:
         """Set the cell given by the user in all frames, in place.

@@ -68,8 +68,8 @@ def printed_cell(text: str) -> np.ndarray:
     vectors = [vector for vector in found if vector is not None]
     if len(vectors) < 3:
         raise SettingsError(
-            "The CP2K output does not contain its cell (CELL| Vector a ...): run CP2K with PRINT_LEVEL MEDIUM, which is "
-            "its default, and not LOW."
+            "The CP2K output does not contain its cell (CELL| Vector a ...): run CP2K with PRINT_LEVEL MEDIUM, which "
+            "is its default, and not LOW."
         )
     numbers = np.array([[number(value) for value in vector.groups()] for vector in vectors])
     result: np.ndarray = numbers[:, :3] * (numbers[:, 3] / np.linalg.norm(numbers[:, :3], axis=1))[:, None]
