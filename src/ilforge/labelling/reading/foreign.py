@@ -106,7 +106,8 @@ def _read_by_ase(path: Path) -> list[Atoms]:
         raise SettingsError(
             f"{path} is {format}, which ilforge does not import. It imports outputs of VASP, CP2K and GPAW, because "
             "they say for each frame whether it converged. For another program, write the frames that converged as "
-            "extended XYZ, with energies in eV and forces in eV/Å (ase.io.write('labels.extxyz', frames)), and import that file."
+            "extended XYZ, with energies in eV and forces in eV/Å (ase.io.write('labels.extxyz', frames)), and import "
+            "that file."
         )
     try:
         return cast(list[Atoms], ase.io.read(path, index=":"))  # ":" gives a list
