@@ -300,3 +300,19 @@ def test_a_shell_that_fills_up_along_the_run_is_not_converged(n_runs):
         assert found["coordination_number"].converged is converged, found["coordination_number"].note
     note = found["coordination_number"].note
     assert n_runs == 1 or note.startswith("not stationary: the number of neighbours within"), note
+
+
+def test_a_minimum_that_is_noise_of_a_shell_cut_by_the_box_is_not_one():
+    """g(r) that falls from its maximum until the end of the range, with noise of a known size: there is no minimum."""
+    from ilforge.properties.kernels.shells import extrema, smoothed
+
+    rng, r = np.random.default_rng(1), np.arange(0.05, 9.0, 0.1)
+    shell = np.exp(-(((r - 7.7) / 1.2) ** 2)) + 1 / (1 + np.exp(-(r - 5.0) / 0.3))
+    found = []
+    for _ in range(100):
+        noisy = smoothed(shell + 0.03 * rng.normal(size=len(r)), r)
+        found.append(extrema(noisy, np.full(len(r), 0.02)).minimum is not None)
+    assert sum(found) <= 5
+    rising = smoothed(shell + 0.9 * np.exp(-(((r - 8.9) / 0.25) ** 2)), r)  # the next shell begins before the end
+    minimum = extrema(rising, np.full(len(r), 0.02)).minimum
+    assert minimum is not None and 8.2 < r[minimum] < 8.8

@@ -173,7 +173,11 @@ def _error_of_neighbours(r: np.ndarray, n: np.ndarray, low: float, minima: list[
 
 
 def extrema(smooth: np.ndarray, error: np.ndarray) -> Extrema:
-    """The first significant maximum and the lowest point before the next one; None if there is none."""
+    """The first significant maximum and the lowest point before the next one; None if there is none.
+
+    Without a second maximum, g(r) must rise significantly after the lowest point; otherwise it still falls where it ends,
+    and its lowest point is noise.
+    """
     from scipy.signal import find_peaks
 
     padded = np.concatenate([[0.0], smooth])  # so that a maximum in the first bin counts; one in the last bin does not
@@ -184,7 +188,9 @@ def extrema(smooth: np.ndarray, error: np.ndarray) -> Extrema:
         return Extrema(None, None, len(smooth))
     end = int(peaks[1]) if len(peaks) > 1 else len(smooth)
     minimum = int(peaks[0]) + int(np.argmin(smooth[peaks[0] : end]))
-    return Extrema(int(peaks[0]), minimum if minimum < len(smooth) - 1 else None, end)
+    rise = float(smooth[minimum:].max() - smooth[minimum])
+    is_end = len(peaks) == 1 and rise <= max(_MIN_PROMINENCE, _SIGNIFICANT * float(error[minimum]))
+    return Extrema(int(peaks[0]), None if is_end else minimum, end)
 
 
 def _vertex(r: np.ndarray, smooth: np.ndarray, near: int, within: tuple[int, int]) -> float:
