@@ -175,8 +175,8 @@ def _error_of_neighbours(r: np.ndarray, n: np.ndarray, low: float, minima: list[
 def extrema(smooth: np.ndarray, error: np.ndarray) -> Extrema:
     """The first significant maximum and the lowest point before the next one; None if there is none.
 
-    Without a second maximum, g(r) must rise significantly after the lowest point; otherwise it still falls where it ends,
-    and its lowest point is noise.
+    Without a second maximum, g(r) must rise significantly after the lowest point; otherwise it still falls where it
+    ends, and its lowest point is noise.
     """
     from scipy.signal import find_peaks
 
