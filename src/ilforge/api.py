@@ -138,10 +138,11 @@ def train(
     labelled
         Frames with labels, of which a tenth is used for early stopping; or a dataset with both parts.
     kind
-        ``"mace"`` or ``"deepmd"``.
+        ``"mace"``, ``"deepmd"`` or ``"sevennet"``.
     settings
         Keys of this kind of model in a study file; by default ``{"preset": "quick"}``. ``start`` is the path of a
-        model file here, beside its digest ``start_sha256``: the model is fine-tuned.
+        model file here, beside its digest ``start_sha256``, or the name of a pretrained potential
+        (``"sevennet"``): the model is fine-tuned.
     seed
         Seed of the split and of the training.
     directory
@@ -161,6 +162,7 @@ def train(
     """
     from ilforge.folders import claim
     from ilforge.labelling.datasets.dataset import Dataset, split
+    from ilforge.potentials import known_names
     from ilforge.settings_file import check_settings
     from ilforge.training import TRAINERS, Tuning
     from ilforge.training import train as train_model
@@ -168,9 +170,13 @@ def train(
     keys = {"kind": kind, **(settings or {"preset": "quick"})}
     checked = check_settings(TRAINERS.named(kind).settings, keys, "settings")
     dataset = labelled if isinstance(labelled, Dataset) else split(labelled, STOP_FRACTION, seed)
-    start, tuning = None, None
+    start: Any = None
+    tuning = None
     if checked.start is not None:
-        start, tuning = Path(checked.start), Tuning(checked.start_sha256 or "")
+        trainer, given = TRAINERS[checked.kind], known_names().get(checked.start)
+        named = given is not None and given["kind"] == trainer.potential
+        start = trainer.start_of(given) if given is not None and named else Path(checked.start)
+        tuning = Tuning(checked.start_sha256 or "")
     folder = claim(Path(directory), "directory")
     return train_model(dataset, checked, seed, folder, threads, start_from=start, tuning=tuning)
 

@@ -20,7 +20,7 @@ REGISTRIES = {
     "sampling/registry.py",
 }  # fmt: skip
 ALLOWED = {
-    "api.py": {"mace", "deepmd", "clp"},  # a default, and examples
+    "api.py": {"mace", "deepmd", "clp", "sevennet"},  # a default, and examples
     "machine_programs.py": {"cp2k", "gpaw"},  # commands of programs
     "study/machine.py": {"gpaw"},  # a command of a program
     "workflow/executors/executor.py": {"mace"},  # a package whose warning is silenced

@@ -14,10 +14,11 @@ from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.labelling.datasets.dataset import split
 from ilforge.labelling.label import evaluate
 from ilforge.training import TRAINERS, Tuning, train
+from ilforge.training.alignment import fitted_shift, read_report
 from ilforge.training.mace import train_mace
 from ilforge.training.mace_command import command_line, schedule
 from ilforge.training.mace_settings import MaceSettings
-from ilforge.training.mace_tuning import fitted_shift, note, read_report, require_replay
+from ilforge.training.mace_tuning import note, require_replay
 from support.labels import salt_frames
 
 SMALL = MaceSettings(

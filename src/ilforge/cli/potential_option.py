@@ -10,8 +10,8 @@ from ilforge.errors import SettingsError
 
 POTENTIAL_HELP = (
     "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, exp6:FILE.toml, exp6:FILE.toml:CUTOFF_A, GFN1-xTB, GFN2-xTB, gpaw, "
-    "cp2k, pyscf (vacuum), or a model file, model.model (MACE) or model.pb (DeePMD); a model file needs --trust with "
-    "its SHA-256."
+    "cp2k, pyscf (vacuum), sevennet, chgnet, or a model file, model.model (MACE), model.pb (DeePMD) or model.pth "
+    "(SevenNet); a model file needs --trust with its SHA-256."
 )
 
 
@@ -26,14 +26,14 @@ def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | No
 
     suffixes = {kind.file_suffix: name for name, kind in POTENTIALS.items() if kind.file_suffix}
     if Path(text).suffix in suffixes:
-        return {"kind": suffixes[Path(text).suffix], "path": text, **({"sha256": trust} if trust else {})}
+        return _model_file(suffixes[Path(text).suffix], text, trust)
     name, _, rest = text.partition(":")
     keys = known_names().get(name, {"kind": name})
     kind = POTENTIALS.get(keys["kind"])
     if kind is None or kind.settings is None:
         raise SettingsError(f"--potential {text}: expected {POTENTIAL_HELP}")
-    if kind.file_suffix and rest:
-        return {"kind": kind.name, "path": rest, **({"sha256": trust} if trust else {})}
+    if kind.file_suffix and rest and (not kind.words or Path(rest).suffix == kind.file_suffix):
+        return _model_file(kind.name, rest, trust)
     words = _words(rest, kind.words)
     if words is None:
         usual = ":".join((name, *(word.upper() for word in kind.words)))
@@ -41,6 +41,16 @@ def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | No
     settings = check_settings(kind.settings, {**keys, **words}, f"--potential {text}")
     known = dict(define or {})
     return settings.spec(Context(Path(), tuple(known), known))
+
+
+def _model_file(kind: str, path: str, trust: str | None) -> dict[str, Any]:
+    """A model file as a potential, with what its training has written beside it of what is added to it."""
+    from ilforge.training import TRAINERS
+
+    trained = [one for one in TRAINERS.values() if one.potential == kind]
+    own = [one for one in trained if Path(path).name.startswith(Path(one.file).stem)]
+    keys = own[0].keys(Path(path).parent) if own else {}
+    return {"kind": kind, "path": path, **({"sha256": trust} if trust else {}), **keys}
 
 
 def _words(rest: str, names: Sequence[str]) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ TRAINERS: Registry[TrainerKind] = Registry(
     {
         "mace": "ilforge.training.mace",
         "deepmd": "ilforge.training.deepmd",
+        "sevennet": "ilforge.training.sevennet",
     },
 )
 """Every kind of model that can be trained. A new one is a file that describes it and a line here."""
@@ -31,7 +32,7 @@ def train(
     seed: int,
     directory: Path,
     threads: int = 1,
-    start_from: Path | None = None,
+    start_from: Path | Mapping[str, Any] | None = None,
     isolated_atoms: Mapping[str, float] | None = None,
     tuning: Tuning | None = None,
 ) -> Path:
@@ -50,7 +51,7 @@ def train(
     threads
         Of the training.
     start_from
-        Model file of an earlier training to go on from.
+        Model file of an earlier training to go on from, or what ``start_of`` of the kind made of a potential.
     isolated_atoms
         Energies of isolated atoms by the reference method, eV, by element, where the kind counts energies from them.
     tuning
@@ -73,7 +74,7 @@ def train(
     return kind.train(dataset, settings, seed, directory, threads, start_from=start_from, **extra)
 
 
-def _refuse_unused(kind: TrainerKind, settings: ModelSettings, start_from: Path | None, tuning: Tuning | None) -> None:
+def _refuse_unused(kind: TrainerKind, settings: ModelSettings, start_from: Any, tuning: Tuning | None) -> None:
     """A start that is not given would be left out silently."""
     if tuning is not None and not kind.fine_tunes:
         raise SettingsError(f"start is {settings.start!r}, but {kind.title} is trained from scratch only.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,9 +175,13 @@ class TrainerKind:
         Whether one model is number 1 of a committee, too: so in its name and its seed.
     start_of
         What ``start_from`` is where a training starts from a potential, by its spec: its model file.
+    keys_file
+        Name of a JSON file beside the model file, with further keys of the potential that runs it; a model that needs
+        none may have no such file.
     snippets
-        Files that use the model in other programs, by name, with ``{file}``, ``{sha256}``, ``{elements}``, ``{dtype}``
-        and ``{temperature_K}`` to be filled in.
+        Files that use the model in other programs, by name, with ``{file}``, ``{sha256}``, ``{elements}``, ``{dtype}``,
+        ``{temperature_K}``, ``{spec}`` (as :func:`ilforge.create` takes it) and ``{added}`` (what the potential adds to
+        the model) to be filled in.
     """
 
     name: str
@@ -198,7 +203,19 @@ class TrainerKind:
     memory_GB: float = 1.0
     numbered: bool = False
     start_of: Callable[[Mapping[str, Any]], Any] = lambda spec: Path(spec["path"])
+    keys_file: str = ""
     snippets: Mapping[str, str] = field(default_factory=dict)
+
+    def keys(self, directory: Path) -> dict[str, Any]:
+        """Further keys of the potential that runs the model in a directory."""
+        path = Path(directory) / self.keys_file
+        found: dict[str, Any] = json.loads(path.read_text()) if self.keys_file and path.is_file() else {}
+        return found
+
+    def spec(self, directory: Path, sha256: str) -> dict[str, Any]:
+        """The model in a directory as :func:`ilforge.potentials.create` takes it."""
+        path = str(Path(directory) / self.file)
+        return {"kind": self.potential, "path": path, "sha256": sha256, **self.keys(directory)}
 
     @property
     def fine_tunes(self) -> bool:

@@ -28,6 +28,7 @@ from ilforge.labelling.datasets.dataset import Dataset, census, require_labels
 from ilforge.potentials.learned.fast_mace.variations import spanning
 from ilforge.potentials.learned.mace import Mace
 from ilforge.training import curve, mace_session, mace_tuning
+from ilforge.training.alignment import per_element
 from ilforge.training.kind import Size, TrainerKind, Tuning
 from ilforge.training.mace_command import NAME, command_line, schedule
 from ilforge.training.mace_settings import MaceSettings
@@ -207,7 +208,7 @@ def atom_energies(labelled: Sequence[Atoms], elements: Sequence[str]) -> dict[st
     elements is not determined by the data, and only sums over compositions like those of training mean
     something: energies of single ions or other liquids by such a model do not.
     """
-    return mace_tuning.per_element(labelled, [frame.info[frames.ENERGY] for frame in labelled], elements)
+    return per_element(labelled, [frame.info[frames.ENERGY] for frame in labelled], elements)
 
 
 def parse_curve(text: str) -> list[curve.Point]:

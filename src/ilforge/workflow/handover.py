@@ -12,8 +12,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,11 @@ def _hand_over_one(
         target = plain.name if number == 1 else f"{plain.stem}-{number}{plain.suffix}"
         shutil.copyfile(store.path(stage) / kind.file, folder / target)
         digests[target] = read_manifest(store.path(stage))["files"][kind.file]
+    if kind.keys_file and (store.path(members[0]) / kind.keys_file).is_file():
+        shutil.copyfile(store.path(members[0]) / kind.keys_file, folder / kind.keys_file)
     files.write_text(folder / DIGESTS, "".join(f"{digest}  {file}\n" for file, digest in digests.items()))
     frame = _frame(plan, store)
-    snippets = {} if frame is None else _snippets(plan, name, frame, digests[kind.file])
+    snippets = {} if frame is None else _snippets(plan, name, frame, digests[kind.file], kind.keys(folder))
     if frame is not None and snippets:
         _write_frame(frame, folder)
     for file, text in snippets.items():
@@ -92,8 +95,11 @@ def _frame(plan: Plan, store: ResultStore) -> Atoms | None:
     return None
 
 
-def _snippets(plan: Plan, name: str, frame: Atoms, sha256: str) -> dict[str, str]:
-    """Files that run a model, by name. Those that look ions up by name are left out where the study defines its own."""
+def _snippets(plan: Plan, name: str, frame: Atoms, sha256: str, keys: Mapping[str, Any]) -> dict[str, str]:
+    """Files that run a model, by name. Those that look ions up by name are left out where the study defines its own.
+
+    ``keys`` are those of the potential beside its file.
+    """
     settings = plan.study.settings
     model = settings.models[name]
     kind = TRAINERS[model.kind]
@@ -103,6 +109,10 @@ def _snippets(plan: Plan, name: str, frame: Atoms, sha256: str) -> dict[str, str
         "elements": " ".join(sorted(set(frame.get_chemical_symbols()))),
         "dtype": getattr(model, "dtype", "float64"),
         "temperature_K": f"{settings.liquid.temperature_K:g}",
+        "spec": json.dumps({"kind": kind.potential, "path": kind.file, "sha256": sha256, **keys}),
+        "added": "add {dispersion} of {functional}".format(**keys)
+        if "dispersion" in keys
+        else "nothing is to be added",
     }
     return {
         file: text.format(**words)

@@ -59,7 +59,7 @@ def card_text(
         "Limits": list(_limits(plan.study, name, dataset, mine)),
         "How to use it": list(_use(snippets)),
         "Licence": list(_licence(plan, name)),
-        "What to cite": list(_works(plan, name)),
+        "What to cite": list(_works(plan, store, name)),
     }
     lines = [f"# {name}", "", f"{kind.title} model of {liquids}, {origin(settings, name)}; study {settings.name}."]
     for title, body in sections.items():
@@ -163,10 +163,12 @@ def _licence(plan: Plan, name: str) -> Iterator[str]:
     yield from (f"- {other}: {terms}" for other, terms in given.items())
 
 
-def _works(plan: Plan, name: str) -> Iterator[str]:
+def _works(plan: Plan, store: ResultStore, name: str) -> Iterator[str]:
     settings = plan.study.settings
     stage = plan.trained[plan.last_iteration, name][0]
-    words = [POTENTIALS[TRAINERS[stage.kind].potential].title, labelled_by(plan.study, plan.dataset), *stage.programs]
+    kind = TRAINERS[stage.kind]
+    words = [POTENTIALS[kind.potential].title, labelled_by(plan.study, plan.dataset), *stage.programs]
+    words += map(str, kind.keys(store.path(stage)).values())
     for link in made_from(settings, name):
         if link.what == "model":
             words.append(TRAINERS[settings.models[link.name].kind].title)

@@ -165,7 +165,7 @@ def model_spec(directory: Path) -> dict[str, Any]:
     """The trained model in a stage's directory as a potential; whether it is trusted is asked before."""
     manifest = read_manifest(directory)
     kind = TRAINERS.named(manifest["kind"])
-    return {"kind": kind.potential, "path": str(directory / kind.file), "sha256": manifest["files"][kind.file]}
+    return kind.spec(directory, manifest["files"][kind.file])
 
 
 def seconds_per_step(study: Study, name: str, n_atoms: int) -> float:

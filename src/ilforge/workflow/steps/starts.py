@@ -60,18 +60,18 @@ class Start:
         """The training that it is the result of, where it is a model of the study."""
         return {} if self.stage is None else {"start": self.stage}
 
-    def read(self, job: Job, kind: str) -> tuple[Path, Tuning]:
-        """The model file, trusted and verified, and how it is fine-tuned."""
+    def read(self, job: Job, kind: str) -> tuple[Any, Tuning]:
+        """What the kind of model starts from, trusted and verified, and how it is fine-tuned."""
         trainer = TRAINERS[kind]
         if self.stage is not None:
             directory = job.trusted_input("start")
-            path, sha256 = directory / trainer.file, read_manifest(directory)["files"][trainer.file]
+            origin, sha256 = directory / trainer.file, read_manifest(directory)["files"][trainer.file]
         else:
             spec = self.spec or {}
-            path, sha256 = trainer.start_of(spec), str(spec.get("sha256", ""))
+            origin, sha256 = trainer.start_of(spec), str(spec.get("sha256", ""))
             if sha256:
-                model_file.verified(Path(path), sha256)
-        return path, Tuning(sha256, self._replayed())
+                model_file.verified(Path(spec["path"]), sha256)
+        return origin, Tuning(sha256, self._replayed())
 
     def _replayed(self) -> list[Any]:
         if self.replay is None:
@@ -102,6 +102,8 @@ def start_for(study: Study, name: str, trained: Stage | None, dataset: Published
         replay, count = open_dataset(keys["replay"], study.folder), keys["replay_frames"]
         _refuse_replay(name, replay, count, dataset)
     spec = None if trained is not None else start_spec(study, name)
+    if spec is not None:
+        TRAINERS[study.settings.models[name].kind].start_of(spec)  # refuses what cannot be started from
     return Start(trained, spec, replay, count, study.seed("replay", name))
 
 

@@ -169,6 +169,7 @@ KIND = PotentialKind(
     environment=ENVIRONMENT,
     pretrained={name: model.words for name, model in MODELS.items()},
     words=("model",),
+    file_suffix=".pth",
     works=(
         (
             "",
