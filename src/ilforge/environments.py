@@ -155,6 +155,15 @@ def is_outdated(environment: Environment) -> bool:
     return made_by != environment.recipe
 
 
+def versions(environment: Environment) -> dict[str, str]:
+    """Versions of the packages that decide numbers in an environment, also in one that ``machine.toml`` names.
+
+    They are read from its files, and nothing is started; what is not there is left out.
+    """
+    state = look(environment.name)
+    return {} if state.python is None else _installed(state.python.parents[1], environment.shown)
+
+
 def prove(environment: Environment, python: Path) -> str:
     """Do the small calculation of an environment; returns the last line that it prints.
 

@@ -235,6 +235,12 @@ def test_a_manifest_names_the_machines_that_computed_and_their_versions(tmp_path
     assert mixed["programs_by_host"] == {"n1": old, "n2": new}
 
 
+def test_a_place_names_versions_of_the_environments_that_were_used_alone():
+    place = Place("n1", {"numpy": "2"}, {"peg": {"pegs": "1.5"}, "other": {"numpy": "1"}})
+    assert place.versions(("torch", "peg")) == {"numpy": "2", "pegs (environment peg)": "1.5"}
+    assert place.versions(()) == {"numpy": "2"}
+
+
 def test_programs_and_devices_of_this_machine_do_not_count_for_work_that_runs_elsewhere(tmp_path, monkeypatch):
     from ilforge.study.load import load_study
     from ilforge.workflow import study_run

@@ -11,7 +11,10 @@ import time
 import pytest
 from rich.console import Console
 
+from ilforge import machine_programs, potentials
+from ilforge.environments import Environment
 from ilforge.errors import DidNotFinish, IlforgeError, MissingProgram, SettingsError
+from ilforge.machine_programs import MachinePrograms
 from ilforge.workflow.executors import Executors, LocalExecutor
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.scheduler import Growth, run_stages
@@ -83,6 +86,34 @@ def test_manifest_has_keys_of_inputs_digests_of_files_and_versions(store, log):
     assert manifest["inputs"] == {"first": first.key}
     assert list(manifest["files"]) == ["number.txt"]
     assert manifest["programs"]["ilforge"] and manifest["wall_s"] >= 0
+
+
+def test_manifest_has_versions_of_the_environment_that_a_stage_computes_in(store, log, tmp_path, monkeypatch):
+    """The environment is one that machine.toml names; a stage that does not use it does not name it."""
+    for file, text in (
+        ("bin/python", "#!/bin/sh\n"),
+        (
+            "lib/python3.11/site-packages/pegs-1.5.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: pegs\nVersion: 1.5\n",
+        ),
+    ):
+        path = tmp_path / "elsewhere" / file
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    python = tmp_path / "elsewhere/bin/python"
+    (tmp_path / "constraints.txt").write_text("")
+    peg = Environment("peg", "pegs", ("pegs",), tmp_path / "constraints.txt", ("pegs", "not-there"), ("-c", ""))
+    monkeypatch.setattr(potentials, "environments", lambda: {"peg": peg})
+    machine_programs.use(MachinePrograms(environments={"peg": str(python)}))
+    try:
+        with_it = number_stage("with", 1, log, computes_with=("peg",))
+        without = number_stage("without", 2, log)
+        run([with_it, without], store)
+    finally:
+        machine_programs.use(MachinePrograms())
+    used, other = (read_manifest(store.path(stage))["programs"] for stage in (with_it, without))
+    assert used == {**other, "pegs (environment peg)": "1.5"} and "numpy" in other
 
 
 def test_a_damaged_result_is_found_said_and_made_again(store, log):

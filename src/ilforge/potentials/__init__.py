@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from ilforge import canonical
-from ilforge.environments import Environment
+from ilforge.environments import Environment, versions
 from ilforge.errors import SettingsError
 from ilforge.kinds import Registry
 from ilforge.potentials.kind import PotentialKind
@@ -34,7 +34,17 @@ POTENTIALS: Registry[PotentialKind] = Registry(
 )
 """All kinds of potentials."""
 
-__all__ = ["POTENTIALS", "Potential", "PotentialKind", "create", "digest", "environments", "known_names", "settings"]
+__all__ = [
+    "POTENTIALS",
+    "Potential",
+    "PotentialKind",
+    "create",
+    "digest",
+    "environment_versions",
+    "environments",
+    "known_names",
+    "settings",
+]
 
 
 def known_names() -> dict[str, dict[str, Any]]:
@@ -56,6 +66,12 @@ def known_names() -> dict[str, dict[str, Any]]:
 def environments() -> dict[str, Environment]:
     """Environments of their own that kinds of potentials run in, by name."""
     return {kind.environment.name: kind.environment for kind in POTENTIALS.values() if kind.environment is not None}
+
+
+def environment_versions() -> dict[str, dict[str, str]]:
+    """Versions of the packages in environments of their own that are there, by environment and package."""
+    found = {name: versions(environment) for name, environment in environments().items()}
+    return {name: packages for name, packages in found.items() if packages}
 
 
 def create(spec: Mapping[str, Any]) -> Potential:

@@ -18,14 +18,14 @@ from ilforge.labelling.refusals import REASON, Refusal
 from ilforge.labelling.storing.store import LabelStore
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.topology import Topology
-from ilforge.programs import installed_versions
 from ilforge.study.load import Study
 from ilforge.study.machine import Machine
 from ilforge.workflow.dataset_card import CARD, card_text
+from ilforge.workflow.executors import Place
 from ilforge.workflow.plan import Plan, make_plan
 from ilforge.workflow.steps.boxes import FRAMES
 from ilforge.workflow.steps.labels import REJECTED
-from ilforge.workflow.steps.structures import elements_of, liquid_of, reference_spec
+from ilforge.workflow.steps.structures import computes_with, elements_of, liquid_of, reference_spec
 from ilforge.workflow.store import ResultStore
 
 
@@ -84,7 +84,7 @@ def publish_study(
         study=study.text,
         gate=gate,
         isolated_atoms=isolated if set(isolated) == set(elements) else {},  # of some elements they are of no use
-        programs=installed_versions(),
+        programs=Place.here().versions(computes_with(reference_spec(study)["kind"])),
     )
     files.write_text(dataset.directory / CARD, card_text(dataset, licence, note))
     return dataset, len(sampled) - len(held)

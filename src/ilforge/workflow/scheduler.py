@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import platform
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -13,8 +12,8 @@ from typing import Any
 from ilforge import environments
 from ilforge.devices import PROGRAMS
 from ilforge.errors import IlforgeError, MissingProgram, SettingsError
-from ilforge.programs import find, installed_versions
-from ilforge.workflow.executors import Executors, no_worker
+from ilforge.programs import find
+from ilforge.workflow.executors import Executors, Place, no_worker
 from ilforge.workflow.job import Job
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.stage import Stage, in_order, seconds_to_the_end
@@ -226,9 +225,10 @@ def _manifest(stage: Stage, job: Job, started: float) -> dict[str, Any]:
 
 def _where(job: Job) -> dict[str, Any]:
     """The machine that computed, and its versions; where they differ from one machine to the other, those of each."""
+    used, here = job.stage.computes_with, Place.here()
     if not job.places:
-        return {"host": platform.node(), "programs": installed_versions()}
-    by_host = {host: dict(place.programs) for host, place in sorted(job.places.items())}
+        return {"host": here.host, "programs": here.versions(used)}
+    by_host = {host: place.versions(used) for host, place in sorted(job.places.items())}
     first, *others = by_host.values()
     found = {"host": ", ".join(by_host), "programs": first}
     return found if all(one == first for one in others) else {**found, "programs_by_host": by_host}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -12,7 +13,8 @@ from ilforge import devices, machine_programs
 from ilforge.devices import Devices
 from ilforge.errors import DidNotFinish
 from ilforge.machine_programs import MachinePrograms
-from ilforge.programs import thread_variables
+from ilforge.potentials import environment_versions
+from ilforge.programs import installed_versions, thread_variables
 from ilforge.settings import Settings
 from ilforge.study.machine import Machine
 
@@ -58,10 +60,27 @@ class Place:
         Name of the machine.
     programs
         Versions of the packages that decide numbers there.
+    environments
+        The same in environments of their own (:mod:`ilforge.environments`), by environment.
     """
 
     host: str
     programs: Mapping[str, str]
+    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def here(cls) -> Place:
+        """The machine of this process."""
+        return cls(platform.node(), installed_versions(), environment_versions())
+
+    def versions(self, used: Collection[str]) -> dict[str, str]:
+        """Versions of its packages, and of those in the environments that were used."""
+        apart = {
+            f"{package} (environment {name})": version
+            for name in sorted(set(used) & set(self.environments))
+            for package, version in self.environments[name].items()
+        }
+        return {**self.programs, **apart}
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ it ended, and is told from the loss of the node.
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import time
 from dataclasses import dataclass
 from typing import Literal
 
-from ilforge.programs import installed_versions
+from ilforge import machine_programs
 from ilforge.workflow.executors.calls import answer
 from ilforge.workflow.executors.executor import NoWorker, OutOfMemory, Place, Surroundings, WorkerDied
 from ilforge.workflow.executors.local import LocalExecutor
@@ -76,7 +75,8 @@ def perform(call: bytes, surroundings: Surroundings, needs_s: float) -> Reply:
         Time that the job must still have, s.
     """
     global _process
-    place = Place(platform.node(), installed_versions())
+    machine_programs.use(surroundings.programs)  # which environments there are
+    place = Place.here()
     job = os.environ.get("PARSL_WORKER_BLOCK_ID", "")
     left_s = float(os.environ.get(ENDS, "inf")) - time.time() - GRACE_S
     if left_s < needs_s:
