@@ -42,8 +42,8 @@ class Case:
     gradient, stress
         Largest difference from a central difference, eV/Å and eV/Å^3.
     liquid
-        Which frames it is tried on: ``"pyr14_bf4"`` (35 and 70 atoms) or, where a frame takes long, ``"li_cl"`` (2 and
-        4 atoms).
+        Which frames it is tried on: ``"pyr14_bf4"`` (35 and 70 atoms), without boron ``"pyr14_tfsi"`` (45 and 90
+        atoms) or, where a frame takes long, ``"li_cl"`` (2 and 4 atoms).
     vacuum
         Whether frames are tried without a box.
     memory
@@ -65,6 +65,7 @@ class Case:
 DATA = Path(__file__).parents[1] / "data"
 FILES = {
     "pyr14_bf4": ("one_pair.xyz", "two_pairs.xyz"),
+    "pyr14_tfsi": ("one_pair_tfsi.xyz", "two_pairs_tfsi.xyz"),
     "li_cl": ("lithium_chloride.xyz", "two_lithium_chlorides.xyz"),
 }
 PROGRAMS = {"gpaw": "gpaw", "cp2k": "cp2k.psmp"}
@@ -88,6 +89,7 @@ CASES = {
     # single precision, and a lattice sum of D3 that ends at a distance
     "sevennet": Case({"kind": "sevennet"}, 2e-4, 2e-4, 2e-2, 2e-3, 2e-5),
     "chgnet": Case({"kind": "chgnet"}, 5e-4, 5e-4, 2e-2, 4e-3, 4e-5),
+    "so3lr": Case({"kind": "so3lr"}, 1e-6, 1e-6, 2e-3, 1e-3, 1e-6, "pyr14_tfsi"),
     "mace-float32": Case({"kind": "mace", "path": "MACE"}, 1e-5, 1e-5, 1e-2, 1e-4, 1e-6),
     "mace-float64": Case({"kind": "mace", "path": "MACE", "dtype": "float64"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
     "deepmd": Case({"kind": "deepmd", "path": "DEEPMD0"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
@@ -127,7 +129,7 @@ MARKS = {
     "gpaw": pytest.mark.program(PROGRAMS["gpaw"]),
     "cp2k": pytest.mark.program(PROGRAMS["cp2k"]),
     "pyscf": pytest.mark.slow,
-    **{name: pytest.mark.environment(name) for name in ("sevennet", "chgnet")},
+    **{name: pytest.mark.environment(name) for name in ("sevennet", "chgnet", "so3lr")},
 }
 
 

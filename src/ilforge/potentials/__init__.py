@@ -27,6 +27,7 @@ POTENTIALS: Registry[PotentialKind] = Registry(
         "pyscf": "ilforge.potentials.quantum.pyscf",
         "sevennet": "ilforge.potentials.learned.sevennet",
         "chgnet": "ilforge.potentials.learned.chgnet",
+        "so3lr": "ilforge.potentials.learned.so3lr",
         "mace": "ilforge.potentials.learned.mace",
         "deepmd": "ilforge.potentials.learned.deepmd",
         "committee": "ilforge.potentials.learned.committee",
