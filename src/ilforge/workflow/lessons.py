@@ -178,4 +178,5 @@ def _plan_comparisons(plan: Plan, part: Study, name: str) -> None:
             expected,
             school.trained[0],
             file=teaching.held_out(composition, multiple),
+            trained=name,
         )

@@ -215,6 +215,7 @@ def _plan_validation(
         _expected(plan, "validation"),
         model,
         spec,
+        trained=name,
     )
 
 

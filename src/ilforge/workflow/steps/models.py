@@ -182,8 +182,12 @@ def validation_stage(
     model: Stage | None,
     spec: dict[str, Any] | None = None,
     file: str = ACCEPTED,
+    trained: str = "",
 ) -> Stage:
-    """A potential held against the labels in a file of a stage: ``predictions.npz`` and ``errors.json``."""
+    """A potential held against the labels in a file of a stage: ``predictions.npz`` and ``errors.json``.
+
+    ``trained`` is the name of ``model`` in the study file.
+    """
     liquid, seed = liquid_of(study), study.seed("bootstrap")
     if model is not None:
         kind = TRAINERS[model.kind].potential
@@ -202,15 +206,17 @@ def validation_stage(
         settings={"spec": _identity(spec), "seed": seed, **({} if file == ACCEPTED else {"file": file})},
         inputs={"labels": labels, **({"model": model} if model else {})},
         work=work,
-        task_seconds=8.0 + expected * _seconds_of_one(spec, liquid.topology.n_atoms),
+        task_seconds=8.0 + expected * _seconds_of_one(study, trained, spec, liquid.topology.n_atoms),
         memory_GB=1.5,
         computes_with=computes_with(kind),
     )
 
 
-def _seconds_of_one(spec: dict[str, Any] | None, n_atoms: int) -> float:
+def _seconds_of_one(study: Study, trained: str, spec: dict[str, Any] | None, n_atoms: int) -> float:
     """Expected time of one frame with a potential, or with a model that is yet to be trained, s."""
-    return 0.05 if spec is None else max(0.05, potentials.create(spec).seconds_per_frame(n_atoms))
+    if spec is not None:
+        return max(0.05, potentials.create(spec).seconds_per_frame(n_atoms))
+    return max(0.05, seconds_per_step(study, trained, n_atoms))
 
 
 def _identity(spec: dict[str, Any] | None) -> dict[str, Any] | None:

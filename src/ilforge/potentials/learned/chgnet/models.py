@@ -14,7 +14,7 @@ def _model(title: str, file: str, sha256: str, functional: str, trained_on: str)
         trained_on=trained_on,
         licence="BSD",
         elements=MATERIALS_PROJECT,
-        core_seconds=2.5,
+        core_seconds=3.3,
     )
 
 
