@@ -133,7 +133,7 @@ class Frames:
 
     def rms_force(self) -> float:
         """Root mean square of the components of the forces, eV/Å."""
-        return float((self.held["forces"] ** 2).mean() ** 0.5)
+        return float((self.held["forces"] ** 2).mean()) ** 0.5
 
     def neighbours(self, looked_at: int = 50) -> float:
         """Mean number of neighbours of an atom within the cutoff, in the first frames."""
@@ -192,7 +192,8 @@ class Training:
         weights = {name: settings[f"{name}_weight"] for name, _ in terms}
         self.losses = [(term(criterion=huber), weights[name]) for name, term in terms if weights[name] > 0]
         self.train, self.stop = Frames("train", config["cutoff"]), Frames("stop", config["cutoff"])
-        self.epoch, self.curve, self.best, self.best_loss = 0, [], self.weights(), math.inf
+        self.curve: list[list[float]] = []
+        self.epoch, self.best, self.best_loss = 0, self.weights(), math.inf
         self.steps, self.said = 0, 0.0
 
     def run(self) -> None:
