@@ -160,7 +160,8 @@ def seconds_per_step(settings: SevennetModelSettings, n_atoms: int) -> float:
 
 
 _TUNING_S = 0.04
-"""Of an atom and epoch of SevenNet-0, s: 12 epochs of a frame of 70 atoms, trained on and validated, took 3 s each."""
+"""Of an atom and epoch of SevenNet-0, s: a frame of 70 atoms took 2.5 to 3.7 s of processor time
+(``benchmarks/fine_tune_sevennet.py``)."""
 
 
 def _share(settings: SevennetModelSettings) -> float:

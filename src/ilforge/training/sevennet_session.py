@@ -138,7 +138,8 @@ class Frames:
     def neighbours(self, looked_at: int = 50) -> float:
         """Mean number of neighbours of an atom within the cutoff, in the first frames."""
         graphs = [self[number] for number in range(min(looked_at, len(self)))]
-        return sum(graph["edge_index"].shape[1] for graph in graphs) / sum(int(graph["num_atoms"]) for graph in graphs)
+        edges = sum(int(graph["edge_index"].shape[1]) for graph in graphs)
+        return edges / sum(int(graph["num_atoms"]) for graph in graphs)
 
     def batches(self, size: int, seed: int | None = None) -> Iterator[Any]:
         """Batches in order, or in the random order of a seed; a last one may be smaller."""
