@@ -133,7 +133,7 @@ class Frames:
 
     def rms_force(self) -> float:
         """Root mean square of the components of the forces, eV/Å."""
-        return float((self.held["forces"] ** 2).mean()) ** 0.5
+        return math.sqrt((self.held["forces"] ** 2).mean())
 
     def neighbours(self, looked_at: int = 50) -> float:
         """Mean number of neighbours of an atom within the cutoff, in the first frames."""
