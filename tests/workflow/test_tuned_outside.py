@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
 from pathlib import Path
 
+import ase.io
 import pytest
+from rich.console import Console
 
 from ilforge import environments, trust
 from ilforge.errors import SettingsError
+from ilforge.files import file_digest
 from ilforge.labelling.datasets.published import open_published
+from ilforge.potentials import create
 from ilforge.potentials.learned.sevennet import Sevennet
 from ilforge.potentials.learned.sevennet.models import MODELS
+from ilforge.potentials.quantum.dispersion import d3bj
 from ilforge.study.load import load_study
 from ilforge.study.machine import Machine
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.steps.models import model_spec
 from ilforge.workflow.store import ResultStore, write_json
-from ilforge.workflow.study_run import check_study
+from ilforge.workflow.study_run import check_study, run_study
 
 DATASET = Path(__file__).parents[2] / "data" / "pyr14bf4-pbe-d3"
 
@@ -93,3 +101,63 @@ def test_a_trained_model_is_run_with_what_lies_beside_it(tmp_path):
         "dispersion": "D3(BJ)", "functional": "PBE",
     }  # fmt: skip
     assert Sevennet(**{key: value for key, value in spec.items() if key != "kind"}).added_dispersion == "PBE"
+
+
+SMALL = """
+# The labels are of CL&P; hardly anything is learned in trainings so short, and every step is real.
+name = "small"
+seed = 3
+[liquid]
+ions = { PYR14 = 1, BF4 = 1 }
+density_g_cm3 = 0.6
+[potentials.clp]
+cutoff_A = 4.0
+[sampling]
+potential = "clp"
+density_ratios = [0.9, 1.0]
+equilibration_ps = 0.2
+interval_ps = 0.1
+training = { eq_boxes = 2, eq_frames_per_box = 2, packed = 3, hot_boxes = 0, hot_frames_per_box = 0 }
+validation = { eq_boxes = 1, eq_frames_per_box = 1, packed = 1, hot_boxes = 0, hot_frames_per_box = 0 }
+[reference]
+potential = "clp"
+[models.scratch]
+kind = "sevennet"
+channels = 4
+lmax = 1
+layers = 1
+r_max_A = 3.5
+epochs = 2
+[models.tuned]
+kind = "sevennet"
+start = "scratch"
+epochs = 1
+dispersion = "D3(BJ)"
+functional = "PBE"
+[learning]
+iterations = 0
+"""
+
+
+@pytest.mark.environment("sevennet")
+def test_a_study_trains_fine_tunes_and_hands_over_models_that_run_as_they_are(tmp_path):
+    """The handed-over script gives the energy of the model with D3(BJ), which the network alone does not have."""
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    machine = Machine(store=str(tmp_path / "store"), workers=1)
+    outcome, folder = run_study(load_study(path), machine, Console(file=io.StringIO()), quiet=True)
+    assert outcome.complete
+    tuned, scratch = folder / "models" / "tuned", folder / "models" / "scratch"
+    assert not (scratch / "potential.json").exists()
+    card = (tuned / "README.md").read_text()
+    assert "energies aligned by a least-squares fit" in card and "without D3(BJ) of PBE, which is added" in card
+    assert "sevenn (environment sevennet) 0.13.0" in card and "dispersion" in card.lower()
+    done = subprocess.run([sys.executable, "run_ase.py"], cwd=tuned, capture_output=True, text=True, check=True)
+    printed = float(done.stdout.split()[-2])
+    frame = ase.io.read(tuned / "frame.xyz")
+    network = create({"kind": "sevennet", "path": str(tuned / "model.pth"), "sha256": file_digest(tuned / "model.pth")})
+    alone = network.calculator().get_potential_energy(frame)
+    assert printed == pytest.approx(alone + d3bj(frame, "PBE")[0], abs=1e-3) and abs(printed - alone) > 0.05
+    python = environments.interpreter("sevennet")
+    done = subprocess.run([python, "run_sevennet.py"], cwd=tuned, capture_output=True, text=True, check=True)
+    assert float(done.stdout.split()[-2]) == pytest.approx(alone, abs=1e-3)

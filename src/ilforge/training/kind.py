@@ -32,7 +32,8 @@ class ModelSettings(Settings):
     """Number of models that differ only in their seed. Concurrent learning explores with two or more."""
     start: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     """Fine-tuning: the model whose network and weights the training starts from. The name of another model of the
-    study, of a model file or a pretrained model in `[potentials]`, or the path of a model file, relative to the study file."""
+    study, of a model file or a pretrained model in `[potentials]`, or the path of a model file, relative to the study
+    file."""
     start_sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
     """Digest of the file that `start` names by its path. A model file can run code when it is loaded; only a file with
     this digest is loaded."""
