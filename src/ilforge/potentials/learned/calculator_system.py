@@ -17,13 +17,13 @@ from ilforge.units import ANGSTROM_PER_NM, KJ_PER_MOL
 def system_of(calculator: Calculator, topology: Topology, cell: np.ndarray | None, constrain_hydrogens: bool) -> Any:
     """An ``openmm.System`` whose only energy is the calculator's.
 
-    Bonds without strength tell OpenMM which atoms make a molecule: its Monte Carlo barostat would otherwise move
-    every atom by itself and stretch all bonds.
+    Bonds without force constants tell OpenMM which atoms form a molecule. Without them its Monte Carlo barostat would
+    scale every atom separately and stretch all bonds.
 
     Parameters
     ----------
     cell
-        ``(3, 3)`` in Å, in the form OpenMM wants; None without periodicity.
+        ``(3, 3)`` in Å, in the reduced form that OpenMM requires; None without periodicity.
     """
     programs.require("openmm")
     import openmm
@@ -47,7 +47,7 @@ def system_of(calculator: Calculator, topology: Topology, cell: np.ndarray | Non
 
 
 class _Evaluate:
-    """Energy in kJ/mol and forces in kJ/mol/nm of OpenMM's present state."""
+    """Energy in kJ/mol and forces in kJ/mol/nm of the current state in OpenMM."""
 
     def __init__(self, calculator: Calculator, symbols: tuple[str, ...], periodic: bool):
         self._atoms = Atoms(list(symbols), np.zeros((len(symbols), 3)), pbc=periodic, calculator=calculator)

@@ -1,4 +1,4 @@
-"""A committee: potentials that should agree, and how far they do not."""
+"""A committee: several potentials that should agree, and a measure of their disagreement."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ilforge.potentials.potential import Potential
 from ilforge.units import EV_PER_A3_IN_GPA
 
 DEVIATION_FILE = "model_devi.out"
-"""Where LAMMPS writes deviations: step, then largest, smallest and mean one of virials, and the same of forces."""
+"""File with deviations from LAMMPS: step; largest, smallest and mean deviation of virials; the same for forces."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Committee:
-    """Potentials of which the mean is taken; in MD the first moves the atoms.
+    """Potentials whose mean is used; in MD only the first one moves the atoms.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Committee:
             raise SettingsError(f"A committee needs two members or more; it has {len(self.members)}.")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"members": self.members}  # calculators stay behind: they cannot cross to another process
+        return {"members": self.members}  # without calculators, which cannot be sent to another process
 
     @property
     def has_stress(self) -> bool:
@@ -117,7 +117,7 @@ class Committee:
         return [member.calculator() for member in self.members]
 
     def lammps_pair(self, elements: Sequence[str], deviation_every: int | str = "${interval}") -> list[str]:
-        """Pair style that moves the atoms with the first member and writes how far all of them deviate.
+        """Pair style that moves the atoms with the first member and writes the deviation of all members.
 
         Parameters
         ----------

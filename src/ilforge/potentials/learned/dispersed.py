@@ -1,4 +1,4 @@
-"""London dispersion added to models of functionals that have none."""
+"""London dispersion, added to models that were trained on functionals without dispersion."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ilforge.settings import require_choice
 
 
 def functional_to_add(dispersion: str, functional: str | None) -> str | None:
-    """Functional whose D3(BJ) is added to a model; None where none is.
+    """Functional whose D3(BJ) is added to a model; None if nothing is added.
 
     Parameters
     ----------
     dispersion
         What the user asked for, one of :data:`~ilforge.potentials.quantum.dispersion.CORRECTIONS`.
     functional
-        Of the labels that the model was trained on; None where nobody said.
+        Functional of the labels that the model was trained on; None if unknown.
 
     Raises
     ------

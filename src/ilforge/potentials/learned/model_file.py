@@ -1,4 +1,4 @@
-"""Files of trained models: only the file that is meant is loaded."""
+"""Files of trained models: only the file with the given digest is loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ilforge.errors import SettingsError
 
 
 def absolute(path: str | Path) -> Path:
-    """The path as it stays valid when another process works in another directory."""
+    """The path in a form that is valid for processes in other directories, too."""
     return Path(path).expanduser().absolute()
 
 
@@ -25,9 +25,9 @@ class ModelFile(Protocol):
 
 
 def require_digest(path: Path, sha256: str) -> None:
-    """Refuse a model whose digest nobody gave, and say what it is.
+    """Refuse a model without a digest; the error gives the digest of the file.
 
-    Model files can run code when they are loaded: the digest in the study file is the user's word that this one may.
+    Model files can run code when they are loaded. With the digest in the study file the user allows this for one file.
     """
     if not sha256:
         raise SettingsError(
@@ -57,7 +57,7 @@ def lammps_word(path: Path) -> str:
     Raises
     ------
     SettingsError
-        When no quotes of LAMMPS hold the path: it has quotes of both kinds, or more than one line.
+        When LAMMPS cannot quote the path, because it has quotes of both kinds or more than one line.
     """
     text = str(path)
     mark = next((mark for mark in ('"', "'") if mark not in text), None)
@@ -76,7 +76,7 @@ def refuse_unknown(path: Path, symbols: tuple[str, ...], known: list[str]) -> No
 
 
 def _read(path: Path) -> bytes:
-    if path.exists() and not path.is_file():  # a pipe would be waited for, a device never ends
+    if path.exists() and not path.is_file():  # reading a pipe may block, and reading a device may never end
         raise SettingsError(f"The model file {path} is a folder, a pipe or a device: give a file.")
     try:
         return path.read_bytes()

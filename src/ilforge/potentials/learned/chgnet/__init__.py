@@ -1,7 +1,7 @@
-"""CHGNet: pretrained graph networks for 89 elements, with magnetic moments that stand for charges.
+"""CHGNet: pretrained graph networks for 89 elements, with magnetic moments that represent charges.
 
 Deng, Zhong, Jun, Riebesell, Han, Bartel, Ceder, Nature Machine Intelligence 5 (2023) 1031,
-doi:10.1038/s42256-023-00716-3. Its package lives in an environment of its own (``ilforge env create chgnet``).
+doi:10.1038/s42256-023-00716-3. Its package is installed in a separate environment (``ilforge env create chgnet``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ChgnetSettings(PotentialSettings):
     kind: Literal["chgnet"] = "chgnet"
     """CHGNet."""
     model: Literal["0.3.0", "r2scan"] = "0.3.0"
-    """Pretrained model: 0.3.0 of PBE, or r2scan."""
+    """Pretrained model: 0.3.0, trained on PBE, or r2scan."""
     dispersion: Literal["D3(BJ)", "none"] = "D3(BJ)"
     """Dispersion correction; the labels of these models have none."""
 
@@ -79,7 +79,7 @@ class Chgnet(RunsOutside):
         return {"kind": self.kind, "sha256": MODELS[self.model].sha256, **self.described_dispersion}
 
     def worker_settings(self) -> dict[str, Any]:
-        """What the worker is told."""
+        """The settings that are sent to the worker."""
         return {"loader": _LOADER, **MODELS[self.model].weights}
 
     def seconds_per_frame(self, n_atoms: int) -> float:

@@ -6,7 +6,7 @@ MARGIN_A = 15.0  # more than twice the largest cutoff of the model, so that no i
 
 
 def load(settings: dict[str, Any]) -> tuple[Any, list[str]]:
-    """ASE calculator of a model in chgnet's wheel, and the elements that it knows."""
+    """ASE calculator of a model in the chgnet package, and the elements that the model knows."""
     from ase.data import chemical_symbols
     from chgnet.model import CHGNet, CHGNetCalculator
 
@@ -14,7 +14,8 @@ def load(settings: dict[str, Any]) -> tuple[Any, list[str]]:
     calculator = CHGNetCalculator(model, use_device=settings["device"], on_isolated_atoms="ignore")
 
     class InVacuumToo(CHGNetCalculator):  # type: ignore[misc]  # it has no types
-        """CHGNet knows crystals alone: atoms without a box are put into one in which they see no image."""
+        """CHGNet evaluates only crystals, so atoms without a box are put into one that is large enough to avoid
+        images."""
 
         def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = None) -> None:
             if not atoms.pbc.all():

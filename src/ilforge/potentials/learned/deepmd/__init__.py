@@ -36,7 +36,8 @@ class Deepmd:
     path
         The ``.pb`` file.
     sha256
-        Its digest. The graph in it can read and write files when it runs: only the file with this digest is loaded.
+        Its digest. The graph in the file can read and write files when it runs, so only the file with this digest is
+        loaded.
     """
 
     path: Path
@@ -50,24 +51,24 @@ class Deepmd:
         model_file.require_digest(self.path, self.sha256)
 
     def describe(self) -> dict[str, Any]:
-        """The model by its digest, wherever its file lies."""
+        """The model, identified by its digest and not by the path of its file."""
         return {"kind": self.kind, "sha256": self.sha256.lower()}
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
-        """An ASE calculator; the first one in a process decides on the threads of TensorFlow."""
+        """An ASE calculator; the first one in a process sets the number of threads of TensorFlow for all."""
         model_file.verified(self.path, self.sha256)
         device = devices.resolved("deepmd")
         programs.require("deepmd")
         os.environ.update(programs.thread_variables(threads))
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets at length
-        os.environ.setdefault("DP_INFER_BATCH_SIZE", "1024")  # its default, which it otherwise warns of each time
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # otherwise TensorFlow prints many lines at its start
+        os.environ.setdefault("DP_INFER_BATCH_SIZE", "1024")  # the default; without it a warning is printed
         from deepmd.calculator import DP
         from deepmd.tf.env import default_tf_session_config
 
         if device.is_gpu and device.index is not None:
             default_tf_session_config.gpu_options.visible_device_list = str(device.index)
         elif not device.is_gpu:
-            default_tf_session_config.device_count["GPU"] = 0  # a GPU that is there would be taken
+            default_tf_session_config.device_count["GPU"] = 0  # otherwise TensorFlow would use any GPU that it finds
         try:
             calculator: Any = DP(model=self.path)
         except Exception as error:
@@ -78,7 +79,7 @@ class Deepmd:
         return found
 
     def overflow(self, frame: Atoms) -> str | None:
-        """Whether atoms of a frame have more neighbours than the model has room for, in a sentence; else None."""
+        """A sentence if atoms of a frame have more neighbours than the model has room for, otherwise None."""
         return None if self._room is None else self._room.overflow([frame])
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The room for neighbours (``sel``) of a DeePMD model, beyond which DeePMD-kit silently leaves some out."""
+"""The room for neighbours (``sel``) of a DeePMD model. DeePMD-kit silently ignores neighbours beyond it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-_HEAD = 200_000  # bytes at the beginning of a model, where the input that it was trained with is
+_HEAD = 200_000  # bytes at the beginning of a model file, which contain its training input
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,13 @@ class Room:
     cutoff_A: float
 
     def overflow(self, frames: Sequence[Atoms]) -> str | None:
-        """What does not fit in frames, in a sentence; None where all does."""
+        """A sentence if neighbours in these frames do not fit, otherwise None."""
         return overflow(neighbour_counts(frames, self.elements, self.cutoff_A), self.sel, self.elements, self.cutoff_A)
 
 
 def room_of(path: Path) -> Room | None:
-    """Room of a model file of the TensorFlow backend, from the training input in it; None where that does not say."""
+    """Room of a model file of the TensorFlow backend, from the training input in the file; None if it is not given
+    there."""
     with open(path, "rb") as file:
         head = file.read(_HEAD)
     begin = head.find(b'{"model"')
@@ -59,7 +60,7 @@ def neighbour_counts(members: Sequence[Atoms], elements: Sequence[str], cutoff_A
 
 
 def overflow(counts: np.ndarray, sel: Sequence[int], elements: Sequence[str], cutoff_A: float) -> str | None:
-    """What is wrong with a model's room for these largest numbers of neighbours; None where it is enough."""
+    """A sentence if a model lacks room for these largest numbers of neighbours, otherwise None."""
     for element, count, room in zip(elements, counts, sel, strict=True):
         if count > room:
             return (

@@ -1,4 +1,4 @@
-"""What a MACE network computes apart from its weights: which kernels it needs, and what they sum over."""
+"""The architecture of a MACE network without its weights: the kernels that it needs, and the terms of their sums."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _NOTHING = 1e-9
 
 @dataclass(frozen=True)
 class Path:
-    """A way through the tensor product of the second layer.
+    """One path of the tensor product of the second layer.
 
     Attributes
     ----------
     l_in, l_edge, l_out
-        Degrees of the neighbour's features, of the spherical harmonic, and of what comes out.
+        Degrees of the neighbour's features, of the spherical harmonic, and of the output.
     coupling
         Clebsch-Gordan coefficients with the network's own factors, ``(2 l_in + 1, 2 l_edge + 1, 2 l_out + 1)``.
     """
@@ -52,9 +52,9 @@ class Architecture:
     harmonics
         The ``(l_max + 1)^2`` spherical harmonics as polynomials of a unit vector.
     first_scale
-        What the tensor product of the first layer multiplies each harmonic with, ``(l_max + 1)^2``.
+        Factor of each harmonic in the tensor product of the first layer, ``((l_max + 1)^2,)``.
     paths
-        Of the second layer, in the order of their weights.
+        Paths of the second layer, in the order of their weights.
     terms
         For each layer, for each output of the symmetric contraction: the products of components that it sums.
     """
@@ -69,7 +69,7 @@ class Architecture:
 
     @property
     def channels(self) -> int:
-        """Channels with those that pad them to whole blocks."""
+        """Number of channels, including those that fill the last block."""
         return self.blocks * LANES
 
     @property
@@ -113,7 +113,7 @@ def combination(polynomials: list[Polynomial], coefficients: Iterable[float]) ->
 
 
 def fitted(degree: int, points: np.ndarray, values: np.ndarray) -> Polynomial:
-    """The homogeneous polynomial of a degree that has these values at these unit vectors.
+    """The homogeneous polynomial of a given degree with these values at these unit vectors.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the stages of an evaluation share: named arrays, as compiled code takes them."""
+"""Arrays that the stages of an evaluation share, in the form of named tuples for compiled code."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ilforge.potentials.learned.fast_mace.rows import EDGES
 from ilforge.potentials.learned.fast_mace.vectors import LANES
 
 MOST_EDGES = EDGES - LANES
-"""Neighbours of one atom within the cutoff that kernels have room for."""
+"""Largest number of neighbours within the cutoff of one atom for which kernels have room."""
 
 
 def aligned(size: int, dtype: type = np.float32) -> np.ndarray:
-    """Zeros that begin at a multiple of 64 bytes, as registers are filled fastest."""
+    """Zeros whose address is a multiple of 64 bytes, because registers load such data fastest."""
     n_bytes = size * np.dtype(dtype).itemsize
     raw = np.zeros(n_bytes + 64, np.uint8)
     offset = -raw.ctypes.data % 64
@@ -24,7 +24,8 @@ def aligned(size: int, dtype: type = np.float32) -> np.ndarray:
 
 
 class Weights(NamedTuple):
-    """Weights of all members of a committee, and where each kind begins behind the member's own beginning."""
+    """Weights of all members of a committee, and the offset of each kind of weight from the first weight of its
+    member."""
 
     values: np.ndarray
     member: int  # numbers of one member
@@ -92,7 +93,7 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
 
 
 class Edges(NamedTuple):
-    """Neighbours within the cutoff, found anew at each evaluation from a list that reaches farther."""
+    """Neighbours within the cutoff. Each evaluation selects them from a list with a longer cutoff."""
 
     species: np.ndarray  # (atoms,)
     room: int  # edges that an atom has room for
@@ -119,12 +120,12 @@ def edges_of(species: np.ndarray, room: int) -> Edges:
 
 
 class State(NamedTuple):
-    """What stages leave for the next, for each member of a committee."""
+    """Intermediate results that one stage passes to the next, for each member of a committee."""
 
     components: np.ndarray  # (members, atoms, harmonics, channels): input of the first contraction
     hidden: np.ndarray  # (members, atoms, components, channels): features between the layers
     raised: np.ndarray  # the same after the linear map that neighbours see
-    skipped: np.ndarray  # (members, atoms, channels): what passes the second layer by
+    skipped: np.ndarray  # (members, atoms, channels): skip connection around the second layer
     skipped_back: np.ndarray
     along_edges: np.ndarray  # (members, 4, atoms, room): derivatives by distance and direction
     raised_back: np.ndarray  # (slots, atoms, components, channels): derivatives by ``raised``
@@ -134,7 +135,7 @@ class State(NamedTuple):
 
 
 def state_of(net: Architecture, members: int, edges: Edges, slots: int) -> State:
-    """Arrays for one evaluation; ``slots`` is how many sums of each kind are gathered apart."""
+    """Arrays for one evaluation; ``slots`` is the number of separate sums of each kind."""
     atoms = len(edges.species)
     n = members * atoms
     wide = net.n_hidden * net.channels
@@ -153,7 +154,7 @@ def state_of(net: Architecture, members: int, edges: Edges, slots: int) -> State
 
 
 class Scratch(NamedTuple):
-    """What one thread works with for one atom."""
+    """Work space of one thread for one atom."""
 
     rows: np.ndarray
     mid: np.ndarray

@@ -1,7 +1,7 @@
-"""Fast networks where a potential is asked: as an ASE calculator, and as an evaluator of forces for MD.
+"""Fast networks as an ASE calculator, and as an evaluator of forces for MD.
 
-Which network a model has is found out at the first frame, since the comparison with mace-torch needs one. A model
-without a fast form, and a frame that is periodic along one or two directions, are left to mace-torch.
+The network of a model is made at the first frame, because the comparison with mace-torch needs a frame. mace-torch
+evaluates models without a fast form, and frames that are periodic along only one or two directions.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from ilforge.potentials.learned.fast_mace.evaluation import FastEvaluator
 from ilforge.potentials.learned.fast_mace.network import Network, NoFastForm
 
 Find = Callable[[Atoms], Network]
-"""Gives the network of a model, compared on variations of a frame; raises NoFastForm where there is none."""
+"""Returns the network of a model after a comparison on variations of a frame; raises NoFastForm if there is none."""
 
 
 class FastMaceCalculator(TypedCalculator):
     """Energy, forces, stress and energies of atoms of one model.
 
-    Neighbours are listed anew for each frame, so that a result does not depend on the frames before.
+    The list of neighbours is made again for each frame, so that a result does not depend on earlier frames.
 
     Parameters
     ----------
     find
         The model's network.
     slow
-        Makes mace-torch's calculator, for what has no fast form.
+        Makes the calculator of mace-torch, for models and frames without a fast form.
     threads
         That share the work on a frame.
     """

@@ -1,7 +1,7 @@
 """Kernels of an architecture as a module: written once into the user's cache, compiled by numba, and kept there.
 
-Numba keeps machine code only beside a source file, so the generated source has to be one. It holds nothing but what
-follows from the architecture, and is written again whenever it differs.
+Numba stores machine code only beside a source file, so the generated source must be a file. Its content depends only on
+the architecture, and the file is written again if it differs.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from ilforge.potentials.learned.fast_mace.vectors import (
 '''
 
 
-_STAGES = Path(__file__).with_name("stages.py").read_text()  # now: an update must not reach a process that runs
+_STAGES = Path(__file__).with_name("stages.py").read_text()  # at import: a later update must not affect this process
 
 
 def folder() -> Path:
-    """Where ilforge keeps what it can make again: ``$XDG_CACHE_HOME/ilforge``, or ``~/.cache/ilforge``."""
+    """Folder for files that ilforge can make again: ``$XDG_CACHE_HOME/ilforge``, or ``~/.cache/ilforge``."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "ilforge" / "fast_mace"
 
@@ -55,7 +55,7 @@ def source(net: Architecture) -> tuple[str, int]:
 
 
 def _constants(net: Architecture) -> list[str]:
-    """Sizes, which the compiler unrolls loops by."""
+    """Sizes as constants, so that the compiler can unroll loops."""
     first = range(net.l_max + 1)
     numbers = {
         "BLOCKS": net.blocks,
@@ -81,7 +81,8 @@ def _second_scatter(net: Architecture) -> list[str]:
 
 
 _loaded: dict[int, tuple[Architecture, ModuleType, int]] = {}
-"""By the identity of the architecture, which is kept along so that no other can have it."""
+"""Kernels by the
+``id`` of an architecture; the architecture is stored too, so that no other object can get its ``id``."""
 
 
 def load(net: Architecture) -> tuple[ModuleType, int]:
@@ -101,13 +102,13 @@ def _module(text: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # numba looks for it when it takes machine code from its cache
+    sys.modules[name] = module  # numba looks for this module when it loads machine code from its cache
     spec.loader.exec_module(module)
     return module
 
 
 def _written(name: str, text: str) -> Path:
-    """The file that holds the text, in the cache or, where that cannot be written to, in a folder of this process."""
+    """The file with this text: in the cache or, if the cache cannot be written to, in a folder of this process."""
     path = folder() / f"{name}.py"
     try:
         if path.is_file() and path.read_text() == text:

@@ -16,7 +16,7 @@ from ilforge.potentials.learned.fast_mace.architecture import Architecture, Term
 
 @dataclass
 class _Branch:
-    """Products that begin alike: the coefficient of the product that ends here, and those that go on."""
+    """Products with the same first factors: the coefficient of the product that ends here, and the longer products."""
 
     coefficient: int | None = None
     further: dict[int, _Branch] = field(default_factory=dict)
@@ -84,7 +84,7 @@ def _value(name: str, net: Architecture, trees: list[_Branch]) -> list[str]:
 
 
 def _gradient(name: str, net: Architecture, trees: list[_Branch]) -> list[str]:
-    """From derivatives by the outputs, ``DB``, those by the components, ``GA``."""
+    """Source of the derivatives by the components, ``GA``, from those by the outputs, ``DB``."""
     used = sorted(set().union(*(_used(tree) for tree in trees)))
     lines = ["@compiled", f"def {name}(A, a, W, w, DB, GA, shift):"]
     for m in used:

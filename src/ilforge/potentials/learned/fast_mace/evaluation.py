@@ -1,8 +1,8 @@
 """Energy, forces and strain derivative of MACE networks of one architecture, by compiled kernels in single precision.
 
-Positions, distances and sums over atoms are in double precision. One network is shared by all threads, each taking
-its share of the atoms; of a committee each thread takes whole members, which need not wait for each other, and all
-share the list of neighbours and the edges.
+Positions, distances and sums over atoms are in double precision. With one network, each thread takes a share of the
+atoms. With a committee, each thread takes whole members, which need not wait for each other; all members share the list
+of neighbours and the edges.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from ilforge.potentials.learned.fast_mace import arrays, compilation, neighbours
 from ilforge.potentials.learned.fast_mace.network import Network, NoFastForm
 
 SKIN = 1.0
-"""Å, by which the list of neighbours reaches farther than the cutoff: a liquid at 423 K renews it every 10 to 20 fs."""
+"""Distance by which the list of neighbours extends beyond the cutoff, Å. In a liquid at 423 K the list is renewed every
+10 to 20 fs."""
 
 
 class FastEvaluator:
@@ -34,7 +35,7 @@ class FastEvaluator:
     threads
         Threads to share the work.
     skin
-        By how much the list of neighbours reaches farther than the cutoff, Å.
+        Distance by which the list of neighbours extends beyond the cutoff, Å.
     """
 
     def __init__(self, networks: Sequence[Network], symbols: Sequence[str], threads: int = 1, skin: float = SKIN):
@@ -67,18 +68,18 @@ class FastEvaluator:
         Returns
         -------
         energies
-            Energy of each atom by each member, its isolated atom's included, ``(n_members, n_atoms)`` eV. The arrays
-            are those of the evaluator: the next evaluation overwrites them.
+            Energy of each atom by each member, including that of the isolated atom, ``(n_members, n_atoms)`` eV. The
+            arrays belong to the evaluator, and the next evaluation overwrites them.
         forces
             ``(n_members, n_atoms, 3)`` eV/Å.
         strain_derivative
-            dE/d(strain), ``(n_members, 3, 3)`` eV; the stress is this by the volume.
+            dE/d(strain), ``(n_members, 3, 3)`` eV; the stress is this divided by the volume.
 
         Raises
         ------
         DidNotConverge
-            When two atoms are closer than any the network is defined for, an atom has too many neighbours, or a
-            position is no number.
+            When two atoms are closer than the shortest distance of the network, an atom has too many neighbours, or a
+            position is not a finite number.
         """
         if not np.isfinite(positions).all():
             raise DidNotConverge("a position is no finite number")
@@ -174,7 +175,7 @@ def _species(network: Network, symbols: Sequence[str]) -> np.ndarray:
 
 
 def _even(starts: np.ndarray, threads: int) -> list[tuple[int, int]]:
-    """Ranges of atoms with about as many pairs each."""
+    """Ranges of atoms with about equal numbers of pairs."""
     targets = starts[-1] * np.arange(1, threads) / threads
     ends = [0, *np.searchsorted(starts, targets).tolist(), len(starts) - 1]
     return list(zip(ends[:-1], ends[1:], strict=True))

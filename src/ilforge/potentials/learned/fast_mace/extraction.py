@@ -1,7 +1,7 @@
-"""A MACE model of mace-torch becomes a :class:`~.network.Network`. Loads PyTorch and mace.
+"""Convert a MACE model of mace-torch to a :class:`~.network.Network`. Loads PyTorch and mace.
 
-Every part of the model is asked for its answers to unit inputs, so that no convention of e3nn about normalisation and
-order is taken for granted; what cannot be said in this form is refused.
+Every part of the model is evaluated for unit inputs, so the result does not depend on assumptions about the conventions
+of e3nn for normalisation and order. A model that does not have this form is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-with contextlib.redirect_stdout(io.StringIO()):  # it prints which accelerators are not installed
+with contextlib.redirect_stdout(io.StringIO()):  # importing it prints which accelerators are not installed
     import mace.modules  # noqa: F401  before e3nn, whose constants do not load otherwise
 
 from e3nn import o3
@@ -24,9 +24,9 @@ from ilforge.potentials.learned.fast_mace.network import ZBL_SHARES, Network, No
 from ilforge.potentials.learned.fast_mace.vectors import LANES
 
 INTERVALS = 1024
-"""Of the radial splines: errors of forces are then below those of single precision."""
+"""Number of intervals of the radial splines: their errors in forces are then below those of single precision."""
 R_MIN = 0.4
-"""Å, where they begin: no bond is half as long."""
+"""Distance at which the splines begin, Å: less than half of any bond length."""
 
 _BLOCK = "RealAgnosticResidualInteractionBlock"
 _ZERO = 1e-12
@@ -146,7 +146,7 @@ class _Reader:
 
     @staticmethod
     def _offsets(irreps: Any) -> list[tuple[int, int]]:
-        """Where each irrep begins, and its degree; components of a channel lie together."""
+        """First component of each irrep, and its degree; the components of a channel are adjacent."""
         found, begin = [], 0
         for count, irrep in irreps:
             found.append((begin, irrep.l))
@@ -240,7 +240,7 @@ class _Reader:
         return self._contraction(packer, name, product)
 
     def _skip(self, interaction: Any, features: torch.Tensor, species: torch.Tensor) -> np.ndarray:
-        """What passes the layer by, as scalars: from scalars alone nothing else can."""
+        """The skip connection around the layer, for scalars only, because its input has only scalars."""
         found: np.ndarray = interaction.skip_tp(features, species).numpy()[:, : self._channels]
         return found
 

@@ -1,4 +1,4 @@
-"""A list of neighbours that reaches farther than the cutoff, and holds until atoms or box have moved too far."""
+"""A list of neighbours that extends beyond the cutoff, and is valid until atoms or box have moved too far."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NeighbourList:
     images
         Whole cell vectors that are added to a neighbour's folded position, ``(n_images, 3)``.
     wraps
-        Whole cell vectors that are taken off each atom's position to fold it into the cell, ``(n_atoms, 3)``.
+        Whole cell vectors that are subtracted from each atom's position to fold it into the cell, ``(n_atoms, 3)``.
     positions, cell
         Those that the list was made for, Å; ``cell`` is None in a vacuum.
     reach
@@ -54,14 +54,14 @@ class NeighbourList:
         return self.images @ cell if cell is not None else np.zeros((1, 3))
 
     def folded(self, positions: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
-        """Positions less the cell vectors by which each atom lay outside the box when the list was made."""
+        """Positions minus the cell vectors by which each atom was outside the box when the list was made."""
         return positions if cell is None else positions - self.wraps @ cell
 
     def holds(self, positions: np.ndarray, cell: np.ndarray | None, cutoff: float) -> bool:
         """Whether all pairs within the cutoff are still in the list.
 
-        A box that was strained moves all atoms along; what counts is how far each has moved beside that, and how much
-        shorter the strain has made a distance.
+        If the box was strained, all atoms move with it. The test uses the additional displacement of each atom, and the
+        largest shortening of a distance by the strain.
         """
         if (cell is None) != (self.cell is None):
             return False

@@ -20,16 +20,16 @@ ZBL_RATES = (3.2, 0.9423, 0.4028, 0.2016)
 (1985)."""
 
 VERSION = 2
-"""Of the layout: files of another one are made again."""
+"""Version of the layout: files with another version are made again."""
 
 
 class NoFastForm(Exception):
-    """The model is left to mace-torch; the text says why."""
+    """The compiled kernels cannot evaluate the model, so mace-torch does; the text says why."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """What an evaluation needs to know of a model.
+    """Everything that an evaluation needs of a model.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Network:
     r_max
         Cutoff, Å.
     r_min
-        Where the splines of the radial functions begin, Å: closer atoms are refused.
+        Distance at which the splines of the radial functions begin, Å; frames with closer atoms are refused.
     intervals
         Of the splines between the two.
     weights
@@ -91,7 +91,7 @@ class Network:
 
     @classmethod
     def load(cls, path: Path) -> tuple[Network, dict[str, Any]] | None:
-        """What :meth:`save` wrote; None where there is no such file, or one of another version or damaged."""
+        """Read a file of :meth:`save`; None if it is missing, damaged or of another version."""
         try:
             with np.load(path, allow_pickle=False) as stored:
                 about = json.loads(str(stored["about"]))
@@ -128,7 +128,7 @@ def _architecture(about: dict[str, Any]) -> Architecture:
 
 @dataclass
 class Packer:
-    """Puts arrays one behind the other and remembers where each begins, at multiples of sixteen numbers."""
+    """Joins arrays into one, and stores the beginning of each, at multiples of sixteen numbers."""
 
     def __post_init__(self) -> None:
         self._parts: list[np.ndarray] = []
@@ -157,8 +157,8 @@ def spline_table(values: np.ndarray, slopes: np.ndarray, step: float) -> np.ndar
     Returns
     -------
     np.ndarray
-        ``(n_knots, 4, ...)``: one more interval than there are, of zeros, since a distance just below the last knot can
-        be rounded to it.
+        ``(n_knots, 4, ...)``: one additional interval of zeros at the end, because a distance just below the last knot
+        can be rounded to it.
     """
     a, b = values[:-1], slopes[:-1] * step
     rise, end = values[1:] - values[:-1], slopes[1:] * step

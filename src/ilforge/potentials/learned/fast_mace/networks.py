@@ -37,15 +37,14 @@ def network_of(sha256: str, contents: Callable[[], bytes], tested: Callable[[], 
     sha256
         Digest of the model file.
     contents
-        Gives the file, once it has been found to be what the digest says: asked for only where the network is not
-        known yet.
+        Returns the contents of the file after a check of the digest; called only if the network is not in the cache.
     tested
         Gives frames to compare the two on.
 
     Raises
     ------
     NoFastForm
-        When the model has a part that the kernels do not know, or they give other numbers than mace-torch.
+        When the kernels do not support a part of the model, or their results differ from those of mace-torch.
     """
     if sha256 in _refused:
         raise NoFastForm(_refused[sha256])
@@ -57,13 +56,13 @@ def network_of(sha256: str, contents: Callable[[], bytes], tested: Callable[[], 
 
 
 def elements_of(sha256: str) -> list[int] | None:
-    """Atomic numbers that a model knows; None where its network is not kept."""
+    """Atomic numbers that a model knows; None if its network is not in the cache."""
     known = _kept(sha256)
     return None if known is None else known[0].elements.tolist()
 
 
 def how(sha256: str) -> str:
-    """In words, by what a model is evaluated that has been evaluated before."""
+    """A description of what evaluates a model, if it has been evaluated before."""
     if sha256 in _refused:
         return f"mace-torch, since {_refused[sha256]}"
     known = _kept(sha256)
@@ -107,7 +106,7 @@ def _made(sha256: str, contents: bytes, frames: list[Atoms], compared: set[int])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         network.save(path, report)
-    except OSError as error:  # a full disk or a home that cannot be written to costs only time
+    except OSError as error:  # without the file, later processes only take more time
         _unsaved[sha256] = network, report
         log.warning("The fast form of the model could not be kept in %s: %s.", path.parent, error.strerror)
     return network

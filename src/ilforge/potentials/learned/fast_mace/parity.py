@@ -1,4 +1,4 @@
-"""Whether a network gives what its model gives: judged on frames before anything is computed with it. Loads PyTorch."""
+"""Compare a network with its model on some frames before the network is used. Loads PyTorch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ilforge.potentials.learned.mace.calculator import MaceCalculator
 FORCE, ENERGY, STRAIN = 2e-5, 1e-6, 1e-5
 """Largest differences allowed: of a force component, eV/Å; of an energy and of a strain derivative by atom, eV."""
 
-_RESPONSE = 1e-6  # of the largest force: what single precision resolves
+_RESPONSE = 1e-6  # share of the largest force: the resolution of single precision
 
 
 def require(network: Network, model: Any, tested: Sequence[Atoms]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Polynomials of an edge's direction that kernels share: each is computed once an edge and kept in a row."""
+"""Polynomials of the direction of an edge that kernels share: each is computed once per edge and stored in a row."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Rows:
     _index: dict[tuple[tuple[Monomial, float], ...], int] = field(default_factory=dict)
 
     def factor(self, polynomial: Polynomial) -> Factor | None:
-        """The polynomial as a factor, with a new row where it needs one; None when it is zero."""
+        """The polynomial as a factor, with a new row if necessary; None if it is zero."""
         items = sorted((powers, value) for powers, value in polynomial.items() if abs(value) > 10**-_ROUNDED)
         if not items:
             return None

@@ -1,12 +1,12 @@
-"""The three stages of an evaluation, between which threads wait for each other.
+"""The three stages of an evaluation; threads wait for each other between two stages.
 
-This file is not imported: :mod:`.compilation` puts it behind the kernels of an architecture, whose names it uses, and
-has both compiled together.
+This file is not imported: :mod:`.compilation` appends it to the kernels of an architecture, whose names it uses, and
+compiles both together.
 
-First stage: edges, first layer, features that neighbours see. Second: second layer, energy, and back to derivatives by
-the neighbours' features. Third: back through the first layer, forces and strain derivative. Each atom's energy is a
-sum over its own edges, so that a stage writes only what belongs to its own atoms; what belongs to neighbours is
-gathered in a slot that one thread has for itself.
+The first stage computes edges, the first layer, and the features that neighbours use. The second computes the second
+layer, the energy, and derivatives by the features of neighbours. The third computes derivatives through the first
+layer, forces and the strain derivative. The energy of an atom is a sum over its own edges, so a stage writes only to
+its own atoms. Contributions to neighbours are summed in a slot that belongs to one thread.
 """
 
 
@@ -352,7 +352,7 @@ def push(i, first, count, member, slot, weights, edges, state, along):
     """Forces on an atom and its neighbours, from derivatives by distance and direction of its edges."""
     row = len(edges.species) * edges.room
     second = state.along_edges[member * 4 * row + first :]
-    for e in range(count, (count + 15) // 16 * 16):  # what fills the last register must be finite and weigh nothing
+    for e in range(count, (count + 15) // 16 * 16):  # the padding must be finite, with the weight zero
         place = first + e
         edges.x[place] = 1.0
         edges.y[place] = 0.0
@@ -380,7 +380,7 @@ def push(i, first, count, member, slot, weights, edges, state, along):
         gx = add(load(along, EDGES + e), load(second, row + e))
         gy = add(load(along, 2 * EDGES + e), load(second, 2 * row + e))
         gz = add(load(along, 3 * EDGES + e), load(second, 3 * row + e))
-        # the polynomials are of the unit vector: only what is across it changes the direction
+        # the polynomials depend on the unit vector, so only the perpendicular component changes the direction
         radial = fnma(fma(gx, x, fma(gy, y, mul(gz, z))), inverse, radial)
         dx = fma(radial, x, mul(gx, inverse))
         dy = fma(radial, y, mul(gy, inverse))

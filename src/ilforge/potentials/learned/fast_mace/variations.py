@@ -13,7 +13,7 @@ _PIECE = 100  # atoms cut out of a larger frame
 
 
 def variations(frame: Atoms) -> list[Atoms]:
-    """Frames around one: rattled, compressed and stretched; of a large box pieces of a hundred atoms."""
+    """Variations of a frame: rattled, compressed and stretched; for a large box, pieces of a hundred atoms."""
     rng = np.random.default_rng(0)
     found = []
     for number in range(N_FRAMES):
@@ -32,7 +32,7 @@ def variations(frame: Atoms) -> list[Atoms]:
 
 
 def spanning(labelled: Sequence[Atoms]) -> list[Atoms]:
-    """Frames of a dataset from its lightest to its densest, and so many of them as are tested."""
+    """Some frames of a dataset, from the least dense to the densest."""
     volume = [frame.get_volume() / len(frame) if frame.pbc.all() else np.inf for frame in labelled]
     order = np.argsort(volume, kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, min(N_FRAMES, len(order))).round().astype(int))]

@@ -1,7 +1,7 @@
 """Sixteen float32 numbers as one numba value, and what can be done with them.
 
-LLVM makes of them what the processor has: one register of AVX-512, two of AVX2, four of NEON. Numba does not turn a
-plain loop over sixteen numbers into such code: an edge of the graph takes ten times as long with one.
+LLVM maps them to the registers of the processor: one of AVX-512, two of AVX2, four of NEON. Numba does not make such
+code from a plain loop over sixteen numbers: with such a loop an edge of the graph takes ten times as long.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def total(typing_context: Any, a: Any) -> Any:
 
 @intrinsic
 def store_split(typing_context: Any, whole: Any, rest: Any, index: Any, value: Any) -> Any:
-    """Write the whole part of sixteen numbers into an int32 array and what is left into a float32 array."""
+    """Write the integer parts of sixteen numbers to an int32 array, and the fractional parts to a float32 array."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         integers = builder.fptosi(args[3], _INTEGERS)

@@ -98,7 +98,8 @@ class Mace:
     path
         The ``.model`` file.
     sha256
-        Its digest. Model files are pickles, which run code when loaded: only the file with this digest is.
+        Its digest. Model files are pickles, which can run code when loaded, so only the file with this digest is
+        loaded.
     dtype
         Precision in which it is evaluated.
     dispersion
@@ -123,7 +124,7 @@ class Mace:
         functional_to_add(self.dispersion, self.functional)
 
     def describe(self) -> dict[str, Any]:
-        """The model by its digest, wherever its file lies."""
+        """The model, identified by its digest and not by the path of its file."""
         added = {"dispersion": self.dispersion, "of": self.functional} if self._added else {}
         return {"kind": self.kind, "sha256": self.sha256.lower(), "dtype": self.dtype, **added}
 
@@ -136,10 +137,10 @@ class Mace:
         return model_file.verified(self.path, self.sha256)
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
-        """An ASE calculator: by compiled kernels in single precision where the model has a form for them.
+        """An ASE calculator: with compiled kernels in single precision, if they support the model.
 
-        In double precision, on a GPU, and for other models, by mace-torch, whose ``threads`` hold for all of PyTorch in
-        this process.
+        In double precision, on a GPU, and for other models, it uses mace-torch; ``threads`` then applies to all of
+        PyTorch in this process.
         """
         self._contents()
         self._refuse_unknown(() if topology is None else topology.symbols)
@@ -171,12 +172,13 @@ class Mace:
         return FastMaceEvaluator([self.fast_network], slow, topology.symbols, threads)
 
     def fast_network(self, frame: Atoms) -> Network:
-        """The model as numbers that compiled kernels take, compared with mace-torch on frames like the given one.
+        """The model in the form for compiled kernels, after a comparison with mace-torch on variations of the given
+        frame.
 
         Raises
         ------
         NoFastForm
-            When it has none; says why.
+            When the kernels cannot evaluate the model; the message says why.
         """
         from ilforge.potentials.learned.fast_mace.network import NoFastForm
 
@@ -204,7 +206,7 @@ class Mace:
 
     @property
     def evaluated_by(self) -> str:
-        """By what it is evaluated, in words, once it has been."""
+        """A description of what evaluates the model; known after its first evaluation."""
         from ilforge.potentials.learned.fast_mace.networks import how
 
         why = self._by_torch()
@@ -212,7 +214,7 @@ class Mace:
         return (f"mace-torch {why}" if why else how(self.sha256)) + added
 
     def _by_torch(self) -> str:
-        """Why mace-torch computes and not the compiled kernels, in words; nothing where these may."""
+        """The reason why mace-torch is used instead of the compiled kernels; empty if the kernels may be used."""
         device = devices.resolved("torch")
         reasons = ["in double precision"] * (self.dtype == "float64") + [f"on {device}"] * device.is_gpu
         return ", ".join(reasons)
@@ -249,7 +251,7 @@ class Mace:
         """Turn every error into one that names the file."""
         try:
             yield
-        except Exception as error:  # a pickle of anything else can fail in any way
+        except Exception as error:  # a pickle that is not a MACE model can fail with any exception
             raise SettingsError(f"{self.path} could not be loaded as a MACE model: {error}") from error
 
     def _refuse_unknown(self, symbols: tuple[str, ...]) -> None:
@@ -269,7 +271,7 @@ class Mace:
         constrain_hydrogens: bool = False,
         threads: int = 1,
     ) -> Any:
-        """An ``openmm.System`` that asks this model; the energy is the whole one, of the isolated atoms too."""
+        """An ``openmm.System`` with the energy of this model, including the energies of isolated atoms."""
         return system_of(self.calculator(topology, threads), topology, cell, constrain_hydrogens)
 
     def seconds_per_frame(self, n_atoms: int) -> float:

@@ -1,4 +1,4 @@
-"""MACE's ASE calculator with energies that single precision does not spoil. Loads PyTorch and mace."""
+"""MACE's ASE calculator with energies that do not lose digits in single precision. Loads PyTorch and mace."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints which accelerators 
 class MaceCalculator(MACECalculator):
     """A MACE model whose energies are added up in double precision.
 
-    The energies of isolated atoms, thousands of eV in a box, would leave single precision some 1e-4 to 1e-2 eV of
-    resolution for what depends on the positions. They are taken out of the model and added afterwards.
+    The energies of isolated atoms are thousands of eV in a box. Included in a sum in single precision, they would limit
+    the resolution of the part that depends on positions to 1e-4 to 1e-2 eV. They are therefore removed from the model
+    and added afterwards.
 
     Parameters
     ----------

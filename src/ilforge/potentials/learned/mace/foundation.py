@@ -1,4 +1,4 @@
-"""MACE foundation models by name: the file that mace-torch keeps of each, and what is to be known of it.
+"""MACE foundation models by name: the file of each in the cache of mace-torch, and its description.
 
 mace-torch downloads a model when it is first asked for by name, into ``${XDG_CACHE_HOME:-~/.cache}/mace``. ilforge
 reads it from there, and downloads nothing.
@@ -39,7 +39,7 @@ class Foundation:
 
     @property
     def words(self) -> str:
-        """What is to be known of it, in a sentence."""
+        """Its description, in a sentence."""
         added = "has dispersion" if self.has_dispersion else "D3(BJ) is added"
         return f"{self.functional}, {added}; licence {self.licence}; from the cache of mace-torch"
 
@@ -62,12 +62,12 @@ MODELS = {
 
 
 def path_of(name: str) -> Path:
-    """Where mace-torch keeps a model; it need not be there."""
+    """Path of a model in the cache of mace-torch; the file may be missing."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mace" / MODELS[name].file
 
 
 def require(path: Path) -> None:
-    """Say how a foundation model that is not there is fetched; nothing for any other file.
+    """Raise an error with the download command if a foundation model is missing; other files are not checked.
 
     Raises
     ------

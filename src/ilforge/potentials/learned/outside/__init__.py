@@ -1,1 +1,1 @@
-"""Models whose packages live in an environment of their own: a process there answers frame after frame."""
+"""Models whose packages are in a separate environment: a process there evaluates frame after frame."""

@@ -1,7 +1,8 @@
 """SevenNet: pretrained equivariant models for 89 elements, and models fine-tuned from them.
 
-Park, Kim, Hwang, Han, J. Chem. Theory Comput. 20 (2024) 4857, doi:10.1021/acs.jctc.4c00190. Its package ``sevenn``
-needs another e3nn than MACE: it lives in an environment of its own (``ilforge env create sevennet``).
+Park, Kim, Hwang, Han, J. Chem. Theory Comput. 20 (2024) 4857, doi:10.1021/acs.jctc.4c00190. Its package
+``sevenn`` needs a version of e3nn that MACE cannot use, so it is installed in a separate environment (``ilforge env
+create sevennet``).
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ class SevennetSettings(PotentialSettings):
     kind: Literal["sevennet"] = "sevennet"
     """SevenNet."""
     model: Literal["7net-0", "7net-l3i5", "7net-mf-0"] | None = None
-    """Pretrained model. Without it and without `path`, 7net-0."""
+    """Pretrained model. Without this key and `path`: 7net-0."""
     modality: str | None = None
-    """Training data whose level of theory a model of several answers with; 7net-mf-0 has PBE and R2SCAN."""
+    """Level of theory, for a model that was trained on several; 7net-mf-0 has PBE and R2SCAN."""
     path: str | None = None
     """Checkpoint of a model of your own, relative to the study file, in place of `model`."""
     sha256: str | None = None
@@ -66,7 +67,7 @@ class Sevennet(RunsOutside):
     modality
         Level of theory of a model that was trained on several.
     path, sha256
-        A checkpoint of one's own in place of ``model``, and its digest.
+        A checkpoint of the user instead of ``model``, and its digest.
     dispersion
         ``"D3(BJ)"`` or ``"none"``; without it D3(BJ) for pretrained models and none for a checkpoint.
     functional
@@ -102,7 +103,7 @@ class Sevennet(RunsOutside):
 
     @classmethod
     def of_settings(cls, settings: SevennetSettings) -> Sevennet:
-        """The potential of keys of a study file, whose checkpoint need not be there."""
+        """The potential from the keys of a study file; its checkpoint may be missing."""
         keys = settings.model_dump(exclude={"kind"}, exclude_none=True)
         return cls(**{**({"sha256": "0" * 64} if settings.path else {}), **keys})
 
@@ -137,7 +138,7 @@ class Sevennet(RunsOutside):
         return {"kind": self.kind, "sha256": weights, **which, **self.described_dispersion}
 
     def worker_settings(self) -> dict[str, Any]:
-        """What the worker is told."""
+        """The settings that are sent to the worker."""
         if self.path is not None:
             model_file.verified(self.path, self.sha256)
             return {"loader": _LOADER, "modality": self.modality, "path": str(self.path), "sha256": self.sha256}
