@@ -1,4 +1,4 @@
-"""ilforge: from the names of the ions to a machine-learned force field you can trust.
+"""ilforge: from the names of the ions to a machine-learned force field that you can trust.
 
 >>> import ilforge
 >>> liquid = ilforge.Liquid.of({"PYR14": 2, "BF4": 2})

@@ -264,7 +264,7 @@ def _torch_fault(device: Device) -> str | None:
 
 
 def _environment_fault(name: str, device: Device) -> str | None:
-    """As :func:`_torch_fault`, of the PyTorch of another environment."""
+    """The same as :func:`_torch_fault`, for PyTorch in another environment."""
     python = environments.interpreter(name)
     with tempfile.TemporaryDirectory(prefix="ilforge-torch-") as folder:
         try:

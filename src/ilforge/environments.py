@@ -1,7 +1,7 @@
-"""Python environments of their own, for potentials whose packages cannot be installed beside ilforge's.
+"""Separate Python environments, for potentials whose packages cannot be installed beside those of ilforge.
 
-``ilforge env create NAME`` makes one from the package index, in pinned versions. It counts as made when its record is
-written, which is the last thing that is done: an environment whose making was stopped is never taken for a whole one.
+``ilforge env create NAME`` makes an environment from the package index, in fixed versions. Its record is written last,
+and an environment without a record does not count as made. So an unfinished environment is never used.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from ilforge import canonical, files, folders, hardware, machine_programs, progr
 from ilforge.errors import DidNotFinish, MissingEnvironment, SettingsError
 
 VARIABLE = "ILFORGE_ENVIRONMENTS"
-"""Names the folder of all environments in place of the usual one."""
+"""Environment variable with the folder of all environments; without it the default folder is used."""
 RECORD = "environment.json"
 _PROOF_S = 600.0
 
 
 @dataclass(frozen=True)
 class Environment:
-    """How an environment is made, and how one sees that it works.
+    """How an environment is made and tested.
 
     Attributes
     ----------
     name
         As in ``ilforge env create NAME`` and in ``[environments]`` of ``machine.toml``.
     title
-        What is installed, in words.
+        Description of what is installed.
     packages
-        What pip installs, each in a call of its own, in this order.
+        Packages that pip installs, one after the other, in this order.
     constraints
         File with the versions of all packages that were tested together.
     shown
         Packages whose versions are shown and recorded.
     proof
-        Arguments of the new interpreter for a small calculation, which ends with exit code 0 where all is well.
+        Arguments of the new interpreter for a small calculation, which ends with exit code 0 if the environment works.
     disk_GB
-        What it takes, at least, GB.
+        Least disk space that is needed, GB.
     """
 
     name: str
@@ -61,24 +61,24 @@ class Environment:
 
     @property
     def recipe(self) -> str:
-        """Digest of what is installed: it changes with the versions that ilforge asks for."""
+        """Digest of the packages and their versions; it changes if a version of ilforge needs other ones."""
         return canonical.digest([self.packages, self.constraints.read_text()])[:16]
 
 
 @dataclass(frozen=True)
 class State:
-    """An environment as it is found.
+    """The state of an environment on this machine.
 
     Attributes
     ----------
     name
-        Of the environment.
+        Name of the environment.
     python
-        Its interpreter; None where there is none.
+        Its interpreter; None if it is missing.
     versions
-        Of the packages that it was made for; empty where ``machine.toml`` names it.
+        Versions of the packages that it was made for; empty if ``machine.toml`` names the environment.
     fault
-        What is wrong, in words; empty where nothing is.
+        A description of what is wrong; empty if the environment is usable.
     """
 
     name: str
@@ -88,7 +88,7 @@ class State:
 
 
 def folder() -> Path:
-    """Where environments are: ``$ILFORGE_ENVIRONMENTS``, else ``~/.local/share/ilforge/environments``."""
+    """Folder of all environments: ``$ILFORGE_ENVIRONMENTS``, otherwise ``~/.local/share/ilforge/environments``."""
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named).expanduser().absolute()
@@ -102,7 +102,7 @@ def create_command(name: str, renew: bool = False) -> str:
 
 
 def look(name: str) -> State:
-    """What there is of an environment; nothing is started.
+    """The state of an environment; no program is started.
 
     The interpreter that ``machine.toml`` names has priority over the environment that ilforge made.
     """
@@ -134,9 +134,9 @@ def interpreter(name: str) -> Path:
     Raises
     ------
     MissingEnvironment
-        Where there is none, or it is not whole; names the command that makes it.
+        When it is missing or incomplete; the message gives the command that makes it.
     SettingsError
-        Where ``machine.toml`` names an interpreter that is no program.
+        When the interpreter in ``machine.toml`` is not a program.
     """
     if name in machine_programs.chosen().environments:
         return machine_programs.chosen().interpreter(name)
@@ -147,7 +147,7 @@ def interpreter(name: str) -> Path:
 
 
 def is_outdated(environment: Environment) -> bool:
-    """Whether ilforge made an environment with other versions than it would install today."""
+    """Whether ilforge made an environment with versions that differ from those it would install now."""
     try:
         made_by: str = json.loads((folder() / environment.name / RECORD).read_text())["recipe"]
     except (OSError, ValueError, KeyError):
@@ -165,14 +165,14 @@ def versions(environment: Environment) -> dict[str, str]:
 
 
 def prove(environment: Environment, python: Path) -> str:
-    """Do the small calculation of an environment; returns the last line that it prints.
+    """Run the test calculation of an environment; returns the last line that it prints.
 
     Raises
     ------
     DidNotFinish
-        When it fails, with what it said.
+        When it fails; the message quotes its output.
     """
-    # -I: nothing of this process's environment, or of the folder it is in, reaches the other interpreter
+    # -I: environment variables and files of the working directory cannot affect the other interpreter
     place = folder()
     place.mkdir(parents=True, exist_ok=True)
     log = f"{environment.name}.{os.getpid()}.log"
@@ -184,14 +184,14 @@ def prove(environment: Environment, python: Path) -> str:
 
 
 def create(environment: Environment, say: Callable[[str], Any] = print, renew: bool = False) -> Path:
-    """Make an environment, and see that it works.
+    """Make an environment and test it.
 
     Parameters
     ----------
     say
-        Is told every step, a line each.
+        Function that gets one line for every step.
     renew
-        Make it again where it is whole.
+        Make the environment again, even if it is complete.
 
     Returns
     -------
@@ -201,9 +201,9 @@ def create(environment: Environment, say: Callable[[str], Any] = print, renew: b
     Raises
     ------
     SettingsError
-        When another process makes it, the disk is too full, or a folder of the user's has its name.
+        When another process is making it, the disk is too full, or a folder of the user has its name.
     DidNotFinish
-        When something cannot be installed, or does not work once it is.
+        When a package cannot be installed, or the test fails.
     """
     place = folder() / environment.name
     with _alone(environment.name):
@@ -226,7 +226,7 @@ def create(environment: Environment, say: Callable[[str], Any] = print, renew: b
 
 
 def remove(name: str) -> bool:
-    """Delete an environment that ilforge made; whether there was one."""
+    """Delete an environment that ilforge made; returns whether it existed."""
     place = folder() / name
     with _alone(name):
         return _clear(place, lambda line: None)
@@ -270,7 +270,7 @@ def _write_record(environment: Environment, place: Path) -> None:
 
 
 def _whole(name: str) -> bool:
-    """Whether ilforge made it and finished; what ``machine.toml`` names does not count."""
+    """Whether ilforge made and finished it; an interpreter in ``machine.toml`` does not count."""
     with _machine_forgotten():
         return look(name).python is not None
 
@@ -290,7 +290,7 @@ def _clear(place: Path, say: Callable[[str], Any]) -> bool:
         return False
     say(f"Removing what is in {place}")
     if not place.is_symlink() and folders.is_ours(place):
-        (place / RECORD).unlink(missing_ok=True)  # first, so that what is left after a kill is not taken for whole
+        (place / RECORD).unlink(missing_ok=True)  # first, so that after a kill the rest does not count as complete
     folders.remove(place)
     return True
 
@@ -306,11 +306,11 @@ def _refuse_full_disk(environment: Environment, place: Path) -> None:
 
 @contextmanager
 def _alone(name: str) -> Iterator[None]:
-    """No other process makes or removes this environment meanwhile; a lock ends with the process that holds it."""
+    """Within this context no other process can make or remove this environment; the lock ends with this process."""
     lock = folder() / f"{name}.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        held = open(lock, "w")  # noqa: SIM115  # closed below, also where the lock is refused
+        held = open(lock, "w")  # noqa: SIM115  # closed below, also if the lock is refused
     except OSError as error:
         raise SettingsError(
             f"{lock.parent} cannot be written to ({error.strerror}). Name another folder with the variable {VARIABLE}."
@@ -328,7 +328,7 @@ def _python_of(place: Path) -> Path:
 
 
 def _installed(place: Path, names: Mapping[str, str] | tuple[str, ...]) -> dict[str, str]:
-    """Versions of packages in an environment, by its files."""
+    """Versions of packages in an environment, read from its files."""
     wanted, found = {_normal(name): name for name in names}, {}
     for site in place.glob("lib/python*/site-packages"):
         for one in site.glob("*.dist-info"):

@@ -62,7 +62,8 @@ class DidNotFinish(IlforgeError):
 
 
 class LacksMemory(DidNotFinish, MemoryError):
-    """Give it more memory: a program that ilforge had started ran out of it, or was killed as if it had."""
+    """Provide more memory: a program that ilforge started ran out of memory, or was killed, probably for that
+    reason."""
 
 
 class DidNotConverge(IlforgeError):

@@ -269,7 +269,7 @@ class JsonProcess:
     environment
         Additional environment variables of the child.
     name
-        What errors call it; without it the program's name.
+        Name of the program in errors; by default the name of its command.
     """
 
     def __init__(
@@ -312,7 +312,7 @@ class JsonProcess:
         Parameters
         ----------
         timeout_s
-            How long to wait for it, s; without it for as long as the program lives.
+            Time limit, s; by default there is none.
 
         Raises
         ------

@@ -42,12 +42,16 @@ class ResultStore:
     root
         Folder of the store; made when it is not there.
     trust
-        Load models of it that were not made by this user.
+        Load models of the store even if this user did not make them.
     verify
-        Hold only results whose files are what was stored, as those do who show them; what is wrong with the others is
-        in :attr:`faults`.
+        Count a stage as finished only if its files are unchanged, as for commands that show results.
     largest
-        Largest file, bytes, whose digest is then taken; of larger ones only that they are there. None for all.
+        Size of the largest file whose digest is then checked, bytes; larger files need only exist. None for all.
+
+    Attributes
+    ----------
+    faults
+        With ``verify``: what is wrong with a result, by its key; None for a result without a fault.
     """
 
     def __init__(self, root: Path, trust: bool = False, verify: bool = False, largest: int | None = None):

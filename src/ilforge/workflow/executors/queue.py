@@ -52,9 +52,9 @@ class Task:
         return self.future.running() or self.future.set_running_or_notify_cancel()
 
     def cancel(self) -> None:
-        """Cancel it, running or not, and wake those who wait for it.
+        """Cancel it, whether it runs or not, and wake the threads that wait for it.
 
-        The future's own ``cancel`` alone leaves :func:`concurrent.futures.wait` asleep.
+        ``Future.cancel`` alone does not wake threads in ``concurrent.futures.wait``.
         """
         if self.future.cancel():
             self.future.set_running_or_notify_cancel()

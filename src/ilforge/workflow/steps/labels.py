@@ -130,7 +130,7 @@ def labels_at_hand(
     source, frames_in
         The stage that made the frames, and those to label, by digest, in the folder of its result.
     asked
-        Which frames these are, in words, for :meth:`.ResultStore.noted`.
+        Which frames these are, in words, for :meth:`~ilforge.workflow.store.ResultStore.noted`.
     expected
         Their number as long as they are not made.
     """

@@ -42,9 +42,10 @@ def dataset_of(study: Study) -> Published | None:
 
 
 def published_stage(study: Study, purpose: str, dataset: Published) -> Stage:
-    """Frames and labels of one composition out of a dataset: what :func:`label_stage` gives, and ``frames.xyz``.
+    """Frames and labels of one composition from a dataset, in place of sampling and labelling.
 
-    Every label is judged again by the gate of the study, and kept in the label store.
+    The result has ``frames.xyz`` and the files of :func:`ilforge.workflow.steps.labels.label_stage`. The gate of the
+    study judges every label again, and the labels are added to the label store.
     """
     gate, liquid = study.settings.gate, liquid_of(study)
     expected = sum(dataset.counts(purpose, liquid.label).values())

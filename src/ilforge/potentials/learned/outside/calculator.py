@@ -18,20 +18,21 @@ from ilforge.potentials.quantum.dispersion import d3bj, with_dispersion
 
 WORKER = Path(__file__).with_name("worker.py")
 START_S = 600.0
-"""How long a model may take to load, s: the first import of PyTorch from a slow disk takes minutes."""
+"""Time limit for loading a model, s: the first import of PyTorch from a slow disk takes minutes."""
 
 
 class OutsideCalculator(UsesProcess, TypedCalculator):
-    """Asks a process in another environment, which lives as long as this calculator.
+    """An ASE calculator whose results come from a process in another environment; the process lives as long as the
+    calculator.
 
     Parameters
     ----------
     environment
         Its name.
     title
-        What errors call the model.
+        Name of the model in errors.
     settings
-        What the worker is told: ``loader`` and the keys of that loader.
+        Settings for the worker: ``loader`` and the keys of that loader.
     charge
         Total charge of the atoms, e.
     threads
@@ -39,7 +40,7 @@ class OutsideCalculator(UsesProcess, TypedCalculator):
     dispersion
         Functional whose D3(BJ) is added; None for none.
     patience_s
-        How long a frame may take, s.
+        Time limit for a frame, s.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]
@@ -62,7 +63,7 @@ class OutsideCalculator(UsesProcess, TypedCalculator):
 
     @property
     def elements(self) -> list[str]:
-        """Elements that the model knows; it is loaded for that."""
+        """Elements that the model knows; this loads the model."""
         if self._process is None:
             self._start()
         return self._elements
@@ -93,7 +94,8 @@ class OutsideCalculator(UsesProcess, TypedCalculator):
         python = environments.interpreter(self._environment)
         device = devices.resolved(self._environment)
         answer = self._begin(
-            # -I: no variable and no file of the folder that a study lies in decides what the other interpreter imports
+            # -I: environment variables and files in the folder of a study cannot change what the other
+            # interpreter imports
             [str(python), "-I", str(WORKER)],
             {**self._settings, "threads": self._threads, "device": str(device)},
             prefix=f"ilforge-{self._environment}-",

@@ -1,4 +1,4 @@
-"""What potentials in another environment have in common: their calculator, their elements, their dispersion."""
+"""The common part of all potentials in other environments: calculator, elements and dispersion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ilforge.potentials.force_evaluator import CalculatorEvaluator, ForceEvaluat
 from ilforge.potentials.learned.outside.calculator import WORKER, OutsideCalculator
 
 _PATIENCE, _SHORTEST_S = 200.0, 600.0
-"""A frame may take so many times as long as expected, and no less than this, s: the machine may be busy."""
+"""Time limit of a frame: this factor times the expected time, and at least this time in s, because the machine may be
+busy."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class Pretrained:
     package, file
         Its weights, and the package in whose folder they are.
     sha256
-        Digest of that file: it is what makes two installations give the same numbers.
+        Digest of that file; two installations with the same digest give the same numbers.
     functional
-        Of the labels that it was trained on, by modality; ``""`` where it has one only.
+        Functional of the labels that it was trained on, by modality; the modality is ``""`` if there is only one.
     trained_on
         In words.
     licence
@@ -40,7 +41,7 @@ class Pretrained:
     elements
         That it knows.
     has_dispersion
-        Whether its labels had dispersion in them, so that none is to be added.
+        Whether its labels include dispersion; then none is added.
     core_seconds
         Of 350 atoms on one core, s, with D3(BJ) where it is added: five times the processor time that
         ``benchmarks/pretrained_speed.py`` measured for 70 atoms. The time grows as the number of atoms: 360 atoms took
@@ -60,12 +61,12 @@ class Pretrained:
 
     @property
     def weights(self) -> dict[str, str]:
-        """What the worker is told to find them."""
+        """Settings with which the worker finds the weights."""
         return {"package": self.package, "file": self.file, "sha256": self.sha256}
 
     @property
     def words(self) -> str:
-        """What is to be known of it, in a sentence."""
+        """Its description, in a sentence."""
         functionals = " or ".join(dict.fromkeys(self.functional.values()))
         added = "has dispersion" if self.has_dispersion else "D3(BJ) is added"
         return f"{functionals} of {self.trained_on}, {added}; {len(self.elements)} elements; licence {self.licence}"
@@ -76,7 +77,7 @@ class Pretrained:
         Raises
         ------
         SettingsError
-            For a modality that the model does not have, or none where it has several.
+            For a modality that the model does not have, or if it has several and none is given.
         """
         if (modality or "") in self.functional:
             return self.functional[modality or ""]
@@ -87,7 +88,7 @@ class Pretrained:
 class RunsOutside:
     """A potential that is computed by a process in another environment.
 
-    A class that inherits this has an ``environment``, and says what raises NotImplementedError here.
+    A subclass has an ``environment``, and defines everything that raises NotImplementedError here.
     """
 
     has_stress: ClassVar[bool] = True
@@ -100,21 +101,21 @@ class RunsOutside:
 
     @property
     def known_elements(self) -> tuple[str, ...] | None:
-        """Elements that it knows; None where only the model file says."""
+        """Elements that it knows; None if only the model file contains them."""
         raise NotImplementedError
 
     @property
     def added_dispersion(self) -> str | None:
-        """Functional whose D3(BJ) is added; None where none is."""
+        """Functional whose D3(BJ) is added; None if nothing is added."""
         raise NotImplementedError
 
     @property
     def described_dispersion(self) -> dict[str, str]:
-        """What a description says of the dispersion that is added; nothing where none is."""
+        """The part of a description about the added dispersion; empty if none is added."""
         return {} if self.added_dispersion is None else {"dispersion": "D3(BJ)", "of": self.added_dispersion}
 
     def worker_settings(self) -> dict[str, Any]:
-        """What the worker is told, for its loader."""
+        """Settings for the loader of the worker."""
         raise NotImplementedError
 
     def seconds_per_frame(self, n_atoms: int) -> float:
@@ -134,7 +135,7 @@ class RunsOutside:
         SettingsError
             For elements that the model does not know.
         MissingProgram
-            Where the environment, or the library of D3, is not there.
+            When the environment or the library for D3 is missing.
         """
         symbols = () if topology is None else topology.symbols
         self.refuse_elements(symbols)
@@ -160,7 +161,7 @@ class RunsOutside:
 
     @property
     def evaluated_by(self) -> str:
-        """By what it is evaluated, in words."""
+        """A description of the program that evaluates it."""
         state = environments.look(self.environment.name)
         versions = ", ".join(f"{name} {version}" for name, version in state.versions.items())
         return f"{versions or self.environment.title}, in {state.python}"
@@ -182,7 +183,7 @@ def environment_of(
     home
         The folder.
     tried
-        The model that is tried once the environment is made.
+        The model that is tested after the environment is made.
     """
     settings = json.dumps({"loader": str(home / "load.py"), "elements": tried.elements, **tried.weights})
     return Environment(

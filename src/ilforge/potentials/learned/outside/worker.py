@@ -1,9 +1,10 @@
-"""A program of its own: answers frames with a model's energies and forces, one line of JSON each way.
+"""A separate program that reads frames and answers with the energies and forces of a model, in lines of JSON.
 
-It is run by the Python interpreter of the environment that the model's packages are installed in, and imports nothing
-of ilforge. The first line says which model: ``loader`` is a Python file with a function ``load(settings)`` that gives
-an ASE calculator and the elements that it knows; ``path`` is a model file, or ``package`` and ``file`` say which of an
-installed package; ``sha256`` is its digest. All else is for the loader. Each further line is a frame.
+The Python interpreter of the environment with the packages of the model runs it; it imports nothing of ilforge. The
+first line it reads describes the model: ``loader`` is a Python file with a function ``load(settings)`` that returns an
+ASE calculator and the elements that it knows; ``path`` is a model file, or ``package`` and ``file`` give a file in an
+installed package; ``sha256`` is the digest of this file. All other keys are for the loader. Each further line is a
+frame.
 
 ``worker.py prove SETTINGS`` computes one water molecule instead, to see that the environment works.
 """
@@ -29,7 +30,7 @@ PROOF = {  # water, Å
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what packages print goes to the log, not among the answers
+    os.dup2(2, 1)  # output of packages goes to the log, so that it cannot mix with the answers
     settings = json.loads(sys.stdin.readline())
     with tempfile.TemporaryDirectory(prefix="ilforge-model-") as folder:
         try:
@@ -80,7 +81,7 @@ class Model:
 
 
 def energy_of(results: dict[str, Any]) -> float:
-    """The energy, as the sum of those of the atoms in double precision where the model gives them."""
+    """The energy: if the model gives energies of atoms, their sum in double precision."""
     atoms = results.get("energies")
     if atoms is None:
         return float(results["energy"])
@@ -102,7 +103,7 @@ def voigt(stress: Any) -> Any:
 
 
 def limit_threads(count: int) -> None:
-    """Let PyTorch, where it is installed, compute with so many threads."""
+    """Set the number of threads of PyTorch, if it is installed."""
     with contextlib.suppress(ImportError):
         import torch
 
@@ -123,11 +124,11 @@ def device_of(wanted: str) -> str:
 
 
 class NoDevice(Exception):
-    """A GPU was asked for, and there is none."""
+    """A GPU was requested, but none was found."""
 
 
 class OtherFile(Exception):
-    """A model file is not the one that its digest names."""
+    """A model file does not have the expected digest."""
 
 
 def verified_copy(path: str, sha256: str, folder: str) -> str:
@@ -144,7 +145,7 @@ def verified_copy(path: str, sha256: str, folder: str) -> str:
 
 
 def of_package(package: str, file: str, sha256: str) -> str:
-    """Path of weights that come with an installed package; packages would try to download what they do not find."""
+    """Path of the weights in an installed package; some packages would download weights that they do not find."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ImportError(f"the package {package} is not installed")
@@ -159,14 +160,14 @@ def of_package(package: str, file: str, sha256: str) -> str:
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """An error as an answer: what it says, and whose it is."""
+    """An error as an answer: its message and its cause."""
     traceback.print_exc(file=sys.stderr)
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:600]
     return {"error": text, "of": owner(error, text.lower())}
 
 
 def owner(error: Exception, text: str) -> str:
-    """What an error is about: the memory, the environment, the device, the model file, or this one frame."""
+    """The cause of an error: memory, environment, device, model file, or this single frame."""
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & {"MemoryError", "OutOfMemoryError"} or "out of memory" in text or "can't allocate memory" in text:
         return "memory"

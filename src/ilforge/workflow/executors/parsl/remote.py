@@ -40,7 +40,7 @@ class Reply:
     job
         Parsl's number of the job.
     content
-        The answer as bytes, for :func:`.calls.unpack`.
+        The answer as bytes, for :func:`~ilforge.workflow.executors.calls.unpack`.
     said
         In words, where there is no answer.
     """
@@ -68,7 +68,7 @@ def perform(call: bytes, surroundings: Surroundings, needs_s: float) -> Reply:
     Parameters
     ----------
     call
-        See :func:`.calls.pack`.
+        See :func:`~ilforge.workflow.executors.calls.pack`.
     surroundings
         What the process is told when it starts.
     needs_s
