@@ -1,4 +1,4 @@
-"""Labelled frames become models, one file per kind of model, and models are held against labels."""
+"""Train models on labelled frames (one file for each kind of model), and compare models with labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRAINERS: Registry[TrainerKind] = Registry(
         "sevennet": "ilforge.training.sevennet",
     },
 )
-"""Every kind of model that can be trained. A new one is a file that describes it and a line here."""
+"""Every kind of model that can be trained. To add one, write a file that describes it, and add a line here."""
 
 __all__ = ["TRAINERS", "ModelSettings", "TrainerKind", "Tuning", "learning_curve", "train"]
 
@@ -36,14 +36,14 @@ def train(
     isolated_atoms: Mapping[str, float] | None = None,
     tuning: Tuning | None = None,
 ) -> Path:
-    """Train one model of the kind that the settings are of; a training that was stopped goes on.
+    """Train one model; the class of the settings decides its kind. A training that was stopped continues.
 
     Parameters
     ----------
     dataset
-        Frames to train on, and frames to watch the training by.
+        Frames to train on, and frames for early stopping.
     settings
-        Of the kind: ``TRAINERS["mace"].settings(preset="liquid")``.
+        Settings of one kind: ``TRAINERS["mace"].settings(preset="liquid")``.
     seed
         Of the first weights and the order of frames.
     directory
@@ -53,9 +53,10 @@ def train(
     start_from
         Model file of an earlier training to go on from, or what ``start_of`` of the kind made of a potential.
     isolated_atoms
-        Energies of isolated atoms by the reference method, eV, by element, where the kind counts energies from them.
+        Energies of isolated atoms by the reference method, eV, by element, if the energies of the model are relative to
+        them.
     tuning
-        Where ``start_from`` is a model to fine-tune, and not one of an earlier round of the same training.
+        Given if ``start_from`` is a model to fine-tune, and not a model from an earlier round of the same training.
 
     Returns
     -------
@@ -65,7 +66,7 @@ def train(
     Raises
     ------
     SettingsError
-        When the settings name a start that is not given, or a file to start from has no digest.
+        When the settings name a start but no model is given, or the file of the start has no digest.
     """
     kind = TRAINERS.named(settings.kind)
     _refuse_unused(kind, settings, start_from, tuning)

@@ -18,7 +18,7 @@ FILE = "learning_curve.csv"
 
 @dataclass(frozen=True)
 class Point:
-    """One line of a learning curve; NaN where a program does not say.
+    """One line of a learning curve; NaN for values that a program does not print.
 
     Attributes
     ----------
@@ -48,12 +48,12 @@ def write(directory: Path, points: Iterable[Point]) -> Path:
 
 
 def keep(directory: Path, points: list[Point], program: str) -> None:
-    """Write the curve of a training that is over.
+    """Write the curve of a training that has ended.
 
     Raises
     ------
     Unphysical
-        When it ended in NaN.
+        When it ended with NaN.
     """
     if not points or not math.isfinite(points[-1].force_rmse_eV_A):
         raise Unphysical(f"{program} training in {directory} ended without finite errors: lower the learning rate.")

@@ -33,10 +33,10 @@ from ilforge.training.kind import Size, TrainerKind
 MODEL, FROZEN = "model.pb", "frozen.pb"
 _LOG, _CURVE, _INPUT, _DATA = "dp.log", "lcurve.out", "input.json", "data"
 _PLAN = "made_of.json"
-_HEADROOM = 1.3  # room for neighbours beyond the most crowded training frame
-_TABLE_STEP = {"float64": 0.01, "float32": 0.1}  # a finer table only tabulates the rounding of float32
+_HEADROOM = 1.3  # factor on the largest number of neighbours in training frames
+_TABLE_STEP = {"float64": 0.01, "float32": 0.1}  # a finer table would only contain more rounding of float32
 _POINTS = 50  # on the learning curve
-_COMPARED = 8  # frames on which the compressed model is held against the frozen one
+_COMPARED = 8  # frames on which the compressed model is compared with the frozen one
 
 
 def train_deepmd(
@@ -49,13 +49,13 @@ def train_deepmd(
 ) -> Path:
     """Train, freeze and compress one model; with one thread the same seed gives the same model.
 
-    A training that was stopped goes on from its last checkpoint, and ends as one that nobody disturbed.
+    A training that was stopped continues from its last checkpoint, and gives the same model as without the stop.
 
     Parameters
     ----------
     dataset
-        Frames with energies and forces. With stresses, ``virial_prefactor`` weighs them; where no frame has one,
-        as those of plane waves below the cutoff that stresses need, there is nothing to weigh.
+        Frames with energies and forces. If they have stresses, ``virial_prefactor`` is their weight; without stresses
+        (for example plane waves below the cutoff that stresses need) it has no effect.
     settings
         Network, loss and learning rate.
     seed
@@ -63,24 +63,24 @@ def train_deepmd(
     directory
         Where everything is written; made when it is not there.
     start_from
-        Folder of an earlier training, or its model, to go on from; then the share ``settings.retrain_fraction``
-        of the steps is made, beginning with ``settings.retrain_learning_rate_start``.
+        Folder of an earlier training, or its model, that is continued. The number of steps is then multiplied by
+        ``settings.retrain_fraction``, and the learning rate begins at ``settings.retrain_learning_rate_start``.
 
     Returns
     -------
     Path
-        The model ``model.pb``, compressed where that changes neither energies nor forces nor virials (else see
-        :func:`compression_note`); beside it are ``frozen.pb``, ``learning_curve.csv`` and the log.
+        The model ``model.pb``, compressed if this changes neither energies nor forces nor virials (otherwise see
+        :func:`compression_note`). Its folder also has ``frozen.pb``, ``learning_curve.csv`` and the log.
 
     Raises
     ------
     SettingsError
-        When labels are missing, the earlier model does not fit these settings, there is no GPU that was asked for, or
-        the directory holds files of DeePMD's names that are not of a training of ilforge.
+        When labels are missing, the earlier model does not fit these settings, a requested GPU is missing, or the
+        directory contains files with DeePMD's names that ilforge did not make.
     DidNotFinish
-        When ``dp`` fails; quotes it.
+        When ``dp`` fails; the message quotes its output.
     Unphysical
-        When training ended in NaN.
+        When the training ended with NaN.
     """
     virials = any(settings.virial_prefactor) and _has_stresses(dataset)
     require_labels(dataset, "energy", "forces", *(["stress"] if virials else []))
@@ -101,12 +101,12 @@ def train_deepmd(
 
 
 def _has_stresses(dataset: Dataset) -> bool:
-    """Whether any frame has one: those that lack it among others are refused."""
+    """Whether any frame has a stress; frames without one are refused if others have one."""
     return any(census(part)["stress"]["present"] for part in (dataset.train, dataset.stop))
 
 
 def _script_for(dataset: Dataset, settings: DeepmdSettings, seed: int, before: Path | None) -> dict[str, Any]:
-    """Input of ``dp train`` but for its data, with room for all neighbours; that of an earlier model is kept."""
+    """Input of ``dp train`` without its data, with room for all neighbours; the room of an earlier model is kept."""
     script = input_script(settings, dataset.elements, seed, warm=before is not None)
     crowd = neighbour_counts(dataset.frames, dataset.elements, settings.r_cut_A)
     sel = selection(crowd) if before is None else _selection_of(before, script)
@@ -127,7 +127,7 @@ def _write_inputs(directory: Path, dataset: Dataset, script: dict[str, Any], vir
 
 
 def progress(directory: Path) -> tuple[int, int]:
-    """Steps done and steps to do of a training that runs or has run in this directory."""
+    """Number of finished steps and of all steps of the training in this directory."""
     try:
         total = json.loads((Path(directory) / _INPUT).read_text())["training"]["numb_steps"]
     except (OSError, ValueError):
@@ -140,7 +140,7 @@ def progress(directory: Path) -> tuple[int, int]:
 
 
 def input_script(settings: DeepmdSettings, elements: Sequence[str], seed: int, warm: bool) -> dict[str, Any]:
-    """What goes into ``input.json``, but for data and for the room for neighbours."""
+    """Content of ``input.json`` without the data and the room for neighbours."""
     steps = max(1, round(settings.retrain_fraction * settings.steps)) if warm else settings.steps
     names = {"e": settings.energy_prefactor, "f": settings.force_prefactor, "v": settings.virial_prefactor}
     loss = {f"start_pref_{key}": start for key, (start, _) in names.items()}
@@ -199,12 +199,13 @@ def seconds_per_step(settings: DeepmdSettings, n_atoms: int) -> float:
 
 
 def selection(counts: np.ndarray) -> list[int]:
-    """Room for neighbours: 1.3 times the largest count, in multiples of four as the kernels like it."""
+    """Room for neighbours: 1.3 times the largest count, rounded up to a multiple of four, which is fastest for the
+    kernels."""
     return [max(4, 4 * math.ceil(_HEADROOM * int(count) / 4)) for count in counts]
 
 
 def spread_over(members: Sequence[Atoms], count: int) -> list[Atoms]:
-    """At most ``count`` of the frames from the densest to the least dense: with and without many close neighbours."""
+    """At most ``count`` frames, from the densest to the least dense, so that numbers of neighbours differ."""
     ordered = sorted(members, key=lambda frame: frame.cell.volume / len(frame) if all(frame.pbc) else math.inf)
     places = np.unique(np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int))
     return [ordered[place] for place in places]
@@ -238,15 +239,15 @@ def parse_curve(text: str) -> list[curve.Point]:
 
 
 def _prepare(directory: Path, dataset: Dataset, script: dict[str, Any], before: Path | None, threads: int) -> bool:
-    """Make the directory ready, and say whether a training in it can be gone on with.
+    """Prepare the directory, and return whether the training in it can be continued.
 
-    It can when it is of the very same frames and settings, and was begun by this user in this very folder: the graph in
-    a checkpoint of somebody else's could do anything. What any other training has left is removed.
+    A training can be continued if it has the same frames and settings, and this user began it in this folder. (The
+    graph in a checkpoint can run code.) Files of any other training are removed.
 
     Raises
     ------
     SettingsError
-        When there are files of DeePMD's names that are not of a training of ilforge.
+        When there are files with DeePMD's names that ilforge did not make.
     """
     directory.mkdir(parents=True, exist_ok=True)
     labels = hashlib.sha256()
@@ -275,7 +276,7 @@ def _prepare(directory: Path, dataset: Dataset, script: dict[str, Any], before: 
 
 
 def _clear(directory: Path, ours: bool) -> None:
-    """Remove what a training that was killed there has left."""
+    """Remove the files of a training that was killed."""
     if not ours and (left := [*directory.glob(_DATA), *directory.glob("model.ckpt*"), *directory.glob("checkpoint")]):
         raise SettingsError(
             f"{left[0]} is of no training of ilforge (there is no {_PLAN} beside it), and DeePMD would replace it: "
@@ -288,7 +289,7 @@ def _clear(directory: Path, ours: bool) -> None:
 
 
 def _tidy(directory: Path) -> None:
-    """Remove what is of no further use: the data are in the dataset, the weights in the frozen model."""
+    """Remove files that are not needed any more: the data are in the dataset, and the weights in the frozen model."""
     for folder in (_DATA, "model-compression"):
         shutil.rmtree(directory / folder, ignore_errors=True)
     for pattern in (
@@ -307,7 +308,7 @@ def _tidy(directory: Path) -> None:
 def _run_session(
     directory: Path, dataset: Dataset, dtype: str, warm: list[str], threads: int, device: Device, resume: bool
 ) -> None:
-    programs.find("dp")  # says what to install, where running Python would say that a module is missing
+    programs.find("dp")  # the error says what to install; otherwise Python would only report a missing module
     index = {element: number for number, element in enumerate(dataset.elements)}
     session = {
         "resume": resume,
@@ -348,7 +349,7 @@ def _run_session(
 
 
 def _folder(start_from: Path) -> Path:
-    """Folder of an earlier training that has all that is needed to go on from it."""
+    """Folder of an earlier training, after a check that it has everything that is needed to continue."""
     folder = Path(start_from).absolute()
     folder = folder if folder.is_dir() else folder.parent
     for name in (FROZEN, _INPUT):
@@ -358,7 +359,7 @@ def _folder(start_from: Path) -> Path:
 
 
 def _selection_of(folder: Path, script: dict[str, Any]) -> list[int]:
-    """Room for neighbours that an earlier model has, if that model is otherwise the one that is asked for."""
+    """Room for neighbours of an earlier model, after a check that elements and network are those of the settings."""
     before = json.loads((folder / _INPUT).read_text())["model"]
     sel: list[int] = before["descriptor"].pop("sel")
     wanted = json.loads(json.dumps(script["model"]))

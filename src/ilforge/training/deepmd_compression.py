@@ -1,4 +1,4 @@
-"""Whether compression left a DeePMD model as it was."""
+"""Check that compression does not change a DeePMD model."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ilforge.errors import Unphysical
 from ilforge.training import deepmd_session
 
 TOLERANCE = {"float64": 1e-4, "float32": 1e-3}
-"""Harm that compression may do, in eV/Å to a force, else in eV/atom."""
+"""Largest change by compression that is accepted, in eV/Å for a force, otherwise in eV/atom."""
 
 
 def settle_compression(directory: Path, frozen: Path, model: Path, tolerance: float) -> None:
-    """Keep the compressed model where it is the frozen one; else the frozen one in its place, and say so.
+    """Keep the compressed model if it gives the same numbers as the frozen one; otherwise use the frozen one.
 
     Raises
     ------
     Unphysical
-        When the frozen model itself gives no numbers.
+        When the frozen model itself gives values that are not numbers.
     """
     path = directory / deepmd_session.PARITY
     found = json.loads(path.read_text())
@@ -39,6 +39,6 @@ def settle_compression(directory: Path, frozen: Path, model: Path, tolerance: fl
 
 
 def compression_note(directory: Path) -> str:
-    """What there is to say of the compression of a trained model, in a sentence; nothing where it did no harm."""
+    """A sentence about the compression of a trained model if it changed the model; otherwise empty."""
     path = Path(directory) / deepmd_session.PARITY
     return str(json.loads(path.read_text()).get("note", "")) if path.is_file() else ""

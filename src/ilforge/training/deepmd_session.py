@@ -1,7 +1,7 @@
 """Run as ``python -m ilforge.training.deepmd_session``: several ``dp`` commands in one warm TensorFlow.
 
-Starting TensorFlow takes longer than freezing a model: train, freeze, compress and the check that compression
-did no harm share one process here. DeePMD-kit's entry point is made for being called like this.
+TensorFlow takes longer to start than to freeze a model. Therefore training, freezing, compression and the check of the
+compression share one process. The entry point of DeePMD-kit supports such calls.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CHECKPOINT = "model.ckpt"
 
 
 def compare(first: str, second: str, frames: list[dict[str, Any]]) -> dict[str, float]:
-    """Largest differences between two models over frames; NaN where either gives no number.
+    """Largest differences between two models over frames; NaN if one of them gives NaN.
 
     Parameters
     ----------
@@ -56,10 +56,10 @@ def compare(first: str, second: str, frames: list[dict[str, Any]]) -> dict[str, 
 
 
 class Batches:
-    """Frames in an order that depends on a seed and on how many were drawn, and on nothing else.
+    """Frames in an order that depends only on a seed and on the number of frames drawn before.
 
-    DeePMD-kit draws training and validation frames, and those that it takes statistics of, from one stream of random
-    numbers, which a training that is gone on with begins anew. Here each kind has its own, led to where it was.
+    DeePMD-kit draws training frames, validation frames and frames for statistics from one stream of random numbers, and
+    a continued training starts this stream again. Here each kind has its own stream, which continues where it stopped.
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ class Batches:
     drawn
         Batches that were drawn before.
     repeat_first
-        How often the first batch is handed out again: DeePMD-kit asks for one to see the shapes of its arrays.
+        How often the first batch is returned again, because DeePMD-kit requests one only to find the shapes of its
+        arrays.
     """
 
     def __init__(self, data: Any, seed: int, drawn: int, repeat_first: int = 0):
@@ -101,7 +102,7 @@ class Batches:
 
 
 def latest_checkpoint(directory: Path) -> tuple[str, int] | None:
-    """Name and step of the newest checkpoint of which every number can be read; None without one."""
+    """Name and step of the newest checkpoint that can be read completely; None if there is none."""
     import tensorflow as tf
 
     found: dict[int, str] = {}
@@ -121,7 +122,7 @@ def latest_checkpoint(directory: Path) -> tuple[str, int] | None:
 
 
 def draw_alike(step: int, seed: int, valid_batches: int, every: int) -> None:
-    """Let a training draw its frames as if it had made this many steps itself."""
+    """Let a training draw the frames that would follow after this many steps."""
     from deepmd.tf.train.trainer import DPTrainer
 
     train = DPTrainer.train
@@ -135,16 +136,16 @@ def draw_alike(step: int, seed: int, valid_batches: int, every: int) -> None:
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Remove what a kill left of a line: the next one would be written behind it."""
+    """Remove an incomplete last line after a kill, because the next line would be appended to it."""
     if path.is_file():
         content = path.read_bytes()
         files.write_bytes(path, content[: content.rfind(b"\n") + 1])
 
 
 def main() -> None:
-    """Do what ``session.json`` in the working directory says: ``commands``, then ``compare``.
+    """Run the ``commands`` in ``session.json`` of the working directory, then ``compare``.
 
-    A training that was stopped goes on from its newest checkpoint.
+    A training that was stopped continues from its newest checkpoint.
     """
     from deepmd.tf.entrypoints.main import main as dp
 

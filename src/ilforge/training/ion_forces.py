@@ -1,7 +1,8 @@
-"""Forces taken apart: what moves and turns whole ions, and what deforms them.
+"""Split forces into parts that move and turn whole ions, and a part that deforms them.
 
-Most of a force on an atom is the restoring force of its own bonds. What holds a liquid together is the small rest, so a
-model can have a small force error and wrong cohesion. The rest is visible in the sums over each ion.
+Most of the force on an atom is the restoring force of its own bonds. The forces that hold a liquid together are the
+small rest, so a model can have a small force error and wrong cohesion. The sum of the forces over each ion contains
+only this rest.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class IonForces:
     torque
         Torque about the centre of mass of each ion, ``(n_ions, 3)`` eV; zero for an ion of one atom.
     internal
-        Force on each atom, less its share of the motion of a rigid ion, ``(n_atoms, 3)`` eV/Å.
+        Force on each atom without its share of the motion of a rigid ion, ``(n_atoms, 3)`` eV/Å.
     """
 
     net: np.ndarray
@@ -40,7 +41,7 @@ def arms(positions: np.ndarray, masses: np.ndarray, ions: np.ndarray) -> np.ndar
     masses
         ``(n_atoms,)`` amu.
     ions
-        Number of the ion that each atom is in, ``(n_atoms,)``, from zero and without a gap.
+        Number of the ion of each atom, ``(n_atoms,)``, from zero and without gaps.
     """
     weighted = _summed(masses[:, None] * positions, ions)
     found: np.ndarray = positions - (weighted / _summed(masses[:, None], ions))[ions]
@@ -48,7 +49,7 @@ def arms(positions: np.ndarray, masses: np.ndarray, ions: np.ndarray) -> np.ndar
 
 
 def ion_forces(forces: np.ndarray, arms: np.ndarray, masses: np.ndarray, ions: np.ndarray) -> IonForces:
-    r"""Take forces apart.
+    r"""Split forces into those on whole ions and those within ions.
 
     A rigid ion of mass :math:`M` and inertia :math:`I` accelerates by :math:`F/M` and turns by
     :math:`\alpha = I^{-1}\tau`, which needs :math:`m_i (F/M + \alpha \times r_i)` on atom :math:`i`. The internal

@@ -1,4 +1,4 @@
-"""What a kind of model says of itself: how it is trained, by which keys of a study file, and what runs it."""
+"""The description of a kind of model: its training, its keys in a study file, and the potential that runs it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class ModelSettings(Settings):
     """Keys of a model in ``[models]``; each kind has a class of its own, beside the function that trains it."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Values of keys by the name of a preset; the first is used where a table names none."""
+    """Values of keys by the name of a preset; the first preset is the default."""
     tuning_preset: ClassVar[str] = ""
     """The preset of models with a `start`; empty for kinds that cannot be fine-tuned."""
     of_the_network: ClassVar[frozenset[str]] = frozenset()
-    """Keys that describe the network: a model with a `start` takes it from there."""
+    """Keys that describe the network; a model with a `start` takes its network from the start."""
     left_out_at_default: ClassVar[frozenset[str]] = frozenset()
-    """Keys that were added after models had been trained: those keep their names in the store."""
+    """Keys that were added later; without them, models that were trained earlier keep their names in the store."""
 
     kind: str
     committee: Annotated[int, Field(ge=1, le=20)] = 1
@@ -38,13 +38,14 @@ class ModelSettings(Settings):
     """Digest of the file that `start` names by its path. A model file can run code when it is loaded; only a file with
     this digest is loaded."""
     teacher: Annotated[str, Field(min_length=1, max_length=100)] | None = None
-    """Potential or model of the study that labels the training frames of this model. The frames are made for it, and
-    the labels of the reference are used only to validate it."""
+    """Potential or model of the study that labels the training frames of this model. ilforge makes these frames for
+    this model; the labels of the reference are used only to validate it."""
     frames: Annotated[int, Field(ge=10, le=100_000)] = 1000
     """Number of frames that the teacher labels; a tenth of them validates the model."""
     frames_by: Annotated[list[Literal["sampling", "teacher"]], Field(min_length=1)] | None = None
-    """What moves the atoms in these frames: the `sampling` potential, the `teacher`, or both. Without it both where the
-    teacher is a model or a force field, else the `sampling` potential. The teacher makes EQ frames only."""
+    """Potentials that move the atoms to make these frames: the `sampling` potential, the `teacher`, or both. By default
+    both, if the teacher is a model or a force field, otherwise the `sampling` potential. The teacher makes EQ frames
+    only."""
     frames_boxes: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1, max_length=5)] = [1, 5]
     """Sizes of the boxes of these frames, as multiples of `liquid.ions`."""
 
@@ -85,11 +86,11 @@ class ModelSettings(Settings):
         return self
 
     def changed(self, key: str) -> bool:
-        """Whether a key has another value than its default."""
+        """Whether the value of a key differs from its default."""
         return bool(getattr(self, key) != type(self).model_fields[key].default)
 
     def decisive(self) -> dict[str, Any]:
-        """Keys that decide what a training gives, beside its data and its start."""
+        """Keys that affect the result of a training, without its data and its start."""
         plan = {"kind", "committee", "atom_energies", *_OF_THE_PLAN}
         found = self.model_dump(exclude=plan | (self.of_the_network | {"preset"} if self.start is not None else set()))
         default = {key: type(self).model_fields[key].default for key in self.left_out_at_default}
@@ -97,7 +98,7 @@ class ModelSettings(Settings):
 
 
 _OF_THE_PLAN = ("start", "start_sha256", "teacher", "frames", "frames_by", "frames_boxes")
-"""Keys that say what is trained on and from; the stages that they lead to are inputs of the training."""
+"""Keys that determine the data and the start of a training; stages that follow from them are inputs of the training."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Tuning:
     sha256
         Digest of the model that it starts from.
     replay
-        Frames of other liquids on which the model is to stay what it was; their labels are not used.
+        Frames of other liquids on which the model should not change; their labels are not used.
     """
 
     sha256: str
@@ -118,12 +119,12 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Size:
-    """How much a training has to learn from: for planning only.
+    """Size of the training data, for planning only.
 
     Attributes
     ----------
     atoms
-        Of all frames together.
+        Number of atoms of all frames together.
     largest
         Atoms of the largest frame.
     """
@@ -139,7 +140,7 @@ class TrainerKind:
     Attributes
     ----------
     name
-        What ``kind`` says in a study file.
+        Value of ``kind`` in a study file.
     title
         As it is printed: ``"MACE"``.
     settings
@@ -159,21 +160,21 @@ class TrainerKind:
     seconds_per_step
         Expected time of a step of MD with the model, s, for settings and a number of atoms.
     retrained_share
-        Share of the work that is left where a training goes on from an earlier model.
+        Share of the work of a training from the start that is needed to continue from an earlier model.
     counts_from_atoms
-        Whether it can count energies from isolated atoms: its settings have ``atom_energies`` then.
+        Whether its energies can be relative to isolated atoms; its settings then have ``atom_energies``.
     progress
         ``(done, total)`` of a training in a directory.
     note
-        What is to be known of a training that has ended, in a sentence, or nothing.
+        A sentence that the user should know about a training that has ended, or nothing.
     step
-        What its learning curve is counted in: ``"epoch"`` or ``"step"``.
+        Unit of its learning curve: ``"epoch"`` or ``"step"``.
     learns_stress
-        Whether settings ask it to learn from stresses.
+        Whether the settings let it learn from stresses.
     programs, computes_with, memory_GB
-        What has to be installed, what can use a GPU, and memory of a training.
+        Programs that must be installed, programs that can use a GPU, and memory of a training in GB.
     numbered
-        Whether one model is number 1 of a committee, too: so in its name and its seed.
+        Whether the name and the seed of a single model are those of number 1 of a committee.
     start_of
         What ``start_from`` is where a training starts from a potential, by its spec: its model file.
     keys_file

@@ -49,17 +49,17 @@ def train_mace(
     isolated_atoms: Mapping[str, float] | None = None,
     tuning: Tuning | None = None,
 ) -> Path:
-    """Train one model; on one thread of one kind of machine the same seed gives the same model.
+    """Train one model; with one thread on one kind of machine the same seed gives the same model.
 
-    It is trained on the processor, or on the GPU that this process was given (:mod:`ilforge.devices`), with
-    cuEquivariance's kernels where they are installed. A training that was stopped goes on from the last epoch that it
-    finished, and ends as one that nobody disturbed.
+    The training uses the processor, or the GPU of this process (:mod:`ilforge.devices`) with cuEquivariance's kernels
+    if they are installed. A training that was stopped continues from its last finished epoch, and gives the same model
+    as without the stop.
 
     Parameters
     ----------
     dataset
-        Frames with energies and forces, and with stresses where ``stress_weight`` weighs them. MACE keeps the weights
-        of the epoch that was best on its ``stop`` frames.
+        Frames with energies and forces, and with stresses if ``stress_weight`` is not zero. MACE keeps the weights of
+        the epoch that is best on the ``stop`` frames.
     settings
         Network, loss and learning rate.
     seed
@@ -67,10 +67,10 @@ def train_mace(
     directory
         Where everything is written; made when it is not there.
     start_from
-        Model of an earlier training to go on from; then the share ``settings.retrain_fraction`` of the epochs is
-        made, with ``settings.retrain_learning_rate``.
+        Model of an earlier training that is continued. The number of epochs is then multiplied by
+        ``settings.retrain_fraction``, and the learning rate is ``settings.retrain_learning_rate``.
     isolated_atoms
-        Energy of each element's isolated atom by the reference method, eV. Without it see :func:`atom_energies`.
+        Energy of each element's isolated atom by the reference method, eV. By default see :func:`atom_energies`.
 
     Returns
     -------
@@ -80,12 +80,12 @@ def train_mace(
     Raises
     ------
     SettingsError
-        When labels are missing, there are fewer frames than a batch, the GPU that was asked for is not there, or the
-        directory holds folders of MACE's names that are not of a training of ilforge.
+        When labels are missing, there are fewer frames than a batch, a requested GPU is missing, or the directory
+        contains folders with MACE's names that ilforge did not make.
     DidNotFinish
-        When MACE fails; quotes it.
+        When MACE fails; the message quotes its output.
     Unphysical
-        When training ended in NaN.
+        When the training ended with NaN.
     """
     _refuse_unfit(dataset, settings)
     device = devices.resolved("torch")
@@ -100,7 +100,7 @@ def train_mace(
     tuned = tuning is not None
     command = command_line(settings, seed, epochs, second_stage, energies, device, start_from, stress, tuned)
     _prepare(directory, dataset, epochs, settings.batch_size, [*command, str(threads)], made_from)
-    programs.find(command[0])  # says what to install, where running Python would say that a module is missing
+    programs.find(command[0])  # the error says what to install; otherwise Python would only report a missing module
     session = [sys.executable, "-m", mace_session.__name__, *command[1:]]
     programs.run(session, directory, log=_LOG, threads=threads, environment=devices.visible(device))
     if tuning is not None:
@@ -120,7 +120,7 @@ def _aligned(
     settings: MaceSettings,
     threads: int,
 ) -> tuple[Path, Dataset]:
-    """The start model with its energies aligned to the labels, and the frames with those that are replayed."""
+    """The start model with its energies aligned to the labels, and the training frames including the replayed ones."""
     directory.mkdir(parents=True, exist_ok=True)
     everything = [*dataset.frames, *tuning.replay]
     elements = sorted({symbol for frame in everything for symbol in frame.get_chemical_symbols()})
@@ -132,7 +132,7 @@ def _aligned(
 
 
 def _refuse_unfit(dataset: Dataset, settings: MaceSettings) -> None:
-    require_labels(dataset, "energy", "forces")  # MACE takes what is missing for a true zero
+    require_labels(dataset, "energy", "forces")  # MACE treats a missing label as zero
     if len(dataset.train) < settings.batch_size:
         raise SettingsError(
             f"batch_size of this MACE is {settings.batch_size}, but there are only {len(dataset.train)} training "
@@ -143,10 +143,10 @@ def _refuse_unfit(dataset: Dataset, settings: MaceSettings) -> None:
 def _prepare(
     directory: Path, dataset: Dataset, epochs: int, batch_size: int, command: list[str], made_from: list[str]
 ) -> None:
-    """Write the frames in MACE's form, and how many steps there will be.
+    """Write the frames in MACE's format, and the number of steps.
 
-    What a training of the very same frames and settings that was stopped has left stays: it is gone on with. What
-    another one left goes, MACE would append to it.
+    Files of a stopped training with the same frames and settings are kept, and this training continues. Files of
+    another training are removed, because MACE would append to them.
     """
     directory.mkdir(parents=True, exist_ok=True)
     before = _planned(directory)
@@ -168,7 +168,7 @@ def _prepare(
 
 
 def _planned(directory: Path) -> dict[str, Any] | None:
-    """What the training in this directory is; None when there was none."""
+    """Description of the training in this directory; None if there is none."""
     try:
         plan = json.loads((directory / _PLAN).read_text())
     except (OSError, ValueError):
@@ -177,7 +177,7 @@ def _planned(directory: Path) -> dict[str, Any] | None:
 
 
 def progress(directory: Path) -> tuple[int, int]:
-    """Optimiser steps done and to do of a training that runs or has run in this directory."""
+    """Number of finished optimiser steps and of all steps of the training in this directory."""
     plan = _planned(Path(directory))
     if plan is None:
         return 0, 0
@@ -203,10 +203,10 @@ def seconds_per_step(settings: MaceSettings, n_atoms: int) -> float:
 def atom_energies(labelled: Sequence[Atoms], elements: Sequence[str]) -> dict[str, float]:
     """Energy per element that MACE subtracts before it learns, eV.
 
-    The least-squares solution of :math:`E = \\sum_z n_z E_z` of smallest norm over the frames. Where all frames
-    have one composition (or, with several, as many combinations as charge neutrality forbids) the split between
-    elements is not determined by the data, and only sums over compositions like those of training mean
-    something: energies of single ions or other liquids by such a model do not.
+    The least-squares solution of :math:`E = \\sum_z n_z E_z` of smallest norm over the frames. If all frames have one
+    composition, the data do not determine the energies of single elements; with several compositions, charge neutrality
+    still leaves some combinations undetermined. Then only sums over compositions like those of training are meaningful,
+    and energies of single ions or other liquids by such a model are not.
     """
     return per_element(labelled, [frame.info[frames.ENERGY] for frame in labelled], elements)
 
@@ -239,7 +239,7 @@ def parse_curve(text: str) -> list[curve.Point]:
 
 
 def _for_mace(frame: Atoms) -> Atoms:
-    """Structure and labels only: MACE reads meaning into some names of ``info``, such as ``head``."""
+    """Only structure and labels, because some keys of ``info``, such as ``head``, have a meaning for MACE."""
     bare = Atoms(numbers=frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
     bare.info[frames.ENERGY] = frame.info[frames.ENERGY]
     bare.arrays[frames.FORCES] = frame.arrays[frames.FORCES]
@@ -249,12 +249,12 @@ def _for_mace(frame: Atoms) -> Atoms:
 
 
 def _clear(directory: Path, ours: bool) -> None:
-    """Remove what another training has left there.
+    """Remove the files of another training.
 
     Raises
     ------
     SettingsError
-        When there are folders of MACE's names that are not of a training of ilforge.
+        When there are folders with MACE's names that ilforge did not make.
     """
     found = [directory / name for name in _FOLDERS if os.path.lexists(directory / name)]
     if found and not ours:
@@ -277,7 +277,7 @@ def _keep_model(directory: Path, two_stages: bool) -> Path:
     if not made.is_file():
         raise DidNotFinish("MACE left no model", directory, programs.last_lines(directory / _LOG))
     os.replace(made, directory / MODEL)
-    for name in ("checkpoints", "models"):  # several times the model's size, and of no further use
+    for name in ("checkpoints", "models"):  # several times as large as the model, and not needed any more
         shutil.rmtree(directory / name, ignore_errors=True)
     for name in (mace_session.STATE, mace_tuning.START):
         (directory / name).unlink(missing_ok=True)

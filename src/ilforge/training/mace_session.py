@@ -1,12 +1,12 @@
-"""Run as ``python -m ilforge.training.mace_session ARGUMENTS OF mace_run_train``: a training that can be gone on with.
+"""Run as ``python -m ilforge.training.mace_session ARGUMENTS OF mace_run_train``: a training that can be continued.
 
-MACE's own checkpoints hold the averaged weights of its best epochs, and neither the weights that are trained, nor their
-averages, nor the state of random numbers: what goes on from one is another training. Here, before every epoch, all of
-that is written down (``resume.pt``). A training that was stopped is led through the epochs it has behind it, with what
-was written of their validation in place of the work, so that MACE's own loop is where it was; then everything is put
-back, and the next epoch is the one that an undisturbed training would have had.
+MACE's own checkpoints contain the averaged weights of its best epochs. They contain neither the current weights, nor
+their averages, nor the state of random numbers, so a training that continues from them is another training. Here all of
+this is stored before every epoch (``resume.pt``). When a stopped training continues, MACE's own loop runs through the
+finished epochs again, with stored results of their validation in place of the work. Then the state is restored, and the
+next epoch is the same as without the stop.
 
-What is read back can hold only numbers and text (``weights_only``): it runs no code, whoever wrote it.
+The stored state contains only numbers and text (``weights_only``), so reading it runs no code, whoever wrote it.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Session:
         self.validations: list[tuple[float, dict[str, Any]]] = []
 
     def install(self, tools: Any) -> None:
-        """Put this in the place of MACE's functions."""
+        """Replace MACE's functions by these."""
         tools.train = self.train
         self._module.train_one_epoch, self._module.evaluate = self.train_one_epoch, self.evaluate
 
     def train(self, **parts: Any) -> None:
-        """As MACE's ``train``; ``parts`` is all that it works with."""
+        """The same as MACE's ``train``; ``parts`` are the objects that it works with."""
         self._parts = parts
         handler, logger = parts["checkpoint_handler"], parts["logger"]
         self._save, self._log = handler.save, logger.log
@@ -57,7 +57,7 @@ class Session:
         self._train(**parts)
 
     def evaluate(self, **arguments: Any) -> tuple[float, dict[str, Any]]:
-        """As MACE's ``evaluate``; while epochs are replayed, what it said of them."""
+        """The same as MACE's ``evaluate``; while epochs are replayed, it returns the stored results."""
         number = len(self.validations)
         if self._kept is not None and number < len(self._kept["validations"]):
             found = tuple(self._kept["validations"][number])
@@ -68,7 +68,7 @@ class Session:
         return found
 
     def train_one_epoch(self, **arguments: Any) -> None:
-        """As MACE's ``train_one_epoch``; before it the state is put back, or written down."""
+        """The same as MACE's ``train_one_epoch``, but before the epoch the state is restored or stored."""
         epoch = arguments["epoch"]
         if self._kept is not None and epoch < self._kept["epoch"]:
             return
@@ -122,7 +122,7 @@ class Session:
             os.truncate(log, kept["log_bytes"])
 
     def _stateful(self) -> dict[str, Any]:
-        """Everything whose state makes the next epoch what it is."""
+        """Everything whose state affects the next epoch."""
         names = ("model", "optimizer", "lr_scheduler", "ema")
         found = {name: self._parts[name] for name in names if self._parts.get(name) is not None}
         swa = self._parts.get("swa")
@@ -130,12 +130,12 @@ class Session:
 
 
 def _plain(value: Any) -> Any:
-    """A number or list as Python has it; MACE's errors are arrays of NumPy and PyTorch."""
+    """A Python number or list; MACE's errors are arrays of NumPy and PyTorch."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The state of a training that was stopped, if it and all that MACE will load are whole and hold no code."""
+    """The state of a stopped training, if it and all files that MACE will load are complete and contain no code."""
     if not path.is_file():
         return None
     try:
@@ -144,7 +144,7 @@ def _read(path: Path) -> dict[str, Any] | None:
             if checkpoint.is_symlink():
                 raise ValueError("a link")
             _load(checkpoint)
-    except Exception as error:  # of a kill or of somebody who means harm: the training begins anew
+    except Exception as error:  # damaged by a kill, or made with bad intent: the training begins again
         print(f"{path} or a checkpoint cannot be used, the training begins at its start: {error}", flush=True)
         _forget()
         return None

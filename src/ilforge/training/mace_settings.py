@@ -100,8 +100,8 @@ class MaceSettings(ModelSettings):
     forces_weight: Annotated[float, Field(ge=0)]
     """Weight of forces in the loss."""
     stress_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of stresses in the loss, in both stages. Frames without a stress do not count, so it has no effect where
-    the reference gives none."""
+    """Weight of stresses in the loss, in both stages. Frames without a stress do not count, so it has no effect if the
+    reference gives no stress."""
     second_stage_energy_weight: Annotated[float, Field(ge=0)]
     """Weight of energies in the second stage."""
     second_stage_forces_weight: Annotated[float, Field(ge=0)]
@@ -119,8 +119,8 @@ class MaceSettings(ModelSettings):
     frozen: Literal["nothing", "embedding", "interactions", "products"] = "nothing"
     """Layers that fine-tuning leaves as they are: up to and including the one named here."""
     replay: str | None = None
-    """Fine-tuning: a dataset of other liquids, by name or folder. On its frames the model learns what its `start` says
-    of them, so that it does not forget them."""
+    """Fine-tuning: a dataset of other liquids, by name or folder. On its frames the model also learns the energies and
+    forces of its `start`, so that it stays accurate for these liquids."""
     replay_frames: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Number of training frames of this dataset that are used."""
 
@@ -136,7 +136,7 @@ class MaceSettings(ModelSettings):
     @field_validator("hidden_irreps")
     @classmethod
     def _of_one_multiplicity(cls, text: str) -> str:
-        """MACE builds other irreps and fails at the first step, or refuses them after it has read all frames."""
+        """Refuse irreps with which MACE would fail only at the first step, or after it has read all frames."""
         parts = [part.strip().split("x") for part in text.split("+")]
         orders = sorted({int(irrep[:-1]) for _, irrep in parts} | {0})
         nearest = " + ".join(f"{parts[0][0]}x{order}{'oe'[order % 2 == 0]}" for order in range(orders[-1] + 1))

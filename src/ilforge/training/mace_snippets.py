@@ -1,4 +1,4 @@
-"""How a trained MACE model is used without a study: files that are handed over with it, and run as they are."""
+"""Ready-to-run files that use a trained MACE model without a study; they are written beside the model."""
 
 SNIPPETS = {
     "run_ase.py": """\

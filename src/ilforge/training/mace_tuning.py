@@ -1,7 +1,7 @@
 """Fine-tuning of MACE: its energies are aligned (:mod:`ilforge.training.alignment`), and frames can be replayed.
 
-The aligned model is written to a file, because MACE 0.3.16 copies the energies of the start model over those that it
-is given on the command line whenever the elements of both are the same.
+The aligned model is written to a file, because MACE 0.3.16 overwrites energies from the command line with those of the
+start model if the elements of both are the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ilforge.training.alignment import write_report as keep_report
 
 START = "start.model"
 HEAD = "Default"
-"""The one head of the model: replayed frames and labels share it."""
+"""The only head of the model; replayed frames and labels share it."""
 _LARGEST_OFFSET = 0.3  # eV/atom; cohesive energies by two density functionals differ by less
 
 
@@ -47,7 +47,7 @@ def align(
     labelled
         Training frames.
     elements
-        Of all frames that the model is to know.
+        Elements of all frames that the model must know.
     isolated_atoms
         Energies by the reference method, eV; None for a fit.
     out
@@ -99,12 +99,12 @@ def replayed(aligned: Path, asked: Sequence[Atoms], threads: int = 1) -> list[At
     calculator = Mace(aligned, files.file_digest(aligned)).calculator(threads=threads)
     try:
         answers = list(_computed(calculator, asked))
-    except Exception as error:  # an element that it lacks, or a calculator's own
+    except Exception as error:  # an unknown element, or an error of the calculator
         raise SettingsError(f"The start model cannot compute a frame of replay: {error}") from error
     kept = []
     for frame, (energy, forces) in zip(asked, answers, strict=True):
         copy = frame.copy()
-        copy.info.pop(frames.STRESS, None)  # of another method
+        copy.info.pop(frames.STRESS, None)  # labels of another method
         copy.info[frames.ENERGY], copy.arrays[frames.FORCES] = energy, forces
         kept.append(copy)
     return kept
@@ -116,7 +116,7 @@ def write_report(directory: Path, alignment: Alignment, sha256: str, frozen: str
 
 
 def note(directory: Path) -> str:
-    """How a model was fine-tuned, in a sentence; nothing where it was trained from scratch."""
+    """A sentence about the fine-tuning of a model; empty if it was trained from scratch."""
     told = read_report(directory)
     if told is None:
         return ""
@@ -129,12 +129,12 @@ def note(directory: Path) -> str:
 
 
 def require_replay(log: str, labels: int, replay: int) -> None:
-    """Refuse a training whose log says that it did not see the labels and all replayed frames in one head.
+    """Refuse a training if its log does not confirm that it used the labels and all replayed frames in one head.
 
     Raises
     ------
     DidNotFinish
-        Says what was asked for and what the log says.
+        The message gives the requested numbers and those of the log.
     """
     heads = re.findall(r"Using heads: \[(.*)\]", log)
     counts = re.findall(r"Total number of configurations: train=(\d+)", log)

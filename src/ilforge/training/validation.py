@@ -1,4 +1,4 @@
-"""Validation: a potential held against labels of frames it has not seen, with errors of the errors."""
+"""Validation: compare a potential with labels of frames that it has not seen, with standard errors of its errors."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from ilforge.statistics import bootstrap
 from ilforge.training.ion_forces import arms, ion_forces
 from ilforge.units import EV_PER_A3_IN_GPA
 
-_RESAMPLES = 400  # standard errors then come out within 4 %
+_RESAMPLES = 400  # standard errors are then known to 4 %
 _LEAST_SPREAD = 0.02
-"""Standard deviation of the volumes over their mean, below which energies say nothing about the pressure."""
+"""If the standard deviation of the volumes is below this share of their mean, energies do not determine the
+pressure."""
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a potential says of labelled frames, beside what the reference says.
+    """Energies and forces of labelled frames by a potential and by the reference.
 
     Attributes
     ----------
     kinds, recipes, parents
-        Of each frame, ``(n_frames,)``.
+        Kind, recipe and parent of each frame, ``(n_frames,)``.
     reference_energies, predicted_energies
         eV per atom, ``(n_frames,)``; a prediction that failed is NaN.
     reference_forces, predicted_forces
@@ -44,11 +45,11 @@ class Predictions:
     elements
         Of each atom, ``(n_atoms,)``.
     frame_of_atom
-        Index of the frame each atom is in, ``(n_atoms,)``.
+        Index of the frame of each atom, ``(n_atoms,)``.
     volumes
         Å3, ``(n_frames,)``; NaN in a vacuum.
     ion_of_atom
-        Number of the ion each atom is in, over all frames, ``(n_atoms,)``; -1 where a frame does not say its ions.
+        Number of the ion of each atom, over all frames, ``(n_atoms,)``; -1 if a frame does not state its ions.
     arms
         Position of each atom relative to the centre of mass of its ion, ``(n_atoms, 3)`` Å.
     """
@@ -67,13 +68,13 @@ class Predictions:
     arms: np.ndarray
 
     def save(self, path: Path) -> None:
-        """Write a compressed ``.npz``, complete or not at all."""
+        """Write a compressed ``.npz`` file, completely or not at all."""
         with files.replacing(path) as partial, open(partial, "wb") as file:
             np.savez_compressed(file, **{column.name: getattr(self, column.name) for column in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
-        """Read what :meth:`save` wrote."""
+        """Read a file of :meth:`save`."""
         with np.load(path, allow_pickle=False) as archive:
             return cls(**{column.name: archive[column.name] for column in fields(cls)})
 
@@ -81,7 +82,7 @@ class Predictions:
 def predict(
     spec: Mapping[str, Any], labelled: Sequence[Atoms], liquid: Liquid | None = None, threads: int = 1
 ) -> Predictions:
-    """Ask a potential about labelled frames.
+    """Compute energies and forces of labelled frames with a potential.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def predict(
     labelled
         Frames with reference energies and forces.
     liquid
-        What they are made of; without it the frames' ``ions`` say so.
+        Liquid of the frames; by default the ions named in ``ions`` of each frame.
 
     Raises
     ------
@@ -139,11 +140,11 @@ def _ions(labelled: Sequence[Atoms], liquid: Liquid | None) -> tuple[np.ndarray,
 
 
 def _topology_of(frame: Atoms, liquid: Liquid | None) -> Topology | None:
-    """Ions of a frame; None where neither it nor the liquid says them in its order of atoms."""
+    """Ions of a frame; None if neither the frame nor the liquid gives ions that fit its order of atoms."""
     if liquid is None:
         try:
             liquid = Liquid.of_frame(frame)
-        except SettingsError:  # no ions, or ions of somebody else: a potential of atoms is validated all the same
+        except SettingsError:  # no ions, or unknown ions: a potential that needs no ions can still be validated
             return None
     return liquid.topology if list(liquid.topology.symbols) == frame.get_chemical_symbols() else None
 
@@ -166,9 +167,9 @@ def errors(predictions: Predictions, rng: np.random.Generator) -> list[tuple[str
     ==========================================  ==========================================================
 
     The pressure error is the slope of the energy errors against the volumes of frames of several densities, with an
-    intercept for each number of atoms: the pressure of the model less that of the reference, averaged over these
-    densities. It is positive where the model pushes ions apart. Where all frames have one density it is left out, as
-    are the forces on ions where frames do not say their ions.
+    intercept for each number of atoms. It is the pressure of the model minus that of the reference, averaged over these
+    densities. It is positive if the model pushes ions apart. It is left out if all frames have one density, and forces
+    on ions are left out if frames do not state their ions.
 
     Returns
     -------
@@ -200,7 +201,7 @@ def errors(predictions: Predictions, rng: np.random.Generator) -> list[tuple[str
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """Sums over the atoms of each frame, by element: all that RMSE and MAE need, whatever frames are drawn.
+    """Sums over the atoms of each frame, by element, from which RMSE and MAE of any selection of frames follow.
 
     ``squares``, ``absolutes``, ``references`` and ``counts`` have shape ``(n_frames, n_elements)``; ``on_ions`` is
     ``(n_frames, 6)``: squares of errors of net forces and torques of ions and of internal forces, squares of reference
@@ -246,7 +247,7 @@ class _Sums:
         )
 
     def _pressure_error(self, drawn: np.ndarray) -> float:
-        """GPa; NaN where the volumes hardly differ."""
+        """Pressure error in GPa; NaN if the volumes hardly differ."""
         errors, volumes = self.energy_errors[drawn] * self.sizes[drawn], self.volumes[drawn]
         product = square = scale = 0.0
         for size in np.unique(self.sizes[drawn]):

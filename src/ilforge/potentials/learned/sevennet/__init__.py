@@ -1,8 +1,8 @@
 """SevenNet: pretrained equivariant models for 89 elements, and models fine-tuned from them.
 
-Park, Kim, Hwang, Han, J. Chem. Theory Comput. 20 (2024) 4857, doi:10.1021/acs.jctc.4c00190. Its package
-``sevenn`` needs a version of e3nn that MACE cannot use, so it is installed in a separate environment (``ilforge env
-create sevennet``).
+Park, Kim, Hwang, Han, J. Chem. Theory Comput. 20 (2024) 4857, doi:10.1021/acs.jctc.4c00190. Its package ``sevenn``
+needs a version of e3nn that MACE cannot use, so it is installed in a separate environment
+(``ilforge env create sevennet``).
 """
 
 from __future__ import annotations
