@@ -1,4 +1,5 @@
-"""The dataset a study plans: starts, AIMD frames and single points of every composition, and what labels cost."""
+"""The dataset that a study plans: starts, AIMD frames and single points of every composition, and the cost of
+labels."""
 
 from __future__ import annotations
 
@@ -24,9 +25,10 @@ class PlannedSet:
     n_atoms
         Of each frame.
     eq_starts, eq_aimd, eq_single_points
-        EQ frames that are sampled, that AIMD makes of some of them, and that are labelled as they are.
+        Numbers of EQ frames: sampled frames, frames of AIMD runs that begin from some of them, and sampled frames that
+        are labelled directly.
     neq_starts, neq_aimd, neq_single_points
-        The same of nEQ frames.
+        The same for nEQ frames.
     """
 
     name: str
@@ -56,9 +58,9 @@ class PlannedSet:
 
 
 def planned_sets(study: Study) -> list[PlannedSet]:
-    """What a study plans: for every composition the frames to train on, then for every one those to validate on.
+    """The frames that a study plans: those for training of every composition, then those for validation.
 
-    Frames of concurrent learning are not among them: how many there will be is found out on the way.
+    Frames of concurrent learning are not included, because their number is not known in advance.
     """
     sampling, sets = study.settings.sampling, []
     for purpose in ("training", "validation"):
@@ -88,7 +90,7 @@ def core_hours(study: Study, sets: Sequence[PlannedSet]) -> float:
 
 
 def core_hours_elsewhere(sets: Sequence[PlannedSet]) -> dict[str, float]:
-    """The same by the methods that were measured, for comparison, h."""
+    """The same time by other methods whose cost was measured, for comparison, h."""
     return {
         method: sum(planned.labels * core_seconds(method, planned.n_atoms) for planned in sets) / 3600
         for method in MEASURED

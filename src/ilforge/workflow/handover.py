@@ -1,4 +1,4 @@
-"""Models handed over: ``models/NAME/`` beside the report, with file, digest, card and files that run it.
+"""Write ``models/NAME/`` beside the report for every model: its file, digest, card, and files that run it.
 
 ::
 
@@ -39,7 +39,7 @@ FOLDER, DIGESTS, FRAME, DATA = "models", "SHA256", "frame.xyz", "frame.data"
 def hand_over(plan: Plan, store: ResultStore, folder: Path) -> list[str]:
     """Write the folder ``models`` of a study's output folder; returns the names of the models in it.
 
-    Models of the last iteration that are trained are handed over, unless this user neither made nor trusts them.
+    All trained models of the last iteration are written, except those that this user neither made nor trusts.
     """
     members = {name: plan.trained.get((plan.last_iteration, name), []) for name in plan.study.settings.models}
     ready = {name: stages for name, stages in members.items() if stages and _all_trusted(store, stages)}
@@ -76,7 +76,7 @@ def _hand_over_one(
 
 
 def _all_trusted(store: ResultStore, stages: Sequence[Stage]) -> bool:
-    """Whether all are finished, whole, and made or trusted by this user: their digests are passed on as such."""
+    """Whether all are finished, undamaged, and made or trusted by this user. Only then are their digests passed on."""
     try:
         return all(store.holds(stage) and bool(store.require_trusted(stage)) for stage in stages)
     except SettingsError:
@@ -84,7 +84,7 @@ def _all_trusted(store: ResultStore, stages: Sequence[Stage]) -> bool:
 
 
 def _frame(plan: Plan, store: ResultStore) -> Atoms | None:
-    """The first validation frame, without its labels; None before there is one."""
+    """The first validation frame, without its labels; None if there is none yet."""
     for name, stage in plan.labels.items():
         if name.startswith("validation") and store.holds(stage):
             found = frames.read(store.path(stage) / ACCEPTED)

@@ -1,4 +1,4 @@
-"""A job: a stage at work. What its function may see and do."""
+"""A job: a running stage, with everything that its function may see and do."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ PARTS = "parts"
 
 
 class Job:
-    """Handed to :attr:`Stage.work`.
+    """The argument of :attr:`Stage.work`.
 
     Attributes
     ----------
     settings
         The stage's settings.
     directory
-        Scratch directory to fill. It may hold what a stopped run left: overwrite, or go on from it.
+        Scratch directory to fill. It may contain files of a stopped run: overwrite them, or continue from them.
     facts
-        Free remarks for the manifest (counts); not part of any key.
+        Further entries of the manifest, such as counts; not part of any key.
     started
         When the first task left the queue, s since the epoch; None before.
     places
@@ -57,7 +57,7 @@ class Job:
         return self.store.path(self.stage.inputs[name])
 
     def trusted_input(self, name: str) -> Path:
-        """Directory of an input whose files are loaded as models: only of one that may be.
+        """Directory of an input whose files are loaded as models, after a check that this is allowed.
 
         Raises
         ------
@@ -67,7 +67,7 @@ class Job:
         return self.store.require_trusted(self.stage.inputs[name])
 
     def expect(self, tasks: int) -> None:
-        """Say how many tasks there are, once that is known better than it was planned."""
+        """Set the number of tasks, if it differs from the planned one."""
         self._watch.expect(self.stage, tasks)
 
     def sleep(self, seconds: float) -> None:
@@ -104,8 +104,9 @@ class Job:
     ) -> Iterator[Any]:
         """Run ``function(*arguments[i])`` for every i in workers; yield the results as they come.
 
-        On the first failure the rest is cancelled and the failure raised; finished tasks keep what they stored. A task
-        that its worker did not survive yields ``lost(error, *arguments[i])`` instead, where there is such a function.
+        After the first failure the other tasks are cancelled and the failure is raised; results that finished tasks
+        have stored are kept. If the worker of a task dies and ``lost`` is given, the task yields
+        ``lost(error, *arguments[i])`` instead.
         """
         submitted = {self._submit(function, *args): args for args in arguments}
         waiting = set(submitted)
@@ -125,7 +126,7 @@ class Job:
     def parts(self, function: Callable[..., None], arguments: Mapping[str, tuple[Any, ...]]) -> dict[str, Path]:
         """Run ``function(directory, *arguments[name])`` for every name, each filling a directory of its own.
 
-        A part is published by one rename when it is complete: a stopped stage goes on with the missing parts.
+        A complete part is published by one rename, so that a stopped stage continues with the missing parts.
         Parts are deleted when the stage is published.
         """
         root = self.directory / PARTS

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class Schooling:
-    """What a student learns from; frames and labels by composition and size.
+    """Everything that a student learns from.
 
     Attributes
     ----------
     teacher
-        Who labels.
+        The teacher, which labels the frames.
     frames, labels
         By composition and size, a multiple of the ions of the liquid.
     dataset
-        The split, with frames that are held out.
+        The split, including the held-out frames.
     trained
         The student, or its committee.
     """
@@ -43,7 +43,7 @@ class Schooling:
 
 
 def plan_training(plan: Plan, name: str, iteration: int, size: Size | None = None) -> list[Stage]:
-    """Trainings of a model in an iteration, with those that it starts from; planned once."""
+    """Trainings of a model in an iteration, and those of its starts; each is planned once."""
     if plan.study.settings.models[name].teacher is not None:
         return _plan_student(plan, name, iteration).trained
     if (iteration, name) not in plan.trained:
@@ -60,7 +60,7 @@ def plan_training(plan: Plan, name: str, iteration: int, size: Size | None = Non
 
 
 def plan_students(plan: Plan, validate: Callable[[Plan, str, int], None]) -> None:
-    """All students, their validation by ``validate``, and how far each is from its teacher."""
+    """All students, their validation by ``validate``, and the comparison of each with its teacher."""
     last, settings = plan.last_iteration, plan.study.settings
     students = [name for name, model in settings.models.items() if model.teacher is not None]
     for name in students:
@@ -88,7 +88,7 @@ def given_potentials(study: Study) -> dict[str, dict[str, Any]]:
 
 
 def _starts(plan: Plan, name: str, iteration: int, size: Size | None) -> list[Start]:
-    """What each member of a committee is fine-tuned from; nothing where the model is trained from scratch."""
+    """The start of each member of a committee; empty if the model is trained from scratch."""
     link = start_of(plan.study.settings, name)
     if link is None:
         return []
@@ -136,7 +136,7 @@ def _teacher(plan: Plan, name: str, iteration: int) -> Teacher:
 
 
 def _refuse_unfit_teacher(part: Study, name: str, teacher: Teacher) -> None:
-    """Ask a teacher that is given about ions, and a force field about the smallest box."""
+    """Check that a given teacher knows the ions, and that the cutoff of a force field fits into the smallest box."""
     if teacher.spec is None:
         return
     densest = max(part.settings.sampling.training.density_ratios or part.settings.sampling.density_ratios)
@@ -147,7 +147,7 @@ def _refuse_unfit_teacher(part: Study, name: str, teacher: Teacher) -> None:
 
 
 def _refuse_other_atoms(study: Study, name: str) -> None:
-    """Isolated atoms are those of the reference: a teacher's energies must be counted from the same."""
+    """Refuse energies relative to isolated atoms of the reference, if those of the teacher have another zero."""
     link = teacher_of(study.settings, name)
     if link is None or link.what != "model" or not models.counts_from_atoms(study, link.name):
         teacher = link.name if link else ""

@@ -1,7 +1,8 @@
 """Concurrent learning as a loop: whether another iteration follows, decided from the results of those before.
 
-Decisions are pure functions of stored results. A plan is made anew from them whenever one is due, so that a run, its
-continuation after a stop, ``status`` and the report all come to the same ones, and no file keeps a state.
+Decisions are pure functions of stored results. The plan is made again from them for each decision. Therefore a run, its
+continuation after a stop, ``status`` and the report all reach the same decisions, and no file is needed to store a
+state.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Results(Protocol):
 
 @dataclass(frozen=True)
 class Round:
-    """What one iteration has given, as far as it is known when the next is decided on.
+    """The results of one iteration that are known when the next one is decided.
 
     Attributes
     ----------
@@ -59,13 +60,13 @@ DENSITY_CHANGE = 0.02
 
 
 def reason_to_stop(rounds: Sequence[Round], stop: StopSettings, exploring: bool) -> str | None:
-    """Why no further iteration follows, in a sentence; None where one does.
+    """The reason why no further iteration follows, in a sentence; None if one follows.
 
     Parameters
     ----------
     rounds
-        Iterations so far, from the first. Where ``exploring``, the last is one of which only the exploration is there:
-        it is not labelled when this gives a reason.
+        All iterations so far. If ``exploring``, only the exploration of the last one is finished, and its frames are
+        not labelled if there is a reason to stop.
     """
     if not rounds:
         return None

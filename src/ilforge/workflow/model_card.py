@@ -1,4 +1,4 @@
-"""The card of a model, ``README.md``: what it was trained on, its errors, whether it holds the liquid, its limits."""
+"""The card of a model, ``README.md``: training data, errors, the verdict on the liquid, and limits."""
 
 from __future__ import annotations
 

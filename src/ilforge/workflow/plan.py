@@ -25,7 +25,7 @@ from ilforge.workflow.steps import aimd, atoms, labels, learning, md, models, na
 
 @dataclass
 class Plan:
-    """The stages of a study, by what they are for.
+    """The stages of a study, grouped by their purpose.
 
     A *set* of frames is named ``"training"``, ``"validation"``, ``"learning 1"``, ..., with ``", NAME"`` behind where
     the study names compositions, and ``" AIMD"`` before that for frames of AIMD.
@@ -33,11 +33,11 @@ class Plan:
     Attributes
     ----------
     dataset
-        The dataset that takes the place of sampling and labelling, where the study names one.
+        The dataset that replaces sampling and labelling, if the study names one.
     method
-        What the reference says of itself, where it is asked for labels.
+        Description of the reference by itself, if it makes labels.
     atoms
-        Energies of isolated atoms, where models count energies from them.
+        Energies of isolated atoms, if energies of models are relative to them.
     frames, labels
         By set.
     searches
@@ -47,22 +47,22 @@ class Plan:
     trained
         By ``(iteration, model)``: one stage, or the committee's.
     students
-        Lessons of the models that a teacher teaches, by model.
+        Lessons of the students, by model.
     validations
         By ``(iteration or None, potential, composition)``.
     holding
         Health of the liquid with the explorer's model, where a rule asks for it: by ``(iteration, composition)``.
     comparisons
-        Students held against their teachers: by ``(student, composition, size)``; a size is that of held-out boxes, as
-        a multiple of the liquid's ions, or 0 for the validation frames.
+        Comparisons of students with their teachers, by ``(student, composition, size)``. A size is that of held-out
+        boxes, as a multiple of the ions of the liquid, or 0 for the validation frames.
     trajectories
         By ``(protocol, potential)``.
     analyses
         By ``(protocol, potential, property)``.
     notes
-        What the plan leaves out, a sentence each.
+        One sentence for each thing that the plan leaves out.
     waits_for
-        Stages whose results decide how the plan goes on; what follows them is not in it yet.
+        Stages whose results decide how the plan continues; later stages are not planned yet.
     """
 
     study: Study
@@ -112,16 +112,16 @@ class Plan:
 
 
 def make_plan(study: Study, results: Results | None = None, labels_of: Path | None = None) -> Plan:
-    """All stages of a study but its report. Nothing is computed; only names, keys and expected costs.
+    """All stages of a study except its report, with names, keys and expected costs. Nothing is computed.
 
     Parameters
     ----------
     results
-        Where results of earlier stages are looked up to decide whether concurrent learning goes on (``learning.stop``).
-        Without it all iterations are planned.
+        Results of earlier stages, which decide whether concurrent learning continues (``learning.stop``). Without them
+        all iterations are planned.
     labels_of
-        Label store of a study that is only looked at: what it remembers of the reference stands in for a program that
-        is not installed any more.
+        Label store of a study that is only inspected. If the program of the reference is not installed any more, the
+        description of the method in this store is used instead.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def _plan_iteration(plan: Plan, iteration: int) -> None:
 
 
 def _plan_validations(plan: Plan, name: str, iteration: int) -> None:
-    """A trained model held against the validation frames of every composition."""
+    """Comparison of a trained model with the validation frames of every composition."""
     for part in plan.study.parts:
         _plan_validation(plan, part, name, iteration, model=plan.trained[iteration, name][0])
 
@@ -206,7 +206,7 @@ def _plan_validation(
     model: Stage | None = None,
     spec: dict[str, Any] | None = None,
 ) -> None:
-    """A model, or a potential that is given, held against the validation frames of one composition."""
+    """Comparison of a model or a given potential with the validation frames of one composition."""
     title = potential_title(part, name) if iteration is None else f"{name}, iteration {iteration}"
     plan.validations[iteration, name, part.composition] = models.validation_stage(
         part,
@@ -220,7 +220,7 @@ def _plan_validation(
 
 
 def potential_title(study: Study, name: str) -> str:
-    """How a potential or model is printed: by its kind, or by its own name where that is another."""
+    """Printed name of a potential or model: its kind, or its own name if this differs from the kind."""
     if name in study.settings.models:
         return models.model_title(study, name)
     settings = potential_named(name, study.settings.potentials)
@@ -235,7 +235,7 @@ def _expected(plan: Plan, purpose: str) -> int:
 
 
 def _plan_given_validations(plan: Plan, part: Study) -> None:
-    """Force fields and models as they are, and whatever starts or teaches a model, held against the labels."""
+    """Comparisons with the labels of force fields, of models that are used as they are, and of starts and teachers."""
     links = given_names(part.settings)
     for name, spec in given_potentials(part).items():
         family = POTENTIALS[spec["kind"]].family
@@ -270,14 +270,14 @@ def _plan_md(plan: Plan) -> None:
 
 
 def _what_runs(plan: Plan, part: Study, name: str) -> Stage | dict[str, Any]:
-    """The last training of a model of that name, or the potential that is given."""
+    """The last training of the model with this name, or the given potential."""
     if name in plan.study.settings.models:
         return plan.trained[plan.last_iteration, name][0]
     return structures.spec_of(part, name)
 
 
 def _refuse_unknown_names(study: Study) -> None:
-    """Ask of everything that is measured about what it names: MD may take days before it is."""
+    """Check the names in the settings of every property now, because MD may take days before it is measured."""
     protocols, analysis = study.settings.protocols, study.settings.analysis
     liquids = [structures.liquid_of(part) for part in study.parts]
     lone = [structures.ions_of(study, protocol) for protocol in protocols if protocol.vacuum is not None]
@@ -304,7 +304,8 @@ def _densest(part: Study, dataset: Published | None) -> float:
 
 
 def _refuse_unfit_potentials(part: Study, dataset: Published | None, ask_reference: bool) -> None:
-    """Ask the potentials that sample and label about ions and boxes, and all others about the ions."""
+    """Check that the potentials that sample and label support the ions and boxes, and that all others support the
+    ions."""
     densest = _densest(part, dataset)
     try:
         structures.refuse_unfit(part, structures.sampling_spec(part), densest)

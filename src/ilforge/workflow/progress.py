@@ -1,4 +1,4 @@
-"""What a running study shows: a live display in a terminal, plain lines anywhere else."""
+"""The progress of a running study: a live display in a terminal, otherwise plain lines."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ class _Tasks:
 
 
 class Watch:
-    """Keeps count of stages and tasks, and shows it.
+    """Counts stages and tasks, and shows the counts.
 
-    Called from the coordinating threads of several stages at once; every method takes the lock.
+    The coordinating threads of several stages call it at the same time; every method takes the lock.
 
     Parameters
     ----------
     console
         Where to show it; a terminal gets a live display.
     store
-        Read for the progress of long tasks.
+        Store from which the progress of long tasks is read.
     workers
         Number of tasks that run at the same time, for the time left.
     quiet
         Show nothing; the shared file is written all the same.
     shared
-        File that tells other shells the time left and what failed (:mod:`ilforge.workflow.shared_progress`).
+        File that gives the time left and failed stages to other shells (:mod:`ilforge.workflow.shared_progress`).
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Watch:
             self._tasks.setdefault(stage.key, _Tasks(tasks)).expected = tasks
 
     def advance(self, stage: Stage, tasks: int) -> None:
-        """So many tasks of the stage are done."""
+        """Count finished tasks of the stage."""
         with self._lock:
             self._tasks.setdefault(stage.key, _Tasks(stage.tasks)).done += tasks
 
@@ -170,7 +170,7 @@ class Watch:
             chain = max(length - shares[key] * self._todo[key].seconds for key, length in chains.items())
             elapsed = time.monotonic() - self._started
             pace = 1.0
-            if done > 30 and elapsed > 10:  # by now the machine has shown how fast it is
+            if done > 30 and elapsed > 10:  # enough is measured to know the speed of the machine
                 pace = min(5.0, max(0.2, elapsed * self.workers / done))
             return pace * max(left / self.workers, chain)
 
@@ -189,7 +189,7 @@ class Watch:
 
     def _share_progress(self) -> None:
         if self._shared is not None:
-            with contextlib.suppress(OSError), self._lock:  # a full disk is said by who needs the room
+            with contextlib.suppress(OSError), self._lock:  # if the disk is full, the stage that needs space reports it
                 shared_progress.write(self._shared, self.time_left(), self._failures)
 
     def _poll(self) -> None:

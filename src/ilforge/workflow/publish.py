@@ -44,7 +44,7 @@ def publish_study(
     Returns
     -------
     dataset, missing
-        The dataset, and how many frames that were sampled have no label yet.
+        The dataset, and the number of sampled frames without a label.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def _history(frame: Atoms) -> str:
 
 
 def _sampled(plan: Plan, store: ResultStore) -> Iterator[tuple[Atoms, str, Liquid]]:
-    """Every frame that was made to be labelled, what it is for, and what it is of."""
+    """Every frame that was made to be labelled, with its purpose and its liquid."""
     for name, stage in plan.labels.items():
         source = stage.inputs["frames"]
         if not store.holds(source):

@@ -1,4 +1,4 @@
-"""Every number of a study as one list of records, from whatever of it is finished."""
+"""Every number of a study as one list of records, from all finished stages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ilforge.workflow.store import ResultStore, read_manifest
 
 
 def collect_records(plan: Plan, store: ResultStore) -> list[Record]:
-    """Records of all finished validations and analyses; what is not there yet is left out."""
+    """Records of all finished validations and analyses; unfinished ones are left out."""
     liquids = {part.composition: liquid_of(part).name for part in plan.study.parts}
     errors = [*_validation_records(plan, store, liquids), *_teacher_records(plan, store, liquids)]
     return [*errors, *_property_records(plan, store), *divergences(plan, store)]
@@ -34,7 +34,7 @@ def collect_records(plan: Plan, store: ResultStore) -> list[Record]:
 def measurements(plan: Plan, store: ResultStore) -> dict[tuple[str, str], dict[str, Measurement]]:
     """What was measured on each run, by ``(protocol, potential)`` and property.
 
-    No number is converged of a run that does not hold the liquid.
+    If a run does not hold the liquid, none of its numbers is converged.
     """
     runs: dict[tuple[str, str], dict[str, Measurement]] = {}
     for (protocol, potential, name), stage in plan.analyses.items():
@@ -58,7 +58,7 @@ def run_labels(plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def _states(plan: Plan) -> dict[str, dict[str, Any]]:
-    """What tells runs at one temperature apart, of each MD protocol by its name: ions, ensemble and set pressure."""
+    """Ions, ensemble and set pressure of each MD protocol, by its name: runs at one temperature differ in these."""
     study = plan.study
     found: dict[str, dict[str, Any]] = {}
     for protocol in study.settings.protocols:
@@ -116,7 +116,7 @@ def _validation_records(plan: Plan, store: ResultStore, liquids: dict[str, str])
 
 
 def _teacher_records(plan: Plan, store: ResultStore, liquids: dict[str, str]) -> Iterator[Record]:
-    """How far students are from their teachers: quantities of their own, so that nobody takes them for errors."""
+    """Differences of students from their teachers, as separate quantities, so that they are not taken for errors."""
     for (student, composition, multiple), stage in plan.comparisons.items():
         part = plan.study.part(composition or None)
         ions = liquid_of(enlarged(part, max(1, multiple))).label
@@ -140,7 +140,7 @@ def _teacher_records(plan: Plan, store: ResultStore, liquids: dict[str, str]) ->
 
 
 def fine_tuning_notes(plan: Plan, store: ResultStore, name: str) -> Iterator[str]:
-    """How the first of a committee was fine-tuned, in a sentence, where it was and is finished."""
+    """A sentence about the fine-tuning of the first member of a committee, if it was fine-tuned and is finished."""
     model = plan.study.settings.models.get(name)
     if model is None or model.start is None:
         return
@@ -156,7 +156,7 @@ def _tuned(plan: Plan, store: ResultStore, name: str) -> dict[str, str]:
 
 
 def _counted_from(plan: Plan, potential: str, iteration: int | None) -> dict[str, str]:
-    """What a trained model counts energies from, where it has a choice."""
+    """The zero of the energies of a trained model, if this kind of model has a choice."""
     if iteration is None or not hasattr(plan.study.settings.models[potential], "atom_energies"):
         return {}
     settings = plan.study.settings.models[potential]
@@ -193,7 +193,7 @@ def _property_records(plan: Plan, store: ResultStore) -> Iterator[Record]:
 
 
 def _as_provenance(liquid: LiquidVerdict | None) -> dict[str, Any]:
-    """What a verdict rests on, in numbers."""
+    """The numbers on which a verdict is based."""
     if liquid is None:
         return {}
     found = {

@@ -1,4 +1,4 @@
-"""Run stages: each as soon as its inputs are there, the longest chain first, nothing twice."""
+"""Run stages: each as soon as its inputs are finished, the longest chain first, and none twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ilforge.workflow.stage import Stage, in_order, seconds_to_the_end
 from ilforge.workflow.store import ResultStore
 
 _MOST_STAGES = 256
-"""Stages that are at work at the same time; each has a thread that waits for its tasks."""
+"""Largest number of stages that run at the same time; each has a thread that waits for its tasks."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Outcome:
     reused, computed
         Stages found finished, and stages computed now.
     failed
-        Stages that ended in an error, with it.
+        Stages that ended with an error, and the error.
     blocked
         Stages that wait for a failed one.
     """
@@ -49,14 +49,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Growth:
-    """How a plan goes on that is not known to its end.
+    """The continuation of a plan that is not complete yet.
 
     Attributes
     ----------
     waits_for
         Keys of stages whose results decide it.
     more
-        Plans again from what is there: all stages that are known by then, and how these go on, or None.
+        Function that plans again from the finished results. It returns all stages that are then known, and their
+        continuation or None.
     """
 
     waits_for: frozenset[str]
@@ -66,12 +67,12 @@ class Growth:
 def run_stages(
     targets: Sequence[Stage], store: ResultStore, executors: Executors, watch: Watch, growth: Growth | None = None
 ) -> Outcome:
-    """Make every target, reusing what the store holds.
+    """Make every target, and reuse the results in the store.
 
-    A plan that grows is planned again as soon as the results are there that it waits for; what is at work goes on
+    A plan that grows is planned again as soon as the results that it waits for are finished; running stages continue
     meanwhile.
 
-    The failure of one stage does not stop those that do not need it. A fault of the settings or a missing program
+    The failure of one stage does not stop stages that do not need it. A fault in the settings or a missing program
     stops everything at once.
 
     Raises
@@ -127,7 +128,7 @@ class _Run:
             self.outcome.blocked = self.todo
         finally:
             if running:
-                self.executors.close()  # interrupted or fatal: nothing may go on in the background
+                self.executors.close()  # interrupted or fatal: nothing may continue in the background
             threads.shutdown(wait=True, cancel_futures=True)
 
     def _take_ready(self) -> list[Stage]:
@@ -136,7 +137,7 @@ class _Run:
         return ready
 
     def _grow(self) -> None:
-        """Plan again where the results that the plan waits for are there."""
+        """Plan again if the results that the plan waits for are finished."""
         while self.growth is not None and self.growth.waits_for <= self.finished:
             targets, self.growth = self.growth.more()
             stages = in_order(targets)
@@ -165,7 +166,7 @@ class _Run:
 
     def _make(self, stage: Stage) -> None:
         with self.store.stage_lock(stage):
-            if self.store.holds(stage):  # another study made it while this one waited
+            if self.store.holds(stage):  # another study computed it while this one waited
                 self.watch.finished(stage)
                 return
             if self.store.finish_publishing(stage):
@@ -182,7 +183,7 @@ class _Run:
 
 
 def _require_programs(stages: Sequence[Stage], executors: Executors) -> None:
-    """Raise MissingProgram where a program or an environment that one of these stages needs here is not there."""
+    """Raise MissingProgram if one of these stages needs a program or an environment that is missing on this machine."""
     here = [stage for stage in stages if not executors.is_elsewhere(stage.runs_as)]
     for program in sorted({program for stage in here for program in stage.programs}):
         find(program)
@@ -191,7 +192,7 @@ def _require_programs(stages: Sequence[Stage], executors: Executors) -> None:
 
 
 def _look_up(stages: Sequence[Stage], store: ResultStore, watch: Watch) -> set[str]:
-    """Keys of the stages that the store holds undamaged; damaged ones are set aside, and that is said."""
+    """Keys of the undamaged stages in the store; damaged ones are moved away, with a message."""
     finished = set()
     for stage in stages:
         if not store.holds(stage):

@@ -1,6 +1,6 @@
-"""What a running study says to other shells: the time left, and which of its stages failed.
+"""Information about a running study for other shells: the time left, and the stages that failed.
 
-A small file beside the lock of the study. Nothing is decided by it, and without it nothing is lost.
+A small file beside the lock of the study. No decision depends on it, and nothing is lost without it.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any
 
 from ilforge import files
 
-_LARGEST = 2**20  # bytes; a file of somebody else's store may be of any size
+_LARGEST = 2**20  # bytes; a file in a foreign store may have any size
 
 
 @dataclass(frozen=True)
 class SharedProgress:
-    """What the last run of a study said last.
+    """The last message of the last run of a study.
 
     Attributes
     ----------
     seconds_left
         Expected time to the end, s, at the pace of that run.
     failed
-        Why stages failed, by key.
+        Reasons why stages failed, by key.
     by
         Process and host.
     written
@@ -43,12 +43,12 @@ class SharedProgress:
 
 
 def file_of(locks: Path, study: str) -> Path:
-    """Where a run of a study writes it; ``locks`` is the folder of the store's locks."""
+    """Path of the file for a study; ``locks`` is the folder of the store's locks."""
     return locks / f"study-{study}.progress"
 
 
 def write(path: Path, seconds_left: float, failed: Mapping[str, str]) -> None:
-    """Replace what was said."""
+    """Replace the message."""
     said = {
         "seconds_left": seconds_left,
         "failed": dict(failed),

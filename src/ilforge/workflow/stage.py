@@ -1,4 +1,4 @@
-"""A stage: a function of settings and inputs whose result is a directory named by what made it."""
+"""A stage: a function of settings and inputs, whose result is a directory named by their digest."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ilforge.workflow.store import ResultStore
 
 _SHORTEST_LIMIT_S, _LIMIT = 3600.0, 10.0
-"""The time limit of a task is ten times its expected time, and an hour at least, s."""
+"""The time limit of a task is ten times its expected time, but at least this time, an hour, in s."""
 
 
 class AtHand(NamedTuple):
-    """Tasks whose results a store has, those among them that failed, and all tasks."""
+    """Number of tasks with results in a store, number of those that failed, and number of all tasks."""
 
     done: int
     failed: int
@@ -37,29 +37,29 @@ class Stage:
     name
         What the user sees: ``"label training frames"``. Not part of the key.
     kind
-        What it does, one word: first half of its directory's name.
+        One word for its work; the first half of the name of its directory.
     version
-        Raised when the same settings and inputs would give another result.
+        Number that is raised if the same settings and inputs give another result than before.
     settings
-        Everything that decides the result, as JSON can hold it; never the machine.
+        Everything that affects the result, as JSON values; never the machine.
     inputs
-        The stages whose results it reads, by the name it knows them by.
+        Stages whose results it reads, by the names that it uses for them.
     work
-        Fills ``job.directory`` from ``job.settings`` and ``job.input(name)``.
+        Function that fills ``job.directory`` from ``job.settings`` and ``job.input(name)``.
     tasks, task_seconds
         Expected number of tasks and expected time of each on one core, s: for planning and progress only.
     memory_GB
-        Expected memory of one task, GB: for planning, and so that not too many run side by side.
+        Expected memory of one task, GB: for planning, and to limit the number of tasks that run at the same time.
     runs_as
-        Which kind of work it is, for ``run`` in ``machine.toml``.
+        Its kind of work, for ``run`` in ``machine.toml``.
     programs
         Programs that it will start.
     computes_with
-        Those of its programs that can use a GPU, as :data:`ilforge.devices.PROGRAMS` names them.
+        Its programs that can use a GPU, by their names in :data:`ilforge.devices.PROGRAMS`.
     progress
         For a stage of one long task: reads ``(steps done, steps in all)`` from its scratch directory.
     at_hand
-        For a stage of many tasks: what a store has of their results, without computing anything.
+        For a stage of many tasks: counts their results in a store, without computing anything.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Stage:
 
     @property
     def resources(self) -> Resources:
-        """What one of its tasks needs, on one core; no part of the key."""
+        """Resources of one of its tasks on one core; not part of the key."""
         limit_s = max(_SHORTEST_LIMIT_S, _LIMIT * self.task_seconds)
         return Resources(memory_GB=self.memory_GB, walltime_s=limit_s, expected_s=self.task_seconds)
 
@@ -101,9 +101,9 @@ class Stage:
 
 
 def in_order(targets: Iterable[Stage], finished: Collection[str] = ()) -> list[Stage]:
-    """The targets and everything they need, each once (by key), inputs first.
+    """The targets and all stages that they need, each once (by key), inputs first.
 
-    A stage whose key is in ``finished`` is left out, and so is what only such stages need.
+    A stage whose key is in ``finished`` is left out, and so are stages that only such stages need.
     """
     ordered: dict[str, Stage] = {}
 

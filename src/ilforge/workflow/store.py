@@ -1,10 +1,10 @@
-"""The store: one directory a finished stage, published by one rename, checked by digest when it is used.
+"""The store: one directory for each finished stage, published by one rename, and checked by digest before it is used.
 
 ::
 
     ilforge-store/
       results/<kind>-<hash>/   a finished stage; manifest.json was written last
-      scratch/<kind>-<hash>/   a stage at work, or one that was stopped: a new run goes on from it
+      scratch/<kind>-<hash>/   a running or stopped stage: a new run continues from it
       damaged/                 results whose files no longer match their manifest
       labels/                  labels, one by one, shared by all studies (see ilforge.labelling.storing.store)
       locks/
@@ -78,7 +78,7 @@ class ResultStore:
         return self.results / stage.key
 
     def holds(self, stage: Stage) -> bool:
-        """Whether the stage is finished: a look at the manifest only, unless the store verifies what it holds."""
+        """Whether the stage is finished; checks only the manifest, unless the store was opened with ``verify``."""
         if not (self.path(stage) / MANIFEST).is_file():
             return False
         if not self.verify:
@@ -88,12 +88,12 @@ class ResultStore:
         return self.faults[stage.key] is None
 
     def require_trusted(self, stage: Stage) -> Path:
-        """The result of a stage, when its files may be loaded as models, which can run code.
+        """The result of a stage, after a check that its files may be loaded as models, which can run code.
 
         Raises
         ------
         SettingsError
-            When this user did not make it and did not say that it is trusted, or its files have changed.
+            When this user neither made it nor declared it trusted, or its files have changed.
         """
         directory = self.path(stage)
         if not self.trust and not trust.is_signed(read_manifest(directory)):
@@ -108,11 +108,11 @@ class ResultStore:
         return directory
 
     def fault(self, stage: Stage) -> str | None:
-        """What is wrong with a finished stage's files; None when every digest holds."""
+        """What is wrong with the files of a finished stage; None if every digest is correct."""
         return fault_of(self.path(stage))
 
     def set_aside(self, stage: Stage) -> Path:
-        """Move a damaged result out of the way, so that it is made again."""
+        """Move a damaged result away, so that it is made again."""
         self.damaged.mkdir(exist_ok=True)
         target = self.damaged / f"{stage.key}-{time.time_ns()}"
         os.replace(self.path(stage), target)
@@ -143,7 +143,7 @@ class ResultStore:
         return found
 
     def open_scratch(self, stage: Stage) -> Path:
-        """The stage's scratch directory, with whatever an earlier, stopped run left there; it is no result yet."""
+        """The scratch directory of the stage, with the files that a stopped run left there; it is not a result yet."""
         directory = self.scratch / stage.key
         directory.mkdir(parents=True, exist_ok=True)
         (directory / MANIFEST).unlink(missing_ok=True)
@@ -162,7 +162,7 @@ class ResultStore:
         return self._put_in_place(stage)
 
     def finish_publishing(self, stage: Stage) -> bool:
-        """Put a result into place whose publication was stopped behind its last file; whether there was one."""
+        """Publish a result whose last file was written before a stop; returns whether there was one."""
         directory = self.scratch / stage.key
         if not (directory / MANIFEST).is_file() or fault_of(directory) is not None:
             return False
@@ -170,20 +170,20 @@ class ResultStore:
         return True
 
     def _put_in_place(self, stage: Stage) -> Path:
-        if self.path(stage).exists():  # without a manifest, or it would be held
+        if self.path(stage).exists():  # without a manifest, because otherwise it would count as finished
             self.set_aside(stage)
         os.replace(self.scratch / stage.key, self.path(stage))
         return self.path(stage)
 
     @contextlib.contextmanager
     def stage_lock(self, stage: Stage) -> Iterator[None]:
-        """Hold a stage: another run that wants the same stage waits here and then finds it finished."""
+        """Lock a stage: another run that needs the same stage waits here, and then finds it finished."""
         with _opened(self.locks / f"{stage.key}.lock") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
     def at_work(self, stage: Stage) -> bool:
-        """Whether some process holds the stage right now."""
+        """Whether a process has locked the stage now."""
         return _is_held(self.locks / f"{stage.key}.lock")
 
 
@@ -209,7 +209,8 @@ def _is_held(lock: Path) -> bool:
 
 @contextlib.contextmanager
 def study_lock(folder: Path, name: str) -> Iterator[None]:
-    """Hold a study of this store: a second run of it is refused, with who holds it and since when."""
+    """Lock a study of this store. A second run is refused; the error names the process that holds the lock, and since
+    when."""
     with _opened(_study_lock_file(folder, name)) as handle:
         try:
             _take_at_once(handle)
@@ -229,7 +230,7 @@ def study_lock(folder: Path, name: str) -> Iterator[None]:
 
 
 def _take_at_once(handle: IO[str]) -> None:
-    """Lock or fail. Whoever looks whether it is locked holds it for a moment: that is waited for."""
+    """Lock or fail. A process that tests the lock holds it for a moment, so this waits for that time."""
     for last in (False, False, True):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -241,7 +242,7 @@ def _take_at_once(handle: IO[str]) -> None:
 
 
 def _opened(path: Path) -> IO[str]:
-    """A lock file, made when it is not there. A link is refused: what it leads to would be written over."""
+    """A lock file, which is made if it is missing. A link is refused, because its target would be overwritten."""
     try:
         return open(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666), "r+")
     except OSError as error:
@@ -260,7 +261,7 @@ def require_writable(folder: Path, what: str, instead: str) -> None:
     Raises
     ------
     SettingsError
-        When that is not possible; says how to name another.
+        When this is not possible; the message says how to name another folder.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -274,7 +275,7 @@ def require_writable(folder: Path, what: str, instead: str) -> None:
 
 
 def sign(directory: Path) -> str | None:
-    """Sign a result with the key of this user, if it is whole; returns what is wrong with it otherwise."""
+    """Sign a result with the key of this user if it is undamaged; otherwise return what is wrong with it."""
     fault = fault_of(directory)
     if fault is None:
         write_json(directory / MANIFEST, trust.signed(read_manifest(directory)))
@@ -282,9 +283,9 @@ def sign(directory: Path) -> str | None:
 
 
 def fault_of(directory: Path, largest: int | None = None) -> str | None:
-    """What is wrong with the files of a result; None when every digest of its manifest holds.
+    """What is wrong with the files of a result; None if every digest in its manifest is correct.
 
-    Of files larger than ``largest``, bytes, only that they are there is asked.
+    Files larger than ``largest`` bytes need only exist.
     """
     if directory.is_symlink():
         return "it is a link, and links inside a store are not followed"
@@ -310,7 +311,7 @@ def fault_of(directory: Path, largest: int | None = None) -> str | None:
 
 
 def _is_complete(manifest: Mapping[str, Any]) -> bool:
-    """Whether a manifest has what is shown of it."""
+    """Whether a manifest has all entries that are shown to users."""
     texts = all(isinstance(manifest.get(key), str) for key in ("name", "host", "finished"))
     return texts and isinstance(manifest.get("wall_s"), int | float) and isinstance(manifest.get("programs"), dict)
 
@@ -324,7 +325,7 @@ def _leads_out(directory: Path, name: str) -> bool:
 
 
 def _remove_leftovers(directory: Path) -> None:
-    """Remove what a stage needs no more, and what writers that were killed have left."""
+    """Remove files that a stage does not need any more, and files of writers that were killed."""
     shutil.rmtree(directory / "parts", ignore_errors=True)
     for path in [path for path in directory.rglob("*") if path.suffix in (PARTIAL, REPLACED)]:
         if path.is_dir() and not path.is_symlink():
@@ -334,11 +335,11 @@ def _remove_leftovers(directory: Path) -> None:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """What made a result, when, where, with which programs, and the digest of each of its files."""
+    """The manifest of a result: settings and inputs, time, machine, programs, and the digest of each file."""
     manifest: dict[str, Any] = json.loads((directory / MANIFEST).read_text())
     return manifest
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON: the whole file or none of it."""
+    """Write a JSON file, completely or not at all."""
     files.write_text(path, json.dumps(data, indent=1, sort_keys=True) + "\n")

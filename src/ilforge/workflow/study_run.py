@@ -1,4 +1,4 @@
-"""Run, plan and look at a study: what the commands ``run``, ``check``, ``status`` and ``results`` stand on."""
+"""Run, plan and inspect a study: the functions behind the commands ``run``, ``check``, ``status`` and ``results``."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from ilforge.workflow.store import ResultStore, read_manifest, study_at_work, st
 
 PUBLISHED = ("report.html", "results.json", "results.csv")
 """Beside the folder of tables, :data:`ilforge.report.page.DATA`."""
-_LARGEST = 16 * 2**20  # bytes: of larger files, trajectories, a look at the states of a study takes no digests
+_LARGEST = 16 * 2**20  # bytes; to show the state of a study, digests of larger files (trajectories) are not computed
 _OUTPUT = "--output, or with `output` in machine.toml"
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one executor has to do of a study.
+    """The share of a study that one executor computes.
 
     Attributes
     ----------
@@ -67,24 +67,24 @@ class Share:
 
 @dataclass(frozen=True)
 class Check:
-    """What a study will take, before it starts.
+    """The expected cost of a study, before it starts.
 
     Attributes
     ----------
     rows
-        ``(stage, whether it is done, tasks that it has the results of)`` in order.
+        ``(stage, whether it is done, number of its tasks with results)`` in order.
     seconds
-        Expected time of what is missing, s, on this machine's workers.
+        Expected time of the missing stages on the workers of this machine, s.
     memory_GB
-        Expected memory when all workers are busy with the largest tasks, GB.
+        Expected memory if all workers run the largest tasks at the same time, GB.
     missing
-        Programs and Python packages that are needed and not installed.
+        Programs and Python packages that are needed but not installed.
     unusable
-        Devices that ``machine.toml`` asks for and that a program does not find.
+        Devices in ``machine.toml`` that a program does not find.
     at_most
-        Whether concurrent learning may end before its last iteration, and the study cost less.
+        Whether concurrent learning may end before its last iteration, so that the study may cost less.
     shares
-        What each executor has to do.
+        The share of each executor.
     """
 
     rows: list[tuple[Stage, bool, int]]
@@ -99,14 +99,15 @@ class Check:
 def all_stages(study: Study, results: Results | None = None, labels_of: Path | None = None) -> list[Stage]:
     """Every stage of a study in order; the report is the last.
 
-    Where concurrent learning may end early, those that are known from the results so far, without the report; without
-    results, those of all iterations. For ``labels_of`` see :func:`~ilforge.workflow.plan.make_plan`.
+    If concurrent learning may end early, these are the stages that are known from the results so far, without the
+    report. Without results, they are the stages of all iterations. For ``labels_of`` see
+    :func:`~ilforge.workflow.plan.make_plan`.
     """
     return _planned(study, results, labels_of)[0]
 
 
 def _planned(study: Study, results: Results | None, labels_of: Path | None = None) -> tuple[list[Stage], Growth | None]:
-    """All stages that are known, and how the plan goes on where they are not all."""
+    """All stages that are known and, if these are not all, the continuation of the plan."""
     plan = make_plan(study, results, labels_of)
     if not plan.waits_for:
         return [*plan.stages, report_stage(plan)], None
@@ -116,7 +117,7 @@ def _planned(study: Study, results: Results | None, labels_of: Path | None = Non
 
 @trust.looking()
 def check_study(study: Study, machine: Machine) -> Check:
-    """Plan a study and look up what is done; compute nothing, write nothing."""
+    """Plan a study and find its finished stages. Nothing is computed or written."""
     require_executors(machine)
     machine_programs.use(machine.programs)
     store = ResultStore(Path(machine.store), verify=True, largest=_LARGEST)
@@ -144,7 +145,7 @@ def _here(stages: Iterable[Stage], machine: Machine) -> list[Stage]:
 
 
 def _shares(todo: Sequence[Stage], machine: Machine) -> tuple[Share, ...]:
-    """What each executor has to do, in the order in which ``run`` names them."""
+    """The share of each executor, in the order in which ``run`` names them."""
     run, shares = machine.run.model_dump(), []
     for name, (kind, settings) in require_executors(machine).items():
         own = [stage for stage in todo if run[stage.runs_as] == name]
@@ -155,7 +156,7 @@ def _shares(todo: Sequence[Stage], machine: Machine) -> tuple[Share, ...]:
 
 
 def _missing(todo: Iterable[Stage]) -> list[MissingProgram]:
-    """Programs, Python packages and environments that these stages need and that are not there; each cure once."""
+    """Missing programs, Python packages and environments that these stages need; each remedy is listed once."""
     wanted: set[tuple[Callable[[str], object], str]] = {(find, program) for stage in todo for program in stage.programs}
     wanted |= {(require, name) for stage in todo for name in stage.computes_with if name in EXTRAS}
     computing = {name for stage in todo for name in stage.computes_with}
@@ -190,7 +191,7 @@ def _tasks_at_hand(stage: Stage, store: ResultStore) -> int:
 def run_study(
     study: Study, machine: Machine, console: Console, quiet: bool = False, trusted: bool = False
 ) -> tuple[Outcome, Path]:
-    """Compute what is missing of a study, and put its report into the output folder.
+    """Compute the missing stages of a study, and write its report into the output folder.
 
     Parameters
     ----------
@@ -200,12 +201,12 @@ def run_study(
     Returns
     -------
     Outcome, Path
-        What was done, and the folder that holds ``report.html``, ``results.json``, ``results.csv`` and ``models``.
+        The outcome, and the folder with ``report.html``, ``results.json``, ``results.csv`` and ``models``.
 
     Raises
     ------
     IlforgeError
-        When the study is running already, or cannot start, or a device is not there that the machine is to have.
+        When the study is already running, cannot start, or a device in ``machine.toml`` is missing.
     """
     require_main_guard()
     require_executors(machine)
@@ -216,7 +217,7 @@ def run_study(
     for fault in _unusable_devices(_here([stage for stage in stages if not store.holds(stage)], machine), machine):
         raise fault
     store.prepare()
-    trust.user_key()  # that there is none to sign with is said now, not after the first stage
+    trust.user_key()  # a missing key is reported now, and not after the first stage
     folders.claim(folder, _OUTPUT, of=study.path.absolute())
     with study_lock(store.locks, study.settings.name):
         with Executors.of_machine(machine) as executors:
@@ -235,12 +236,12 @@ def run_study(
 
 
 def output_folder(study: Study, machine: Machine) -> Path:
-    """Where a study's report goes: a folder that is made, and marked, by ilforge."""
+    """The folder for the report of a study, which ilforge makes and marks."""
     return Path(machine.output).absolute() / study.settings.name
 
 
 def publish(report: Path, folder: Path) -> None:
-    """Copy the report out of the store, each file whole or not at all, and the tables in place of earlier ones."""
+    """Copy the report from the store, each file completely or not at all; new tables replace earlier ones."""
     for name in PUBLISHED:
         with files.replacing(folder / name) as partial:
             shutil.copyfile(report / name, partial)
@@ -264,13 +265,13 @@ class Status:
     Attributes
     ----------
     store
-        Folder that was looked at.
+        Folder of the store.
     rows
         Every stage that is known, in order.
     running
         Whether some process runs the study now.
     said
-        What the run says of itself, or the last one said.
+        The last message of the running or the last run.
     """
 
     store: Path
@@ -289,7 +290,7 @@ TO_DO = "to do"
 
 @trust.looking()
 def study_status(study: Study, machine: Machine) -> Status:
-    """The state of every stage: done, at work, begun (a run was stopped in it), failed or to do; with counts."""
+    """The state of every stage with counts: done, running, begun (a run was stopped in it), failed or to do."""
     machine_programs.use(machine.programs)
     store = ResultStore(Path(machine.store), verify=True, largest=_LARGEST)
     name = study.settings.name
@@ -320,7 +321,7 @@ def _state(stage: Stage, store: ResultStore, failed: Mapping[str, str]) -> Stage
 
 
 def _counted(stage: Stage, store: ResultStore) -> list[str]:
-    """How much of an unfinished stage is done, in words; empty where nothing is known to be."""
+    """A description of the finished part of an unfinished stage; empty if nothing is known."""
     scratch, failed = store.scratch / stage.key, 0
     if stage.at_hand is not None:
         done, failed, total = stage.at_hand(store)
@@ -337,7 +338,7 @@ def _counted(stage: Stage, store: ResultStore) -> list[str]:
 
 @trust.looking()
 def write_partial_report(study: Study, machine: Machine) -> Path:
-    """The report of what is finished so far, in the output folder.
+    """Write the report of all finished stages into the output folder.
 
     Raises
     ------
@@ -367,7 +368,7 @@ def nothing_there(study: Study, store: Path) -> SettingsError:
 
 @trust.looking()
 def study_records(study: Study, machine: Machine) -> tuple[list[Record], dict[str, str]]:
-    """Records of all that is finished, and what is wrong with results that were left out, by key."""
+    """Records of all finished stages, and the faults of results that were left out, by key."""
     machine_programs.use(machine.programs)
     store = ResultStore(Path(machine.store), verify=True)
     records = collect_records(make_plan(study, store, store.labels), store)
