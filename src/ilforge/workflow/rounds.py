@@ -20,8 +20,8 @@ _HOLDING_FRAMES = 400  # of a run that asks whether a model holds the liquid
 def goes_on(plan: Plan, iteration: int, results: Results | None) -> bool:
     """Plan the explorations of an iteration, and decide whether the rest of it follows.
 
-    A decision that needs a result which is not there leaves the plan open. Only ``stop.candidates`` makes labelling
-    wait for all explorations: it may end the learning before anything of them is labelled.
+    If a decision needs a result that is not finished, the plan ends there for now. Only ``stop.candidates`` makes
+    labelling wait for all explorations: it may end the learning before anything of them is labelled.
     """
     if iteration == 0:
         return True
@@ -42,7 +42,7 @@ def goes_on(plan: Plan, iteration: int, results: Results | None) -> bool:
 
 
 def _settled(plan: Plan, needed: list[Stage], iteration: int, results: Results, exploring: bool) -> bool:
-    """Whether the results that a decision needs are there, and it is to go on."""
+    """Whether the results for a decision are finished, and concurrent learning continues."""
     plan.waits_for = [stage for stage in needed if not results.holds(stage)]
     if plan.waits_for:
         return False
@@ -55,7 +55,7 @@ def _settled(plan: Plan, needed: list[Stage], iteration: int, results: Results, 
 
 
 def _round(plan: Plan, iteration: int, results: Results, finished: bool) -> loop.Round:
-    """What an iteration has given; its models are judged where they are trained."""
+    """The results of an iteration, if they are finished."""
     selections = [results.path(stage) / learning.SELECTION for stage in _selections(plan, iteration)]
     if not finished:
         return loop.round_of(selections)
@@ -125,7 +125,7 @@ def plan_explored_labels(plan: Plan, part: Study, iteration: int) -> Stage:
         part,
         f"label explored frames, iteration {iteration}",
         search.selected,
-        expected=0,  # beyond those that are labelled ahead: only what some runs leave to others
+        expected=0,  # without those that are labelled ahead: the shares that some runs leave to others
         method=plan.method,
         ahead=ahead,
     )

@@ -1,1 +1,1 @@
-"""The steps of a study, one file each: what a stage is keyed by, and what it does."""
+"""The steps of a study, one file each: the settings in the key of each stage, and its work."""

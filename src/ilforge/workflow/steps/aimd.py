@@ -1,4 +1,4 @@
-"""AIMD: some of the sampled frames moved by the reference method, every step a label."""
+"""AIMD: the reference method moves some of the sampled frames, and every step is a label."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ RUNS = "runs.json"
 
 
 def single_points(sampled: list[Atoms], counts: FrameCounts) -> list[Atoms]:
-    """The sampled frames that no AIMD run begins from."""
+    """The sampled frames from which no AIMD run begins."""
     chosen = {id(frame) for frame, _ in aimd_starts(sampled, counts)}
     return [frame for frame in sampled if id(frame) not in chosen]
 
 
 def aimd_starts(sampled: list[Atoms], counts: FrameCounts) -> list[tuple[Atoms, int]]:
-    """The sampled frames that AIMD runs begin from, spread evenly over each kind, and the frames of each run."""
+    """The sampled frames from which AIMD runs begin, spread evenly over each kind, and the number of frames of each
+    run."""
     chosen: list[tuple[Atoms, int]] = []
     for kind, runs, length in (
         ("EQ", counts.eq_aimd_runs, counts.eq_aimd_frames),
@@ -45,14 +46,14 @@ def aimd_starts(sampled: list[Atoms], counts: FrameCounts) -> list[tuple[Atoms, 
 
 
 def aimd_plan(counts: FrameCounts) -> dict[str, int]:
-    """The keys that decide which frames AIMD begins from, and how long it is."""
+    """The keys that determine from which frames AIMD begins, and how long it runs."""
     return counts.model_dump(include={"eq_aimd_runs", "eq_aimd_frames", "neq_aimd_runs", "neq_aimd_frames"})
 
 
 def aimd_stage(study: Study, purpose: str, sampled: Stage, method: Mapping[str, Any]) -> Stage:
     """``frames.xyz`` with all frames of all runs, whose labels are in the label store, and ``runs.json``.
 
-    ``method`` is what the reference says of itself.
+    ``method`` is the description of the reference by itself.
     """
     counts: FrameCounts = getattr(study.settings.sampling, purpose)
     spec, liquid = reference_spec(study), liquid_of(study)

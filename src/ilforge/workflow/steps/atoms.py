@@ -1,4 +1,4 @@
-"""Energies of isolated atoms by the reference method, for models whose energies are counted from them."""
+"""Energies of isolated atoms by the reference method, for models whose energies are relative to them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ATOMS = "atoms.json"
 def atoms_stage(study: Study, dataset: Published | None, method: Mapping[str, Any]) -> Stage:
     """``atoms.json``: the energy of each element's isolated atom, eV, computed once or taken from a dataset.
 
-    ``method`` is what the reference says of itself.
+    ``method`` is the description of the reference by itself.
 
     Raises
     ------

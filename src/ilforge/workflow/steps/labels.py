@@ -35,13 +35,13 @@ from ilforge.workflow.steps.structures import computes_with, liquid_of, of_compo
 from ilforge.workflow.store import ResultStore, write_json
 
 ATTEMPTS = 2
-"""So often a calculation is tried that is cut short."""
+"""Number of tries of a calculation that is interrupted."""
 
 POLL_S = 2.0
-"""Between looks at what another run has claimed, s."""
+"""Time between checks of frames that another run has claimed, s."""
 
 IN_A_ROW = 5
-"""So many calculations cut short one after the other are no frame's fault."""
+"""If this many calculations in a row are interrupted, the cause is not a frame."""
 
 ACCEPTED, REJECTED, CENSUS = "accepted.xyz", "rejected.xyz", "census.json"
 
@@ -63,11 +63,11 @@ def label_stage(
     expected
         Number of frames, for planning.
     method
-        What the reference says of itself.
+        Description of the reference by itself.
     counts
-        Where AIMD begins from some of the frames, which: those are not labelled here.
+        The frames from which AIMD begins, if any; they are not labelled here.
     computed
-        Whether the labels are there already, from AIMD: for planning.
+        Whether AIMD has already computed the labels, for planning.
     ahead
         Stages that label some of the frames before all of them are known (:func:`.learning.ahead_stages`).
     """
@@ -123,12 +123,13 @@ def labels_at_hand(
     method_digest: str,
     expected: int,
 ) -> AtHand:
-    """What a store has of the labels that a stage asks for.
+    """Counts the labels of a stage that a store already has.
 
     Parameters
     ----------
     source, frames_in
-        The stage that made the frames, and those to label, by digest, in the folder of its result.
+        The stage that made the frames, and a function that returns the frames to label, by digest, from the folder of
+        its result.
     asked
         Which frames these are, in words, for :meth:`~ilforge.workflow.store.ResultStore.noted`.
     expected
@@ -151,12 +152,12 @@ def labels_of(
     Parameters
     ----------
     spec, method
-        The potential, and what it says of itself.
+        The potential, and its description by itself.
 
     Raises
     ------
     DidNotFinish
-        When calculations were cut short; what is labelled is kept.
+        When calculations were interrupted; finished labels are kept.
     """
     method_digest = digest_of(method)
     with LabelStore(job.store.labels) as store, holding(job.store.labels) as holder:
@@ -182,13 +183,13 @@ def labels_of(
 
 
 def net_force_setting(gate: GateSettings, method: Mapping[str, Any], liquid: Liquid) -> dict[str, float]:
-    """The limit that counts for boxes of this size, where it is not that of the gate."""
+    """The limit for boxes of this size, if it differs from that of the gate."""
     limit = net_force_limit(gate, method, liquid.topology.n_atoms)
     return {} if limit == gate.max_net_force_eV_A else {"net_force_limit_eV_A": round(limit, 9)}
 
 
 def _verify(job: Job, store: LabelStore) -> None:
-    """Read the whole store before it is trusted: labels that a damaged index hides would be paid for again."""
+    """Check the whole store first, because labels that a damaged index hides would be computed again."""
     if store.verify():
         job.say("The index of the label store did not fit its labels and was made anew; no label is lost.")
 
@@ -196,9 +197,10 @@ def _verify(job: Job, store: LabelStore) -> None:
 def _give_up(
     job: Job, store: LabelStore, method_digest: str, left: Sequence[str], before: Mapping[str, Label]
 ) -> list[str]:
-    """Count one more run for frames that were killed whenever they were tried; returns those that are still asked for.
+    """Count one more run for frames whose calculation was always killed; returns the frames that are still labelled.
 
-    A frame that no process survives would hold up its study for ever. After :data:`KILLED_RUNS` runs it is rejected.
+    A frame whose calculation is always killed would block its study for ever. After :data:`KILLED_RUNS` runs it is
+    rejected.
     """
     killed = {digest: label for digest, label in store.get_many(left, method_digest).items() if was_killed(label.error)}
     for digest, label in killed.items():
@@ -214,7 +216,8 @@ def _give_up(
 
 
 class _Labelling:
-    """Frames labelled in workers, each by one run of all that want it: what another one has claimed is waited for."""
+    """Label frames in workers. If several runs need a frame, only one computes it, and the others wait for its
+    label."""
 
     def __init__(self, job: Job, store: LabelStore, holder: Holder, method_digest: str):
         self.job, self.store, self.holder, self.method_digest = job, store, holder, method_digest
@@ -226,7 +229,7 @@ class _Labelling:
         Raises
         ------
         DidNotFinish
-            When several in a row were cut short: then it is the program or the machine, and no frame's fault.
+            When several in a row were interrupted, because the cause is then the program or the machine, not a frame.
         """
         left, waited = list(asked), False
         while tried_less := [digest for digest in left if self.attempts[digest] < ATTEMPTS]:
@@ -239,7 +242,7 @@ class _Labelling:
             self.store.absorb_inbox()
             left = self.store.missing(left, self.method_digest)
             for digest in left:
-                if self._state(digest) is State.DONE:  # and yet there is no label of it: it was lost
+                if self._state(digest) is State.DONE:  # but it has no label, so its label was lost
                     self.holder.release(digest, self.method_digest)
         return left
 
@@ -275,10 +278,10 @@ def _evaluate_claimed(
     inbox: Path,
     liquid: Liquid,
 ) -> tuple[str, Label | None]:
-    """A task for a worker: the label of a frame, or None when another run has it."""
+    """A task for a worker: the label of a frame, or None if another run has claimed the frame."""
     if holder.take(digest, method_digest) is not State.MINE:
         return digest, None
-    if (inbox / name_of(digest, method_digest)).exists():  # of a run that was killed before it could say so
+    if (inbox / name_of(digest, method_digest)).exists():  # from a run that was killed before it could report the label
         holder.finish(digest, method_digest)
         return digest, None
     try:
@@ -302,7 +305,7 @@ def _lost(
     inbox: Path,
     liquid: Liquid,
 ) -> tuple[str, Label]:
-    """The label of a frame that no worker survived."""
+    """The label of a frame whose worker was killed each time."""
     holder.release(digest, method_digest)
     return digest, failed(frame, spec, f"DidNotFinish: {error}", inbox)
 
@@ -326,14 +329,14 @@ def _outstanding(count: int, total: int, label: Label) -> DidNotFinish:
 def write_judged(
     directory: Path, wanted: Mapping[str, Atoms], labels: Mapping[str, Label], liquid: Liquid, gate: GateSettings
 ) -> int:
-    """Judge the labels of frames and write what a stage of labels consists of; frames and labels are by digest.
+    """Judge the labels of frames and write the files of a stage of labels; frames and labels are given by digest.
 
     Returns
     -------
     int
         Number of rejected frames.
     """
-    # under the frames' own kind and recipe: the label may have been made for another study
+    # with the kind and recipe of these frames, because the label may have been made for another study
     mine = {digest: labels[digest].of(frame) for digest, frame in wanted.items()}
     reasons = judge_batch(mine, lambda frame: liquid.topology, gate)
     accepted = [labels[digest].on(frame) for digest, frame in wanted.items() if reasons[digest] is None]

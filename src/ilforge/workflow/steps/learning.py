@@ -1,4 +1,5 @@
-"""Concurrent learning: explore with the committee, choose what it disagrees on, label its first frames early."""
+"""Concurrent learning: explore with the committee, select frames on which it disagrees, and label the first ones
+early."""
 
 from __future__ import annotations
 
@@ -102,9 +103,9 @@ def plan_search(
 
 
 def ahead_stages(study: Study, iteration: int, search: Search, method: Mapping[str, Any]) -> list[Stage]:
-    """Labels of the first frames of every run, each as soon as its runs have ended, whatever the others do.
+    """Stages that label the first frames of every run as soon as it has ended, without waiting for other runs.
 
-    ``method`` is what the reference says of itself.
+    ``method`` is the description of the reference by itself.
     """
     learning = study.settings.learning
     every, found = shares_of_runs(learning.max_candidates, learning.starts), []
@@ -121,7 +122,7 @@ def _ahead_stage(
 ) -> Stage:
     """Labels, in the label store, of so many frames of each run: ``asked.json`` with their number.
 
-    The stage that labels all frames of the iteration finds them there, and judges all of them together.
+    The stage that labels all frames of the iteration finds these labels in the store, and judges all labels together.
     """
     spec, liquid = reference_spec(study), liquid_of(study)
 
@@ -271,7 +272,7 @@ def _members(job: Job, committee: Sequence[Stage]) -> list[dict[str, Any]]:
 
 
 def _of_all(runs: range, count: int) -> str:
-    """Which runs of how many, in words, counted from 1."""
+    """The numbers of these runs, from 1, and the number of all runs, in words."""
     first, last = runs.start + 1, runs.stop
     return f"run {first} of {count}" if first == last else f"runs {first} to {last} of {count}"
 

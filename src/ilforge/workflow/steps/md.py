@@ -1,4 +1,4 @@
-"""MD with any potential from one description of the protocol, and what is measured on it."""
+"""MD with any potential from one description of the protocol, and its measurements."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ilforge.workflow.steps.structures import computes_with, engine_programs, io
 from ilforge.workflow.store import write_json
 
 MEASUREMENT = "measurement.json"
-_LARGE = 2000  # atoms; from there on memory is taken to grow with their number
+_LARGE = 2000  # number of atoms from which the expected memory grows with their number
 _VACUUM_MINIMISATION = 200  # steps: a conformer comes from no run at a temperature, unlike a box
 
 
@@ -40,7 +40,7 @@ def md_stage(
 ) -> Stage:
     """A trajectory (see :class:`~ilforge.dynamics.trajectory.Trajectory`) of a trained model or a given potential.
 
-    ``inner`` is the cheap potential that moves the atoms within a step, trained or given, where steps are divided.
+    If steps are divided, ``inner`` is the cheap potential, trained or given, that moves the atoms within a step.
     """
     liquid = ions_of(study, settings)
     protocol = protocol_of(study, settings, name)
@@ -66,7 +66,7 @@ def md_stage(
         settings={
             "protocol": protocol.as_dict(),
             "spec": None if spec is None else potentials.create(spec).describe(),
-            # absent, results made before keep their names
+            # left out if not used, so that earlier results keep their names
             **({"engine": settings.engine} if settings.engine else {}),
             **({"inner": potentials.create(inner).describe()} if isinstance(inner, dict) else {}),
         },
@@ -100,24 +100,24 @@ def protocol_of(study: Study, settings: MdSettings, name: str) -> MdProtocol:
         barostat=settings.barostat,
         hydrogen_mass_amu=settings.hydrogen_mass_amu,
         inner_steps=settings.inner_steps,
-        seed=study.seed("md", settings.name, name),  # with the same kicks, two potentials would not differ by chance
+        seed=study.seed("md", settings.name, name),  # different seeds: equal ones would correlate the runs
     )
 
 
 def measured_in(protocol: MdSettings, analysis: AnalysisSettings) -> list[str]:
-    """Properties that mean something for what a protocol is run for."""
+    """Properties that are meaningful for the system of a protocol."""
     return [name for name in analysis.properties if not (protocol.vacuum and create(name, analysis).needs_cell)]
 
 
 def analysis_stage(study: Study, protocol: MdSettings, trajectory: Stage, property_name: str) -> Stage:
     """One property of one trajectory: ``measurement.json``.
 
-    What the settings name and other compositions of a series have is left out, with a note.
+    If the settings name ions that only other compositions of a series have, these are left out, with a note.
     """
     parts = settings_of(property_name, study.settings.analysis)
     left_out: list[str] = []
     fitting: dict[str, Settings] | None = parts
-    if protocol.vacuum is not None and property_name == "shapes":  # definitions may be of the liquid's other ions
+    if protocol.vacuum is not None and property_name == "shapes":  # definitions may be for other ions of the liquid
         present = ions_of(study, protocol).counts
         defined = cast(ShapesSettings, parts["shapes"]).define
         define = [one for one in defined if one.ion in present]
@@ -137,7 +137,7 @@ def analysis_stage(study: Study, protocol: MdSettings, trajectory: Stage, proper
         version=PROPERTIES[property_name].version,
         settings=own
         | {part: of.model_dump() for part, of in others.items()}
-        | ({"left_out": left_out} if left_out else {}),  # absent, results made before keep their names
+        | ({"left_out": left_out} if left_out else {}),  # left out if not used, so that earlier results keep their names
         inputs={"trajectory": trajectory},
         work=work,
         task_seconds=2.0,

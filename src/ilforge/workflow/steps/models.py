@@ -27,7 +27,8 @@ PREDICTIONS, ERRORS = "predictions.npz", "errors.json"
 
 
 def dataset_stage(study: Study, iteration: int, labels: Sequence[Stage], before: Stage | None) -> Stage:
-    """The frozen split that all models of an iteration train on; frames seen before keep their side."""
+    """The frozen split for the training of all models of an iteration; earlier frames stay on their side of the
+    split."""
     sources = {f"labels{i or ''}": stage for i, stage in enumerate(labels)}
     seed = study.seed("split", iteration)
     fraction = study.settings.training.early_stopping_fraction
@@ -52,29 +53,29 @@ def dataset_stage(study: Study, iteration: int, labels: Sequence[Stage], before:
 
 
 def model_title(study: Study, name: str) -> str:
-    """How a model is printed: ``"MACE"``, or by its own name where that is not the kind's."""
+    """Printed name of a model: ``"MACE"``, or its own name if this differs from the kind."""
     kind = TRAINERS[study.settings.models[name].kind]
     return kind.title if name == kind.name else name
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a model of the study file is trained on and from.
+    """Data and start of the training of a model of the study file.
 
     Attributes
     ----------
     dataset
         The frozen split.
     size
-        Expected, for planning.
+        Expected size, for planning.
     iteration
-        Of concurrent learning; None for a student, which learns from its teacher.
+        Iteration of concurrent learning; None for a student, which learns from its teacher.
     before
-        Trainings of the iteration before, which the committee goes on from.
+        Trainings of the previous iteration, which the committee continues.
     starts
-        What each member is fine-tuned from.
+        Start of each member, if the model is fine-tuned.
     atoms
-        Energies of isolated atoms, where the model counts energies from them.
+        Energies of isolated atoms, if the energies of the model are relative to them.
     """
 
     dataset: Stage
@@ -86,13 +87,13 @@ class Lesson:
 
 
 def size_of(study: Study, frames_expected: int) -> Size:
-    """So many frames of each composition, for planning."""
+    """Expected data for this many frames of each composition, for planning."""
     sizes = [liquid_of(part).topology.n_atoms for part in study.parts]
     return Size(frames_expected * sum(sizes), max(sizes))
 
 
 def model_stages(study: Study, name: str, lesson: Lesson) -> list[Stage]:
-    """Trainings of a model of the study file: its committee, each member with a seed of its own."""
+    """Trainings of a model of the study file: one for each member of its committee, with different seeds."""
     return [_model_stage(study, name, member, lesson) for member in range(study.settings.models[name].committee)]
 
 
@@ -142,14 +143,14 @@ def _model_stage(study: Study, name: str, member: int, lesson: Lesson) -> Stage:
 
 
 def counts_from_atoms(study: Study, name: str) -> bool:
-    """Whether a model counts energies from isolated atoms."""
+    """Whether the energies of a model are relative to isolated atoms."""
     settings = study.settings.models[name]
     asked = getattr(settings, "atom_energies", None)
     return TRAINERS[settings.kind].counts_from_atoms and asked == "isolated atoms"
 
 
 def stress_notes(study: Study) -> list[str]:
-    """Which models are to learn from stresses that the reference does not give, a sentence each."""
+    """One sentence for each model that should learn from stresses which the reference does not give."""
     models = study.settings.models
     learning = [name for name, model in models.items() if TRAINERS[model.kind].learns_stress(model)]
     if not learning or potentials.create(reference_spec(study)).has_stress:
@@ -162,14 +163,14 @@ def stress_notes(study: Study) -> list[str]:
 
 
 def model_spec(directory: Path) -> dict[str, Any]:
-    """The trained model in a stage's directory as a potential; whether it is trusted is asked before."""
+    """The trained model in the directory of a stage as a potential; trust must be checked before."""
     manifest = read_manifest(directory)
     kind = TRAINERS.named(manifest["kind"])
     return kind.spec(directory, manifest["files"][kind.file])
 
 
 def seconds_per_step(study: Study, name: str, n_atoms: int) -> float:
-    """Expected time of one step with a model that is yet to be trained, s on one core: for planning only."""
+    """Expected time of one step with a model that is not trained yet, on one core, s; for planning only."""
     settings = with_network(study, name)
     return TRAINERS[settings.kind].seconds_per_step(settings, n_atoms)
 
@@ -220,7 +221,7 @@ def _seconds_of_one(study: Study, trained: str, spec: dict[str, Any] | None, n_a
 
 
 def _identity(spec: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A potential for keys of stages: a model file is its digest, wherever it lies."""
+    """A potential in the form for keys of stages: a model file is represented by its digest, not by its path."""
     return potentials.create(spec).describe() if spec and "path" in spec else spec
 
 

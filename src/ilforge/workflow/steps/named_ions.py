@@ -1,4 +1,4 @@
-"""Ions and sites that ``[analysis]`` names: a series may have them in some of its compositions only."""
+"""Ions and sites named in ``[analysis]``; only some compositions of a series may have them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMING = ("rdf", "clusters", "shapes", "transitions")
 
 
 def refuse_unknown(name: str, analysis: AnalysisSettings, liquids: Sequence[Liquid], lone: Sequence[Liquid]) -> None:
-    """Refuse what the settings of a property name and no composition has, before anything runs.
+    """Refuse ions and sites in the settings of a property that no composition has, before anything runs.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def refuse_unknown(name: str, analysis: AnalysisSettings, liquids: Sequence[Liqu
     Raises
     ------
     SettingsError
-        With what there is to name.
+        When there is one; the message lists the possible names.
     """
     asked = [*liquids, *(lone if name == "shapes" else [])]
     known = {ion.name: ion for liquid in asked for ion, _ in liquid.ions}
@@ -57,23 +57,23 @@ def refuse_unknown(name: str, analysis: AnalysisSettings, liquids: Sequence[Liqu
 def as_far_as_named(
     name: str, parts: dict[str, Settings], liquid: Liquid
 ) -> tuple[dict[str, Settings] | None, list[str]]:
-    """Settings of a property without what they name and one composition does not have.
+    """Settings of a property without the ions and sites that one composition does not have.
 
     Parameters
     ----------
     name
         The property.
     parts
-        What :func:`~ilforge.properties.settings_of` gave.
+        Result of :func:`~ilforge.properties.settings_of`.
     liquid
         Of the composition.
 
     Returns
     -------
     parts
-        None where nothing is left to measure.
+        The remaining settings; None if nothing is left to measure.
     notes
-        What was left out, for the measurement.
+        Sentences about what was left out, for the measurement.
     """
     gone = _left_out(name, parts[name], liquid) if name in NAMING else {}
     if not gone:
@@ -83,7 +83,7 @@ def as_far_as_named(
 
 
 def _left_out(name: str, settings: Any, liquid: Liquid) -> dict[str, str]:
-    """What a liquid does not have of what the settings name, and a note on each."""
+    """Ions and sites in the settings that a liquid does not have, with a note on each."""
     here = f"this composition ({', '.join(liquid.counts)})"
     if name == "rdf":
         return {

@@ -1,4 +1,4 @@
-"""A dataset that is there already: it takes the place of sampling and labelling."""
+"""An existing dataset, which replaces sampling and labelling."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ilforge.workflow.steps.structures import identity, liquid_of, of_compositio
 
 
 def dataset_of(study: Study) -> Published | None:
-    """The dataset that the study names, or None where it makes its own.
+    """The dataset that the study names; None if the study makes its own labels.
 
     Raises
     ------
     SettingsError
-        When there is none, or it is no dataset of this study: another method, or other liquids.
+        When it does not exist, or its method or liquids are not those of the study.
     """
     folder = study.settings.dataset
     if folder is None:
@@ -81,12 +81,12 @@ def published_stage(study: Study, purpose: str, dataset: Published) -> Stage:
 
 
 def require_reference(study: Study, dataset: Published | None) -> None:
-    """Ask for the program of the reference where labels are still to be made.
+    """Require the program of the reference if it must still make labels.
 
     Raises
     ------
     MissingProgram
-        Says for how many labels it is needed.
+        When it is missing; the message gives the number of labels that need it.
     SettingsError
         When the program here is of another version than that of the labels in the study's dataset.
     """
@@ -122,7 +122,7 @@ def in_words(versions: Mapping[str, Any]) -> str:
 
 
 def labelled_by(study: Study, dataset: Published | None) -> str:
-    """The reference of a study in a few words; with a dataset, whose labels these are."""
+    """The reference of a study in a few words; with a dataset, also the source of its labels."""
     title = study.settings.potential(study.settings.reference.potential).title
     if dataset is None:
         return title
@@ -130,7 +130,7 @@ def labelled_by(study: Study, dataset: Published | None) -> str:
 
 
 def _require_method(study: Study, dataset: Published) -> None:
-    """Every setting of the study's reference must be that of the labels."""
+    """Require that every setting of the reference equals that of the labels."""
     asked = potentials.settings(potentials.create(reference_spec(study)))
     has = dataset.method
     if asked["kind"] != has.get("kind"):

@@ -1,4 +1,4 @@
-"""The report: everything the finished stages hold, on one page."""
+"""The report: the results of all finished stages on one page."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def report_stage(plan: Plan) -> Stage:
 
 
 def report_content(plan: Plan, store: ResultStore) -> ReportContent:
-    """Everything that is finished, as the report wants it."""
+    """All finished results, in the form that the report needs."""
     study = plan.study
     liquids = {part.composition: liquid_of(part).name for part in study.parts}
     reference = study.settings.potential(study.settings.reference.potential)
@@ -137,12 +137,13 @@ def _parity(key: tuple[int | None, str, str], directory: Path, liquids: Mapping[
 
 
 def _held(stages: Mapping[Any, Stage], store: ResultStore) -> Iterator[tuple[Any, Stage]]:
-    """Those of the stages that are finished."""
+    """The stages among these that are finished."""
     return ((key, stage) for key, stage in stages.items() if store.holds(stage))
 
 
 def _runs(plan: Plan, store: ResultStore, records: list[Record]) -> Iterator[Run]:
-    """What was measured on each trajectory, labelled as its numbers are, and how much shapes differ between two."""
+    """The measurements of each trajectory, with the labels of its numbers, and differences of shapes between two
+    runs."""
     labels = run_labels(plan)
     for (protocol, potential), found in measurements(plan, store).items():
         yield Run({**labels[protocol], "protocol": protocol, "potential": potential}, found)
@@ -176,7 +177,7 @@ def _frame_rows(plan: Plan, store: ResultStore) -> Iterator[FrameRow]:
 
 
 def _coverage(plan: Plan, store: ResultStore) -> Iterator[Coverage]:
-    """Of the sets for training: those for validation are made alike."""
+    """Only the sets for training, because those for validation are made in the same way."""
     for dataset, stage in _held(plan.labels, store):
         census = json.loads((store.path(stage) / CENSUS).read_text())
         for recipe, kinds in census.get("coverage", {}).items() if dataset.startswith("training") else ():
@@ -248,7 +249,7 @@ def _training_curves(plan: Plan, store: ResultStore) -> Iterator[TrainingCurve]:
 
 
 def _atom_energies(plan: Plan, store: ResultStore) -> Iterator[str]:
-    """What models that have a choice count energies from, and how models were fine-tuned, a sentence each."""
+    """Sentences about the zero of energies of each model that has a choice, and about the fine-tuning of models."""
     for name, model in plan.study.settings.models.items():
         title = model_title(plan.study, name)
         if model.start is not None:

@@ -1,4 +1,5 @@
-"""What a training starts from: nothing, its own training of the iteration before, or another model to fine-tune."""
+"""Starts of trainings: none, the model's own training of the previous iteration, or another model that is
+fine-tuned."""
 
 from __future__ import annotations
 
@@ -30,13 +31,13 @@ class Start:
     Attributes
     ----------
     stage
-        Its training, where it is a model of the study.
+        Its training, if it is a model of the study.
     spec
-        What it is, where it is given; for :func:`ilforge.potentials.create`.
+        Its description for :func:`ilforge.potentials.create`, if it is a given potential.
     replay
         Dataset of other liquids.
     replay_frames, seed
-        How many frames of it are used, and the seed that they are drawn with.
+        Number of its frames that are used, and the seed with which they are drawn.
     """
 
     stage: Stage | None = None
@@ -47,7 +48,7 @@ class Start:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What of it decides the result, and is no input."""
+        """Everything about it that affects the result and is not an input."""
         found: dict[str, Any] = {}
         if self.spec is not None:
             found["start"] = potentials.create(self.spec).describe()
@@ -57,7 +58,7 @@ class Start:
 
     @property
     def inputs(self) -> dict[str, Stage]:
-        """The training that it is the result of, where it is a model of the study."""
+        """The training that makes it, if it is a model of the study."""
         return {} if self.stage is None else {"start": self.stage}
 
     def read(self, job: Job, kind: str) -> tuple[Any, Tuning]:
@@ -82,19 +83,19 @@ class Start:
 
 
 def start_for(study: Study, name: str, trained: Stage | None, dataset: Published | None) -> Start:
-    """What a model of the study file is fine-tuned from.
+    """The start of a model of the study file.
 
     Parameters
     ----------
     trained
-        Training of the model that it names, where it names one.
+        Training of the model that it names, if it names one.
     dataset
-        The study's own labels, where they come from a dataset.
+        The dataset with the labels of the study, if they come from one.
 
     Raises
     ------
     SettingsError
-        When the replay dataset is not there, is the study's own, or has too few frames.
+        When the replay dataset is missing, is that of the study itself, or has too few frames.
     """
     keys = study.settings.models[name].model_dump()  # replay is a key of some kinds only
     replay, count = None, 0
@@ -118,7 +119,7 @@ def start_spec(study: Study, name: str) -> dict[str, Any]:
 
 
 def with_network(study: Study, name: str) -> ModelSettings:
-    """Settings of a model with the network of what it starts from, as far as the study knows it: for planning."""
+    """Settings of a model with the network of its start, as far as the study knows it, for planning."""
     settings, link = study.settings.models[name], start_of(study.settings, name)
     if link is None or link.what != "model":
         return settings

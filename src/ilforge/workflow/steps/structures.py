@@ -56,7 +56,7 @@ def elements_of(study: Study) -> list[str]:
 
 
 def ions_of(study: Study, protocol: MdSettings) -> Liquid:
-    """What an MD protocol is run for: a multiple of the study's liquid, or the ions in a vacuum that it names."""
+    """The system of an MD protocol: a multiple of the liquid of the study, or ions in a vacuum."""
     liquid = study.settings.liquid
     if protocol.vacuum is not None:
         return Liquid.of(protocol.vacuum, liquid.define, study.folder, vacuum=True)
@@ -65,12 +65,13 @@ def ions_of(study: Study, protocol: MdSettings) -> Liquid:
 
 
 def of_composition(study: Study, name: str) -> str:
-    """The name of a stage or set of frames, with that of the composition where there are several."""
+    """The name of a stage or set of frames, with the name of the composition if there are several."""
     return f"{name}, {study.composition}" if study.composition else name
 
 
 def identity(liquid: Liquid) -> dict[str, Any]:
-    """What a liquid is, for keys of stages: a user's ion is its atoms and bonds, not only its name."""
+    """A liquid in the form for keys of stages: an ion of the user is represented by its atoms and bonds, not only by
+    its name."""
     return {
         "label": liquid.label,
         "ions": {
@@ -97,34 +98,36 @@ def sampling_spec(study: Study) -> dict[str, Any]:
 def spec_of(study: Study, name: str) -> dict[str, Any]:
     """A potential of the study file by its name, for :func:`ilforge.potentials.create`."""
     liquid = study.settings.liquid
-    # of the whole study: its compositions are labelled by one method
+    # elements of the whole study, because one method labels all compositions
     elements = tuple(elements_of(study.whole or study))
     context = Context(study.folder, tuple(liquid_of(study).counts), liquid.define, elements)
     return study.settings.potential(name).spec(context)
 
 
 def computes_with(kind: str, engine: str | None = None) -> tuple[Program, ...]:
-    """Programs that can use a GPU and that MD, or without an engine's name anything else, asks for this potential."""
+    """Programs with GPU support that this potential needs for MD in an engine or, without an engine, for anything
+    else."""
     own = ENGINES[engine].computes_with if engine else None
     program = own or POTENTIALS[kind].computes_with
     return () if program is None else (program,)
 
 
 def engine_programs(kind: str, engine: str | None = None) -> tuple[str, ...]:
-    """What has to be installed apart from Python packages to run a kind of potential."""
+    """Programs, apart from Python packages, that must be installed to run a kind of potential."""
     able = [name for name in engines_for(POTENTIALS[kind].potential) if not ENGINES[name].on_request]
     return ENGINES[engine or able[0]].programs
 
 
 def is_force_field(spec: Mapping[str, Any]) -> bool:
-    """Whether a potential is asked about ions and boxes before anything runs."""
+    """Whether a potential is checked for ions and boxes before anything runs."""
     return POTENTIALS[spec["kind"]].family == "force field"
 
 
 def refuse_unfit(
     study: Study, spec: Mapping[str, Any], density_ratio: float = 1.0, liquid: Liquid | None = None
 ) -> None:
-    """Ask a potential about the study's ions, or those of another liquid, and its smallest box before anything runs.
+    """Check before anything runs that a potential supports the ions and the smallest box of a study or of another
+    liquid.
 
     Raises
     ------
@@ -140,7 +143,7 @@ def refuse_unfit(
 def refuse_unfit_box(
     study: Study, spec: Mapping[str, Any], density_ratio: float = 1.0, liquid: Liquid | None = None
 ) -> None:
-    """Ask a force field about the smallest box of the study.
+    """Check that the cutoff of a force field fits into the smallest box of the study.
 
     Raises
     ------
@@ -155,7 +158,8 @@ def refuse_unfit_box(
 
 
 def refuse_unfit_ions(spec: Mapping[str, Any], liquid: Liquid) -> None:
-    """Ask a potential about the ions of a liquid; a model is loaded for it, but not by those who only look."""
+    """Check that a potential supports the ions of a liquid. This loads a model, except when a study is only
+    inspected."""
     refuse_unknown_elements(spec, liquid)
     potential = potentials.create(spec)
     if not (trust.only_looking() and POTENTIALS[spec["kind"]].family == "model"):
@@ -163,7 +167,7 @@ def refuse_unfit_ions(spec: Mapping[str, Any], liquid: Liquid) -> None:
 
 
 def refuse_unknown_elements(spec: Mapping[str, Any], liquid: Liquid) -> None:
-    """Ask a potential about the elements of a liquid, if it knows that without being loaded."""
+    """Check that a potential knows the elements of a liquid, if this is known without loading it."""
     potential = potentials.create(spec)
     if isinstance(potential, RefusesElements):
         potential.refuse_elements(liquid.topology.symbols)
@@ -233,7 +237,7 @@ def read_prepared(job: Job, inputs: Mapping[str, Stage]) -> dict[str, Any]:
 def preparation_stage(study: Study, name: str) -> Stage:
     """What a sampler must know first, such as how hot molecules can be before they come apart: ``hot.json``.
 
-    Found once for each composition, in a box of its own, for training and validation alike.
+    They are found once for each composition, in a separate box, and used for training and validation.
     """
     sampling, liquid, kind = study.settings.sampling, liquid_of(study), SAMPLERS[name]
     preparation = kind.preparation
@@ -279,7 +283,7 @@ def sampling_keys(counts: FrameCounts, sampling: SamplingSettings) -> set[str]:
 
 
 def start_stage(study: Study, protocol: MdSettings) -> Stage:
-    """What every run of a protocol starts from, ``frames.xyz`` of one frame: an equilibrated box, or ions without."""
+    """The start of every run of a protocol, one frame in ``frames.xyz``: an equilibrated box, or ions without a box."""
     if protocol.vacuum is not None:
         return _vacuum_stage(study, protocol)
     sampling, liquid = study.settings.sampling, ions_of(study, protocol)

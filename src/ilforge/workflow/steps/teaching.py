@@ -1,4 +1,4 @@
-"""Teacher and student: frames made for a student, labelled by its teacher, and the student held against it.
+"""Teacher and student: make frames for a student, label them with its teacher, and compare the student with it.
 
 The teacher is a model of the study or a given potential; it is cheap enough to label thousands of frames, also in boxes
 larger than those of the reference. The frames are of the same recipe as those for training (``sampling.training``): as
@@ -52,16 +52,16 @@ _FEWEST = 5  # frames of one composition and size
 
 @dataclass(frozen=True)
 class Teacher:
-    """Who labels: the training of a model of the study, or a given potential.
+    """The teacher: a model of the study, or a given potential.
 
     Attributes
     ----------
     name
-        In the study file.
+        Its name in the study file.
     stage
         Its training.
     spec
-        What it is, for :func:`ilforge.potentials.create`.
+        Its description for :func:`ilforge.potentials.create`.
     """
 
     name: str
@@ -70,12 +70,12 @@ class Teacher:
 
     @property
     def inputs(self) -> dict[str, Stage]:
-        """Its training, where it is trained here."""
+        """Its training, if it is a model of the study."""
         return {} if self.stage is None else {"teacher": self.stage}
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What it says of itself, where it is given."""
+        """Its description by itself, if it is a given potential."""
         return {} if self.spec is None else {"teacher": potentials.create(self.spec).describe()}
 
     @property
@@ -84,7 +84,7 @@ class Teacher:
         return TRAINERS[self.stage.kind].potential if self.stage is not None else str((self.spec or {})["kind"])
 
     def read(self, job: Job) -> dict[str, Any]:
-        """The teacher as a potential; a model is trusted before."""
+        """The teacher as a potential; the trust in a model must be checked before."""
         return dict(self.spec) if self.spec is not None else model_spec(job.trusted_input("teacher"))
 
     def seconds_per_frame(self, study: Study, n_atoms: int) -> float:
@@ -95,7 +95,7 @@ class Teacher:
 
 
 def enlarged(part: Study, multiple: int) -> Study:
-    """A study of one composition, in boxes that hold so many times its ions."""
+    """A study of one composition, in boxes with a multiple of its ions."""
     liquid = part.settings.liquid
     ions = {ion: multiple * count for ion, count in liquid.ions.items()}
     larger = liquid.model_copy(update={"ions": ions})
@@ -120,7 +120,8 @@ def scaled(counts: FrameCounts, total: int) -> FrameCounts:
 
 
 def taught_boxes(part: Study, name: str, multiple: int) -> dict[str, dict[str, Any]]:
-    """Every box of these frames by name: its recipe, density, seed, number of frames, and what moves its atoms."""
+    """Every box of these frames by name: recipe, density, seed, number of frames, and the potential that moves its
+    atoms."""
     sampling, model = part.settings.sampling, part.settings.models[name]
     counts = recipe_of(part, name)
     ratios = counts.density_ratios or sampling.density_ratios
@@ -182,7 +183,7 @@ def frames_stage(part: Study, name: str, multiple: int, teacher: Teacher) -> Sta
 
 
 def _sample_box(directory: Path, liquid: Liquid, spec: Any, box: Any, settings: Any, key: str, threads: int) -> None:
-    """As :func:`sample_box`; a run by the teacher that breaks gives no frames, and says why."""
+    """The same as :func:`sample_box`, but a run by the teacher that breaks gives no frames, and the reason."""
     try:
         sample_box(directory, liquid, spec, box, settings, key, threads)
     except Exploded as error:
@@ -193,7 +194,7 @@ def _sample_box(directory: Path, liquid: Liquid, spec: Any, box: Any, settings: 
 
 
 def _count_broken(job: Job, name: str, teacher: Teacher, paths: Mapping[str, Path], runs: Sequence[str]) -> None:
-    """Say how many runs of the teacher broke.
+    """Report how many runs of the teacher broke.
 
     Raises
     ------
@@ -251,9 +252,10 @@ def label_stage(part: Study, name: str, multiple: int, teacher: Teacher, sampled
 
 
 def set_stage(study: Study, name: str, labels: Mapping[tuple[str, int], Stage]) -> Stage:
-    """The frozen split that a student trains on, and frames that are held out, one file for each size.
+    """The frozen split for the training of a student, and the held-out frames, one file for each size.
 
-    A tenth of the frames of each composition and size is held out, as whole boxes; it is never trained on, nor watched.
+    A tenth of the frames of each composition and size is held out, as whole boxes. These frames are used neither for
+    training nor for early stopping.
 
     Parameters
     ----------
@@ -293,7 +295,7 @@ def held_out(composition: str, multiple: int) -> str:
 
 
 def size_of_lesson(study: Study, name: str) -> Size:
-    """How much a student has to learn from, for planning."""
+    """Size of the training data of a student, for planning."""
     sizes = sorted(set(study.settings.models[name].frames_boxes))
     atoms, largest = 0, 0
     for part in study.parts:
@@ -305,9 +307,10 @@ def size_of_lesson(study: Study, name: str) -> Size:
 
 
 def comparison_stage(part: Study, name: str, teacher: str, student_on: Stage, teacher_on: Stage) -> Stage:
-    """A student held against its teacher on the validation frames of the reference.
+    """Compare a student with its teacher on the validation frames of the reference.
 
-    Both have been asked about these frames already; the teacher's answers take the place of the reference's.
+    Both have already computed these frames; the results of the teacher are used in place of the labels of the
+    reference.
     """
     seed = part.seed("bootstrap")
 
