@@ -1,4 +1,4 @@
-"""Executors: where tasks run. Another one is one file here and one line in :data:`EXECUTORS`, or a plug-in."""
+"""Executors run tasks. To add one, write a file here and a line in :data:`EXECUTORS`, or a plug-in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call of a function as bytes, and its answer as bytes: what goes to a worker and what comes back."""
+"""Function calls as bytes, which are sent to a worker, and answers as bytes, which come back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def pack(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
 
 
 def answer(call: bytes) -> bytes:
-    """Make a packed call; returns its result or its exception, packed. It never raises."""
+    """Run a packed call; returns its result or its exception, packed. It never raises an exception."""
     try:
         function, arguments = pickle.loads(call)
         return pickle.dumps((True, function(*arguments)), protocol=pickle.HIGHEST_PROTOCOL)
@@ -26,11 +26,11 @@ def answer(call: bytes) -> bytes:
 
 
 def unpack(answered: bytes) -> tuple[bool, Any]:
-    """Whether a call was done, and its result, or the exception that it ended in."""
+    """Whether a call succeeded, and its result or its exception."""
     try:
         answer: tuple[bool, Any] = pickle.loads(answered)
         return answer
-    except Exception as error:  # such as a class that is not known here
+    except Exception as error:  # for example a class that does not exist here
         return False, error
 
 

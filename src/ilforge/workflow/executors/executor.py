@@ -1,4 +1,4 @@
-"""What every executor is: the protocol, what a task needs, and how tasks are lost."""
+"""The protocol of all executors, the resources of a task, and the errors of lost tasks."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ Work = Literal["label", "train", "md", "explore", "analyse"]
 """Kinds of work that ``run`` in ``machine.toml`` gives to executors."""
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
-"""TensorFlow: no start-up chatter, and one fixed order of summation."""
+"""Environment variables for TensorFlow: no messages at the start, and a fixed order of sums."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one task needs of the machine that runs it; never part of a key.
+    """Resources that a task needs on the machine that runs it; never part of a key.
 
     Attributes
     ----------
     cores
-        Processor cores that it keeps busy.
+        Processor cores that it uses.
     gpus
-        GPUs that it computes on.
+        GPUs that it uses.
     memory_GB
-        Memory that it is expected to take, GB.
+        Expected memory, GB.
     walltime_s
-        Time limit to ask a queue for, s, far beyond the expected time; None where nobody can say.
+        Time limit to request from a queue, s, much longer than the expected time; None if unknown.
     expected_s
-        Expected time, s; None where nobody can say.
+        Expected time, s; None if unknown.
     """
 
     cores: int = 1
@@ -85,7 +85,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a worker process is told when it starts, whichever machine it starts on.
+    """Settings that every worker process gets at its start, on any machine.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class Surroundings:
         return thread_variables(self.threads) | QUIET
 
     def enter(self) -> None:
-        """Choose all of this for the process that calls it."""
+        """Apply these settings to the current process."""
         devices.use(self.devices)
         machine_programs.use(self.programs)
         for library in ("e3nn", "mace"):  # about a variable that MACE itself sets: nothing a user could do
@@ -149,9 +149,9 @@ class Executor(Protocol):
         Parameters
         ----------
         resources
-            What the task needs; without it one task of :attr:`threads` cores.
+            Resources of the task; by default :attr:`threads` cores.
         urgency
-            The higher, the sooner.
+            Tasks with a higher urgency start earlier.
         on_start
             Called, in any thread, when the task begins.
 
@@ -165,7 +165,7 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop at once: cancel what waits, kill what runs. Afterwards no process of the executor is left."""
+        """Stop at once: cancel waiting tasks and kill running ones. Afterwards no process of the executor is left."""
         ...
 
 
@@ -176,17 +176,17 @@ class ExecutorKind:
     Attributes
     ----------
     name
-        What ``kind`` says in a table ``[executors.NAME]`` of ``machine.toml``.
+        Value of ``kind`` in a table ``[executors.NAME]`` of ``machine.toml``.
     settings
         Keys of such a table.
     start
         ``start(machine, settings, name)`` gives the executor, at work. The name is that of its table: two tables may
         have the same keys.
     slots
-        ``slots(machine, settings)`` gives the number of tasks at the same time, for planning; without it the workers
-        of the machine.
+        ``slots(machine, settings)`` returns the number of tasks at the same time, for planning; by default the number
+        of workers of the machine.
     elsewhere
-        Whether its tasks may run on other machines: then programs and devices of this one say nothing about them.
+        Whether its tasks may run on other machines, which may have other programs and devices than this one.
     """
 
     name: str
@@ -197,12 +197,12 @@ class ExecutorKind:
 
 
 class WorkerDied(DidNotFinish):
-    """The worker process died under a task, each time the task was tried.
+    """The worker process died each time it ran a task.
 
     Attributes
     ----------
     why
-        How it ended the last time; lost where the error is sent to another process.
+        How it ended the last time; not available after the error was sent to another process.
     """
 
     why: str = ""
@@ -222,7 +222,7 @@ def no_worker(error: BaseException | str) -> NoWorker:
     Parameters
     ----------
     error
-        What the system said.
+        The error from the system.
     """
     said = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return NoWorker(
@@ -250,7 +250,7 @@ def killed_for_memory(function: Callable[..., Any]) -> OutOfMemory:
 
 
 def out_of_memory(function: Callable[..., Any], said: str) -> OutOfMemory:
-    """The error of a task that was refused memory each time, and of what it said."""
+    """The error of a task that got no memory each time; quotes its message."""
     return OutOfMemory(
         f"{name_of(function)} ran out of memory twice, the second time with no other task beside it ({said}). It needs "
         "more memory than this machine has free."
@@ -258,7 +258,7 @@ def out_of_memory(function: Callable[..., Any], said: str) -> OutOfMemory:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory, or a GPU's memory (PyTorch), did not suffice."""
+    """Whether an exception means that memory, or the memory of a GPU (PyTorch), was exhausted."""
     return any(kind.__name__ in ("MemoryError", "OutOfMemoryError") for kind in type(error).__mro__)
 
 

@@ -1,6 +1,6 @@
-"""The executor of this machine: worker processes that survive the death of any of them.
+"""The executor of this machine: worker processes that continue if one of them dies.
 
-The only file that knows how processes are started, watched and killed.
+Only this file starts, monitors and kills processes.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ from ilforge.workflow.executors.executor import (
 from ilforge.workflow.executors.queue import Queue, Task
 
 ATTEMPTS = 2
-"""A task whose worker dies under it, or that runs out of memory, is tried this often."""
+"""Number of tries of a task whose worker dies, or that runs out of memory."""
 
 STARTS, PAUSE_S = 5, 1.0
-"""So often the system may refuse a process for a task, and the time in between, s."""
+"""Number of times that the system may refuse a process for a task, and the time between two tries, s."""
 
-_CONTEXT = multiprocessing.get_context("spawn")  # forked copies of a threaded process dead-lock, and inherit locks
-_NAME, _UNGUARDED = "ilforge worker", 79  # exit code where its main script starts workers when it is imported
+_CONTEXT = multiprocessing.get_context("spawn")  # forked copies of a process with threads may dead-lock
+_NAME, _UNGUARDED = "ilforge worker", 79  # exit code of a worker whose main script starts workers when it is imported
 _GUARD = """A script that starts workers is imported by each of them, so it must not start them when it is imported. \
 Put what it does under `if __name__ == "__main__":`."""
 
 
 class LocalSettings(Settings):
-    """A table of ``[executors]`` of the kind ``local``; keys that are left out are those of the whole machine."""
+    """A table of ``[executors]`` of the kind ``local``; missing keys have the values of the whole machine."""
 
     kind: Literal["local"] = "local"
     """Processes of this machine."""
     workers: Annotated[int, Field(ge=1)] | None = None
     """Tasks of this executor at the same time."""
     threads: Annotated[int, Field(ge=1)] | None = None
-    """Threads of each of them."""
+    """Threads of each task."""
     memory_GB: Positive | None = None
     """Upper limit for the expected memory of its tasks together, GB."""
     gpus: Annotated[int, Field(ge=1)] | None = None
@@ -69,26 +69,26 @@ class LocalSettings(Settings):
 
 
 class LocalExecutor:
-    """A priority queue in front of some processes of this machine.
+    """A priority queue and processes of this machine that run its tasks.
 
-    Which task goes next says :class:`.queue.Queue`. When a process dies, that concerns the task it was running and no
-    other: the task is tried once more, alone where memory did not suffice.
+    :class:`~ilforge.workflow.executors.queue.Queue` selects the next task. If a process dies, only the task that it ran
+    is affected. This task is tried once more or, if memory was exhausted, once more with no other task beside it.
 
     Parameters
     ----------
     slots
         Tasks that run at the same time.
     memory_GB
-        Memory that all tasks together may be expected to take.
+        Upper limit for the expected memory of all running tasks together, GB.
     gpus
-        Tasks on a GPU at the same time; without it they share the GPUs.
+        Tasks on a GPU at the same time; without a limit, they share the GPUs.
     surroundings
-        What each process is told at its start.
+        Settings for each process at its start.
 
     Attributes
     ----------
     closed
-        Set when nothing runs any more.
+        Set when no task runs any more.
     """
 
     def __init__(
@@ -157,14 +157,14 @@ class LocalExecutor:
         task.cancel()
 
     def _wake(self) -> None:
-        """Let the dispatcher look again; called with the lock held."""
+        """Wake the dispatcher; called with the lock held."""
         if not self._woken:
             self._woken = True
             with contextlib.suppress(OSError):  # closed already
                 self._bell.send_bytes(b"")
 
     def _dispatch(self) -> None:
-        """The dispatcher: start tasks and take what processes say, until closed."""
+        """The dispatcher: start tasks and receive answers of processes, until closed."""
         fault: BaseException | None = None
         try:
             while not self.closed.is_set():
@@ -187,7 +187,8 @@ class LocalExecutor:
             return None if self.closed.is_set() else self._waiting.take(running)
 
     def _begin(self, task: Task) -> None:
-        """Give a task to a process; what the system refuses (memory, descriptors, processes) ends in its future."""
+        """Give a task to a process; if the system refuses memory, a descriptor or a process, the future gets this
+        error."""
         try:
             if task.on_start is not None:
                 task.on_start()
@@ -206,7 +207,7 @@ class LocalExecutor:
         worker.give(task, message)
 
     def _not_started(self, task: Task, error: Exception | str) -> None:
-        """Try again later: what lacks now may be there soon."""
+        """Try again later, because the system may have room then."""
         task.starts += 1
         self._rest_until = time.monotonic() + PAUSE_S
         if task.starts < STARTS:
@@ -246,12 +247,12 @@ class LocalExecutor:
             task.future.set_exception(value)
         else:
             self._workers.remove(worker)
-            worker.end()  # its memory may be in pieces
+            worker.end()  # its memory may be fragmented
             said = f"{type(value).__name__}: {value}".strip(": ")
             self._again(task, out_of_memory(task.function, said))
 
     def _lost(self, worker: _Worker) -> None:
-        """A process has ended that nobody stopped."""
+        """Handle a process that ended although ilforge did not stop it."""
         self._workers.remove(worker)
         code, task = worker.end(kill=False), worker.task
         if task is None:
@@ -261,12 +262,13 @@ class LocalExecutor:
         elif not worker.sent:
             self._not_started(task, f"a new one ended at once, with {_ending(code)}; what it said stands above")
         else:
-            killed = code == -signal.SIGKILL  # by nobody here: most often by the system, where memory ends
+            killed = code == -signal.SIGKILL  # not by ilforge: usually the system does this if memory is exhausted
             died = worker_died(task.function, _ending(code))
             self._again(task, killed_for_memory(task.function) if killed else died)
 
     def _again(self, task: Task, error: WorkerDied) -> None:
-        """Try a task once more, alone if it ran out of memory; or give it up with an error."""
+        """Try a task once more, without other tasks if it ran out of memory; after the last try, end it with an
+        error."""
         if task.attempts < ATTEMPTS:
             task.alone = isinstance(error, OutOfMemory)
             self._queue(task)
@@ -274,7 +276,7 @@ class LocalExecutor:
             task.future.set_exception(error)
 
     def _end(self, fault: BaseException | None) -> None:
-        """Kill every process; then cancel, or fail, what is left."""
+        """Kill every process; then cancel the remaining tasks, or end them with an error."""
         with self._lock:
             self.closed.set()
             left = {*self._waiting.clear(), *self._unfinished}
@@ -289,7 +291,7 @@ class LocalExecutor:
 
 
 class _Worker:
-    """One process, and the task it has."""
+    """One process, and its current task."""
 
     def __init__(self, surroundings: Surroundings):
         self.task: Task | None = None
@@ -307,14 +309,14 @@ class _Worker:
             theirs.close()
 
     def give(self, task: Task, message: bytes) -> None:
-        """Hand over a task: now, or as soon as the process says that it is ready."""
+        """Hand over a task: now, or as soon as the process is ready."""
         self.task, self._message, self.sent = task, message, False
         if self.ready:
             self.begin()
 
     def begin(self) -> None:
         self.ready = True
-        with contextlib.suppress(OSError):  # it is dead, which its sentinel says
+        with contextlib.suppress(OSError):  # it is dead; its sentinel reports this
             self.connection.send_bytes(self._message)
             self.sent = True
             if self.task is not None:
@@ -340,7 +342,7 @@ class _Worker:
 
 
 def require_main_guard() -> None:
-    """End a worker that begins to start workers itself, because its main script does when it is imported.
+    """End a worker that itself starts workers, because its main script does so when it is imported.
 
     Raises
     ------
@@ -351,7 +353,7 @@ def require_main_guard() -> None:
     if not getattr(process, "_inheriting", False):  # only while a new process imports the main script
         return
     if process.name == _NAME:
-        os._exit(_UNGUARDED)  # the process that started this one says why
+        os._exit(_UNGUARDED)  # the process that started this one reports the reason
     raise SettingsError(_GUARD)
 
 

@@ -1,4 +1,4 @@
-"""Which task starts next: the most urgent one that there is room for."""
+"""Select the next task: the most urgent one for which there is room."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Task:
     Attributes
     ----------
     attempts
-        How often a process had it.
+        How often a process has run it.
     starts
         How often no process could be started for it.
     alone
-        It ran out of memory: next time nothing runs beside it.
+        It ran out of memory, so no other task may run at the same time when it is tried again.
     overtook
-        It was started before a more urgent one that did not fit.
+        It was started before a more urgent task that did not fit.
     """
 
     function: Callable[..., Any]
@@ -44,11 +44,12 @@ class Task:
 
     @property
     def order(self) -> tuple[bool, float, int]:
-        """Place among the waiting: those that must run alone wait until nothing else does."""
+        """Position in the queue: tasks that must run alone wait until no other task runs."""
         return self.alone, -self.urgency, self.serial
 
     def claim(self) -> bool:
-        """Whether it is still wanted; from then on it cannot be cancelled: its process would go on unseen."""
+        """Whether it is still needed. After this call it cannot be cancelled, because its process would continue
+        unnoticed."""
         return self.future.running() or self.future.set_running_or_notify_cancel()
 
     def cancel(self) -> None:
@@ -62,7 +63,7 @@ class Task:
             self.future.set_exception(CancelledError())
 
     def fail(self, error: Exception) -> None:
-        """End it in an error; one that was cancelled stays so."""
+        """End it with an error; a cancelled task stays cancelled."""
         if self.future.done() or not self.claim():
             self.cancel()
         else:
@@ -72,15 +73,15 @@ class Task:
 class Queue:
     """Waiting tasks in order.
 
-    A task that does not fit yet is overtaken by those that do, as long as they leave the room that it will need. One
-    task always runs, whatever it needs.
+    If a task does not fit yet, later tasks that fit may start first, as long as they leave the room that it will need.
+    One task always runs, whatever its needs.
 
     Parameters
     ----------
     slots
         Tasks that run at the same time.
     room
-        What all of them together may need.
+        Upper limits for the needs of all running tasks together.
     """
 
     def __init__(self, slots: int, room: Resources):
@@ -99,7 +100,7 @@ class Queue:
             yield self._waiting.pop()
 
     def take(self, running: Sequence[Task]) -> Task | None:
-        """Take out the task to start beside those that run; None when none fits."""
+        """Remove and return the next task that fits beside the running ones; None if no task fits."""
         while (position := self._next(running)) is not None:
             task = self._waiting.pop(position)
             if task.claim():
@@ -116,7 +117,7 @@ class Queue:
         for position, task in enumerate(self._waiting):
             if task.future.cancelled():
                 return position
-            if task.alone:  # so are all behind it
+            if task.alone:  # all tasks after it must run alone, too
                 return None
             if self._fit([*running, task]) and (first is None or self._fit([first, *overtakers, task])):
                 task.overtook = first is not None

@@ -1,4 +1,4 @@
-"""Which executors there are, and which of them ``machine.toml`` gives each kind of work to."""
+"""All kinds of executors, and the executor that ``machine.toml`` assigns to each kind of work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXECUTORS: Registry[ExecutorKind] = Registry(
         "parsl": "ilforge.workflow.executors.parsl",
     },
 )
-"""Every kind of executor. A new one is a file that describes it and a line here, or a plug-in."""
+"""Every kind of executor. To add one, write a file that describes it and a line here, or a plug-in."""
 
 
 class Executors:
@@ -32,16 +32,16 @@ class Executors:
     by_name
         Executors by the name that ``machine.toml`` gives them.
     run
-        Name of the executor of each kind of work; one that is not named goes to the first executor.
+        Name of the executor for each kind of work; other kinds of work go to the first executor.
     devices
-        Where programs compute, to know which tasks need a GPU.
+        Devices of programs, which determine the tasks that need a GPU.
     elsewhere
         Names of the executors whose tasks may run on other machines.
 
     Attributes
     ----------
     closed
-        Set when nothing runs any more.
+        Set when no task runs any more.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class Executors:
         return self._by_name[self._name_of(work)]
 
     def is_elsewhere(self, work: Work) -> bool:
-        """Whether a kind of work may run on other machines, whose programs are not seen from here."""
+        """Whether a kind of work may run on other machines, whose programs are not known here."""
         return self._name_of(work) in self._elsewhere
 
     def listen(self, say: Callable[[str], None]) -> None:
-        """Give the executors that have something to tell the user a function that prints a line."""
+        """Give executors with messages for the user a function that prints a line."""
         talkers: list[Any] = [executor for executor in self._by_name.values() if hasattr(executor, "say")]
         for executor in talkers:
             executor.say = say
@@ -101,7 +101,7 @@ class Executors:
         return self._run.get(work, next(iter(self._by_name)))
 
     def gpus_of(self, programs: Collection[Program]) -> int:
-        """GPUs that a task needs which computes with one of these programs."""
+        """Number of GPUs for a task that computes with these programs."""
         return int(any(self._devices.of(program).is_gpu for program in programs))
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ def require_executors(machine: Machine) -> dict[str, tuple[ExecutorKind, Any]]:
     Raises
     ------
     SettingsError
-        When one is of no known kind, or has a key that its kind does not know.
+        When the kind of an executor is unknown, or it has a key that its kind does not have.
     """
     found: dict[str, tuple[ExecutorKind, Any]] = {}
     for name in dict.fromkeys(machine.run.model_dump().values()):

@@ -1,4 +1,4 @@
-"""A short task on each executor: what ``ilforge doctor --machine`` says of them."""
+"""Run a short task on each executor, for ``ilforge doctor --machine``."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ilforge.workflow.executors.executor import Resources
 from ilforge.workflow.executors.registry import require_executors
 
 PATIENCE_S = 600.0
-"""Longest time that is waited for, s: a job may be in the queue for long."""
+"""Longest waiting time, s, because a job may be in the queue for long."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a task saw where it ran.
+    """What a task found on the machine where it ran.
 
     Attributes
     ----------
     host
         Name of the machine.
     cores, memory_GB
-        Those that a process may use there.
+        Cores and memory (GB) that a process may use there.
     gpus
         Names of the GPUs.
     versions
-        Versions of ilforge, Python and the packages that decide numbers.
+        Versions of ilforge, Python and the packages that affect results.
     programs
-        Programs that are there.
+        Programs that were found there.
     """
 
     host: str
@@ -46,7 +46,7 @@ class Seen:
 
 
 def look_around() -> Seen:
-    """A task: look at the machine that it runs on."""
+    """A task that inspects the machine on which it runs."""
     return Seen(
         platform.node(),
         hardware.usable_cores(),
@@ -58,7 +58,8 @@ def look_around() -> Seen:
 
 
 def trials(machine: Machine, say: Callable[[str], None]) -> Iterator[tuple[str, str]]:
-    """Name of each executor that has work, and in words how a short task went; ``say`` gets remarks on the way."""
+    """Name of each executor that has work, and a description of the outcome of a short task; ``say`` gets progress
+    messages."""
     here = look_around()
     for name, (kind, settings) in require_executors(machine).items():
         try:
@@ -82,7 +83,7 @@ def _trial(executor: Any, here: Seen, say: Callable[[str], None]) -> str:
 
 
 def in_words(seen: Seen, here: Seen, waited_s: float) -> str:
-    """What a task saw, and how that differs from this machine."""
+    """Describe what a task found, and the differences from this machine."""
     said = f"works: {seen.host}, after {waited_s:.0f} s; {seen.cores} cores, {seen.memory_GB:.0f} GB"
     if seen.gpus:
         said += f", {len(seen.gpus)} x {seen.gpus[0]}"

@@ -137,7 +137,7 @@ def analysis_stage(study: Study, protocol: MdSettings, trajectory: Stage, proper
         version=PROPERTIES[property_name].version,
         settings=own
         | {part: of.model_dump() for part, of in others.items()}
-        | ({"left_out": left_out} if left_out else {}),  # left out if not used, so that earlier results keep their names
+        | ({"left_out": left_out} if left_out else {}),  # if absent, earlier results keep their names
         inputs={"trajectory": trajectory},
         work=work,
         task_seconds=2.0,

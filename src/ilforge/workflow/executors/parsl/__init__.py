@@ -3,12 +3,12 @@
 ====================  ==========================================================================
 ``settings.py``       keys of the table in ``machine.toml``
 ``providers.py``      queueing systems by name
-``executor.py``       the executor: which task goes to which pool, and what becomes of it
+``executor.py``       the executor: sends tasks to pools, and handles their results
 ``pool.py``           jobs of one shape and their tasks
-``jobs.py``           how many jobs are asked for, and what became of each
-``tasks.py``          how long tasks may take, and how they are given up
-``ledger.py``         what is written down about jobs
-``remote.py``         what runs on a node
+``jobs.py``           submits jobs, and follows each of them
+``tasks.py``          time limits of tasks, and the errors of tasks that are given up
+``ledger.py``         records of jobs on disk
+``remote.py``         the code that runs on a node
 ``interchange.py``    Parsl's interchange, which ends with its run
 ====================  ==========================================================================
 """

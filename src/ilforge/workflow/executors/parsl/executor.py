@@ -1,7 +1,7 @@
-"""The executor of a cluster: a priority queue in front of jobs of a queueing system, which Parsl starts and feeds.
+"""The executor of a cluster: a priority queue for jobs of a queueing system, which Parsl starts and supplies with tasks.
 
-Tasks wait here, and go to a node when it has room, so they can be cancelled and overtaken until then. One thread looks
-after the jobs; replies come in a thread of Parsl.
+Tasks wait here until a node has room. Until then they can be cancelled, and more urgent tasks go first. One thread
+submits and ends the jobs; replies arrive in a thread of Parsl.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from ilforge.workflow.executors.parsl.tasks import (
 from ilforge.workflow.executors.queue import Task
 
 LOOK_S = 0.5
-"""Time between looks at the nodes, s."""
+"""Time between checks of the nodes, s."""
 _CANCEL_TRIES, _CANCEL_PAUSE_S = 3, 2.0
 _MOST_REFUSALS = 100  # of jobs that had too little time left for a task
 _FOLDER = "executors"
@@ -62,18 +62,18 @@ class ParslExecutor:
     settings
         The table of ``machine.toml``.
     surroundings
-        What each process is told at its start.
+        Settings for each process at its start.
     folder
-        Where the jobs are written down, on a disk that the nodes see.
+        Folder for records of the jobs, on a disk that the nodes see.
     name
         Name of the table.
 
     Attributes
     ----------
     say
-        Tells the user a line.
+        Function that prints a line for the user.
     closed
-        Set when nothing runs any more.
+        Set when no task runs any more.
     """
 
     def __init__(self, settings: ParslSettings, surroundings: Surroundings, folder: Path, name: str):
@@ -118,7 +118,7 @@ class ParslExecutor:
         return task.future
 
     def close(self) -> None:
-        """Stop at once: forget waiting tasks and end the jobs."""
+        """Stop at once: cancel waiting tasks and end the jobs."""
         atexit.unregister(self.close)
         with self._lock:
             self.closed.set()
@@ -140,7 +140,7 @@ class ParslExecutor:
         self.say(f"[executors.{self._name}] {text}")
 
     def _queue(self, task: ClusterTask) -> None:
-        """Let a task wait, if any job has the time for it."""
+        """Add a task to the queue, if a job can be long enough for it."""
         needs_s = self._durations.needs_s(task)
         if needs_s > self._durations.most_s:
             task.fail(too_long(task, needs_s, self._settings))
@@ -180,7 +180,7 @@ class ParslExecutor:
                 task.fail(error)
 
     def _settle(self, pool: Pool, task: ClusterTask, done: Future[Any]) -> None:
-        """Take what became of a task on a node; called in a thread of Parsl."""
+        """Receive the outcome of a task on a node; called in a thread of Parsl."""
         with self._lock:
             pool.running.discard(task)
         error = done.exception()
@@ -194,7 +194,7 @@ class ParslExecutor:
         self._feed(pool)
 
     def _take(self, pool: Pool, task: ClusterTask, reply: Reply) -> None:
-        """Take what a node says of a task."""
+        """Handle the reply of a node about a task."""
         if reply.outcome == "answered":
             done, value = unpack(reply.content)
             if done:
@@ -229,7 +229,7 @@ class ParslExecutor:
             task.fail(error)
 
     def _refused(self, pool: Pool, task: ClusterTask, reply: Reply) -> None:
-        """A node did not start a task: nothing more is sent to its job."""
+        """Handle a task that a node did not start: its job gets no more tasks."""
         task.refusals += 1
         if task.refusals > _MOST_REFUSALS:
             raise NoWorker(f"[executors.{self._name}]: no job could start {name_of(task.function)}: {reply.said}.")
@@ -241,7 +241,7 @@ class ParslExecutor:
         self._queue(task)
 
     def _lost(self, task: ClusterTask, error: BaseException) -> None:
-        """A node, or the worker of Parsl on it, is gone: that is no fault of the task."""
+        """Handle the loss of a node or of its Parsl worker, which does not count as a failure of the task."""
         if type(error).__name__ not in ("ManagerLost", "WorkerLost"):
             raise NoWorker(
                 f"[executors.{self._name}]: a node could not run {name_of(task.function)}: {type(error).__name__}: "
@@ -257,7 +257,7 @@ class ParslExecutor:
         self._queue(task)
 
     def _keep(self) -> None:
-        """The keeper of the jobs: look at nodes, feed them, submit and end jobs, until closed."""
+        """The thread for the jobs: check nodes, send them tasks, submit and end jobs, until closed."""
         fault: BaseException | None = None
         try:
             self._end_leftovers()
@@ -290,7 +290,7 @@ class ParslExecutor:
         jobs.end_idle(len(pool.waiting), longest_s)
 
     def _fail(self, task: Task, fault: NoWorker) -> None:
-        """End a task that no job is there for; one that ran out of memory before, as that."""
+        """End a task for which there is no job; if it ran out of memory before, with that error."""
         if task.alone and task.attempts:
             task.fail(
                 OutOfMemory(f"{name_of(task.function)} ran out of memory, and no job with more is there. {fault}")
@@ -299,14 +299,14 @@ class ParslExecutor:
             task.fail(fault)
 
     def _end_leftovers(self) -> None:
-        """Cancel jobs of runs that were killed: nobody waits for their results."""
+        """Cancel jobs of killed runs, because nobody waits for their results."""
         for folder, numbers in self._ledger.left_by_others().items():
             # processes of this machine end by themselves, and their numbers are used again
             if self._settings.provider == "local" or not numbers or cancel(self._settings, numbers):
                 self._ledger.remove(folder)
 
     def _end(self, fault: BaseException | None) -> None:
-        """End the jobs; then cancel, or fail, what is left."""
+        """End the jobs; then cancel the remaining tasks, or end them with an error."""
         with self._lock:
             self.closed.set()
             left = set(self._unfinished)
@@ -317,7 +317,7 @@ class ParslExecutor:
 
 
 def _closed(pool: Pool) -> bool:
-    """End the jobs of a pool; a queueing system that does not answer is asked again."""
+    """End the jobs of a pool; try again if the queueing system does not answer."""
     ended = pool.close()
     for _ in range(_CANCEL_TRIES - 1):
         if ended or pool.jobs is None:

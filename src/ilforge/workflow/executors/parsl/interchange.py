@@ -1,6 +1,6 @@
 """Parsl's interchange, which passes tasks on to nodes, as a program that ends with the run that started it.
 
-Parsl's own outlives a run that is killed, and its nodes go on with it until their walltime.
+Parsl's own interchange survives a killed run, and nodes then stay connected to it until their walltime ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Jobs of a queueing system: how many are asked for, what became of each, and what the system said.
+"""Jobs of a queueing system: their number, their states, and the messages of the system.
 
-Whether a job is alive is known from its nodes, which call in; the queueing system is believed only where they do not.
-So a system that does not answer for a while changes nothing.
+A job is alive if its nodes are connected; the state in the queueing system counts only for jobs without connected
+nodes. So nothing changes if the system does not answer for a while.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ilforge.workflow.executors.parsl.ledger import Ledger
 from ilforge.workflow.executors.parsl.settings import ParslSettings
 
 FIRST_TRIES, PATIENCE_S = 3, 1800.0
-"""So often the first job may be refused; so long jobs may be refused once the system has taken one, s."""
+"""Number of times that the first job may be refused; time for which later jobs may be refused, s."""
 FAILED_STARTS = 3
-"""So many jobs in a row may end before a node of theirs calls in."""
+"""Number of jobs in a row that may end before one of their nodes is connected."""
 PAUSE_S, LONGEST_PAUSE_S = 5.0, 300.0
-"""Time after a job was refused, doubled each time, s."""
+"""Waiting time after a job was refused, which doubles each time, s."""
 _CANCEL_TRIES = 3  # a job that has ended meanwhile is an error, too
 _COMMAND_S = 60.0  # for an answer of Parsl's own processes
 
@@ -37,15 +37,15 @@ class QueuedJob:
     block
         Parsl's number.
     number
-        That of the queueing system; empty where it gave none, and yet the job runs.
+        Number in the queueing system; empty if the job runs although the system returned no number.
     nodes
-        Nodes that are there now.
+        Nodes that are connected now.
     slots, busy
-        Tasks that they can run, and do.
+        Tasks that they can run, and tasks that they run now.
     idle_s
         Time for which no task has run on any of them, s.
     called_in
-        Whether a node was ever there.
+        Whether a node has ever been connected.
     held
         No further task is started on it: too little time is left.
     over
@@ -76,7 +76,7 @@ class Jobs:
     ledger
         Book of the jobs.
     say
-        Tells the user a line.
+        Function that prints a line for the user.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Jobs:
         self._failed_starts = 0
         self._said_limit = False
         self._to_cancel: dict[str, int] = {}  # number of a job -> how often it is tried yet
-        self._said = ""  # what the queueing system, or a job, said last of why there is none
+        self._said = ""  # last message of the queueing system or of a job about the reason why there is no job
 
     @property
     def alive(self) -> list[QueuedJob]:
@@ -100,11 +100,11 @@ class Jobs:
 
     @property
     def room(self) -> int:
-        """Tasks that the nodes which are there may run."""
+        """Number of tasks that the connected nodes may run."""
         return sum(job.slots for job in self.alive if not job.held)
 
     def look(self) -> None:
-        """See which nodes are there, and what the queueing system says of its jobs now and then."""
+        """Find the connected nodes and, from time to time, the states of jobs in the queueing system."""
         managers = self._htex.command_client.run("MANAGERS", timeout_s=_COMMAND_S)
         for job in self._jobs.values():
             nodes = [manager for manager in managers if manager["block_id"] == job.block]
@@ -128,12 +128,12 @@ class Jobs:
                 self._htex.command_client.run(["HOLD_MANAGER", manager["manager"]], timeout_s=_COMMAND_S)
 
     def ask_for(self, tasks: int, most: int) -> None:
-        """Submit jobs for so many tasks, running and waiting, and no more than ``most`` jobs.
+        """Submit jobs for this number of running and waiting tasks, but at most ``most`` jobs.
 
         Raises
         ------
         NoWorker
-            When no job is taken, or none gets to work; quotes the queueing system.
+            When no job is accepted, or none starts to work; the message quotes the queueing system.
         """
         usable = [job for job in self.alive if not job.held]
         lacking = math.ceil(tasks / self._slots_per_job) - len(usable)
@@ -142,7 +142,8 @@ class Jobs:
                 return
 
     def end_idle(self, waiting: int, longest_s: float) -> None:
-        """End jobs that had nothing to do for so long, and those that are held and done; ``waiting`` tasks wait."""
+        """End jobs that had no task for the idle time, and held jobs without tasks; ``waiting`` is the number of
+        waiting tasks."""
         needless = []
         for job in self.alive:
             if job.nodes:
@@ -154,7 +155,7 @@ class Jobs:
         self.cancel(needless)
 
     def cancel(self, jobs: Sequence[QueuedJob] | None = None) -> bool:
-        """End jobs, all without ``jobs``, and those that were not ended before; False when some are left."""
+        """End these jobs (by default all), and jobs that could not be ended before; False if some are left."""
         for job in self.alive if jobs is None else jobs:
             job.over = True
             if job.number:
@@ -178,7 +179,7 @@ class Jobs:
         if managers and not job.called_in:
             job.called_in, self._failed_starts = True, 0
         elif job.called_in and not managers:
-            self.cancel([job])  # should it still run, nothing would use it
+            self.cancel([job])  # if it still runs, nothing uses it
             self._say(
                 f"job {job.number} is gone; tasks that it had run again in another. It said:\n{self._written(job)}"
             )
@@ -207,7 +208,7 @@ class Jobs:
             )
 
     def _written(self, job: QueuedJob, state: Any = None) -> str:
-        """What a job wrote to its error file, where the queueing system writes, too, why it ended a job."""
+        """The content of a job's error file, to which the queueing system also writes the reason for ending a job."""
         known = self._htex.provider.resources.get(job.number, {}).get("job_stderr_path")
         path = known or getattr(state, "stderr_path", None)
         written = last_lines(Path(path), 10).strip() if path else ""
@@ -261,7 +262,7 @@ class Jobs:
 
 
 def said_by(error: Exception) -> str:
-    """What a command of the queueing system wrote to its error output; else the error itself."""
+    """The error output of a command of the queueing system; if there is none, the error itself."""
     for name in ("stderr", "stdout"):
         written = getattr(error, name, None)
         if isinstance(written, bytes):

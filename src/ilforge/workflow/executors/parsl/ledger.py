@@ -1,4 +1,4 @@
-"""What is written down about jobs: how many were submitted within the hour, and which a run that was killed has left.
+"""Records of jobs on disk: the jobs submitted within the last hour, and jobs of killed runs.
 
 Folder of an executor, in the store: ``submissions`` holds a time for each job that was asked for, by any run; each run
 has a folder of its own, with its jobs (``jobs``), a lock that it holds while it lives (``alive``), and Parsl's files.
@@ -19,7 +19,7 @@ _LONG_S = 7 * 24 * _HOUR_S  # of a run on another machine: its jobs are over, wh
 
 
 class Ledger:
-    """Book of the jobs of one executor.
+    """Records of the jobs of one executor.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ class Ledger:
         fcntl.flock(self._alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def submitting(self) -> None:
-        """Note that a job is being asked for; before it is, so that a killed run counts."""
+        """Record a submission before it happens, so that it also counts if the run is killed."""
         with open(self.folder / "submissions", "a") as file:
-            file.write(f"\n{time.time():.3f}\n")  # a line of its own, even behind one that a full disk cut short
+            file.write(f"\n{time.time():.3f}\n")  # a new line, even after a line that a full disk cut short
 
     def submitted(self, job: str) -> None:
-        """Note the number that the queueing system gave a job."""
+        """Record the number of a job in the queueing system."""
         with open(self.own / "jobs", "a") as file:
             file.write(f"{job}\n")
             file.flush()
@@ -90,7 +90,8 @@ class Ledger:
 
 
 def _is_over(folder: Path) -> bool:
-    """Whether the run of a folder has ended: nobody holds its lock. Locks of another machine are not relied on."""
+    """Whether the run of a folder has ended, so that no process holds its lock. Locks of other machines do not
+    count."""
     alive = folder / "alive"
     try:
         if alive.read_text() != platform.node():
@@ -98,7 +99,7 @@ def _is_over(folder: Path) -> bool:
         with open(alive) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
-        return False  # it begins just now
+        return False  # it is just starting
     except OSError:
         return False
     return True

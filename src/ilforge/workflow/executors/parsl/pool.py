@@ -1,4 +1,4 @@
-"""Jobs of one shape and the tasks for them, with Parsl's executor in between."""
+"""Jobs of one shape and their tasks; Parsl's executor passes the tasks to the jobs."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ class Pool:
     Parameters
     ----------
     shape
-        What a job asks for.
+        Resources that a job requests.
     ledger
-        Book of the jobs; Parsl's files go into its folder.
+        Records of the jobs; Parsl's files are written to its folder.
     settled
         Called with pool, task and Parsl's future when a node has replied, or was lost.
     say
-        Tells the user a line.
+        Function that prints a line for the user.
 
     Attributes
     ----------
     waiting
-        Tasks that are not sent yet.
+        Tasks that have not been sent yet.
     running
-        Tasks that a node has.
+        Tasks that were sent to a node.
     to_hold
         Parsl's numbers of jobs that get no further task.
     room
-        Tasks that the nodes which are there may run.
+        Number of tasks that the connected nodes may run.
     fault
-        Why there are no jobs, once that is given up.
+        The reason why there are no jobs, after ilforge has given up.
     jobs
         The jobs; None until :meth:`start`.
     """
@@ -72,7 +72,7 @@ class Pool:
         self.fault: NoWorker | None = None
         self.jobs: Jobs | None = None
         self._htex: Any = None
-        self._sending = threading.Lock()  # Parsl's sockets are those of one thread at a time
+        self._sending = threading.Lock()  # only one thread at a time may use Parsl's sockets
 
     @property
     def tasks(self) -> int:
@@ -85,7 +85,8 @@ class Pool:
         return len(self.waiting) > 0 and not (self.jobs is not None and self.jobs.alive)
 
     def start(self, label: str) -> None:
-        """Start Parsl's executor; by a thread that lives as long as it, because its interchange dies with that."""
+        """Start Parsl's executor. The calling thread must live as long as the executor, because its interchange ends
+        with the thread."""
         _write_log(self._ledger.own / "parsl.log")
         self._htex = _executor(self._settings, self._shape, self._ledger.own, label)
         self._htex.start()
@@ -93,7 +94,7 @@ class Pool:
         self.jobs = Jobs(self._htex, self._settings, slots, self._ledger, self._say)
 
     def look(self) -> None:
-        """See which nodes are there, and hold those that have too little time left.
+        """Find the connected nodes, and send no more tasks to those with too little time left.
 
         Raises
         ------
@@ -115,7 +116,7 @@ class Pool:
         Raises
         ------
         Exception
-            Where the call cannot be packed.
+            When the call cannot be packed.
         """
         call = pack(task.function, task.arguments)
         with self._sending:
@@ -123,7 +124,7 @@ class Pool:
         future.add_done_callback(lambda done: self._settled(self, task, done))
 
     def close(self) -> bool:
-        """End all jobs and Parsl's executor; False when the queueing system did not end a job."""
+        """End all jobs and Parsl's executor; False if the queueing system did not end a job."""
         if self._htex is None:
             return True
         ended = self.jobs is None or self.jobs.cancel()
@@ -132,7 +133,7 @@ class Pool:
 
 
 def _executor(settings: ParslSettings, shape: Shape, folder: Path, label: str) -> Any:
-    """Parsl's executor; its interchange listens to this machine only where the nodes are this machine."""
+    """Parsl's executor; if this machine is the only node, its interchange listens only to this machine."""
     from parsl.executors import HighThroughputExecutor
 
     here = settings.provider == "local"
@@ -183,7 +184,7 @@ def _addresses() -> set[str]:
 
 
 def _write_log(path: Path) -> None:
-    """Parsl's messages go to a file, and not to the user's terminal."""
+    """Write Parsl's messages to a file instead of the terminal."""
     logger = logging.getLogger("parsl")
     logger.addHandler(logging.FileHandler(path))
     logger.propagate = False

@@ -1,4 +1,4 @@
-"""Queueing systems by name: how each is told what a job needs. Parsl's providers submit, look at and cancel jobs."""
+"""Queueing systems by name, and the requests for jobs in each. Parsl's providers submit, check and cancel the jobs."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 from ilforge.workflow.executors.parsl.settings import ParslSettings
 
 ENDS = "ILFORGE_JOB_ENDS"
-"""Variable of a job: when its time is over, s since the epoch."""
+"""Environment variable of a job with the end of its time, s since the epoch."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What one job asks for.
+    """Resources that one job requests.
 
     Attributes
     ----------
     workers
         Tasks at the same time on each node.
     memory_GB
-        Memory of each node, GB; None for that of the queueing system.
+        Memory of each node, GB; None for the default of the queueing system.
     """
 
     workers: int
@@ -35,7 +35,7 @@ def provider_of(settings: ParslSettings, shape: Shape) -> Any:
 
 
 def cancel(settings: ParslSettings, numbers: Sequence[str]) -> bool:
-    """Cancel jobs that another run has submitted; False when the queueing system did not do it."""
+    """Cancel jobs that another run has submitted; False if the queueing system did not cancel them."""
     from parsl.jobs.states import JobState, JobStatus
 
     provider = provider_of(settings, Shape(1, None))
@@ -50,7 +50,7 @@ def cancel(settings: ParslSettings, numbers: Sequence[str]) -> bool:
 def first_lines(settings: ParslSettings, shape: Shape) -> str:
     """Lines of shell that a job runs before its workers start."""
     ends = f"export {ENDS}=$(( $(date +%s) + {int(settings.walltime_s)} ))"
-    # Parsl would count the cores of the whole node
+    # without it Parsl would count the cores of the whole node
     cores = f"export PARSL_CORES={shape.workers * settings.threads}"
     return "\n".join([ends, *settings.environment, cores])
 
@@ -69,7 +69,7 @@ def _slurm(settings: ParslSettings, shape: Shape) -> Any:
             "gpus_per_node": settings.gpus or None,
             "exclusive": settings.cores is None,
             "walltime": _clock(settings.walltime_s),
-            # a job that Slurm starts again by itself is not expected any more
+            # ilforge does not expect a job that Slurm starts again by itself
             "scheduler_options": "\n".join(["#SBATCH --no-requeue", *settings.options]),
             "worker_init": first_lines(settings, shape),
             "cmd_timeout": 60,

@@ -1,7 +1,7 @@
-"""What runs on a node: one call after the other, each worker of Parsl with one process of its own beside it.
+"""The code that runs on a node: each worker of Parsl has one additional process, which runs one call after the other.
 
-The call itself runs in that process, so a crash of its libraries or a kill for lack of memory is seen at once, with how
-it ended, and is told from the loss of the node.
+Because the call runs in this process, a crash of its libraries or a kill for lack of memory is noticed at once, with
+its exit code, and is distinguished from the loss of the node.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ilforge.workflow.executors.parsl.providers import ENDS
 from ilforge.workflow.executors.queue import Task
 
 GRACE_S = 10.0
-"""Time at the end of a job in which nothing is started, s."""
+"""Time at the end of a job in which no task is started, s."""
 
 _ENDED_TOO_S = 2.0  # a job that is cancelled or over loses all of its processes within this time
 
@@ -29,12 +29,12 @@ Outcome = Literal["answered", "too late", "no process", "died", "out of memory"]
 
 @dataclass(frozen=True)
 class Reply:
-    """What a node says of a task.
+    """The reply of a node about a task.
 
     Attributes
     ----------
     outcome
-        ``answered`` if the call was made, whether it raised or not.
+        ``answered`` if the call ended, with a result or an exception.
     place
         Where.
     job
@@ -42,7 +42,7 @@ class Reply:
     content
         The answer as bytes, for :func:`~ilforge.workflow.executors.calls.unpack`.
     said
-        In words, where there is no answer.
+        A description if there is no answer.
     """
 
     outcome: Outcome
@@ -53,7 +53,7 @@ class Reply:
 
 
 class _OneTry(LocalExecutor):
-    """One process; a task that it does not survive is not tried again here."""
+    """One process; if a task ends it, the task is not tried again here."""
 
     def _again(self, task: Task, error: WorkerDied) -> None:
         task.future.set_exception(error)
@@ -63,16 +63,16 @@ _process: _OneTry | None = None
 
 
 def perform(call: bytes, surroundings: Surroundings, needs_s: float) -> Reply:
-    """Make a packed call, unless too little time is left of the job.
+    """Run a packed call, unless too little time of the job is left.
 
     Parameters
     ----------
     call
         See :func:`~ilforge.workflow.executors.calls.pack`.
     surroundings
-        What the process is told when it starts.
+        Settings for the process at its start.
     needs_s
-        Time that the job must still have, s.
+        Time that must be left of the job, s.
     """
     global _process
     machine_programs.use(surroundings.programs)  # which environments there are

@@ -34,8 +34,8 @@ class ParslSettings(Settings):
     memory_GB: Positive | None = None
     """Memory of each node that a job asks for, GB. Without it, that of the queueing system."""
     more_memory_GB: Positive | None = None
-    """Memory of a job in which one task runs alone: one that ran out of memory, or is expected to need more than its
-    share of ``memory_GB``. Without it, twice ``memory_GB``."""
+    """Memory of a job for a single task that ran out of memory, or is expected to need more than its share of
+    ``memory_GB``, GB. Without it, twice ``memory_GB``."""
     gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs of each node that a job asks for. Each task has one of them, and no more tasks run than there are GPUs."""
     walltime_h: Positive = 1.0
@@ -59,11 +59,11 @@ class ParslSettings(Settings):
     margin: Annotated[float, Field(ge=1.0)] = 1.5
     """A task is started if this many times its expected time is left of the job's walltime."""
     idle_min: Positive = 2.0
-    """A job without a task for so long is ended, min."""
+    """A job that has had no task for this time is ended, min."""
     lost_after_s: Annotated[int, Field(ge=6)] = 120
-    """A node without a sign of life for so long counts as lost, s; its tasks run elsewhere."""
+    """A node that sends no message for this time counts as lost, s; its tasks run elsewhere."""
     status_s: Positive = 30.0
-    """Time between questions to the queueing system about its jobs, s."""
+    """Time between queries of the queueing system about its jobs, s."""
     provider_options: dict[str, Any] = {}
     """Further arguments of Parsl's provider, such as ``{ qos = "long" }``, or ``{ image = "..." }`` of Kubernetes."""
 

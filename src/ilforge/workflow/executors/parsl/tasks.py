@@ -1,4 +1,4 @@
-"""Tasks of nodes: how long each may take, and how it ends where its process or its node is lost."""
+"""Tasks on nodes: their time limits, and their errors if a process or a node is lost."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ilforge.workflow.executors.parsl.settings import ParslSettings
 from ilforge.workflow.executors.queue import Task
 
 MOST_LOSSES = 10
-"""A task whose nodes were lost so often is given up."""
-_MEASURED = 3  # so many tasks of a kind tell more than an estimate
+"""A task that has lost this number of nodes is tried once more, and then given up."""
+_MEASURED = 3  # from this number of tasks on, measured times replace the estimate
 _USABLE = 0.9  # share of the walltime that a task may need: the rest is for the start
 
 
 @dataclass(eq=False)
 class ClusterTask(Task):
-    """A task, and what became of it on nodes.
+    """A task, and its history on nodes.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class ClusterTask(Task):
 
 
 class Durations:
-    """How long tasks take: as expected, until enough of the same stage have been measured."""
+    """The time that tasks take: the expected time, until enough tasks of the same stage were measured."""
 
     def __init__(self, settings: ParslSettings):
         self._settings = settings
@@ -57,7 +57,7 @@ class Durations:
         return _USABLE * self._settings.walltime_s
 
     def took(self, task: ClusterTask, seconds: float) -> None:
-        """Note a task that has ended."""
+        """Record a task that has ended."""
         key = task.function, task.resources
         self._count[key] += 1
         self._longest[key] = max(self._longest[key], seconds)
@@ -69,12 +69,12 @@ class Durations:
         return max(self._settings.margin * expected, task.least_s)
 
     def overran(self, task: ClusterTask, ran_s: float) -> None:
-        """Note a task whose node was lost after longer than it was to take: its job may have come to its end.
+        """Record a task whose node was lost after more than the expected time, because its job may have ended.
 
         Raises
         ------
         SettingsError
-            When it had nearly a whole job before, too.
+            When the task had nearly a whole job in an earlier try, too.
         """
         task.overruns += 1
         if task.overruns > 1 and ran_s > 0.8 * self.most_s:
@@ -86,7 +86,7 @@ class Durations:
 
 
 def too_long(task: ClusterTask, needs_s: float, settings: ParslSettings) -> SettingsError:
-    """The error of a task that no job has the time for."""
+    """The error of a task that needs more time than a job has."""
     return SettingsError(
         f"walltime_h = {settings.walltime_h:g}, and a task of {name_of(task.function)} needs {hours(needs_s)} (its "
         f"expected time by margin = {settings.margin:g}), and a job that is long enough to start it as well. Set "
