@@ -54,7 +54,7 @@ def peg(tmp_path, monkeypatch):
 
 
 def test_an_environment_is_made_tried_found_and_renewed(peg, tmp_path):
-    with pytest.raises(MissingEnvironment, match="peg was not made yet. Make it with: ilforge env create peg"):
+    with pytest.raises(MissingEnvironment, match="peg has not been made yet. Make it with: ilforge env create peg"):
         environments.interpreter("peg")
     said = []
     python = environments.create(peg, said.append)
@@ -84,21 +84,21 @@ def test_what_is_lost_makes_it_broken_and_the_cure_is_named(peg):
     with pytest.raises(DidNotFinish, match="(?s)peg does not work.*ilforge env create peg --renew.*half a file"):
         environments.create(peg, lambda line: None)
     python.rename(python.with_name("away"))
-    with pytest.raises(MissingEnvironment, match="peg is broken: .*python is no program any more"):
+    with pytest.raises(MissingEnvironment, match="peg is broken: .*python is missing or is not a program"):
         environments.interpreter("peg")
     python.with_name("away").rename(python)
     next(module.parent.glob("ilforge_peg-*.dist-info")).rename(module.parent / "gone")
-    with pytest.raises(MissingEnvironment, match="peg is broken: ilforge-peg 1.0 is not in .*peg any more"):
+    with pytest.raises(MissingEnvironment, match="peg is broken: ilforge-peg 1.0 is missing in .*peg"):
         environments.interpreter("peg")
     assert environments.remove("peg") and not environments.remove("peg")
-    assert environments.look("peg").fault == "was not made yet"
+    assert environments.look("peg").fault == "has not been made yet"
 
 
 def test_what_cannot_be_installed_leaves_nothing_that_is_taken_for_an_environment(peg):
     bad = replace(peg, packages=("ilforge-no-such-package",))
     with pytest.raises(DidNotFinish, match="(?s)peg could not pip install ilforge-no-such-package.*--renew"):
         environments.create(bad, lambda line: None)
-    with pytest.raises(MissingEnvironment, match="peg was begun and not finished"):
+    with pytest.raises(MissingEnvironment, match="peg was not finished"):
         environments.interpreter("peg")
 
 
@@ -116,14 +116,14 @@ def test_a_kill_in_the_middle_leaves_nothing_that_is_taken_for_an_environment(pe
     child = subprocess.Popen(
         [sys.executable, "-u", "-c", MAKE, json.dumps(sleeping)], stdout=subprocess.PIPE, text=True
     )
-    while "Try it" not in child.stdout.readline():
+    while "Testing it" not in child.stdout.readline():
         assert child.poll() is None
     with pytest.raises(SettingsError, match="Another ilforge is making the environment peg"):
         environments.create(peg, lambda line: None)
     time.sleep(0.2)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    with pytest.raises(MissingEnvironment, match="peg was begun and not finished"):
+    with pytest.raises(MissingEnvironment, match="peg was not finished"):
         environments.interpreter("peg")
     environments.create(peg, lambda line: None)
     assert environments.interpreter("peg").is_file()
@@ -147,4 +147,4 @@ def test_a_folder_of_the_user_is_left_alone(peg):
 def test_a_full_disk_is_said_before_anything_is_installed(peg):
     with pytest.raises(SettingsError, match="GB of free disk, and the environment peg takes 1e.08 GB or more"):
         environments.create(replace(peg, disk_GB=1e8), lambda line: None)
-    assert environments.look("peg").fault == "was not made yet"
+    assert environments.look("peg").fault == "has not been made yet"

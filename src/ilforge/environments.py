@@ -113,18 +113,18 @@ def look(name: str) -> State:
             return State(name, None, {}, str(error))
     place = folder() / name
     if not place.is_dir():
-        return State(name, None, {}, "was not made yet")
+        return State(name, None, {}, "has not been made yet")
     try:
         record = json.loads((place / RECORD).read_text())
         versions = {str(key): str(value) for key, value in record["versions"].items()}
     except (OSError, ValueError, KeyError, AttributeError):
-        return State(name, None, {}, f"was begun and not finished, in {place}")
+        return State(name, None, {}, f"was not finished, in {place}")
     python = _python_of(place)
     if not (python.is_file() and os.access(python, os.X_OK)):
-        return State(name, None, versions, f"is broken: {python} is no program any more")
+        return State(name, None, versions, f"is broken: {python} is missing or is not a program")
     lost = sorted(set(versions.items()) - set(_installed(place, versions).items()))
     if lost:
-        return State(name, None, versions, f"is broken: {lost[0][0]} {lost[0][1]} is not in {place} any more")
+        return State(name, None, versions, f"is broken: {lost[0][0]} {lost[0][1]} is missing in {place}")
     return State(name, python, versions)
 
 
@@ -217,7 +217,7 @@ def create(environment: Environment, say: Callable[[str], Any] = print, renew: b
             folders.claim(place, f"the variable {VARIABLE}")
             _install(environment, place, python, say)
         started = time.monotonic()
-        say("Try it:")
+        say("Testing it:")
         said = _working(lambda: prove(environment, python), environment, "does not work")
         say(f"  {said} ({time.monotonic() - started:.0f} s)")
         if not there:
@@ -251,7 +251,7 @@ def _working(step: Callable[[], Any], environment: Environment, fault: str) -> A
         return step()
     except DidNotFinish as error:
         raise DidNotFinish(
-            f"The environment {environment.name} {fault}: {error.what}. The command to begin again is "
+            f"The environment {environment.name} {fault}: {error.what}. Begin again with: "
             f"`{create_command(environment.name, renew=True)}`",
             error.directory,
             error.last_lines,

@@ -34,7 +34,7 @@ def none_made(monkeypatch, tmp_path):
 def test_list_says_state_and_licence_functional_elements_and_dispersion_of_models(ilforge, tmp_path):
     code, out, _ = ilforge("env", "list")
     assert code == 0 and f"Folder: {tmp_path / 'environments'}" in out
-    assert re.search(r"^sevennet +SevenNet 0\.13\.0 .* was not made yet: ilforge env create sevennet", out, re.M)
+    assert re.search(r"^sevennet +SevenNet 0\.13\.0 .* has not been made yet: ilforge env create sevennet", out, re.M)
     assert re.search(r"^sevennet +7net-0 +PBE of .*, D3\(BJ\) is added; 89 elements; licence MIT", out, re.M)
     assert re.search(r"^mace +off23-small +wB97M, has dispersion; licence ASL", out, re.M)
     (tmp_path / "here.toml").write_text(f'[environments]\nsevennet = "{sys.executable}"\n')
@@ -53,12 +53,12 @@ def test_check_and_run_name_the_command_that_makes_it(ilforge, tmp_path):
     (tmp_path / "s.toml").write_text(STUDY)
     code, out, err = ilforge("check", "s.toml")
     assert code == 3 and "validate SevenNet" in out, "models that are used as they are are held against labels"
-    assert "Missing: The environment sevennet was not made yet. Make it with: ilforge env create sevennet" in err
+    assert "Missing: The environment sevennet has not been made yet. Make it with: ilforge env create sevennet" in err
     code, _, err = ilforge("run", "s.toml", "--quiet")
     assert code == 3 and "ilforge env create sevennet" in err
     (tmp_path / "environments" / "sevennet").mkdir(parents=True)
     code, _, err = ilforge("check", "s.toml")
-    assert code == 3 and "The environment sevennet was begun and not finished" in err
+    assert code == 3 and "The environment sevennet was not finished" in err
 
 
 def test_check_refuses_elements_that_the_model_does_not_know(ilforge, tmp_path):

@@ -58,7 +58,7 @@ def test_model_file_that_is_not_there_is_named(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_digest_must_be_one(kind, tmp_path):
-    with pytest.raises(SettingsError, match="is no SHA-256 digest"):
+    with pytest.raises(SettingsError, match="is not a SHA-256 digest"):
         kind(tmp_path / "no.model", "abc")
 
 

@@ -159,7 +159,7 @@ def test_warm_start_needs_the_same_network_and_room_for_the_neighbours(trained, 
         squeezed = frame.copy()
         squeezed.set_cell(frame.cell.array * 0.5, scale_atoms=True)
         dense.append(frames.quantize(squeezed))
-    with pytest.raises(SettingsError, match="would leave some out"):
+    with pytest.raises(SettingsError, match="would ignore some of them"):
         train_deepmd(split(dense, 0.2, 1), SMALL, 1, tmp_path, start_from=trained)
 
 

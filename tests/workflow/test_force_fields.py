@@ -39,7 +39,7 @@ def test_one_force_field_at_two_cutoffs(study, tmp_path):
     cutoffs = {name: spec.get("cutoff_A") for name, spec in given_potentials(plan.study).items()}
     assert cutoffs == {"clp": 4.0, "clp10": None}
     assert (None, "clp", "") in plan.validations and (None, "clp10", "") not in plan.validations
-    assert plan.notes == ["clp10 is not held against labels: its cutoff does not fit their boxes."]
+    assert plan.notes == ["clp10 is not compared with labels: its cutoff does not fit into their boxes."]
 
 
 def test_equilibrium_and_hot_frames_can_be_sampled_with_clpol():

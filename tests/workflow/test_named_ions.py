@@ -113,7 +113,7 @@ def test_a_pair_whose_ions_never_meet_is_refused(tmp_path):
     text = studies.COMPOSITIONS.replace("PYR14 = 1, LI = 1, BF4 = 2", "EMIM = 1, BF4 = 1")
     text += '[analysis]\nproperties = ["rdf"]\nrdf = { pairs = [["EMIM", "BF4"], ["PYR14", "EMIM"]] }\n'
     (tmp_path / "apart.toml").write_text(text)
-    with pytest.raises(SettingsError, match="analysis.rdf: PYR14-EMIM cannot be measured, as no composition has all"):
+    with pytest.raises(SettingsError, match="analysis.rdf: PYR14-EMIM cannot be measured, because no composition has"):
         make_plan(load_study(tmp_path / "apart.toml"))
 
 

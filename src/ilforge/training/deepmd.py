@@ -279,8 +279,8 @@ def _clear(directory: Path, ours: bool) -> None:
     """Remove the files of a training that was killed."""
     if not ours and (left := [*directory.glob(_DATA), *directory.glob("model.ckpt*"), *directory.glob("checkpoint")]):
         raise SettingsError(
-            f"{left[0]} is of no training of ilforge (there is no {_PLAN} beside it), and DeePMD would replace it: "
-            "train in a new or empty folder."
+            f"{left[0]} is not from a training by ilforge (there is no {_PLAN} beside it), and DeePMD would replace "
+            "it: train in a new or empty folder."
         )
     shutil.rmtree(directory / _DATA, ignore_errors=True)
     for leftover in (_CURVE, MODEL, FROZEN, deepmd_session.PARITY):

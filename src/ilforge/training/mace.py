@@ -259,8 +259,8 @@ def _clear(directory: Path, ours: bool) -> None:
     found = [directory / name for name in _FOLDERS if os.path.lexists(directory / name)]
     if found and not ours:
         raise SettingsError(
-            f"{found[0]} is of no training of ilforge (there is no {_PLAN} beside it), and MACE would write into it: "
-            "train in a new or empty folder."
+            f"{found[0]} is not from a training by ilforge (there is no {_PLAN} beside it), and MACE would write into "
+            "it: train in a new or empty folder."
         )
     for folder in found:
         shutil.rmtree(folder, ignore_errors=True)

@@ -79,7 +79,7 @@ def align(
     if isolated_atoms is not None and abs(found.residual_eV_atom) > _LARGEST_OFFSET:
         raise SettingsError(
             f'atom_energies = "isolated atoms" leaves the energies of the start model {found.residual_eV_atom:+.2f} '
-            "eV/atom from the labels: its own are not counted from isolated atoms. Write atom_energies = "
+            "eV/atom from the labels: they are not relative to isolated atoms. Write atom_energies = "
             '"fit".'
         )
     _write_shifted(model, known, shift, out)

@@ -245,7 +245,7 @@ def _plan_given_validations(plan: Plan, part: Study) -> None:
             structures.refuse_unfit_box(part, spec, _densest(part, plan.dataset))
         except SettingsError:
             plan.notes.append(
-                f"{potential_title(part, name)} is not held against labels: its cutoff does not fit their boxes."
+                f"{potential_title(part, name)} is not compared with labels: its cutoff does not fit into their boxes."
             )
             continue
         _plan_validation(plan, part, name, spec=spec)

@@ -83,7 +83,7 @@ class Watch:
             self._started = time.monotonic()
         self._share_progress()
         if not todo:
-            self.say(f"Everything is there already: {len(stages)} stages, nothing to compute.")
+            self.say(f"All {len(stages)} stages are finished already: nothing to compute.")
             return
         self.say(
             f"{len(stages)} stages, {len(stages) - len(todo)} of them done already; "

@@ -98,13 +98,13 @@ class ResultStore:
         directory = self.path(stage)
         if not self.trust and not trust.is_signed(read_manifest(directory)):
             raise SettingsError(
-                f"{directory} was not made by you: it carries no signature of your key, and loading a model can run "
+                f"{directory} was not made by you: it has no signature of your key, and loading a model can run "
                 "code in it. If you trust who made it, say so with `ilforge run --trust`; to sign a whole store, made "
                 f"by an earlier ilforge or moved from another account of yours: ilforge store trust {self.root}"
             )
         fault = self.fault(stage)
         if fault is not None:
-            raise SettingsError(f"{directory} is damaged, {fault}: run again, and it is made anew.")
+            raise SettingsError(f"{directory} is damaged: {fault}. Run the study again to replace it.")
         return directory
 
     def fault(self, stage: Stage) -> str | None:

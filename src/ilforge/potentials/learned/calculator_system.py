@@ -29,7 +29,7 @@ def system_of(calculator: Calculator, topology: Topology, cell: np.ndarray | Non
     import openmm
 
     if constrain_hydrogens:
-        raise SettingsError("constrain_hydrogens: only a force field has lengths to hold bonds to H at.")
+        raise SettingsError("constrain_hydrogens: only a force field has lengths for constrained bonds to H.")
     system = openmm.System()
     for mass in topology.masses:
         system.addParticle(mass)

@@ -35,7 +35,7 @@ def require_digest(path: Path, sha256: str) -> None:
             f'If you trust where it comes from, write\n  sha256 = "{hashlib.sha256(_read(path)).hexdigest()}"'
         )
     if len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef"):
-        raise SettingsError(f"sha256 = {sha256!r} is no SHA-256 digest: it has 64 digits of 0-9 and a-f.")
+        raise SettingsError(f"sha256 = {sha256!r} is not a SHA-256 digest, which has 64 digits of 0-9 and a-f.")
 
 
 def verified(path: Path, sha256: str) -> bytes:
@@ -62,7 +62,7 @@ def lammps_word(path: Path) -> str:
     text = str(path)
     mark = next((mark for mark in ('"', "'") if mark not in text), None)
     if mark is None or not text.isprintable() or text.endswith("&"):
-        raise SettingsError(f"LAMMPS cannot be given the path {text!r}: call its folders and file otherwise.")
+        raise SettingsError(f"LAMMPS cannot read the path {text!r}: rename its folders or the file.")
     return f"{mark}{text}{mark}"
 
 

@@ -260,7 +260,7 @@ class LocalExecutor:
         if code == _UNGUARDED:
             task.future.set_exception(SettingsError(_GUARD))
         elif not worker.sent:
-            self._not_started(task, f"a new one ended at once, with {_ending(code)}; what it said stands above")
+            self._not_started(task, f"a new process ended at once, with {_ending(code)}; its output is above")
         else:
             killed = code == -signal.SIGKILL  # not by ilforge: usually the system does this if memory is exhausted
             died = worker_died(task.function, _ending(code))

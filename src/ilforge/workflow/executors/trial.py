@@ -97,7 +97,7 @@ def in_words(seen: Seen, here: Seen, waited_s: float) -> str:
         said += f". Other versions than here: {', '.join(other)}"
     missing = [program for program in here.programs if program not in seen.programs]
     if missing:
-        said += f". Here, but not there: {', '.join(missing)}"
+        said += f". Found here, but missing there: {', '.join(missing)}"
     return said
 
 

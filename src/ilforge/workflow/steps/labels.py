@@ -209,8 +209,8 @@ def _give_up(
     asked = store.missing(left, method_digest)
     if given_up := len(left) - len(asked):
         job.say(
-            f"{given_up} frames are rejected: their calculations were killed in {KILLED_RUNS} runs, each time that "
-            "they were tried. They are asked for again only by ilforge label FILE --retry."
+            f"{given_up} frames are rejected: their calculations were killed in {KILLED_RUNS} runs, every time "
+            "that they were tried. Only `ilforge label FILE --retry` tries them again."
         )
     return asked
 
@@ -319,9 +319,9 @@ def _stopped(count: int, label: Label) -> DidNotFinish:
 
 def _outstanding(count: int, total: int, label: Label) -> DidNotFinish:
     return DidNotFinish(
-        f"{count} of {total} frames have no label yet: their calculations were killed, or lacked memory or disk. All "
-        "others are kept, nothing is published without these, and the same command tries them again; fewer workers "
-        f"(machine.toml) leave more memory to each. One that is killed in {KILLED_RUNS} runs is rejected. The last "
+        f"{count} of {total} frames have no label yet: their calculations were killed, or ran out of memory or disk. "
+        "All other labels are kept. Run the same command to try these again; nothing is published without them. Fewer "
+        f"workers (machine.toml) leave more memory to each. A frame that is killed in {KILLED_RUNS} runs is rejected. The last "
         f"one: {label.error}"
     )
 

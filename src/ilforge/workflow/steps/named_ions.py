@@ -42,15 +42,15 @@ def refuse_unknown(name: str, analysis: AnalysisSettings, liquids: Sequence[Liqu
     try:
         create(name, analysis).begin(System(everything, 1, 1.0))
     except SettingsError as error:
-        of_all = " (All compositions were looked through.)" if len(liquids) > 1 else ""
+        of_all = " (All compositions were checked.)" if len(liquids) > 1 else ""
         raise SettingsError(f"{error}{of_all}") from None
     if name == "shapes":
         return
     settings = settings_of(name, analysis)[name]
     for thing in sorted(set.intersection(*(set(_left_out(name, settings, liquid)) for liquid in liquids))):
         raise SettingsError(
-            f"analysis.{name}: {thing} cannot be measured, as no composition has all that it takes. Name what one of "
-            "them has together, or leave it out."
+            f"analysis.{name}: {thing} cannot be measured, because no composition has all that it needs. Name what one "
+            "of them has together, or leave it out."
         )
 
 

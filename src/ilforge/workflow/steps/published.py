@@ -111,7 +111,7 @@ def require_reference(study: Study, dataset: Published | None) -> None:
     if dataset is not None and method_digest(here) != method_digest(dataset.method):
         found = in_words({key: here.get(key) for key in dataset.versions})
         raise SettingsError(
-            f"The labels of {dataset.directory} are of {in_words(dataset.versions)}, and here is {found}: labels of "
+            f"The labels of {dataset.directory} are of {in_words(dataset.versions)}, but {found} is here: labels of "
             "concurrent learning would be by another method. Install the same, or set learning.iterations = 0."
         )
 
@@ -142,6 +142,6 @@ def _require_method(study: Study, dataset: Published) -> None:
     if differ:
         what = "; ".join(f"{key} is {asked[key]!r}, there {has.get(key, 'not stated')!r}" for key in differ)
         raise SettingsError(
-            f"[reference] is not the method that labelled dataset = {study.settings.dataset!r}: {what}. Set it as it "
-            "is there, or make a dataset of your own."
+            f"[reference] is not the method that labelled dataset = {study.settings.dataset!r}: {what}. Use the "
+            "settings of the dataset, or make labels of your own."
         )

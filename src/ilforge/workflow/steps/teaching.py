@@ -206,8 +206,8 @@ def _count_broken(job: Job, name: str, teacher: Teacher, paths: Mapping[str, Pat
         return
     if len(broken) == len(runs):
         raise DidNotConverge(
-            f"All {len(runs)} runs by {teacher.name}, the teacher of {name}, broke: {broken[0]} It is no model to "
-            f'move atoms: train it better, or set frames_by = ["sampling"] in [models.{name}].'
+            f"All {len(runs)} runs by {teacher.name}, the teacher of {name}, broke: {broken[0]} It cannot "
+            f'be used to move atoms: train it better, or set frames_by = ["sampling"] in [models.{name}].'
         )
     job.facts["broken_runs_of_the_teacher"] = len(broken)
     job.say(f"{len(broken)} of {len(runs)} runs by {teacher.name}, the teacher of {name}, broke and give no frames.")

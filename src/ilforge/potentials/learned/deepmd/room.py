@@ -65,6 +65,6 @@ def overflow(counts: np.ndarray, sel: Sequence[int], elements: Sequence[str], cu
         if count > room:
             return (
                 f"An atom has {count} {element} neighbours within {cutoff_A:g} Å, but the DeePMD model has room for "
-                f"{room} (sel): it would leave some out."
+                f"{room} (sel): it would ignore some of them."
             )
     return None

@@ -99,7 +99,7 @@ def _made(sha256: str, contents: bytes, frames: list[Atoms], compared: set[int])
         report = parity.require(network, model, usable)
     except NoFastForm as error:
         _refused[sha256] = str(error)
-        log.warning("The MACE model is evaluated by mace-torch, some hundred times slower, since %s.", error)
+        log.warning("mace-torch evaluates the MACE model, about a hundred times slower, because %s.", error)
         raise
     report["elements"] = sorted(compared.union(report["elements"]))
     path = path_of(sha256)
@@ -108,5 +108,5 @@ def _made(sha256: str, contents: bytes, frames: list[Atoms], compared: set[int])
         network.save(path, report)
     except OSError as error:  # without the file, later processes only take more time
         _unsaved[sha256] = network, report
-        log.warning("The fast form of the model could not be kept in %s: %s.", path.parent, error.strerror)
+        log.warning("The compiled form of the model could not be stored in %s: %s.", path.parent, error.strerror)
     return network

@@ -193,7 +193,7 @@ class Mace:
 
         why = self._by_torch()
         if why:
-            raise NoFastForm(f"it is to be computed {why}")
+            raise NoFastForm(f"it must be computed {why}")
         return network_of(self.sha256, lambda: model_file.verified(self.path, self.sha256), lambda: variations(frame))
 
     def prepare(self, tested: Sequence[Atoms]) -> None:

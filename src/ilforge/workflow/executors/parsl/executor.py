@@ -1,4 +1,4 @@
-"""The executor of a cluster: a priority queue for jobs of a queueing system, which Parsl starts and supplies with tasks.
+"""The executor of a cluster: a priority queue for jobs of a queueing system, which Parsl starts and feeds.
 
 Tasks wait here until a node has room. Until then they can be cancelled, and more urgent tasks go first. One thread
 submits and ends the jobs; replies arrive in a thread of Parsl.

@@ -88,8 +88,8 @@ class Durations:
 def too_long(task: ClusterTask, needs_s: float, settings: ParslSettings) -> SettingsError:
     """The error of a task that needs more time than a job has."""
     return SettingsError(
-        f"walltime_h = {settings.walltime_h:g}, and a task of {name_of(task.function)} needs {hours(needs_s)} (its "
-        f"expected time by margin = {settings.margin:g}), and a job that is long enough to start it as well. Set "
+        f"walltime_h = {settings.walltime_h:g}, but a task of {name_of(task.function)} needs {hours(needs_s)} (its "
+        f"expected time times margin = {settings.margin:g}), and the start of a job takes time, too. Set "
         f"walltime_h to {needs_s / 3600 / _USABLE:.3g} or more, or give this kind of work to another executor (`run`)."
     )
 
