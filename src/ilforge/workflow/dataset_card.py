@@ -58,7 +58,7 @@ def _content(accepted: dict[str, list[Atoms]]) -> list[str]:
             listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
             low, high = _extremes(of)
             lines.append(f"| {purpose} | {ions} | {len(of[0])} | {low:.2f} to {high:.2f} | {len(of)} | {listed} |")
-    return [*lines, "", "EQ: from MD at equilibrium. nEQ: all others. No box of validation is one of training."]
+    return [*lines, "", "EQ: from MD at equilibrium. nEQ: all others. Training and validation share no box."]
 
 
 def _extremes(members: Iterable[Atoms]) -> tuple[float, float]:
@@ -91,10 +91,11 @@ def _limits(dataset: Published) -> list[str]:
     stress = "with" if dataset.method.get("stress") else "no"
     return [
         f"- Energies and forces, {stress} stress.",
-        f"- Small boxes, whose shortest sides are {sides}: a potential with a longer reach sees images.",
+        f"- Small boxes, whose shortest sides are {sides}: a potential with a longer range sees periodic images.",
         f"- {refused} labels were refused and are not among those above.",
         *([] if dataset.isolated_atoms else ["- No energies of isolated atoms."]),
-        "- A model of these frames is as good as its method, and knows these ions and densities only.",
+        "- A model trained on these frames is at best as accurate as this method. It is valid only for these ions and "
+        "densities.",
     ]
 
 
@@ -108,8 +109,8 @@ def _reading(dataset: Published) -> list[str]:
         "```",
         "",
         f'or `ilforge.Dataset.open("{dataset.name}").frames("training")`; in a study, `dataset = "{dataset.name}"`. To '
-        "take the labels into a store, so that no study pays them again: `ilforge import` with the path of this folder "
-        "and `--store ilforge-store`.",
+        "take the labels into a store, so that no study computes them again: `ilforge import` with the path of this "
+        "folder and `--store ilforge-store`.",
     ]
 
 

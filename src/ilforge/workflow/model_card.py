@@ -74,7 +74,7 @@ def _training(plan: Plan, store: ResultStore, name: str, stage: Stage, dataset: 
     densities = [density_g_cm3(frame) for frame in dataset.train]
     ions = "; ".join(f"{count} of {label}" for label, count in summary["ions"].items())
     by = f"its teacher {model.teacher}" if model.teacher else labelled_by(study, plan.dataset)
-    yield f"- {len(dataset.train)} frames ({kinds}), and {len(dataset.stop)} that the training was watched on: {ions}."
+    yield f"- {len(dataset.train)} frames ({kinds}), and {len(dataset.stop)} for early stopping: {ions}."
     yield f"- Densities {min(densities):.2f} to {max(densities):.2f} g/cm³. Labels by {by}."
     if model.teacher:
         yield f"- The teacher: {_teacher_words(plan, name)}. The labels carry its errors."
@@ -82,7 +82,7 @@ def _training(plan: Plan, store: ResultStore, name: str, stage: Stage, dataset: 
     if model.start is None and hasattr(model, "atom_energies"):
         from_atoms = counts_from_atoms(study, name)
         zero = "isolated atoms by the reference method" if from_atoms else "a least-squares fit to the labels"
-        yield f"- Energies are counted from {zero}."
+        yield f"- Energies are relative to {zero}."
     manifest = read_manifest(store.path(stage))
     versions = ", ".join(f"{program} {version}" for program, version in manifest["programs"].items())
     yield f"- Trained {manifest['finished']}, seed {stage.settings['seed']}, with {versions}."

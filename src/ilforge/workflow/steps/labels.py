@@ -321,8 +321,8 @@ def _outstanding(count: int, total: int, label: Label) -> DidNotFinish:
     return DidNotFinish(
         f"{count} of {total} frames have no label yet: their calculations were killed, or ran out of memory or disk. "
         "All other labels are kept. Run the same command to try these again; nothing is published without them. Fewer "
-        f"workers (machine.toml) leave more memory to each. A frame that is killed in {KILLED_RUNS} runs is rejected. The last "
-        f"one: {label.error}"
+        f"workers (machine.toml) leave more memory to each. A frame that is killed in {KILLED_RUNS} runs is rejected. "
+        f"The last one: {label.error}"
     )
 
 
