@@ -196,7 +196,7 @@ def test_lammps_reads_a_model_whatever_its_folder_is_called(tiny_deepmd_model, t
 
 @pytest.mark.parametrize("name", ["a\" 'b", "a\nshell touch trace"])
 def test_a_path_that_no_quotes_hold_is_not_given_to_lammps(name):
-    with pytest.raises(SettingsError, match="LAMMPS cannot be given the path"):
+    with pytest.raises(SettingsError, match="LAMMPS cannot read the path"):
         lammps_word(Path("/") / name)
 
 

@@ -93,6 +93,6 @@ def test_labels_of_another_version_of_the_program_are_not_mixed_with_its_own(tmp
     assert len(plan_of(tmp_path, tmp_path / "xtb", *changes).datasets) == 2, "the same version may go on"
     path = tmp_path / "xtb" / "manifest.json"
     path.write_text(path.read_text().replace(create(spec).describe()["tblite"], "0.1"))
-    with pytest.raises(SettingsError, match="are of tblite 0.1, and here is tblite .* by another method"):
+    with pytest.raises(SettingsError, match="are of tblite 0.1, but tblite .* is here: .* by another method"):
         plan_of(tmp_path, tmp_path / "xtb", *changes)
     assert plan_of(tmp_path, tmp_path / "xtb", *changes[:2]).datasets, "without new labels nothing is mixed"

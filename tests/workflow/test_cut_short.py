@@ -143,7 +143,7 @@ def test_nothing_is_published_while_a_frame_was_killed_and_the_next_run_has_it(t
     stage = make_plan(load_study(studies.smallest(tmp_path))).labels["validation"]
     store, outcome = studies.run([stage], tmp_path / "store")
     ((_, error),) = outcome.failed
-    assert "2 of 5 frames have no label yet" in str(error) and "the same command tries them again" in str(error)
+    assert "2 of 5 frames have no label yet" in str(error) and "Run the same command to try these again" in str(error)
     assert not store.holds(stage)
     with LabelStore(store.labels) as labels:
         (digest,) = labels.methods()

@@ -94,7 +94,7 @@ hot_boxes = 5
 hot_frames_per_box = 2
 
 [models.mace]
-preset = "liquid"         # quick, liquid, park2025
+preset = "liquid"         # quick, liquid, good, park2025
 
 [models.deepmd]
 preset = "quick"          # quick, park2025
