@@ -98,9 +98,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--only", default="", help="what the names of cases begin with")
     wanted = parser.parse_args()
-    print(
-        "| quantity | the run | converged | refused as not stationary | refused for another reason | converged, with a warning |"
-    )
+    columns = "quantity", "the run", "converged", "refused as not stationary", "refused for another reason"
+    print("| " + " | ".join([*columns, "converged, with a warning"]) + " |")
     print("|---|---|---|---|---|---|")
     for what, change, make in cases():
         if not what.startswith(wanted.only):
