@@ -32,7 +32,8 @@ def test_exploration_is_that_of_the_iterations_to_come(vasp):
     learning = vasp.learning
     assert vasp.explorer == "deepmd"
     assert learning.iterations == 1  # of three, two are done
-    assert learning.temperature_K == 600.0
+    assert learning.temperatures_K == [600.0]
+    assert learning.ensembles == ["NVT"] and learning.pressures_bar is None
     assert learning.timestep_fs == 2.0  # 0.002 ps
     assert learning.length_ps == pytest.approx(4000 * 0.002)
     assert learning.interval_ps == pytest.approx(20 * 0.002)
@@ -52,7 +53,10 @@ def test_all_temperatures_are_there_before_the_first_iteration_ended(tmp_path, s
     )
     settings = load_study(import_dpgen(run, tmp_path / "out").out / "study.toml").settings
     assert settings.learning.iterations == 3
-    assert settings.liquid.temperature_K == 300.0 and settings.learning.temperature_K == 600.0
+    learning = settings.learning
+    assert settings.liquid.temperature_K == 300.0 and learning.temperatures_K == [300.0, 400.0, 500.0, 600.0]
+    assert learning.ensembles == ["NPT", "NVT"] and learning.pressures_bar == [1.0, 5000.0]
+    assert learning.starts == 4 * 2 + 4, "a start for each state"
     assert settings.md[0].temperatures_K == [300.0, 400.0, 500.0, 600.0]
     assert settings.md[0].ensemble == "NPT"
 

@@ -68,12 +68,15 @@ def move_exploring(book: Book, finished: int, runs: int | None) -> tuple[Explori
     table.add("explorer", "deepmd", "the committee of DeePMD explores, as in DP-GEN")
     what = f"{book.file}: {len(jobs)} {JOBS}, of which {len(jobs) - len(todo)} are done"
     table.add("iterations", min(max(1, len(todo)), 100), what + ("" if todo else "; raise it for more"))
-    if runs:
-        table.add("starts", runs, f"number of 01.model_devi/task.* of DP-GEN's last iteration: {runs}")
-    else:
-        table.add("starts", 4, "not from DP-GEN: its structures in sys_configs begin no runs here")
     _temperatures(book, asked, found, table)
-    _pressures(book, asked, found)
+    states = _pressures(book, asked, found, table) * len(found.temperatures_K)
+    if runs and runs >= states:
+        table.add("starts", runs, f"number of 01.model_devi/task.* of DP-GEN's last iteration: {runs}")
+    elif runs:
+        table.add("starts", states, f"one for each state; DP-GEN's last iteration had {runs} 01.model_devi/task.*")
+    else:
+        said = "not from DP-GEN: its structures in sys_configs begin no runs here"
+        table.add("starts", max(4, states), said)
     _lengths(book, asked, found, table)
     _window(book, asked, table, found)
     _limits(book, table, stop)
@@ -97,28 +100,30 @@ def _temperatures(book: Book, asked: Sequence[int], found: Exploring, table: Tab
                 f"{_COLDEST_K:g} to {_HOTTEST_K:g} K",
             )  # fmt: skip
         if len(outside) < len(book.numbers(*path)):
-            book.take(path, "study.toml: learning.temperature_K (the highest) and md.temperatures_K (all)")
+            book.take(path, "study.toml: learning.temperatures_K and md.temperatures_K")
     if not found.temperatures_K:
         found.notes.append(
             f"{book.file} gives no temperature from {_COLDEST_K:g} to {_HOTTEST_K:g} K for its next iterations: 423 K "
             "stands in study.toml until you change it."
         )
         found.temperatures_K = [423.0]
-    listed = ", ".join(f"{one:g}" for one in given)
-    said = f"{book.file}: the highest of temps of the next jobs, {listed} K" if paths else "not from DP-GEN"
-    table.add("temperature_K", found.temperatures_K[-1], said)
+    said = f"{book.file}: temps of the next jobs, K" if paths else "not from DP-GEN"
+    table.add("temperatures_K", found.temperatures_K, said)
 
 
-def _pressures(book: Book, asked: Sequence[int], found: Exploring) -> None:
-    ensembles = set()
+def _pressures(book: Book, asked: Sequence[int], found: Exploring, table: Table) -> int:
+    """Ensembles and pressures; returns the number of their combinations."""
+    ensembles: dict[str, None] = {}
     for path in _paths(book, asked, "ensemble"):
         said = str(book.get(*path)).lower()
         if said not in _ENSEMBLES:
             raise book.fault(path, "npt, nvt or nve")
-        ensembles.add(_ENSEMBLES[said])
-        book.take(path, "study.toml: md.ensemble")
-        if _ENSEMBLES[said] != "NPT":
-            book.leave(path, "ilforge explores at constant pressure; the density then comes from the model, too")
+        ensembles[_ENSEMBLES[said]] = None
+        if said == "nve":
+            book.leave(path, "ilforge explores at constant temperature")
+        else:
+            book.take(path, "study.toml: learning.ensembles and md.ensemble")
+    explored = [one for one in ensembles if one != "NVE"] or ["NPT"]
     if ensembles and "NPT" not in ensembles:
         found.ensemble = "NVT"
     paths = _paths(book, asked, "press")
@@ -127,12 +132,21 @@ def _pressures(book: Book, asked: Sequence[int], found: Exploring) -> None:
     if possible:
         found.pressure_bar = min(possible, key=lambda one: abs(one - _BAR))
         found.pressure_source = f"{book.file}: press of the next jobs, bar"
+    several = possible if len(possible) > 1 and "NPT" in explored else []
     for path in paths:
-        values = book.numbers(*path)
-        if possible and found.pressure_bar in values:
-            book.take(path, "study.toml: liquid.pressure_bar")
-        if not possible or set(values) != {found.pressure_bar}:
-            book.leave(path, f"a study has one pressure: {found.pressure_bar:g} bar, that closest to 1 atm")
+        outside = [one for one in book.numbers(*path) if one not in possible]
+        if outside:
+            book.leave(
+                path, f"{', '.join(f'{one:g}' for one in outside)} bar: ilforge simulates from 0 to 1,000,000 bar"
+            )
+        if not several and possible and set(book.numbers(*path)) != {found.pressure_bar}:
+            book.leave(path, f"runs at constant volume have no pressure: the study has {found.pressure_bar:g} bar")
+        if len(outside) < len(book.numbers(*path)):
+            book.take(path, f"study.toml: {'learning.pressures_bar and ' if several else ''}liquid.pressure_bar")
+    table.add("ensembles", explored, f"{book.file}: ensemble of the next jobs" if ensembles else "not from DP-GEN")
+    if several:
+        table.add("pressures_bar", several, f"{book.file}: press of the next jobs, bar")
+    return sum(max(1, len(several)) if one == "NPT" else 1 for one in explored)
 
 
 def _lengths(book: Book, asked: Sequence[int], found: Exploring, table: Table) -> None:
@@ -265,7 +279,7 @@ _OF_FILE = {
     "model_devi_skip": "ilforge judges every frame after the start of a run",
     "model_devi_v_trust_lo": _ONLY_FORCES,
     "model_devi_v_trust_hi": _ONLY_FORCES,
-    "model_devi_adapt_trust_lo": "the window of a study is fixed",
+    "model_devi_adapt_trust_lo": 'ilforge adapts its window otherwise: deviation_low_eV_A = "calibrated"',
     "model_devi_numb_candi_f": "belongs to model_devi_adapt_trust_lo",
     "model_devi_numb_candi_v": "belongs to model_devi_adapt_trust_lo",
     "model_devi_perc_candi_f": "belongs to model_devi_adapt_trust_lo",
