@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from ilforge.kinds import Registry
 from ilforge.potentials import POTENTIALS
+from ilforge.study.names import DEFAULT_MODELS
 from ilforge.study.settings import StudySettings
 from ilforge.training import TRAINERS
 
@@ -144,6 +145,9 @@ def full_template(
     for table, registry in _BY_NAME.items():
         for kind in registry.values():
             if kind.settings is None or _needs_keys(kind.settings):
+                continue
+            if table == "models" and kind.name not in DEFAULT_MODELS:
+                lines += ["", f'# Also: [models.NAME] with kind = "{kind.name}". {_description(kind.settings)}']
                 continue
             lines += ["", f"# {_description(kind.settings)}", f"[{table}.{kind.name}]"]
             own = {"cutoff_A": cutoff_A} if kind.name in ("clp", "clpol") and cutoff_A is not None else {}
