@@ -135,7 +135,7 @@ def test_a_checkpoint_that_somebody_else_put_there_is_not_used(trained, dataset,
 def test_folders_of_the_users_are_not_cleared(dataset, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "raw.csv").write_text("precious")
-    with pytest.raises(SettingsError, match="no training of ilforge"):
+    with pytest.raises(SettingsError, match="not from a training by ilforge"):
         train_deepmd(dataset, SMALL, 1, tmp_path)
     assert (tmp_path / "data" / "raw.csv").read_text() == "precious"
 

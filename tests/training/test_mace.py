@@ -151,7 +151,7 @@ def test_a_state_that_would_run_code_is_not_loaded(trained, dataset, tmp_path):
 def test_folders_of_the_users_are_not_cleared(dataset, tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "mine.csv").write_text("precious")
-    with pytest.raises(SettingsError, match="no training of ilforge"):
+    with pytest.raises(SettingsError, match="not from a training by ilforge"):
         train_mace(dataset, SMALL, 1, tmp_path)
     assert (tmp_path / "results" / "mine.csv").read_text() == "precious"
 

@@ -300,7 +300,9 @@ def test_a_script_that_is_gone_is_an_error_and_not_a_hang(tmp_path):
         "    with local.LocalExecutor(1) as workers:\n"
         "        print(workers.submit(tasks.sleep, 0.0).exception(60))\n",
     )
-    assert "No worker process could be started (a new one ended at once, with exit code 1" in done.stdout, done.stderr
+    assert "No worker process could be started (a new process ended at once, with exit code 1" in done.stdout, (
+        done.stderr
+    )
 
 
 def test_descriptors_that_run_out_under_way_end_the_next_task_only(tmp_path):

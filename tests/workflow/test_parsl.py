@@ -263,8 +263,8 @@ def test_doctor_says_what_differs_on_a_node():
     here = Seen("login", 2, 8.0, (), {"ilforge": "1", "ase": "3.29"}, ("gmx", "packmol"))
     node = Seen("n7", 32, 250.0, ("H200", "H200"), {"ilforge": "1", "ase": "3.28"}, ("packmol",))
     assert in_words(node, here, 12.0) == (
-        "works: n7, after 12 s; 32 cores, 250 GB, 2 x H200. Other versions than here: ase 3.28 (here 3.29). Here, but "
-        "not there: gmx"
+        "works: n7, after 12 s; 32 cores, 250 GB, 2 x H200. Other versions than here: ase 3.28 (here 3.29). Found "
+        "here, but missing there: gmx"
     )
 
 
