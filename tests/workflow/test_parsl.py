@@ -63,7 +63,7 @@ def test_no_task_starts_that_its_job_has_no_time_for(tmp_path):
         futures = [workers.submit(tasks.end_of_job, resources=needs) for _ in range(3)]
         ends = {future.result(300) for future in futures}
         assert min(ends) > began + 600.0 + 10.0 and len(ends) == 1
-        with pytest.raises(SettingsError, match="walltime_h = 1, and a task of support.tasks.sleep needs 1.5 h"):
+        with pytest.raises(SettingsError, match="walltime_h = 1, but a task of support.tasks.sleep needs 1.5 h"):
             workers.submit(tasks.sleep, 0.0, resources=Resources(expected_s=3600.0)).result(200)
     assert len((tmp_path / "executors" / "it" / "submissions").read_text().split()) == 2
 

@@ -375,6 +375,7 @@ def study_records(study: Study, machine: Machine) -> tuple[list[Record], dict[st
     return records, {key: fault for key, fault in store.faults.items() if fault is not None}
 
 
+@trust.looking()
 def study_exploration(study: Study, machine: Machine) -> list[str]:
     """What finished explorations found, a line for each iteration, composition and state."""
     machine_programs.use(machine.programs)
