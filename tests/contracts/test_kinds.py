@@ -31,6 +31,11 @@ ALLOWED = {
     "potentials/learned/committee.py": {"deepmd"},  # the pair style of LAMMPS that takes several models
     "potentials/quantum/gpaw/__init__.py": {"vasp"},  # words of an error: who has what it lacks
     "study/md_settings.py": {"clp", "exp6"},  # words for files of an earlier version
+    "dpgen/exploring.py": {"deepmd"},  # DP-GEN knows no other model
+    "dpgen/machine.py": {"cp2k", "vasp"},  # words of DP-GEN's fp_style, as in the next
+    "dpgen/reference.py": {"cp2k", "vasp"},
+    "dpgen/study.py": {"clp", "mace", "deepmd"},  # the study file that is written
+    "dpgen/training.py": {"committee"},  # a key
     "workflow/steps/learning.py": {"committee"},  # of models, whatever their kind
     "workflow/steps/models.py": {"committee"},  # a key
     "training/kind.py": {"committee"},  # a key
