@@ -22,7 +22,8 @@ def test_create_makes_the_class_of_the_kind():
     [
         (
             {},
-            "None is no kind of potential. There are clp, clpol, exp6, xtb, .*, pyscf, sevennet, chgnet, so3lr, mace, deepmd",
+            "None is no kind of potential. There are clp, clpol, exp6, xtb, .*, pyscf, sevennet, chgnet, so3lr, mace, "
+            "deepmd",
         ),
         ({"kind": "dft"}, "'dft' is no kind of potential"),
         ({"kind": "clp", "cutoff": 4.0}, "'clp' has no cutoff; it has cutoff_A"),
