@@ -119,6 +119,11 @@ class Book:
             raise self.fault(path, "a whole number")
         return None if found is None else int(found)
 
+    def _listed(self, path: Path) -> list[Any]:
+        """What stands at a path, as a list: one value is a list of one, and nothing is an empty list."""
+        value = self.get(*path)
+        return value if isinstance(value, list) else [] if value is None else [value]
+
     def numbers(self, *path: str | int) -> list[float]:
         """The numbers at a path: a list, or one number; none if there is nothing.
 
@@ -127,8 +132,7 @@ class Book:
         SettingsError
             When a value is no number.
         """
-        value = self.get(*path)
-        given = value if isinstance(value, list) else [] if value is None else [value]
+        given = self._listed(path)
         found = [as_number(one) for one in given]
         if None in found:
             raise self.fault(path, "a list of numbers")
@@ -142,8 +146,7 @@ class Book:
         SettingsError
             When a value is no text.
         """
-        value = self.get(*path)
-        given = value if isinstance(value, list) else [] if value is None else [value]
+        given = self._listed(path)
         if not all(isinstance(one, str) for one in given):
             raise self.fault(path, "a list of texts")
         return given
