@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 
 import pytest
 
@@ -46,3 +47,20 @@ def test_a_store_in_use_on_a_disk_is_not_opened_over_the_network(tmp_path, monke
         monkeypatch.setattr(journals, "on_network", lambda path: True)
         with pytest.raises(DidNotFinish, match="Another study kept the label store"):
             LabelStore(tmp_path, busy_timeout_s=0.1)
+
+
+def test_a_change_of_the_journal_waits_for_another_study(tmp_path):
+    """SQLite does not wait by itself when a journal changes while another connection writes."""
+    path = tmp_path / FILE
+    with contextlib.closing(sqlite3.connect(path)) as made:
+        made.execute("CREATE TABLE t (x)")
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    with contextlib.closing(sqlite3.connect(path, timeout=0.0)) as connection:
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            journals.choose_journal(connection, tmp_path, new=True, timeout_s=0.1)
+        ends = threading.Timer(0.3, other.close)
+        ends.start()
+        journals.choose_journal(connection, tmp_path, new=True, timeout_s=20.0)
+        ends.join()
+    assert journal(tmp_path) == "wal"

@@ -146,10 +146,13 @@ def test_same_seed_in_a_fresh_folder_gives_the_same(finished, tmp_path):
     folder, _, _ = finished
     smallest(tmp_path)
     run(tmp_path, "smallest.toml")
-    for again in (*of_kind(tmp_path, "frames"), *of_kind(tmp_path, "explore")):
-        first = folder / "ilforge-store" / "results" / again.name
-        digests = [[frames.digest(frame) for frame in frames.read(path / "frames.xyz")] for path in (first, again)]
-        assert digests[0] and digests[0] == digests[1], again.name
+    sampled = [path / "frames.xyz" for path in of_kind(tmp_path, "frames")]
+    explored = [path for folder in of_kind(tmp_path, "explore") for path in sorted(folder.glob("*/explored.xyz"))]
+    assert sampled and explored
+    for again in sampled + explored:
+        first = folder / again.relative_to(tmp_path)
+        digests = [[frames.digest(frame) for frame in frames.read(path)] for path in (first, again)]
+        assert digests[0] and digests[0] == digests[1], again
     for again in of_kind(tmp_path, "labels"):
         first = folder / "ilforge-store" / "results" / again.name
         both = (frames.read(path / "accepted.xyz") for path in (first, again))

@@ -91,13 +91,13 @@ class LabelStore:
     def __init__(self, directory: str | Path, busy_timeout_s: float = 60.0, read_only: bool = False):
         self.directory, self.read_only = Path(directory), read_only
         self.path, self.inbox = self.directory / FILE, self.directory / "inbox"
-        self.damaged_rows = 0
+        self.damaged_rows, self._timeout_s = 0, busy_timeout_s
         self._lock = threading.RLock()
         refuse_links(self.directory, self.path, self.inbox)
         with _explained(self.path):
             if not read_only:
                 self.inbox.mkdir(parents=True, exist_ok=True)
-            self._connection = self._connect(busy_timeout_s)
+            self._connection = self._connect()
             self._connection.create_function("cut_short", 1, is_cut_short, deterministic=True)
             self._prepare()
 
@@ -287,8 +287,8 @@ class LabelStore:
         found = [fault for (fault,) in self._connection.execute("PRAGMA integrity_check(20)")]
         return [] if found == ["ok"] else found
 
-    def _connect(self, timeout_s: float) -> sqlite3.Connection:
-        how: dict[str, Any] = {"timeout": timeout_s, "isolation_level": None, "check_same_thread": False}
+    def _connect(self) -> sqlite3.Connection:
+        how: dict[str, Any] = {"timeout": self._timeout_s, "isolation_level": None, "check_same_thread": False}
         if not self.read_only:
             own: sqlite3.Connection = sqlite3.connect(self.path, **how)
             return own
@@ -317,7 +317,7 @@ class LabelStore:
             raise SettingsError(f"{self.path} was written by a newer ilforge. Upgrade, or name another file.")
         if self.read_only:
             return
-        choose_journal(self._connection, self.directory, new=not tables)
+        choose_journal(self._connection, self.directory, new=not tables, timeout_s=self._timeout_s)
         execute("PRAGMA synchronous = FULL")  # labels survive a power failure, not only a kill
         execute("PRAGMA wal_autocheckpoint = 4000")  # in pages: four times the default, to wait less often for the disk
         if application != _APPLICATION:
