@@ -112,9 +112,9 @@ class Study:
 
     def records(self) -> list[Record]:
         """All finished numbers with their errors; damaged results are left out."""
-        from ilforge.workflow.study_run import study_records
+        from ilforge.workflow.study_run import FinishedStudy
 
-        return study_records(self.checked, self.machine)[0]
+        return FinishedStudy(self.checked, self.machine).records()
 
 
 def run(study: Study | str | Path) -> Path:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
+from click.testing import CliRunner
 
 import ilforge
+from ilforge.cli import ilforge as command
 from ilforge.errors import SettingsError
 from ilforge.frames import ENERGY
+from ilforge.workflow import store, study_run
 from support import models
 from support.studies import quick
 
@@ -31,6 +36,20 @@ def test_a_study_runs_from_end_to_end_and_its_numbers_are_there(study):
     of_model = {r.quantity: r.value for r in records if r.potential == "mace" and r.dataset == "all"}
     assert of_model["force_rmse"] > 0.01, "two epochs on a dozen frames"
     assert ilforge.run(study) == folder and study.records() == records, "computed once"
+
+
+@pytest.mark.program("packmol")
+@pytest.mark.program("mace_run_train")
+def test_to_print_results_a_study_is_planned_once_and_each_file_is_digested_once(study, monkeypatch):
+    study.run()
+    plans, digested = [], Counter()
+    plan, digest = study_run.make_plan, store.file_digest
+    monkeypatch.setattr(study_run, "make_plan", lambda *given: plans.append(given) or plan(*given))
+    monkeypatch.setattr(store, "file_digest", lambda path: digested.update([path]) or digest(path))
+    done = CliRunner().invoke(command, ["results", str(study.checked.path), "--store", study.machine.store])
+    assert done.exit_code == 0 and "force_rmse" in done.output
+    assert len(plans) == 1
+    assert digested and set(digested.values()) == {1}
 
 
 def test_a_study_with_a_fault_is_not_loaded(tmp_path):

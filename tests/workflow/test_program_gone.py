@@ -16,7 +16,7 @@ from ilforge.potentials import create, digest
 from ilforge.study.load import load_study
 from ilforge.study.machine import Machine
 from ilforge.workflow.plan import make_plan
-from ilforge.workflow.study_run import study_records, study_status
+from ilforge.workflow.study_run import FinishedStudy, study_status
 from support import studies
 
 GPAW = """#!/bin/sh
@@ -67,6 +67,7 @@ def test_stages_keep_their_names_and_looking_needs_no_program(program, tmp_path)
     with trust.looking():
         assert [stage.key for stage in make_plan(study, None, Path(machine.store) / "labels").stages] == before
     assert {row.state for row in study_status(study, machine).rows} == {"to do"}
-    assert study_records(study, machine) == ([], {})
+    finished = FinishedStudy(study, machine)
+    assert (finished.records(), finished.faults) == ([], {})
     with pytest.raises(MissingProgram):
         make_plan(study)

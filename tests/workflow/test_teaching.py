@@ -29,7 +29,7 @@ from ilforge.workflow.handover import hand_over
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.steps import teaching
 from ilforge.workflow.store import ResultStore, read_manifest
-from ilforge.workflow.study_run import check_study, run_study, study_records, study_status
+from ilforge.workflow.study_run import FinishedStudy, check_study, run_study, study_status
 from support import studies
 
 STUDY = """
@@ -110,8 +110,9 @@ pytestmark = [pytest.mark.program("mace_run_train"), pytest.mark.program("dp"), 
 def test_the_error_against_the_teacher_is_that_of_the_frames_in_the_store(school):
     """On held-out boxes of both sizes, and on validation frames: by the models' own calculators, frame by frame."""
     study, machine, plan, store, _ = school
-    records, faults = study_records(study, machine)
-    assert not faults
+    finished = FinishedStudy(study, machine)
+    records = finished.records()
+    assert not finished.faults
     lesson = plan.students["student"]
     student = spec_of(store, plan.trained[0, "student"][0], "model.pb", "deepmd")
     tuned = spec_of(store, plan.trained[0, "tuned"][0], "model.model", "mace")
@@ -141,7 +142,7 @@ def test_the_error_against_the_teacher_is_that_of_the_frames_in_the_store(school
 
 def test_models_stand_side_by_side_with_where_they_come_from(school):
     study, machine, *_, output = school
-    records, _ = study_records(study, machine)
+    records = FinishedStudy(study, machine).records()
     palette = palette_of_records(records)
     rows = {row[0].text: row[1].text for row in origins_table(records, palette).rows}
     assert {

@@ -25,7 +25,7 @@ from ilforge.study.machine import Machine, load_machine
 
 if TYPE_CHECKING:
     from ilforge.report.blocks import Cell
-    from ilforge.workflow.study_run import Status
+    from ilforge.workflow.study_run import FinishedStudy, Status
 
 KEY_ROWS = 10
 """Largest number of rows of the table at the end of a run."""
@@ -110,10 +110,11 @@ def run(quiet: bool, trusted: bool, **arguments: Any) -> None:
     ilforge run study.toml --store /data/ilforge-store --output /data/reports
     """
     from ilforge import api
+    from ilforge.workflow.study_run import FinishedStudy
 
     study, machine = opened(**arguments)
     folder = api.Study(study, machine).run(quiet, trusted, console())
-    records = study_records(study, machine)
+    records = records_of(FinishedStudy(study, machine))
     click.echo("")
     print_verdicts(records)
     _print_key_numbers(records)
@@ -176,10 +177,11 @@ def results(form: str | None, **arguments: Any) -> None:
     ilforge results study.toml --csv > numbers.csv
     """
     from ilforge.report.export import results_csv, results_json
-    from ilforge.workflow.study_run import study_exploration
+    from ilforge.workflow.study_run import FinishedStudy
 
     study, machine = opened(**arguments)
-    records = study_records(study, machine)
+    finished = FinishedStudy(study, machine)
+    records = records_of(finished)
     click.echo(f"Store {Path(machine.store).absolute()}", err=True)
     if form == "json":
         click.echo(results_json(records), nl=False)
@@ -190,7 +192,7 @@ def results(form: str | None, **arguments: Any) -> None:
         if records:
             console().print(records_table(records))
             print_lineage(records)
-        for line in study_exploration(study, machine):
+        for line in finished.exploration():
             click.echo(line)
     if not records:
         _say_why_there_are_none(study, machine)
@@ -237,12 +239,10 @@ def console() -> Console:
     return plain if plain.is_terminal else Console(width=int(os.environ.get("COLUMNS", "160")))
 
 
-def study_records(study: Study, machine: Machine) -> list[Record]:
+def records_of(finished: FinishedStudy) -> list[Record]:
     """Records of all finished stages; damaged results are named and left out."""
-    from ilforge.workflow.study_run import study_records as records_of
-
-    records, faults = records_of(study, machine)
-    for key, fault in faults.items():
+    records = finished.records()
+    for key, fault in finished.faults.items():
         click.echo(f"LOOK the result {key} is damaged and left out: {fault}. `ilforge run` makes it again.", err=True)
     return records
 

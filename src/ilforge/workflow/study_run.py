@@ -366,18 +366,32 @@ def nothing_there(study: Study, store: Path) -> SettingsError:
     )
 
 
-@trust.looking()
-def study_records(study: Study, machine: Machine) -> tuple[list[Record], dict[str, str]]:
-    """Records of all finished stages, and the faults of results that were left out, by key."""
-    machine_programs.use(machine.programs)
-    store = ResultStore(Path(machine.store), verify=True)
-    records = collect_records(make_plan(study, store, store.labels), store)
-    return records, {key: fault for key, fault in store.faults.items() if fault is not None}
+class FinishedStudy:
+    """What is finished of a study, from one plan and one store that compares each result with its digests once.
 
+    Parameters
+    ----------
+    study, machine
+        The study, and the machine with its store.
+    """
 
-@trust.looking()
-def study_exploration(study: Study, machine: Machine) -> list[str]:
-    """What finished explorations found, a line for each iteration, composition and state."""
-    machine_programs.use(machine.programs)
-    store = ResultStore(Path(machine.store), verify=True)
-    return [line for one in explored(make_plan(study, store, store.labels), store) for line in one.lines]
+    @trust.looking()
+    def __init__(self, study: Study, machine: Machine):
+        machine_programs.use(machine.programs)
+        self._store = ResultStore(Path(machine.store), verify=True)
+        self._plan = make_plan(study, self._store, self._store.labels)
+
+    @trust.looking()
+    def records(self) -> list[Record]:
+        """Records of all finished stages; damaged results are left out."""
+        return collect_records(self._plan, self._store)
+
+    @trust.looking()
+    def exploration(self) -> list[str]:
+        """What finished explorations found, a line for each iteration, composition and state."""
+        return [line for one in explored(self._plan, self._store) for line in one.lines]
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """What is wrong with the damaged results that were looked at so far, by their key."""
+        return {key: fault for key, fault in self._store.faults.items() if fault is not None}
