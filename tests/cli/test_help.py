@@ -28,11 +28,12 @@ COMMANDS = dict(leaves(ilforge))
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_has_examples_that_it_takes(words):
     command, begin = COMMANDS[words], ["ilforge", *words]
+    group = click.Context(ilforge, **ilforge.context_settings)  # a command keeps the help option of its first context
     lines = [shlex.split(line) for line in command.help.splitlines() if line.strip().startswith("ilforge ")]
     examples = [line[: line.index(">")] if ">" in line else line for line in lines]
     assert examples and all(line[: len(begin)] == begin for line in examples)
     for line in examples:
-        context = command.make_context(" ".join(words), line[len(begin) :], resilient_parsing=True)
+        context = command.make_context(" ".join(words), line[len(begin) :], parent=group, resilient_parsing=True)
         assert not context.args and not [name for name in line if name.startswith("--") and name not in _known(command)]
 
 
