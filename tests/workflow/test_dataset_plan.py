@@ -133,6 +133,12 @@ def test_every_composition_is_sampled_and_all_train_one_model(two):
         "training, pure", "training AIMD, pure", "validation, pure",
         "training, salt", "training AIMD, salt", "validation, salt",
     }  # fmt: skip
+    assert set(plan.labels_for("training")) == {f"training{of}, {c}" for of in ("", " AIMD") for c in ("pure", "salt")}
+    assert sorted(plan.sets[name] for name in plan.labels_for("validation")) == [
+        ("validation", "pure"),
+        ("validation", "salt"),
+    ]
+    assert set(plan.labels_for("learning")) == {"learning 1, pure", "learning 1, salt"}
     assert len(plan.trained[0, "mace"]) == 1 and len(plan.trained[0, "deepmd"]) == 4
     assert len(plan.datasets[0].inputs) == 4 and len(plan.datasets[1].inputs) == 3
     assert set(plan.explorations) == {(1, "pure"), (1, "salt")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from ilforge import potentials
 from ilforge.errors import SettingsError
@@ -22,6 +22,15 @@ from ilforge.workflow.rounds import goes_on, plan_explored_labels
 from ilforge.workflow.stage import Stage, in_order
 from ilforge.workflow.steps import aimd, atoms, labels, learning, md, models, named_ions, published, structures
 
+Purpose = Literal["training", "validation", "learning"]
+
+
+class FrameSet(NamedTuple):
+    """What the frames of a set are for, and the composition of their boxes (empty if the study names none)."""
+
+    purpose: Purpose
+    composition: str
+
 
 @dataclass
 class Plan:
@@ -38,8 +47,10 @@ class Plan:
         Description of the reference by itself, if it makes labels.
     atoms
         Energies of isolated atoms, if energies of models are relative to them.
+    sets
+        Every set of frames, by name.
     frames, labels
-        By set.
+        By name of the set.
     searches
         Explorations, by ``(iteration, composition)``.
     datasets
@@ -69,6 +80,7 @@ class Plan:
     dataset: Published | None = None
     method: dict[str, Any] = field(default_factory=dict)
     atoms: Stage | None = None
+    sets: dict[str, FrameSet] = field(default_factory=dict)
     frames: dict[str, Stage] = field(default_factory=dict)
     labels: dict[str, Stage] = field(default_factory=dict)
     datasets: list[Stage] = field(default_factory=list)
@@ -100,6 +112,16 @@ class Plan:
                 *self.analyses.values(),
             ]
         )
+
+    def add_set(self, name: str, purpose: Purpose, part: Study) -> str:
+        """Note what a set of frames of one composition is for; returns its name, with that of the composition."""
+        full = structures.of_composition(part, name)
+        self.sets[full] = FrameSet(purpose, part.composition)
+        return full
+
+    def labels_for(self, purpose: Purpose) -> dict[str, Stage]:
+        """Labels of all sets with this purpose, by name of the set."""
+        return {name: stage for name, stage in self.labels.items() if self.sets[name].purpose == purpose}
 
     @property
     def explorations(self) -> dict[tuple[int, str], Stage]:
@@ -154,9 +176,10 @@ def make_plan(study: Study, results: Results | None = None, labels_of: Path | No
 
 def _plan_labels(plan: Plan, part: Study) -> None:
     """Frames of one composition, and their labels."""
-    for purpose in ("training", "validation"):
+    purposes: tuple[Purpose, ...] = ("training", "validation")
+    for purpose in purposes:
         counts: FrameCounts = getattr(part.settings.sampling, purpose)
-        name = structures.of_composition(part, purpose)
+        name = plan.add_set(purpose, purpose, part)
         if plan.dataset is not None:
             taken = published.published_stage(part, purpose, plan.dataset)
             plan.frames[name] = plan.labels[name] = taken
@@ -167,7 +190,7 @@ def _plan_labels(plan: Plan, part: Study) -> None:
         )
         if counts.aimd:
             runs = aimd.aimd_stage(part, purpose, sampled, plan.method)
-            name = structures.of_composition(part, f"{purpose} AIMD")
+            name = plan.add_set(f"{purpose} AIMD", purpose, part)
             plan.frames[name] = runs
             plan.labels[name] = labels.label_stage(
                 part, f"judge {purpose} frames of AIMD", runs, counts.aimd, plan.method, computed=True
@@ -178,7 +201,7 @@ def _plan_iteration(plan: Plan, iteration: int) -> None:
     """Dataset, trainings and validations; from the second iteration on, explored and labelled frames first."""
     study, settings = plan.study, plan.study.settings
     if iteration == 0:
-        sources = [stage for name, stage in plan.labels.items() if name.startswith("training")]
+        sources = list(plan.labels_for("training").values())
     else:
         sources = [plan_explored_labels(plan, part, iteration) for part in study.parts]
     before = plan.datasets[-1] if plan.datasets else None

@@ -119,8 +119,7 @@ def _sampled(plan: Plan, store: ResultStore) -> Iterator[tuple[Atoms, str, Liqui
         source = stage.inputs["frames"]
         if not store.holds(source):
             continue
-        _, _, composition = name.partition(", ")
-        liquid = liquid_of(plan.study.part(composition or None))
-        purpose = "validation" if name.startswith("validation") else "training"
+        liquid = liquid_of(plan.study.part(plan.sets[name].composition or None))
+        purpose = "validation" if plan.sets[name].purpose == "validation" else "training"
         for frame in frames.read(store.path(source) / FRAMES):
             yield frame, purpose, liquid

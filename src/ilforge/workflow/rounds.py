@@ -129,5 +129,5 @@ def plan_explored_labels(plan: Plan, part: Study, iteration: int) -> Stage:
         method=plan.method,
         ahead=ahead,
     )
-    plan.labels[structures.of_composition(part, f"learning {iteration}")] = found
+    plan.labels[plan.add_set(f"learning {iteration}", "learning", part)] = found
     return found

@@ -178,9 +178,9 @@ def _frame_rows(plan: Plan, store: ResultStore) -> Iterator[FrameRow]:
 
 def _coverage(plan: Plan, store: ResultStore) -> Iterator[Coverage]:
     """Only the sets for training, because those for validation are made in the same way."""
-    for dataset, stage in _held(plan.labels, store):
+    for dataset, stage in _held(plan.labels_for("training"), store):
         census = json.loads((store.path(stage) / CENSUS).read_text())
-        for recipe, kinds in census.get("coverage", {}).items() if dataset.startswith("training") else ():
+        for recipe, kinds in census.get("coverage", {}).items():
             for coordinate, found in kinds.items():
                 yield Coverage(
                     dataset,
