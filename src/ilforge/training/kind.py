@@ -184,6 +184,8 @@ class TrainerKind:
         Files that use the model in other programs, by name, with ``{file}``, ``{sha256}``, ``{elements}``, ``{dtype}``,
         ``{temperature_K}``, ``{spec}`` (as :func:`ilforge.create` takes it) and ``{added}`` (what the potential adds to
         the model) to be filled in.
+    snippets_by_ion_name
+        Those of them that look ions up by name; they cannot run where a study defines ions of its own.
     """
 
     name: str
@@ -207,6 +209,7 @@ class TrainerKind:
     start_of: Callable[[Mapping[str, Any]], Any] = lambda spec: Path(spec["path"])
     keys_file: str = ""
     snippets: Mapping[str, str] = field(default_factory=dict)
+    snippets_by_ion_name: frozenset[str] = frozenset()
 
     def keys(self, directory: Path) -> dict[str, Any]:
         """Further keys of the potential that runs the model in a directory."""

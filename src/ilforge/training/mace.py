@@ -32,7 +32,7 @@ from ilforge.training.alignment import per_element
 from ilforge.training.kind import Size, TrainerKind, Tuning
 from ilforge.training.mace_command import NAME, command_line, schedule
 from ilforge.training.mace_settings import MaceSettings
-from ilforge.training.mace_snippets import SNIPPETS
+from ilforge.training.mace_snippets import BY_ION_NAME, SNIPPETS
 
 MODEL = "model.model"
 _LOG, _PLAN = "mace.log", "training.json"
@@ -303,4 +303,5 @@ KIND = TrainerKind(
     computes_with="torch",
     memory_GB=2.0,
     snippets=SNIPPETS,
+    snippets_by_ion_name=BY_ION_NAME,
 )

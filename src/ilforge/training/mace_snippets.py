@@ -18,3 +18,5 @@ print(context.getState(getEnergy=True).getPotentialEnergy())
 """,
 }
 """By file name. Words in braces: ``file``, ``sha256``, ``elements``, ``dtype`` and ``temperature_K``."""
+BY_ION_NAME = frozenset({"run_openmm.py"})
+"""Those that look ions up by name."""

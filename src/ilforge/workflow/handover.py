@@ -85,8 +85,8 @@ def _all_trusted(store: ResultStore, stages: Sequence[Stage]) -> bool:
 
 def _frame(plan: Plan, store: ResultStore) -> Atoms | None:
     """The first validation frame, without its labels; None if there is none yet."""
-    for name, stage in plan.labels.items():
-        if name.startswith("validation") and store.holds(stage):
+    for stage in plan.labels_for("validation").values():
+        if store.holds(stage):
             found = frames.read(store.path(stage) / ACCEPTED)
             if found:
                 bare = Atoms(found[0].numbers, found[0].positions, cell=found[0].cell, pbc=found[0].pbc)
@@ -117,7 +117,7 @@ def _snippets(plan: Plan, name: str, frame: Atoms, sha256: str, keys: Mapping[st
     return {
         file: text.format(**words)
         for file, text in kind.snippets.items()
-        if not (settings.liquid.define and "Liquid.of_frame" in text)
+        if not (settings.liquid.define and file in kind.snippets_by_ion_name)
     }
 
 

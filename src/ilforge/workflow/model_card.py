@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import ilforge
 from ilforge.frames import density_g_cm3
@@ -51,13 +52,14 @@ def card_text(
     liquids = ", ".join(liquid_of(part).name for part in plan.study.parts)
     stage = plan.trained[plan.last_iteration, name][0]
     dataset = Dataset.read(store.path(stage.inputs["dataset"]))
+    spec = {**kind.spec(store.path(stage), digests[kind.file]), "path": kind.file}
     sections = {
         "Files": [f"- `{file}`, SHA-256 `{digest}`" for file, digest in digests.items()],
         "What it was trained on": list(_training(plan, store, name, stage, dataset)),
         "Errors": list(_errors(mine, name)),
         "Does it hold the liquid?": list(_verdicts(mine)),
         "Limits": list(_limits(plan.study, name, dataset, mine)),
-        "How to use it": list(_use(snippets)),
+        "How to use it": list(_use(snippets, spec)),
         "Licence": list(_licence(plan, name)),
         "What to cite": list(_works(plan, store, name)),
     }
@@ -140,9 +142,9 @@ def _limits(study: Study, name: str, dataset: Dataset, mine: Sequence[Record]) -
         yield "- **It does not hold the liquid: use it for no property at constant pressure.**"
 
 
-def _use(snippets: Mapping[str, str]) -> Iterator[str]:
+def _use(snippets: Mapping[str, str], spec: Mapping[str, Any]) -> Iterator[str]:
     if not snippets:
-        yield "See docs/how-to.md."
+        yield f"In Python: `ilforge.create({spec}).calculator()` is a calculator of ASE."
     for file, text in snippets.items():
         language = "python" if file.endswith(".py") else ""
         yield from (f"`{file}`:", "", f"```{language}", text.rstrip(), "```", "")
