@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from ilforge.errors import Unphysical
 from ilforge.liquid.connectivity import fragmentation
 from ilforge.potentials.classical.clp import Clp
 from ilforge.sampling.equilibrated import sample_equilibrated
-from ilforge.sampling.hot import highest_stable_temperature, sample_hot
+from ilforge.sampling.hot import HotRun, highest_stable_temperature, sample_hot
 from ilforge.sampling.packed import relax_packed
 from support import md
 
@@ -35,9 +36,16 @@ def _equilibrated(seed: int):
     )  # fmt: skip
 
 
+HOT = HotRun(temperature_K=1500.0, timestep_fs=1.5, interval_ps=0.05, n_frames=4, seed=2, bond_factor=1.4)
+
+
 def _hot(**changes):
-    usual = {"temperature_K": 1500.0, "timestep_fs": 1.5, "interval_ps": 0.05, "n_frames": 4, "bond_factor": 1.4}
-    return sample_hot(md.packed_box(), md.liquid(), Clp(4.0), seed=2, **{**usual, **changes})
+    return sample_hot(md.packed_box(), md.liquid(), Clp(4.0), replace(HOT, **changes))
+
+
+def _hottest(bond_factor):
+    start = replace(HOT, interval_ps=0.02, n_frames=2, bond_factor=bond_factor)
+    return highest_stable_temperature(md.packed_box(), md.liquid(), Clp(4.0), start)
 
 
 def test_equilibrated_frames_say_where_they_come_from_and_survive_a_file(tmp_path):
@@ -105,10 +113,7 @@ def test_without_any_temperature_that_bonds_survive_it_says_what_to_change():
 @pytest.fixture(scope="module")
 def hottest():
     """The hottest bearable run from a start that is far too cold."""
-    return highest_stable_temperature(
-        md.packed_box(), md.liquid(), Clp(4.0), temperature_K=1500.0, timestep_fs=1.5, interval_ps=0.02,
-        n_frames=2, seed=2, bond_factor=1.25,
-    )  # fmt: skip
+    return _hottest(bond_factor=1.25)
 
 
 def test_the_hottest_bearable_run_is_just_below_one_that_was_not(hottest):
@@ -134,10 +139,7 @@ def test_frames_at_the_heat_that_was_found_are_whole(hottest):
 
 
 def test_the_search_goes_down_where_the_start_is_too_hot():
-    found = highest_stable_temperature(
-        md.packed_box(), md.liquid(), Clp(4.0), temperature_K=1500.0, timestep_fs=1.5, interval_ps=0.02,
-        n_frames=2, seed=2, bond_factor=1.12,
-    )  # fmt: skip
+    found = _hottest(bond_factor=1.12)
     assert found.temperature_K < 1500.0 and found.tried[0][2] is not None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ase import Atoms
@@ -39,7 +39,46 @@ _HEATING_PS = 0.5  # not recorded: time until the heat is distributed over all v
 
 @dataclass(frozen=True)
 class HotRun:
-    """A hot run in which no bond breaks, and all runs of the search for it.
+    """A run at a high temperature with long steps.
+
+    Attributes
+    ----------
+    temperature_K, timestep_fs
+        Set temperature and time step.
+    interval_ps, n_frames
+        Time between recorded frames, and their number.
+    seed
+        Of the initial velocities.
+    bond_factor
+        Two atoms count as bonded below this factor times the sum of their covalent radii.
+    """
+
+    temperature_K: float
+    timestep_fs: float
+    interval_ps: float
+    n_frames: int
+    seed: int
+    bond_factor: float
+
+    @property
+    def protocol(self) -> MdProtocol:
+        """Its MD, with bonds to H free."""
+        return MdProtocol(
+            ensemble="NVT",
+            temperature_K=self.temperature_K,
+            timestep_fs=self.timestep_fs,
+            length_ps=self.n_frames * self.interval_ps,
+            interval_ps=self.interval_ps,
+            seed=self.seed,
+            equilibration_ps=_HEATING_PS,
+            start_temperature_K=2 * self.temperature_K,
+            constrain_hydrogens=False,
+        )
+
+
+@dataclass(frozen=True)
+class HottestRun:
+    """Temperature and time step of a hot run in which no bond breaks, and all runs of the search for it.
 
     Attributes
     ----------
@@ -55,21 +94,11 @@ class HotRun:
 
 
 def highest_stable_temperature(
-    box: Atoms,
-    liquid: Liquid,
-    potential: Potential,
-    *,
-    temperature_K: float,
-    timestep_fs: float,
-    interval_ps: float,
-    n_frames: int,
-    seed: int,
-    bond_factor: float,
-    threads: int = 1,
-) -> HotRun:
+    box: Atoms, liquid: Liquid, potential: Potential, start: HotRun, threads: int = 1
+) -> HottestRun:
     """Find the highest temperature, and then the longest time step, at which no bond breaks in this box.
 
-    From ``temperature_K``, the temperature is raised by a factor of 1.25 until a bond breaks (or lowered by 0.8 until
+    From the temperature of ``start``, the temperature is raised by a factor of 1.25 until a bond breaks (or lowered by 0.8 until
     none breaks), to 5000 K at most. Then the interval is halved once on a logarithmic scale. No bond breaks at the
     result, and one broke at a temperature 12 % higher. At this temperature the time step is raised in the same way, by
     a factor of 1.15, to 3 fs at most; a bond broke at a time step 7 % longer. The search takes at most 18 runs, and the
@@ -80,31 +109,27 @@ def highest_stable_temperature(
     Unphysical
         When bonds break even at a fifth of the temperature, or in the minimised box.
     """
-    cold = _cold(box, liquid, potential, bond_factor, threads)
+    cold = _cold(box, liquid, potential, start.bond_factor, threads)
     tried: list[tuple[float, float, str | None]] = []
 
     def is_stable(kelvin: float, step_fs: float) -> bool:
         # the values of the result, so that the run can be repeated
-        kelvin, step_fs = (
-            round(kelvin, 3),
-            round(step_fs, 6),
-        )
-        protocol = _hot_protocol(kelvin, step_fs, interval_ps, n_frames, seed)
-        found = _unfragmented(Job(potential, cold, liquid.topology, protocol, threads), liquid, bond_factor)
-        tried.append((kelvin, step_fs, found if isinstance(found, str) else None))
+        run = replace(start, temperature_K=round(kelvin, 3), timestep_fs=round(step_fs, 6))
+        found = _unfragmented(cold, liquid, potential, run, threads)
+        tried.append((run.temperature_K, run.timestep_fs, found if isinstance(found, str) else None))
         return not isinstance(found, str)
 
-    kelvin = temperature_K
-    while not is_stable(kelvin, timestep_fs):
+    kelvin, step_fs = start.temperature_K, start.timestep_fs
+    while not is_stable(kelvin, step_fs):
         kelvin /= HOTTER
-        if kelvin < 0.2 * temperature_K:
+        if kelvin < 0.2 * start.temperature_K:
             raise _bonds_break(*tried[-1])
     if len(tried) == 1:
-        kelvin = _edge(lambda value: is_stable(value, timestep_fs), kelvin, HOTTER, HOTTEST_K)
+        kelvin = _edge(lambda value: is_stable(value, start.timestep_fs), kelvin, HOTTER, HOTTEST_K)
     else:
-        kelvin = _halved(lambda value: is_stable(value, timestep_fs), kelvin, kelvin * HOTTER)
-    step_fs = _edge(lambda value: is_stable(kelvin, value), timestep_fs, LONGER, LONGEST_FS)
-    return HotRun(round(kelvin, 3), round(step_fs, 6), tuple(tried))
+        kelvin = _halved(lambda value: is_stable(value, start.timestep_fs), kelvin, kelvin * HOTTER)
+    step_fs = _edge(lambda value: is_stable(kelvin, value), step_fs, LONGER, LONGEST_FS)
+    return HottestRun(round(kelvin, 3), round(step_fs, 6), tuple(tried))
 
 
 def _edge(is_stable: Callable[[float], bool], low: float, factor: float, top: float) -> float:
@@ -123,19 +148,7 @@ def _halved(is_stable: Callable[[float], bool], low: float, high: float) -> floa
     return middle if is_stable(middle) else low
 
 
-def sample_hot(
-    box: Atoms,
-    liquid: Liquid,
-    potential: Potential,
-    *,
-    temperature_K: float,
-    timestep_fs: float,
-    interval_ps: float,
-    n_frames: int,
-    seed: int,
-    bond_factor: float,
-    threads: int = 1,
-) -> list[Atoms]:
+def sample_hot(box: Atoms, liquid: Liquid, potential: Potential, start: HotRun, threads: int = 1) -> list[Atoms]:
     """Frames of a hot run with long steps.
 
     If a bond breaks in any recorded frame, or the motion explodes, the run starts again at 0.9 times the
@@ -143,15 +156,13 @@ def sample_hot(
 
     Parameters
     ----------
-    temperature_K, timestep_fs
-        Start values, found by :func:`highest_stable_temperature` for such boxes.
-    bond_factor
-        Two atoms count as bonded below this factor times the sum of their covalent radii.
+    start
+        The first run, with temperature and time step found by :func:`highest_stable_temperature` for such boxes.
 
     Returns
     -------
     frames
-        ``n_frames`` frames of kind ``nEQ``, recipe ``hot``, none fragmented; ``info["temperature_K"]`` is the
+        ``start.n_frames`` frames of kind ``nEQ``, recipe ``hot``, none fragmented; ``info["temperature_K"]`` is the
         temperature of the run.
 
     Raises
@@ -159,14 +170,13 @@ def sample_hot(
     Unphysical
         When bonds break even at a fifth of the temperature, or in the minimised box.
     """
-    cold = _cold(box, liquid, potential, bond_factor, threads)
+    cold = _cold(box, liquid, potential, start.bond_factor, threads)
     for attempt in range(_TRIES):
-        kelvin = temperature_K * COOLER**attempt
-        protocol = _hot_protocol(kelvin, timestep_fs, interval_ps, n_frames, seed)
-        found = _unfragmented(Job(potential, cold, liquid.topology, protocol, threads), liquid, bond_factor)
+        run = replace(start, temperature_K=start.temperature_K * COOLER**attempt)
+        found = _unfragmented(cold, liquid, potential, run, threads)
         if not isinstance(found, str):
             return found
-    raise _bonds_break(kelvin, timestep_fs, found)
+    raise _bonds_break(run.temperature_K, run.timestep_fs, found)
 
 
 def _cold(box: Atoms, liquid: Liquid, potential: Potential, bond_factor: float, threads: int) -> Atoms:
@@ -178,20 +188,6 @@ def _cold(box: Atoms, liquid: Liquid, potential: Potential, bond_factor: float, 
     return cold
 
 
-def _hot_protocol(kelvin: float, timestep_fs: float, interval_ps: float, n_frames: int, seed: int) -> MdProtocol:
-    return MdProtocol(
-        ensemble="NVT",
-        temperature_K=kelvin,
-        timestep_fs=timestep_fs,
-        length_ps=n_frames * interval_ps,
-        interval_ps=interval_ps,
-        seed=seed,
-        equilibration_ps=_HEATING_PS,
-        start_temperature_K=2 * kelvin,
-        constrain_hydrogens=False,
-    )
-
-
 def _bonds_break(kelvin: float, timestep_fs: float, reason: object) -> Unphysical:
     return Unphysical(
         f"Bonds break even at {kelvin:.0f} K with steps of {timestep_fs:g} fs: {reason}. Lower "
@@ -199,16 +195,16 @@ def _bonds_break(kelvin: float, timestep_fs: float, reason: object) -> Unphysica
     )
 
 
-def _unfragmented(job: Job, liquid: Liquid, bond_factor: float) -> list[Atoms] | str:
+def _unfragmented(cold: Atoms, liquid: Liquid, potential: Potential, run: HotRun, threads: int) -> list[Atoms] | str:
     """Frames of one hot run, or the reason why it is not used."""
-    seed, kelvin = job.protocol.seed, round(job.protocol.temperature_K, 3)
+    kelvin = round(run.temperature_K, 3)
     found: list[Atoms] = []
     try:
-        for sample in dynamics.samples(job):
+        for sample in dynamics.samples(Job(potential, cold, liquid.topology, run.protocol, threads)):
             frame = make_frame(
-                sample.positions, sample.cell, job.atoms, liquid, "nEQ", "hot", seed, temperature_K=kelvin
+                sample.positions, sample.cell, cold, liquid, "nEQ", "hot", run.seed, temperature_K=kelvin
             )
-            broken = fragmentation(frame, liquid.topology, bond_factor)
+            broken = fragmentation(frame, liquid.topology, run.bond_factor)
             if broken is not None:
                 return broken
             found.append(frame)
@@ -238,33 +234,19 @@ class HotSettings(Settings):
 
 
 def _search(drawing: Drawing) -> dict[str, Any]:
-    found = highest_stable_temperature(
-        drawing.packed,
-        drawing.liquid,
-        drawing.potential,
-        temperature_K=drawing.keys["hot_temperature_K"],
-        timestep_fs=drawing.keys["hot_timestep_fs"],
-        interval_ps=drawing.keys["hot_interval_ps"],
-        n_frames=drawing.n_frames,
-        seed=drawing.seed,
-        bond_factor=drawing.bond_factor,
-        threads=drawing.threads,
-    )
+    start = _run_of(drawing, drawing.keys["hot_temperature_K"], drawing.keys["hot_timestep_fs"])
+    found = highest_stable_temperature(drawing.packed, drawing.liquid, drawing.potential, start, drawing.threads)
     return asdict(found)
 
 
 def _draw(drawing: Drawing) -> list[Atoms]:
-    return sample_hot(
-        drawing.packed,
-        drawing.liquid,
-        drawing.potential,
-        temperature_K=drawing.prepared["temperature_K"],
-        timestep_fs=drawing.prepared["timestep_fs"],
-        interval_ps=drawing.keys["hot_interval_ps"],
-        n_frames=drawing.n_frames,
-        seed=drawing.seed,
-        bond_factor=drawing.bond_factor,
-    )
+    start = _run_of(drawing, drawing.prepared["temperature_K"], drawing.prepared["timestep_fs"])
+    return sample_hot(drawing.packed, drawing.liquid, drawing.potential, start)
+
+
+def _run_of(drawing: Drawing, temperature_K: float, timestep_fs: float) -> HotRun:
+    interval_ps = drawing.keys["hot_interval_ps"]
+    return HotRun(temperature_K, timestep_fs, interval_ps, drawing.n_frames, drawing.seed, drawing.bond_factor)
 
 
 def _scaled(counts: HotCounts, number: int) -> dict[str, int]:
