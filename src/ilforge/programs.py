@@ -11,10 +11,8 @@ import ctypes
 import functools
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
-import select
 import shlex
 import shutil
 import signal
@@ -23,10 +21,10 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from ilforge import machine_programs, trust
-from ilforge.errors import DidNotFinish, LacksMemory, MissingProgram, SettingsError
+from ilforge.errors import DidNotFinish, MissingProgram, SettingsError
 
 EXTRAS = {
     "torch": "mace",
@@ -226,18 +224,9 @@ def run(
         When it ends with an error or exceeds ``timeout_s``; the message quotes its last lines.
     """
     directory = Path(directory)
-    start = command_line(command[0])
-    variables = _variables(threads, environment)
+    whole = whole_command(command)
     with open(directory / log, "wb") as output, open(stdin or os.devnull, "rb") as source:
-        child = subprocess.Popen(
-            [*start, *map(str, command[1:])],
-            cwd=directory,
-            env=variables,
-            stdin=source,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-        )
+        child = start(whole, directory, source, output, subprocess.STDOUT, threads, environment)
         try:
             code = child.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -255,105 +244,30 @@ def run(
         raise DidNotFinish(f"{command[0]} {how}", directory, last_lines(directory / log))
 
 
-class JsonProcess:
-    """A program that keeps running and answers each line of JSON with a line of JSON.
+def whole_command(command: Sequence[str]) -> list[str]:
+    """A program and its arguments, with the program looked up by :func:`command_line`."""
+    return [*command_line(command[0]), *map(str, command[1:])]
 
-    Parameters
-    ----------
-    command
-        Program name and arguments; the program is looked up with :func:`command_line`.
-    directory
-        Working directory; all output except the answers goes to ``directory/log``.
-    threads
-        Number of threads that numerical libraries in the child may use.
-    environment
-        Additional environment variables of the child.
-    name
-        Name of the program in errors; by default the name of its command.
-    """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        directory: Path,
-        *,
-        log: str,
-        threads: int = 1,
-        environment: Mapping[str, str] | None = None,
-        name: str | None = None,
-    ):
-        self._name, self._directory, self._log = name or command[0], Path(directory), Path(directory) / log
-        with open(self._log, "wb") as output:
-            self._child = subprocess.Popen(
-                [*command_line(command[0]), *map(str, command[1:])],
-                cwd=directory,
-                env=_variables(threads, environment),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                text=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-            )
-
-    @property
-    def pid(self) -> int:
-        return self._child.pid
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Send one message, without waiting for the answer."""
-        assert self._child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # the missing answer will raise an error with the reason
-            self._child.stdin.write(json.dumps(message) + "\n")
-            self._child.stdin.flush()
-
-    def receive(self, timeout_s: float | None = None) -> dict[str, Any]:
-        """The next answer.
-
-        Parameters
-        ----------
-        timeout_s
-            Time limit, s; by default there is none.
-
-        Raises
-        ------
-        LacksMemory
-            When the program was killed by signal 9, as the system does if memory is exhausted.
-        DidNotFinish
-            When it ends otherwise, does not answer in time, or answers invalidly; the message quotes its last lines.
-        """
-        assert self._child.stdout is not None
-        if timeout_s is not None and not select.select([self._child.stdout], [], [], timeout_s)[0]:
-            self._child.kill()
-            self.close()
-            raise DidNotFinish(
-                f"{self._name} gave no answer within {timeout_s:.0f} s and was stopped", None, last_lines(self._log)
-            )
-        line = self._child.stdout.readline()
-        try:
-            if line.endswith("\n"):
-                answer: dict[str, Any] = json.loads(line)
-                return answer
-        except ValueError:
-            self.close()
-            raise DidNotFinish(f"{self._name} gave an answer that cannot be read", None, line[:500]) from None
-        code = self.close()
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        killed = code == -signal.SIGKILL
-        why = " (probably out of memory)" if killed else ""
-        kind = LacksMemory if killed else DidNotFinish
-        raise kind(f"{self._name} {how}{why} in the middle of an answer", None, last_lines(self._log))
-
-    def close(self) -> int:
-        """End the program; returns its exit code."""
-        for pipe in (self._child.stdin, self._child.stdout):
-            assert pipe is not None
-            with contextlib.suppress(OSError):
-                pipe.close()
-        try:
-            return self._child.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            return self._child.wait()
+def start(
+    whole: Sequence[str],
+    directory: Path,
+    stdin: IO[bytes] | int,
+    stdout: IO[bytes] | int,
+    stderr: IO[bytes] | int,
+    threads: int = 1,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a program, from :func:`whole_command`, that ends when ilforge ends; streams as in ``subprocess``."""
+    return subprocess.Popen(
+        whole,
+        cwd=directory,
+        env={**os.environ, **thread_variables(threads), **(environment or {})},
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        preexec_fn=die_with_parent if sys.platform == "linux" else None,
+    )
 
 
 @functools.cache
@@ -364,10 +278,6 @@ def installed_versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return versions
-
-
-def _variables(threads: int, environment: Mapping[str, str] | None) -> dict[str, str]:
-    return {**os.environ, **thread_variables(threads), **(environment or {})}
 
 
 def thread_variables(threads: int) -> dict[str, str]:
@@ -408,6 +318,6 @@ def last_lines(path: Path, count: int = 15) -> str:
         return ""
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask Linux to kill this process when its parent dies, so that a killed study leaves no orphans."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)

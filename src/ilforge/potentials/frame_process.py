@@ -10,7 +10,7 @@ from typing import Any
 
 from ase import Atoms
 
-from ilforge import programs
+from ilforge.json_process import JsonProcess
 
 
 class UsesProcess:
@@ -20,7 +20,7 @@ class UsesProcess:
     class that inherits this implements :meth:`_start`, and calls :meth:`_begin` in it.
     """
 
-    _process: programs.JsonProcess | None = None
+    _process: JsonProcess | None = None
     _folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
@@ -53,10 +53,10 @@ class UsesProcess:
         timeout_s
             How long to wait for the answer, s; without it for as long as the process lives.
 
-        The others are those of :class:`~ilforge.programs.JsonProcess`.
+        The others are those of :class:`~ilforge.json_process.JsonProcess`.
         """
         self._folder = tempfile.TemporaryDirectory(prefix=prefix)
-        self._process = programs.JsonProcess(
+        self._process = JsonProcess(
             command, Path(self._folder.name), log=log, threads=threads, environment=environment, name=name
         )
         self._process.send(settings)
@@ -79,7 +79,7 @@ class UsesProcess:
         )
 
     def _receive(self, timeout_s: float | None = None) -> dict[str, Any]:
-        """The next answer; see :meth:`~ilforge.programs.JsonProcess.receive`."""
+        """The next answer; see :meth:`~ilforge.json_process.JsonProcess.receive`."""
         assert self._process is not None
         with self._closed_on_error():
             return self._process.receive(timeout_s)

@@ -98,7 +98,7 @@ def highest_stable_temperature(
 ) -> HottestRun:
     """Find the highest temperature, and then the longest time step, at which no bond breaks in this box.
 
-    From the temperature of ``start``, the temperature is raised by a factor of 1.25 until a bond breaks (or lowered by 0.8 until
+    From that of ``start``, the temperature is raised by a factor of 1.25 until a bond breaks (or lowered by 0.8 until
     none breaks), to 5000 K at most. Then the interval is halved once on a logarithmic scale. No bond breaks at the
     result, and one broke at a temperature 12 % higher. At this temperature the time step is raised in the same way, by
     a factor of 1.15, to 3 fs at most; a bond broke at a time step 7 % longer. The search takes at most 18 runs, and the

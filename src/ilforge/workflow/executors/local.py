@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import math
 import multiprocessing
 import os
@@ -23,7 +22,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ilforge.errors import SettingsError
-from ilforge.programs import variables_for_children
+from ilforge.programs import die_with_parent, variables_for_children
 from ilforge.settings import Positive, Settings
 from ilforge.study.machine import Machine
 from ilforge.workflow.executors.calls import answer, pack, unpack
@@ -374,7 +373,7 @@ def die_with(parent: int) -> None:
     """Die with the parent process, even when it is killed: no worker may outlive its study."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator stops its workers itself
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        die_with_parent()
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
