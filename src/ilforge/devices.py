@@ -28,7 +28,7 @@ Program = str
 PROGRAMS: tuple[Own, ...] = get_args(Own)
 TITLES: dict[str, str] = {
     "torch": "PyTorch",
-    "openmm": "OpenMM (CL&P, CL&Pol, exp6)",
+    "openmm": "OpenMM",
     "deepmd": "DeePMD-kit with TensorFlow",
     "gromacs": "GROMACS",
 }
@@ -40,7 +40,7 @@ KINDS: dict[str, tuple[Kind, ...]] = {
 }
 """Kinds of device that each program supports, in addition to ``auto``."""
 
-ALLOWED = "cpu, cuda, cuda:0 (the first GPU, cuda:1 the second), opencl, opencl:0 or auto (cuda where it is found)"
+ALLOWED = "cpu, cuda, cuda:0 (the first GPU, cuda:1 the second), opencl, opencl:0 or auto (cuda if it is found)"
 
 _LIST_GPUS = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
 
@@ -208,14 +208,15 @@ def visible(device: Device) -> dict[str, str]:
 
 
 def inventory() -> dict[str, str]:
-    """The devices that each installed program finds on this machine, in words."""
+    """The devices that each of :data:`PROGRAMS` finds on this machine, in words; programs that are missing are not
+    listed."""
     found = {}
     for program in PROGRAMS:
         try:
             kinds = [kind for kind in KINDS[program] if kind == "cpu" or _fault(program, Device(kind)) is None]
         except MissingProgram:
             continue
-        found[TITLES[program]] = ", ".join(kinds)
+        found[program] = ", ".join(kinds)
     return found
 
 

@@ -100,7 +100,7 @@ class Registry(Mapping[str, K], Generic[K]):
             raise SettingsError(self.faults[name])
         near = difflib.get_close_matches(str(name), list(self), n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise SettingsError(f"{name!r} is no kind of {self.what}.{hint} There are {', '.join(self)}.")
+        raise SettingsError(f"{name!r} is not a kind of {self.what}.{hint} Known: {', '.join(self)}.")
 
     def _load(self, point: EntryPoint) -> K:
         try:

@@ -49,7 +49,7 @@ def test_import_of_a_real_output_of_gpaw(ilforge, tmp_path):
     code, out, _ = ilforge("import", GPAW, "--store", "store")
     assert code == 0 and "2 accepted. Wrote the accepted ones to labelled.xyz" in out
     assert "energy  2 present, 0 missing, 0 zero" in out and "stress  0 present, 2 missing" in out
-    assert "LOOK bonds were not checked: name the ions of the frames with --ions" in out
+    assert "Warning: bonds were not checked, because the ions are unknown: name them with --ions" in out
     first, second = frames.read(tmp_path / "labelled.xyz")
     assert first.info[frames.ENERGY] != second.info[frames.ENERGY]
     assert np.abs(first.arrays[frames.FORCES].sum(axis=0)).max() < 0.05
@@ -74,7 +74,7 @@ def test_import_of_a_good_and_a_bad_file_takes_the_good_frames(ilforge, tmp_path
     torn.write_text(text[: text.rindex("\nForces") + 60])
     code, out, _ = ilforge("import", torn, "--ions", "1 Li, 1 BF4")
     assert code == 0 and "1 accepted, 1 truncated" in out
-    assert f"LOOK {torn}: truncated: the file ends in the middle of frame 1" in out
+    assert f"Warning: {torn}: truncated: the file ends in the middle of frame 1" in out
     assert len(frames.read(tmp_path / "labelled.xyz")) == 1
 
 
@@ -137,9 +137,10 @@ def test_import_says_what_it_left_out_changed_or_could_not_check(ilforge, tmp_pa
     frames.write(tmp_path / "sorted.xyz", [frame[order] for frame in labelled])
     code, out, _ = ilforge("import", "sorted.xyz")
     assert code == 0 and "3 accepted" in out
-    assert "LOOK sorted.xyz: the atoms of 3 frames were put in the order of their ions" in out
+    assert "Warning: sorted.xyz: the atoms of 3 frames were put in the order of their ions" in out
     assert (
-        "LOOK sorted.xyz: forces agree with GFN1-xTB, so they are in eV/Å; that energies are in eV could not be" in out
+        "Warning: sorted.xyz: forces agree with GFN1-xTB, so they are in eV/Å; that energies are in eV could not be"
+        in out
     )
 
 
@@ -147,7 +148,7 @@ def test_label_says_that_bonds_were_not_checked(ilforge, tmp_path, two_pairs):
     ions = two_pairs.info.pop("ions")
     frames.write(tmp_path / "bare.xyz", [two_pairs])
     code, out, _ = ilforge("label", "bare.xyz")
-    assert code == 0 and "LOOK bonds were not checked: name the ions of the frames with --ions" in out
+    assert code == 0 and "Warning: bonds were not checked, because the ions are unknown: name them with --ions" in out
     two_pairs.positions[-1] += 3.0
     frames.write(tmp_path / "torn.xyz", [two_pairs])
     code, out, err = ilforge("label", "torn.xyz", "--ions", ions)
@@ -244,7 +245,7 @@ def test_merge_refuses_in_words(ilforge, tmp_path):
 
 def test_a_dataset_is_taken_into_a_store(ilforge, tmp_path):
     code, out, _ = ilforge("import", DATA / "datasets" / "gpaw-pair", "--store", "store")
-    assert code == 0 and "5 accepted" in out and "LOOK" not in out
+    assert code == 0 and "5 accepted" in out and "Warning" not in out
     assert held(tmp_path / "store")["results"] == 5 + len("HBCNF"), "frames and isolated atoms"
 
 

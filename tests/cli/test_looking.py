@@ -70,7 +70,7 @@ def test_results_that_are_damaged_are_named_and_left_out(ilforge, tmp_path):
     assert json.loads(ilforge("results", "s.toml", "--json")[1])[0]["value"] == 0.5
     (directory / ERRORS).write_text((directory / ERRORS).read_text().replace("0.5", "0.1"))
     code, out, err = ilforge("results", "s.toml", "--json")
-    assert code == 0 and json.loads(out) == [] and f"LOOK the result {stage.key} is damaged" in err
+    assert code == 0 and json.loads(out) == [] and f"Warning: the result {stage.key} is damaged" in err
     assert "damaged: errors.json is not what was stored" in ilforge("status", "s.toml")[1]
 
 

@@ -234,7 +234,7 @@ def test_densities_of_headers_are_held_against_the_boxes(ilforge, labelled):
         frame.info["density"] = 1.5
     frames.write(Path("said.xyz"), labelled)
     code, out, err = ilforge("import", "said.xyz", "--out", "mine.xyz", "--max-net-force", "0.2")
-    assert code == 0 and "LOOK said.xyz: the density in the header of 4 of 4 frames is wrong" in out, out + err
+    assert code == 0 and "Warning: said.xyz: the density in the header of 4 of 4 frames is wrong" in out, out + err
     code, _, err = ilforge("validate", "said.xyz", "--potential", "clp:4.0")
     assert code == 0 and "density = 1.5 in its header, but" in err
 

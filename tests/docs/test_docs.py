@@ -57,7 +57,7 @@ def test_the_python_examples_of_properties_run(name, capsys):
     ("name", "known"),
     [("density", r"density +32 Li, 32 Cl  1\.00\d*\(\d+\) g/cm3"),
      ("diffusion", r"self_diffusion_infinite +Cl .* m2/s"),
-     ("rdf", r"rdf_first_peak +Li-Cl .* 2\.[34]\d*\(\d+\) Å"), ("health", "LOOK a cavity of radius .* has opened")],
+     ("rdf", r"rdf_first_peak +Li-Cl .* 2\.[34]\d*\(\d+\) Å"), ("health", "FAIL a cavity of radius .* has opened")],
 )  # fmt: skip
 def test_examples_of_what_every_run_is_measured_for(name, known, tmp_path, monkeypatch, capsys):
     """Python writes the trajectory that the commands of the page then measure."""
@@ -70,7 +70,7 @@ def test_examples_of_what_every_run_is_measured_for(name, known, tmp_path, monke
     page = ROOT / "docs" / "properties" / f"{name}.md"
     (example,) = blocks(page, "python")
     exec(compile(example, page.name, "exec"), {"__name__": name})
-    assert re.search(r" ± |\d\(\d|LOOK", capsys.readouterr().out)
+    assert re.search(r" ± |\d\(\d|FAIL", capsys.readouterr().out)
     done = [CliRunner().invoke(ilforge, shlex.split(line)[1:]) for line in blocks(page, "")[0].splitlines()]
     assert [one.exit_code for one in done] == [0] * len(done), [one.exception for one in done]
     assert re.search(known, "".join(one.output for one in done))

@@ -22,10 +22,10 @@ def test_create_makes_the_class_of_the_kind():
     [
         (
             {},
-            "None is no kind of potential. There are clp, clpol, exp6, xtb, .*, pyscf, sevennet, chgnet, so3lr, mace, "
+            "None is not a kind of potential. Known: clp, clpol, exp6, xtb, .*, pyscf, sevennet, chgnet, so3lr, mace, "
             "deepmd",
         ),
-        ({"kind": "dft"}, "'dft' is no kind of potential"),
+        ({"kind": "dft"}, "'dft' is not a kind of potential"),
         ({"kind": "clp", "cutoff": 4.0}, "'clp' has no cutoff; it has cutoff_A"),
         ({"kind": "mace"}, "'mace' needs path"),
         ({"kind": "committee", "members": [{"kind": "clp"}]}, "two members or more; it has 1"),

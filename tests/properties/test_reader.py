@@ -336,7 +336,7 @@ def test_run_of_ilforge(two_pairs, topology_of, tmp_path):
 
 
 def test_unknown_property(universe):
-    with pytest.raises(SettingsError, match="'denisty' is no kind of property. Did you mean density"):
+    with pytest.raises(SettingsError, match="'denisty' is not a kind of property. Did you mean density"):
         measure(universe, ["denisty"])
 
 

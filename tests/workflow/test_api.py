@@ -60,7 +60,7 @@ def test_a_study_with_a_fault_is_not_loaded(tmp_path):
 
 
 def test_training_refuses_a_kind_that_is_not_there(one_pair, tmp_path):
-    with pytest.raises(SettingsError, match="'gap' is no kind of model"):
+    with pytest.raises(SettingsError, match="'gap' is not a kind of model"):
         ilforge.train(models.labelled(one_pair, 4), "gap", directory=tmp_path / "model")
     assert not (tmp_path / "model").exists()
 

@@ -110,7 +110,9 @@ def test_a_key_that_a_kind_of_executor_does_not_know_is_refused_with_those_it_kn
     with pytest.raises(SettingsError, match=r"(?s)\[executors\.a\].*workers is not a known key.*kind, greeting"):
         require_executors(machine)
     machine = machine_of('run = { md = "a" }\n[executors.a]\nkind = "slurm"\n', tmp_path)
-    with pytest.raises(SettingsError, match=r"\[executors\.a\]: 'slurm' is no kind of executor.*local, parsl, inline"):
+    with pytest.raises(
+        SettingsError, match=r"\[executors\.a\]: 'slurm' is not a kind of executor.*local, parsl, inline"
+    ):
         require_executors(machine)
 
 

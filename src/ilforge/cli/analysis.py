@@ -16,6 +16,7 @@ from ilforge.cli.frame_options import MadeOf, made_of_options
 from ilforge.cli.progress import shown
 from ilforge.errors import SettingsError
 from ilforge.folders import claim, refuse_foreign
+from ilforge.properties.registry import PROPERTIES
 
 if TYPE_CHECKING:
     from ilforge.properties.analysis import AnalysisSettings
@@ -35,8 +36,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     "--property",
     "names",
     multiple=True,
-    help="density, diffusion, rdf, health, conductivity, viscosity, structure_factor, clusters, shapes, transitions; "
-    "may be repeated. Without it, all.",
+    help=f"{', '.join(PROPERTIES)}; may be repeated. Without it, all.",
 )
 @click.option(
     "--replicas",
@@ -67,7 +67,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     "--pressure",
     type=click.Path(),
     metavar="FILE",
-    help="File of the pressure tensor: a LAMMPS log, or a CSV table in bar (see the docs on viscosity).",
+    help="File of the pressure tensor: a LAMMPS log, or a CSV table in bar (see docs/properties/viscosity.md).",
 )
 @click.option(
     "--pressure-units",
@@ -78,7 +78,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     "--viscosity",
     type=(_POSITIVE, click.FloatRange(min=0)),
     metavar="PA_S ERROR",
-    help="Viscosity of the same model; adds diffusion of an infinite system.",
+    help="Viscosity of the same model and its error, Pa s; adds diffusion of an infinite system.",
 )
 @click.option(
     "--start", type=click.FloatRange(min=0), metavar="PS", default=0.0, help="Leave out frames before this time."
@@ -258,7 +258,7 @@ def _print(found: Mapping[str, Measurement], records: Sequence[Record]) -> None:
         click.echo(f"{record.quantity:28s} {record.species or '':12s} {record.liquid}{temperature}  {text}")
     for measurement in found.values():
         for verdict in measurement.verdicts:
-            click.echo(f"{'ok  ' if verdict.ok else 'LOOK'} {verdict.what}")
+            click.echo(f"{'ok  ' if verdict.ok else 'FAIL' if verdict.grave else 'WARN'} {verdict.what}")
     for note in dict.fromkeys(note for measurement in found.values() for note in measurement.notes):
         click.echo(f"note {note}")
 
@@ -283,7 +283,6 @@ def _settings(
 
 def _chosen(names: Sequence[str], own: Study | None) -> Sequence[str]:
     """Properties to measure: from the command line, else from the study file, else all."""
-    from ilforge.properties import PROPERTIES
     from ilforge.properties.registry import unknown
 
     for name in names:
@@ -312,7 +311,9 @@ def _refuse_unused(
 ) -> None:
     """Refuse options that would have no effect."""
     if pressure_units and not pressure:
-        raise SettingsError("--pressure-units is given without --pressure: it is the unit of the file in --pressure.")
+        raise SettingsError(
+            "--pressure-units is the unit of the file in --pressure, which is missing: give both, or neither."
+        )
     if pressure and "viscosity" not in chosen:
         raise SettingsError("--pressure is for the viscosity, which is not measured: add --property viscosity.")
     if viscosity and "diffusion" not in chosen:

@@ -88,7 +88,9 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> A
     least, most = _BOUNDS.get(parameter.name or "", (-_OTHERS, _OTHERS))
     for number in numbers:
         if isinstance(number, int | float) and not (math.isfinite(number) and least <= number <= most):
-            raise click.BadParameter(f"{number:g} is not from {least:g} to {most:g}.", context, parameter)
+            raise click.BadParameter(
+                f"{number:g} is outside the allowed range, {least:g} to {most:g}.", context, parameter
+            )
     return value
 
 

@@ -42,7 +42,7 @@ def check(**arguments: Any) -> None:
     for error in found.missing:
         click.echo(f"Missing: {error}", err=True)
     for fault in found.unusable:
-        click.echo(f"Device: {fault}", err=True)
+        click.echo(f"Not usable: {fault}", err=True)
     if found.missing:
         raise click.exceptions.Exit(MissingProgram.exit_code)
     if found.unusable:
@@ -120,7 +120,7 @@ def _print_dataset(study: Study) -> None:
     learning = study.settings.learning
     if learning.iterations:
         most = learning.iterations * learning.max_candidates * len(study.parts)
-        click.echo(f"and at most {most:,} labels in {learning.iterations} rounds of concurrent learning.")
+        click.echo(f"Concurrent learning adds at most {most:,} labels in {learning.iterations} rounds.")
     _print_label_costs(study)
 
 
@@ -137,7 +137,7 @@ def _print_labels_at_hand(study: Study) -> None:
         listed = ", ".join(f"{n:,} {what}" for what, n in counts.items())
         click.echo(f"{purpose} frames: {sum(counts.values()):,} ({listed})")
     spent = dataset.manifest["wall_h"]
-    click.echo(f"All are labelled: {labelled_by(study, dataset)}. They took {spent:,.1f} h.")
+    click.echo(f"All are labelled: {labelled_by(study, dataset)}. The calculations took {spent:,.1f} h in total.")
 
 
 def _print_label_costs(study: Study) -> None:
@@ -145,7 +145,7 @@ def _print_label_costs(study: Study) -> None:
     from ilforge.workflow.dataset_plan import core_hours, core_hours_elsewhere, planned_sets
 
     sets, own = planned_sets(study), study.settings.potential(study.settings.reference.potential)
-    table = Table("all these labels by", box=None, pad_edge=False)
+    table = Table("method for all these labels", box=None, pad_edge=False)
     table.add_column("core hours", justify="right")
     table.add_row(f"the reference of the study ({own.title})", f"{core_hours(study, sets):,.1f}")
     for method, hours in core_hours_elsewhere(sets).items():

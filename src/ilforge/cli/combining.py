@@ -42,7 +42,7 @@ def compare(folders: tuple[str, str]) -> None:
 
 @ilforge.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print a list of records.")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of records as JSON.")
 def temperatures(files: tuple[str, ...], as_json: bool) -> None:
     """Fit activation energies and VFT parameters of diffusion, conductivity and viscosity over several temperatures.
 
@@ -65,7 +65,7 @@ def temperatures(files: tuple[str, ...], as_json: bool) -> None:
             for t, value, error in zip(series.temperatures, series.values, series.errors, strict=True):
                 click.echo(f"{of}, {t:g} K  {Estimate(value, error, math.nan, series.unit)}")
             if series.left_out:
-                click.echo(f"{of}  {series.left_out} without a converged value")
+                click.echo(f"{of}  {series.left_out} values have not converged and are left out")
     if as_json:
         click.echo(json.dumps([record.as_json() for record in found], indent=1))
         return

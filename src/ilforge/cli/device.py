@@ -21,8 +21,18 @@ def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         expose_value=False,
         callback=lambda context, parameter, text: devices.use(Devices.parse(text)),
-        help="Device of MACE, OpenMM, DeePMD and GROMACS: cpu, cuda, cuda:1, opencl, or auto (cuda if found).",
+        help=f"Where to compute: {devices.ALLOWED}. These can use a GPU: {_gpu_users()}.",
     )(command)
+
+
+def _gpu_users() -> str:
+    """Potentials and engines that can compute on a GPU."""
+    from ilforge.dynamics import ENGINES
+    from ilforge.potentials import POTENTIALS
+
+    kinds = [name for name, kind in POTENTIALS.items() if kind.computes_with]
+    engines = [name for name, engine in ENGINES.items() if engine.computes_with]
+    return ", ".join([*kinds, *(f"engine {name}" for name in engines)])
 
 
 def require_device(spec: Mapping[str, Any], engine: str | None = None) -> None:

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from ilforge import environments, hardware, machine_programs, programs
 from ilforge.cli import ilforge
-from ilforge.devices import gpus, inventory
+from ilforge.devices import TITLES, gpus, inventory
 from ilforge.errors import DidNotFinish, MissingEnvironment, MissingProgram, SettingsError
+from ilforge.potentials import POTENTIALS
 from ilforge.potentials import environments as known_environments
 from ilforge.study.machine import Machine, load_machine
 from ilforge.workflow.executors import require_executors
@@ -47,7 +48,7 @@ def doctor(machine: str | None) -> None:
     machine_programs.use(here.programs)
     found = [*programs.installed_versions().items(), *_programs()]
     missing = sum(text.startswith(_MISSING) for _, text in found)
-    found += [(f"devices of {title}", kinds) for title, kinds in inventory().items()]
+    found += _devices()
     found += [*_hardware(here), *_commands(here), *_environments(here), *_executors(here)]
     table = Table("", "found", box=None, pad_edge=False)
     for name, text in found:
@@ -56,9 +57,17 @@ def doctor(machine: str | None) -> None:
     if machine is not None:
         _try_executors(here)
     if missing:
-        click.echo(f"{missing} missing; only the studies that use them need them.")
+        click.echo(f"{missing} missing. You need them only for studies that use them.")
     if machine is None and Path("machine.toml").is_file():
         click.echo("Studies in this folder use its machine.toml. To check it: ilforge doctor --machine machine.toml")
+
+
+def _devices() -> Iterator[tuple[str, str]]:
+    """Devices that each program finds, and the potentials that compute with it."""
+    for program, devices in inventory().items():
+        kinds = [kind.title for kind in POTENTIALS.values() if kind.computes_with == program]
+        used_by = f" (for {', '.join(kinds)})" if kinds else ""
+        yield f"devices of {TITLES[program]}", f"{devices}{used_by}"
 
 
 def _programs() -> Iterator[tuple[str, str]]:
@@ -83,7 +92,7 @@ def _commands(machine: Machine) -> Iterator[tuple[str, str]]:
 
 
 def _hardware(machine: Machine) -> Iterator[tuple[str, str]]:
-    tasks = f"tasks at the same time: {machine.worker_count}, threads of each: {machine.threads}"
+    tasks = f"{machine.worker_count} tasks at the same time, with {machine.threads} threads each"
     yield "cores", f"{hardware.usable_cores()}; {tasks}"
     yield "memory", f"{hardware.memory_GB():.1f} GB; tasks may take {machine.usable_memory_GB:.1f} GB together"
     try:

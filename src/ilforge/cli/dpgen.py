@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 @ilforge.command("import-dpgen")
 @click.argument("workdir", type=click.Path(file_okay=False))
 @click.option("--out", type=click.Path(), required=True, help="New folder to write; nothing is written elsewhere.")
-@click.option("--param", type=click.Path(dir_okay=False), help="DP-GEN's settings, if not WORKDIR/param.json.")
-@click.option("--machine-json", type=click.Path(dir_okay=False), help="Its machine, if not WORKDIR/machine.json.")
+@click.option("--param", type=click.Path(dir_okay=False), help="Settings of DP-GEN. Without it, WORKDIR/param.json.")
+@click.option(
+    "--machine-json", type=click.Path(dir_okay=False), help="Machine file of DP-GEN. Without it, WORKDIR/machine.json."
+)
 @made_of_options
-@click.option("--density", type=float, help="Density of the liquid, g/cm^3, if not that of the labels.")
+@click.option("--density", type=float, help="Density of the liquid, g/cm^3. Without it, the median of the labels.")
 @click.option(
     "--same-method", is_flag=True,
-    help="State that the labels were made by exactly the method under [reference] in the new study, which then trains "
-    "on them. Its program must be here.",
+    help="State that the labels were made by exactly the method under [reference] in the new study. The study then "
+    "trains on them. The program of this method must be installed here.",
 )  # fmt: skip
 @gate_options
 def import_dpgen(
@@ -41,9 +43,9 @@ def import_dpgen(
     """Make a study from a work directory of DP-GEN: its settings, machine, labels and models.
 
     WORKDIR is the folder in which `dpgen run param.json machine.json` was started. The new folder contains a study
-    file and a machine.toml, with the key of DP-GEN behind each value; the labels, which pass the gate of `ilforge
-    import`; the models, which are copied and not loaded; and from-dpgen.md, a list of every key that was not taken
-    over, with the reason. Ions are found by the bonds in the labels.
+    file and a machine.toml, with the key of DP-GEN behind each value; the labels that pass the gate of `ilforge import`;
+    copies of the models, which are not loaded; and from-dpgen.md, a list of all keys that were not taken over, with the
+    reasons. Ions are recognised by the bonds in the labels.
 
     \b
     ilforge import-dpgen dpgen-run --out moved
@@ -78,5 +80,5 @@ def _tell(moved: Moved, out: Path) -> None:
         click.echo(f"models: {len(moved.models)} copied to {out / MODELS}; not trusted, see the end of {out / STUDY}")
     click.echo(f"keys: {moved.taken} taken over, {moved.left} not, see {out / LISTS}")
     for note in moved.notes:
-        click.echo(f"LOOK {note}")
+        click.echo(f"Warning: {note}")
     click.echo(f"Wrote {out / STUDY}. See its cost with: ilforge check {out / STUDY}")

@@ -17,9 +17,9 @@ from ilforge.errors import SettingsError
 def env() -> None:
     """Make environments for potentials whose packages cannot be installed beside those of ilforge.
 
-    Each is a Python environment of its own in ~/.local/share/ilforge/environments, or in the folder that the variable
-    ILFORGE_ENVIRONMENTS names. Studies and commands find it there. [environments] in machine.toml can name another
-    interpreter instead.
+    Each is a separate Python environment in ~/.local/share/ilforge/environments, or in the folder that the environment
+    variable ILFORGE_ENVIRONMENTS names. Studies and commands find it there. To use another interpreter instead, name it
+    under [environments] in machine.toml.
     """
 
 
@@ -27,9 +27,9 @@ def env() -> None:
 @click.argument("name")
 @click.option("--renew", is_flag=True, help="Delete the environment and make it again.")
 def create(name: str, renew: bool) -> None:
-    """Make the environment NAME from the package index, in pinned versions, and compute a molecule in it.
+    """Make the environment NAME: install its packages in tested versions, and compute one molecule as a test.
 
-    A command that was stopped leaves nothing that is taken for an environment; the same command begins again.
+    If the command was stopped, run it again. ilforge does not use an environment that is not complete.
 
     \b
     ilforge env create sevennet
@@ -56,7 +56,7 @@ def show(machine: str | None) -> None:
     for name, environment in known().items():
         table.add_row(name, environment.title, _state(environment))
     console().print(table)
-    models = Table("kind", "model", "what it is", box=None, pad_edge=False)
+    models = Table("kind", "model", "description", box=None, pad_edge=False)
     for kind in POTENTIALS.values():
         for model, words in kind.pretrained.items():
             models.add_row(kind.name, model, words)
@@ -80,10 +80,10 @@ def remove(name: str) -> None:
 def _state(environment: Environment) -> str:
     state = environments.look(environment.name)
     if state.python is None:
-        return f"{state.fault}: {environments.create_command(environment.name)}"
+        return f"{state.fault}. Make it with: {environments.create_command(environment.name)}"
     if environments.is_outdated(environment) and Path(state.python).is_relative_to(environments.folder()):
         again = environments.create_command(environment.name, renew=True)
-        return f"{state.python}, with versions of another ilforge: {again}"
+        return f"{state.python}, with versions of another ilforge. Make it again with: {again}"
     return str(state.python)
 
 
@@ -91,5 +91,5 @@ def _known(name: str) -> Environment:
     from ilforge.potentials import environments as known
 
     if name not in known():
-        raise SettingsError(f"NAME is {name!r}, and there is no such environment. It may be {', '.join(known())}.")
+        raise SettingsError(f"There is no environment {name!r}. NAME may be {', '.join(known())}.")
     return known()[name]

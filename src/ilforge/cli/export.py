@@ -25,24 +25,46 @@ if TYPE_CHECKING:
 @define_option
 @click.option("--density", type=float, help="Density of the packed box, g/cm^3.")
 @click.option(
-    "--box", type=click.Path(dir_okay=False), metavar="FILE", help="Use the last frame of a file; do not pack."
+    "--box",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Use the last frame of this file instead of packing a box.",
 )
-@click.option("--potential", default="clp", show_default=True, help="clp, clp:CUTOFF_A, or clpol (openmm, lammps).")
-@click.option("--format", "program", type=click.Choice(["openmm", "gromacs", "lammps"]), required=True)
-@click.option("--ensemble", type=click.Choice(["NVE", "NVT", "NPT"]), default="NPT", show_default=True)
-@click.option("--temperature", type=float, default=423.0, show_default=True, help="K")
-@click.option("--pressure", type=float, default=1.01325, show_default=True, help="bar")
+@click.option(
+    "--potential",
+    default="clp",
+    show_default=True,
+    help="clp, clpol, or either with its cutoff, as clp:CUTOFF_A. gromacs takes clp only.",
+)
+@click.option(
+    "--format",
+    "program",
+    type=click.Choice(["openmm", "gromacs", "lammps"]),
+    required=True,
+    help="Program that runs the files.",
+)
+@click.option(
+    "--ensemble",
+    type=click.Choice(["NVE", "NVT", "NPT"]),
+    default="NPT",
+    show_default=True,
+    help="Of the recorded run.",
+)
+@click.option("--temperature", type=float, default=423.0, show_default=True, help="Temperature, K.")
+@click.option("--pressure", type=float, default=1.01325, show_default=True, help="Pressure of NPT, bar.")
 @click.option(
     "--timestep",
     type=float,
     default=2.0,
     show_default=True,
-    help="fs; above 1 fs bonds to H are constrained. For clpol 1.5 fs; a longer one is divided.",
+    help="Time step, fs. Above 1 fs, bonds to H are constrained. With clpol, 1.5 fs at most; longer steps are divided.",
 )
-@click.option("--equilibration", type=float, default=100.0, show_default=True, help="ps before recording")
-@click.option("--length", type=float, default=1000.0, show_default=True, help="ps")
-@click.option("--interval", type=float, default=1.0, show_default=True, help="ps between recorded frames")
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option(
+    "--equilibration", type=float, default=100.0, show_default=True, help="Length of the run before recording, ps."
+)
+@click.option("--length", type=float, default=1000.0, show_default=True, help="Length of the recorded run, ps.")
+@click.option("--interval", type=float, default=1.0, show_default=True, help="Time between recorded frames, ps.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the packed box and of the velocities.")
 @click.option("--out", type=click.Path(file_okay=False), required=True, help="Folder to write to.")
 def export(
     ions: tuple[str, ...],

@@ -12,11 +12,11 @@ import click
 
 from ilforge.cli.own_ions import define_option, parse_define
 from ilforge.errors import SettingsError
+from ilforge.labelling.gate_settings import GateSettings
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from ilforge.labelling.gate_settings import GateSettings
     from ilforge.labelling.refusals import Refusal
 
 _GATE = {
@@ -81,7 +81,7 @@ class MadeOf:
         if moved:
             click.echo(f"The atoms of {moved} frames were put in the order of their ions.", err=True)
         if density := frames.said_densities(ordered):
-            click.echo(f"LOOK {file}: {density}.", err=True)
+            click.echo(f"Warning: {file}: {density}.", err=True)
         return ordered
 
     def liquid_of(self, frame: Atoms, file: str | Path) -> Any:
@@ -116,12 +116,12 @@ class MadeOf:
             if tuple(frame.get_chemical_symbols()) == expected:
                 continue
             same = sorted(frame.get_chemical_symbols()) == sorted(expected)
-            formula = f"{len(frame)}: {frame.symbols.formula:hill}"
-            found = "in another order, and bonds do not tell which" if same else formula
+            formula = f"{len(frame)}, {frame.symbols.formula:hill}"
+            found = "these in another order, which does not follow from the bonds" if same else formula
             wanted = f"{Formula.from_list(list(expected)):hill}"
             raise SettingsError(
-                f"{file}: {liquid.label} are {len(expected)} atoms, {wanted}, and those of frame {number} are {found}. "
-                "Say with --ions what the frames are made of; all frames of the file must hold the same ions."
+                f"{file}: {liquid.label} has {len(expected)} atoms, {wanted}, but frame {number} has {found}. Name the ions "
+                "of the frames with --ions; all frames of the file must contain the same ions."
             )
         return liquid
 
@@ -151,23 +151,22 @@ def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     helps = {
         "max_net_force": "Largest component of the sum of forces, eV/Å, for frames of up to 70 atoms; for larger "
-        "frames it grows with the square root of the number of atoms.  [default: 0.05]",
-        "max_force": "Largest force on any atom, eV/Å.  [default: 30]",
-        "max_energy_jump": "Largest difference of an energy from the median of its recipe, eV per atom.  "
-        "[default: 0.1]",
+        "frames it grows with the square root of the number of atoms.",
+        "max_force": "Largest force on any atom, eV/Å.",
+        "max_energy_jump": "Largest difference of an energy from the median of its recipe, eV per atom.",
         "bond_factor": "Two atoms are bonded if they are closer than this factor times the sum of their covalent "
-        "radii.  [default: 1.25]",
+        "radii.",
     }
     for name in reversed(_GATE):
-        command_with = click.option(f"--{name.replace('_', '-')}", name, type=float, help=helps[name])
+        default = GateSettings.model_fields[_GATE[name][0]].default
+        words = f"{helps[name]}  [default: {default:g}]"
+        command_with = click.option(f"--{name.replace('_', '-')}", name, type=float, help=words)
         with_gate = command_with(with_gate)
     return with_gate
 
 
 def _parse_gate(given: Mapping[str, float | None]) -> GateSettings:
     from pydantic import ValidationError
-
-    from ilforge.labelling.gate_settings import GateSettings
 
     try:
         return GateSettings(**{_GATE[name][0]: value for name, value in given.items() if value is not None})

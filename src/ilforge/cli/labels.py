@@ -21,6 +21,7 @@ from ilforge.cli.frame_options import (
 from ilforge.cli.potential_option import parse_potential
 from ilforge.cli.single import BONDS_UNCHECKED, refuse_replacing
 from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.labelling.atoms import kinds_with_atoms
 
 UNITS_HELP = (
     "Units of files that do not give them: metal, atomic, real, or a list such as "
@@ -44,13 +45,19 @@ if TYPE_CHECKING:
 @click.option("--method", default="", metavar="NAME", help="Name of the method, for files that do not give it.")
 @click.option("--mixed-methods", is_flag=True, help="Accept files that were made with different methods.")
 @click.option("--energy-key", metavar="KEY", help="Name of the energy in extended XYZ or an ASE database.")
-@click.option("--forces-key", metavar="KEY", help="Name of the forces there.")
-@click.option("--stress-key", metavar="KEY", help="Name of the stress there.")
-@click.option("--virial-key", metavar="KEY", help="Name of the virial there: stress = -virial / volume.")
+@click.option("--forces-key", metavar="KEY", help="Name of the forces in these files.")
+@click.option("--stress-key", metavar="KEY", help="Name of the stress in these files.")
+@click.option("--virial-key", metavar="KEY", help="Name of the virial in these files: stress = -virial / volume.")
 @click.option("--units", default="", metavar="UNITS", help=UNITS_HELP)
 @gate_options
 @click.option("--store", type=click.Path(file_okay=False), metavar="STORE", help="Also keep all labels in this store.")
-@click.option("--out", type=click.Path(dir_okay=False), default="labelled.xyz", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    default="labelled.xyz",
+    show_default=True,
+    help="File of the accepted frames.",
+)
 def import_(
     files: tuple[str, ...],
     made_of: MadeOf,
@@ -65,11 +72,13 @@ def import_(
 ) -> None:
     """Import labels from vasprun.xml, OUTCAR, CP2K or GPAW output, ASE databases, extended XYZ, DeePMD.
 
-    Files may be compressed (gz, bz2, xz). Frames that did not converge, are incomplete, repeat or fail the gate are
-    left out. They are written with their reasons beside the accepted ones, and `ilforge rejected` prints them. The
-    output is a file for training or export. With --store the labels are also kept in a store. A study can use only
-    those of a dataset, because the method of other labels never matches a `[reference]`. If the dataset has energies of
-    isolated atoms, they are kept too.
+    Files may be compressed (gz, bz2, xz). The accepted frames are written to --out, for `ilforge train`, `validate` and
+    `export-labels`. Frames are rejected if they did not converge, are incomplete, occur twice or fail the gate; they
+    are written to a file beside --out, and `ilforge rejected` prints the reason for each.
+
+    --store also adds the labels to a store. A study uses labels of a store only if they were made by exactly the
+    method of its `[reference]`. This holds for imported datasets of ilforge, whose energies of isolated atoms are added
+    too, and never for files of other programs.
 
     \b
     ilforge import run1/vasprun.xml run2/OUTCAR.gz --ions "32 EMIM, 32 BF4"
@@ -104,9 +113,11 @@ def import_(
         click.echo(BONDS_UNCHECKED)
     counts = tally_in_words([*[None] * len(accepted), *(refusal.reason for refusal in refusals)])
     if not accepted:
-        raise DidNotFinish(f"No label was accepted: {counts or 'there is no frame'}")
+        raise DidNotFinish(f"No label was accepted: {counts or 'the files contain no frame'}")
     if found.unstated:
-        click.echo(f"{found.unstated} labels come from files that do not tell whether they converged.")
+        click.echo(
+            f"Warning: the files of {found.unstated} labels do not say whether these converged: make sure of it."
+        )
     click.echo(f"{counts}. Wrote the accepted ones to {out}")
 
 
@@ -130,16 +141,16 @@ def _print_imported(found: Imported, accepted: Sequence[Atoms]) -> None:
     for name, of_kind in census(accepted).items():
         click.echo(f"{name:7s} {of_kind['present']} present, {of_kind['missing']} missing, {of_kind['zero']} zero")
     for path, ending in found.endings.items():
-        click.echo(f"LOOK {path}: {ending}")
+        click.echo(f"Warning: {path}: {ending}")
     for path, remarks in found.remarks.items():
         for remark in remarks:
-            click.echo(f"LOOK {path}: {remark}.")
+            click.echo(f"Warning: {path}: {remark}.")
 
 
 @ilforge.command("rejected")
 @click.argument("path", type=click.Path())
-@click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use (study).")
-@click.option("--store", type=click.Path(file_okay=False), help="Folder of results and labels (study).")
+@click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use, if PATH is a study.")
+@click.option("--store", type=click.Path(file_okay=False), help="Folder of results and labels, if PATH is a study.")
 def rejected(path: str, machine: str | None, store: str | None) -> None:
     """Print every rejected label with its source and reason.
 
@@ -179,13 +190,19 @@ def _refusals_of(path: str, machine: str | None, store: str | None) -> list[Refu
 
 @ilforge.command("export-labels")
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--format", "program", type=click.Choice(["deepmd", "deepmd-hdf5", "extxyz", "dataset"]), required=True)
-@click.option("--no-virials", is_flag=True, help="Leave virials out (deepmd, deepmd-hdf5).")
-@click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use (dataset).")
-@click.option("--store", type=click.Path(file_okay=False), help="Folder of results and labels (dataset).")
-@click.option("--licence", default="", help="Licence of the labels, for the card (dataset).")
-@click.option("--note", default="", help="Further information for the card, such as what is unfinished (dataset).")
-@click.option("--out", type=click.Path(), required=True, help="Folder to write; for extxyz and deepmd-hdf5 a file.")
+@click.option(
+    "--format",
+    "program",
+    type=click.Choice(["deepmd", "deepmd-hdf5", "extxyz", "dataset"]),
+    required=True,
+    help="See above.",
+)
+@click.option("--no-virials", is_flag=True, help="With deepmd and deepmd-hdf5: leave virials out.")
+@click.option("--machine", type=click.Path(dir_okay=False), help="With dataset: machine.toml to use.")
+@click.option("--store", type=click.Path(file_okay=False), help="With dataset: folder of results and labels.")
+@click.option("--licence", default="", help="With dataset: licence of the labels.")
+@click.option("--note", default="", help="With dataset: further information for its README.md.")
+@click.option("--out", type=click.Path(), required=True, help="Folder to write to; a file for extxyz and deepmd-hdf5.")
 def export_labels(
     file: str,
     program: str,
@@ -243,14 +260,19 @@ def _export_dataset(file: str, machine: str | None, store: str | None, out: str,
         refused = "; rejected: " + ", ".join(f"{n} {why}" for why, n in rejected.items()) if rejected else ""
         click.echo(f"{purpose}: {listed}, from {dataset.manifest['parents'][purpose]} boxes{refused}")
     if missing:
-        click.echo(f"LOOK {missing} sampled frames have no label yet: continue the study and export again.")
+        click.echo(f"Warning: {missing} sampled frames have no label yet: continue the study, then export again.")
     click.echo(f"Wrote {dataset.directory}, labelled by {dataset.manifest['title']}")
 
 
 @ilforge.command("atoms")
 @click.argument("elements", nargs=-1, required=True)
-@click.option("--potential", required=True, help="gpaw or pyscf, with their default settings.")
-@click.option("--store", type=click.Path(file_okay=False), metavar="STORE", help="Keep them here; reuse existing ones.")
+@click.option("--potential", required=True, help=f"{' or '.join(kinds_with_atoms())}, with default settings.")
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False),
+    metavar="STORE",
+    help="Store of these energies; those already in it are not computed again.",
+)
 def atoms(elements: tuple[str, ...], potential: str, store: str | None) -> None:
     """Compute energies of isolated, spin-polarised atoms in eV: the reference for the energies of a model.
 
@@ -279,4 +301,4 @@ def atoms(elements: tuple[str, ...], potential: str, store: str | None) -> None:
             failed += label.failed
             click.echo(f"{element:2s} none: {label.error}" if label.failed else f"{element:2s} {label.energy:16.6f} eV")
     if failed:
-        raise DidNotFinish("Some atoms have no energy")
+        raise DidNotFinish(f"{failed} of {len(set(elements))} atoms have no energy: see the reasons above.")

@@ -14,8 +14,10 @@ from ilforge.canonical import spaced_digest
 from ilforge.cli import ilforge
 from ilforge.cli.device import device_option, require_device
 from ilforge.cli.frame_options import MadeOf, made_of_options
-from ilforge.cli.potential_option import POTENTIAL_HELP, parse_potential
+from ilforge.cli.potential_option import TRUST_HELP, parse_potential, potential_help
 from ilforge.cli.progress import watched
+from ilforge.dynamics import ENGINES
+from ilforge.dynamics.protocol import CHOICES
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -25,48 +27,88 @@ if TYPE_CHECKING:
     from ilforge.potentials.potential import Potential
 
 
+def _with(ability: str) -> str:
+    """``"with engine gromacs"``: the engines that have an ability."""
+    names = [name for name, kind in ENGINES.items() if getattr(kind, ability)]
+    return f"with engine{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
 @ilforge.command()
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--potential", required=True, help=POTENTIAL_HELP)
-@click.option("--trust", metavar="SHA256", help="Digest of a model file that may be loaded.")
+@click.option("--potential", required=True, help=potential_help())
+@click.option("--trust", metavar="SHA256", help=TRUST_HELP)
 @made_of_options
-@click.option("--ensemble", type=click.Choice(["NVE", "NVT", "NPT"]), default="NVT", show_default=True)
-@click.option("--temperature", type=float, default=423.0, show_default=True, help="K")
-@click.option("--pressure", type=float, default=1.01325, show_default=True, help="bar")
+@click.option(
+    "--ensemble",
+    type=click.Choice(CHOICES["ensemble"][1]),
+    default="NVT",
+    show_default=True,
+    help="Of the recorded run.",
+)
+@click.option("--temperature", type=float, default=423.0, show_default=True, help="Temperature, K.")
+@click.option("--pressure", type=float, default=1.01325, show_default=True, help="Pressure of NPT, bar.")
 @click.option(
     "--timestep",
     type=float,
     default=0.5,
     show_default=True,
-    help="fs. Recommended: 2 with clp, 1.5 with clpol, 0.5 with learned models.",
+    help="Time step, fs. Recommended: 2 with clp, 1.5 with clpol, 0.5 with learned models.",
 )
-@click.option("--length", type=float, required=True, help="ps")
-@click.option("--interval", type=float, default=0.1, show_default=True, help="ps between recorded frames")
+@click.option("--length", type=float, required=True, help="Length of the recorded run, ps.")
+@click.option("--interval", type=float, default=0.1, show_default=True, help="Time between recorded frames, ps.")
 @click.option(
-    "--thermostat", type=click.Choice(["langevin", "nose-hoover"]), help="Without it, the engine's own. [builtin: both]"
+    "--thermostat",
+    type=click.Choice(CHOICES["thermostat"][1]),
+    help=f"Without it, the engine's own. It can be chosen only {_with('has_choices')}.",
 )
 @click.option(
     "--barostat",
-    type=click.Choice(["monte-carlo", "cell-rescaling"]),
-    help="Without it, the engine's own. [builtin: both]",
+    type=click.Choice(CHOICES["barostat"][1]),
+    help=f"Without it, the engine's own. It can be chosen only {_with('has_choices')}.",
 )
 @click.option(
     "--hydrogen-mass",
     type=float,
     metavar="AMU",
-    help="Mass of H, taken from its neighbours, for longer steps; 3 is usual. It slows the ions slightly.",
+    help="Mass of H, taken from its neighbours, for longer steps; 3 is usual. It slows the ions slightly. "
+    f"Only {_with('keeps_hydrogen_mass')}.",
 )
 @click.option(
     "--inner-potential",
     metavar="POTENTIAL",
-    help="Cheap potential that moves the atoms within a step; --potential corrects it once a step. Only builtin.",
+    help="Cheap potential that moves the atoms within a step; --potential corrects it once a step. "
+    f"Only {_with('has_choices')}.",
 )
-@click.option("--inner-trust", metavar="SHA256", help="Digest of the inner potential's file, if it has one.")
-@click.option("--inner-steps", type=click.IntRange(1), default=1, show_default=True, help="Inner steps in one step.")
-@click.option("--pressure-interval", type=float, help="ps between records of the pressure tensor, engine gromacs only")
-@click.option("--minimise", type=click.IntRange(0), default=0, show_default=True, help="Steps of minimisation first")
-@click.option("--constant-volume", type=float, default=0.0, show_default=True, help="ps of NVT after it, unrecorded")
-@click.option("--equilibration", type=float, default=0.0, show_default=True, help="ps after that, unrecorded")
+@click.option("--inner-trust", metavar="SHA256", help="The same as --trust, for a file of the inner potential.")
+@click.option(
+    "--inner-steps",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Steps of the inner potential in one step.",
+)
+@click.option(
+    "--pressure-interval",
+    type=float,
+    help=f"Time between records of the pressure tensor, for the viscosity, ps. Only {_with('records_pressure')}.",
+)
+@click.option(
+    "--minimise", type=click.IntRange(0), default=0, show_default=True, help="Steps of minimisation before the MD."
+)
+@click.option(
+    "--constant-volume",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Length of an NVT run after the minimisation, which is not recorded, ps.",
+)
+@click.option(
+    "--equilibration",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Length of a run after these, in --ensemble, which is not recorded, ps.",
+)
 @click.option(
     "--keep-velocities", is_flag=True, help="Start with the velocities of the frame, such as those in last.xyz."
 )
@@ -78,10 +120,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--engine",
-    type=click.Choice(["builtin", "openmm", "lammps", "ase", "gromacs"]),
+    type=click.Choice(list(ENGINES)),
     help="Program that moves the atoms. Without it, the engine that suits the potential.",
 )
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of the run.")
 @device_option
 @click.option("--out", type=click.Path(file_okay=False), default="md", show_default=True, help="Folder to run in.")
 def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, threads: int, **state: Any) -> None:
@@ -91,8 +133,8 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
     --constant-volume 20 and --equilibration 100. To extend a run that has ended, start from its last.xyz with
     --keep-velocities and another --out.
 
-    With time steps above 1 fs, clp and clpol in OpenMM and GROMACS constrain bonds to H. With MACE, DeePMD, exp6 and
-    the ASE engine these bonds are free.
+    With time steps above 1 fs, OpenMM and GROMACS constrain the bonds to H of clp and clpol. With other potentials and
+    in other engines, bonds to H are free.
 
     \b
     ilforge md box.xyz --potential clp --ensemble NPT --timestep 2 --minimise 500 --constant-volume 20 --length 500
@@ -106,7 +148,7 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
     liquid = made_of.liquid_of_all([start], file)
     for pierced in pierced_rings(start, liquid.topology)[:1]:
         words = pierced.describe(liquid.topology)
-        click.echo(f"LOOK {file}: {words}. MD cannot undo this: pack the box again.", err=True)
+        click.echo(f"Warning: {file}: {words}. MD cannot undo this: pack the box again.", err=True)
     protocol = _protocol(state, start, potential)
     model = _potential(potential, trust, made_of, state["engine"])
     inner = None
@@ -124,7 +166,7 @@ def md(file: str, potential: str, trust: str | None, made_of: MadeOf, out: str, 
     _print_verdict(trajectory)
     fault = trajectory.fault
     if fault:
-        click.echo(f"The run broke and ended early. {fault['message']}", err=True)
+        click.echo(f"The run failed and ended early. {fault['message']}", err=True)
     click.echo(f"Trajectory in {directory}. Measure it with: ilforge analyse {directory}")
 
 

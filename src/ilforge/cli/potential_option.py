@@ -8,11 +8,22 @@ from typing import Any
 
 from ilforge.errors import SettingsError
 
-POTENTIAL_HELP = (
-    "clp, clp:CUTOFF_A, clpol, clpol:CUTOFF_A, exp6:FILE.toml, exp6:FILE.toml:CUTOFF_A, GFN1-xTB, GFN2-xTB, gpaw, "
-    "cp2k, pyscf (vacuum), sevennet, chgnet, or a model file, model.model (MACE), model.pb (DeePMD) or model.pth "
-    "(SevenNet); a model file needs --trust with its SHA-256."
-)
+TRUST_HELP = "SHA-256 of the model file, which states that you trust it: loading a model file can run code."
+
+
+def potential_help() -> str:
+    """All potentials that the command line can name, for help texts and errors."""
+    from ilforge.potentials import POTENTIALS
+
+    names: list[str] = []
+    for kind in POTENTIALS.values():
+        keys = kind.settings.model_fields if kind.settings is not None else None
+        if keys is None or any(field.is_required() and key not in kind.words for key, field in keys.items()):
+            continue
+        words = [f":{word.upper()}" if keys[word].is_required() else f"[:{word.upper()}]" for word in kind.words]
+        names += list(kind.known_as) or [kind.name + "".join(words)]
+    files = [f"{kind.file_suffix} ({kind.title})" for kind in POTENTIALS.values() if kind.file_suffix]
+    return f"{', '.join(names)}, or a model file: {', '.join(files)}. A model file needs --trust with its SHA-256."
 
 
 def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -31,7 +42,7 @@ def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | No
     keys = known_names().get(name, {"kind": name})
     kind = POTENTIALS.get(keys["kind"])
     if kind is None or kind.settings is None:
-        raise SettingsError(f"--potential {text}: expected {POTENTIAL_HELP}")
+        raise SettingsError(f"--potential {text}: it may be {potential_help()}")
     if kind.file_suffix and rest and (not kind.words or Path(rest).suffix == kind.file_suffix):
         return _model_file(kind.name, rest, trust)
     words = _words(rest, kind.words)

@@ -21,9 +21,10 @@ from ilforge.cli.frame_options import (
     tally_in_words,
 )
 from ilforge.cli.own_ions import define_option, parse_define
-from ilforge.cli.potential_option import POTENTIAL_HELP, parse_potential
+from ilforge.cli.potential_option import TRUST_HELP, parse_potential, potential_help
 from ilforge.cli.progress import shown, watched
 from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.training import TRAINERS
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -34,7 +35,16 @@ if TYPE_CHECKING:
     from ilforge.liquid.liquid import Liquid
 
 _POLL_S = 2.0  # between checks of frames that another run has claimed
-BONDS_UNCHECKED = "LOOK bonds were not checked: name the ions of the frames with --ions."
+
+
+def _presets() -> str:
+    """The presets of every kind of model, without those for fine-tuning."""
+    kinds = [(name, kind.settings) for name, kind in TRAINERS.items()]
+    names = {name: [preset for preset in one.presets if preset != one.tuning_preset] for name, one in kinds}
+    return "; ".join(f"for {name} {', '.join(presets)}" for name, presets in names.items() if presets)
+
+
+BONDS_UNCHECKED = "Warning: bonds were not checked, because the ions are unknown: name them with --ions."
 
 
 @ilforge.command()
@@ -43,10 +53,14 @@ BONDS_UNCHECKED = "LOOK bonds were not checked: name the ions of the frames with
 )
 @define_option
 @click.option("--density", type=float, help="Density, g/cm^3.")
-@click.option("--vacuum", is_flag=True, help="No box and no density: one ion, or a few in contact, charged or not.")
+@click.option(
+    "--vacuum", is_flag=True, help="Instead of --density: one ion without a box, or a few in contact, charged or not."
+)
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Number of boxes to pack.")
-@click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False), default="boxes.xyz", show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the first box; each further box adds 1.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False), default="boxes.xyz", show_default=True, help="File of the boxes."
+)
 def pack(
     ions: tuple[str, ...],
     define: tuple[str, ...],
@@ -82,15 +96,29 @@ def pack(
 
 @ilforge.command()
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--potential", default="GFN1-xTB", show_default=True, help=POTENTIAL_HELP)
-@click.option("--trust", metavar="SHA256", help="Digest of a model file that may be loaded.")
+@click.option("--potential", default="GFN1-xTB", show_default=True, help=potential_help())
+@click.option("--trust", metavar="SHA256", help=TRUST_HELP)
 @made_of_options
 @charge_option
 @gate_options
-@click.option("--store", type=click.Path(file_okay=False), default="ilforge-store", show_default=True)
-@click.option("--retry", is_flag=True, help="Try again frames whose label failed before, or that were given up.")
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False),
+    default="ilforge-store",
+    show_default=True,
+    help="Store of the labels; studies can share it.",
+)
+@click.option(
+    "--retry", is_flag=True, help="Also compute frames again whose calculation failed before, or was given up."
+)
 @device_option
-@click.option("--out", type=click.Path(dir_okay=False), default="labelled.xyz", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    default="labelled.xyz",
+    show_default=True,
+    help="File of the labelled frames.",
+)
 def label(
     file: str,
     potential: str,
@@ -104,11 +132,12 @@ def label(
 ) -> None:
     """Label frames. Labels that are already in the store are not computed again.
 
-    FILE is extended XYZ. The methods here are those that need only a name. To set keys of a program (another cutoff, a
-    basis set, VASP), use a study's `[reference]`; its labels are in the same store. Frames whose labels fail, or that
-    the gate refuses, are left out of the output and written beside it with their reasons; the store keeps every label.
-    Calculations that were killed, or ran out of memory or disk, are tried again each time. Calculations that failed for
-    another reason, or that a study gave up after repeated kills, are tried again only with --retry.
+    FILE is extended XYZ. --potential takes a method with its default settings. To change them (a cutoff, a basis set),
+    write a study file with this method as `[reference]`; its labels go to the same store.
+
+    Only frames with an accepted label are written to --out. The others are written to a file beside it, with the
+    reason for each; the store keeps all labels. Run the command again to repeat calculations that were killed or ran
+    out of memory or disk; add --retry to repeat those that failed for another reason, or that a study gave up.
 
     \b
     ilforge label boxes.xyz --potential gpaw
@@ -126,8 +155,8 @@ def label(
     outstanding = [label for label in found.values() if label.may_pass]
     if outstanding:
         raise DidNotFinish(
-            f"{len(outstanding)} of {len(found)} frames have no label yet: their calculations were killed, or lacked "
-            f"memory or disk. The same command tries these again. The last one: {outstanding[-1].error}"
+            f"{len(outstanding)} of {len(found)} frames have no label yet: their calculations were killed, or ran "
+            f"out of memory or disk. Run the same command to try them again. The last error: {outstanding[-1].error}"
         )
     if None not in reasons.values():
         raise DidNotFinish(f"No label was accepted: {tally_in_words(reasons.values())}")
@@ -169,7 +198,7 @@ def _labels_of(wanted: Mapping[str, _Wanted], spec: Mapping[str, Any], store: Pa
         labels.remember(reference.describe())
         labels.absorb_inbox()
         if retry:
-            click.echo(f"{labels.forget_failures(method, wanted)} frames that failed before are tried again.")
+            click.echo(f"Trying {labels.forget_failures(method, wanted)} frames again that failed before.")
         missing = labels.missing(wanted, method)  # including calculations that were cut short
         _label_missing(labels, {digest: wanted[digest] for digest in missing}, spec, method)
         found = labels.get_many(list(wanted), method)
@@ -230,13 +259,13 @@ def _label_missing(labels: LabelStore, wanted: Mapping[str, _Wanted], spec: Mapp
 
 @ilforge.command()
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--model", "kind", default="mace", show_default=True, help="Kind of model: mace, deepmd.")
+@click.option("--model", "kind", default="mace", show_default=True, help=f"Kind of model: {', '.join(TRAINERS)}.")
 @click.option(
     "--preset",
-    help="Hyperparameters: quick, park2025, for mace also liquid. Without it, quick. docs/study-file.md lists them.",
+    help=f"Set of hyperparameters: {_presets()}. Without it, the first. docs/study-file.md lists their values.",
 )
-@click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the weights and the order of frames.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of the training.")
 @device_option
 @click.option("--out", type=click.Path(file_okay=False), default="model", show_default=True, help="Folder to train in.")
 def train(file: str, kind: str, preset: str | None, seed: int, threads: int, out: str) -> None:
@@ -250,7 +279,6 @@ def train(file: str, kind: str, preset: str | None, seed: int, threads: int, out
     from ilforge.folders import claim
     from ilforge.labelling.datasets.dataset import split
     from ilforge.settings_file import check_settings
-    from ilforge.training import TRAINERS
     from ilforge.training import train as train_model
 
     trainer = TRAINERS.named(kind)
@@ -272,8 +300,8 @@ def train(file: str, kind: str, preset: str | None, seed: int, threads: int, out
 
 @ilforge.command()
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--potential", required=True, help=POTENTIAL_HELP)
-@click.option("--trust", metavar="SHA256", help="Digest of a model file that may be loaded.")
+@click.option("--potential", required=True, help=potential_help())
+@click.option("--trust", metavar="SHA256", help=TRUST_HELP)
 @made_of_options
 @device_option
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the bootstrap.")

@@ -16,9 +16,9 @@ _SHOWN = 5  # largest number of contradictions that are printed
 def store() -> None:
     """Merge, check, copy and repair stores of labels.
 
-    A store contains every computed label by frame and method, failures with their reasons, and finished stages of
-    studies. `store check` counts its labels. No command lists, removes or exports single labels. Use
-    `export-labels STUDY --format dataset` to export those of a study, and Python to read any label
+    A store contains all labels that were computed, by frame and method, with the reasons of those that failed, and the
+    finished stages of studies. `ilforge store check STORE` counts the labels. To export the labels of a study, use
+    `ilforge export-labels STUDY --format dataset`; to read single labels, use Python
     (ilforge.labelling.storing.store.LabelStore).
     """
 
@@ -59,8 +59,8 @@ def merge(target: str, source: str) -> None:
     if done.conflicts:
         listed = "\n".join(done.conflicts[:_SHOWN])
         raise DidNotFinish(
-            f"{len(done.conflicts)} labels of the same frame and method contradict each other; those of {target} were "
-            f"kept. A method has changed without a new name:\n{listed}"
+            f"{len(done.conflicts)} labels in SOURCE have other energies than those of the same frame and method in "
+            f"{target}, which were kept. Find out which are right; the method was probably changed:\n{listed}"
         )
 
 
@@ -131,7 +131,7 @@ def _labels_in(store: str) -> Path:
 @store.command("trust")
 @click.argument("store", type=click.Path(file_okay=False))
 def trust_store(store: str) -> None:
-    """Sign every result of STORE with your key. Its models are then trusted; they can run code when loaded.
+    """Sign every result of STORE with your key, so that its models are trusted. Models can run code when loaded.
 
     Use this for stores made by an earlier ilforge, or by you on another account. Damaged results are not signed.
 
@@ -146,5 +146,5 @@ def trust_store(store: str) -> None:
         raise SettingsError(f"{store} holds no results: expected them in {results}.")
     faults = {folder.name: fault for folder in folders if (fault := sign(folder)) is not None}
     for name, fault in faults.items():
-        click.echo(f"LOOK {name} is not signed: {fault}")
+        click.echo(f"Warning: {name} was not signed: {fault}")
     click.echo(f"Signed {len(folders) - len(faults)} results of {store}.")

@@ -100,7 +100,10 @@ def _refuse_unusable(text_in: Callable[[Path], str], name: str) -> None:
 @on_a_study
 @click.option("--quiet", is_flag=True, help="Print nothing until the end.")
 @click.option(
-    "--trust", "trusted", is_flag=True, help="Load models from the store that you did not make; they can run code."
+    "--trust",
+    "trusted",
+    is_flag=True,
+    help="Also load models of the store that you did not make; loading a model can run code.",
 )
 def run(quiet: bool, trusted: bool, **arguments: Any) -> None:
     """Compute the missing stages of a study and write its report. The same command continues after a stop.
@@ -129,7 +132,7 @@ def run(quiet: bool, trusted: bool, **arguments: Any) -> None:
 def status(**arguments: Any) -> None:
     """Show which stages of a study are done, running or still to do, with counts, failures and the time left.
 
-    It may be called while the study runs, from another shell or another machine.
+    You can use it while the study runs, from another shell or another machine.
 
     \b
     ilforge status study.toml
@@ -156,18 +159,19 @@ def _run_now(found: Status, todo: int, path: Path) -> str:
     from ilforge.report.wording import rough_duration
 
     if not found.running:
-        return f"The study is not running: go on with ilforge run {path}" if todo else ""
+        return f"The study is not running. Continue it with: ilforge run {path}" if todo else ""
     if found.said is None:
         return "The study is running."
     ago = max(0.0, time.time() - found.said.written)
     return (
-        f"{found.said.by} is at work: about {rough_duration(found.said.seconds_left)} left ({rough_duration(ago)} ago)."
+        f"The study is running: about {rough_duration(found.said.seconds_left)} left, as {found.said.by} estimated "
+        f"{rough_duration(ago)} ago."
     )
 
 
 @ilforge.command()
 @on_a_study
-@click.option("--json", "form", flag_value="json", help="Print a list of records.")
+@click.option("--json", "form", flag_value="json", help="Print a list of records as JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print a table with one line for each record.")
 def results(form: str | None, **arguments: Any) -> None:
     """Print every finished number with its error.
@@ -205,13 +209,13 @@ def _say_why_there_are_none(study: Study, machine: Machine) -> None:
     found = study_status(study, machine)
     if found.empty:
         raise nothing_there(study, found.store)
-    click.echo(f"No number is finished yet. See what is: ilforge status {study.path}", err=True)
+    click.echo(f"No number is finished yet. See which stages are done: ilforge status {study.path}", err=True)
 
 
 @ilforge.command()
 @on_a_study
 def report(**arguments: Any) -> None:
-    """Write the report again from the finished stages, also if the study is not complete.
+    """Write the report again from the stages that are finished; the study need not be complete.
 
     \b
     ilforge report study.toml
@@ -225,7 +229,7 @@ def report(**arguments: Any) -> None:
 
 @ilforge.command()
 def schema() -> None:
-    """Print the JSON Schema of the study file, for editors.
+    """Print the JSON Schema of the study file, with which editors check and complete it.
 
     \b
     ilforge schema > study.schema.json
@@ -243,7 +247,9 @@ def records_of(finished: FinishedStudy) -> list[Record]:
     """Records of all finished stages; damaged results are named and left out."""
     records = finished.records()
     for key, fault in finished.faults.items():
-        click.echo(f"LOOK the result {key} is damaged and left out: {fault}. `ilforge run` makes it again.", err=True)
+        click.echo(
+            f"Warning: the result {key} is damaged and was left out: {fault}. `ilforge run` makes it again.", err=True
+        )
     return records
 
 

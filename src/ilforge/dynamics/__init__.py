@@ -177,9 +177,16 @@ def _refuse_choices(engine: str, job: Job) -> None:
         value = getattr(job.protocol, option)
         if value not in (None, 1) and not ENGINES[engine].honours(job, option, value):
             raise SettingsError(
-                f"{option} is {value!r}, which engine {engine} cannot run with {job.potential.kind}: leave it out. The "
-                "builtin engine can run it; it runs mace and committees of mace models."
+                f"{option} is {value!r}, which engine {engine} cannot run with {job.potential.kind}: leave it out"
+                f"{_able(job, option, value)}."
             )
+
+
+def _able(job: Job, option: str, value: Any) -> str:
+    """``", or use engine openmm"``: the engines that can run the potential with this option; empty if there is none."""
+    accept = [kind for kind in ENGINES.values() if kind.accepts(job.potential, job.atoms.cell)]
+    able = [kind.name for kind in accept if kind.honours(job, option, value)]
+    return f", or use engine {' or '.join(able)}" if able else ""
 
 
 def time_step_warning(
@@ -202,7 +209,7 @@ def time_step_warning(
         return None
     return (
         f"timestep_fs (--timestep) is {protocol.timestep_fs:g}, and bonds to H, whose period is {11 * slowing:.0f} fs, "
-        f"stay free with {potential.kind} in {name}: the energy drifts, or the run breaks. {TIME_STEPS}"
+        f"are not constrained with {potential.kind} in {name}: the energy drifts, or the run fails. {TIME_STEPS}"
     )
 
 

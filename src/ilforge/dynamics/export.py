@@ -18,6 +18,7 @@ from ilforge.dynamics.recording import pdb_text
 from ilforge.dynamics.simulation import Job
 from ilforge.errors import SettingsError
 from ilforge.folders import claim
+from ilforge.potentials import POTENTIALS
 from ilforge.potentials.abilities import ExportsToLammps, RunsInGromacs
 from ilforge.potentials.classical.lammps_molecules import LammpsInput
 
@@ -109,7 +110,10 @@ def export(job: Job, program: str, directory: Path) -> list[Path]:
     """
     method, write = FORMATS[program]
     if not hasattr(job.potential, method):
-        raise SettingsError(f"The potential {job.potential.kind} cannot be exported to {program}: use clp.")
+        able = [name for name, kind in POTENTIALS.items() if hasattr(kind.potential, method)]
+        raise SettingsError(
+            f"The potential {job.potential.kind} cannot be exported to {program}: use {' or '.join(able)}."
+        )
     if not job.periodic:
         raise SettingsError("Ions in a vacuum cannot be exported: give a structure with a periodic box.")
     texts = write(job)

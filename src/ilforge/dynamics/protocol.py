@@ -13,7 +13,7 @@ from ilforge.errors import SettingsError
 CONSTRAIN_ABOVE_FS = 1.0
 """Largest time step without constraints of bonds to H, which vibrate with a period of 11 fs; fs."""
 
-TIME_STEPS = "Advised: 2 fs with clp, 1.5 fs with clpol, 0.5 fs with learned models (mace, deepmd)."
+TIME_STEPS = "Advised: 2 fs with clp, 1.5 fs with clpol, 0.5 fs with learned models."
 
 
 class _Allowed(NamedTuple):
@@ -51,7 +51,7 @@ _LENGTH_KEPT = 0.05
 """Largest relative change of the length of a run that results from rounding the interval to whole steps."""
 
 
-_CHOICES = {
+CHOICES = {
     "ensemble": ("--ensemble", ("NVE", "NVT", "NPT")),
     "thermostat": ("--thermostat", ("langevin", "nose-hoover")),
     "barostat": ("--barostat", ("monte-carlo", "cell-rescaling")),
@@ -142,7 +142,7 @@ class MdProtocol:
     inner_steps: int = 1
 
     def __post_init__(self) -> None:
-        for name in _CHOICES:
+        for name in CHOICES:
             self._check_choice(name)
         for name in _NUMBERS:
             self._check(name)
@@ -159,7 +159,7 @@ class MdProtocol:
 
     def _check_choice(self, name: str) -> None:
         """Refuse an unknown word, and a barostat or thermostat that the ensemble does not use."""
-        value, (option, allowed) = getattr(self, name), _CHOICES[name]
+        value, (option, allowed) = getattr(self, name), CHOICES[name]
         if value is None and name != "ensemble":
             return
         if value not in allowed:

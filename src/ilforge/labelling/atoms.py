@@ -66,12 +66,18 @@ def published_atoms(dataset: Published) -> list[Label]:
     ]
 
 
+def kinds_with_atoms() -> list[str]:
+    """Kinds of potentials that give energies of isolated atoms."""
+    return [name for name, kind in potentials.POTENTIALS.items() if hasattr(kind.potential, "atom_energy")]
+
+
 def require_atoms(potential: potentials.Potential) -> None:
     """Refuse a method that cannot compute energies of isolated atoms."""
     if not hasattr(potential, "atom_energy"):
         raise SettingsError(
-            f"A potential of kind {potential.kind!r} gives no energies of isolated atoms; gpaw and pyscf do, "
-            "spin-polarised. Without them a model's energies per element come from a fit to the labels."
+            f"A potential of kind {potential.kind!r} gives no energies of isolated, spin-polarised atoms; "
+            f"{' and '.join(kinds_with_atoms())} do. Without them, a model's energies per element come from a fit to "
+            "the labels."
         )
 
 

@@ -31,4 +31,4 @@ def unknown(name: str) -> str:
     words = {word: own for own, kind in PROPERTIES.items() for word in (own, *kind.also_called)}
     near = difflib.get_close_matches(name.lower().strip(), list(words), n=1)
     hint = f" Did you mean {words[near[0]]}?" if near else ""
-    return f"{name!r} is no property.{hint} There are {', '.join(PROPERTIES)}"
+    return f"{name!r} is not a property.{hint} Known: {', '.join(PROPERTIES)}"

@@ -60,11 +60,17 @@ def template(
         f"density_g_cm3 = {density_g_cm3:g}",
         *_define_lines(define or {}),
         *potentials,
-        *_TEMPLATE.format(sampler=sampler).splitlines(),
+        *_TEMPLATE.format(sampler=sampler, **{name: _presets(name) for name in ("mace", "deepmd")}).splitlines(),
         f"potentials = {toml_value([*clp, 'deepmd', 'mace'])}",
         *_TEMPLATE_END.format(multiple=MD_MULTIPLE).splitlines(),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _presets(name: str) -> str:
+    """Presets of a kind of model for training from scratch."""
+    settings = TRAINERS[name].settings
+    return ", ".join(preset for preset in settings.presets if preset != settings.tuning_preset)
 
 
 MD_MULTIPLE = 5
@@ -95,10 +101,10 @@ hot_boxes = 5
 hot_frames_per_box = 2
 
 [models.mace]
-preset = "liquid"         # quick, liquid, good, park2025
+preset = "liquid"         # {mace}
 
 [models.deepmd]
-preset = "quick"          # quick, park2025
+preset = "quick"          # {deepmd}
 committee = 4             # explores in concurrent learning
 
 [learning]

@@ -84,8 +84,8 @@ class Machine(Settings):
     gpus: Annotated[int, Field(ge=1)] | None = None
     """Tasks that compute on a GPU at the same time. Without it, all tasks share the GPUs."""
     device: str | dict[str, str] = "cpu"
-    """Device of PyTorch (MACE), OpenMM, DeePMD-kit and GROMACS: cpu, cuda, cuda:1, opencl, or auto (cuda if it is
-    found). Or one for each, such as ``device = { torch = "cuda", openmm = "opencl" }``; the others use the CPU."""
+    """Device of all programs: cpu, cuda, cuda:1, opencl, or auto (cuda if it is found). Or one for each program, such
+    as ``device = { torch = "cuda", openmm = "opencl" }`` (:data:`ilforge.devices.PROGRAMS`); the others use the CPU."""
     store: str = "ilforge-store"
     """Folder of results and labels, shared by all studies that name it, relative to the current folder."""
     output: str = "ilforge-results"

@@ -10,6 +10,12 @@ from ilforge.dynamics import ENGINES, engines_for
 from ilforge.settings import Name, Positive, Pressure, Settings, Temperature, Timestep
 
 
+def _engines(ability: str | None = None) -> str:
+    """All engines, or those with an ability, as a list in words."""
+    names = [f"`{name}`" for name, kind in ENGINES.items() if ability is None or getattr(kind, ability)]
+    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "".join(names)
+
+
 class MdSettings(Settings):
     """One MD protocol, run with each of the named potentials from the same start."""
 
@@ -23,8 +29,7 @@ class MdSettings(Settings):
     """Ions without a box, charged or not, that are run instead of the liquid: `{ TFSI = 1 }`. NVT or NVE. Only `shapes`
     and `health` are measured on them, if `analysis.properties` names these."""
     potentials: Annotated[list[str], Field(min_length=1)]
-    """Potentials to run, by name: trained `[models]`, `[potentials]`, and those that need no table (`clp`, `clpol`,
-    `gfn1`, `gfn2`)."""
+    """Potentials to run, by name: trained `[models]`, `[potentials]`, and those that need no table, such as `clp`."""
     box_multiple: Annotated[int, Field(ge=1)] = 1
     """The box of this run contains this many times the ions of the liquid. Labels come from small boxes; densities,
     transport and clusters need 40 pairs or more."""
@@ -36,27 +41,40 @@ class MdSettings(Settings):
     """Length of the start that is not recorded, ps."""
     interval_ps: Positive = 0.02
     """Time between recorded frames, ps."""
-    pressure_interval_ps: Positive | None = None
-    """Time between records of the pressure tensor for the viscosity, ps; `interval_ps` must be a multiple of it. Use
-    0.005 to 0.01 if bonds to H are constrained (`timestep_fs` above 1), otherwise 0.002. Without it, the tensor is not
-    recorded. Only with engine `gromacs`."""
+    pressure_interval_ps: Annotated[
+        Positive | None,
+        Field(
+            description="Time between records of the pressure tensor for the viscosity, ps; `interval_ps` must be a "
+            "multiple of it. Use 0.005 to 0.01 if bonds to H are constrained (`timestep_fs` above 1), otherwise 0.002. "
+            f"Without it, the tensor is not recorded. Only with {_engines('records_pressure')}."
+        ),
+    ] = None
     temperatures_K: Annotated[list[Temperature], Field(min_length=1)] | None = None
     """Temperatures in K, each in a separate run. Without it, the temperature of the liquid."""
     pressure_bar: Pressure | None = None
     """Pressure in bar, for NPT. Without it, the pressure of the liquid."""
-    engine: str | None = None
-    """Program that moves the atoms: `builtin`, `openmm`, `lammps`, `ase` or `gromacs`. Without it, the engine that
-    suits the potential. `gromacs` (not installed with ilforge) runs `clp` with a Nosé-Hoover thermostat and a
-    Parrinello-Rahman barostat."""
+    engine: Annotated[
+        str | None,
+        Field(
+            description=f"Program that moves the atoms: {_engines()}. Without it, the engine that suits the potential. "
+            "`gromacs` (not installed with ilforge) runs `clp` with a Nosé-Hoover thermostat and a Parrinello-Rahman "
+            "barostat."
+        ),
+    ] = None
     thermostat: Literal["langevin", "nose-hoover"] | None = None
     """Thermostat of the `builtin` engine, which runs `mace`. Without it, `langevin`. `nose-hoover` is a chain of three
     with a period of 0.1 ps, which hardly changes the dynamics of the liquid. Each other engine has one thermostat."""
     barostat: Literal["monte-carlo", "cell-rescaling"] | None = None
     """Barostat of the `builtin` engine. Without it, `monte-carlo`. `cell-rescaling` needs a potential with a pressure,
     and no extra evaluation. Each other engine has one barostat."""
-    hydrogen_mass_amu: Annotated[float, Field(ge=1.008, le=4)] | None = None
-    """Mass of H in amu, for time steps up to 1.5 times as long; the heavy neighbour loses the added mass. 3 is usual.
-    Structure and density do not change, and diffusion changes slightly. Engines `builtin`, `openmm` and `ase`."""
+    hydrogen_mass_amu: Annotated[
+        Annotated[float, Field(ge=1.008, le=4)] | None,
+        Field(
+            description="Mass of H in amu, for time steps up to 1.5 times as long; the heavy neighbour loses the added "
+            "mass. 3 is usual. Structure and density do not change, and diffusion changes slightly. Only with "
+            f"{_engines('keeps_hydrogen_mass')}."
+        ),
+    ] = None
     inner_potential: str | None = None
     """Name of a cheap potential or model that moves the atoms `inner_steps` times within a step of `timestep_fs`. The
     difference to the potential of the run is added once a step. Engine `builtin`. First check the energy conservation

@@ -225,9 +225,14 @@ class StudySettings(Settings):
     is then not needed."""
     liquid: LiquidSettings
     """The liquid."""
-    potentials: Potentials = {}
-    """Potentials that need no training, by a name that you choose. `kind` may be left out if the name is that of the
-    kind. With their defaults, `clp`, `clpol`, `gfn1`, `gfn2`, `gpaw`, `cp2k` and `sevennet` need no table."""
+    potentials: Annotated[
+        Potentials,
+        Field(
+            description="Potentials that need no training, by a name that you choose. `kind` may be left out if the "
+            "name is that of the kind. These names need no table if you use the defaults of all keys: "
+            f"{', '.join(f'`{name}`' for name in known_names())}."
+        ),
+    ] = {}
     models: Models = DEFAULT_MODELS
     """Models to train on the labels, by a name that you choose. `kind` may be left out if the name is that of the kind.
     Without any, `mace` and `deepmd` are trained with their presets `quick`."""
