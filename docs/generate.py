@@ -52,6 +52,9 @@ def command_page() -> str:
         command = group.get_command(context, name)
         inner = click.Context(command, info_name=name, parent=context, terminal_width=100)
         lines += ["", f"## ilforge {name}", "", "```text", command.get_help(inner), "```"]
+        for part in command.list_commands(inner) if isinstance(command, click.Group) else ():
+            of_part = click.Context(command.commands[part], info_name=part, parent=inner, terminal_width=100)
+            lines += ["", f"### ilforge {name} {part}", "", "```text", command.commands[part].get_help(of_part), "```"]
     return "\n".join(lines) + "\n"
 
 

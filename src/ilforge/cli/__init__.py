@@ -18,16 +18,68 @@ from ilforge import __version__
 from ilforge.errors import IlforgeError
 from ilforge.files import PARTIAL
 
+SECTIONS: dict[str, dict[str, str]] = {
+    "A study, from the ions to the report": {
+        "init": "Write a commented study file.",
+        "check": "Print its stages and cost, and what is missing.",
+        "run": "Compute its missing stages, and write its report.",
+        "status": "Show which stages are done, and the time left.",
+        "results": "Print every finished number with its error.",
+        "report": "Write the report again from the finished stages.",
+        "schema": "Print the JSON Schema of the study file.",
+    },
+    "Single steps": {
+        "ions": "List the known ions, or those that you name.",
+        "pack": "Pack periodic boxes, or place ions in a vacuum.",
+        "label": "Compute energies and forces of frames.",
+        "atoms": "Compute energies of isolated atoms.",
+        "train": "Train a model on labelled frames.",
+        "validate": "Print the errors of a potential on labelled frames.",
+        "md": "Run MD with a potential.",
+        "analyse": "Measure properties of trajectories.",
+        "temperatures": "Fit activation energies over several temperatures.",
+        "compare": "Print how much shapes of ions differ between two runs.",
+    },
+    "From and to other programs": {
+        "import": "Import labels of other programs.",
+        "rejected": "Print rejected labels, with the reasons.",
+        "export-labels": "Write labels for other programs, or as a dataset.",
+        "import-dpgen": "Make a study from a work directory of DP-GEN.",
+        "export": "Write a box and its force field for other programs.",
+    },
+    "This machine": {
+        "doctor": "List what is installed, and how to install the rest.",
+        "env": "Make environments for pretrained models.",
+        "store": "Merge, check, copy and repair stores of labels.",
+    },
+}
+"""All commands in the order of ``ilforge --help``, with a line about each."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class _Commands(click.Group):
+    """The commands, listed in sections and in the order in which they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for section in SECTIONS.values() for name in section if name in self.commands]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(section.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="ilforge")
 def ilforge() -> None:
     """From the names of the ions to a tested machine-learned force field and the properties of the liquid.
 
     \b
-    Start with a study:   ilforge init study.toml --ion PYR14=2 --ion BF4=2 --density 1.04
+    Find your ions:       ilforge ions
+    Write a study file:   ilforge init study.toml --ion PYR14=2 --ion BF4=2 --density 1.04
     See its cost:         ilforge check study.toml
     Run it:               ilforge run study.toml
+
+    `ilforge COMMAND --help` explains each command, with examples.
     """
 
 

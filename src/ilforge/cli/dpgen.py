@@ -43,9 +43,9 @@ def import_dpgen(
     """Make a study from a work directory of DP-GEN: its settings, machine, labels and models.
 
     WORKDIR is the folder in which `dpgen run param.json machine.json` was started. The new folder contains a study
-    file and a machine.toml, with the key of DP-GEN behind each value; the labels that pass the gate of `ilforge import`;
-    copies of the models, which are not loaded; and from-dpgen.md, a list of all keys that were not taken over, with the
-    reasons. Ions are recognised by the bonds in the labels.
+    file and a machine.toml, with the key of DP-GEN behind each value; the labels that pass the gate of `ilforge
+    import`; copies of the models, which are not loaded; and from-dpgen.md, a list of all keys that were not taken over,
+    with the reasons. Ions are recognised by the bonds in the labels.
 
     \b
     ilforge import-dpgen dpgen-run --out moved

@@ -23,7 +23,7 @@ def env() -> None:
     """
 
 
-@env.command("create")
+@env.command("create", short_help="Make an environment, and test it.")
 @click.argument("name")
 @click.option("--renew", is_flag=True, help="Delete the environment and make it again.")
 def create(name: str, renew: bool) -> None:
@@ -38,7 +38,7 @@ def create(name: str, renew: bool) -> None:
     click.echo(f"Ready: {python}")
 
 
-@env.command("list")
+@env.command("list", short_help="List environments and pretrained models.")
 @click.option("--machine", type=click.Path(dir_okay=False), help="machine.toml to use. Without it, your own.")
 def show(machine: str | None) -> None:
     """List the environments that ilforge knows, whether they are there, and the pretrained models in them.
@@ -65,7 +65,7 @@ def show(machine: str | None) -> None:
     click.echo(f"\nFolder: {environments.folder()}")
 
 
-@env.command("remove")
+@env.command("remove", short_help="Delete an environment.")
 @click.argument("name")
 def remove(name: str) -> None:
     """Delete the environment NAME that ilforge made.

@@ -120,8 +120,8 @@ class MadeOf:
             found = "these in another order, which does not follow from the bonds" if same else formula
             wanted = f"{Formula.from_list(list(expected)):hill}"
             raise SettingsError(
-                f"{file}: {liquid.label} has {len(expected)} atoms, {wanted}, but frame {number} has {found}. Name the ions "
-                "of the frames with --ions; all frames of the file must contain the same ions."
+                f"{file}: {liquid.label} has {len(expected)} atoms, {wanted}, but frame {number} has {found}. Name the "
+                "ions of the frames with --ions; all frames of the file must contain the same ions."
             )
         return liquid
 

@@ -23,7 +23,7 @@ def store() -> None:
     """
 
 
-@store.command()
+@store.command(short_help="Copy the labels of one store into another.")
 @click.argument("target", type=click.Path(file_okay=False))
 @click.argument("source", type=click.Path(file_okay=False, exists=True))
 def merge(target: str, source: str) -> None:
@@ -64,7 +64,7 @@ def merge(target: str, source: str) -> None:
         )
 
 
-@store.command("check")
+@store.command("check", short_help="Report whether all labels are intact.")
 @click.argument("store", type=click.Path(file_okay=False))
 def check_store(store: str) -> None:
     """Read every label of STORE and its index, and report whether all are intact; nothing is changed.
@@ -87,7 +87,7 @@ def check_store(store: str) -> None:
         raise DidNotFinish(f"{damaged} labels are damaged. Rescue the others with: ilforge store salvage {store}")
 
 
-@store.command("backup")
+@store.command("backup", short_help="Check the labels, and copy them to a backup.")
 @click.argument("store", type=click.Path(file_okay=False))
 def backup_store(store: str) -> None:
     """Check the labels of STORE and copy them to its folder `labels/backup`; studies do this while they label.
@@ -102,7 +102,7 @@ def backup_store(store: str) -> None:
         click.echo(f"Copied {labels.census()['labels']} labels to {labels.backup()}")
 
 
-@store.command("salvage")
+@store.command("salvage", short_help="Rescue the intact labels of a damaged store.")
 @click.argument("store", type=click.Path(file_okay=False))
 def salvage_store(store: str) -> None:
     """Rescue the intact labels in the file and the backup of a damaged STORE.
@@ -128,7 +128,7 @@ def _labels_in(store: str) -> Path:
     raise SettingsError(f"{store} holds no labels: expected {Path(store) / 'labels' / FILE}.")
 
 
-@store.command("trust")
+@store.command("trust", short_help="Trust all results of a store.")
 @click.argument("store", type=click.Path(file_okay=False))
 def trust_store(store: str) -> None:
     """Sign every result of STORE with your key, so that its models are trusted. Models can run code when loaded.

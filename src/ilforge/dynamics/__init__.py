@@ -71,7 +71,7 @@ def choose_engine(potential: Potential, atoms: Atoms, engine: str | None = None)
     ENGINES.named(engine)
     if engine not in able:
         raise SettingsError(
-            f"engine = {engine!r} cannot run {potential.kind} in this box: it may be {' or '.join(able)}."
+            f"engine = {engine!r} cannot run {potential.kind} in this box. These engines can: {', '.join(able)}."
         )
     return engine
 
@@ -121,8 +121,9 @@ def run_md(
         engine = _begun_engine(potential, atoms, Path(directory))
     name = choose_engine(potential, atoms, engine)
     if protocol.pressure_interval_ps is not None and not ENGINES[name].records_pressure:
+        recording = " or ".join(one for one, kind in ENGINES.items() if kind.records_pressure)
         raise SettingsError(
-            f"pressure_interval_ps: {name} cannot record a pressure tensor in this run; use engine gromacs."
+            f"pressure_interval_ps: engine {name} cannot record the pressure tensor; use engine {recording}."
         )
     job = Job(potential, atoms, liquid.topology, protocol, threads, Path(directory), inner_potential)
     _refuse_choices(name, job)

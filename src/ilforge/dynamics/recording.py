@@ -74,8 +74,8 @@ class Recorder:
         if fingerprint == self._fingerprint:
             return
         found = (
-            f"{self._job.folder} holds a run with another start, potential, engine or protocol, and a run can "
-            "only continue unchanged: give another directory."
+            f"{self._job.folder} contains a run with another start, potential, engine or protocol, which cannot be "
+            "continued with these: name another folder."
         )
         if ended is not None and ended.get("finished") and _same_but_length(ended, self._about):
             found += (

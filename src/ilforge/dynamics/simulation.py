@@ -55,8 +55,8 @@ class Job:
     def __post_init__(self) -> None:
         if (self.inner is None) != (self.protocol.inner_steps == 1):
             raise SettingsError(
-                "An inner potential (--inner-potential) and inner_steps (--inner-steps) of 2 or more go together: "
-                "give both, or neither."
+                "An inner potential (--inner-potential) needs inner_steps (--inner-steps) of 2 or more, and the "
+                "reverse: give both, or neither."
             )
         if self.atoms.get_chemical_symbols() != list(self.topology.symbols):
             raise SettingsError(
@@ -90,7 +90,10 @@ class Job:
     def _check_box(self) -> None:
         cell = self.cell
         if not self.atoms.pbc.all() or np.any(np.abs(cell - np.diag(np.diag(cell))) > 1e-8):
-            raise SettingsError("MD needs a box periodic in three directions with right angles, or none at all.")
+            raise SettingsError(
+                "MD needs a box that is periodic in all three directions and has right angles, or a structure without "
+                "any box."
+            )
         net = self.topology.charge
         if net:
             raise SettingsError(
@@ -105,7 +108,7 @@ class Job:
                 "structure with a periodic box."
             )
         if self.topology.n_atoms < 2:
-            raise SettingsError("A single atom in a vacuum feels no force: there is no motion to run.")
+            raise SettingsError("A single atom in a vacuum feels no force, so there is nothing to simulate.")
 
     @property
     def folder(self) -> Path:
@@ -163,8 +166,8 @@ class Job:
         light = np.flatnonzero(~hydrogen & (masses < wanted))
         if len(light):
             raise SettingsError(
-                f"hydrogen_mass_amu (--hydrogen-mass) is {wanted:g}: {topology.describe(int(light[0]))} would be left "
-                f"with {masses[light[0]]:.3g} amu, less than its hydrogens. Give less; 3 is usual."
+                f"hydrogen_mass_amu (--hydrogen-mass) is {wanted:g}: {topology.describe(int(light[0]))} would keep "
+                f"only {masses[light[0]]:.3g} amu, less than its hydrogens have. Use a smaller mass; 3 is usual."
             )
         return masses
 

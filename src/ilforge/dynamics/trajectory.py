@@ -118,8 +118,8 @@ class Trajectory:
             )
         if not so_far.get("n_frames"):
             raise SettingsError(
-                f"{self.directory} holds no run that has ended (no run.json) or reached a checkpoint: "
-                "run the MD again, and it continues."
+                f"{self.directory} contains neither a finished run (run.json) nor a checkpoint: run the same MD "
+                "command again, and it continues."
             )
         return so_far
 
@@ -163,7 +163,7 @@ class Trajectory:
         if info["finished"] or info["fault"] is not None:
             return ""
         recorded, wanted = info["n_frames"] * info["frame_interval_ps"], info["protocol"]["length_ps"]
-        return f"The run in {self.directory} has not ended: the first {recorded:g} of {wanted:g} ps are measured."
+        return f"The run in {self.directory} has not ended: only its first {recorded:g} of {wanted:g} ps are measured."
 
     @property
     def fault(self) -> dict[str, Any] | None:

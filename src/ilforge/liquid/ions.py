@@ -154,7 +154,7 @@ def _unknown(name: str, own: list[str]) -> str:
         f"Known ions: {', '.join([*CATALOGUE, *own])}.\n"
         f'Define your own with a table [liquid.define.{name}] holding smiles = "..." (with explicit charge), '
         f'or structure = "file.xyz" and charge = ...; on the command line, --define {name}=SMILES or FILE. '
-        "`ilforge ions` lists what is known."
+        "`ilforge ions` lists all known ions."
     )
 
 

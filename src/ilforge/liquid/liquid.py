@@ -69,7 +69,10 @@ class Liquid:
             for part in parts:
                 ion = get_ion(part, define, base)
                 if ion in ions and len(parts) == 1 and ion not in of_salts:
-                    raise SettingsError(f"liquid.ions: {name} is {ion.name}, which is listed already. Add the counts.")
+                    raise SettingsError(
+                        f"liquid.ions: {name} is another name of {ion.name}, which is listed already. List it once, "
+                        "with the sum of the counts."
+                    )
                 ions[ion] = ions.get(ion, 0) + count
                 of_salts |= {ion} if len(parts) == 2 else set()
         if not vacuum:
@@ -89,7 +92,9 @@ class Liquid:
         for part in label.split(","):
             match = re.fullmatch(r"\s*(\d+) +([^\s;](?:[^;]*[^\s;])?)\s*", part)
             if match is None or match[2] in counts:
-                raise SettingsError(f'ions = "{label}" does not look like "2 PYR14, 2 BF4".')
+                raise SettingsError(
+                    f'ions = "{label}" cannot be read. Write numbers and names of ions, such as "2 PYR14, 2 BF4".'
+                )
             counts[match[2]] = int(match[1])
         return cls.of(counts, define, base, vacuum)
 

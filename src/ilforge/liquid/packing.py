@@ -111,10 +111,11 @@ def _not_packed(liquid: Liquid, density: float, side: float, least: float, pierc
     if pierced is not None:
         what = pierced.describe(liquid.topology)
         return DidNotConverge(
-            f"PACKMOL found no {box} without a bond through a ring: in the last one, {what}. {remedy}"
+            f"PACKMOL could not pack a {box} in which no bond goes through a ring: in the last attempt, {what}. "
+            f"{remedy}"
         )
     found = f"; the best attempt still has an overlap of {least:.2f} Å" if np.isfinite(least) else ""
-    return DidNotConverge(f"PACKMOL found no {box} without overlaps{found}. {remedy}")
+    return DidNotConverge(f"PACKMOL could not pack a {box} without overlaps{found}. {remedy}")
 
 
 def atomic_radii(symbols: Sequence[str], tolerance: float, hydrogen_scale: float = 1.0) -> np.ndarray:

@@ -78,7 +78,9 @@ class LiquidSettings(Settings):
             return data
         twice = [key for key in ("ions", "density_g_cm3") if key in data]
         if twice:
-            raise ValueError(f"give {twice[0]} in [liquid] or in each of [[liquid.compositions]], not in both")
+            raise ValueError(
+                f"{twice[0]} is given in [liquid] and in [[liquid.compositions]]: leave it out of one of the two"
+            )
         return {**data, **{key: given[0][key] for key in ("ions", "density_g_cm3") if key in given[0]}}
 
     @model_validator(mode="after")
@@ -93,8 +95,8 @@ class LiquidSettings(Settings):
     def _one_temperature(cls, kelvin: Any) -> Any:
         if isinstance(kelvin, list):
             raise ValueError(
-                f"{kelvin} are several, and frames are sampled at one. For MD at several temperatures write one number "
-                "here and temperatures_K = [...] in an [[md]] table"
+                f"{kelvin} are several temperatures, but frames are sampled at one. For MD at several temperatures, "
+                "write one number here and temperatures_K = [...] in an [[md]] table"
             )
         return kelvin
 

@@ -63,15 +63,17 @@ def calibrate(deviations: np.ndarray, errors: np.ndarray, target: float, otherwi
     n = len(deviations)
     if n < FEWEST:
         return Calibration(
-            otherwise, f"{otherwise:g} eV/Å was used: {n} validation frames, a calibration needs {FEWEST}", n
+            otherwise,
+            f"{otherwise:g} eV/Å was used: a calibration needs {FEWEST} validation frames, and there are {n}",
+            n,
         )
     varied = np.ptp(deviations) > 0 and np.ptp(errors) > 0
     related = float(spearmanr(deviations, errors).statistic) if varied else 0.0
     if related < WEAKEST:
         return Calibration(
             otherwise,
-            f"{otherwise:g} eV/Å was used: on {n} validation frames deviation and error are hardly related (rank "
-            f"correlation {related:.2f}, a calibration needs {WEAKEST:g})",
+            f"{otherwise:g} eV/Å was used: in {n} validation frames, deviation and error are hardly related (rank "
+            f"correlation {related:.2f}; a calibration needs {WEAKEST:g})",
             n,
             related,
         )
@@ -79,10 +81,10 @@ def calibrate(deviations: np.ndarray, errors: np.ndarray, target: float, otherwi
     based = f"{n} validation frames, rank correlation {related:.2f}"
     if low >= high:
         return Calibration(
-            otherwise, f"{otherwise:g} eV/Å was used: the error exceeds {target:g} eV/Å only from a deviation of "
-            f"{low:.3g} eV/Å on, above the window ({based})", n, related,
+            otherwise, f"{otherwise:g} eV/Å was used: the error exceeds {target:g} eV/Å only at deviations above "
+            f"{low:.3g} eV/Å, which is above the window ({based})", n, related,
         )  # fmt: skip
-    note = f"from {low:.3g} eV/Å on the largest error of a force exceeds {target:g} eV/Å ({based})"
+    note = f"above a deviation of {low:.3g} eV/Å, the largest error of a force exceeds {target:g} eV/Å ({based})"
     return Calibration(low, note, n, related, True)
 
 

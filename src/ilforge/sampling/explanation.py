@@ -77,7 +77,7 @@ def in_words(state: dict[str, Any]) -> str:
     candidates = sum(classes.get(name, 0) for name in CANDIDATES)
     words = [f"{classes.get(ACCURATE, 0):,} accurate", f"{candidates:,} candidates", f"{labelled:,} to be labelled"]
     if unknown := classes.get(UNKNOWN_DENSITY):
-        words[1] += f" ({unknown:,} of a density that no training frame has)"
+        words[1] += f" ({unknown:,} at a density outside that of the training frames)"
     if failed := why_failed(state):
         words.append(f"failed: {failed}")
     if left := where_left(state):
@@ -146,11 +146,11 @@ def advice(selection: Selection, window: Window) -> str | None:
             "first models on more frames (sampling.training)."
         )
     why = max(FAILURES, key=lambda name: counts[name])
-    verdict = f"{selection.failed:,} of {explored:,} frames failed and none is a candidate"
+    verdict = f"{selection.failed:,} of {explored:,} frames failed, and no frame is a candidate"
     if why == TOO_HIGH:
         median = float(np.nanmedian(selection.deviations))
         return (
-            f"{verdict}, most because the models differ by more than {window.high:g} eV/Å (median {median:.2g}): "
+            f"{verdict}, mostly because the models differ by more than {window.high:g} eV/Å (median {median:.2g}): "
             "train the first models longer or on more frames (sampling.training), or explore at a lower temperature "
             "(learning.temperatures_K)."
         )
@@ -158,11 +158,11 @@ def advice(selection: Selection, window: Window) -> str | None:
         kinds = Counter(kind for run in selection.explorations for kinds in run.bonds for kind in kinds)
         worst = kinds.most_common(1)[0][0] if kinds else BONDS
         return (
-            f"{verdict}, most because of bonds ({worst}): add hot, packed or distorted frames to "
+            f"{verdict}, mostly because bonds broke or formed ({worst}): add hot, packed or distorted frames to "
             "sampling.training, explore at a lower temperature (learning.temperatures_K), or record more often "
             "(learning.interval_ps)."
         )
     return (
-        f"{verdict}, most because forces or positions are not finite: use a shorter learning.timestep_fs, or train the "
-        "first models on more frames (sampling.training)."
+        f"{verdict}, mostly because forces or positions are not finite: use a shorter learning.timestep_fs, or train "
+        "the first models on more frames (sampling.training)."
     )

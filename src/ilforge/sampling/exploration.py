@@ -209,12 +209,12 @@ def explore(
     """
     if not hasattr(committee, "force_deviation"):
         raise SettingsError(
-            f"Exploration needs a committee of models, got a single potential of kind {committee.kind}."
+            f"Exploration needs a committee of models, but was given a single potential of kind {committee.kind}."
         )
     if walk.pressures and not committee.has_stress:
         raise SettingsError(
-            "learning.pressure_deviation_GPa needs an explorer with a stress, which this committee does not give: "
-            "leave it out."
+            "learning.pressure_deviation_GPa needs the stress, which the models of the explorer do not give: leave it "
+            "out."
         )
     left_ps, parts, found = walk.length_ps, [], _Found()
     for number in range(walk.restarts + 1):

@@ -184,13 +184,13 @@ def _cold(box: Atoms, liquid: Liquid, potential: Potential, bond_factor: float, 
     cold = relax_packed(box, liquid, potential, MINIMISE_STEPS, threads)
     reason = fragmentation(cold, liquid.topology, bond_factor)
     if reason is not None:
-        raise Unphysical(f"Even the minimised box counts as fragmented: {reason}. Raise gate.bond_factor.")
+        raise Unphysical(f"Bonds seem broken already in the minimised box: {reason}. Raise gate.bond_factor.")
     return cold
 
 
 def _bonds_break(kelvin: float, timestep_fs: float, reason: object) -> Unphysical:
     return Unphysical(
-        f"Bonds break even at {kelvin:.0f} K with steps of {timestep_fs:g} fs: {reason}. Lower "
+        f"Bonds break even at {kelvin:.0f} K and with time steps of {timestep_fs:g} fs: {reason}. Lower "
         "hot_timestep_fs or hot_temperature_K, or raise gate.bond_factor."
     )
 

@@ -81,7 +81,10 @@ class _FrameCounts(Settings):
         for kind in ("eq", "neq"):
             runs, starts = getattr(self, f"{kind}_aimd_runs"), getattr(self, f"{kind}_starts")
             if runs > starts:
-                raise ValueError(f"{kind}_aimd_runs is {runs}, but there are only {starts} starts of this kind")
+                raise ValueError(
+                    f"{kind}_aimd_runs is {runs}, but there are only {starts} starts of this kind: lower it, or raise "
+                    "the number of starts"
+                )
         return self
 
 

@@ -127,26 +127,34 @@ def _check_start(settings: StudySettings, name: str, model: ModelSettings) -> No
     key, trainer = f"models.{name}.start", TRAINERS[model.kind]
     if not trainer.fine_tunes:
         able = ", ".join(kind.name for kind in TRAINERS.values() if kind.fine_tunes)
-        raise ValueError(f"{key}: {trainer.title} is trained from scratch only; kinds that can be fine-tuned: {able}")
+        raise ValueError(
+            f"{key}: {trainer.title} can only be trained from scratch; leave start out, or use a kind that can be "
+            f"fine-tuned: {able}"
+        )
     start = model.start or ""
     other, given = settings.models.get(start), potential_named(start, settings.potentials)
     if (other is not None or given is not None) and model.start_sha256 is not None:
-        raise ValueError(f"{key} is the name {start!r}: start_sha256 is for the path of a file, leave it out")
+        raise ValueError(
+            f"{key} is the name {start!r}, and start_sha256 is the digest of a file: leave start_sha256 out"
+        )
     if other is not None:
         if other.kind != model.kind:
-            raise ValueError(f"{key} is {start!r}, of kind {other.kind!r}: only a model of kind {model.kind!r} fits")
+            raise ValueError(f"{key} is {start!r}, a model of kind {other.kind!r}; it must be of kind {model.kind!r}")
         return
     if given is not None:
         if given.kind != trainer.potential:
             raise ValueError(
-                f"{key} is {start!r}, of kind {given.kind!r}: only a potential of kind {trainer.potential!r} fits"
+                f"{key} is {start!r}, a potential of kind {given.kind!r}; it must be of kind {trainer.potential!r}"
             )
         return
     suffix = POTENTIALS[trainer.potential].file_suffix
     if suffix is None or Path(start).suffix != suffix:
-        names = ", ".join(other for other in settings.models if other != name) or "none other"
-        path = "" if suffix is None else f", or write the path of a {suffix} file"
-        raise ValueError(f"{key} is {start!r}, and there is no model or potential of that name. Models: {names}{path}")
+        names = ", ".join(other for other in settings.models if other != name) or "no others"
+        path = "" if suffix is None else f", or the path of a {suffix} file"
+        raise ValueError(
+            f"{key} is {start!r}, but there is no model or potential with this name. Name one of the models ({names}), "
+            f"a potential{path}"
+        )
     if model.start_sha256 is None:
         raise ValueError(
             f"{key} is the file {start}, and a model file can run code when it is loaded. If you trust where it comes "
@@ -160,7 +168,7 @@ def _check_teacher(settings: StudySettings, name: str, teacher: str) -> None:
         return
     if potential_named(teacher, settings.potentials) is None:
         known = ", ".join([*(m for m in settings.models if m != name), *settings.potentials]) or "none"
-        raise ValueError(f"{key} is {teacher!r}, and there is no model or potential of that name. There are: {known}")
+        raise ValueError(f"{key} is {teacher!r}, but there is no model or potential with this name. Known: {known}")
     if teacher == settings.reference.potential:
         raise ValueError(
             f"{key} is {teacher!r}, the reference itself: leave teacher out, and raise the numbers in "
@@ -174,7 +182,10 @@ def _refuse_circle(settings: StudySettings, first: str) -> None:
         name = waiting.pop()
         for key, other in _models_before(settings, name):
             if other == first:
-                raise ValueError(f"models.{name}.{key} is {other!r}, which is made from {first!r} itself: a circle")
+                raise ValueError(
+                    f"models.{name}.{key} is {other!r}, but {other!r} is itself made from {first!r}: name a model that "
+                    "does not depend on it"
+                )
             if other not in seen:
                 seen.add(other)
                 waiting.append(other)
@@ -192,7 +203,10 @@ def _refuse_late(settings: StudySettings, name: str) -> None:
     start = start_of(settings, name)
     if settings.models[name].teacher is not None:
         if settings.explorer == name:
-            raise ValueError(f"learning.explorer is {name!r}, a student: labels of the reference would not reach it")
+            raise ValueError(
+                f"learning.explorer is {name!r}, which learns from a teacher and not from the labels of the reference: "
+                "name another model"
+            )
         return
     if start is not None and start.what == "model" and needs_last_iteration(settings, start.name):
         raise ValueError(

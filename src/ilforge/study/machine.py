@@ -47,9 +47,12 @@ class Commands(Settings):
             return None
         words = shlex.split(text)  # raises ValueError for an unclosed quote
         if not words:
-            raise ValueError("it is empty; it should be a command line, such as the program's path")
+            raise ValueError("it is empty; write a command, such as the path of the program")
         if info.field_name in _ALONE and len(words) > 1:
-            raise ValueError(f"{text!r} has {len(words)} words; it should be one program, without a launcher")
+            raise ValueError(
+                f"{text!r} has {len(words)} words; write the path of the program only, without mpirun or another "
+                "launcher"
+            )
         return text
 
 
@@ -116,10 +119,10 @@ class Machine(Settings):
         known = sorted({LOCAL, *self.executors})
         for work, name in self.run.model_dump().items():
             if name not in known:
-                raise ValueError(f"run.{work} is {name!r}, but there are the executors {', '.join(known)}")
+                raise ValueError(f"run.{work} is {name!r}, which is not one of the executors: {', '.join(known)}")
         for name, table in self.executors.items():
             if not isinstance(table.get("kind"), str):
-                raise ValueError(f'executors.{name}.kind is missing: give it, such as kind = "{LOCAL}"')
+                raise ValueError(f'executors.{name}.kind is missing: write it, such as kind = "{LOCAL}"')
         return self
 
     @property

@@ -99,11 +99,13 @@ class MdSettings(Settings):
             if len(set(given)) != len(given):
                 raise ValueError(f"{key} contains a value twice, found {given[:9]}")
         if self.vacuum is not None and (not self.vacuum or self.ensemble == "NPT" or self.compositions is not None):
-            raise ValueError("vacuum needs ions, such as { TFSI = 1 }, ensemble NVT or NVE, and no compositions")
+            raise ValueError(
+                "vacuum needs ions, such as { TFSI = 1 }, and ensemble NVT or NVE, and it excludes compositions"
+            )
         if self.vacuum is not None and self.box_multiple != 1:
             raise ValueError("box_multiple needs a box, and vacuum has none: leave it out")
         if (self.inner_potential is None) != (self.inner_steps == 1):
-            raise ValueError("inner_potential and inner_steps of 2 or more go together: give both, or neither")
+            raise ValueError("inner_potential needs inner_steps of 2 or more, and the reverse: give both, or neither")
         if self.barostat and self.ensemble != "NPT":
             raise ValueError(f"barostat = {self.barostat!r} needs ensemble = 'NPT': {self.ensemble} has no pressure")
         if self.pressure_interval_ps is not None:

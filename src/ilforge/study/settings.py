@@ -281,7 +281,7 @@ class StudySettings(Settings):
         found = potential_named(name, self.potentials)
         if found is None:
             if name in self.models:
-                raise ValueError(f"{asked_by} is {name!r}, a model that is not trained yet: name a potential")
+                raise ValueError(f"{asked_by} is {name!r}, a model that is trained only later: name a potential")
             raise ValueError(f"{asked_by} is {name!r}: {self._known(models=False)}")
         return found
 
@@ -304,33 +304,41 @@ class StudySettings(Settings):
     def _check_learning(self) -> None:
         if self.learning.explorer is not None and self.learning.explorer not in self.models:
             raise ValueError(
-                f"learning.explorer is {self.learning.explorer!r}, but the models are {', '.join(self.models)}"
+                f"learning.explorer is {self.learning.explorer!r}, which is not one of [models]: "
+                f"{', '.join(self.models)}"
             )
         if self.learning.iterations == 0:
             return
         if not self.explorer:
             raise ValueError(
-                "learning.iterations > 0 needs a committee that explores: give one of [models] committee = 4"
+                "learning.iterations > 0 needs a committee that explores: set committee = 4 in one of [models]"
             )
         if self.models[self.explorer].committee < 2:
             raise ValueError(
-                f"learning.iterations > 0 needs models.{self.explorer}.committee of at least 2: it explores"
+                f"learning.iterations > 0 needs models.{self.explorer}.committee of 2 or more, because this model "
+                "explores"
             )
 
     def _check_md(self) -> None:
         names = [run.name for run in self.protocols]
         if len(set(names)) != len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
-            raise ValueError(f"md: every run needs its own name, but {twice[0]} is there twice")
+            raise ValueError(f"md: every run needs its own name, but {twice[0]} occurs twice")
         compositions = [composition.name for composition in self.liquid.compositions]
         for protocol in self.protocols:
             if protocol.composition is not None and protocol.composition not in compositions:
-                known = ", ".join(compositions) or "none: name them in [[liquid.compositions]]"
-                raise ValueError(f"md {protocol.name!r}: compositions names {protocol.composition!r}; there is {known}")
+                known = ", ".join(compositions) or "none (name them in [[liquid.compositions]])"
+                raise ValueError(
+                    f"md {protocol.name!r}: compositions contains {protocol.composition!r}, which does not exist. "
+                    f"Known: {known}"
+                )
             for name in protocol.potentials:
                 kind = self._kind_in(protocol.name, "potentials", name)
                 if protocol.vacuum and kind.needs_box:
-                    raise ValueError(f"md {protocol.name!r} runs {name} in a vacuum, but {kind.title} needs a box")
+                    raise ValueError(
+                        f"md {protocol.name!r} runs {name} in a vacuum, but {kind.title} needs a box: leave one of the "
+                        "two out"
+                    )
                 try:
                     protocol.refuse_engine(name, kind.potential)
                 except ValueError as error:
