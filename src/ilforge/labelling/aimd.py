@@ -93,7 +93,7 @@ def run_aimd(
         Folder filled by :func:`hand_out`; its labels of this run, or of a shorter one, are not computed again.
     """
     if n_frames < 2:
-        raise SettingsError(f"An AIMD run needs at least 2 frames, including the start; {n_frames} were asked for.")
+        raise SettingsError(f"An AIMD run needs at least 2 frames, including the start, but {n_frames} were requested.")
     source = _Labelled(start, spec, liquid, timestep_fs, seed, Path(directory), threads, inbox, known)
     protocol = MdProtocol(
         ensemble="NVT",
@@ -200,7 +200,7 @@ class _LabelCalculator(TypedCalculator):
         if label.cut_short:  # the run has not ended: the next attempt continues from the kept labels
             raise DidNotFinish(f"AIMD stopped at step {len(self._source.labels) - 1}: {label.error}")
         if label.error is not None or not label.converged:
-            raise DidNotConverge(label.error or "the method ended before its energy settled")
+            raise DidNotConverge(label.error or "the calculation ended before the energy had converged")
         energy, forces = label.result
         self.results = {"energy": energy, "forces": forces.copy()}
 

@@ -88,7 +88,7 @@ def in_order(
             readings[number] = _unknown_order(readings[number], key[0], topology)
     if not moved:
         return replace(output, readings=tuple(readings))
-    remark = f"the atoms of {moved} frames were put in the order of their ions, by the bonds between them"
+    remark = f"the atoms of {moved} frames were sorted by ions, which were recognised by their bonds"
     return replace(output, readings=tuple(readings), remarks=(*output.remarks, remark))
 
 
@@ -126,6 +126,8 @@ def _unknown_order(reading: Reading, label: str, topology: Topology) -> Reading:
         return reading
     return replace(
         reading,
-        fault=f"order: the atoms are not in the order of {label}, and in no order do they form these molecules: "
-        "the frame has other ions, or bonds are broken",
+        fault=(
+            f"order: the atoms do not form the molecules of {label}, in this order or any other: the frame has other "
+            "ions, or bonds are broken"
+        ),
     )

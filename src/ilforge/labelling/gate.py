@@ -41,7 +41,7 @@ def judge(label: Label, topology: Topology | None, gate: GateSettings) -> str | 
     if label.error is not None or label.energy is None or label.forces is None:
         return f"failed: {label.error}"
     if not label.converged:
-        return "not converged: the method ended before its energy settled"
+        return "not converged: the calculation ended before the energy had converged"
     return _judge_forces(label, gate) or _judge_bonds(label.frame, topology, gate)
 
 

@@ -67,12 +67,14 @@ def read_refusals(path: Path) -> list[Refusal]:
     if not path.name.endswith(f"{REASON}.xyz"):
         if not beside.is_file():
             if not frames.read(path):
-                raise SettingsError(f"{path} holds no frames, and no refused labels are beside it.")
+                raise SettingsError(f"{path} contains no frames, and there is no file of rejected frames beside it.")
             return []
         path = beside
     found = frames.read(path)
     if any(REASON not in frame.info for frame in found):
-        raise SettingsError(f"{path} holds frames that do not say why they were refused.")
+        raise SettingsError(
+            f"{path} contains frames without a reason for a rejection: give the output of ilforge import or label."
+        )
     return [
         Refusal(frame, str(frame.info.get("source", frame.info.get("parent", f"frame {number}"))), frame.info[REASON])
         for number, frame in enumerate(found)

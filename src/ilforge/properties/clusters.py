@@ -311,7 +311,7 @@ class Residence:
         if np.isnan(value):
             return Estimate.refused("ps", self._too_short(function), n)
         if noise is None:
-            return Estimate(value, np.nan, n, "ps", False, f"{self._n_cations} cations show no spread between them")
+            return Estimate(value, np.nan, n, "ps", False, f"{self._n_cations} cations are too few for an error")
         times = decay_time(resampled, self._interval, noise)
         lost = float(np.mean(np.isnan(times)))
         spread = float(np.nanstd(times, ddof=1)) * np.sqrt(self._n_cations / (self._n_cations - 1)) if lost < 1 else 0.0
@@ -344,12 +344,13 @@ class Residence:
     def _too_short(self, function: np.ndarray) -> str:
         length = self._n_frames * self._interval
         if self._departures == 0:
-            return f"no ligand left any cation in {length:.3g} ps: run many times as long"
+            return f"no ligand left any cation in {length:.3g} ps: a run many times as long is needed"
         bound = float(self._origins[:, 0].sum()) / self._departures * self._interval
         lowest, half = float(np.nanmin(function)), self.max_lag * self._interval
         if lowest <= DECAYED:
             return (
-                f"{lowest:.2f} of the contacts last longer than {half:.3g} ps, half of the run: run many times as long"
+                f"{lowest:.2f} of the contacts last longer than {half:.3g} ps, half of the run: a run many times as "
+                "long is needed"
             )
         return (
             f"the correlation function falls only to {lowest:.2f} within {half:.3g} ps, half "

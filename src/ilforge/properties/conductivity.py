@@ -58,7 +58,7 @@ class Conductivity:
     B. D. McCloskey, K. A. Persson, Macromolecules 54, 2575 (2021).
     """
 
-    needs_cell: ClassVar[str] = "charge is not carried without a liquid"
+    needs_cell: ClassVar[str] = "without a liquid, no charge is transported"
 
     def __init__(self, settings: ConductivitySettings):
         self._settings = settings
@@ -202,8 +202,9 @@ class Conductivity:
         if found is None:
             run = self._n_frames * self._system.frame_interval_ps
             reason = (
-                f"beyond {duration(start * self._system.frame_interval_ps)}, where ions diffuse, the displacement of "
-                f"the charge is not yet a straight line; would need at least about {duration(3 * run)}"
+                "the mean squared displacement of the charge is not yet linear in time beyond "
+                f"{duration(start * self._system.frame_interval_ps)}, where the ions diffuse: run at least about "
+                f"{duration(3 * run)}"
             )
             yield from self._with_free(self._refused(reason).estimates, free)
             return
@@ -238,8 +239,8 @@ class Conductivity:
             run = self._n_frames * self._system.frame_interval_ps
             needed = max(4.0 * (error / slope) ** 2 if slope > 0 else 10.0, 2.0)
             reason = (
-                f"σ = {slope * self._scale / 6:.2g} ± {error * self._scale / 6:.2g} S/m is zero within its error; "
-                f"would need at least about {duration(needed * run)}"
+                f"σ = {slope * self._scale / 6:.2g} ± {error * self._scale / 6:.2g} S/m is zero within its error: run "
+                f"at least about {duration(needed * run)}"
             )
             yield from self._with_free(self._refused(reason).estimates, free)
             return
@@ -262,10 +263,10 @@ class Conductivity:
             value, error = motion.share(z, i)
             found = Estimate(value, error, n_eff, "1")
             if len(names) == 2:
-                found = Estimate(value, 0.0, n_eff, "1", True, "fixed by the masses, not measured")
+                found = Estimate(value, 0.0, n_eff, "1", True, "determined by the masses, not measured")
             elif error > _MAX_TRANSFERENCE_ERROR:
                 found = Estimate.refused(
-                    "1", f"{value:.2g} ± {error:.2g} is not significant: the run is too short", n_eff
+                    "1", f"{value:.2g} ± {error:.2g} is zero within its error: the run is too short", n_eff
                 )
             yield "transference_number", names[i], found
 
@@ -302,8 +303,8 @@ class Conductivity:
             yield f"No Green-Kubo conductivity: {self._system.no_velocities}."
         if len(self._system.ions) == 2:
             yield (
-                "With two kinds of ions the barycentric frame fixes the transference numbers from the masses: "
-                "they are not a result of the motion."
+                "With two kinds of ions, the transference numbers relative to the centre of mass follow from the "
+                "masses alone. They are not a result of the run."
             )
 
 

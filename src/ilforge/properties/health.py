@@ -210,7 +210,7 @@ class Health:
             return []
         if self._system.ended:
             return [Verdict(True, "the run reached its end")]
-        what = f"the run has not ended: it is measured up to {self._time(last)}"
+        what = f"the run has not ended: only the part up to {self._time(last)} was measured"
         return [Verdict(False, what, last, grave=False)]
 
     def _density_verdict(self) -> list[Verdict]:
@@ -226,7 +226,7 @@ class Health:
             return Verdict(True, "every ion kept its bonds")
         if not self._n_broken:
             return self._fragments
-        share = f"; bonds were broken in {self._n_broken} of {self._system.n_frames} frames"
+        share = f"; bonds are broken in {self._n_broken} of {self._system.n_frames} frames"
         return Verdict(False, self._fragments.what + share, self._fragments.frame, self._fragments.atoms)
 
     def _cavity_verdict(self) -> Verdict:
@@ -248,11 +248,11 @@ class Health:
         return [*self._temperature_verdict(), *self._drude_verdict(), *self._energy_verdict()]
 
     def _temperature_verdict(self) -> list[Verdict]:
-        target, said = self._system.temperature_K, "is set"
+        target, said = self._system.temperature_K, "was set"
         if self._system.ensemble == "NVE":
             target, said = (
                 self._system.start_temperature_K,
-                "was set for the start, and is not controlled at constant energy",
+                "was set at the start, but a run at constant energy does not keep it",
             )
         frames, values = _known(self._temperatures)
         if target is None or len(values) < _MIN_VALUES:
@@ -262,8 +262,8 @@ class Health:
         far = int(np.argmax(np.abs(values - target)))
         frame = int(frames[far])
         what = (
-            f"the mean temperature is {mean:.0f} ± {error:.0f} K, {target:g} K {said}; largest deviation at "
-            f"{self._time(frame)}, {values[far]:.0f} K"
+            f"the mean temperature is {mean:.0f} ± {error:.0f} K, and {target:g} K {said}; it deviates most at "
+            f"{self._time(frame)}: {values[far]:.0f} K"
         )
         ok = off <= max(self._settings.max_temperature_drift_K, _SIGNIFICANT * error)
         return [Verdict(ok, what, frame, grave=False)]
@@ -276,8 +276,8 @@ class Health:
         frame = int(frames[np.argmax(values)])
         most = self._settings.max_drude_temperature_K
         what = (
-            f"the mean temperature of Drude particles is {mean:.1f} ± {error:.1f} K; above {most:g} K induced "
-            f"dipoles do not follow the field; highest at {self._time(frame)}, {values.max():.1f} K"
+            f"the mean temperature of the Drude particles is {mean:.1f} ± {error:.1f} K; above {most:g} K, induced "
+            f"dipoles do not follow the field; it is highest at {self._time(frame)}: {values.max():.1f} K"
         )
         return [Verdict(mean - _SIGNIFICANT * error <= most, what, frame, grave=False)]
 
@@ -293,8 +293,9 @@ class Health:
         far = int(np.argmax(np.abs(away)))
         frame = int(frames[far])
         what = (
-            f"the potential energy changed by {1000 * drift:.1f} ± {1000 * error:.1f} meV per atom over the run; "
-            f"largest deviation from its first third at {self._time(frame)}, by {1000 * away[far]:.1f} meV"
+            f"the potential energy changed by {1000 * drift:.1f} ± {1000 * error:.1f} meV per atom from the first to "
+            f"the last third of the run; it deviates most from the first third at {self._time(frame)}, by "
+            f"{1000 * away[far]:.1f} meV per atom"
         )
         ok = abs(drift) <= max(self._settings.max_energy_drift_eV, _SIGNIFICANT * error)
         return [Verdict(ok, what, frame, grave=False)]
@@ -305,7 +306,7 @@ class Health:
 
 def _largest_of(n: int, frame: int) -> str:
     """Note on a value that is the largest of ``n`` frames."""
-    return f"no error: the largest of {n} {'frame' if n == 1 else 'frames'}, in frame {frame}; to {_RESOLUTION_A} Å"
+    return f"largest value of {n} {'frame' if n == 1 else 'frames'}, in frame {frame}; accurate to {_RESOLUTION_A} Å"
 
 
 def _known(series: list[float | None]) -> tuple[np.ndarray, np.ndarray]:

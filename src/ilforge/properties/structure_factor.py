@@ -120,7 +120,8 @@ class StructureFactor:
         seen = self._weights.min(axis=0) > 0
         if not seen.any():
             raise SettingsError(
-                "analysis.structure_factor: no bin of q contains a wave vector in every block of the run."
+                "analysis.structure_factor: no bin of q contains a wave vector in every block of the run: set a "
+                "larger bin_per_A."
             )
         q = self._q.sum(axis=0)[seen] / self._weights.sum(axis=0)[seen]
         upper = self._products[..., seen] / self._weights[:, None, None, seen]

@@ -205,11 +205,13 @@ class Transitions:
         model = self._chosen(models, paths, len(labels))
         if model is None:
             longest = max((m.lag for m in models), default=1) * self._system.frame_interval_ps
-            self._refuse(result, f"the implied time scales are not level up to a lag of {longest:.3g} ps", moves)
+            self._refuse(
+                result, f"the implied time scales do not become constant up to a lag of {longest:.3g} ps", moves
+            )
             return
         if len(model.states) < len(labels):
             lost = ", ".join(label for k, label in enumerate(labels) if k not in model.states)
-            self._refuse(result, f"{lost} is not reached and left within the lag often enough: run longer", moves)
+            self._refuse(result, f"{lost} is entered and left too rarely within the lag: run longer", moves)
             return
         test = chapman_kolmogorov(model, paths, len(labels))
         self._add_estimates(result, model, test, exits, labels)
@@ -219,7 +221,7 @@ class Transitions:
         length = self._solvation.n_frames * self._system.frame_interval_ps
         if len(labels) < 2:
             only = labels[0] if labels else "no cluster"
-            return f"only {only} was seen in {length:.3g} ps: there is nothing to exchange, or the run is far too short"
+            return f"only {only} occurred in {length:.3g} ps: no ligand can be exchanged, or the run is far too short"
         fewest = int(np.argmin(exits))
         n, needed = int(exits[fewest]), self._settings.min_transitions
         if n >= needed:

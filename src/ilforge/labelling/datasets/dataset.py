@@ -150,13 +150,15 @@ class Dataset:
         except FileNotFoundError as error:
             raise SettingsError(f"There is no dataset in {directory}: dataset.json is missing.") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise SettingsError(f"{directory / 'dataset.json'} is damaged: delete {directory}.") from error
+            raise SettingsError(
+                f"{directory / 'dataset.json'} is damaged: delete {directory}, and it will be made again."
+            ) from error
         parts = {part: tuple(_frames.read(directory / name)) for part, name in _FILES.items()}
         dataset = cls(**parts, duplicates=duplicates)
         if dataset.digest != digest:
             raise SettingsError(
                 f"The frames in {directory} are not those that dataset.json describes (digest differs): "
-                f"a file was edited or damaged. Delete {directory} to have it made again."
+                f"a file was edited or damaged. Delete {directory}, and it will be made again."
             )
         return dataset
 

@@ -20,8 +20,8 @@ from ilforge.frames import ENERGY, FORCES, STRESS
 from ilforge.labelling.storing.state import require_whole_periodicity
 
 NO_ELEMENTS = (
-    "{system} has no type_map.raw: its elements are unknown. Put one there, with the element of type 0, 1, ... of "
-    "type.raw, a line each."
+    "{system} has no type_map.raw: its elements are unknown. Write this file, with the element of each type of "
+    "type.raw (0, 1, ...) on a line of its own."
 )
 
 
@@ -64,7 +64,7 @@ def import_extxyz(
         if its_energy is None or its_forces is None:
             lacking = f"energy {energy!r}" if its_energy is None else f"forces {forces!r}"
             has = sorted({*raw.info, *raw.arrays, *(raw.calc.results if raw.calc else {})})
-            raise SettingsError(f"Frame {index} of {path} has no {lacking}; it has {', '.join(has)}.")
+            raise SettingsError(f"Frame {index} of {path} has no {lacking}. It has {', '.join(has)}.")
         _put_labels(frame, its_energy, its_forces, its_stress)
         imported.append(with_origin(frame, path.stem, index, kind, independent))
     return imported
@@ -244,7 +244,7 @@ def _refuse_other_systems(directory: Path, folders: Sequence[Path]) -> None:
         names = ", ".join(str(path.relative_to(directory)) for path in others[:3])
         raise SettingsError(
             f"{directory} holds other DeePMD systems ({names}), which would be read together with these labels. "
-            "Name an empty folder, or remove them."
+            "Name an empty folder, or delete them."
         )
 
 

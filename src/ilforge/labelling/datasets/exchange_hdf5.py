@@ -76,7 +76,9 @@ def read_deepmd_hdf5(path: Path, kind: str = "EQ", independent: bool = False) ->
         raise SettingsError(f"{path} could not be read as HDF5: {error}") from error
     if not imported:
         vasp = path.name.startswith("vaspout")
-        instead = " It is not read where VASP wrote it: import vasprun.xml or OUTCAR of the same run." if vasp else ""
+        instead = (
+            " ilforge does not read HDF5 files of VASP: import vasprun.xml or OUTCAR of the same run." if vasp else ""
+        )
         raise SettingsError(f"There is no DeePMD system (a group with type.raw) with frames in {path}.{instead}")
     return imported, tuple(remarks)
 

@@ -164,8 +164,8 @@ class Published:
                 raise SettingsError(f"{self.directory / name} cannot be read: {error.strerror}.") from error
             if found != expected:
                 raise SettingsError(
-                    f"{self.directory / name} does not agree with {MANIFEST} (SHA-256 differs): it was edited or "
-                    "damaged. Get the folder again, or export it again from its study."
+                    f"{self.directory / name} does not agree with {MANIFEST} (its SHA-256 differs): it was edited or "
+                    "damaged. Download the folder again, or export it again from its study."
                 )
 
     def _label(self, frame: Atoms) -> Label:
@@ -214,5 +214,8 @@ def open_published(directory: Path) -> Published:
             "`ilforge export-labels STUDY --format dataset` writes."
         )
     if manifest["format"] != FORMAT:
-        raise SettingsError(f"{directory} has an unknown format, {manifest['format']}: upgrade ilforge.")
+        raise SettingsError(
+            f"{directory} has the format {manifest['format']}, which this version of ilforge does not know: upgrade "
+            "ilforge."
+        )
     return Published(directory, manifest)

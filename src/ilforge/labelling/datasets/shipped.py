@@ -48,7 +48,7 @@ def open_dataset(name: str | Path, base: Path | None = None) -> Published:
     known = shipped()
     if str(name) not in known:
         raise SettingsError(
-            f"There is no dataset in {folder}, and none with this name; known names: {', '.join(known) or 'none'}. "
-            "To make one: `ilforge export-labels STUDY --format dataset`."
+            f"There is no dataset in {folder}, and ilforge brings none with this name; it brings "
+            f"{', '.join(known) or 'none'}. To make one: `ilforge export-labels STUDY --format dataset`."
         )
     return open_published(known[str(name)])

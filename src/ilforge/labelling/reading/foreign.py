@@ -104,8 +104,8 @@ def _read_by_ase(path: Path) -> list[Atoms]:
 
     if (format := _format_without_labels(path)) is not None:
         raise SettingsError(
-            f"{path} is {format}, which ilforge does not import. It imports outputs of VASP, CP2K and GPAW, because "
-            "they say for each frame whether it converged. For another program, write the frames that converged as "
+            f"{path} is {format}, which ilforge does not import. It imports outputs only of VASP, CP2K and GPAW, in "
+            "which it finds for each frame whether it converged. For another program, write the converged frames as "
             "extended XYZ, with energies in eV and forces in eV/Å (ase.io.write('labels.extxyz', frames)), and import "
             "that file."
         )
@@ -228,7 +228,7 @@ def _require_labels(path: Path, frames: Sequence[Atoms], keys: Keys) -> None:
         likely.append(f"{_OPTIONS[quantity]} {alike[0] if alike else 'KEY'}")
     raise SettingsError(
         f"{path}: no frame has its {' and its '.join(lacking)} under the name {', nor under '.join(wanted)}. It has "
-        f"{', '.join(known) or 'only positions'}. Give the name of the label, such as {' '.join(likely)}."
+        f"{', '.join(known) or 'only positions'}. Give the name with an option, such as {' '.join(likely)}."
     )
 
 
@@ -258,7 +258,7 @@ def _of_ase(frame: Atoms, keys: Keys, where: str) -> Reading:
     try:
         energy, forces = float(energy), np.array(forces, dtype=float)
     except (TypeError, ValueError):
-        return Reading(atoms, fault="unreadable: its energy or forces are not numbers")
+        return Reading(atoms, fault="unreadable: the energy or the forces are not numbers")
     stress, fault = _stress(held, atoms, keys, units)
     reading = Reading(atoms, energy * units.factor("energy"), forces * units.factor("forces"), stress, fault=fault)
     return _scaled(reading, units.factor("length"))

@@ -317,9 +317,12 @@ def _without_repeats(labels: Iterable[Label]) -> Iterable[Label]:
             yield label
             continue
         apart, of = abs(label.result[0] - first.result[0]), first.frame.info["source"]
-        what = f"duplicate: the frame of {of}"
+        what = f"duplicate: the same frame as {of}"
         if apart > SAME_ENERGY_EV:
-            what = f"contradiction: the frame of {of} with an energy {apart:.4g} eV off, by another method of that name"
+            what = (
+                f"contradiction: the same frame as {of}, but with an energy that differs by {apart:.4g} eV: it was "
+                "made by another method with the same name"
+            )
         yield replace(label, energy=None, forces=None, stress=None, converged=False, error=what)
 
 
@@ -329,7 +332,7 @@ def _require_one_method(methods: Mapping[str, Any]) -> None:
         if method_digest(methods[first]) == method_digest(methods[other]):
             continue
         if methods[first].get("convergence") == methods[other].get("convergence") == NOT_STATED:
-            differ = ["method (give these files one name with --method if they were made alike)"]
+            differ = ["method (if both files were made by the same method, give it a name with --method)"]
         else:
             keys = sorted({*methods[first], *methods[other]})
             differ = [key for key in keys if methods[first].get(key) != methods[other].get(key)]

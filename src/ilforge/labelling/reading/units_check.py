@@ -15,20 +15,20 @@ from ilforge.labelling.reading.tight_binding_check import Agreement, agreement
 from ilforge.potentials.quantum.outputs import Reading
 
 UNCHECKED = (
-    "units could not be checked: too few frames follow each other in small steps or energies do not follow forces, and "
-    "the comparison with GFN1-xTB gave no answer. Make sure yourself that they are eV, Å and eV/Å"
+    "units could not be checked: too few frames follow each other in small steps, or energies do not follow forces, "
+    "and the comparison with GFN1-xTB gave no result. Make sure that the units are eV, Å and eV/Å"
 )
 ONLY_TOGETHER = (
-    "energies follow forces, so their units agree; that these are eV and eV/Å could not be checked, because the "
-    "comparison with GFN1-xTB gave no answer"
+    "energies follow forces, so their units are consistent, but it could not be checked that they are eV and eV/Å, "
+    "because the comparison with GFN1-xTB gave no result"
 )
 ONLY_FORCES = (
-    "forces agree with GFN1-xTB, so they are in eV/Å; that energies are in eV could not be checked: too few frames "
-    "follow each other in small steps"
+    "forces agree with GFN1-xTB, so they are in eV/Å, but it could not be checked that energies are in eV: too few "
+    "frames follow each other in small steps"
 )
 STRESS_UNCHECKED = (
-    "sign and unit of the stress could not be checked, only its order of magnitude: neither changes of the box nor the "
-    "comparison with GFN1-xTB gave an answer. Make sure yourself that it is in eV/Å^3, tension positive"
+    "sign and unit of the stress could not be checked, only its order of magnitude: neither changes of the box nor "
+    "the comparison with GFN1-xTB gave a result. Make sure that it is in eV/Å^3, tension positive"
 )
 _LARGEST_STEP_A = 0.3
 _LARGEST_STRAIN = 0.05
@@ -164,8 +164,8 @@ def _require_stress(path: Path, readings: Sequence[Reading], slope: float | None
         close = [name for name, unit in _STRESS_UNITS.items() if 5e-4 < typical * unit < 0.1]
         guess = f" It looks like {' or '.join(close)}." if close else ""
         raise SettingsError(
-            f"{path}: the largest component of a stress is {typical:.3g} in half of the frames. In eV/Å^3 that is "
-            f"{typical / GPa:.3g} GPa, which no liquid has.{guess} {how}"
+            f"{path}: the largest component of a stress is {typical:.3g} in half of the frames. If it is in eV/Å^3, "
+            f"that is {typical / GPa:.3g} GPa, which no liquid has.{guess} {how}"
         )
     if slope is not None and not 0.5 < slope < 2:
         sign = "the opposite sign" if slope < 0 else "another unit"

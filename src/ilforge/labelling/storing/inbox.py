@@ -137,7 +137,7 @@ def decode(data: bytes) -> Label:
     """The label from the bytes of :func:`encode`; ValueError if they are not a complete label."""
     content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
     if not content.startswith(_MAGIC) or checksum != _checksum(content):
-        raise ValueError("not a whole label")
+        raise ValueError("not a complete label")
     try:
         return _decoded(content)
     except (KeyError, TypeError, AttributeError) as error:  # complete, but in the format of another version

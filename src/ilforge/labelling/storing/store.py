@@ -312,9 +312,11 @@ class LabelStore:
         (tables,) = execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         execute("COMMIT")
         if tables and application != _APPLICATION:
-            raise SettingsError(f"{self.path} is an SQLite file but not a label store. Name another file.")
+            raise SettingsError(f"{self.path} is an SQLite file, but not a label store: name another store.")
         if version > _VERSION:
-            raise SettingsError(f"{self.path} was written by a newer ilforge. Upgrade, or name another file.")
+            raise SettingsError(
+                f"{self.path} was written by a newer version of ilforge: upgrade ilforge, or name another store."
+            )
         if self.read_only:
             return
         choose_journal(self._connection, self.directory, new=not tables, timeout_s=self._timeout_s)
@@ -404,7 +406,9 @@ def _explained(path: Path) -> Iterator[None]:
         if "full" in said or "disk I/O" in said:
             raise DidNotFinish(f"The label store {path} could not be written: {said}", path.parent) from error
         if "locked" in said or "busy" in said:
-            raise DidNotFinish(f"Another study kept the label store {path} busy. Start again", None) from error
+            raise DidNotFinish(
+                f"Another study was writing to the label store {path} for too long. Run the same command again", None
+            ) from error
         raise SettingsError(f"The label store {path} cannot be opened or written: {said}.") from error
     except sqlite3.DatabaseError as error:
         raise SettingsError(

@@ -29,7 +29,7 @@ _SAMPLES = 400
 _GRID = 600  # number of values of T0 in the fit
 _MIN_P_VALUE = 0.01
 _MAX_RELATIVE_ERROR = 0.5
-_ABSOLUTE = "temperatures are in K, above 0."
+_ABSOLUTE = "temperatures must be above 0 K."
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def arrhenius(temperatures: np.ndarray, values: np.ndarray, errors: np.ndarray, 
     temperatures, values, errors = _checked(temperatures, values, errors)
     n, unit = len(temperatures), "kJ/mol"
     if n < _MIN_ARRHENIUS:
-        return Estimate.refused(unit, f"{_count(n)}: an activation energy takes at least {_MIN_ARRHENIUS}", n)
+        return Estimate.refused(unit, f"{_count(n)}: an activation energy needs at least {_MIN_ARRHENIUS}", n)
     x = -1.0 / (GAS_CONSTANT * temperatures)
     y, s = np.log(values), errors / values
     slope, variance, chi2 = _weighted_line(x, y, s)
@@ -133,7 +133,12 @@ def arrhenius(temperatures: np.ndarray, values: np.ndarray, errors: np.ndarray, 
     if p < _MIN_P_VALUE:
         return Estimate.refused(unit, f"ln x is not linear in 1/T (p = {p:.1g}): see the VFT fit", n)
     if error > _MAX_RELATIVE_ERROR * abs(energy):
-        return Estimate.refused(unit, f"{energy:.2g} ± {error:.2g} {unit}: more precise values or a wider range", n)
+        return Estimate.refused(
+            unit,
+            f"{energy:.2g} ± {error:.2g} {unit} is too uncertain: give more precise values or a wider range of "
+            "temperatures",
+            n,
+        )
     return Estimate(energy, error, n, unit, True, note)
 
 
@@ -154,7 +159,7 @@ def vft(
     temperatures, values, errors = _checked(temperatures, values, errors)
     n = len(temperatures)
     if n < _MIN_VFT:
-        refused = Estimate.refused("K", f"{_count(n)}: the VFT equation takes at least {_MIN_VFT}", n)
+        refused = Estimate.refused("K", f"{_count(n)}: the VFT equation needs at least {_MIN_VFT}", n)
         return {"vft_B": refused, "vft_T0": refused}
     y, s = np.log(values), errors / values
     (start,), (slope,) = _vft_fit(temperatures, y[None], s)
@@ -169,7 +174,9 @@ def vft(
     at_bounds = np.mean((starts <= low + 1.0) | (starts >= high - 1.0))
     error_start, error_slope = starts.std(ddof=1), slopes.std(ddof=1)
     if at_bounds > 0.05 or start < 2.0 * error_start:
-        note = "the points do not bend enough to tell T0: more precise values, lower temperatures or a wider range"
+        note = (
+            "the points are too straight to determine T0: give more precise values, lower temperatures or a wider range"
+        )
         return {"vft_B": Estimate.refused("K", note, n), "vft_T0": Estimate.refused("K", note, n)}
     b = float(slope if falls else -slope)
     return {
@@ -263,7 +270,7 @@ def _checked(*arrays: np.ndarray) -> list[np.ndarray]:
     for name, array, rule in zip(
         ("temperatures", "values", "errors"),
         checked,
-        (_ABSOLUTE, *["logarithms take positive numbers."] * 2),
+        (_ABSOLUTE, *["values must be above 0, because their logarithm is fitted."] * 2),
         strict=True,
     ):
         bad = array[~(np.isfinite(array) & (array > 0))]

@@ -131,7 +131,7 @@ def too_short(
     if factor <= 1.0:
         return ""
     return (
-        f"{n_eff:.1f} independent samples and {n / relaxed.inefficiency:.1f} relaxations of {what} in "
+        f"{n_eff:.1f} independent samples and {n / relaxed.inefficiency:.1f} relaxation times of {what} in "
         f"{in_digits(n * interval_ps, 3)} ps, {min_samples:g} and {_RELAXATIONS:g} needed: "
         f"run at least {in_digits(factor * n * interval_ps, 2)} ps"
     )

@@ -45,7 +45,7 @@ class Excerpt:
         if len(numbers) == 0:
             length = (system.n_frames - 1) * system.frame_interval_ps
             raise SettingsError(
-                f"No frame is left between {self.start_ps:g} ps (--start) and "
+                f"No frame is between {self.start_ps:g} ps (--start) and "
                 f"{'the end' if self.stop_ps is None else f'{self.stop_ps:g} ps (--stop)'}: the {system.n_frames} "
                 f"frames of the run are {system.frame_interval_ps:g} ps apart, from 0 to {length:g} ps."
             )

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 _OF_SNAPSHOTS = ("temperature_K", "potential_energy_eV", "drude_temperature_K")
 """Columns of a run's table that are used in snapshots, in the order of the table."""
 _UNKNOWN_UNIT = (
-    "velocities of a LAMMPS dump are in a unit that the dump does not contain, and are not used without it "
-    "(--lammps-units)"
+    "the LAMMPS dump does not contain the unit of its velocities, which are therefore not used: give it with "
+    "--lammps-units"
 )
 
 
@@ -131,7 +131,7 @@ def open_trajectory(
         return _from_pieces(read_pieces(paths[1:]), given.with_reading(reading), _names(paths[1:]))
     universe = open_universe(paths)
     if not hasattr(universe, "trajectory"):
-        raise SettingsError(f"{paths[0]} contains no positions: give a trajectory after it.")
+        raise SettingsError(f"{paths[0]} contains no positions: give a trajectory file after it.")
     made_of.put_universe_in_cell(universe, _names(paths))
     return _from_universe(universe, given)
 
@@ -142,7 +142,7 @@ def _refuse_of_folder(folder: Path, made_of: Composition) -> None:
     for option, said in options.items():
         if said:
             raise SettingsError(
-                f"{option}: {folder} is a run of ilforge, which contains this information. Leave {option} out."
+                f"{option}: {folder} is a run of ilforge, which contains this information: leave {option} out."
             )
 
 

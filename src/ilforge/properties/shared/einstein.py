@@ -86,8 +86,8 @@ class MsdAnalysis:
         moved = np.sqrt(self._mean[self._lags[-1]])
         if moved < self._settings.min_displacement_A:
             return self._refused(
-                f"within {self._time(self._lags[-1])} the ions moved only {moved:.2g} Å, "
-                f"less than the {self._settings.min_displacement_A:g} Å of ions that leave their cage"
+                f"within {self._time(self._lags[-1])} the ions moved only {moved:.2g} Å; ions that leave their cage "
+                f"move at least {self._settings.min_displacement_A:g} Å"
             )
         regime = self.diffusive_regime()
         if regime is None:
@@ -104,7 +104,7 @@ class MsdAnalysis:
             return self._refused(f"D = {slope * scale:.2g} ± {error * scale:.2g} m^2/s is zero within its error")
         note = f"fitted from {self._time(regime.start)} to {self._time(self._lags[-1])}"
         if not np.isfinite(spread):
-            note += "; the error assumes Gaussian motion: too few ions for a spread"
+            note += "; the error assumes Gaussian motion, because there are too few ions to measure their spread"
         found = Estimate(slope * scale, error * scale, n_eff, _UNIT, True, note)
         return judged(found, [self.course(regime.start)])
 
@@ -200,7 +200,10 @@ class MsdAnalysis:
     def _why_not_diffusive(self) -> str:
         known = np.flatnonzero(self._slope_errors <= 1.0 - self._settings.min_slope)
         if len(known) == 0:
-            return f"d ln MSD / d ln t is known only to ±{self._slope_errors[0]:.1g}: too few ions or too short"
+            return (
+                f"d ln MSD / d ln t is known only to ±{self._slope_errors[0]:.1g}: there are too few ions, or the run "
+                "is too short"
+            )
         last = known[-1]
         kind = "not diffusive" if len(self._candidates()) == 0 else "not diffusive over a range of times"
         return (
@@ -210,7 +213,7 @@ class MsdAnalysis:
 
     def _refused(self, reason: str) -> Estimate:
         n_eff = len(self._of_ions) * self._n_frames / self._lags[-1]
-        return Estimate.refused(_UNIT, f"{reason}; would need at least about {duration(self._needed_ps())}", n_eff)
+        return Estimate.refused(_UNIT, f"{reason}: run at least about {duration(self._needed_ps())}", n_eff)
 
     def _needed_ps(self) -> float:
         """Approximate length of a run that shows diffusion: ions leave their cages, and slopes are precise enough."""

@@ -40,7 +40,7 @@ def transport_coefficient(
     found, run = integrate(spectrum), series.shape[1] * interval_ps
     if found is None:
         note = f"{series.shape[1]} samples of {recorded} are too few to determine its slowest decay"
-        return Estimate.refused(unit, f"{note}; would need at least about {duration(10 * run)}"), spectrum
+        return Estimate.refused(unit, f"{note}: run at least about {duration(10 * run)}"), spectrum
     value, error = scale * found.integral, scale * found.error
     n_eff = 2.0 * (value / error) ** 2
     if found.aliased > _MAX_ALIASED:
@@ -52,8 +52,8 @@ def transport_coefficient(
     decays = max(_RELAXATIONS, _ALL_RELAXATIONS / len(series))
     needed = max(4.0 * (error / value) ** 2, decays * found.relaxation_ps / run)
     if needed > 1.0:
-        note = f"{value:.2g} ± {error:.2g} {unit}, slowest decay {duration(found.relaxation_ps)}: too short a run"
-        return Estimate.refused(unit, f"{note}; would need at least about {duration(needed * run)}", n_eff), spectrum
+        note = f"{value:.2g} ± {error:.2g} {unit}, slowest decay {duration(found.relaxation_ps)}: the run is too short"
+        return Estimate.refused(unit, f"{note}: run at least about {duration(needed * run)}", n_eff), spectrum
     note = f"from {found.n_points} frequencies, slowest decay {duration(found.relaxation_ps)}"
     courses = _courses(series, interval_ps, found.relaxation_ps, recorded)
     return judged(Estimate(value, error, n_eff, unit, True, note), courses), spectrum

@@ -82,7 +82,10 @@ class Solvation:
                 return f"There is no {name} in this liquid ({known}): set {self._key}.cation and {self._key}.ligand."
         self.cations, self.ligands = system.ions[wanted.cation], system.ions[wanted.ligand]
         if self.n_candidates == 0:
-            return f"This liquid has a single {wanted.cation}, which has no other {wanted.cation} around it."
+            return (
+                f"This liquid has a single {wanted.cation}, so no other {wanted.cation} is around it: choose another "
+                f"{self._key}.ligand."
+            )
         self._centres = self._centre_points(topology)
         self.sites = atoms_in(topology, wanted.ligand, wanted.ligand_atoms, f"{self._key}.ligand_atoms")
         self.ligand_of_site = np.searchsorted(self.ligands, topology.molecules[self.sites])
