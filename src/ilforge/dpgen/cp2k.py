@@ -48,16 +48,17 @@ def _source(book: Book, workdir: Path, reference: Reference) -> tuple[Book, Keys
             found = Book(path.name, read_input(path))
             reference.books.append(found)
             return found, ()
-        book.leave(("external_input_path",), "the file is not here")
+        book.leave(("external_input_path",), "the file was not found")
         reference.notes.append(
-            f"CP2K's input {path} is not here: [potentials.cp2k] has the defaults. Compare them with your input."
+            f"CP2K's input {path} was not found, so [potentials.cp2k] has the defaults of ilforge. Compare them with "
+            "your input."
         )
         return Book(path.name, {}), ()
     key = next((key for key in ("user_fp_params", "fp_params") if isinstance(book.get(key), Mapping)), None)
     if key is None:
         raise SettingsError(
-            f"{book.file}: fp_style is 'cp2k', and there is no user_fp_params, fp_params or external_input_path with "
-            "its settings."
+            f"{book.file}: fp_style is 'cp2k', but there is no user_fp_params, fp_params or external_input_path with "
+            "the settings of CP2K."
         )
     return book, (key,)
 
@@ -115,8 +116,8 @@ class _Input:
         elif path is not None:
             self._book.leave(path, "ilforge runs CP2K with PBE")
             self._reference.notes.append(
-                f"DP-GEN's CP2K had the functional {' '.join(names)}, and ilforge has PBE: labels of the study do not "
-                "mix with yours."
+                f"DP-GEN's CP2K had the functional {' '.join(names)}, and ilforge has PBE: labels of the study must "
+                "not be mixed with yours."
             )
 
     def _basis(self) -> None:
@@ -140,8 +141,8 @@ class _Input:
             self._book.leave(path, "ilforge has D3(BJ) and none")
         if path is not None or (self._older and self._book.has(*self._root, "pair_potential_path")):
             self._reference.notes.append(
-                f"DP-GEN's CP2K had the dispersion {said or 'DFTD3'}, and ilforge has D3(BJ): no dispersion stands in "
-                "study.toml, so its labels do not mix with yours."
+                f"DP-GEN's CP2K had the dispersion {said or 'DFTD3'}, and ilforge has D3(BJ): study.toml has no "
+                "dispersion, so labels of the study must not be mixed with yours."
             )
 
     def _cutoff(self) -> None:

@@ -75,7 +75,7 @@ def move_exploring(book: Book, finished: int, runs: int | None) -> tuple[Explori
     elif runs:
         table.add("starts", states, f"one for each state; DP-GEN's last iteration had {runs} 01.model_devi/task.*")
     else:
-        said = "not from DP-GEN: its structures in sys_configs begin no runs here"
+        said = "not from DP-GEN: ilforge does not start runs from the structures in sys_configs"
         table.add("starts", max(4, states), said)
     _lengths(book, asked, found, table)
     _window(book, asked, table, found)
@@ -103,8 +103,8 @@ def _temperatures(book: Book, asked: Sequence[int], found: Exploring, table: Tab
             book.take(path, "study.toml: learning.temperatures_K and md.temperatures_K")
     if not found.temperatures_K:
         found.notes.append(
-            f"{book.file} gives no temperature from {_COLDEST_K:g} to {_HOTTEST_K:g} K for its next iterations: 423 K "
-            "stands in study.toml until you change it."
+            f"{book.file} gives no temperature from {_COLDEST_K:g} to {_HOTTEST_K:g} K for its next iterations, so "
+            "study.toml has 423 K: change it if needed."
         )
         found.temperatures_K = [423.0]
     said = f"{book.file}: temps of the next jobs, K" if paths else "not from DP-GEN"
@@ -218,13 +218,17 @@ def _levels(book: Book, path: Path) -> list[float]:
 def _limits(book: Book, table: Table, stop: Table) -> None:
     most = book.whole("fp_task_max")
     if most is not None:
-        table.add("max_candidates", max(0, most), f"{book.file}: fp_task_max, of each system; here of each composition")
+        table.add(
+            "max_candidates",
+            max(0, most),
+            f"{book.file}: fp_task_max, there for each system, here for each composition",
+        )
         book.take(("fp_task_max",), "study.toml: learning.max_candidates")
     accurate = book.number("fp_accurate_threshold")
     if accurate is None:
         return
     if not 0 < accurate < 1:
-        book.leave(("fp_accurate_threshold",), f"{accurate:g} is no share between 0 and 1")
+        book.leave(("fp_accurate_threshold",), f"{accurate:g} is not a share between 0 and 1")
         return
     stop.add("candidates", round(1 - accurate, 9), f"{book.file}: 1 - fp_accurate_threshold ({accurate:g})")
     book.take(("fp_accurate_threshold",), "study.toml: learning.stop.candidates = 1 - it")
@@ -237,7 +241,7 @@ def _explain(book: Book, jobs: Sequence[int]) -> None:
             book.leave((JOBS, number, key), why)
     for key, why in _OF_FILE.items():
         book.leave((key,), why)
-    done = "of an iteration that DP-GEN has finished, or that is not the next"
+    done = "belongs to an iteration that DP-GEN has finished, or to one after the next"
     for number in jobs:
         for key in (
             "temps",
@@ -258,7 +262,7 @@ _WHOLE = "ilforge labels whole periodic boxes"
 _ONLY_FORCES = "ilforge selects by the deviation of forces"
 _OF_JOBS = {
     "sys_idx": _STARTS,
-    "template": "ilforge writes the input of LAMMPS itself; MD of a template or of PLUMED cannot be a study",
+    "template": "ilforge writes the input of LAMMPS itself; it cannot use templates or PLUMED",
     "rev_mat": "belongs to template",
     "sys_rev_mat": "belongs to template",
     "nbeads": "ilforge has no path-integral MD",
@@ -275,11 +279,11 @@ _OF_FILE = {
     "sys_format": _STARTS,
     "shuffle_poscar": "for alloys: ions keep their places in a molecule",
     "sys_charges": "the charge of a box follows from its ions, and is zero",
-    "model_devi_engine": "LAMMPS explores with DeePMD; for another engine there is none in ilforge",
+    "model_devi_engine": "ilforge explores in LAMMPS with DeePMD models, and in no other program",
     "model_devi_skip": "ilforge judges every frame after the start of a run",
     "model_devi_v_trust_lo": _ONLY_FORCES,
     "model_devi_v_trust_hi": _ONLY_FORCES,
-    "model_devi_adapt_trust_lo": 'ilforge adapts its window otherwise: deviation_low_eV_A = "calibrated"',
+    "model_devi_adapt_trust_lo": 'ilforge adapts its window in another way: deviation_low_eV_A = "calibrated"',
     "model_devi_numb_candi_f": "belongs to model_devi_adapt_trust_lo",
     "model_devi_numb_candi_v": "belongs to model_devi_adapt_trust_lo",
     "model_devi_perc_candi_f": "belongs to model_devi_adapt_trust_lo",

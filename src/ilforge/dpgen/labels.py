@@ -83,7 +83,10 @@ def move_labels(
     if unknown and not by_ions:
         raise SettingsError(_not_recognised(unknown))
     for path, formulas in unknown.items():
-        remarks.append(f"{path}: {formulas} are no known ions, so its labels are left out. Name them with --define.")
+        remarks.append(
+            f"{path}: ilforge does not know the ions {formulas}, so the labels of this file are left out. Define the "
+            "ions with --define."
+        )
     groups = [
         import_labels(paths, ions=label, method=method, define=define, bond_factor=gate.bond_factor)
         for label, paths in by_ions.items()
@@ -208,7 +211,7 @@ def _and_more(paths: Sequence[str]) -> str:
 def _not_recognised(unknown: Mapping[Path, str]) -> str:
     path, formulas = next(iter(unknown.items()))
     return (
-        f"{path}: {formulas} are no ions that ilforge knows. Define each by --define NAME=SMILES or --define "
+        f"{path}: ilforge does not know the ions {formulas}. Define each with --define NAME=SMILES or --define "
         "NAME=FILE.xyz:CHARGE (`ilforge ions` lists those that are known), or name the ions of all frames with --ions, "
         "such as --ions '2 PYR14, 2 BF4'."
     )

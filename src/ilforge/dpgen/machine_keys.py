@@ -103,7 +103,7 @@ def _hours(text: str, source: str) -> float:
         by_hours = [numbers[0], *numbers[1:]] if days or len(numbers) == 3 else [0.0, *numbers]
         hours: float = 24 * float(days or 0) + sum(number / 60**place for place, number in enumerate(by_hours))
     except ValueError:
-        raise SettingsError(f"{source}: {text!r} is no time limit, such as 24:00:00 or 2-00:00:00.") from None
+        raise SettingsError(f"{source}: {text!r} is not a time limit such as 24:00:00 or 2-00:00:00.") from None
     return round(hours, 4)
 
 

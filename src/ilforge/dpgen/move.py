@@ -161,7 +161,7 @@ def _setting(
 
 def _refuse_filled(workdir: Path, out: Path) -> None:
     if not workdir.is_dir():
-        raise SettingsError(f"WORKDIR {workdir}: there is no such folder.")
+        raise SettingsError(f"WORKDIR {workdir} is not a folder.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"--out {out} exists and is not empty: name a new folder. Nothing is overwritten.")
 
@@ -190,7 +190,7 @@ def _densities(moved: MovedLabels, wishes: Wishes) -> dict[str, float]:
         why = moved.refusals[0].reason if moved.refusals else ""
         refused = f" All {len(moved.refusals)} labels were refused: {why}." if why else ""
         raise SettingsError(
-            f"No label of DP-GEN says what the liquid is made of.{refused} Name its ions and its density with --ions "
+            f"No label of DP-GEN shows which ions the liquid has.{refused} Name its ions and its density with --ions "
             "'2 PYR14, 2 BF4' --density 1.04."
         )
     if wishes.density_g_cm3 is not None and len(moved.densities) == 1:

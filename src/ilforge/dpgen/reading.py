@@ -29,7 +29,7 @@ def find_file(workdir: Path, given: Path | None, names: tuple[str, ...], option:
     found = [workdir / name for name in names if (workdir / name).is_file()]
     if len(found) > 1:
         listed = " and ".join(path.name for path in found)
-        raise SettingsError(f"{workdir} holds {listed}: say with {option} which one DP-GEN was run with.")
+        raise SettingsError(f"{workdir} contains {listed}: give the one that DP-GEN was run with, with {option}.")
     return found[0] if found else None
 
 
@@ -57,7 +57,7 @@ def read_settings(path: Path) -> Book:
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise SettingsError(f"{path} has {path.stat().st_size} bytes: that is no file of settings.")
+            raise SettingsError(f"{path} has {path.stat().st_size} bytes, too many for a file of settings.")
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} could not be read: {error}.") from error
@@ -73,8 +73,8 @@ def _of_json(text: str, path: Path) -> Any:
         for key, value in items:
             if key in found and not key.startswith("_"):
                 raise SettingsError(
-                    f"{path}: the key {key!r} is there twice, with {json.dumps(found[key])[:60]} and "
-                    f"{json.dumps(value)[:60]}. DP-GEN uses the last one without a word: delete one of the two."
+                    f"{path}: the key {key!r} occurs twice, with the values {json.dumps(found[key])[:60]} and "
+                    f"{json.dumps(value)[:60]}. DP-GEN uses the last one without a warning: delete one of the two."
                 )
             found[key] = value
         return found

@@ -89,8 +89,8 @@ def move_reference(book: Book, workdir: Path, elements: Sequence[str], smallest_
         book.leave((key,), why)
     reference = Reference("gfn1", Table(""))
     reference.notes.append(
-        f"DP-GEN labelled with {style}, which ilforge does not run: GFN1-xTB stands in study.toml under [reference] "
-        "until you name another potential (gpaw, cp2k or your VASP). Labels of two methods do not mix."
+        f"DP-GEN labelled with {style}, which ilforge does not run: study.toml has GFN1-xTB under [reference] until "
+        "you name another potential (gpaw, cp2k or your VASP). Labels of two methods must not be mixed."
     )
     return reference
 

@@ -95,9 +95,7 @@ def study_text(book: Book, reference: Reference, setting: Setting, notes: list[s
         "seed = 1",
     ]
     if setting.dataset:
-        head.append(
-            f'dataset = "{setting.dataset}"     # the labels of DP-GEN, in the place of [sampling] and labelling'
-        )
+        head.append(f'dataset = "{setting.dataset}"     # the labels of DP-GEN; they replace [sampling] and labelling')
     lines = [*head, *(line for table in tables for line in table.text()), *_models(setting)]
     return "\n".join(lines) + "\n"
 

@@ -81,9 +81,10 @@ def _tags(book: Book, workdir: Path, reference: Reference) -> _Tags | None:
         for key in ("user_fp_params", "fp_params"):
             book.leave((key,), "fp_incar takes its place in DP-GEN")
         if not path.is_file():
-            book.leave(("fp_incar",), "the file is not here")
+            book.leave(("fp_incar",), "the file was not found")
             reference.notes.append(
-                f"The INCAR {path} is not here: [potentials.vasp] has ilforge's defaults. Compare them with your INCAR."
+                f"The INCAR {path} was not found, so [potentials.vasp] has the defaults of ilforge. Compare them with "
+                "your INCAR."
             )
             return None
         book.take(("fp_incar",), "study.toml: [potentials.vasp], key by key below")
@@ -96,7 +97,8 @@ def _tags(book: Book, workdir: Path, reference: Reference) -> _Tags | None:
     if isinstance(book.get("fp_params"), Mapping):
         return _Tags(book, dict(_of_older(book)))
     raise SettingsError(
-        f"{book.file}: fp_style is 'vasp', and there is no fp_incar, user_fp_params or fp_params with its settings."
+        f"{book.file}: fp_style is 'vasp', but there is no fp_incar, user_fp_params or fp_params with the settings of "
+        "VASP."
     )
 
 
@@ -177,8 +179,8 @@ class _Incar:
         tag = "METAGGA" if said["METAGGA"] else "GGA"
         tags.leave(tag, "ilforge runs VASP with PBE or SCAN")
         self._reference.notes.append(
-            f"DP-GEN's VASP had {tag} = {said[tag]}, and ilforge has PBE and SCAN: PBE stands in study.toml, whose "
-            "labels do not mix with yours."
+            f"DP-GEN's VASP had {tag} = {said[tag]}, and ilforge has PBE and SCAN: study.toml has PBE, so labels of "
+            "the study must not be mixed with yours."
         )
         return "PBE"
 
@@ -188,7 +190,7 @@ class _Incar:
         if value is None or (value == "D3(0)" and functional != "PBE"):
             self._tags.leave("IVDW", "ilforge has D3(BJ), D3(0) with PBE, and none")
             self._reference.notes.append(
-                f"DP-GEN's VASP had IVDW = {number:g}, which ilforge does not have: no dispersion stands in study.toml."
+                f"DP-GEN's VASP had IVDW = {number:g}, which ilforge does not have: study.toml has no dispersion."
             )
             value = "none"
         if "IVDW" in self._tags.found and value != "none":
@@ -220,7 +222,7 @@ class _Incar:
         if finest is not None:
             self._reference.notes.append(
                 f"KSPACING = {spacing:g} gives {finest} k-points along the shortest side of your boxes "
-                f"({self._side:.1f} Å), and ilforge has the gamma point only: its labels do not mix with yours."
+                f"({self._side:.1f} Å), and ilforge has the gamma point only: its labels must not be mixed with yours."
             )
 
     def _others(self, ours: Mapping[str, Any]) -> None:

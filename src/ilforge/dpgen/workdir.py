@@ -117,8 +117,8 @@ def _initial(workdir: Path, param: Book, remarks: list[str]) -> list[Path]:
         here = _systems_in(path)
         if not here:
             remarks.append(
-                f"The initial data {path} are not here: their labels are missing. If they are elsewhere, change "
-                "init_data_prefix in a copy of the file and give it with --param."
+                f"The initial data {path} were not found, so their labels are missing. If they are elsewhere, change "
+                "init_data_prefix in a copy of the file, and give the copy with --param."
             )
         found += here
     return found

@@ -23,9 +23,15 @@ def coverage_table(rows: Sequence[Coverage]) -> Table:
     """Spread and reach of bonds, angles and torsions of every recipe, relative to EQ frames of the same set."""
     head = (
         *map(Cell, ("Set", "Frames", "Coordinates")),
-        Cell("Spread", note="Standard deviation of each coordinate divided by that in EQ frames, root mean square."),
-        Cell("Bins reached", note="Number of occupied histogram bins relative to equally many EQ frames."),
-        Cell("Beyond EQ", unit="%", note="Share of the samples in bins that EQ frames do not occupy."),
+        Cell(
+            "Spread",
+            note=(
+                "Standard deviation of each coordinate divided by its standard deviation in EQ frames, as a root mean "
+                "square over coordinates."
+            ),
+        ),
+        Cell("Bins reached", note="Number of occupied histogram bins, relative to that of as many EQ frames."),
+        Cell("Beyond EQ", unit="%", note="Share of samples in histogram bins that EQ frames do not occupy."),
     )
     body = [
         (

@@ -95,7 +95,7 @@ def _deviations(
         key,
         title,
         f"{caption} Shaded: the window of {number(low, 2)} to {number(high, 2)} eV/Å in which frames are candidates "
-        "for a label.",
+        "for labelling.",
         traces,
         layout(
             log_axis("largest force deviation", "eV/Å", [edges]),
@@ -140,7 +140,8 @@ def improvement_figure(records: Sequence[Record], palette: Palette) -> Figure | 
     return Figure(
         "improvement",
         "Force error after each iteration",
-        "Force RMSE on the same validation frames, first to last iteration, eV/Å. " + "; ".join(sentences) + ". "
+        "Force RMSE on the same validation frames, from the first to the last "
+        "iteration, eV/Å. " + "; ".join(sentences) + ". "
         "Bars are standard errors.",
         traces,
         layout(axis("iteration", dtick=1), axis("force RMSE", "eV/Å", rangemode="tozero")),
@@ -274,7 +275,7 @@ def _closing(curves: Sequence[NamedCurve], palette: Palette, unphysical: Collect
     """Explanation of bands and dotted lines, if there are any."""
     bands = "Bands are standard errors." if any(named.curve.error is not None for named in curves) else ""
     faulty = dict.fromkeys(palette.label(named.potential) for named in curves if named.potential in unphysical)
-    dotted = f"Dotted: {joined(tuple(faulty))}, whose run is unphysical." if faulty else ""
+    dotted = f"Dotted lines: {joined(tuple(faulty))}, whose run is unphysical." if faulty else ""
     return " ".join(filter(None, (bands, dotted)))
 
 

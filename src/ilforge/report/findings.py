@@ -31,7 +31,7 @@ def _liquid_finding(content: ReportContent, palette: Palette) -> str:
 _HELD = {
     Holding.HOLDS: "held the liquid",
     Holding.DOES_NOT_HOLD: "did not hold the liquid",
-    Holding.NOT_JUDGED: "cannot be judged because runs are too short or at constant volume",
+    Holding.NOT_JUDGED: "cannot be judged, because the runs are too short or at constant volume",
 }
 
 
@@ -58,7 +58,7 @@ def _health_finding(content: ReportContent, palette: Palette) -> str:
     sound = len(content.verdicts) - len(bad)
     named = joined([f"{palette.label(v.potential)} in {v.protocol} is {v.state}" for v in bad])
     runs = counted(len(content.verdicts), "run")
-    return f"{sound} of {runs} are sound{f'; {named}' if named else ''}."
+    return f"{sound} of {runs} passed all checks{f'; {named}' if named else ''}."
 
 
 def _refused_finding(content: ReportContent) -> str:
@@ -68,8 +68,8 @@ def _refused_finding(content: ReportContent) -> str:
         return ""
     names = joined(tuple(dict.fromkeys(quantity_name(r.quantity).lower() for r in refused)))
     return (
-        f"{len(refused)} of {counted(len(numbers), 'number')} cannot be quoted ({names}); "
-        "the notes give the reasons and what would be needed."
+        f"{len(refused)} of {counted(len(numbers), 'number')} cannot be quoted ({names}); the notes give the reasons, "
+        "and what would be needed."
     )
 
 

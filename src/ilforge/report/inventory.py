@@ -74,7 +74,7 @@ def explored_table(rounds: Sequence[LearningRound]) -> Table | None:
     if not body:
         return None
     first = 2 + several
-    caption = "Explored frames by state; candidates include those of a density that no training frame has"
+    caption = "Explored frames by state; candidates include frames at a density outside that of the training frames"
     return Table(caption, tuple(map(Cell, names)), tuple(body), frozenset(range(first, first + 5)))
 
 

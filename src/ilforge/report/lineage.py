@@ -43,7 +43,7 @@ def origins_table(records: Sequence[Record], palette: Palette) -> Table | None:
             between = [Cell(liquid)] if len(liquids) > 1 else []
             label = Cell(palette.label(name), swatch=palette.colour(name))
             rows.append((label, Cell(origin_of(records, name)), *between, *cells))
-    caption = "The same validation frames with every model; energies with the mean error taken out"
+    caption = "Errors of all models on the same validation frames; the mean error of energies is subtracted"
     return Table(caption, tuple(head), tuple(rows), frozenset(range(len(head) - 4, len(head))))
 
 
