@@ -101,8 +101,9 @@ def command_line(program: str) -> list[str]:
         return [str(path)]
     if not may_start(program):
         raise SettingsError(
-            f"machine.toml beside the study names {shlex.join(named)} as its {program}, and looking at a study starts "
-            f"no program that it names. Name that file yourself, with --machine, or keep it as {_USER_FILE}."
+            f"The machine.toml beside the study names {shlex.join(named)} as {program}. Commands that only look at a "
+            "study start no program that this file names. Name the file yourself with --machine, or move it to "
+            f"{_USER_FILE}."
         )
     return of_user(shlex.join(named))
 

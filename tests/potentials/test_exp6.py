@@ -237,7 +237,7 @@ REFUSED = {
     "a key": ({"thole_a": "thole"}, r"polarization.thole is not a known key. Did you mean thole_a\?"),
     "a unit": ({"tolerance = 1e-3": "tolerance = 0.1"}, r"polarization.tolerance is 0.1, but should be at most 0.01"),
     "a negative": ({"polarizability_A3 = 1.208": "polarizability_A3 = -1"}, r"types.N4.polarizability_A3 is -1"),
-    "a pair's name": ({"H1-FB = { A": "H1FB = { A"}, r"pairs.H1FB is not the names of two types joined by '-'"),
+    "a pair's name": ({"H1-FB = { A": "H1FB = { A"}, r"pairs.H1FB must be the names of two types, joined by '-'"),
 }
 
 

@@ -152,7 +152,7 @@ def test_looking_starts_no_program_that_a_file_beside_the_study_names(tmp_path):
     gmx = program(tmp_path / "gmx", "started")
     (tmp_path / "machine.toml").write_text(f'commands = {{ gmx = "{gmx}" }}\n')
     machine_programs.use(load_machine(None, tmp_path).programs)
-    with trust.looking(), pytest.raises(SettingsError, match="looking at a study starts no program that it names"):
+    with trust.looking(), pytest.raises(SettingsError, match="look at a study start no program that this file names"):
         programs.run(["gmx"], tmp_path, log="log")
     assert not (tmp_path / "log").exists() or not (tmp_path / "log").read_text()
     programs.run(["gmx"], tmp_path, log="log")  # `ilforge run`

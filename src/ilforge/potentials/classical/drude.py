@@ -53,7 +53,7 @@ def relaxed(forces: Callable[[np.ndarray], np.ndarray], n: int, stiffness: float
         now = _mixed(tried)
         if not np.abs(now).max() <= LONGEST_A:  # also true for NaN
             raise DidNotConverge("polarization catastrophe: induced dipoles grow without bound in this structure")
-    raise DidNotConverge(f"induced dipoles did not settle in {_ITERATIONS} iterations")
+    raise DidNotConverge(f"induced dipoles did not converge in {_ITERATIONS} iterations")
 
 
 def _mixed(tried: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

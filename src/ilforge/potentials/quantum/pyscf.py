@@ -135,7 +135,9 @@ class PyscfCalculator(TypedCalculator):
         super().calculate(atoms, properties, system_changes)
         self.results = {}
         if any(self.atoms.pbc):
-            raise SettingsError('kind = "pyscf" calculates ions in vacuum; this frame is periodic.')
+            raise SettingsError(
+                'kind = "pyscf" calculates ions in a vacuum, but this frame is periodic: use a method for boxes, such as gpaw or cp2k.'
+            )
         from pyscf import lib
 
         with lib.with_omp_threads(self._threads):

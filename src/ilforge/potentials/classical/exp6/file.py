@@ -166,11 +166,11 @@ class ParameterFile(Settings):
                 )
         for key in self.pairs:
             if len(key.split("-")) != 2 or set(key.split("-")) - set(self.types):
-                raise ValueError(f"pairs.{key} is not the names of two types joined by '-'")
+                raise ValueError(f"pairs.{key} must be the names of two types, joined by '-'")
         for table, count in (("bonds", 2), ("bends", 3), ("torsions", 4), ("out_of_plane", 4)):
             for key in getattr(self, table):
                 if len(key.split("-")) != count:
-                    raise ValueError(f"{table}.{key} is not the names of {count} types joined by '-'")
+                    raise ValueError(f"{table}.{key} must be the names of {count} types, joined by '-'")
         return self
 
 

@@ -304,7 +304,7 @@ def solve(
         step = alphas * residual
         product, before = np.sum(residual * step), product
         direction = step + product / before * direction
-    raise DidNotConverge(f"induced dipoles did not settle in {MAX_ITERATIONS} iterations")
+    raise DidNotConverge(f"induced dipoles did not converge in {MAX_ITERATIONS} iterations")
 
 
 def _tensor(n: int, polar: np.ndarray, pairs: list[Pairs], radial: list[_Radial]) -> bsr_array:

@@ -91,7 +91,9 @@ def _check_ion(name: str, topology: Topology, file: ParameterFile) -> None:
     molecule, ion = topology.species.index(name), file.ions[name]
     symbols = [topology.symbols[i] for i in topology.atoms_of(molecule)]
     if len(symbols) != len(ion.types):
-        raise SettingsError(f"ions.{name}.types has {len(ion.types)} atoms, but the liquid's {name} {len(symbols)}.")
+        raise SettingsError(
+            f"ions.{name}.types has {len(ion.types)} atoms, but the {name} of the liquid has {len(symbols)}."
+        )
     for index, (symbol, key) in enumerate(zip(symbols, ion.types, strict=True)):
         if file.types[key].element != symbol:
             raise SettingsError(

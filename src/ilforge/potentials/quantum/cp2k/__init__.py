@@ -196,8 +196,9 @@ def _version_of(name: str) -> str:
         known = trust.kept_version(program)
         if known is None:
             raise SettingsError(
-                f"The study names {program} as its CP2K, and looking at a study starts no program that it names. Its "
-                "version, which is part of the keys of results, is not known here yet: `ilforge run` determines it."
+                f"The study file names {program} as CP2K. Commands that only look at a study start no program that it "
+                "names, and results depend on the version of this program, which is not known yet. `ilforge run` "
+                "starts the program and finds its version."
             )
         return known
     version: str = installed(str(program))
