@@ -101,7 +101,7 @@ def test_a_part_of_a_run_and_pairs_of_sites_are_asked_for_by_options(trajectory)
     done = call("analyse", trajectory, "--frame-interval", 1, "--property", "rdf", *part, "--pairs", "Li", "O:TFSI")
     assert "note Measured from 2 to 6 ps of 7 ps: 3 of 8 frames." in done.output
     assert [row.split()[1] for row in done.output.splitlines() if row.startswith("rdf")] == ["Li-O:TFSI"]
-    with pytest.raises(SettingsError, match="No frame is left between 9 ps"):
+    with pytest.raises(SettingsError, match="No frame is between 9 ps"):
         call("analyse", trajectory, "--frame-interval", 1, "--property", "rdf", "--start", 9)
     with pytest.raises(SettingsError, match="--pairs is for g"):
         call("analyse", trajectory, "--frame-interval", 1, "--property", "density", "--pairs", "Li", "B")

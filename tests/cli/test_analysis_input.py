@@ -166,10 +166,7 @@ def test_velocities_of_a_lammps_dump_need_their_units(ions, tmp_path):
     asked = ("analyse", top, dump, "--frame-interval", 1, "--temperature", 423, "--property", "conductivity")
     done = call(*asked)
     assert "conductivity_green_kubo" not in done.output
-    assert (
-        "No Green-Kubo conductivity: velocities of a LAMMPS dump are in a unit that the dump does not contain"
-        in done.output
-    )
+    assert "No Green-Kubo conductivity: the LAMMPS dump does not contain the unit of its velocities" in done.output
     assert "conductivity_green_kubo" in call(*asked, "--lammps-units", "real").output
     frames.write(tmp_path / "t.extxyz", extended(ions))
     with pytest.raises(SettingsError, match="not a LAMMPS dump"):
@@ -184,7 +181,7 @@ def test_a_topology_without_positions_alone(ions, tmp_path):
         lines.append(f"{k + 1:8d} A    {topology.molecules[k] + 1:<4d} ION  {atom}")
     lines += ["", f"{0:8d} !NBOND: bonds", ""]
     (tmp_path / "top.psf").write_text("\n".join(lines) + "\n")
-    with pytest.raises(SettingsError, match="contains no positions: give a trajectory after it"):
+    with pytest.raises(SettingsError, match="contains no positions: give a trajectory file after it"):
         call("analyse", tmp_path / "top.psf")
 
 
@@ -212,7 +209,7 @@ def test_numbers_that_make_no_sense_from_python(ions, value):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--pressure-units", "real"), "--pressure-units is given without --pressure"),
+        (("--pressure-units", "real"), "--pressure-units is the unit of the file in --pressure"),
         (("--pressure", "p.csv", "--property", "density"), "--pressure is for the viscosity"),
         (("--viscosity", 0.01, 0.001, "--property", "density"), "--viscosity corrects the diffusion"),
         (("--lammps-units", "real", "--replicas"), "--lammps-units belongs to one run"),

@@ -50,7 +50,7 @@ def test_check_says_what_labels_cost_where_their_program_is_missing(ilforge, tmp
     monkeypatch.setenv("PATH", str(tmp_path))
     code, out, err = ilforge("check", str(tmp_path / "study.toml"))
     assert code == 3 and "gpaw was not found" in err
-    (line,) = [line for line in out.splitlines() if line.startswith("all these labels by")]
+    (line,) = [line for line in out.splitlines() if line.startswith("method for all these labels")]
     assert "training, PYR14BF4" in out and "the reference of the study (PBE-D3(BJ) with GPAW)" in out and line
 
 

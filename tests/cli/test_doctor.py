@@ -22,7 +22,7 @@ def quickly(monkeypatch):
 def test_doctor_says_cores_memory_disk_and_gpus(ilforge):
     code, out, _ = ilforge("doctor")
     assert code == 0
-    assert re.search(rf"^cores +{usable_cores()}; tasks at the same time: \d+, threads of each: 1", out, re.M)
+    assert re.search(rf"^cores +{usable_cores()}; \d+ tasks at the same time, with 1 threads each", out, re.M)
     assert re.search(r"^memory +\d+\.\d GB; tasks may take \d+\.\d GB together", out, re.M)
     assert re.search(r"^disk +\d+\.\d GB free in the folder of the store, ilforge-store", out, re.M)
     assert re.search(r"^GPUs +\S", out, re.M) and re.search(r"^executor local +local: label, train", out, re.M)

@@ -45,7 +45,7 @@ def test_list_says_state_and_licence_functional_elements_and_dispersion_of_model
 def test_names_that_are_none_are_refused_with_those_that_are(ilforge):
     for command in ("create", "remove"):
         code, _, err = ilforge("env", command, "sevnet")
-        assert code == 2 and "NAME is 'sevnet', and there is no such environment. It may be sevennet" in err
+        assert code == 2 and "There is no environment 'sevnet'. NAME may be sevennet" in err
     assert "There is no environment sevennet." in ilforge("env", "remove", "sevennet")[1]
 
 

@@ -92,7 +92,7 @@ def test_import_checks_bonds_by_the_ions(ilforge):
         (["diary.txt"], "Supported are vasprun.xml, OUTCAR, CP2K's output"),
         (["."], "neither vasprun.xml nor OUTCAR nor a DeePMD system"),
         ([GPAW, CP2K], "were not made by the same method; they differ in"),
-        ([CP2K, "--ions", "Li BF4"], 'does not look like "2 PYR14, 2 BF4"'),
+        ([CP2K, "--ions", "Li BF4"], 'such as "2 PYR14, 2 BF4"'),
         ([CP2K, "--ions", "1 Li, 1 BF5"], "Did you mean BF4"),
     ],
 )
@@ -139,7 +139,7 @@ def test_import_says_what_it_left_out_changed_or_could_not_check(ilforge, tmp_pa
     assert code == 0 and "3 accepted" in out
     assert "Warning: sorted.xyz: the atoms of 3 frames were put in the order of their ions" in out
     assert (
-        "Warning: sorted.xyz: forces agree with GFN1-xTB, so they are in eV/Å; that energies are in eV could not be"
+        "Warning: sorted.xyz: forces agree with GFN1-xTB, so they are in eV/Å, but it could not be checked that energies"
         in out
     )
 
@@ -175,7 +175,7 @@ def test_export_to_deepmd_and_import_again(ilforge, tmp_path, labelled, virials)
         assert read.info[frames.ENERGY] == pytest.approx(frame.info[frames.ENERGY])
         assert (frames.STRESS in read.info) == virials
     code, out, _ = ilforge("import", "deepmd", "--ions", "2 PYR14, 2 BF4", "--method", "CL&P", "--out", "again.xyz")
-    assert code == 0 and "3 accepted" in out and "3 labels come from files that do not tell whether" in out
+    assert code == 0 and "3 accepted" in out and "the files of 3 labels do not say whether" in out
 
 
 def test_export_to_deepmd_in_hdf5_and_import_again(ilforge, tmp_path, labelled):
@@ -222,9 +222,7 @@ def test_a_method_that_changed_under_its_name_is_found_when_stores_are_merged(il
         with LabelStore(tmp_path / name / "labels") as store:
             store.add(replace(label, energy=energy))
     code, _, err = ilforge("store", "merge", "ours", "theirs")
-    assert (
-        code == 4 and "A method has changed without a new name" in err and "those of ours were" in " ".join(err.split())
-    )
+    assert code == 4 and "the method was probably changed" in err and "ours, which were kept" in " ".join(err.split())
     with LabelStore(tmp_path / "ours" / "labels") as store:
         assert store.get(label.frame_digest, label.method_digest).energy == label.energy
 
@@ -278,7 +276,7 @@ def test_atoms_refuse_in_words(ilforge):
     code, _, err = ilforge("atoms", "Xy", "--potential", "pyscf")
     assert code == 2 and "Xy is not an element" in err
     code, _, err = ilforge("atoms", "H", "--potential", "GFN1-xTB")
-    assert code == 2 and "gives no energies of isolated atoms; gpaw and pyscf do" in err
+    assert code == 2 and "gives no energies of isolated, spin-polarised atoms; gpaw and pyscf do" in err
 
 
 def test_label_tries_again_what_lacked_memory_and_says_that_it_is_outstanding(
@@ -309,9 +307,9 @@ def test_label_tries_again_what_was_given_up_only_when_asked(ilforge, tmp_path, 
     code, out, _ = ilforge(*asked)
     assert code == 4 and "killed 12 times, in 3 runs" in out
     code, out, _ = ilforge(*asked, "--retry")
-    assert code == 0 and "1 frames that failed before are tried again" in out and "1 accepted" in out
+    assert code == 0 and "Trying 1 frames again that failed before" in out and "1 accepted" in out
     code, out, _ = ilforge(*asked, "--retry")
-    assert code == 0 and "0 frames that failed before" in out
+    assert code == 0 and "Trying 0 frames again" in out
 
 
 def test_label_of_nothing_and_over_its_own_file_is_an_error(ilforge, tmp_path, two_pairs):

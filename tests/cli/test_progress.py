@@ -158,7 +158,7 @@ def test_status_in_another_shell_counts_labels_failures_and_the_time_left(ilforg
         running.kill()
         running.wait()
     said = ilforge("status", path, "--store", "store")[1]
-    assert "begun, then stopped, " in said and "The study is not running: go on with ilforge run" in said
+    assert "begun, then stopped, " in said and "The study is not running. Continue it with: ilforge run" in said
 
 
 def _counting(said: str) -> bool:

@@ -178,9 +178,9 @@ def test_validate_is_told_the_ions(ilforge, labelled):
     code, out, _ = ilforge("validate", "bare.xyz", "--potential", "clp:4.0", "--ions", "2 PYR14, 2 BF4")
     assert code == 0 and "force" in out
     code, _, err = ilforge("validate", "bare.xyz", "--potential", "clp:4.0", "--ions", "2 EMIM, 2 BF4")
-    assert code == 2 and "bare.xyz: 2 EMIM, 2 BF4 are 48 atoms, C12H22B2F8N4, and those of frame 0 are 70: " in err
+    assert code == 2 and "bare.xyz: 2 EMIM, 2 BF4 has 48 atoms, C12H22B2F8N4, but frame 0 has 70, " in err
     code, _, err = ilforge("md", "bare.xyz", "--potential", "clp:4.0", "--length", "1", "--ions", "2 EMIM, 2 BF4")
-    assert code == 2 and "Say with --ions what the frames are made of" in err
+    assert code == 2 and "Name the ions of the frames with --ions" in err
 
 
 def test_export_of_a_stress_of_nine_numbers(ilforge, labelled):

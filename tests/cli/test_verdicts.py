@@ -82,4 +82,4 @@ def test_md_ends_with_its_verdict(ilforge, tmp_path, monkeypatch, kelvin, said):
     run = ("md", "box.xyz", "--potential", "clp:4", "--ensemble", "NPT", "--timestep", "1", "--interval", "0.02")
     code, out, err = ilforge(*run, "--length", "2" if said.startswith("does") else "0.2", "--temperature", kelvin)
     assert code == 0 and out.splitlines()[0].startswith(f"clp: {said}")
-    assert ("The run broke and ended early" in err) == said.startswith("does")
+    assert ("The run failed and ended early" in err) == said.startswith("does")

@@ -195,7 +195,7 @@ def test_a_run_that_has_ended_is_not_run_again_and_not_taken_for_another(engine,
     before = trajectory.run_file.stat().st_mtime_ns
     assert md.run(spec, engine, start, md.short(), trajectory.directory) == Trajectory(trajectory.directory)
     assert trajectory.run_file.stat().st_mtime_ns == before
-    with pytest.raises(SettingsError, match="holds a run with another"):
+    with pytest.raises(SettingsError, match="contains a run with another"):
         md.run(spec, engine, start, md.short(temperature_K=300.0), trajectory.directory)
 
 

@@ -20,7 +20,7 @@ def refused(run, out, wishes=None):
 
 
 def test_folders_without_dpgen(tmp_path):
-    assert "no such folder" in refused(tmp_path / "nowhere", tmp_path / "out")
+    assert "is not a folder" in refused(tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "settings.json").write_text("{}")
     said = refused(tmp_path / "run", tmp_path / "out")
@@ -42,7 +42,7 @@ def test_folders_without_dpgen(tmp_path):
         ("{'a': 1}", ["double quotes"]),
         ("", ["empty"]),
         ("[1, 2]", ["list", "keys and values"]),
-        ('{"a": 1, "a": 2}', ["'a' is there twice", "delete one"]),
+        ('{"a": 1, "a": 2}', ["'a' occurs twice", "delete one"]),
         ('{"a": nothing}', ["not valid JSON"]),
     ],
 )

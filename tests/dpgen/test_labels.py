@@ -162,7 +162,7 @@ def test_molecules_that_are_no_known_ions_are_named(tmp_path, salts):
     for iteration in (0, 1):
         shutil.rmtree(run / f"iter.{iteration:06d}/02.fp")
     dpgen_runs.write_system(run / "iter.000000/02.fp/data.000", [box], ["H", "C"])
-    with pytest.raises(SettingsError, match="2 CH4 are no ions that ilforge knows. Define each by --define"):
+    with pytest.raises(SettingsError, match="ilforge does not know the ions 2 CH4. Define each with --define"):
         import_dpgen(run, tmp_path / "out")
 
 

@@ -194,7 +194,7 @@ def test_input_file_of_cp2k(tmp_path, salts):
 def test_a_style_that_ilforge_does_not_run_is_said(tmp_path, salts):
     settings, moved = _moved(tmp_path, salts, param={"fp_style": "abacus"})
     assert settings.reference.potential == "gfn1"
-    assert any("abacus" in note and "do not mix" in note for note in moved.notes)
+    assert any("abacus" in note and "must not be mixed" in note for note in moved.notes)
 
 
 def test_yaml_says_the_same(tmp_path, salts, vasp):

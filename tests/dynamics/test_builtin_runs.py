@@ -236,7 +236,7 @@ def test_a_protocol_refuses_what_no_engine_can_run(choices, said):
 
 def test_what_a_run_cannot_be_is_refused_in_words():
     liquid, box = soft.ions()
-    with pytest.raises(SettingsError, match="go together: give both, or neither"):
+    with pytest.raises(SettingsError, match="and the reverse: give both, or neither"):
         Job(soft.Soft(), box, liquid.topology, md.short(inner_steps=2))
     job = Job(soft.Soft(), box, liquid.topology, md.short(constrain_hydrogens=True))
     with pytest.raises(SettingsError, match="constrain_hydrogens: the builtin engine"):
@@ -354,7 +354,7 @@ def test_a_run_that_another_engine_began_is_still_that_run(tiny_mace_model, tmp_
     first = run_md(mace, ion, Liquid.of_frame(ion), md.short(length_ps=0.01), tmp_path / "run", engine="openmm")
     again = run_md(mace, ion, Liquid.of_frame(ion), md.short(length_ps=0.01), tmp_path / "run")
     assert again.info()["run_by"] == "openmm" and again.info() == first.info()
-    with pytest.raises(SettingsError, match="holds a run with another"):
+    with pytest.raises(SettingsError, match="contains a run with another"):
         run_md(mace, ion, Liquid.of_frame(ion), md.short(length_ps=0.01), tmp_path / "run", engine="builtin")
 
 

@@ -34,7 +34,7 @@ def test_two_halves_with_velocities_kept_are_one_run(engine, tmp_path):
     end, found, other = (frames.read(run.last_file)[0].positions for run in (whole, kept, drawn))
     # files have eight decimals, and OpenMM is in mixed precision
     assert np.abs(found - end).max() < 1e-3 < 1e-2 < np.abs(other - end).max()
-    with pytest.raises(SettingsError, match="holds a run with another start"):
+    with pytest.raises(SettingsError, match="contains a run with another start"):
         again = last.copy()
         again.set_momenta(-last.get_momenta())
         run_md(potential, again, ion, _protocol(length_ps=0.01, keep_velocities=True), kept.directory, engine=engine)

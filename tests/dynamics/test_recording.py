@@ -100,7 +100,7 @@ def test_a_damaged_checkpoint_and_another_run_are_refused(tmp_path):
     recorder = Recorder(_job(tmp_path), {"a": 1})
     recorder.append(_sample(0.0))
     recorder.save(b"state")
-    with pytest.raises(SettingsError, match="holds a run with another start"):
+    with pytest.raises(SettingsError, match="contains a run with another start"):
         Recorder(_job(tmp_path), {"a": 2})
     checkpoint = tmp_path / "checkpoint"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
@@ -114,7 +114,7 @@ def test_a_longer_run_is_told_how_to_go_on_from_one_that_has_ended(change, hint,
     recorder = Recorder(_job(tmp_path), about)
     recorder.append(_sample(0.0))
     recorder.close(None, {"name": "none"})
-    with pytest.raises(SettingsError, match="a run can only continue unchanged: give another directory") as caught:
+    with pytest.raises(SettingsError, match="cannot be continued with these: name another folder") as caught:
         Recorder(_job(tmp_path), {**about, "protocol": {**about["protocol"], **change}})
     said = str(caught.value)
     assert (f"start from {tmp_path / 'last.xyz'} with its velocities" in said) is hint
@@ -154,7 +154,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again_whatever
 def test_a_folder_without_a_run_says_so(tmp_path):
     from ilforge.dynamics import load
 
-    with pytest.raises(SettingsError, match="holds no run that has ended"):
+    with pytest.raises(SettingsError, match="neither a finished run .* nor a checkpoint"):
         load(tmp_path)
 
 

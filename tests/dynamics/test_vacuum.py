@@ -140,5 +140,5 @@ def test_what_cannot_run_is_refused_in_words(tmp_path):
     with pytest.raises(SettingsError, match=r"net charge of \+1, and a periodic box of them has no finite energy"):
         run_md(Clp(), atoms, liquid, md.short(), tmp_path / "box")
     atoms.pbc = (True, True, False)
-    with pytest.raises(SettingsError, match="periodic in three directions with right angles, or none at all"):
+    with pytest.raises(SettingsError, match="periodic in all three directions and has right angles"):
         run_md(Clp(), atoms, liquid, md.short(), tmp_path / "slab")

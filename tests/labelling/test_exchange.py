@@ -173,7 +173,7 @@ def test_deepmd_systems_in_other_shapes_are_the_same(system, change):
         (lambda folder: (folder / "type.raw").write_text("9\n" * 20), "types up to 9, but type_map.raw names"),
         (lambda folder: (folder / "type_map.raw").write_text("BT CW NA HC X1 X2"), "names BT, CW, NA, HC, which"),
         (lambda folder: (folder / "type.raw").write_text("C H\n"), "expected whole numbers"),
-        (lambda folder: (folder / "type_map.raw").unlink(), "has no type_map.raw: .* Put one there"),
+        (lambda folder: (folder / "type_map.raw").unlink(), "has no type_map.raw: .* Write this file"),
         (lambda folder: (folder / "set.000/energy.npy").unlink(), "has no energy. Missing labels are not taken as"),
         (lambda folder: np.save(folder / "set.000/force.npy", np.zeros((5, 7))), "force has shape"),
         (lambda folder: (folder / "set.000/force.npy").write_bytes(b"torn"), "force.npy could not be read"),

@@ -226,4 +226,4 @@ def test_a_frame_that_comes_twice_and_a_method_that_changed_under_its_name(tmp_p
     energy = re.findall(r"^\s*Free energy:\s*(-?\d+\.\d+)", GPAW.read_text(), re.M)[-1]
     other = damaged(GPAW, tmp_path, lambda text: text.replace(energy, f"{float(energy) - 0.2:.6f}"))
     *_, last = import_labels([GPAW, other], ions=SALT).labels
-    assert last.error.startswith("contradiction: ") and "by another method of that name" in last.error
+    assert last.error.startswith("contradiction: ") and "by another method with the same name" in last.error

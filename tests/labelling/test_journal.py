@@ -45,7 +45,7 @@ def test_a_store_in_use_on_a_disk_is_not_opened_over_the_network(tmp_path, monke
     with LabelStore(tmp_path) as labels:
         labels.add(random_label(1))
         monkeypatch.setattr(journals, "on_network", lambda path: True)
-        with pytest.raises(DidNotFinish, match="Another study kept the label store"):
+        with pytest.raises(DidNotFinish, match="Another study was writing to the label store"):
             LabelStore(tmp_path, busy_timeout_s=0.1)
 
 

@@ -136,7 +136,7 @@ def refused(positions, side=40.0, settings=None, symbol="Cs"):
 
 def test_ions_that_rattle_are_refused_with_the_length_needed():
     note = refused(20 + 0.5 * np.random.default_rng(1).normal(size=(500, 30, 3)))
-    assert "moved only" in note and "would need at least about" in note and "ns" in note
+    assert "moved only" in note and "run at least about" in note and "ns" in note
 
 
 def test_subdiffusion_is_refused():

@@ -214,7 +214,7 @@ def test_a_part_of_a_run_is_that_part(floating):
 
 def test_a_part_without_frames_is_refused(floating):
     for part in (Excerpt(100.0), Excerpt(20.0, 10.0)):
-        with pytest.raises(SettingsError, match="No frame is left between"):
+        with pytest.raises(SettingsError, match="No frame is between"):
             part.of(floating)
 
 

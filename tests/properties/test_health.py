@@ -182,7 +182,7 @@ def test_end_is_said_where_it_is_known():
     """Of a run that goes on nothing else is wrong, and of files from elsewhere nobody knows."""
     for ended, said in (
         (True, [(True, True, "the run reached its end")]),
-        (False, [(False, False, "the run has not ended: it is measured up to 2 ps")]),
+        (False, [(False, False, "the run has not ended: only the part up to 2 ps was measured")]),
         (None, []),
     ):
         system, frames, cell = liquid_frames(3, np.random.default_rng(9), ended=ended)
@@ -210,7 +210,7 @@ def test_end_of_a_run_on_disk(tmp_path):
         recorder.append(Sample(box.positions, np.zeros((70, 3)), box.cell.array, -1.0, 0.5, 400.0))
     recorder.save(b"state")
     ((ok, grave, what),) = end(tmp_path)
-    assert not ok and not grave and what == "the run has not ended: it is measured up to 0.005 ps"
+    assert not ok and not grave and what == "the run has not ended: only the part up to 0.005 ps was measured"
     recorder.close(None, {})
     assert end(tmp_path) == [(True, True, "the run reached its end")]
     assert end(tmp_path / "topology.pdb", tmp_path / "trajectory.dcd", interval=0.005) == []

@@ -296,7 +296,7 @@ def test_a_run_at_constant_energy_has_the_temperature_that_it_had(two_pairs, tmp
         assert source_of(run).temperature_K == pytest.approx(means[-1]) and abs(means[-1] - 423) > 1
         assert source_of(run, temperature_K=423.0).temperature_K == 423.0
         said = [verdict.what for verdict in measure(run, ["health"])["health"].verdicts]
-        assert any(f"is {means[-1]:.0f} ±" in what and "423 K was set for the start" in what for what in said)
+        assert any(f"is {means[-1]:.0f} ±" in what and "423 K was set at the start" in what for what in said)
     both = open_replicas([tmp_path / "run-1", tmp_path / "run-2"])
     assert [one.temperature_K for one in both] == pytest.approx([np.mean(means)] * 2)
     protocol = MdProtocol("NVE", 423.0, 0.5, length_ps=0.1, interval_ps=0.005, seed=1, keep_velocities=True)

@@ -73,7 +73,7 @@ def test_what_cannot_be_told_is_refused_in_words():
     rng = np.random.default_rng(2)
     assert "--pressure" in estimate(viscosity(None), "viscosity").note
     short = estimate(viscosity(ornstein_uhlenbeck_pressure(400, 0.02, 2.0, 300.0, rng)), "viscosity")
-    assert not short.converged and "would need at least about" in short.note
+    assert not short.converged and "run at least about" in short.note
     coarse = estimate(viscosity(ornstein_uhlenbeck_pressure(4000, 2.0, 0.5, 300.0, rng)), "viscosity")
     assert "record it more often" in coarse.note
     sound = ornstein_uhlenbeck_pressure(4000, 0.02, 0.5, 300.0, rng)

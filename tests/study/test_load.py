@@ -66,7 +66,7 @@ MD_OF = "[[md]]\nname = 'a'\nensemble = 'NVT'\nlength_ps = 1.0\npotentials = [{}
             ["thermostat can be chosen only with the builtin engine"],
         ),
         (MD_OF.format("'mace'", "barostat = 'cell-rescaling'"), ["needs ensemble = 'NPT'"]),
-        (MD_OF.format("'mace'", "inner_potential = 'clp'"), ["inner_steps of 2 or more go together"]),
+        (MD_OF.format("'mace'", "inner_potential = 'clp'"), ["inner_potential needs inner_steps of 2 or more"]),
         (MD_OF.format("'mace'", "engine = 'openmm'\nthermostat = 'langevin'"), ["builtin engine, which runs MACE"]),
         (
             MD_OF.format("'mace', 'deepmd'", "hydrogen_mass_amu = 3.0"),
@@ -190,7 +190,7 @@ def test_a_table_of_md_is_a_grid_of_runs_with_names(tmp_path):
     twice = MD_OF.format("'clp'", "temperatures_K = [300.0, 400.0]") + MD_OF.format("'clp'", "").replace(
         "'a'", "'a-300K'"
     )
-    with pytest.raises(SettingsError, match="a-300K is there twice"):
+    with pytest.raises(SettingsError, match="a-300K occurs twice"):
         load(tmp_path, MINIMAL + twice)
 
 

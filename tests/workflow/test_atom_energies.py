@@ -70,7 +70,9 @@ def test_energies_that_are_not_there_are_named(tmp_path):
     (tmp_path / "copy" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(SettingsError, match="has no energies of isolated B. Set it to"):
         plan_of(tmp_path, tmp_path / "copy")
-    with pytest.raises(SettingsError, match="kind 'xtb' gives no energies of isolated atoms; gpaw and pyscf do"):
+    with pytest.raises(
+        SettingsError, match="kind 'xtb' gives no energies of isolated, spin-polarised atoms; gpaw and pyscf do"
+    ):
         plan_of(tmp_path, GPAW, (f'dataset = "{GPAW}"', ""), ('potential = "gpaw"', 'potential = "gfn1"'))
 
 

@@ -115,7 +115,7 @@ def test_what_exploration_found_is_said_for_every_state(tmp_path):
     boiled = Part(1, 0.004, "boiled", "At 0.004 ps: the density fell.", 0.41)
     frame = boxes(1, 1)[0]
     run = Exploration((frame,), np.array([9.0]), (None,), Conditions("NPT", 450.0, 1.0), ((),), parts=(boiled,))
-    window = Window(0.05, 1.5, note="0.05 eV/Å was used: 5 validation frames, a calibration needs 20")
+    window = Window(0.05, 1.5, note="0.05 eV/Å was used: a calibration needs 20 validation frames, and there are 5")
     selection = as_json(select([run], window, 3, md.liquid().topology), window)
 
     class Store:

@@ -136,7 +136,8 @@ class PyscfCalculator(TypedCalculator):
         self.results = {}
         if any(self.atoms.pbc):
             raise SettingsError(
-                'kind = "pyscf" calculates ions in a vacuum, but this frame is periodic: use a method for boxes, such as gpaw or cp2k.'
+                'kind = "pyscf" calculates ions in a vacuum, but this frame is periodic: use a '
+                "method for boxes, such as gpaw or cp2k."
             )
         from pyscf import lib
 
