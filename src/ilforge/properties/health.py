@@ -306,7 +306,8 @@ class Health:
 
 def _largest_of(n: int, frame: int) -> str:
     """Note on a value that is the largest of ``n`` frames."""
-    return f"no error: the largest of {n} {'frame' if n == 1 else 'frames'}, in frame {frame}; accurate to {_RESOLUTION_A} Å"
+    frames = "frame" if n == 1 else "frames"
+    return f"no error: the largest of {n} {frames}, in frame {frame}; accurate to {_RESOLUTION_A} Å"
 
 
 def _known(series: list[float | None]) -> tuple[np.ndarray, np.ndarray]:
