@@ -139,8 +139,7 @@ def test_import_says_what_it_left_out_changed_or_could_not_check(ilforge, tmp_pa
     assert code == 0 and "3 accepted" in out
     assert "Warning: sorted.xyz: the atoms of 3 frames were put in the order of their ions" in out
     assert (
-        "Warning: sorted.xyz: forces agree with GFN1-xTB, so they are in eV/Å, but it could not be checked that"
-        in out
+        "Warning: sorted.xyz: forces agree with GFN1-xTB, so they are in eV/Å, but it could not be checked that" in out
     )
 
 

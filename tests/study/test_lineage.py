@@ -143,14 +143,14 @@ def test_frames_of_a_student_follow_the_recipe_at_all_densities(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('start = "base"', 'start = "bse"', r"models.tuned.start is 'bse', and there is no model or potential"),
+        ('start = "base"', 'start = "bse"', r"models.tuned.start is 'bse', but there is no model or potential"),
         ('start = "base"', 'start = "clp"', r"start is 'clp', a potential of kind 'clp'; it must be of kind 'mace'"),
         ('start = "base"', 'start = "old.model"', r"write its digest beside it: start_sha256"),
         ('start = "base"', 'start = "tuned"', r"'tuned' is itself made from 'tuned': name a model"),
-        ('start = "base"', 'start = "student"', r"a circle"),
+        ('start = "base"', 'start = "student"', r"is itself made from"),
         ('start = "base"', f'start = "base"\nstart_sha256 = "{"0" * 64}"', r"start_sha256 is the digest of a"),
         ('kind = "mace"\nstart', 'kind = "deepmd"\nstart', r"DeePMD can only be trained from scratch; .*: mace"),
-        ('teacher = "tuned"', 'teacher = "tund"', r"models.student.teacher is 'tund', and there is no model"),
+        ('teacher = "tuned"', 'teacher = "tund"', r"models.student.teacher is 'tund', but there is no model"),
         ('teacher = "tuned"', 'teacher = "gpaw"', r"models.student.teacher is 'gpaw', the reference itself"),
         ("[models.scratch]\nkind", "[models.scratch]\nframes = 100\nkind", r"frames is about frames that a teacher"),
         ("frames_boxes = [1]", "frames_boxes = []", r"frames_boxes"),

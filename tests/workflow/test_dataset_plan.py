@@ -160,7 +160,11 @@ def test_another_aimd_plan_samples_nothing_again(two):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("temperature_K = 400.0", "ions = { PYR14 = 1, BF4 = 1 }", ["ions is given in \\[liquid\\]", "leave it out of one"]),
+        (
+            "temperature_K = 400.0",
+            "ions = { PYR14 = 1, BF4 = 1 }",
+            ["ions is given in \\[liquid\\]", "leave it out of one"],
+        ),
         ('name = "salt"', 'name = "pure"', ["its own name", "pure"]),
         ('compositions = ["salt"]', 'compositions = ["sold"]', ["compositions contains 'sold'", "pure, salt"]),
         ("eq_aimd_runs = 2", "eq_aimd_runs = 11", ["eq_aimd_runs is 11", "only 10 starts"]),

@@ -18,7 +18,11 @@ def potential_help() -> str:
     names: list[str] = []
     for kind in POTENTIALS.values():
         keys = kind.settings.model_fields if kind.settings is not None else None
-        if keys is None or any(field.is_required() and key not in kind.words for key, field in keys.items()):
+        if (
+            keys is None
+            or kind.needs_table
+            or any(field.is_required() and key not in kind.words for key, field in keys.items())
+        ):
             continue
         words = [f":{word.upper()}" if keys[word].is_required() else f"[:{word.upper()}]" for word in kind.words]
         names += list(kind.known_as) or [kind.name + "".join(words)]

@@ -88,7 +88,7 @@ def in_order(
             readings[number] = _unknown_order(readings[number], key[0], topology)
     if not moved:
         return replace(output, readings=tuple(readings))
-    remark = f"the atoms of {moved} frames were sorted by ions, which were recognised by their bonds"
+    remark = f"the atoms of {moved} frames were put in the order of their ions, which were recognised by their bonds"
     return replace(output, readings=tuple(readings), remarks=(*output.remarks, remark))
 
 

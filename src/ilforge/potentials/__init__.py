@@ -44,6 +44,7 @@ __all__ = [
     "environment_versions",
     "environments",
     "known_names",
+    "names_without_keys",
     "settings",
 ]
 
@@ -62,6 +63,11 @@ def known_names() -> dict[str, dict[str, Any]]:
             found[name] = {"kind": name}
         found |= {alias: {"kind": name, **keys} for alias, keys in kind.known_as.items()}
     return found
+
+
+def names_without_keys() -> list[str]:
+    """Names of potentials that can be used without a table of keys in the study file."""
+    return [name for name, spec in known_names().items() if not POTENTIALS[spec["kind"]].needs_table]
 
 
 def environments() -> dict[str, Environment]:

@@ -109,6 +109,8 @@ class PotentialKind:
         Whether forces are computed with a real-space grid or plane waves, so that their sum is not exactly zero.
     needs_box
         Whether it cannot compute ions in a vacuum.
+    needs_table
+        Whether it cannot compute without a key that only the user knows, although all keys have defaults.
     known_as
         Further names that a study file may use without a table, with their keys. A kind whose keys all have defaults
         can always be named without a table.
@@ -132,6 +134,7 @@ class PotentialKind:
     pretrained: Mapping[str, str] = field(default_factory=dict)
     has_grid: bool = False
     needs_box: bool = False
+    needs_table: bool = False
     known_as: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     words: tuple[str, ...] = ()
     file_suffix: str | None = None

@@ -46,7 +46,7 @@ class MdSettings(Settings):
         Field(
             description="Time between records of the pressure tensor for the viscosity, ps; `interval_ps` must be a "
             "multiple of it. Use 0.005 to 0.01 if bonds to H are constrained (`timestep_fs` above 1), otherwise 0.002. "
-            f"Without it, the tensor is not recorded. Only with {_engines('records_pressure')}."
+            f"Without it, the tensor is not recorded. Only with engine {_engines('records_pressure')}."
         ),
     ] = None
     temperatures_K: Annotated[list[Temperature], Field(min_length=1)] | None = None
@@ -72,7 +72,7 @@ class MdSettings(Settings):
         Field(
             description="Mass of H in amu, for time steps up to 1.5 times as long; the heavy neighbour loses the added "
             "mass. 3 is usual. Structure and density do not change, and diffusion changes slightly. Only with "
-            f"{_engines('keeps_hydrogen_mass')}."
+            f"engine {_engines('keeps_hydrogen_mass')}."
         ),
     ] = None
     inner_potential: str | None = None

@@ -12,7 +12,7 @@ from pydantic import Field, create_model, model_validator
 
 from ilforge.labelling.gate_settings import GateSettings
 from ilforge.liquid.settings import LiquidSettings
-from ilforge.potentials import POTENTIALS, known_names
+from ilforge.potentials import POTENTIALS, known_names, names_without_keys
 from ilforge.potentials.kind import PotentialKind, PotentialSettings
 from ilforge.properties.analysis import AnalysisSettings
 from ilforge.sampling.exploration import Conditions
@@ -230,7 +230,7 @@ class StudySettings(Settings):
         Field(
             description="Potentials that need no training, by a name that you choose. `kind` may be left out if the "
             "name is that of the kind. These names need no table if you use the defaults of all keys: "
-            f"{', '.join(f'`{name}`' for name in known_names())}."
+            f"{', '.join(f'`{name}`' for name in names_without_keys())}."
         ),
     ] = {}
     models: Models = DEFAULT_MODELS

@@ -304,5 +304,6 @@ KIND = PotentialKind(
     family="density functional",
     has_grid=True,
     needs_box=True,
+    needs_table=True,
     works=(("", "VASP: Kresse and Furthmüller, Phys. Rev. B 54, 11169 (1996)."), *WORKS_ON_DFT),
 )
