@@ -210,7 +210,7 @@ def visible(device: Device) -> dict[str, str]:
 def inventory() -> dict[str, str]:
     """The devices that each of :data:`PROGRAMS` finds on this machine, in words; programs that are missing are not
     listed."""
-    found = {}
+    found: dict[str, str] = {}
     for program in PROGRAMS:
         try:
             kinds = [kind for kind in KINDS[program] if kind == "cpu" or _fault(program, Device(kind)) is None]
