@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from ilforge import files
-from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.errors import SettingsError
 from ilforge.folders import refuse_links
 from ilforge.labelling.journal import choose_journal
 from ilforge.labelling.labels import Label, checked, is_cut_short
 from ilforge.labelling.labels import method_digest as method_digest_of
+from ilforge.labelling.storing import checks, rows
 from ilforge.labelling.storing import inbox as _inbox
-from ilforge.labelling.storing import rows
+from ilforge.labelling.storing.sql import COLUMNS, INSERT, TABLES, explained
 
 FILE = "labels.sqlite"
 """The labels, in the folder of a store's labels."""
@@ -39,34 +39,7 @@ METHODS = "methods"
 """Folder with a file for the description of each method; labels without this description are useless."""
 BATCH = 200
 """Number of labels in one transaction, which needs a single flush to disk."""
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS methods (
-    digest TEXT PRIMARY KEY, description TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS labels (
-    frame TEXT NOT NULL,
-    method TEXT NOT NULL REFERENCES methods (digest),
-    numbers BLOB NOT NULL, positions BLOB NOT NULL, cell BLOB NOT NULL, pbc BLOB NOT NULL, info TEXT NOT NULL,
-    energy REAL, forces BLOB, stress BLOB,
-    converged INTEGER NOT NULL, error TEXT, cost_s REAL NOT NULL, host TEXT NOT NULL, time REAL NOT NULL,
-    checksum BLOB NOT NULL,
-    UNIQUE (frame, method)
-);
-"""
-_COLUMNS = ", ".join(rows.COLUMNS)
 _ERROR = rows.COLUMNS.index("error")
-# A result replaces a failure, any label replaces a calculation that was cut short, and nothing replaces a result.
-_INSERT = f"""
-INSERT INTO labels ({_COLUMNS}, checksum) VALUES ({", ".join("?" * 16)})
-ON CONFLICT (frame, method) DO UPDATE SET
-    info = excluded.info, energy = excluded.energy, forces = excluded.forces, stress = excluded.stress,
-    numbers = excluded.numbers, positions = excluded.positions, cell = excluded.cell, pbc = excluded.pbc,
-    converged = excluded.converged, error = excluded.error, cost_s = excluded.cost_s,
-    host = excluded.host, time = excluded.time, checksum = excluded.checksum
-WHERE labels.error IS NOT NULL AND (excluded.error IS NULL OR cut_short(labels.error))
-"""
-
-
 _AT_ONCE = 500  # frames in one query
 
 
@@ -94,7 +67,7 @@ class LabelStore:
         self.damaged_rows, self._timeout_s = 0, busy_timeout_s
         self._lock = threading.RLock()
         refuse_links(self.directory, self.path, self.inbox)
-        with _explained(self.path):
+        with explained(self.path):
             if not read_only:
                 self.inbox.mkdir(parents=True, exist_ok=True)
             self._connection = self._connect()
@@ -108,7 +81,8 @@ class LabelStore:
         self.close()
 
     def close(self) -> None:
-        self._connection.close()
+        with checks.own_change(self.path):  # the last connection merges the log of SQLite into the file
+            self._connection.close()
 
     def get(self, frame_digest: str, method_digest: str) -> Label | None:
         """The label of one frame by one method, or None when it was never computed."""
@@ -116,7 +90,7 @@ class LabelStore:
 
     def get_many(self, frame_digests: Sequence[str], method_digest: str) -> dict[str, Label]:
         """The labels that exist in the store, by frame digest."""
-        with self._lock, _explained(self.path):
+        with self._lock, explained(self.path):
             description = self._description(method_digest)
             if description is None:
                 return {}
@@ -128,7 +102,7 @@ class LabelStore:
 
         In a read-only store, the labels in the inbox come last.
         """
-        with self._lock, _explained(self.path):
+        with self._lock, explained(self.path):
             keys = self._connection.execute("SELECT frame, method FROM labels ORDER BY rowid").fetchall()
         for frame, method in keys:
             label = self.get(frame, method)
@@ -139,7 +113,7 @@ class LabelStore:
 
     def of_parent(self, parent: str, method_digest: str) -> list[Label]:
         """Labels by one method of the frames that descend from a box, which ``info["parent"]`` names."""
-        with self._lock, _explained(self.path):
+        with self._lock, explained(self.path):
             found = self._connection.execute(rows.OF_PARENT, (method_digest, f'"parent": "{parent}"')).fetchall()
         return list(self.get_many([digest for (digest,) in found], method_digest).values())
 
@@ -149,7 +123,7 @@ class LabelStore:
         A calculation that was cut short does not count as a failure: another attempt may succeed.
         """
         frame_digests = list(dict.fromkeys(frame_digests))
-        with self._lock, _explained(self.path):
+        with self._lock, explained(self.path):
             if self._description(method_digest) is None:
                 return frame_digests
             found = ((digest, self._row(digest, method_digest)) for digest in frame_digests)
@@ -162,7 +136,7 @@ class LabelStore:
         """
         wanted = list(dict.fromkeys(frame_digests))
         found: dict[str, str | None] = {}
-        with self._lock, _explained(self.path):
+        with self._lock, explained(self.path):
             for start in range(0, len(wanted), _AT_ONCE):
                 some = wanted[start : start + _AT_ONCE]
                 marks = ", ".join("?" * len(some))
@@ -176,15 +150,15 @@ class LabelStore:
 
     def add_many(self, labels: Iterable[Label]) -> None:
         """Store labels in one transaction: all of them or, on any failure, none."""
-        with self._lock, _explained(self.path), self._transaction():
+        with self._lock, explained(self.path), self._transaction():
             for label in map(checked, labels):
                 self._remember(label.method_digest, label.method)
                 row = rows.row_of(label)
-                self._connection.execute(_INSERT, (*row, rows.checksum(row)))
+                self._connection.execute(INSERT, (*row, rows.checksum(row)))
 
     def remember(self, method: Mapping[str, Any]) -> None:
         """Store the description of a method; a damaged text of the same method is replaced."""
-        with self._lock, _explained(self.path), self._transaction():
+        with self._lock, explained(self.path), self._transaction():
             self._remember(method_digest_of(method), method)
 
     def absorb_inbox(self) -> int:
@@ -205,7 +179,7 @@ class LabelStore:
         ``frame_digests`` restricts this to some frames; by default all failures are dropped.
         """
         of_method = "DELETE FROM labels WHERE method = ? AND error IS NOT NULL"
-        with self._lock, _explained(self.path), self._transaction():
+        with self._lock, explained(self.path), self._transaction():
             if frame_digests is None:
                 return self._connection.execute(of_method, (method_digest,)).rowcount
             frames = [(method_digest, digest) for digest in dict.fromkeys(frame_digests)]
@@ -213,14 +187,14 @@ class LabelStore:
 
     def methods(self) -> dict[str, Mapping[str, Any]]:
         """Description of every method that has labels here, by digest."""
-        with self._lock, _explained(self.path):
+        with self._lock, explained(self.path):
             found = self._connection.execute("SELECT digest FROM methods").fetchall()
             described = {digest: self._description(digest) for (digest,) in found}
         return {digest: description for digest, description in described.items() if description is not None}
 
     def census(self, method_digest: str | None = None) -> dict[str, int]:
         """Numbers of labels, of results, failures and stresses among them, of files in the inbox, of damaged labels."""
-        with self._lock, _explained(self.path):
+        with self._lock, explained(self.path):
             labels, failures, stresses = self._connection.execute(
                 "SELECT COUNT(*), COUNT(error), COUNT(stress) FROM labels WHERE ?1 IS NULL OR method = ?1",
                 (method_digest,),
@@ -234,8 +208,13 @@ class LabelStore:
             "damaged": self.damaged_rows + len(_inbox.damaged(self.inbox)),
         }
 
-    def verify(self) -> bool:
+    def verify(self, again: bool = True) -> bool:
         """Read the whole file and its index; an index that does not fit the labels is rebuilt.
+
+        Parameters
+        ----------
+        again
+            Also if this process has read it before, and has alone changed it since.
 
         Returns
         -------
@@ -247,16 +226,19 @@ class LabelStore:
         SettingsError
             When SQLite finds the file damaged; the message contains the command to rescue the labels.
         """
-        with self._lock, _explained(self.path):
-            faults = self._faults()
-            if not faults:
+        with self._lock, explained(self.path), checks.one_at_a_time:
+            if not again and checks.is_known(self.path):
                 return False
-            if self.read_only or not all("index" in fault for fault in faults):
-                raise sqlite3.DatabaseError(faults[0])
-            self._connection.execute("REINDEX")
-            if left := self._faults():
-                raise sqlite3.DatabaseError(left[0])
-            return True
+            with checks.becomes_known(self.path):
+                faults = self._faults()
+                if not faults:
+                    return False
+                if self.read_only or not all("index" in fault for fault in faults):
+                    raise sqlite3.DatabaseError(faults[0])
+                self._connection.execute("REINDEX")
+                if left := self._faults():
+                    raise sqlite3.DatabaseError(left[0])
+                return True
 
     def backup(self) -> Path:
         """Check the file and copy it with SQLite's backup function; other studies may continue. Returns the copy.
@@ -267,7 +249,7 @@ class LabelStore:
         for digest, description in self.methods().items():
             _keep_method(self.directory / METHODS, digest, description)
         path = self.directory / BACKUP / FILE
-        with self._lock, _explained(path):
+        with self._lock, explained(path):
             path.parent.mkdir(exist_ok=True)
             refuse_links(path.parent, path)
             # two runs may copy at the same time: each writes its own file, and the last one stays
@@ -324,7 +306,7 @@ class LabelStore:
         execute("PRAGMA wal_autocheckpoint = 4000")  # in pages: four times the default, to wait less often for the disk
         if application != _APPLICATION:
             with self._transaction():
-                for statement in _SCHEMA.split(";"):
+                for statement in TABLES.split(";"):
                     execute(statement)
                 execute(f"PRAGMA application_id = {_APPLICATION}")
                 execute(f"PRAGMA user_version = {_VERSION}")
@@ -332,14 +314,16 @@ class LabelStore:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         # IMMEDIATE: wait for other writers at the start, because waiting is not possible in the middle
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:  # if the disk is full, SQLite has already ended it
-                self._connection.execute("ROLLBACK")
-            raise
+        with checks.one_at_a_time:
+            self._connection.execute("BEGIN IMMEDIATE")
+            with checks.own_change(self.path):
+                try:
+                    yield
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    if self._connection.in_transaction:  # if the disk is full, SQLite has already ended it
+                        self._connection.execute("ROLLBACK")
+                    raise
 
     def _description(self, method_digest: str) -> Mapping[str, Any] | None:
         """The description of a method, checked by its digest; from its own file if the row is damaged."""
@@ -360,7 +344,7 @@ class LabelStore:
         """An intact row, or None; a damaged row is dropped and counted."""
         key = (frame_digest, method_digest)
         row: tuple[Any, ...] | None = self._connection.execute(
-            f"SELECT {_COLUMNS}, checksum FROM labels WHERE frame = ? AND method = ?", key
+            f"SELECT {COLUMNS}, checksum FROM labels WHERE frame = ? AND method = ?", key
         ).fetchone()
         if row is None or row[-1] == rows.checksum(row[:-1]):
             return row
@@ -394,27 +378,3 @@ def _count_in(path: Path) -> int:
             return found
     except sqlite3.Error:
         return 0
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Translate errors of SQLite into errors that a user can act on."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        said = str(error)
-        if "full" in said or "disk I/O" in said:
-            raise DidNotFinish(f"The label store {path} could not be written: {said}", path.parent) from error
-        if "locked" in said or "busy" in said:
-            raise DidNotFinish(
-                f"Another study was writing to the label store {path} for too long. Run the same command again", None
-            ) from error
-        raise SettingsError(f"The label store {path} cannot be opened or written: {said}.") from error
-    except sqlite3.DatabaseError as error:
-        raise SettingsError(
-            f"The label store {path} is damaged ({error}). Rescue intact labels from it and from its backup with: "
-            f"ilforge store salvage {shlex.quote(str(path.parent))}. The damaged file is kept beside it, and lost "
-            "labels are computed again."
-        ) from error
-    except OSError as error:
-        raise SettingsError(f"The label store {path} cannot be written: {error.strerror}.") from error

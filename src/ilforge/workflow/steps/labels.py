@@ -189,8 +189,11 @@ def net_force_setting(gate: GateSettings, method: Mapping[str, Any], liquid: Liq
 
 
 def _verify(job: Job, store: LabelStore) -> None:
-    """Check the whole store first, because labels that a damaged index hides would be computed again."""
-    if store.verify():
+    """Check the whole store first, because labels that a damaged index hides would be computed again.
+
+    Several stages of an iteration label; it is read again only if more than their labels has changed in it.
+    """
+    if store.verify(again=False):
         job.say("The index of the label store did not fit its labels and was made anew; no label is lost.")
 
 
