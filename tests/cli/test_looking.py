@@ -34,7 +34,7 @@ def test_no_program_that_a_study_names_is_started(ilforge, tmp_path, look, comma
     assert not (tmp_path / "started").exists()
     trust.keep_version(program, "2023.1")  # as `ilforge run` does
     code, _, err = ilforge(look, "s.toml")
-    assert code == 0 if look == "check" else "holds nothing of the study" in err, err
+    assert code == 0 if look == "check" else "contains no results of this study" in err, err
     assert not (tmp_path / "started").exists()
     program.write_text(program.read_text() + "# another program\n")
     code, _, err = ilforge(look, "s.toml")
@@ -52,7 +52,7 @@ def test_no_model_that_a_study_names_is_loaded(ilforge, tmp_path, look):
         text.replace('"clp", "deepmd"', '"deepmd"').replace('potentials = ["clp"]', 'potentials = ["mace"]') + table
     )
     code, _, err = ilforge(look, "s.toml")
-    assert code == 0 if look == "check" else "holds nothing of the study" in err, err
+    assert code == 0 if look == "check" else "contains no results of this study" in err, err
     assert not (tmp_path / "trace").exists()
 
 

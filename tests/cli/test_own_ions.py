@@ -135,7 +135,7 @@ def test_ions_lists_the_catalogue_with_other_names(ilforge):
     lines = {line.split()[0]: line for line in out.splitlines()}
     assert "+1" in lines["BMIM"] and "C8H15N2" in lines["BMIM"] and "C4mim" in lines["BMIM"]
     assert "-1" in lines["TFSI"] and "NTf2" in lines["TFSI"]
-    assert "no force-field parameters here" in lines["Choline"]
+    assert "no CL&P parameters" in lines["Choline"]
     code, out, _ = ilforge("ions", "[bmim][PF6]", "choline")
     assert [line.split()[0] for line in out.splitlines()] == ["BMIM", "PF6", "Choline"]
     code, out, _ = ilforge("ions", *CATION, "ETA")

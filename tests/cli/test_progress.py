@@ -108,14 +108,14 @@ def test_a_store_that_holds_nothing_of_the_study_is_named(ilforge, tmp_path, com
     path = studies.quick(tmp_path)
     code, out, err = ilforge(command, path, "--store", "elsewhere")
     assert code == 2 and out == ""
-    assert f"The store {tmp_path / 'elsewhere'} holds nothing of the study quick" in err
+    assert f"The store {tmp_path / 'elsewhere'} contains no results of this study, quick" in err
     assert "--store" in err and f"ilforge run {path}" in err
     assert not (tmp_path / "ilforge-results").exists() and not (tmp_path / "elsewhere").exists()
 
 
 def test_results_without_a_store_are_an_empty_list_and_an_error(ilforge, tmp_path):
     code, out, err = ilforge("results", studies.quick(tmp_path), "--json")
-    assert code == 2 and json.loads(out) == [] and "holds nothing of the study" in err
+    assert code == 2 and json.loads(out) == [] and "contains no results of this study" in err
 
 
 def test_studies_of_one_name_keep_their_own_reports(ilforge, tmp_path):

@@ -57,7 +57,7 @@ def light(folder, *arguments):
         pytest.param(["--help"], "From the names of the ions", id="help"),
         pytest.param(["ions"], "PYR14", id="ions"),
         pytest.param(["doctor"], "pip install 'ilforge[openmm]'", id="doctor"),
-        pytest.param(["pack", "--ion", "PYR14=1", "--ion", "BF4=1", "--density", "0.8"], "Wrote 1 boxes", id="pack",
+        pytest.param(["pack", "--ion", "PYR14=1", "--ion", "BF4=1", "--density", "0.8"], "Wrote 1 box ", id="pack",
                      marks=pytest.mark.program("packmol")),
     ],
 )  # fmt: skip

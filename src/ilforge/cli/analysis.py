@@ -236,7 +236,7 @@ def _records(found: Mapping[str, Measurement], labels: Mapping[str, Any]) -> lis
 def _print(found: Mapping[str, Measurement], records: Sequence[Record]) -> None:
     """Print whether the run holds the liquid, then labelled numbers, then verdicts and notes.
 
-    A remark that applies to several rows is printed once.
+    A reason is not repeated in the next row, and a remark on converged numbers is printed once.
     """
     from ilforge.properties.shared.holding import verdict_of
     from ilforge.results import HOLDS_LIQUID
@@ -245,16 +245,18 @@ def _print(found: Mapping[str, Measurement], records: Sequence[Record]) -> None:
     if liquid is not None:
         click.echo(str(liquid))
     said: set[str] = set()
+    before = ""
     for record in records:
         if record.quantity == HOLDS_LIQUID:
             continue
         temperature = "" if record.temperature_K is None else f", {record.temperature_K:g} K"
         text, note = record.text, record.note
-        if note in said and not record.converged:
+        if note and note == before and not record.converged:
             text = "not converged, for the same reason"
         elif note and note not in said and note not in text:
             text = f"{text}  ({note})"
         said.add(note)
+        before = note
         click.echo(f"{record.quantity:28s} {record.species or '':12s} {record.liquid}{temperature}  {text}")
     for measurement in found.values():
         for verdict in measurement.verdicts:

@@ -47,6 +47,8 @@ def check(**arguments: Any) -> None:
         raise click.exceptions.Exit(MissingProgram.exit_code)
     if found.unusable:
         raise click.exceptions.Exit(SettingsError.exit_code)
+    if not all(done for _, done, _ in found.rows):
+        click.echo(f"Nothing is missing. Run the study with: ilforge run {arguments['study']}")
 
 
 def _print_stages(found: Check) -> None:
@@ -95,6 +97,7 @@ def _print_shares(shares: Sequence[Share]) -> None:
 
 def _print_dataset(study: Study) -> None:
     """Print the frames of every composition, their sums, and the cost of their labels."""
+    from ilforge.report.wording import counted
     from ilforge.workflow.dataset_plan import core_hours, planned_sets
 
     if study.settings.dataset is not None:
@@ -117,10 +120,15 @@ def _print_dataset(study: Study) -> None:
             table.add_row(f"{purpose}, all", "", *numbers, f"{core_hours(study, chosen):,.1f}")
     click.echo()
     console().print(table)
+    click.echo(
+        "Starts are sampled frames, from equilibrated MD (EQ) or away from equilibrium (nEQ). Each is labelled as a\n"
+        "single point, or begins a short AIMD run of which every step is labelled."
+    )
     learning = study.settings.learning
     if learning.iterations:
         most = learning.iterations * learning.max_candidates * len(study.parts)
-        click.echo(f"Concurrent learning adds at most {most:,} labels in {learning.iterations} rounds.")
+        rounds = counted(learning.iterations, "round")
+        click.echo(f"Concurrent learning adds at most {most:,} labels in {rounds}.")
     _print_label_costs(study)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,7 @@ def export(
     ilforge export --box md/last.xyz --potential clpol --format lammps --timestep 1.5 --out lammps
     """
     from ilforge import potentials
+    from ilforge.dynamics.export import COMMANDS
     from ilforge.dynamics.export import export as write
     from ilforge.dynamics.protocol import MdProtocol
     from ilforge.dynamics.simulation import Job
@@ -102,6 +104,7 @@ def export(
     job = Job(potentials.create(parse_potential(potential, None, own)), atoms, liquid.topology, protocol)
     paths = write(job, program, Path(out))
     click.echo(f"Wrote {', '.join(path.name for path in paths)} for {liquid.label} to {out}")
+    click.echo(f"Run them with: cd {shlex.quote(out)} && {COMMANDS[program]}")
 
 
 def _start(

@@ -91,8 +91,12 @@ def ions(names: tuple[str, ...], define: tuple[str, ...]) -> None:
     asked = [part for name in names for part in named_ions(name, own)] or [*own, *CATALOGUE]
     for name in asked:
         ion = get_ion(name, own)
-        others = f"; also {', '.join(ion.aliases)}" if ion.aliases else ""
+        aliases = [alias for alias in ion.aliases if alias != ion.description]
+        others = f"; also {', '.join(aliases)}" if aliases else ""
         about = ion.description or "of your own"
         known = CATALOGUE.get(ion.name)
-        note = "" if known is None or known.parameters else " (no force-field parameters here)"
-        click.echo(f"{ion.name:8s} {ion.charge:+2d}  {sum_formula(ion.symbols):12s} {about}{others}{note}")
+        note = "" if known is None or known.parameters else " (no CL&P parameters: use another potential)"
+        click.echo(
+            f"{ion.name:8s} {f'{ion.charge:+d}' if ion.charge else '0':>2s}  {sum_formula(ion.symbols):12s} "
+            f"{about}{others}{note}"
+        )

@@ -80,6 +80,7 @@ def pack(
     from ilforge.liquid.liquid import Liquid
     from ilforge.liquid.packing import pack as pack_box
     from ilforge.liquid.vacuum import in_vacuum
+    from ilforge.report.wording import counted
 
     if vacuum == (density is not None):
         raise SettingsError("Give either --density, to pack periodic boxes, or --vacuum, for ions without a box.")
@@ -90,8 +91,9 @@ def pack(
         box.info.update(kind="nEQ", recipe="packed", seed=seed + i, parent=f"box-{i:03d}")
         boxes.append(box)
     frames.write(Path(out), boxes)
-    where = "in a vacuum" if vacuum else f"{boxes[0].cell.lengths()[0]:.2f} Å a side"
-    click.echo(f"Wrote {count} {'structures' if vacuum else 'boxes'} of {liquid.label}, {where}, to {out}")
+    where = "in a vacuum" if vacuum else f"with sides of {boxes[0].cell.lengths()[0]:.2f} Å"
+    many = counted(count, "structure") if vacuum else counted(count, "box", "boxes")
+    click.echo(f"Wrote {many} of {liquid.label}, {where}, to {out}")
 
 
 @ilforge.command()

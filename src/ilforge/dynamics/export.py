@@ -240,3 +240,6 @@ FORMATS: dict[str, tuple[str, Callable[[Job], dict[str, str]]]] = {
     "lammps": ("lammps_input", _lammps),
 }
 """Program: the method that a potential needs for it, and the function that writes its files."""
+
+COMMANDS = {"openmm": "python run.py", "gromacs": "sh run.sh", "lammps": "lmp -in in.lammps"}
+"""Command that runs the files of each program, in their folder."""

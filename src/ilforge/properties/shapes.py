@@ -316,7 +316,7 @@ def _lifetime(spent_ps: np.ndarray, exits: np.ndarray) -> Estimate:
     n = float(exits.sum())
     if n < _MIN_EXITS:
         time = float(spent_ps.sum())
-        note = f"left {n:.0f} times in {time:.3g} ps spent in it, {_MIN_EXITS} needed"
+        note = f"the shape was left {n:.0f} times in {time:.3g} ps spent in it, and {_MIN_EXITS} times are needed"
         return Estimate.refused("ps", note, n)
     value = float(spent_ps.sum()) / n
     residual = exits - spent_ps / value  # exits less those expected from the time spent

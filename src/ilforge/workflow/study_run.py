@@ -361,8 +361,8 @@ def write_partial_report(study: Study, machine: Machine) -> Path:
 def nothing_there(study: Study, store: Path) -> SettingsError:
     """The error that a store holds nothing of a study."""
     return SettingsError(
-        f"The store {store} holds nothing of the study {study.settings.name}. If it was run with another store, name "
-        f"that one with --store; otherwise run it first: ilforge run {study.path}"
+        f"The store {store} contains no results of this study, {study.settings.name}. Run the study first: ilforge run "
+        f"{study.path}. If it was run with another store, name that store with --store."
     )
 
 

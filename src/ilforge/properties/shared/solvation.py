@@ -79,7 +79,10 @@ class Solvation:
                 known = ", ".join(system.ions)
                 if name != type(wanted).model_fields[role].default:
                     raise SettingsError(f"{self._key}.{role} is {name!r}, which this liquid ({known}) does not have.")
-                return f"There is no {name} in this liquid ({known}): set {self._key}.cation and {self._key}.ligand."
+                return (
+                    f"There is no {name} in this liquid ({known}): set {self._key}.cation and {self._key}.ligand in "
+                    "the study file (of ilforge analyse: --study)."
+                )
         self.cations, self.ligands = system.ions[wanted.cation], system.ions[wanted.ligand]
         if self.n_candidates == 0:
             return (
