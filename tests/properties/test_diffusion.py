@@ -1,5 +1,7 @@
 """Diffusion coefficients of particles whose diffusion is known, and refusals of those that do not diffuse."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -212,3 +214,18 @@ def test_the_settings_viscosity_gives_the_infinite_system():
     assert infinite.value == pytest.approx(yeh_hummer(own.value, 423.0, 5e-3, 40.0)) and infinite.error > own.error
     flat = measured("diffusion", system, snapshots(system, positions, np.diag([40.0, 40, 50])), settings)
     assert "cubic" in estimate(flat, "self_diffusion_infinite", "Cs").note
+
+
+@pytest.mark.parametrize("quantity", ["diffusion", "conductivity"])
+def test_pieces_of_a_run_in_the_wrong_order_are_refused(quantity):
+    """Where files have no times, as DCD of OpenMM, whose pieces all begin at one interval, only motion shows it."""
+    topology = replace(atomic_ions(Na=20, Cl=20), charges=(1,) * 20 + (-1,) * 20)
+    system = System(topology, 600, INTERVAL, 423.0, ensemble="NVT")
+    rng = np.random.default_rng(1)
+    paths = 100 * rng.random((40, 3)) + brownian(np.full(40, 0.05), 600, INTERVAL, rng)
+    cells = np.repeat(100.0 * np.eye(3)[None], 600, axis=0)
+    for _, _, found in measured(quantity, system, snapshots(system, paths % 100.0, cells)).estimates:
+        assert "jump" not in found.note and (found.converged or quantity == "conductivity")
+    swapped = np.concatenate([paths[400:], paths[:400]]) % 100.0
+    for _, _, found in measured(quantity, system, snapshots(system, swapped, cells)).estimates:
+        assert not found.converged and "between frames 199 and 200 most ions jump" in found.note

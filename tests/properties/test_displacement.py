@@ -5,6 +5,7 @@ import pytest
 
 from ilforge.properties.kernels.displacement import (
     independent_ions,
+    jumps,
     mean_squared_displacement,
     msd_covariance,
     remove_drift,
@@ -99,3 +100,29 @@ def test_ions_without_drift_are_worth_one_less():
     assert independent_ions(np.full(5, 80.0), np.arange(5)) == pytest.approx(4.0)
     many = independent_ions(np.full(400, 80.0), np.arange(200))
     assert many == pytest.approx(200, rel=0.01)
+
+
+@pytest.mark.parametrize(("n", "at_least"), [(5, 30), (10, 40), (40, 40)])
+def test_pieces_in_the_wrong_order_are_a_jump_and_runs_of_one_piece_have_none(n, at_least):
+    """In 40 seeds each, for Brownian ions; also for those of which each hops in 2 % of the frames."""
+    found = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        steps = 0.3 * rng.normal(size=(600, n, 3))
+        hops = 2.0 * rng.normal(size=(600, n, 3)) * (rng.random((600, n, 1)) < 0.02)
+        path, hopping = np.cumsum(steps, axis=0), np.cumsum(0.2 * steps + hops, axis=0)
+        assert len(jumps(path)) == 0 and len(jumps(hopping)) == 0
+        found += jumps(np.concatenate([path[300:], path[:300]])).tolist() == [300]
+    assert found >= at_least
+
+
+def test_a_motion_that_becomes_faster_or_has_few_particles_is_no_jump():
+    rng = np.random.default_rng(1)
+    steps = rng.normal(size=(400, 30, 3)) * np.where(np.arange(400) < 200, 0.2, 1.0)[:, None, None]
+    assert len(jumps(np.cumsum(steps, axis=0))) == 0  # this is a change of the diffusion
+    assert len(jumps(np.cumsum(steps[:, :2], axis=0))) == 0 and len(jumps(np.zeros((50, 10, 3)))) == 0
+    apart = np.cumsum(steps[:200], axis=0)
+    apart[-1:] += 5 * rng.normal(size=(30, 3))
+    assert jumps(apart).tolist() == [199]
+    apart[1:-1] += 5 * rng.normal(size=(30, 3))
+    assert jumps(apart[:-1]).tolist() == [1]

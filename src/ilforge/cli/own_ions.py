@@ -78,6 +78,8 @@ def _smiles(item: str, text: str) -> str:
 def ions(names: tuple[str, ...], define: tuple[str, ...]) -> None:
     """List the known ions and molecules, or those that you name, with charge, formula and other names.
 
+    Molecules without CL&P parameters are marked; other potentials do not need them.
+
     Brackets, charges and capitals do not matter, and a salt may be one word: [bmim][PF6], BMIM+, LiTFSI.
 
     \b

@@ -78,8 +78,8 @@ class Ion:
 class CatalogueEntry:
     """Entry of an ion in the catalogue file; RDKit has not yet read its SMILES.
 
-    ``parameters`` is false if no force field of ilforge has parameters for the ion. Then users may define an ion of
-    their own with the same name.
+    ``parameters`` is false if CL&P has no parameters for the ion. Then users may define an ion of their own with the
+    same name.
     """
 
     name: str

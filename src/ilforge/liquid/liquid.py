@@ -96,7 +96,10 @@ class Liquid:
                     f'ions = "{label}" cannot be read. Write numbers and names of ions, such as "2 PYR14, 2 BF4".'
                 )
             counts[match[2]] = int(match[1])
-        return cls.of(counts, define, base, vacuum)
+        try:
+            return cls.of(counts, define, base, vacuum)
+        except SettingsError as error:  # no study file is involved
+            raise SettingsError(str(error).replace("liquid.ions", f'ions = "{label}"', 1)) from error
 
     @classmethod
     def of_frame(

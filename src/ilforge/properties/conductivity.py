@@ -16,7 +16,15 @@ from ilforge.properties.kernels.displacement import (
 )
 from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System
-from ilforge.properties.shared.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, duration, repeated_note, sparse_frames
+from ilforge.properties.shared.einstein import (
+    AMBIGUOUS,
+    MIN_LAGS,
+    MsdAnalysis,
+    duration,
+    jump_between,
+    repeated_note,
+    sparse_frames,
+)
 from ilforge.properties.shared.green_kubo import transport_coefficient
 from ilforge.properties.shared.settings import ConductivitySettings
 from ilforge.properties.shared.steadiness import Course, judged, temperature_note, unsteady
@@ -108,10 +116,9 @@ class Conductivity:
         products = np.array([self._products(positions, max_lag) for positions in paths])
         together = self._charge_motion(paths, max_lag)
         longest = max(step for _, step in followed)
-        if longest > AMBIGUOUS:
-            result = self._refused(sparse_frames(longest))
-        else:
-            result = Measurement(list(self._estimates(own, products, together)))
+        reason = sparse_frames(longest) if longest > AMBIGUOUS else jump_between(paths)
+        estimates = self._estimates(own, products, together)
+        result = self._refused(reason) if reason else Measurement(list(estimates))
         result.curves.update(_curves(together))
         result.estimates.extend(self._from_velocities())
         result.notes.extend([*self._notes(), *repeated_note(paths)])

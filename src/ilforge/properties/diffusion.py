@@ -10,7 +10,14 @@ import numpy as np
 from ilforge.properties.kernels.displacement import follow, independent_ions
 from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System
-from ilforge.properties.shared.einstein import AMBIGUOUS, MIN_LAGS, MsdAnalysis, repeated_note, sparse_frames
+from ilforge.properties.shared.einstein import (
+    AMBIGUOUS,
+    MIN_LAGS,
+    MsdAnalysis,
+    jump_between,
+    repeated_note,
+    sparse_frames,
+)
 from ilforge.properties.shared.settings import DiffusionSettings
 from ilforge.properties.shared.steadiness import temperature_note
 from ilforge.results import Curve, Estimate
@@ -83,6 +90,7 @@ class Diffusion:
         masses = self._system.topology.molecule_masses
         followed = [follow(run._centres[:n_frames], run._cells[:n_frames], masses, run._system.images) for run in runs]
         longest = max(step for _, step in followed)
+        reason = sparse_frames(longest) if longest > AMBIGUOUS else jump_between([path for path, _ in followed])
         estimates: list[tuple[str, str | None, Estimate]] = []
         curves: dict[str, Curve] = {}
         for name, members in self._system.ions.items():
@@ -94,9 +102,7 @@ class Diffusion:
                 independent_ions(masses, members),
                 name,
             )
-            estimate = analysis.estimate()
-            if longest > AMBIGUOUS:
-                estimate = Estimate.refused(_UNIT, sparse_frames(longest))
+            estimate = Estimate.refused(_UNIT, reason) if reason else analysis.estimate()
             estimates.append(("self_diffusion", name, estimate))
             curves |= {f"msd {name}": analysis.msd_curve(), f"msd_slope {name}": analysis.slope_curve()}
         cells = np.concatenate([run._cells[:n_frames] for run in runs])

@@ -10,6 +10,10 @@ import numpy as np
 _CHUNK_ELEMENTS = 4_000_000  # for FFT work arrays of about 100 MB
 _SURE = 0.3  # fraction of the cell: for shorter steps the nearest image is certainly the right one
 _STILL_A = 1e-4  # if no ion moves farther between two frames, they are the same frame
+_JUMP = 4.0  # times the squared step before and after; a frame that is left out multiplies it by 4 at most
+_JUMP_CHANCE = 1e-4  # chance that a run without jumps is refused
+_JUMPING = 0.75  # fraction of the ions that jump between frames of different runs
+_OF_QUANTILE = 0.5  # its step has at most the scatter of a mean over this fraction of the ions
 _COMPARED_LAGS = 6  # number of lags at which the halves of a run are compared
 _FEWEST_COMPARED = 8  # smallest number of ions for a meaningful spread
 
@@ -96,6 +100,40 @@ def repeated_frames(positions: np.ndarray) -> np.ndarray:
         return np.empty(0, dtype=int)
     still = [np.abs(after - before).max() < _STILL_A for before, after in pairwise(positions)]
     return np.flatnonzero(still) + 1
+
+
+def jumps(positions: np.ndarray) -> np.ndarray:
+    """Frames that do not follow the frame before them: most ions move much farther than just before and after.
+
+    The squared step of each ion is divided by its median over the run. The ratio that three quarters of the ions
+    exceed, which ions that hop do not change, is compared with those of the steps before and after. In a run whose
+    motion becomes faster the step afterwards is as long, so this is no jump.
+
+    Parameters
+    ----------
+    positions
+        ``(n_frames, n, 3)`` in Å, unwrapped, relative to the centre of mass of all ions.
+
+    Returns
+    -------
+    Numbers of frames, ascending.
+    """
+    from scipy.special import fdtri
+
+    n_frames, n = positions.shape[:2]
+    if n_frames < 4 or n < 3:
+        return np.empty(0, dtype=int)
+    squared = np.stack([np.sum((after - before) ** 2, axis=1) for before, after in pairwise(positions)])
+    typical = np.median(squared, axis=0)
+    moving = typical > _STILL_A**2
+    if moving.sum() < 3:
+        return np.empty(0, dtype=int)
+    step = np.quantile(squared[:, moving] / typical[moving], 1.0 - _JUMPING, axis=1)
+    before = np.concatenate([[step[2]], step[:-1]])
+    after = np.concatenate([step[1:], [step[-3]]])
+    freedom = 3.0 * max(1.0, _OF_QUANTILE * moving.sum())
+    limit = max(_JUMP, float(fdtri(freedom, freedom, 1.0 - _JUMP_CHANCE / n_frames)))
+    return np.flatnonzero(step > limit * np.maximum(before, after)) + 1
 
 
 def mean_squared_displacement(positions: np.ndarray, max_lag: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.settings import IonSettings
 from ilforge.properties.reading.atom_names import elements_of_names
 from ilforge.properties.reading.topology_reader import Reading, elements_of
+from ilforge.properties.reading.trajectory_files import quietly
 
 if TYPE_CHECKING:
     from MDAnalysis import Universe
@@ -76,7 +77,8 @@ class Composition:
 
     def reading_of_universe(self, universe: Universe) -> Reading:
         """The same for the first frame of a trajectory whose topology contains elements, or masses to infer them."""
-        first = universe.trajectory[0]
+        with quietly():
+            first = universe.trajectory[0]
         cell = np.zeros((3, 3)) if first.dimensions is None else first.triclinic_dimensions
         atoms = Atoms(self._elements(universe), first.positions, cell=cell, pbc=bool(np.any(cell)))
         return self.reading_of(atoms)
@@ -114,6 +116,7 @@ class Composition:
         from MDAnalysis.transformations.boxdimensions import set_dimensions
 
         if self.cell is None:
+            _refuse_one_cell_for_all(universe)
             return
         if universe.trajectory.ts.dimensions is not None:
             raise _has_cell(named)
@@ -166,6 +169,21 @@ def parse_cell(text: str) -> np.ndarray:
             "or --cell '20 20 25 90 90 120'."
         )
     return whole
+
+
+def _refuse_one_cell_for_all(universe: Universe) -> None:
+    """Refuse a PDB file of several frames with a cell only before the first, as OpenMM's PDBReporter writes it."""
+    name = str(universe.trajectory.filename)
+    if universe.trajectory.ts.dimensions is not None or not name.lower().endswith((".pdb", ".ent")):
+        return
+    with open(name, errors="replace") as file:
+        given = any(line.startswith("CRYST1") for line in file)
+    if given:
+        raise SettingsError(
+            f"{name} has a CRYST1 record only before its first frame, which need not be the cell of the run: OpenMM's "
+            "PDBReporter writes the cell of the topology. Give a trajectory with the cell of each frame (dcd, xtc) or, "
+            "if the volume was fixed, its cell (--cell)."
+        )
 
 
 def _has_cell(named: str) -> SettingsError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 
 from ilforge.errors import SettingsError
 from ilforge.properties.reading.frame_times import mean_interval, time_scale
+from ilforge.properties.reading.unreadable import first_line, unreadable
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -24,6 +25,9 @@ LAMMPS_TIMES = {"real": 1e-3, "metal": 1.0}
 _DUMP_SUFFIXES = (".lammpstrj", ".lammpsdump", ".dump")
 DUMP = "ILFORGE_DUMP"
 """Name of ilforge's reader of LAMMPS dumps in MDAnalysis."""
+WHOLE_XTC, WHOLE_TRR = "ILFORGE_XTC", "ILFORGE_TRR"
+"""Names of ilforge's readers of XTC and TRR in MDAnalysis."""
+_WHOLE = {".xtc": WHOLE_XTC, ".trr": WHOLE_TRR}
 UNWRAPPED = "unwrapped"
 """Key in the data of a frame of this reader: whether positions are unwrapped."""
 SAID_TIME = "said_time"
@@ -116,17 +120,18 @@ def open_universe(paths: Sequence[Path]) -> Universe:
     """
     import MDAnalysis
 
-    import ilforge.properties.reading.dump_reader  # noqa: F401 - registers the format with MDAnalysis
+    import ilforge.properties.reading.dump_reader  # registers the format with MDAnalysis
+    import ilforge.properties.reading.xdr_reader  # noqa: F401 - as above
 
     for path in paths:
         if path.stat().st_size == 0:
             raise SettingsError(f"{path} is an empty file: give the one that the run wrote.")
     _refuse_as_topology(paths[0])
-    named = ", ".join(str(path) for path in paths)
     topology: dict[str, Any] = {"to_guess": ()}
     if _is_lammps_data(paths[0]):
         topology |= {"topology_format": _DATA} | _atom_style(paths[0])
-    files = [(str(path), DUMP if _is_dump(path) else None) for path in paths[1:]]
+    formats = [DUMP if _is_dump(path) else _WHOLE.get(path.suffix.lower()) for path in paths[1:]]
+    files = list(zip(map(str, paths[1:]), formats, strict=True))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # missing data are reported below
@@ -135,7 +140,7 @@ def open_universe(paths: Sequence[Path]) -> Universe:
             else:
                 universe = MDAnalysis.Universe(str(paths[0]), *([files] if files else []), **topology)
     except Exception as error:
-        raise SettingsError(f"{named} cannot be read as a topology and its trajectory: {_first_line(error)}") from error
+        raise unreadable(paths, formats, topology, error) from None
     return universe
 
 
@@ -174,20 +179,13 @@ def _head(path: Path) -> list[str]:
         return [file.readline(200).decode(errors="replace").strip() for _ in range(_HEAD_LINES)]
 
 
-def _first_line(error: Exception) -> str:
-    """The message of another library, without lines about its internals."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [line for line in lines if not line.startswith("Failed to construct topology")]
-    return (said or lines or [type(error).__name__])[0].removeprefix("Error: ").rstrip(".")
-
-
 def read_frame(universe: Universe, index: int, n_atoms: int) -> Any:
     """One MDAnalysis frame, after a check that it has positions of all atoms."""
     try:
         frame = universe.trajectory[index]
     except Exception as error:
         raise SettingsError(
-            f"Frame {index} of the trajectory cannot be read ({_first_line(error)}): it is cut short, or has "
+            f"Frame {index} of the trajectory cannot be read ({first_line(error)}): it is cut short, or has "
             f"another number of atoms than the topology's {n_atoms}."
         ) from error
     if frame.n_atoms != n_atoms:
@@ -251,11 +249,17 @@ def times_of_list(found: Sequence[Atoms], interval_ps: float | None, named: str)
             "time=. Give the time between frames (--frame-interval, in ps)."
         )
     interval = interval_ps or 1.0
-    said: list[Any] = [frame.info.get("time") for frame in found]
+    said: list[Any] = [_said_time(frame.info) for frame in found]
     scale = None
     if len(found) > 1 and all(isinstance(time, int | float | np.number) for time in said):
         scale = time_scale(said[0], said[1], interval)
     return interval, [None if scale is None else scale * float(time) for time in said]
+
+
+def _said_time(info: Mapping[str, Any]) -> Any:
+    """Time or number of steps in a comment line (LAMMPS and GPUMD: ``Time=``, ``Timestep=``), or None."""
+    said = {key.lower(): value for key, value in info.items()}
+    return next((said[key] for key in ("time", "timestep", "step") if key in said), None)
 
 
 def _time(frame: Any, by_step: bool) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ilforge.properties.kernels.displacement import (
     excess_variance,
+    jumps,
     mean_squared_displacement,
     msd_covariance,
     repeated_frames,
@@ -272,6 +273,24 @@ def sparse_frames(longest: float) -> str:
         f"an ion moved by {longest:.2f} of the cell between two frames, so that its image is ambiguous: "
         "give frames closer in time, or a trajectory from one run"
     )
+
+
+def jump_between(paths: Sequence[np.ndarray]) -> str:
+    """Why runs cannot be measured in which frames do not follow one another; empty if all do.
+
+    Paths as in :class:`MsdAnalysis`, of all ions.
+    """
+    for number, path in enumerate(paths, 1):
+        frames = jumps(path)
+        if len(frames):
+            where = "" if len(paths) == 1 else f" of run {number}"
+            more = f" (and at {len(frames) - 1} more frames)" if len(frames) > 1 else ""
+            return (
+                f"between frames {frames[0] - 1} and {frames[0]}{where}{more} most ions jump, compared with the steps "
+                "before and after: frames are missing, files are not in time order, or belong to independent runs "
+                "(--replicas)"
+            )
+    return ""
 
 
 def repeated_note(paths: Sequence[np.ndarray]) -> list[str]:
