@@ -92,6 +92,16 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
     return whole
 
 
+class Pairs(NamedTuple):
+    """A list of neighbours with the positions of one evaluation, in double precision."""
+
+    positions: np.ndarray  # (atoms, 3) Å
+    starts: np.ndarray  # (atoms + 1,): where the neighbours of each atom begin
+    listed: np.ndarray  # (pairs,): neighbours
+    image: np.ndarray  # (pairs,): row of ``shifts``
+    shifts: np.ndarray  # (images, 3) Å, added to the position of a neighbour
+
+
 class Edges(NamedTuple):
     """Neighbours within the cutoff. Each evaluation selects them from a list with a longer cutoff."""
 
@@ -106,17 +116,16 @@ class Edges(NamedTuple):
     y: np.ndarray
     z: np.ndarray
     inverse: np.ndarray  # of the distance, 1/Å
-    square: np.ndarray  # of the distance, Å2, in double precision: pair repulsion is so steep that it needs it
+    entry: np.ndarray  # place of the pair in the list of neighbours
 
 
 def edges_of(species: np.ndarray, room: int) -> Edges:
     """Arrays for so many neighbours of each atom."""
     n = len(species) * room + 4 * LANES
-    neighbour, neighbour_species, bins = (aligned(n, np.int32) for _ in range(3))
+    neighbour, neighbour_species, bins, entry = (aligned(n, np.int32) for _ in range(4))
     t, x, y, z, inverse = (aligned(n) for _ in range(5))
-    square = aligned(n, np.float64)
     count = np.zeros(len(species), np.int64)
-    return Edges(species, room, count, neighbour, neighbour_species, bins, t, x, y, z, inverse, square)
+    return Edges(species, room, count, neighbour, neighbour_species, bins, t, x, y, z, inverse, entry)
 
 
 class State(NamedTuple):

@@ -27,18 +27,19 @@ import math
 
 import numpy as np
 
-from ilforge.potentials.learned.fast_mace.arrays import MOST_EDGES
 from ilforge.compiled import compiled
-from ilforge.potentials.learned.fast_mace.network import ZBL_RATES, ZBL_SHARES
 from ilforge.potentials.learned.fast_mace.rows import EDGES
 from ilforge.potentials.learned.fast_mace.vectors import (
-    add, fma, fnma, load, mul, reciprocal, root, spread, spread_from, store, store_split, total, zero,
+    add, fma, fnma, load, mul, reciprocal, spread, spread_from, store, total, zero,
 )
 
 '''
 
 
-_STAGES = Path(__file__).with_name("stages.py").read_text()  # at import: a later update must not affect this process
+_APPENDED = "\n\n".join(  # read at import: a later update must not affect this process
+    Path(__file__).with_name("kernels").joinpath(f"{name}.py").read_text()
+    for name in ("linear_maps", "edge_forces", "stages")
+)
 
 
 def folder() -> Path:
@@ -51,7 +52,7 @@ def source(net: Architecture) -> tuple[str, int]:
     """Source of the module for an architecture, and the number of rows that its kernels need."""
     lines, n_rows = convolutions.kernels(net)
     lines += contractions.kernels(net) + _second_scatter(net)
-    return _HEAD + "\n".join([*_constants(net), "", *lines]) + "\n" + _STAGES, n_rows
+    return _HEAD + "\n".join([*_constants(net), "", *lines]) + "\n" + _APPENDED, n_rows
 
 
 def _constants(net: Architecture) -> list[str]:

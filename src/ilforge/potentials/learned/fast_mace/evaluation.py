@@ -15,7 +15,8 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from ilforge.errors import DidNotConverge
-from ilforge.potentials.learned.fast_mace import arrays, compilation, neighbours
+from ilforge.potentials.learned.fast_mace import arrays, compilation, neighbours, repulsion
+from ilforge.potentials.learned.fast_mace.edges import TOO_CLOSE, TOO_MANY, find_edges
 from ilforge.potentials.learned.fast_mace.network import Network, NoFastForm
 
 SKIN = 1.0
@@ -53,6 +54,7 @@ class FastEvaluator:
         self._list: neighbours.NeighbourList | None = None
         self._edges: arrays.Edges
         self._state: arrays.State
+        self._pairs: arrays.Pairs
         self.lists_made = 0
 
     def compute(self, positions: np.ndarray, cell: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -114,22 +116,23 @@ class FastEvaluator:
         listed = self._list
         assert listed is not None
         shifts, folded = listed.shifts(cell), listed.folded(positions, cell)
+        self._pairs = arrays.Pairs(folded, listed.starts, listed.listed, listed.image, shifts)
+        weights = self._weights
 
         def work(thread: int) -> int:
-            found: int = self._module.all_edges(
-                *self._ranges[thread], folded, listed.starts, listed.listed, listed.image, shifts,
-                self._edges, self._weights, self._closest[thread],
+            return find_edges(
+                *self._ranges[thread], self._pairs, self._edges, weights.r_max, weights.r_min, weights.per_step,
+                arrays.MOST_EDGES, self._closest[thread],
             )  # fmt: skip
-            return found
 
         for thread, status in enumerate(self._run(work)):
-            if status == -1:
+            if status == TOO_CLOSE:
                 i, j, r = self._closest[thread]
                 raise DidNotConverge(
                     f"atoms {int(i)} and {int(j)} are {r:.3f} Å apart, closer than the {self._weights.r_min:g} Å "
                     "down to which the model is evaluated"
                 )
-            if status == -2:
+            if status == TOO_MANY:
                 raise DidNotConverge(
                     f"an atom has more than {arrays.MOST_EDGES} neighbours within {self._weights.r_max:g} Å"
                 )
@@ -139,7 +142,12 @@ class FastEvaluator:
         module, shared = self._module, (self._weights, self._edges, self._state)
         slots = np.array([0, self._threads])
         self._run(lambda k: module.first_stage(*self._ranges[k], 0, *shared, self._scratch[k]))
-        self._run(lambda k: module.second_stage(*self._ranges[k], 0, k, *shared, self._scratch[k]))
+
+        def second(k: int) -> None:
+            module.second_stage(*self._ranges[k], 0, k, *shared, self._scratch[k])
+            self._repel(*self._ranges[k], 0, k)
+
+        self._run(second)
         self._run(lambda k: module.third_stage(*self._ranges[k], 0, k, slots, *shared, self._scratch[k]))
 
     def _by_members(self) -> None:
@@ -152,9 +160,16 @@ class FastEvaluator:
                 slots, scratch = np.array([member, member + 1]), self._scratch[thread]
                 module.first_stage(0, n_atoms, member, *shared, scratch)
                 module.second_stage(0, n_atoms, member, member, *shared, scratch)
+                self._repel(0, n_atoms, member, member)
                 module.third_stage(0, n_atoms, member, member, slots, *shared, scratch)
 
         self._run(work)
+
+    def _repel(self, begin: int, end: int, member: int, slot: int) -> None:
+        """Add the pair repulsion, if the networks have one, to energies of a range of atoms."""
+        table = self._weights.repulsion
+        if table.shape[1] > 0:
+            repulsion.add_repulsion(begin, end, member, slot, table, self._pairs, self._edges, self._state)
 
     def _run(self, work: Callable[[int], Any]) -> list[Any]:
         """Results of a function of the thread's number, from all threads."""

@@ -20,7 +20,8 @@ with contextlib.redirect_stdout(io.StringIO()):  # importing it prints which acc
 from e3nn import o3
 
 from ilforge.potentials.learned.fast_mace.architecture import Architecture, Path, Polynomial, Term, fitted
-from ilforge.potentials.learned.fast_mace.network import ZBL_SHARES, Network, NoFastForm, Packer, spline_table
+from ilforge.potentials.learned.fast_mace.network import Network, NoFastForm, Packer, spline_table
+from ilforge.potentials.learned.fast_mace.repulsion import ZBL_SHARES
 from ilforge.potentials.learned.fast_mace.vectors import LANES
 
 INTERVALS = 1024

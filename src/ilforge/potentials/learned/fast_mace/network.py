@@ -14,11 +14,6 @@ from ilforge import files
 from ilforge.potentials.learned.fast_mace.architecture import Architecture
 from ilforge.potentials.learned.fast_mace.architecture import Path as TensorPath
 
-ZBL_SHARES = (0.1818, 0.5099, 0.2802, 0.02817)
-ZBL_RATES = (3.2, 0.9423, 0.4028, 0.2016)
-"""Screening function of the universal repulsion: Ziegler, Biersack, Littmark, The Stopping and Range of Ions in Solids
-(1985)."""
-
 VERSION = 2
 """Version of the layout: files with another version are made again."""
 

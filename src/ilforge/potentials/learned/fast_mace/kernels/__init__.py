@@ -1,0 +1,1 @@
+"""Text that is compiled behind the kernels of an architecture, whose names it uses; these files are never imported."""
