@@ -17,6 +17,7 @@ from ilforge.potentials.force_evaluator import force_deviation
 from ilforge.potentials.learned.fast_mace import neighbours, networks
 from ilforge.potentials.learned.fast_mace.evaluation import FastEvaluator
 from ilforge.potentials.learned.fast_mace.network import Network, NoFastForm
+from ilforge.potentials.learned.fast_mace.repulsion import pair_energy
 from ilforge.potentials.learned.fast_mace.variations import spanning, variations
 from support import models
 
@@ -64,6 +65,13 @@ def potential(path, **more):
 
 def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def steep_model(tmp_path_factory):
+    """A model file with a repulsion, and the network of the model."""
+    path = models.write_mace_model(tmp_path_factory.mktemp("steep") / "some.model", scale=20.0)
+    return path, extracted(path)
 
 
 ARCHITECTURES = {
@@ -154,17 +162,50 @@ def test_what_no_number_follows_from_is_refused(tiny_mace_model, pair):
         crowd.compute(grid, 4.0 * np.eye(3))
 
 
-def test_steep_repulsion_that_nearly_cancels(tmp_path):
+def test_steep_repulsion_that_nearly_cancels(steep_model):
     """Each pair pushes with tens of eV/Å: distances in single precision would leave errors of 1e-4 in what remains."""
-    path = models.write_mace_model(tmp_path / "some.model", scale=20.0)
+    path, network = steep_model
     grid = 1.0 * np.array(list(itertools.product(range(3), repeat=3)), dtype=float)
     moved = np.random.default_rng(6).normal(scale=0.005, size=grid.shape)
     crystal = Atoms(["C", "F", "B"] * 9, grid + moved, cell=3.0 * np.eye(3), pbc=True)
-    _, forces, _ = FastEvaluator([extracted(path)], crystal.get_chemical_symbols()).compute(
+    _, forces, _ = FastEvaluator([network], crystal.get_chemical_symbols()).compute(
         crystal.positions, crystal.cell.array
     )
     _, true, _ = by_torch(path, crystal)
     np.testing.assert_allclose(forces[0], true, atol=1e-6 * np.abs(true).max())
+
+
+COMPRESSED = {
+    "FF": ([[-0.627, -0.535, 0.124], [1.266, -0.408, 1.373], [-0.849, 0.87, 0.928]], [0.935, -0.401, 0.119]),
+    "FH": ([[-0.475, 0.538, -0.95], [-0.603, -0.45, -0.129], [-1.197, 0.813, 1.563]], [0.448, 0.154, -1.276]),
+    "HF": ([[-0.177, -0.824, -1.399], [0.517, -0.453, 0.426], [-1.159, -0.38, 0.824]], [-0.519, 0.112, 0.87]),
+    "HF again": ([[-1.217, -0.959, 0.067], [0.589, -0.724, -1.098], [0.245, -0.539, 0.629]], [0.877, -0.077, -0.135]),
+    "BH": ([[-0.623, 0.412, -0.792], [-0.552, -0.533, 0.092], [-0.689, 0.906, 1.468]], [-0.33, -0.642, -0.735]),
+}
+"""Elements, cell and position of the second atom of two, Å: boxes of 0.7 to 1 Å3 for an atom."""
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_repulsion_in_a_compressed_box_of_two_atoms(name, steep_model):
+    """Images push with hundreds of eV/Å that nearly cancel: rounding them to single precision leaves 1e-5 to 2e-5 eV/Å
+    and as much strain derivative; the network alone is within 1e-6 eV/Å and 4e-6 eV per atom."""
+    path, network = steep_model
+    cell, second = COMPRESSED[name]
+    box = Atoms(name[:2], [[0, 0, 0], second], cell=cell, pbc=True)
+    _, forces, strain = FastEvaluator([network], box.get_chemical_symbols()).compute(box.positions, box.cell.array)
+    _, true, stress = by_torch(path, box)
+    np.testing.assert_allclose(forces[0], true, atol=4e-6)
+    np.testing.assert_allclose(strain[0] / 2, stress / 2, atol=6e-6)
+
+
+def test_repulsion_of_a_pair_ends_smoothly_and_has_the_right_slope():
+    table = (72.0, 0.35, 1.42, 6.0)  # eV Å, Å, Å, power
+    for r in (0.41, 0.7, 1.0, 1.3, 1.419):
+        rise = [pair_energy(r + h, *table)[0] for h in (-1e-5, 1e-5)]
+        assert pair_energy(r, *table)[1] == pytest.approx((rise[1] - rise[0]) / 2e-5, rel=1e-6, abs=1e-6)
+    np.testing.assert_allclose(pair_energy(1.42 - 1e-6, *table), 0.0, atol=1e-8)
+    near = pair_energy(1e-3, 72.0, 0.35, 1e3, 6.0)[0]
+    assert near == pytest.approx(72.0 / 1e-3, rel=0.01)  # charges without a screen
 
 
 def test_a_distance_just_below_the_cutoff_adds_nothing(tiny_mace_model):

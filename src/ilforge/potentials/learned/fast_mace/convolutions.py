@@ -74,15 +74,20 @@ def _spline(path: int, slope: bool) -> list[str]:
     return lines
 
 
-def _edge_loop(n_paths: int, slope: bool) -> list[str]:
-    lines = [
-        "    two = spread(2.0)",
-        "    three = spread(3.0)",
+def _edge_loop(n_paths: int) -> list[str]:
+    """Lines that begin the loop over edges, with ``q``, where the splines of the edge begin, and ``s``, the place in
+    the interval."""
+    return [
         "    for e in range(count):",
         f"        q = table + bins[first + e] * {n_paths * _SPLINE}",
         "        s = spread_from(t, first + e)",
     ]
-    return lines if slope else [*lines[2:]]
+
+
+def _edge_loop_with_slopes(n_paths: int) -> list[str]:
+    """The same with what slopes of splines need."""
+    constants = ["    two = spread(2.0)", "    three = spread(3.0)"]
+    return [*constants, *_edge_loop(n_paths), "        s3 = mul(three, s)"]
 
 
 def _gather_first(net: Architecture, first: list[Factor | None]) -> list[str]:
@@ -90,7 +95,7 @@ def _gather_first(net: Architecture, first: list[Factor | None]) -> list[str]:
         "@compiled",
         "def gather_first(G, species, bins, t, first, count, W, table, embedding, M, shift):",
         *(f"    s{m} = zero()" for m in range(net.n_harmonics)),
-        *_edge_loop(net.l_max + 1, slope=False),
+        *_edge_loop(net.l_max + 1),
         "        u = load(W, embedding + species[first + e] * 16)",
     ]
     for degree in range(net.l_max + 1):
@@ -109,8 +114,7 @@ def _scatter_first(net: Architecture, first: list[Factor | None], slopes: list[l
         "@compiled",
         "def scatter_first(G, species, bins, t, first, count, W, table, embedding, M, shift, FE, row):",
         *(f"    g{m} = load(M, {m * net.channels} + shift)" for m in range(net.n_harmonics)),
-        *_edge_loop(net.l_max + 1, slope=True),
-        "        s3 = mul(three, s)",
+        *_edge_loop_with_slopes(net.l_max + 1),
         "        u = load(W, embedding + species[first + e] * 16)",
         *(f"        s{name} = zero()" for name in _SUMS),
     ]
@@ -157,7 +161,7 @@ def _gather_second(net: Architecture, coupled: Coupled) -> list[str]:
         paths = [p for p, path in enumerate(net.paths) if path.l_out == degree]
         outputs = [(p, out) for p in paths for out in range(2 * degree + 1)]
         lines += [f"    s{p}_{out} = zero()" for p, out in outputs]
-        lines += [*_edge_loop(len(net.paths), slope=False), *_neighbour(net)]
+        lines += [*_edge_loop(len(net.paths)), *_neighbour(net)]
         for p in paths:
             lines += _spline(p, slope=False)
             components = _components_in(net.paths[p])
@@ -183,7 +187,7 @@ def _scatter_second(net: Architecture, degree: int, coupled: Coupled, slopes: li
     for p in paths:
         for out in range(2 * net.paths[p].l_out + 1):
             lines.append(f"    g{p}_{out} = load(M, {(starts[p] + out) * net.channels} + shift)")
-    lines += [*_edge_loop(len(net.paths), slope=True), "        s3 = mul(three, s)", *_neighbour(net)]
+    lines += [*_edge_loop_with_slopes(len(net.paths)), *_neighbour(net)]
     for k, name in enumerate(_SUMS):
         lines.append(f"        s{name} = " + ("zero()" if degree == 0 else f"load(S, e * 64 + {16 * k})"))
     changed: dict[int, bool] = {}

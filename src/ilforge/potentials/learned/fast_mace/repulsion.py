@@ -1,8 +1,8 @@
 """The pair repulsion of Ziegler, Biersack and Littmark, in double precision from the positions to the sums.
 
-Atoms 0.8 Å apart push each other with hundreds of eV/Å, and the pushes from opposite sides nearly cancel in a compressed
-box. In single precision each push would be rounded by up to 3e-5 eV/Å, which is more than the forces of a network differ
-from those in double precision.
+Atoms 0.8 Å apart push each other with hundreds of eV/Å, and in a compressed box the pushes from opposite sides nearly
+cancel. In single precision each push would be rounded by up to 3e-5 eV/Å, which is more than the forces of a network
+differ from those in double precision.
 """
 
 from __future__ import annotations

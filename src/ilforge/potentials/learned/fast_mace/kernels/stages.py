@@ -186,9 +186,7 @@ def back_to_edges(i, atom, own, weights, edges, state, scratch):
     components = atom * N_HARMONICS * CHANNELS
     for block in range(BLOCKS):
         terms = own + weights.contraction_first + (edges.species[i] * BLOCKS + block) * TERMS_FIRST
-        contract_first_back(
-            state.components, components, W, terms, scratch.wide, scratch.components_back, block * 16
-        )
+        contract_first_back(state.components, components, W, terms, scratch.wide, scratch.components_back, block * 16)
     mixing = own + weights.mix_first_back
     mix_back(scratch.components_back, W, mixing, PATH_L_FIRST, PATH_START_FIRST, scratch.mid)
     first_geometry_back(edges.x, edges.y, edges.z, first, count, scratch.rows)
