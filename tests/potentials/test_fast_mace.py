@@ -11,9 +11,11 @@ import pytest
 from ase import Atoms
 
 from ilforge import frames
-from ilforge.errors import DidNotConverge
+from ilforge.errors import DidNotConverge, SettingsError
+from ilforge.liquid.liquid import Liquid
 from ilforge.potentials import create
 from ilforge.potentials.force_evaluator import force_deviation
+from ilforge.potentials.learned import loaded_models
 from ilforge.potentials.learned.fast_mace import neighbours, networks
 from ilforge.potentials.learned.fast_mace.evaluation import FastEvaluator
 from ilforge.potentials.learned.fast_mace.network import Network, NoFastForm
@@ -137,8 +139,6 @@ def test_a_committee_is_its_members(tmp_path, pair):
         np.testing.assert_allclose(forces[number], alone[1][0], atol=1e-6)
         np.testing.assert_allclose(strain[number], alone[2][0], atol=1e-5)
     members = [{"kind": "mace", "path": str(p), "sha256": digest(p)} for p in sorted(tmp_path.glob("*.model"))]
-    from ilforge.liquid.liquid import Liquid
-
     topology = Liquid.from_label(pair.info["ions"]).topology
     evaluator = create({"kind": "committee", "members": members}).force_evaluator(topology)
     evaluated = evaluator.evaluate(pair.positions, pair.cell.array)
@@ -243,12 +243,12 @@ def test_a_network_is_compared_once_and_kept(tmp_path, pair, own_cache):
     path = models.write_mace_model(tmp_path / "some.model", seed=7)
     asked = []
 
-    def contents():
+    def load():
         asked.append(path)
-        return path.read_bytes()
+        return loaded(path)
 
     def find(frame):
-        return networks.network_of(digest(path), contents, lambda: variations(frame))
+        return networks.network_of(digest(path), load, lambda: variations(frame))
 
     first, second = find(pair), find(pair)
     assert asked == [path]
@@ -264,14 +264,46 @@ def test_a_network_is_compared_once_and_kept(tmp_path, pair, own_cache):
     assert len(asked) == 2
 
 
+@pytest.fixture
+def loads(monkeypatch):
+    """Grows by one with each model that is loaded."""
+    import torch
+
+    seen, load = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda *args, **more: seen.append(1) or load(*args, **more))
+    monkeypatch.setattr(loaded_models, "_unused", {})
+    return seen
+
+
+def test_the_first_use_loads_the_model_once(tmp_path, pair, own_cache, loads):
+    path = models.write_mace_model(tmp_path / "some.model", seed=9)
+    atoms = pair.copy()
+    atoms.calc = potential(path).calculator(Liquid.from_label(pair.info["ions"]).topology)
+    atoms.get_forces()
+    assert len(loads) == 1
+    assert not loaded_models._unused  # the memory is free again
+    other = models.write_mace_model(tmp_path / "other.model", block="RealAgnosticDensityResidualInteractionBlock")
+    atoms.calc = potential(other).calculator(Liquid.from_label(pair.info["ions"]).topology)
+    atoms.get_forces()  # by mace-torch, after the kernels have refused it
+    assert len(loads) == 2
+
+
+def test_a_file_that_was_replaced_after_its_elements_were_read_is_refused(tmp_path, pair, own_cache, loads):
+    path = models.write_mace_model(tmp_path / "some.model", seed=10)
+    atoms = pair.copy()
+    atoms.calc = potential(path).calculator(Liquid.from_label(pair.info["ions"]).topology)
+    models.write_mace_model(path, seed=11)
+    with pytest.raises(SettingsError, match="is not the one that sha256"):
+        atoms.get_forces()
+    assert len(loads) == 1
+
+
 def test_elements_that_were_not_compared_are_compared_when_they_come(tmp_path, pair, own_cache):
     path = models.write_mace_model(tmp_path / "some.model", seed=8)
     asked = []
 
     def find(frame):
-        return networks.network_of(
-            digest(path), lambda: asked.append(1) or path.read_bytes(), lambda: variations(frame)
-        )
+        return networks.network_of(digest(path), lambda: asked.append(1) or loaded(path), lambda: variations(frame))
 
     find(Atoms("FF", [[0, 0, 0], [0, 0, 1.4]]))
     find(pair)

@@ -34,7 +34,7 @@ _ZERO = 1e-12
 
 
 def extract(model: Any) -> Network:
-    """The network of a loaded model; the model is not changed.
+    """The network of a loaded model, which is put into double precision.
 
     Raises
     ------
@@ -44,15 +44,20 @@ def extract(model: Any) -> Network:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        import copy
-
         with torch.no_grad():
-            return _Reader(copy.deepcopy(model).double().eval()).network()
+            return _Reader(model).network()
     finally:
         torch.set_default_dtype(before)
 
 
-def _refuse_unknown(model: Any) -> None:
+def require_known_form(model: Any) -> None:
+    """Refuse a model whose parts are of another form, without a change of the model.
+
+    Raises
+    ------
+    NoFastForm
+        Names the part.
+    """
     if type(model).__name__ != "ScaleShiftMACE":
         raise NoFastForm(f"it is a {type(model).__name__}, not a ScaleShiftMACE")
     if len(model.interactions) != 2:
@@ -79,8 +84,8 @@ class _Reader:
     """Reads one model in double precision."""
 
     def __init__(self, model: Any):
-        _refuse_unknown(model)
-        self._model = model
+        require_known_form(model)
+        self._model = model = model.double().eval()
         self._elements = np.array([int(z) for z in model.atomic_numbers])
         hidden = model.interactions[1].linear_up.irreps_in
         self._l_hidden = max(ir.l for _, ir in hidden)

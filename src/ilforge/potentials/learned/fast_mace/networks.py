@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -11,7 +10,7 @@ from typing import Any
 
 from ase import Atoms
 
-from ilforge import programs
+from ilforge.potentials.learned import loaded_models
 from ilforge.potentials.learned.fast_mace import compilation
 from ilforge.potentials.learned.fast_mace.network import VERSION, Network, NoFastForm
 
@@ -29,15 +28,16 @@ def path_of(sha256: str) -> Path:
     return compilation.folder() / f"{sha256.lower()}-{VERSION}.npz"
 
 
-def network_of(sha256: str, contents: Callable[[], bytes], tested: Callable[[], Sequence[Atoms]]) -> Network:
+def network_of(sha256: str, load: Callable[[], Any], tested: Callable[[], Sequence[Atoms]]) -> Network:
     """The network of a model.
 
     Parameters
     ----------
     sha256
         Digest of the model file.
-    contents
-        Returns the contents of the file after a check of the digest; called only if the network is not in the cache.
+    load
+        Loads the model, for this function alone, from the file with this digest; called only if the network is not in
+        the cache, or was not compared for all elements of the frames.
     tested
         Gives frames to compare the two on.
 
@@ -52,7 +52,7 @@ def network_of(sha256: str, contents: Callable[[], bytes], tested: Callable[[], 
     compared = set() if known is None else set(known[1]["elements"])
     if known is not None and {int(z) for frame in frames for z in frame.numbers} <= compared:
         return known[0]
-    return _made(sha256, contents(), frames, compared)
+    return _made(sha256, load(), frames, compared)
 
 
 def elements_of(sha256: str) -> list[int] | None:
@@ -84,15 +84,12 @@ def _kept(sha256: str) -> Compared | None:
         return _unsaved.get(sha256)
 
 
-def _made(sha256: str, contents: bytes, frames: list[Atoms], compared: set[int]) -> Network:
+def _made(sha256: str, model: Any, frames: list[Atoms], compared: set[int]) -> Network:
     """Extract a network, compare it, and keep it; ``compared`` are elements that were in frames before."""
-    programs.require("mace")
-    import torch
-
     from ilforge.potentials.learned.fast_mace import extraction, parity
 
     try:
-        model = torch.load(io.BytesIO(contents), map_location="cpu", weights_only=False)
+        _require_known_form(sha256, model)
         network = extraction.extract(model)
         known = {int(z) for z in network.elements}
         usable = [frame for frame in frames if {int(z) for z in frame.numbers} <= known]
@@ -110,3 +107,14 @@ def _made(sha256: str, contents: bytes, frames: list[Atoms], compared: set[int])
         _unsaved[sha256] = network, report
         log.warning("The compiled form of the model could not be stored in %s: %s.", path.parent, error.strerror)
     return network
+
+
+def _require_known_form(sha256: str, model: Any) -> None:
+    """Refuse a model of another form, and keep it for mace-torch, which evaluates it."""
+    from ilforge.potentials.learned.fast_mace import extraction
+
+    try:
+        extraction.require_known_form(model)
+    except NoFastForm:
+        loaded_models.keep(sha256, model)
+        raise

@@ -20,7 +20,7 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.topology import Topology
 from ilforge.potentials.force_evaluator import CalculatorEvaluator, ForceEvaluator
 from ilforge.potentials.kind import Context, PotentialKind, PotentialSettings
-from ilforge.potentials.learned import model_file
+from ilforge.potentials.learned import loaded_models, model_file
 from ilforge.potentials.learned.calculator_system import system_of
 from ilforge.potentials.learned.dispersed import DispersedCalculator, functional_to_add
 from ilforge.potentials.learned.fast_mace.variations import variations
@@ -194,7 +194,7 @@ class Mace:
         why = self._by_torch()
         if why:
             raise NoFastForm(f"it must be computed {why}")
-        return network_of(self.sha256, lambda: model_file.verified(self.path, self.sha256), lambda: variations(frame))
+        return network_of(self.sha256, self.torch_model, lambda: variations(frame))
 
     def prepare(self, tested: Sequence[Atoms]) -> None:
         """Compare compiled kernels with mace-torch on these frames now, and not when the model is first used."""
@@ -202,7 +202,7 @@ class Mace:
         from ilforge.potentials.learned.fast_mace.networks import network_of
 
         with contextlib.suppress(NoFastForm):  # said where it was found
-            network_of(self.sha256, lambda: model_file.verified(self.path, self.sha256), lambda: tested)
+            network_of(self.sha256, self.torch_model, lambda: tested)
 
     @property
     def evaluated_by(self) -> str:
@@ -220,7 +220,10 @@ class Mace:
         return ", ".join(reasons)
 
     def torch_model(self) -> Any:
-        """The model as PyTorch module on the processor; PyTorch gives the parts of a module no types.
+        """The model as PyTorch module on the processor, for the caller alone; PyTorch gives the parts of a module no
+        types.
+
+        A model that was loaded from a file of the same digest, and only asked for its elements, is not loaded again.
 
         Raises
         ------
@@ -232,6 +235,9 @@ class Mace:
         import mace  # noqa: F401  # e3nn does not load before mace has changed torch's defaults
         import torch
 
+        kept = loaded_models.take(self.sha256)
+        if kept is not None:
+            return kept
         with self._loading():
             return torch.load(io.BytesIO(contents), map_location="cpu", weights_only=False)
 
@@ -262,7 +268,13 @@ class Mace:
         from ilforge.potentials.learned.fast_mace.networks import elements_of
 
         known = elements_of(self.sha256)
-        return list(self._torch_calculator(1).z_table.zs) if known is None else known
+        if known is not None:
+            return known
+        model = self.torch_model()
+        with self._loading():
+            known = [int(z) for z in model.atomic_numbers]
+        loaded_models.keep(self.sha256, model)
+        return known
 
     def openmm_system(
         self,
