@@ -28,6 +28,7 @@ POTENTIALS: Registry[PotentialKind] = Registry(
         "sevennet": "ilforge.potentials.learned.sevennet",
         "chgnet": "ilforge.potentials.learned.chgnet",
         "so3lr": "ilforge.potentials.learned.so3lr",
+        "nequip": "ilforge.potentials.learned.nequip",
         "mace": "ilforge.potentials.learned.mace",
         "deepmd": "ilforge.potentials.learned.deepmd",
         "committee": "ilforge.potentials.learned.committee",

@@ -19,6 +19,7 @@ TRAINERS: Registry[TrainerKind] = Registry(
         "mace": "ilforge.training.mace",
         "deepmd": "ilforge.training.deepmd",
         "sevennet": "ilforge.training.sevennet",
+        "nequip": "ilforge.training.nequip",
     },
 )
 """Every kind of model that can be trained. To add one, write a file that describes it, and add a line here."""

@@ -174,7 +174,13 @@ def _refuse(title: str, symbols: Sequence[str], known: Sequence[str]) -> None:
 
 
 def environment_of(
-    name: str, title: str, home: Path, packages: Sequence[str], shown: Sequence[str], tried: Pretrained, disk_GB: float
+    name: str,
+    title: str,
+    home: Path,
+    packages: Sequence[str],
+    shown: Sequence[str],
+    tried: Pretrained | Mapping[str, Any],
+    disk_GB: float,
 ) -> Environment:
     """The environment of a kind in whose folder are ``constraints.txt`` and ``load.py``.
 
@@ -183,9 +189,11 @@ def environment_of(
     home
         The folder.
     tried
-        The model that is tested after the environment is made.
+        The model that is tested after the environment is made, or settings for ``load.py`` where the package brings
+        no weights.
     """
-    settings = json.dumps({"loader": str(home / "load.py"), "elements": tried.elements, **tried.weights})
+    given = {"elements": tried.elements, **tried.weights} if isinstance(tried, Pretrained) else tried
+    settings = json.dumps({"loader": str(home / "load.py"), **given})
     return Environment(
         name=name,
         title=title,
