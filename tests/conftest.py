@@ -84,6 +84,17 @@ def tiny_deepmd_models(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def tiny_nequip_models(tmp_path_factory):
+    """Files of a NequIP model in single and an Allegro model in double precision, hardly trained; cutoff 3.5 Å."""
+    environments.interpreter("nequip")
+    labelled = models.labelled(frames.read(DATA / "one_pair.xyz")[0], 3)
+    return {
+        name: models.write_nequip_model(tmp_path_factory.mktemp(name), labelled, architecture=name, dtype=dtype)
+        for name, dtype in (("nequip", "float32"), ("allegro", "float64"))
+    }
+
+
+@pytest.fixture(scope="session")
 def tiny_deepmd_model(tiny_deepmd_models):
     """File of one of these."""
     return tiny_deepmd_models[0]

@@ -138,7 +138,7 @@ def train(
     labelled
         Frames with labels, of which a tenth is used for early stopping; or a dataset with both parts.
     kind
-        ``"mace"``, ``"deepmd"`` or ``"sevennet"``.
+        ``"mace"``, ``"deepmd"``, or another kind of ``[models]``.
     settings
         Keys of this kind of model in a study file; by default ``{"preset": "quick"}``. ``start`` is the path of a
         model file here, beside its digest ``start_sha256``, or the name of a pretrained potential

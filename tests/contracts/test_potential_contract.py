@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ilforge import frames, programs
+from ilforge import environments, frames, programs
 from ilforge.errors import MissingProgram
 from ilforge.potentials import POTENTIALS, Potential, create, digest
 from ilforge.potentials.classical.clp_files import ion_parameters
@@ -34,7 +34,8 @@ class Case:
     Attributes
     ----------
     spec
-        For ``create``; ``"MACE"`` and ``"DEEPMD0"``, ``"DEEPMD1"`` stand for small model files.
+        For ``create``; ``"MACE"``, ``"DEEPMD0"``, ``"DEEPMD1"``, ``"nequip"`` and ``"allegro"`` as paths stand for
+        small model files.
     energy, force
         Largest difference between numbers that should be equal, eV and eV/Å.
     step
@@ -90,6 +91,8 @@ CASES = {
     "sevennet": Case({"kind": "sevennet"}, 2e-4, 2e-4, 2e-2, 2e-3, 2e-5),
     "chgnet": Case({"kind": "chgnet"}, 5e-4, 5e-4, 2e-2, 4e-3, 4e-5),
     "so3lr": Case({"kind": "so3lr"}, 1e-6, 1e-6, 2e-3, 1e-3, 1e-6, "pyr14_tfsi"),
+    "nequip-float32": Case({"kind": "nequip", "path": "nequip"}, 1e-4, 1e-4, 2e-2, 2e-3, 2e-5),
+    "allegro-float64": Case({"kind": "nequip", "path": "allegro"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
     "mace-float32": Case({"kind": "mace", "path": "MACE"}, 1e-5, 1e-5, 1e-2, 1e-4, 1e-6),
     "mace-float64": Case({"kind": "mace", "path": "MACE", "dtype": "float64"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
     "deepmd": Case({"kind": "deepmd", "path": "DEEPMD0"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
@@ -120,6 +123,8 @@ def files(request):
     def find(name):
         if name == "MACE":
             return request.getfixturevalue("tiny_mace_model")
+        if name in ("nequip", "allegro"):
+            return request.getfixturevalue("tiny_nequip_models")[name]
         return request.getfixturevalue("tiny_deepmd_models")[int(name[-1])]
 
     return find
@@ -130,6 +135,7 @@ MARKS = {
     "cp2k": pytest.mark.program(PROGRAMS["cp2k"]),
     "pyscf": pytest.mark.slow,
     **{name: pytest.mark.environment(name) for name in ("sevennet", "chgnet", "so3lr")},
+    **{name: pytest.mark.environment("nequip") for name in ("nequip-float32", "allegro-float64")},
 }
 
 
@@ -184,9 +190,10 @@ def or_skip(work, *args, **kwargs):
 
 
 def is_installed(kind):
-    """False where the program that a potential describes itself by is missing."""
+    """False where the program that a potential describes itself by, or that makes its model, is missing."""
     try:
         programs.find(PROGRAMS[kind]) if kind in PROGRAMS else None
+        environments.interpreter(kind) if kind == "nequip" else None
     except MissingProgram:
         return False
     return True

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from ilforge import frames, programs
+from ilforge.labelling.datasets.dataset import Dataset
 from ilforge.liquid.liquid import Liquid
 from ilforge.potentials.classical.clp import Clp
+from ilforge.training import train
+from ilforge.training.nequip_settings import NequipModelSettings
 
 ELEMENTS = ("H", "B", "C", "N", "F")
 """What the models know: PYR14BF4. DeePMD builds a network for each, and takes its time over it."""
@@ -85,6 +89,16 @@ for name in sys.argv[1:]:
     main(["train", "--skip-neighbor-stat", name + ".json"])
     main(["freeze", "-o", name + ".pb"])
 """
+
+
+NEQUIP_SMALL = NequipModelSettings(features=8, lmax=1, layers=2, r_max_A=3.5, epochs=4, batch_size=2)
+"""A NequIP network that is trained in seconds."""
+
+
+def write_nequip_model(directory: Path, labelled_frames: list[Atoms], **keys: Any) -> Path:
+    """A model of NequIP that is hardly trained, with other keys of its settings where they are given."""
+    few = Dataset(train=tuple(labelled_frames[:-1]), stop=tuple(labelled_frames[-1:]))
+    return train(few, NEQUIP_SMALL.model_copy(update={"epochs": 1, **keys}), 1, directory)
 
 
 def labelled(frame: Atoms, count: int) -> list[Atoms]:

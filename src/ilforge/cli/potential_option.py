@@ -40,14 +40,15 @@ def parse_potential(text: str, trust: str | None, define: Mapping[str, Any] | No
     from ilforge.settings_file import check_settings
 
     suffixes = {kind.file_suffix: name for name, kind in POTENTIALS.items() if kind.file_suffix}
-    if Path(text).suffix in suffixes:
-        return _model_file(suffixes[Path(text).suffix], text, trust)
+    for suffix, owner in suffixes.items():
+        if text.endswith(suffix):
+            return _model_file(owner, text, trust)
     name, _, rest = text.partition(":")
     keys = known_names().get(name, {"kind": name})
     kind = POTENTIALS.get(keys["kind"])
     if kind is None or kind.settings is None:
         raise SettingsError(f"--potential {text}: it may be {potential_help()}")
-    if kind.file_suffix and rest and (not kind.words or Path(rest).suffix == kind.file_suffix):
+    if kind.file_suffix and rest and (not kind.words or rest.endswith(kind.file_suffix)):
         return _model_file(kind.name, rest, trust)
     words = _words(rest, kind.words)
     if words is None:

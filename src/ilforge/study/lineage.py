@@ -148,7 +148,7 @@ def _check_start(settings: StudySettings, name: str, model: ModelSettings) -> No
             )
         return
     suffix = POTENTIALS[trainer.potential].file_suffix
-    if suffix is None or Path(start).suffix != suffix:
+    if suffix is None or not start.endswith(suffix):
         names = ", ".join(other for other in settings.models if other != name) or "no others"
         path = "" if suffix is None else f", or the path of a {suffix} file"
         raise ValueError(

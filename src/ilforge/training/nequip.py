@@ -119,7 +119,8 @@ def _orders(
         **{key: getattr(settings, key) for key in keys},
         "epochs": epochs,
         "learning_rate": settings.retrain_learning_rate if warm else settings.learning_rate,
-        "network": {key: getattr(settings, key) for key in ("features", "lmax", "layers")} | {"r_max": settings.r_max_A},
+        "network": {key: getattr(settings, key) for key in ("features", "lmax", "layers")}
+        | {"r_max": settings.r_max_A},
         "seed": seed,
         "threads": threads,
         "device": str(devices.resolved(_ENVIRONMENT)),

@@ -19,6 +19,7 @@ from typing import Any
 MODEL = "model.nequip.zip"
 EXAMPLE = "example.xyz"
 SOLE = "sole_model"
+LABELS = ("total_energy", "forces", "stress")  # NequIP's names, of results as of labels
 GPA = 160.21766208  # of 1 eV/Å^3
 SAME_EV_A = 1e-4  # single precision
 
@@ -163,15 +164,14 @@ class Work:
         for transform in self.transforms:
             graph = transform(graph)
         energy, forces, stress = part.label(number)
-        graph["label_energy"] = torch.tensor([[energy]], dtype=torch.float64)
-        graph["label_forces"] = torch.tensor(forces, dtype=torch.float64)
-        graph["label_stress"] = torch.tensor(stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]], dtype=torch.float64)[None]
-        return graph
+        whole = stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]  # Voigt order: xx yy zz yz xz xy
+        labels = dict(zip(LABELS, ([[energy]], forces, whole[None]), strict=True))
+        return graph | {name: torch.as_tensor(label, dtype=torch.float64) for name, label in labels.items()}
 
     def differences(self, batch: Any) -> tuple[Any, Any, Any]:
         """Model less label: energies per atom (eV), components of forces (eV/Å) and of known stresses (GPa)."""
-        labels = [batch[name] for name in ("label_energy", "label_forces", "label_stress")]
-        found = self.model({name: value for name, value in batch.items() if not name.startswith("label_")})
+        labels = [batch[name] for name in LABELS]
+        found = self.model(without_labels(batch))
         sizes = batch["num_atoms"].reshape(-1, 1) if "num_atoms" in batch else len(labels[1])
         stress = (found["stress"] - labels[2]) * GPA
         return (found["total_energy"] - labels[0]) / sizes, found["forces"] - labels[1], stress[labels[2].isfinite()]
@@ -189,6 +189,10 @@ class Work:
         found = tuple(part.detach() for part in self.differences(batch))
         energy, forces = (float(part.square().sum()) for part in found[:2])
         return float(self.weighted((found[0], found[1], found[2]))), energy, forces, len(found[0]), found[1].numel()
+
+
+def without_labels(batch: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in batch.items() if name not in LABELS}
 
 
 # ---------------------------------------------------------------- the file
@@ -249,9 +253,7 @@ def require_same(package: Path, work: Work, best: dict[str, Any], stop: Any) -> 
     forces = []
     for model in (work.model, written):
         model.eval()
-        batch = next(work.batches("stop"))
-        inputs = {name: value for name, value in batch.items() if not name.startswith("label_")}
-        forces.append(model(inputs)["forces"].detach())
+        forces.append(model(without_labels(next(work.batches("stop"))))["forces"].detach())
     apart = float((forces[0] - forces[1]).abs().max())
     if math.isfinite(float(forces[0].abs().max())) and not apart < SAME_EV_A:
         raise SystemExit(f"the model that was written has forces {apart:.2g} eV/Å from those of the one trained")

@@ -1,8 +1,8 @@
 """Part of the programs that train a model in another environment: they load this file by its path.
 
-It imports nothing of ilforge. It has a loop of epochs that can be stopped after each one. What a network, a batch and
-a loss are is told by the program of each kind of model (``Work``). After each epoch everything that the next one depends
-on is written (``resume.pt``); what is read back holds only numbers and text, so it runs no code, whoever wrote it.
+It imports nothing of ilforge. It has a loop of epochs that can be stopped after each one. The program of each kind of
+model says what a network, a batch and a loss are (``Work``). After each epoch everything that the next one depends on
+is written (``resume.pt``); what is read back holds only numbers and text, so it runs no code, whoever wrote it.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class Training:
     Parameters
     ----------
     settings
-        ``epochs``, ``learning_rate``, ``learning_rate_decay`` (a factor after each epoch), ``batch_size``, ``seed`` and,
-        where weights are averaged, ``ema_decay``: averages are judged and kept in the place of the weights then.
+        ``epochs``, ``learning_rate``, ``learning_rate_decay`` (a factor after each epoch), ``batch_size``, ``seed``,
+        and ``ema_decay`` where weights are averaged: averages are judged and kept in the place of the weights then.
     """
 
     def __init__(self, work: Work, settings: Mapping[str, Any]) -> None:

@@ -59,8 +59,8 @@ def _hand_over_one(
     kind = TRAINERS[members[0].kind]
     digests = {}
     for number, stage in enumerate(members, 1):
-        plain = Path(kind.file)
-        target = plain.name if number == 1 else f"{plain.stem}-{number}{plain.suffix}"
+        plain, dot, suffixes = kind.file.partition(".")
+        target = kind.file if number == 1 else f"{plain}-{number}{dot}{suffixes}"
         shutil.copyfile(store.path(stage) / kind.file, folder / target)
         digests[target] = read_manifest(store.path(stage))["files"][kind.file]
     if kind.keys_file and (store.path(members[0]) / kind.keys_file).is_file():

@@ -1,9 +1,9 @@
 """NequIP and Allegro: equivariant networks that are trained on labels, in the environment of their package.
 
 NequIP: Batzner, Musaelian, Sun, Geiger, Mailoa, Kornbluth, Molinari, Smidt, Kozinsky, Nat. Commun. 13 (2022) 2453,
-doi:10.1038/s41467-022-29939-5. Allegro: Musaelian, Batzner, Johansson, Sun, Owen, Kornbluth, Kozinsky, Nat. Commun. 14
-(2023) 579, doi:10.1038/s41467-023-36329-y. The package ``nequip`` needs a version of e3nn that MACE cannot use, so it is
-installed in a separate environment (``ilforge env create nequip``). It has no weights in it: every model is a file.
+doi:10.1038/s41467-022-29939-5. Allegro: Musaelian, Batzner, Johansson, Sun, Owen, Kornbluth, Kozinsky, Nat. Commun.
+14 (2023) 579, doi:10.1038/s41467-023-36329-y. The package ``nequip`` needs a version of e3nn that MACE cannot use, so
+it is installed in a separate environment (``ilforge env create nequip``). It brings no weights: every model is a file.
 """
 
 from __future__ import annotations
@@ -153,13 +153,14 @@ KIND = PotentialKind(
     works=(
         (
             "",
-            "NequIP: Batzner, Musaelian, Sun, Geiger, Mailoa, Kornbluth, Molinari, Smidt and Kozinsky, E(3)-equivariant "
-            "graph neural networks for data-efficient and accurate interatomic potentials, Nat. Commun. 13, 2453 (2022).",
+            "NequIP: Batzner, Musaelian, Sun, Geiger, Mailoa, Kornbluth, Molinari, Smidt and Kozinsky, "
+            "E(3)-equivariant graph neural networks for data-efficient and accurate interatomic potentials, Nat. "
+            "Commun. 13, 2453 (2022).",
         ),
         (
             "",
             "Allegro: Musaelian, Batzner, Johansson, Sun, Owen, Kornbluth and Kozinsky, Learning local equivariant "
-            "representations for large-scale atomistic dynamics, Nat. Commun. 14, 579 (2023); only if the model is one of "
+            "representations for large-scale atomistic dynamics, Nat. Commun. 14, 579 (2023), if the model is an "
             "Allegro.",
         ),
         *WORKS_ON_DISPERSION,

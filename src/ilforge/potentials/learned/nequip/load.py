@@ -1,4 +1,4 @@
-"""Loads a NequIP or Allegro model; run by :mod:`ilforge.potentials.learned.outside.worker` where nequip is installed."""
+"""Loads a NequIP or Allegro model; :mod:`ilforge.potentials.learned.outside.worker` runs it in its environment."""
 
 from typing import Any
 

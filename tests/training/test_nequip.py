@@ -1,0 +1,299 @@
+"""NequIP and Allegro: what is learned, that a stopped training goes on, and that its file is what was trained."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ilforge import environments, frames
+from ilforge.cli.potential_option import parse_potential
+from ilforge.errors import DidNotFinish, SettingsError
+from ilforge.files import file_digest
+from ilforge.labelling.datasets.dataset import Dataset, split
+from ilforge.labelling.label import evaluate, forget
+from ilforge.training import TRAINERS, Tuning, curve, train
+from ilforge.training.nequip import KIND, MODEL, SESSION
+from ilforge.training.nequip_settings import PRESETS, NequipModelSettings
+from support.labels import salt_frames
+from support.models import NEQUIP_SMALL as SMALL
+
+ALLEGRO = SMALL.model_copy(update={"architecture": "allegro"})
+there = pytest.mark.environment("nequip")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cold():
+    yield
+    forget()
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return split(salt_frames(12), 0.2, seed=1)
+
+
+@pytest.fixture(scope="module")
+def base(dataset, tmp_path_factory):
+    return train(dataset, SMALL, 5, tmp_path_factory.mktemp("base"))
+
+
+def spec_of(model):
+    return KIND.spec(model.parent, file_digest(model))
+
+
+def ask(spec, frame):
+    answer = evaluate(frame, spec)
+    assert not answer.failed, answer.error
+    return answer
+
+
+def force_rmse(spec, labelled):
+    wrong = [ask(spec, frame).forces - frame.arrays[frames.FORCES] for frame in labelled]
+    return float(np.sqrt(np.mean(np.square(wrong))))
+
+
+# ---------------------------------------------------------------- what is said, without the environment
+
+
+def test_presets_are_whole_and_differ_in_the_architecture():
+    found = {name: NequipModelSettings(preset=name) for name in PRESETS}
+    assert found["small"].architecture == "nequip" and found["allegro"].architecture == "allegro"
+    assert NequipModelSettings() == found["small"] and NequipModelSettings(features=8).features == 8
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"preset": "liquid"}, "Input should be 'small' or 'allegro'"),
+        ({"architecture": "mace"}, "Input should be 'nequip' or 'allegro'"),
+        ({"ema_decay": 1.0}, "less than 1"),
+        ({"lmax": 5}, "less than or equal to 4"),
+    ],
+)
+def test_keys_that_it_cannot_use_are_refused(keys, says):
+    with pytest.raises(ValueError, match=says):
+        NequipModelSettings(**keys)
+
+
+def test_it_is_trained_from_scratch_only(dataset, tmp_path):
+    assert not TRAINERS["nequip"].fine_tunes
+    with pytest.raises(SettingsError, match="NequIP is trained from scratch only"):
+        train(dataset, SMALL, 1, tmp_path, start_from=tmp_path / MODEL, tuning=Tuning("0" * 64))
+
+
+def test_the_command_line_knows_a_packaged_model(tmp_path):
+    digest = "0" * 64
+    found = parse_potential(str(tmp_path / "mine.nequip.zip"), digest)
+    assert found == {"kind": "nequip", "path": str(tmp_path / "mine.nequip.zip"), "sha256": digest}
+    with pytest.raises(
+        SettingsError, match=r"--potential frames\.zip: expected .*model\.nequip\.zip \(NequIP, Allegro\)"
+    ):
+        parse_potential("frames.zip", digest)
+
+
+def test_snippets_are_programs():
+    words = {"file": MODEL, "spec": json.dumps({"kind": "nequip", "path": MODEL, "sha256": "0" * 64})}
+    for name, text in KIND.snippets.items():
+        compile(text.format(**words), name, "exec")
+
+
+def test_more_work_is_expected_of_larger_networks():
+    costs = [KIND.seconds_per_step(NequipModelSettings(features=width, epochs=1), 70) for width in (16, 32, 64)]
+    assert 0 < costs[0] < costs[1] < costs[2]
+
+
+# ---------------------------------------------------------------- what is learned
+
+
+@there
+@pytest.mark.parametrize("settings", [SMALL, ALLEGRO], ids=["nequip", "allegro"])
+def test_it_learns_and_its_file_has_the_errors_of_the_curve(settings, base, dataset, tmp_path):
+    model = base if settings is SMALL else train(dataset, settings, 5, tmp_path)
+    points = curve.read(model.parent)
+    assert [point.step for point in points] == [1, 2, 3, 4]
+    best = min(points, key=lambda point: point.stop_loss)
+    assert best.force_rmse_eV_A < 0.8 * points[0].force_rmse_eV_A
+    assert force_rmse(spec_of(model), dataset.stop) == pytest.approx(best.force_rmse_eV_A, rel=1e-4)
+    assert not KIND.note(model.parent)
+    assert {path.name for path in model.parent.iterdir()} == {
+        MODEL, "learning_curve.csv", "nequip.log", "training.json",
+    }  # fmt: skip
+
+
+@there
+@pytest.mark.parametrize("architecture", ["nequip", "allegro"])
+def test_forces_and_stress_are_derivatives_of_the_energy(architecture, dataset, tmp_path):
+    """In double precision, so that differences of energies are exact enough to see a wrong sign or order."""
+    settings = SMALL.model_copy(update={"architecture": architecture, "dtype": "float64", "epochs": 1})
+    spec, frame, step = spec_of(train(dataset, settings, 5, tmp_path)), dataset.stop[0].copy(), 1e-4
+    answer = ask(spec, frame)
+    for atom, axis in ((0, 0), (5, 2)):
+        energies = []
+        for sign in (1, -1):
+            moved = frame.copy()
+            moved.positions[atom, axis] += sign * step
+            energies.append(ask(spec, moved).energy)
+        assert answer.forces[atom, axis] == pytest.approx(-(energies[0] - energies[1]) / (2 * step), abs=1e-6)
+    for number, (row, column) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
+        strain = np.zeros((3, 3))
+        strain[row, column] += 0.5
+        strain[column, row] += 0.5
+        energies = []
+        for sign in (1, -1):
+            strained = frame.copy()
+            strained.set_cell(frame.cell.array @ (np.eye(3) + sign * step * strain), scale_atoms=True)
+            energies.append(ask(spec, strained).energy)
+        expected = (energies[0] - energies[1]) / (2 * step) / frame.get_volume()
+        assert answer.stress[number] == pytest.approx(expected, abs=1e-8)
+
+
+@there
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(base, dataset, tmp_path):
+    again, other = (train(dataset, SMALL, seed, tmp_path / str(seed)) for seed in (5, 6))
+    assert curve.read(again.parent) == curve.read(base.parent)
+    assert curve.read(other.parent) != curve.read(base.parent)
+    found = [ask(spec_of(model), dataset.stop[0]).forces for model in (base, again, other)]
+    np.testing.assert_array_equal(found[0], found[1])
+    assert np.abs(found[0] - found[2]).max() > 1e-3
+
+
+@there
+def test_isolated_atoms_are_what_energies_are_counted_from(dataset, tmp_path):
+    """Atoms without neighbours have the energies that were given, and nothing of the network."""
+    atoms = {"Li": -3.0, "B": -70.5, "F": -650.25}
+    model = train(dataset, SMALL.model_copy(update={"epochs": 1}), 5, tmp_path, isolated_atoms=atoms)
+    apart = dataset.stop[0][[0, 2, 3]]  # Li, B, F
+    apart.set_cell(np.eye(3) * 60.0)
+    apart.positions = np.array([[0.0, 0.0, 0.0], [20.0, 20.0, 20.0], [40.0, 40.0, 40.0]])
+    assert sorted(apart.get_chemical_symbols()) == sorted(atoms)
+    assert ask(spec_of(model), apart).energy == pytest.approx(sum(atoms.values()), abs=1e-6)
+
+
+@there
+def test_stress_counts_in_the_loss_with_its_sign_and_order(base, dataset, tmp_path):
+    """Labels of the start model itself leave no loss; with two components of their stress exchanged they do."""
+
+    def labelled(frame, order):
+        answer, copy = ask(spec_of(base), frame), frame.copy()
+        copy.info |= {frames.ENERGY: answer.energy, frames.STRESS: np.array(answer.stress)[order]}
+        copy.arrays[frames.FORCES] = answer.forces
+        return copy
+
+    losses = {}
+    for name, order in (("own", [0, 1, 2, 3, 4, 5]), ("other", [0, 1, 2, 4, 3, 5])):
+        own = tuple(labelled(frame, order) for frame in dataset.train[:2])
+        settings = SMALL.model_copy(update={"stress_weight": 1.0, "retrain_learning_rate": 1e-14, "epochs": 1})
+        few = replace(dataset, train=own, stop=own)
+        train(few, settings, 3, tmp_path / name, start_from=base)
+        losses[name] = curve.read(tmp_path / name)[0].stop_loss
+    assert losses["own"] < 1e-6 < 1e-4 < losses["other"]
+
+
+@there
+def test_a_training_that_goes_on_from_a_model_begins_with_its_errors(base, dataset, tmp_path):
+    best = min(point.stop_loss for point in curve.read(base.parent))
+    model = train(dataset, SMALL, 7, tmp_path, start_from=base)
+    points = curve.read(tmp_path)
+    assert [point.step for point in points] == [0, 1, 2] and points[0].stop_loss == pytest.approx(best, rel=1e-5)
+    assert min(point.stop_loss for point in points) < best and force_rmse(spec_of(model), dataset.stop) > 0
+
+
+@there
+def test_a_start_without_an_element_of_the_labels_is_refused(base, dataset, tmp_path, one_pair):
+    stranger = one_pair.copy()
+    stranger.info[frames.ENERGY], stranger.arrays[frames.FORCES] = -1.0, np.ones((len(stranger), 3))
+    wider = replace(dataset, train=(*dataset.train, stranger))
+    with pytest.raises(DidNotFinish) as error:
+        train(wider, SMALL, 3, tmp_path, start_from=base)
+    assert "the model does not know C, H, N; it knows Li, B, F" in error.value.last_lines
+
+
+@there
+def test_nequip_itself_reads_the_package(base, dataset):
+    """NequIP's own command names the elements and the network of the file."""
+    tool = environments.interpreter("nequip").with_name("nequip-package")
+    done = subprocess.run([tool, "info", base], capture_output=True, text=True, check=True)
+    assert "0: Li" in done.stdout + done.stderr and "2: F" in done.stdout + done.stderr
+
+
+@there
+def test_what_its_snippet_computes_is_what_ilforge_computes(base, dataset, tmp_path):
+    frame = dataset.stop[0]
+    frames.write(tmp_path / "frame.xyz", [frame])
+    (tmp_path / MODEL).write_bytes(base.read_bytes())
+    (tmp_path / "run.py").write_text(KIND.snippets["run_nequip.py"].format(file=MODEL))
+    python = environments.interpreter("nequip")
+    done = subprocess.run([python, "run.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert float(done.stdout.split()[0]) == pytest.approx(ask(spec_of(base), frame).energy, abs=1e-5)
+
+
+# ---------------------------------------------------------------- stopped trainings
+
+LONGER = SMALL.model_copy(update={"epochs": 6})
+
+
+def kill_after_an_epoch(dataset_file, directory):
+    """Train in a process that is killed when at least one epoch is behind it."""
+    code = (
+        "from pathlib import Path; from ilforge.labelling.datasets.dataset import Dataset\n"
+        "from ilforge.training import train; from ilforge.training.nequip_settings import NequipModelSettings\n"
+        f"settings = NequipModelSettings.model_validate_json({LONGER.model_dump_json()!r})\n"
+        f"train(Dataset.read(Path({str(dataset_file)!r})), settings, 5, Path({str(directory)!r}))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None and not (directory / "resume.pt").is_file():
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+
+
+@there
+def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(dataset, tmp_path):
+    dataset.write(tmp_path / "dataset")
+    dataset = Dataset.read(tmp_path / "dataset")
+    whole = train(dataset, LONGER, 5, tmp_path / "whole")
+    kill_after_an_epoch(tmp_path / "dataset", tmp_path / "run")
+    assert KIND.progress(tmp_path / "run")[1] == 6 * -(-len(dataset.train) // 2)
+    again = train(dataset, LONGER, 5, tmp_path / "run")
+    said = (tmp_path / "run" / "nequip.log").read_text()
+    assert "epoch 1:" not in said and "epoch 6:" in said, "the first epoch was not made again"
+    assert curve.read(again.parent) == curve.read(whole.parent)
+    answers = [ask(spec_of(model), dataset.stop[0]) for model in (whole, again)]
+    assert answers[0].energy == answers[1].energy
+    np.testing.assert_array_equal(answers[0].forces, answers[1].forces)
+
+
+@there
+def test_what_another_wrote_as_the_state_of_a_training_runs_no_code(dataset, tmp_path):
+    """A state file with code in it is refused, and the training begins anew."""
+    once = SMALL.model_copy(update={"epochs": 1})
+    (tmp_path / "a").mkdir()
+    bad = tmp_path / "a" / "resume.pt"
+    mark = tmp_path / "ran"
+    maker = (
+        "import torch, pathlib\nclass Bad:\n"
+        f"    def __reduce__(self): return (pathlib.Path.touch, (pathlib.Path({str(mark)!r}),))\n"
+    )
+    python = environments.interpreter("nequip")
+    train(dataset, once, 5, tmp_path / "b")
+    (tmp_path / "a" / "training.json").write_text((tmp_path / "b" / "training.json").read_text())
+    subprocess.run([python, "-c", f"{maker}torch.save({{'epoch': Bad()}}, {str(bad)!r})"], check=True)
+    model = train(dataset, once, 5, tmp_path / "a")
+    assert (
+        not mark.exists()
+        and "cannot be used, the training begins at its start" in (tmp_path / "a/nequip.log").read_text()
+    )
+    assert curve.read(model.parent) == curve.read(tmp_path / "b")
+
+
+def test_the_program_needs_nothing_of_ilforge():
+    for path in (SESSION, SESSION.with_name("outside_session.py")):
+        assert "import ilforge" not in path.read_text() and "from ilforge" not in path.read_text()
