@@ -134,8 +134,10 @@ class Training:
 
     def average(self) -> None:
         """Move the averages towards the weights: faster at first, so that the random start is forgotten."""
+        if not self.settings.get("ema_decay"):
+            return
         self.steps += 1
-        kept = min(self.settings.get("ema_decay", 0.0), (1 + self.steps) / (10 + self.steps))
+        kept = min(self.settings["ema_decay"], (1 + self.steps) / (10 + self.steps))
         for name, value in self.learning.items():
             self.averages[name].lerp_(value.detach(), 1.0 - kept)
 

@@ -14,22 +14,21 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ilforge import canonical, devices, environments, files, frames, programs
+from ilforge import devices, environments, files, frames
 from ilforge.errors import SettingsError
 from ilforge.labelling.datasets.dataset import Dataset, require_labels
 from ilforge.potentials.learned.dispersed import functional_to_add
 from ilforge.potentials.learned.outside.calculator import WORKER
 from ilforge.potentials.learned.sevennet import Sevennet
 from ilforge.potentials.quantum.dispersion import d3bj
-from ilforge.training import alignment, curve
+from ilforge.training import alignment, outside
 from ilforge.training.kind import Size, TrainerKind, Tuning
 from ilforge.training.sevennet_settings import SevennetModelSettings
 from ilforge.training.sevennet_snippets import SNIPPETS
 
 MODEL, RUNS_WITH = "model.pth", "potential.json"
 SESSION = Path(__file__).with_name("sevennet_session.py")
-_ORDERS, _FRAMES, _PLAN, _STATE, _PROGRESS = "session.json", "frames.npz", "training.json", "resume.pt", "progress.json"
-_LOG, _ENERGIES, _CURVE = "sevennet.log", "energies.json", "curve.json"
+_LOG, _ENERGIES = "sevennet.log", "energies.json"
 
 
 def train_sevennet(
@@ -81,19 +80,17 @@ def train_sevennet(
     start = _start(start_from, tuning)
     added = dispersion_of(settings, start)
     orders = _orders(dataset, settings, seed, threads, start, warm=start is not None and tuning is None)
-    plan = {"made_of": _made_of(dataset, orders, added, isolated_atoms), "dispersion": added}
-    held = _read(directory / _ORDERS)
-    if _read(directory / _PLAN) == plan and held:
-        files.write_text(directory / _ORDERS, json.dumps({**orders, "shift": held["shift"]}))
+    decided_by = outside.made_of(Sevennet.environment.name, dataset, orders, added, dict(isolated_atoms or {}))
+    plan, held = {"made_of": decided_by, "dispersion": added}, outside.read(directory / outside.ORDERS)
+    if outside.read(directory / outside.PLAN) == plan and held:
+        files.write_text(directory / outside.ORDERS, json.dumps({**orders, "shift": held["shift"]}))
     else:
         _prepare(directory, dataset, orders, added, isolated_atoms, python)
-        files.write_text(directory / _PLAN, json.dumps(plan))
+        files.write_text(directory / outside.PLAN, json.dumps(plan))
     _run(python, "train", directory, threads)
-    points = [curve.Point(int(step), *map(float, rest)) for step, *rest in _read(directory / _CURVE)]
-    curve.keep(directory, points, "SevenNet")
     _write_runs_with(directory, added)
-    for name in (_STATE, _FRAMES, _ORDERS, _CURVE, _ENERGIES, _PROGRESS):
-        (directory / name).unlink(missing_ok=True)
+    outside.finish(directory, "SevenNet")
+    (directory / _ENERGIES).unlink(missing_ok=True)
     return directory / MODEL
 
 
@@ -139,12 +136,6 @@ def note(directory: Path) -> str:
             "it runs."
         )
     return " ".join(said)
-
-
-def progress(directory: Path) -> tuple[int, int]:
-    """Optimiser steps done and to do of a training that runs in this directory."""
-    done, total = _read(Path(directory) / _PROGRESS) or (0, 0)
-    return int(done), int(total)
 
 
 def seconds(settings: SevennetModelSettings, size: Size) -> float:
@@ -209,17 +200,6 @@ def _orders(
     }
 
 
-def _made_of(
-    dataset: Dataset, orders: Mapping[str, Any], added: str | None, isolated_atoms: Mapping[str, float] | None
-) -> str:
-    """Digest of all that decides a training: one that was stopped goes on only if it is the same."""
-    aside = {"worker", "threads", "start"}
-    start = orders["start"] and orders["start"]["sha256"]
-    decisive = {key: value for key, value in orders.items() if key not in aside}
-    versions = dict(environments.look(Sevennet.environment.name).versions)
-    return canonical.digest([dataset.digest, decisive, start, added, dict(isolated_atoms or {}), versions])
-
-
 def _prepare(
     directory: Path,
     dataset: Dataset,
@@ -229,25 +209,25 @@ def _prepare(
     python: Path,
 ) -> None:
     """Write the frames, with energies counted from the zero of the model that is trained, and the orders."""
-    for name in (_PLAN, _STATE, MODEL, _PROGRESS, alignment.REPORT, RUNS_WITH):
+    for name in (outside.PLAN, outside.STATE, MODEL, outside.PROGRESS, alignment.REPORT, RUNS_WITH):
         (directory / name).unlink(missing_ok=True)
     train, stop = ([_without(frame, added) for frame in part] for part in (dataset.train, dataset.stop))
     if orders["start"] is None:
         totals = [frame.info[frames.ENERGY] for frame in train]
         shift = dict(isolated_atoms or alignment.per_element(train, totals, dataset.elements))
     else:
-        write_frames(directory / _FRAMES, {"train": train})
-        files.write_text(directory / _ORDERS, json.dumps(orders))
+        outside.write_frames(directory / outside.FRAMES, {"train": train})
+        files.write_text(directory / outside.ORDERS, json.dumps(orders))
         found = _align(directory, train, orders, python)
         shift = found.shift_eV
-    write_frames(directory / _FRAMES, {"train": _counted(train, shift), "stop": _counted(stop, shift)})
-    files.write_text(directory / _ORDERS, json.dumps({**orders, "shift": shift}))
+    outside.write_frames(directory / outside.FRAMES, {"train": _counted(train, shift), "stop": _counted(stop, shift)})
+    files.write_text(directory / outside.ORDERS, json.dumps({**orders, "shift": shift}))
 
 
 def _align(directory: Path, train: Sequence[Atoms], orders: Mapping[str, Any], python: Path) -> alignment.Alignment:
     """Fit the energies of the start model to the labels, element by element."""
     _run(python, "energies", directory, orders["threads"])
-    told, start, frozen = _read(directory / _ENERGIES), orders["start"], orders["frozen"]
+    told, start, frozen = outside.read(directory / _ENERGIES), orders["start"], orders["frozen"]
     name = start.get("path") or start["file"]
     if told["strange"]:
         raise SettingsError(
@@ -284,41 +264,14 @@ def _counted(labelled: Sequence[Atoms], shift: Mapping[str, float]) -> list[Atom
     return moved
 
 
-def write_frames(path: Path, parts: Mapping[str, Sequence[Atoms]]) -> None:
-    """Labelled frames as arrays for the session; a stress that is missing is NaN."""
-    arrays: dict[str, np.ndarray] = {}
-    for part, labelled in parts.items():
-        own = {
-            "sizes": np.array([len(frame) for frame in labelled]),
-            "numbers": np.concatenate([frame.numbers for frame in labelled]),
-            "positions": np.concatenate([frame.positions for frame in labelled]),
-            "cells": np.array([frame.cell.array for frame in labelled]),
-            "pbc": np.array([frame.pbc for frame in labelled]),
-            "energies": np.array([frame.info[frames.ENERGY] for frame in labelled], dtype=float),
-            "forces": np.concatenate([frame.arrays[frames.FORCES] for frame in labelled]),
-            "stresses": np.array([frame.info.get(frames.STRESS, np.full(6, np.nan)) for frame in labelled]),
-        }
-        arrays |= {f"{part}_{name}": array for name, array in own.items()}
-    with files.replacing(path) as partial, open(partial, "wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-
-
 def _run(python: Path, task: str, directory: Path, threads: int) -> None:
-    # -I: no variable and no file beside a study decides what the other interpreter imports
-    programs.run([str(python), "-I", str(SESSION), task], directory, log=_LOG, threads=threads)
+    outside.run(python, SESSION, task, directory, _LOG, threads)
 
 
 def _write_runs_with(directory: Path, added: str | None) -> None:
     if added is not None:
         told = {"dispersion": "D3(BJ)", "functional": added}
         files.write_text(directory / RUNS_WITH, json.dumps(told))
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
 
 
 KIND = TrainerKind(
@@ -333,7 +286,7 @@ KIND = TrainerKind(
     retrained_share=lambda settings: settings.retrain_fraction,
     counts_from_atoms=True,
     learns_stress=lambda settings: settings.stress_weight > 0,
-    progress=progress,
+    progress=outside.progress,
     note=note,
     step="epoch",
     computes_with=Sevennet.environment.name,
