@@ -129,7 +129,7 @@ def said_density(atoms: Atoms) -> str | None:
     Headers have ``density``, ``density_g_cm3``, ``rho``, ``density_kg_m3`` and similar keys. A key without a unit may
     be in g/cm^3 or kg/m^3.
     """
-    if not atoms.pbc.all() or atoms.cell.rank < 3:
+    if not atoms.pbc.all() or not atoms.cell.volume > 0.0:
         return None
     true = density_g_cm3(atoms)
     for key, value in atoms.info.items():
@@ -175,6 +175,15 @@ def _in_one_line(value: Any) -> Any:
     return " ".join(value.replace("\\", "/").split())
 
 
+def why_unreadable(error: Exception) -> str:
+    """The reason of ASE in words: its message for an unknown element is only the name."""
+    if isinstance(error, KeyError):
+        return f"{error.args[0]!r} is no element"
+    if isinstance(error, UnicodeError):
+        return "it is no text in UTF-8 (plain ASCII is)"
+    return " ".join(str(error).split()).rstrip(".")
+
+
 def read(path: Path) -> list[Atoms]:
     """Read every frame of an extended XYZ file; an empty file is an empty list."""
     from ase.io import read as read_file
@@ -190,7 +199,7 @@ def read(path: Path) -> list[Atoms]:
     except SettingsError:
         raise
     except Exception as error:
-        raise SettingsError(f"{path} could not be read as extended XYZ: {error}") from error
+        raise SettingsError(f"{path} could not be read as extended XYZ: {why_unreadable(error)}.") from error
     for number, frame in enumerate(frames):
         frame.calc = None
         if STRESS in frame.info:

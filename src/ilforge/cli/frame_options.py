@@ -69,15 +69,20 @@ class MadeOf:
         Raises
         ------
         SettingsError
-            When the file does not exist, or contains no frames.
+            When the file does not exist or contains no frames, or a frame has positions that are not numbers, or
+            periodicity without a cell.
         """
         from ilforge import frames
         from ilforge.labelling.atom_order import frames_in_order
+        from ilforge.labelling.storing.state import require_geometry
 
         found = frames.read(Path(file))
         if not found:
             raise SettingsError(f"{file} holds no frames.")
-        ordered, moved = frames_in_order(found[-1:] if last else found, self.ions, self.define, bond_factor)
+        used = range(len(found))[-1:] if last else range(len(found))
+        for number in used:
+            require_geometry(found[number], f"{file}#{number}")
+        ordered, moved = frames_in_order([found[number] for number in used], self.ions, self.define, bond_factor)
         if moved:
             click.echo(f"The atoms of {moved} frames were put in the order of their ions.", err=True)
         if density := frames.said_densities(ordered):

@@ -150,7 +150,7 @@ def label(
     refuse_replacing(Path(out), [Path(file)])
     spec = parse_potential(potential, trust, made_of.define)
     require_device(spec)
-    wanted = _wanted(file, made_of, gate, spec.get("charge") if charge is None else charge)
+    wanted = _wanted(file, made_of, gate, charge, spec.get("charge"))
     found = _labels_of(wanted, spec, Path(store), retry)
     reasons = judge_batch(found, made_of.topology_of, gate)
     _write_judged(Path(out), wanted, found, reasons)
@@ -173,18 +173,24 @@ class _Wanted(NamedTuple):
     """The first frame like it: its file and its number there."""
 
 
-def _wanted(file: str, made_of: MadeOf, gate: GateSettings, charge: int | None) -> dict[str, _Wanted]:
-    """The frames of a file with their charges, by digest."""
+def _wanted(
+    file: str, made_of: MadeOf, gate: GateSettings, charge: int | None, of_method: int | None
+) -> dict[str, _Wanted]:
+    """The frames of a file with their charges, by digest; ``charge`` is that of ``--charge``."""
     from ilforge import frames
     from ilforge.labelling.storing.state import with_state
 
     wanted: dict[str, _Wanted] = {}
+    unused = charge is not None
     for number, frame in enumerate(made_of.read(file, gate.bond_factor)):
         liquid = made_of.liquid_of(frame, file) if frame.info.get("ions") else None
-        stated = with_state(frame, liquid, charge)
+        stated = with_state(frame, liquid, of_method if charge is None else charge)
+        unused = unused and (liquid is not None or frames.charge_of(frame) is not None)
         digest = frames.digest(stated)
         source = wanted[digest].source if digest in wanted else f"{file}#{number}"
         wanted[digest] = _Wanted(stated, liquid, source)
+    if unused and wanted:
+        raise SettingsError(f"--charge {charge}: every frame of {file} gives its charge or its ions. Leave it out.")
     return wanted
 
 

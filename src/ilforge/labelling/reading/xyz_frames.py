@@ -11,6 +11,7 @@ from typing import cast
 from ase import Atoms
 
 from ilforge.errors import SettingsError
+from ilforge.frames import why_unreadable
 from ilforge.potentials.quantum.outputs import text_of
 
 RAW = "raw_"
@@ -48,10 +49,8 @@ def read_xyz_frames(path: Path) -> tuple[list[Atoms | str], str | None]:
         if torn:
             ending = f"truncated: the file ends in the middle of frame {len(frames)}"
             if not re.fullmatch(r"\s*\d+\s*", block[0]):
-                ending = (
-                    f"not read to its end: after frame {len(frames) - 1} a number of atoms was expected, found "
-                    f"{block[0][:60]!r}"
-                )
+                place = f"after frame {len(frames) - 1}" if frames else "in its first line"
+                ending = f"not read to its end: {place} a number of atoms was expected, found {block[0][:60]!r}"
         else:
             frames.append(_frame(block))
     if not any(isinstance(frame, Atoms) for frame in frames):
@@ -91,4 +90,4 @@ def _frame(block: list[str]) -> Atoms | str:
     try:
         return cast(Atoms, ase.io.read(io.StringIO(text), format="extxyz"))  # without an index: one frame
     except Exception as error:  # ASE's parser may raise any exception
-        return f"unreadable: {type(error).__name__}: {' '.join(str(error).split())}"
+        return f"unreadable: {why_unreadable(error)}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 from ase import Atoms
 
 from ilforge import frames
 from ilforge.errors import SettingsError
 from ilforge.frames import CHARGE, MULTIPLICITY
 from ilforge.liquid.liquid import Liquid
+
+_SMALLEST_CELL_A3 = 1.0
 
 
 def with_state(frame: Atoms, liquid: Liquid | None = None, charge: int | None = None) -> Atoms:
@@ -53,6 +56,28 @@ def with_state(frame: Atoms, liquid: Liquid | None = None, charge: int | None = 
         stated.info[CHARGE] = total
     _require_lowest_multiplicity(stated)
     return stated
+
+
+def require_geometry(frame: Atoms, named: str) -> None:
+    """Refuse a frame that no method can evaluate: positions that are not numbers, or periodicity without a cell.
+
+    Parameters
+    ----------
+    named
+        Name of the frame, for messages.
+
+    Raises
+    ------
+    SettingsError
+        Because some methods return numbers for such frames.
+    """
+    if not np.isfinite(frame.positions).all() or not np.isfinite(frame.cell.array).all():
+        raise SettingsError(f"{named}: positions or cell are not finite numbers. Leave this frame out.")
+    if frame.pbc.all() and frame.cell.volume < _SMALLEST_CELL_A3:
+        raise SettingsError(
+            f"{named} is periodic, but its cell has a volume of {frame.cell.volume:.3g} Å^3. Give the cell in its "
+            'header (Lattice="a 0 0 0 b 0 0 0 c", in Å), or pbc="F F F" for ions in a vacuum.'
+        )
 
 
 def require_whole_periodicity(frame: Atoms) -> None:

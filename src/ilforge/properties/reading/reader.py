@@ -314,7 +314,10 @@ def _snapshot(
     elif cell is None:
         raise _no_cell(index)
     if not np.isfinite(positions).all():
-        raise Unphysical(f"Frame {index}: positions are not finite numbers. Measure the frames before it.")
+        raise Unphysical(
+            f"Frame {index}: positions are not finite numbers. "
+            + ("Measure the frames before it (--stop)." if index else "Give a trajectory of a run that held together.")
+        )
     snapshot = Snapshot(
         system,
         index,

@@ -109,6 +109,8 @@ def _settings(element: ElementTree.Element) -> dict[str, str]:
 
 def _atominfo(element: ElementTree.Element) -> tuple[list[str], list[str]]:
     arrays = {array.get("name"): array for array in element.iter("array")}
+    if "atoms" not in arrays or "atomtypes" not in arrays:
+        return [], []  # the frames then have more atoms than are named
     symbols = [_text(row[0]) for row in arrays["atoms"].iter("rc")]
     return symbols, [" ".join(_text(row[4]).split()) for row in arrays["atomtypes"].iter("rc")]
 
