@@ -34,9 +34,9 @@ from ilforge.potentials.classical.clp_parameters import assign, parameters
 from ilforge.potentials.classical.force_field import (
     EWALD_TOLERANCE,
     SWITCH,
+    EndsAtCutoff,
     bonded_system,
     box_vectors,
-    check_cutoff,
     platform_for,
 )
 from ilforge.potentials.classical.lammps_molecules import LammpsInput
@@ -77,7 +77,7 @@ class ClpSettings(PotentialSettings):
 
 
 @dataclass(frozen=True)
-class Clp:
+class Clp(EndsAtCutoff):
     """The CL&P force field.
 
     Parameters
@@ -95,11 +95,11 @@ class Clp:
     ions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
     kind: ClassVar[str] = "clp"
+    named: ClassVar[str] = "CL&P"
     has_stress: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not self.cutoff_A > 0:
-            raise SettingsError(f"cutoff_A is {self.cutoff_A}; it must be positive.")
+        super().__post_init__()
         given = self.ions.values() if isinstance(self.ions, Mapping) else [self.ions]
         if not all(isinstance(ion, Mapping) and {"atoms", "types", "bonded"} <= set(ion) for ion in given):
             raise SettingsError("ions must contain parameters by name: read them from files with ion_parameters.")
@@ -118,18 +118,13 @@ class Clp:
 
     def calculator(self, topology: Topology | None = None, threads: int = 1) -> Calculator:
         """An ASE calculator for this topology; frames without periodicity are treated as in a vacuum."""
-        if topology is None:
-            raise SettingsError("CL&P needs to know the ions of the atoms: give it a topology.")
+        topology = self.require_topology(topology)
         terms = assign(topology, self.ions)
         return OpenMMCalculator(
             build=lambda cell: self._system(topology, terms, cell, constrain_hydrogens=False),
             symbols=topology.symbols,
             **platform_for(topology.n_atoms, threads),
         )
-
-    def refuse_box(self, cell: np.ndarray) -> None:
-        """Refuse a box, ``(3, 3)`` Å, that is smaller than twice the cutoff."""
-        check_cutoff("CL&P", self.cutoff_A, cell)
 
     def openmm_system(
         self,
@@ -161,7 +156,7 @@ class Clp:
         """
         if all_pairs_within_A is not None:
             return gromacs_topology.vacuum_options(all_pairs_within_A)
-        check_cutoff("CL&P", self.cutoff_A, np.asarray(cell, dtype=float))
+        self.refuse_box(np.asarray(cell, dtype=float))
         return gromacs_topology.nonbonded_options(self.cutoff_A, SWITCH, self.ewald_tolerance)
 
     def lammps_input(self, topology: Topology, positions: np.ndarray, cell: np.ndarray, hold: bool) -> LammpsInput:
@@ -175,7 +170,7 @@ class Clp:
     def _system(self, topology: Topology, terms: Terms, cell: np.ndarray | None, constrain_hydrogens: bool) -> Any:
         system = bonded_system(topology, terms, cell, constrain_hydrogens)
         if cell is not None:
-            check_cutoff("CL&P", self.cutoff_A, cell)
+            self.refuse_box(cell)
         cutoff_nm = self.cutoff_A / ANGSTROM_PER_NM
         system.addForce(_dispersion_force(terms, cutoff_nm, self.ewald_tolerance, periodic=cell is not None))
         system.addForce(_repulsion_force(terms, cutoff_nm, periodic=cell is not None))

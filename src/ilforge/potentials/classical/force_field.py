@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,18 +44,40 @@ def box_vectors(cell: np.ndarray) -> np.ndarray:
     return reduced
 
 
-def check_cutoff(name: str, cutoff_A: float, cell: np.ndarray) -> None:
-    """Refuse a box smaller than twice the cutoff; the message contains a cutoff that fits."""
-    side = float(np.diag(cell).min())
-    if side >= 2 * cutoff_A:
-        return
-    fitting = np.floor(2 * (side / 2 - 0.05)) / 2  # in steps of 0.5 Å, with a margin of 0.1 Å in the side
-    raise SettingsError(
-        f"{name}'s cutoff of {cutoff_A:g} Å needs a box of at least {2 * cutoff_A:g} Å, "
-        f"but its smallest side is {side:.2f} Å. Use more ions, or a cutoff of {fitting:.1f} Å (cutoff_A in "
-        f"[potentials.NAME] of a study file; --potential NAME:{fitting:.1f}): good enough to sample structures, not "
-        "for properties."
-    )
+class EndsAtCutoff:
+    """A classical force field of molecules whose terms between them end at ``cutoff_A``, Å; the data of a dataclass.
+
+    Attributes
+    ----------
+    named
+        The force field in errors: ``"CL&P"``.
+    """
+
+    named: ClassVar[str]
+    cutoff_A: float
+
+    def __post_init__(self) -> None:
+        if not self.cutoff_A > 0:
+            raise SettingsError(f"cutoff_A is {self.cutoff_A}; it must be positive.")
+
+    def refuse_box(self, cell: np.ndarray) -> None:
+        """Refuse a box, ``(3, 3)`` Å, that is smaller than twice the cutoff; the message has a cutoff that fits."""
+        side = float(np.diag(cell).min())
+        if side >= 2 * self.cutoff_A:
+            return
+        fitting = np.floor(2 * (side / 2 - 0.05)) / 2  # in steps of 0.5 Å, with a margin of 0.1 Å in the side
+        raise SettingsError(
+            f"{self.named}'s cutoff of {self.cutoff_A:g} Å needs a box of at least {2 * self.cutoff_A:g} Å, "
+            f"but its smallest side is {side:.2f} Å. Use more ions, or a cutoff of {fitting:.1f} Å (cutoff_A in "
+            f"[potentials.NAME] of a study file; --potential NAME:{fitting:.1f}): good enough to sample structures, "
+            "not for properties."
+        )
+
+    def require_topology(self, topology: Topology | None) -> Topology:
+        """The topology, which may be missing only where a potential sees no molecules."""
+        if topology is None:
+            raise SettingsError(f"{self.named} needs to know the ions of the atoms: give it a topology.")
+        return topology
 
 
 def bonded_system(topology: Topology, terms: Terms, cell: np.ndarray | None, constrain_hydrogens: bool) -> Any:

@@ -42,9 +42,9 @@ from ilforge.potentials.classical.clpol.parameters import PolarTerms, assign
 from ilforge.potentials.classical.force_field import (
     EWALD_TOLERANCE,
     SWITCH,
+    EndsAtCutoff,
     bonded_system,
     box_vectors,
-    check_cutoff,
     platform_for,
 )
 from ilforge.potentials.classical.lammps_molecules import LammpsInput
@@ -79,7 +79,7 @@ class ClpolSettings(PotentialSettings):
 
 
 @dataclass(frozen=True)
-class Clpol:
+class Clpol(EndsAtCutoff):
     """The CL&Pol force field.
 
     Parameters
@@ -91,15 +91,12 @@ class Clpol:
     cutoff_A: float = 10.0
 
     kind: ClassVar[str] = "clpol"
+    named: ClassVar[str] = "CL&Pol"
     has_stress: ClassVar[bool] = True
     openmm_thermostat: ClassVar[str] = (
         f"Langevin, {_FRICTION_PER_PS:g}/ps, and {_DRUDE_FRICTION_PER_PS:g}/ps for Drude particles "
         f"at {DRUDE_TEMPERATURE_K:g} K"
     )
-
-    def __post_init__(self) -> None:
-        if not self.cutoff_A > 0:
-            raise SettingsError(f"cutoff_A is {self.cutoff_A}; it must be positive.")
 
     def describe(self) -> dict[str, Any]:
         """Cutoffs and tolerances, and the digest of the parameters (without comments)."""
@@ -117,8 +114,7 @@ class Clpol:
 
         It raises DidNotConverge for a structure whose dipoles diverge.
         """
-        if topology is None:
-            raise SettingsError("CL&Pol needs to know the ions of the atoms: give it a topology.")
+        topology = self.require_topology(topology)
         terms = assign(topology)
         return _RelaxedCalculator(
             terms.hosts,
@@ -126,10 +122,6 @@ class Clpol:
             symbols=topology.symbols,
             **platform_for(topology.n_atoms, threads),
         )
-
-    def refuse_box(self, cell: np.ndarray) -> None:
-        """Refuse a box, ``(3, 3)`` Å, that is smaller than twice the cutoff."""
-        check_cutoff("CL&Pol", self.cutoff_A, cell)
 
     def openmm_system(
         self,
@@ -200,7 +192,7 @@ class Clpol:
     def _system(self, topology: Topology, terms: PolarTerms, cell: np.ndarray | None, constrain_hydrogens: bool) -> Any:
         system = bonded_system(topology, terms.clp, cell, constrain_hydrogens)
         if cell is not None:
-            check_cutoff("CL&Pol", self.cutoff_A, cell)
+            self.refuse_box(cell)
         add_forces(system, terms, self.cutoff_A / ANGSTROM_PER_NM, periodic=cell is not None)
         return system
 

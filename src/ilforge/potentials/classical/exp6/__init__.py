@@ -31,7 +31,7 @@ from ilforge.liquid.topology import Topology
 from ilforge.potentials.classical.exp6 import file as exp6_file
 from ilforge.potentials.classical.exp6.forces import BONDED, REST, SHORT, SHORT_A, add_forces
 from ilforge.potentials.classical.exp6.terms import Exp6Terms, assign
-from ilforge.potentials.classical.force_field import EWALD_TOLERANCE, SWITCH, box_vectors, check_cutoff
+from ilforge.potentials.classical.force_field import EWALD_TOLERANCE, SWITCH, EndsAtCutoff, box_vectors
 from ilforge.potentials.classical.openmm_calculator import OpenMMCalculator
 from ilforge.potentials.kind import Context, Cutoff, PotentialKind, PotentialSettings
 from ilforge.units import ANGSTROM_PER_NM
@@ -64,7 +64,7 @@ class Exp6Settings(PotentialSettings):
 
 
 @dataclass(frozen=True)
-class Exp6:
+class Exp6(EndsAtCutoff):
     """An exp-6 polarizable force field.
 
     Parameters
@@ -79,12 +79,12 @@ class Exp6:
     cutoff_A: float = 10.0
 
     kind: ClassVar[str] = "exp6"
+    named: ClassVar[str] = "The exp-6 force field"
     has_stress: ClassVar[bool] = True
     openmm_thermostat: ClassVar[str] = f"Langevin (BAOAB-RESPA), {FRICTION_PER_PS:g}/ps"
 
     def __post_init__(self) -> None:
-        if not self.cutoff_A > 0:
-            raise SettingsError(f"cutoff_A is {self.cutoff_A}; it must be positive.")
+        super().__post_init__()
         given = self.parameters
         read = dict(given) if isinstance(given, Mapping) else exp6_file.read(given)
         object.__setattr__(self, "parameters", exp6_file.checked(read).model_dump(mode="json"))
@@ -118,8 +118,7 @@ class Exp6:
         Dipoles are converged to 1e-6, even if dynamics use a larger tolerance, so that forces are the gradient of the
         energy. It raises DidNotConverge for a structure whose dipoles diverge.
         """
-        if topology is None:
-            raise SettingsError("An exp-6 force field needs to know the ions of the atoms: give it a topology.")
+        topology = self.require_topology(topology)
         terms = self.terms(topology)
         sites = replace(terms.sites, tolerance=min(terms.sites.tolerance, LABEL_TOLERANCE))
         terms = replace(terms, sites=sites)
@@ -129,10 +128,6 @@ class Exp6:
             platform="Reference",
             properties={},
         )
-
-    def refuse_box(self, cell: np.ndarray) -> None:
-        """Refuse a box, ``(3, 3)`` Å, that is smaller than twice the cutoff."""
-        check_cutoff("The exp-6 force field", self.cutoff_A, cell)
 
     def openmm_system(
         self,
@@ -181,7 +176,7 @@ class Exp6:
         for mass in topology.masses:
             system.addParticle(mass)
         if cell is not None:
-            check_cutoff("The exp-6 force field", self.cutoff_A, cell)
+            self.refuse_box(cell)
             system.setDefaultPeriodicBoxVectors(*(cell / ANGSTROM_PER_NM))
         add_forces(system, terms, self.cutoff_A, cell, threads)
         return system

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from ilforge.environments import Environment
 from ilforge.errors import SettingsError
 from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
 from ilforge.potentials.learned.chgnet.models import DEFAULT, MODELS
 from ilforge.potentials.learned.dispersed import functional_to_add
-from ilforge.potentials.learned.outside.potential import RunsOutside, environment_of
+from ilforge.potentials.learned.outside.potential import Pretrained, RunsPretrained, environment_of
 from ilforge.potentials.quantum.works import WORKS_ON_DISPERSION
 
 _HOME = Path(__file__).parent
-_LOADER = str(_HOME / "load.py")
 
 
 class ChgnetSettings(PotentialSettings):
@@ -39,7 +38,7 @@ class ChgnetSettings(PotentialSettings):
 
 
 @dataclass(frozen=True)
-class Chgnet(RunsOutside):
+class Chgnet(RunsPretrained):
     """A CHGNet model, evaluated by ``chgnet`` in its own environment, in single precision.
 
     Parameters
@@ -55,6 +54,7 @@ class Chgnet(RunsOutside):
 
     kind: ClassVar[str] = "chgnet"
     environment: ClassVar[Environment]
+    loader: ClassVar[str] = str(_HOME / "load.py")
 
     def __post_init__(self) -> None:
         if self.model not in MODELS:
@@ -62,28 +62,12 @@ class Chgnet(RunsOutside):
         functional_to_add(self.dispersion, MODELS[self.model].functional_of(None))
 
     @property
-    def title(self) -> str:
-        """The model in a few words."""
-        return MODELS[self.model].title
+    def pretrained(self) -> Pretrained:
+        return MODELS[self.model]
 
     @property
     def added_dispersion(self) -> str | None:
-        return functional_to_add(self.dispersion, MODELS[self.model].functional_of(None))
-
-    @property
-    def known_elements(self) -> tuple[str, ...]:
-        return MODELS[self.model].elements
-
-    def describe(self) -> dict[str, Any]:
-        """The weights by their digest, and what is added to them."""
-        return {"kind": self.kind, "sha256": MODELS[self.model].sha256, **self.described_dispersion}
-
-    def worker_settings(self) -> dict[str, Any]:
-        """The settings that are sent to the worker."""
-        return {"loader": _LOADER, **MODELS[self.model].weights}
-
-    def seconds_per_frame(self, n_atoms: int) -> float:
-        return MODELS[self.model].core_seconds * n_atoms / 350
+        return functional_to_add(self.dispersion, self.pretrained.functional_of(None))
 
 
 ENVIRONMENT = environment_of(

@@ -167,6 +167,39 @@ class RunsOutside:
         return f"{versions or self.environment.title}, in {state.python}"
 
 
+class RunsPretrained(RunsOutside):
+    """A potential in another environment whose weights all come with its package.
+
+    A subclass has the path of its ``load.py`` and says which model it is, and what is added to it.
+    """
+
+    kind: ClassVar[str]
+    loader: ClassVar[str]
+
+    @property
+    def pretrained(self) -> Pretrained:
+        """The model."""
+        raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        return self.pretrained.title
+
+    @property
+    def known_elements(self) -> tuple[str, ...]:
+        return self.pretrained.elements
+
+    def describe(self) -> dict[str, Any]:
+        """The weights by their digest, and what is added to them."""
+        return {"kind": self.kind, "sha256": self.pretrained.sha256, **self.described_dispersion}
+
+    def worker_settings(self) -> dict[str, Any]:
+        return {"loader": self.loader, **self.pretrained.weights}
+
+    def seconds_per_frame(self, n_atoms: int) -> float:
+        return self.pretrained.core_seconds * n_atoms / 350
+
+
 def _refuse(title: str, symbols: Sequence[str], known: Sequence[str]) -> None:
     unknown = sorted(set(symbols) - set(known))
     if unknown:

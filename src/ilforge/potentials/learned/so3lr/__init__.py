@@ -15,11 +15,10 @@ from typing import Any, ClassVar, Literal
 
 from ilforge.environments import Environment
 from ilforge.potentials.kind import PotentialKind, PotentialSettings, functional_title
-from ilforge.potentials.learned.outside.potential import RunsOutside, environment_of
+from ilforge.potentials.learned.outside.potential import Pretrained, RunsPretrained, environment_of
 from ilforge.potentials.learned.so3lr.models import MODEL
 
 _HOME = Path(__file__).parent
-_LOADER = str(_HOME / "load.py")
 
 
 class So3lrSettings(PotentialSettings):
@@ -34,35 +33,24 @@ class So3lrSettings(PotentialSettings):
 
 
 @dataclass(frozen=True)
-class So3lr(RunsOutside):
+class So3lr(RunsPretrained):
     """SO3LR, evaluated by ``so3krates-torch`` in its own environment, in double precision."""
 
     kind: ClassVar[str] = "so3lr"
     environment: ClassVar[Environment]
+    loader: ClassVar[str] = str(_HOME / "load.py")
 
     @property
-    def title(self) -> str:
-        """The model in a few words."""
-        return MODEL.title
+    def pretrained(self) -> Pretrained:
+        return MODEL
 
     @property
     def added_dispersion(self) -> None:
         return None
 
-    @property
-    def known_elements(self) -> tuple[str, ...]:
-        return MODEL.elements
-
-    def describe(self) -> dict[str, Any]:
-        """The weights by their digest."""
-        return {"kind": self.kind, "sha256": MODEL.sha256}
-
     def worker_settings(self) -> dict[str, Any]:
-        """What the worker is told."""
-        return {"loader": _LOADER, "elements": list(MODEL.elements), **MODEL.weights}
-
-    def seconds_per_frame(self, n_atoms: int) -> float:
-        return MODEL.core_seconds * n_atoms / 350
+        """As for others, and the elements, because the package computes others, too."""
+        return {**super().worker_settings(), "elements": list(MODEL.elements)}
 
 
 ENVIRONMENT = environment_of(
