@@ -16,9 +16,7 @@ from ilforge.workflow.scheduler import Outcome, run_stages
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.store import ResultStore
 
-SMALLEST = """
-# One ion pair, a handful of frames, trainings of a few steps: every step of a study, nothing to learn from.
-name = "smallest"
+ONE_PAIR = """
 seed = 3
 
 [liquid]
@@ -33,6 +31,26 @@ potential = "clp"
 density_ratios = [0.9, 1.0]
 equilibration_ps = 0.2
 interval_ps = 0.1
+"""
+"""A box of one ion pair, and how it is sampled; without numbers of frames."""
+
+TAUGHT_BY_CLP = """\
+training = { eq_boxes = 3, eq_frames_per_box = 3, packed = 3, hot_boxes = 0, hot_frames_per_box = 0 }
+validation = { eq_boxes = 2, eq_frames_per_box = 1, packed = 2, hot_boxes = 0, hot_frames_per_box = 0 }
+
+[reference]
+potential = "clp"
+
+"""
+"""Few frames of this box, labelled by CL&P."""
+
+_BEGIN = """
+# One ion pair, a handful of frames, trainings of a few steps: every step of a study, nothing to learn from.
+name = "smallest"
+"""
+SMALLEST = (
+    f"{_BEGIN}{ONE_PAIR}"
+    + """\
 training = { eq_boxes = 3, eq_frames_per_box = 3, packed = 3, hot_boxes = 1, hot_frames_per_box = 2 }
 validation = { eq_boxes = 2, eq_frames_per_box = 1, packed = 2, hot_boxes = 1, hot_frames_per_box = 1 }
 
@@ -76,6 +94,7 @@ length_ps = 0.1
 equilibration_ps = 0.0
 interval_ps = 0.01
 """
+)
 
 COMPOSITIONS = """
 # Two compositions that train one model, AIMD and every recipe of nEQ frames: nothing to learn from.
@@ -179,6 +198,16 @@ def quick(folder: Path) -> Path:
         text = text.replace(old, new)
     path = folder / "quick.toml"
     path.write_text(text)
+    return path
+
+
+def of_models(folder: Path, name: str, models: str) -> Path:
+    """Write a study of models that are trained on labels of CL&P, without concurrent learning.
+
+    ``models`` are their tables and, before these, other tables of the study.
+    """
+    path = folder / f"{name}.toml"
+    path.write_text(f'name = "{name}"\n{ONE_PAIR}{TAUGHT_BY_CLP}{models}[learning]\niterations = 0\n')
     return path
 
 

@@ -32,24 +32,7 @@ from ilforge.workflow.store import ResultStore, read_manifest
 from ilforge.workflow.study_run import FinishedStudy, check_study, run_study, study_status
 from support import studies
 
-STUDY = """
-# The labels are of CL&P; nothing is learned in trainings so short, and every step is real.
-name = "school"
-seed = 3
-[liquid]
-ions = { PYR14 = 1, BF4 = 1 }
-density_g_cm3 = 0.6
-[potentials.clp]
-cutoff_A = 4.0
-[sampling]
-potential = "clp"
-density_ratios = [0.9, 1.0]
-equilibration_ps = 0.2
-interval_ps = 0.1
-training = { eq_boxes = 3, eq_frames_per_box = 3, packed = 3, hot_boxes = 0, hot_frames_per_box = 0 }
-validation = { eq_boxes = 2, eq_frames_per_box = 1, packed = 2, hot_boxes = 0, hot_frames_per_box = 0 }
-[reference]
-potential = "clp"
+MODELS = """
 [models.scratch]
 kind = "mace"
 hidden_irreps = "2x0e + 2x1o"
@@ -73,8 +56,6 @@ teacher = "tuned"
 frames = 40
 frames_boxes = [1, 2]
 frames_by = ["sampling"]
-[learning]
-iterations = 0
 """
 
 
@@ -82,8 +63,7 @@ iterations = 0
 def school(tmp_path_factory):
     """The study after its run: itself, its machine, its plan, its store and its output folder."""
     folder = tmp_path_factory.mktemp("school")
-    (folder / "school.toml").write_text(STUDY)
-    study = load_study(folder / "school.toml")
+    study = load_study(studies.of_models(folder, "school", MODELS))
     machine = Machine(workers=2, store=str(folder / "store"), output=str(folder / "out"))
     outcome, output = run_study(study, machine, Console(file=io.StringIO()), quiet=True)
     assert outcome.complete, outcome.failed
@@ -251,14 +231,12 @@ teacher = "other"
 frames = 10
 frames_boxes = [1]
 frames_by = ["teacher"]
-[learning]
-iterations = 0
 """
 
 
 def test_a_teacher_moves_the_atoms_of_eq_frames(tmp_path):
-    (tmp_path / "school.toml").write_text(STUDY[: STUDY.index("[models.scratch]")] + RUNS_OF_A_TEACHER)
-    sampled = make_plan(load_study(tmp_path / "school.toml")).students["student"].frames["", 1]
+    study = load_study(studies.of_models(tmp_path, "school", RUNS_OF_A_TEACHER))
+    sampled = make_plan(study).students["student"].frames["", 1]
     assert sampled.settings["teacher"]["cutoff_A"] == 3.9 and sampled.settings["potential"]["cutoff_A"] == 4.0
     store, outcome = studies.run([sampled], tmp_path / "store")
     assert outcome.complete, outcome.failed
@@ -269,8 +247,7 @@ def test_a_teacher_moves_the_atoms_of_eq_frames(tmp_path):
 
 def test_status_counts_the_labels_of_a_teacher_that_are_rejected(tmp_path):
     strict = "[gate]\nmax_force_eV_A = 2.0\n"
-    (tmp_path / "school.toml").write_text(STUDY[: STUDY.index("[models.scratch]")] + strict + RUNS_OF_A_TEACHER)
-    study = load_study(tmp_path / "school.toml")
+    study = load_study(studies.of_models(tmp_path, "school", strict + RUNS_OF_A_TEACHER))
     labelled = make_plan(study).students["student"].labels["", 1]
     store, outcome = studies.run([labelled], tmp_path / "store")
     assert outcome.complete, outcome.failed

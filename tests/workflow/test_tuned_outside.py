@@ -25,6 +25,7 @@ from ilforge.workflow.plan import make_plan
 from ilforge.workflow.steps.models import model_spec
 from ilforge.workflow.store import ResultStore, write_json
 from ilforge.workflow.study_run import check_study, run_study
+from support import studies
 
 DATASET = Path(__file__).parents[2] / "data" / "pyr14bf4-pbe-d3"
 
@@ -104,23 +105,6 @@ def test_a_trained_model_is_run_with_what_lies_beside_it(tmp_path):
 
 
 SMALL = """
-# The labels are of CL&P; hardly anything is learned in trainings so short, and every step is real.
-name = "small"
-seed = 3
-[liquid]
-ions = { PYR14 = 1, BF4 = 1 }
-density_g_cm3 = 0.6
-[potentials.clp]
-cutoff_A = 4.0
-[sampling]
-potential = "clp"
-density_ratios = [0.9, 1.0]
-equilibration_ps = 0.2
-interval_ps = 0.1
-training = { eq_boxes = 2, eq_frames_per_box = 2, packed = 3, hot_boxes = 0, hot_frames_per_box = 0 }
-validation = { eq_boxes = 1, eq_frames_per_box = 1, packed = 1, hot_boxes = 0, hot_frames_per_box = 0 }
-[reference]
-potential = "clp"
 [models.scratch]
 kind = "sevennet"
 channels = 4
@@ -134,19 +118,16 @@ start = "scratch"
 epochs = 1
 dispersion = "D3(BJ)"
 functional = "PBE"
-[learning]
-iterations = 0
 """
 
 
 @pytest.mark.environment("sevennet")
 def test_a_study_trains_fine_tunes_and_hands_over_models_that_run_as_they_are(tmp_path):
     """The handed-over script gives the energy of the model with D3(BJ), which the network alone does not have."""
-    path = tmp_path / "small.toml"
-    path.write_text(SMALL)
+    path = studies.of_models(tmp_path, "small", SMALL)
     machine = Machine(store=str(tmp_path / "store"), workers=1)
     outcome, folder = run_study(load_study(path), machine, Console(file=io.StringIO()), quiet=True)
-    assert outcome.complete
+    assert outcome.complete, outcome.failed
     tuned, scratch = folder / "models" / "tuned", folder / "models" / "scratch"
     assert not (scratch / "potential.json").exists()
     card = (tuned / "README.md").read_text()
