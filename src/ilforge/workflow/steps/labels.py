@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +167,7 @@ def labels_of(
         missing = store.missing(wanted, method_digest)
         before = store.get_many(missing, method_digest)
         job.expect(len(missing))
-        asked = {digest: (wanted[digest], spec, job.threads, store.inbox, liquid) for digest in missing}
+        asked = {digest: _Question(wanted[digest], spec, job.threads, store.inbox, liquid) for digest in missing}
         left = _Labelling(job, store, holder, method_digest).go(asked)
         left = _give_up(job, store, method_digest, left, before)
         labels = store.get_many(list(wanted), method_digest)
@@ -218,6 +218,17 @@ def _give_up(
     return asked
 
 
+@dataclass(frozen=True)
+class _Question:
+    """A frame to label: the arguments of :func:`evaluate`."""
+
+    frame: Atoms
+    spec: Mapping[str, Any]
+    threads: int
+    inbox: Path
+    liquid: Liquid
+
+
 class _Labelling:
     """Label frames in workers. If several runs need a frame, only one computes it, and the others wait for its
     label."""
@@ -226,8 +237,8 @@ class _Labelling:
         self.job, self.store, self.holder, self.method_digest = job, store, holder, method_digest
         self.attempts: Counter[str] = Counter()
 
-    def go(self, asked: Mapping[str, tuple[Any, ...]]) -> list[str]:
-        """Label frames, given by digest with the arguments of :func:`evaluate`; returns those without an answer.
+    def go(self, asked: Mapping[str, _Question]) -> list[str]:
+        """Label frames, given by digest; returns those without an answer.
 
         Raises
         ------
@@ -257,9 +268,9 @@ class _Labelling:
         self.job.say(f"{len(waiting)} frames are being labelled by {', '.join(names)}: waiting for them.")
         return True
 
-    def _label(self, asked: Mapping[str, tuple[Any, ...]]) -> None:
+    def _label(self, asked: Mapping[str, _Question]) -> None:
         in_a_row = 0
-        tasks = [(evaluate, self.holder, self.method_digest, digest, *args) for digest, args in asked.items()]
+        tasks = [(evaluate, self.holder, self.method_digest, *one) for one in asked.items()]
         for digest, label in self.job.each(_evaluate_claimed, tasks, lost=_lost):
             self.store.absorb_inbox()
             if label is None:  # another run was faster
@@ -275,20 +286,17 @@ def _evaluate_claimed(
     holder: Holder,
     method_digest: str,
     digest: str,
-    frame: Atoms,
-    spec: Mapping[str, Any],
-    threads: int,
-    inbox: Path,
-    liquid: Liquid,
+    question: _Question,
 ) -> tuple[str, Label | None]:
     """A task for a worker: the label of a frame, or None if another run has claimed the frame."""
     if holder.take(digest, method_digest) is not State.MINE:
         return digest, None
-    if (inbox / name_of(digest, method_digest)).exists():  # from a run that was killed before it could report the label
+    answer = question.inbox / name_of(digest, method_digest)
+    if answer.exists():  # from a run that was killed before it could report the label
         holder.finish(digest, method_digest)
         return digest, None
     try:
-        label = evaluate_one(frame, spec, threads, inbox, liquid)
+        label = evaluate_one(question.frame, question.spec, question.threads, question.inbox, question.liquid)
     except BaseException:
         holder.release(digest, method_digest)
         raise
@@ -302,15 +310,11 @@ def _lost(
     holder: Holder,
     method_digest: str,
     digest: str,
-    frame: Atoms,
-    spec: Mapping[str, Any],
-    threads: int,
-    inbox: Path,
-    liquid: Liquid,
+    question: _Question,
 ) -> tuple[str, Label]:
     """The label of a frame whose worker was killed each time."""
     holder.release(digest, method_digest)
-    return digest, failed(frame, spec, f"DidNotFinish: {error}", inbox)
+    return digest, failed(question.frame, question.spec, f"DidNotFinish: {error}", question.inbox)
 
 
 def _stopped(count: int, label: Label) -> DidNotFinish:
