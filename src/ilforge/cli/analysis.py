@@ -171,15 +171,7 @@ def analyse(
     if own and "shapes" in found:
         found["shapes"].tables.update(study_scans(own))
     labels = {name: getattr(sources[0], name) for name in ("liquid", "temperature_K", "potential")}
-    records = _records(found, labels)
-    try:  # a full disk must not lose the printed numbers, and a closed pipe must not lose the files
-        if as_json:
-            click.echo(json.dumps([record.as_json() for record in records], indent=1))
-        else:
-            _print(found, records)
-    finally:
-        if out is not None:
-            _write(Path(out), found, records, labels)
+    _print_and_write(found, labels, as_json, None if out is None else Path(out))
 
 
 def _opened(
@@ -231,6 +223,19 @@ def _records(found: Mapping[str, Measurement], labels: Mapping[str, Any]) -> lis
     verdict = None if liquid is None else liquid.holding
     rows = (row for measurement in found.values() for row in measurement.estimates)
     return [Record.of(e, quantity=q, species=s, verdict=verdict, **labels) for q, s, e in rows]
+
+
+def _print_and_write(found: Mapping[str, Measurement], labels: dict[str, Any], as_json: bool, out: Path | None) -> None:
+    """Print all numbers, and write them into a folder if there is one."""
+    records = _records(found, labels)
+    try:  # a full disk must not lose the printed numbers, and a closed pipe must not lose the files
+        if as_json:
+            click.echo(json.dumps([record.as_json() for record in records], indent=1))
+        else:
+            _print(found, records)
+    finally:
+        if out is not None:
+            _write(out, found, records, labels)
 
 
 def _print(found: Mapping[str, Measurement], records: Sequence[Record]) -> None:

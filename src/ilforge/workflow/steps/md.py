@@ -53,11 +53,7 @@ def md_stage(
 
     n_atoms = liquid.topology.n_atoms
     steps = protocol.unrecorded_steps + protocol.n_frames * protocol.interval_steps
-    if spec is None:
-        assert model is not None
-        kind, per_step = TRAINERS[model.kind].potential, seconds_per_step(study, name, n_atoms)
-    else:
-        kind, per_step = spec["kind"], potentials.create(spec).seconds_per_frame(n_atoms)
+    kind, per_step = _kind_and_speed(study, name, model, spec, n_atoms)
     return Stage(
         name=f"MD {settings.name} with {name}",
         kind="md",
@@ -82,6 +78,16 @@ def md_stage(
         computes_with=computes_with(kind, settings.engine),
         progress=frames_recorded,
     )
+
+
+def _kind_and_speed(
+    study: Study, name: str, model: Stage | None, spec: dict[str, Any] | None, n_atoms: int
+) -> tuple[str, float]:
+    """The kind of potential that runs, and the expected time of a step, s."""
+    if spec is not None:
+        return spec["kind"], potentials.create(spec).seconds_per_frame(n_atoms)
+    assert model is not None
+    return TRAINERS[model.kind].potential, seconds_per_step(study, name, n_atoms)
 
 
 def protocol_of(study: Study, settings: MdSettings, name: str) -> MdProtocol:
