@@ -14,6 +14,9 @@ from ilforge.potentials.learned.fast_mace.vectors import LANES
 MOST_EDGES = EDGES - LANES
 """Largest number of neighbours within the cutoff of one atom for which kernels have room."""
 
+TOO_CLOSE, TOO_MANY = -1, -2
+"""Why an atom has no edges: a neighbour is closer than the shortest distance, or there are more than the most."""
+
 
 def aligned(size: int, dtype: type = np.float32) -> np.ndarray:
     """Zeros whose address is a multiple of 64 bytes, because registers load such data fastest."""

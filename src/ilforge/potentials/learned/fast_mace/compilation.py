@@ -28,9 +28,10 @@ import math
 import numpy as np
 
 from ilforge.compiled import compiled
+from ilforge.potentials.learned.fast_mace.arrays import MOST_EDGES, TOO_CLOSE, TOO_MANY
 from ilforge.potentials.learned.fast_mace.rows import EDGES
 from ilforge.potentials.learned.fast_mace.vectors import (
-    add, fma, fnma, load, mul, reciprocal, spread, spread_from, store, total, zero,
+    add, fma, fnma, load, mul, reciprocal, root, spread, spread_from, store, store_split, total, zero,
 )
 
 '''
@@ -38,7 +39,7 @@ from ilforge.potentials.learned.fast_mace.vectors import (
 
 _APPENDED = "\n\n".join(  # read at import: a later update must not affect this process
     Path(__file__).with_name("kernels").joinpath(f"{name}.py").read_text()
-    for name in ("linear_maps", "edge_forces", "stages")
+    for name in ("edges", "linear_maps", "edge_forces", "stages")
 )
 
 

@@ -16,7 +16,6 @@ from ase.data import atomic_numbers
 
 from ilforge.errors import DidNotConverge
 from ilforge.potentials.learned.fast_mace import arrays, compilation, neighbours, repulsion
-from ilforge.potentials.learned.fast_mace.edges import TOO_CLOSE, TOO_MANY, find_edges
 from ilforge.potentials.learned.fast_mace.network import Network, NoFastForm
 
 SKIN = 1.0
@@ -117,22 +116,21 @@ class FastEvaluator:
         assert listed is not None
         shifts, folded = listed.shifts(cell), listed.folded(positions, cell)
         self._pairs = arrays.Pairs(folded, listed.starts, listed.listed, listed.image, shifts)
-        weights = self._weights
 
         def work(thread: int) -> int:
-            return find_edges(
-                *self._ranges[thread], self._pairs, self._edges, weights.r_max, weights.r_min, weights.per_step,
-                arrays.MOST_EDGES, self._closest[thread],
-            )  # fmt: skip
+            found: int = self._module.find_edges(
+                *self._ranges[thread], self._pairs, self._edges, self._weights, self._closest[thread]
+            )
+            return found
 
         for thread, status in enumerate(self._run(work)):
-            if status == TOO_CLOSE:
+            if status == arrays.TOO_CLOSE:
                 i, j, r = self._closest[thread]
                 raise DidNotConverge(
                     f"atoms {int(i)} and {int(j)} are {r:.3f} Å apart, closer than the {self._weights.r_min:g} Å "
                     "down to which the model is evaluated"
                 )
-            if status == TOO_MANY:
+            if status == arrays.TOO_MANY:
                 raise DidNotConverge(
                     f"an atom has more than {arrays.MOST_EDGES} neighbours within {self._weights.r_max:g} Å"
                 )

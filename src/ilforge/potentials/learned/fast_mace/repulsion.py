@@ -78,7 +78,7 @@ def add_repulsion(
     """
     forces, strain = state.forces[slot], state.strain[slot]
     for i in range(begin, end):
-        for e in range(i * edges.room, i * edges.room + edges.count[i]):  # type: ignore[index]  # nobody counts
+        for e in range(i * edges.room, i * edges.room + edges.count[i]):
             cell = table[member, edges.neighbour_species[e], edges.species[i]]
             if edges.inverse[e] * cell[2] > _ROUNDED:
                 state.energies[member, i] += _add_pair(i, edges.entry[e], cell, pairs, forces, strain)

@@ -4,68 +4,27 @@ Vectors are computed from positions in double precision. Directions and inverse 
 precision.
 """
 
-from __future__ import annotations
-
-import math
-
-import numpy as np
-
-from ilforge.compiled import compiled
-from ilforge.potentials.learned.fast_mace.arrays import Edges, Pairs
-from ilforge.potentials.learned.fast_mace.vectors import (
-    fma,
-    load,
-    mul,
-    reciprocal,
-    root,
-    spread,
-    store,
-    store_split,
-)
-
-TOO_CLOSE = -1
-TOO_MANY = -2
-
 
 @compiled
-def find_edges(
-    begin: int, end: int, pairs: Pairs, edges: Edges, r_max: float, r_min: float, per_step: float, most: int,
-    closest: np.ndarray,
-) -> int:  # fmt: skip
-    """Edges of a range of atoms.
+def find_edges(begin, end, pairs, edges, weights, closest):
+    """Edges of a range of atoms; 0, ``TOO_CLOSE`` or ``TOO_MANY``.
 
-    Parameters
-    ----------
-    begin, end
-        Atoms from ``begin`` on, without ``end``.
-    r_max, r_min
-        Cutoff and shortest allowed distance, Å.
-    per_step
-        Intervals of the splines in one Å.
-    most
-        Largest allowed number of neighbours of an atom.
-    closest
-        Gets the two atoms and their distance if one is too close, ``(3,)``.
-
-    Returns
-    -------
-    int
-        0, ``TOO_CLOSE`` or ``TOO_MANY``.
+    ``closest`` gets the two atoms and their distance in the first case.
     """
     for i in range(begin, end):
-        count, partner, square = _select(i, pairs, edges, r_max)
-        if square < r_min * r_min:
+        count, partner, square = select_neighbours(i, pairs, edges, weights.r_max)
+        if square < weights.r_min * weights.r_min:
             closest[0], closest[1], closest[2] = i, partner, math.sqrt(square)
             return TOO_CLOSE
-        if count > most:
+        if count > MOST_EDGES:
             return TOO_MANY
-        edges.count[i] = count  # type: ignore[index]  # nobody counts in the tuple
-        _measure(i * edges.room, count, edges, r_min, per_step)
+        edges.count[i] = count
+        measure_edges(i * edges.room, count, edges, weights.r_min, weights.per_step)
     return 0
 
 
 @compiled
-def _select(i: int, pairs: Pairs, edges: Edges, r_max: float) -> tuple[int, int, float]:
+def select_neighbours(i, pairs, edges, r_max):
     """Store vectors to the neighbours within the cutoff; how many there are, the nearest, and the square of its
     distance."""
     first = i * edges.room
@@ -86,14 +45,14 @@ def _select(i: int, pairs: Pairs, edges: Edges, r_max: float) -> tuple[int, int,
         edges.x[place] = dx
         edges.y[place] = dy
         edges.z[place] = dz
-        count += np.int64(square < r_max * r_max)  # type: ignore[assignment]  # without a branch: the next pair overwrites one beyond the cutoff
+        count += np.int64(square < r_max * r_max)  # without a branch: the next pair overwrites one beyond the cutoff
         if square < least:
             least, partner = square, j
     return count, partner, least
 
 
 @compiled
-def _measure(first: int, count: int, edges: Edges, r_min: float, per_step: float) -> None:
+def measure_edges(first, count, edges, r_min, per_step):
     """Turn the vectors of an atom's edges into unit vectors, inverse distances, and places in the splines."""
     per_angstrom = spread(per_step)
     origin = spread(-r_min * per_step)
