@@ -1,7 +1,7 @@
 """What longer steps do to the motion of ions and to the energy: a table for docs/validation.md.
 
-Run ``python benchmarks/longer_steps.py FILE [--inner FILE] [--pairs N] [--length PS] [--out FOLDER]`` with MACE models
-of PYR14BF4 (files are run, so give only your own). Each row is a run at constant volume, 1.0 g/cm3, that goes on where
+Run ``python benchmarks/longer_steps.py FILE [--pairs N] [--length PS] [--out FOLDER]`` with a MACE model of PYR14BF4
+(files are run, so give only your own). Each row is a run at constant volume, 1.0 g/cm3, that goes on where
 it was stopped when the command is given again. ``D`` is the squared displacement of the ions' centres of mass in 10 ps
 over 6 times 10 ps, averaged over ions and intervals that do not overlap: not yet that of long times, but the same
 quantity in every row, which is what a comparison needs. Errors are standard errors over the intervals. The mean
@@ -30,8 +30,6 @@ ROWS: dict[str, dict[str, Any]] = {
     "1 fs": {"timestep_fs": 1.0},
     "H of 3 amu, 1 fs": {"timestep_fs": 1.0, "hydrogen_mass_amu": 3.0},
     "H of 3 amu, 1.5 fs": {"timestep_fs": 1.5, "hydrogen_mass_amu": 3.0},
-    "inner potential, 1 fs in 2 steps": {"timestep_fs": 1.0, "inner_steps": 2},
-    "inner potential, 2 fs in 4 steps": {"timestep_fs": 2.0, "inner_steps": 4},
 }
 
 
@@ -80,7 +78,6 @@ def row(name: str, trajectory: Trajectory, liquid: Liquid) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, metavar="FILE")
-    parser.add_argument("--inner", type=Path, help="a cheaper model, for the divided steps")
     parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--length", type=float, default=400.0, help="ps of each run")
     parser.add_argument("--temperature", type=float, default=600.0, help="K")
@@ -90,14 +87,10 @@ def main() -> int:
     liquid = Liquid.of({"PYR14": arguments.pairs, "BF4": arguments.pairs})
     box = pack(liquid, 1.0, seed=1)
     potential = Mace(arguments.model, file_digest(arguments.model))
-    inner = Mace(arguments.inner, file_digest(arguments.inner)) if arguments.inner else None
     ions = " | ".join(f"D of {ion.name}, 1e-9 m²/s" for ion, _ in liquid.ions)
     print(f"| step | ps | {ions} | potential energy, meV/atom | temperature, K | ns/day |")
     print("|---" * (5 + len(liquid.ions)) + "|")
     for name, choices in ROWS.items():
-        divided = choices.get("inner_steps", 1) > 1
-        if divided and inner is None:
-            continue
         protocol = MdProtocol(
             ensemble="NVT",
             temperature_K=arguments.temperature,
@@ -110,9 +103,7 @@ def main() -> int:
             **choices,
         )
         folder = arguments.out / name.replace(" ", "-").replace(",", "")
-        trajectory = run_md(
-            potential, box, liquid, protocol, folder, arguments.threads, inner_potential=inner if divided else None
-        )
+        trajectory = run_md(potential, box, liquid, protocol, folder, arguments.threads)
         print(row(name, trajectory, liquid), flush=True)
     return 0
 

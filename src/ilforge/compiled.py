@@ -12,7 +12,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def compiled(function: F) -> F:
     """Compile a function to machine code that does not block other threads."""
-    try:
-        return cast(F, njit(cache=True, nogil=True)(function))  # a compiled function is called in the same way
+    return _compiled(function, forceinline=False)
+
+
+def inlined(function: F) -> F:
+    """Compile a function into the compiled functions that call it, because passing many arguments takes time."""
+    return _compiled(function, forceinline=True)
+
+
+def _compiled(function: F, forceinline: bool) -> F:
+    try:  # a compiled function is called in the same way, so its type is the same
+        return cast(F, njit(cache=True, nogil=True, forceinline=forceinline)(function))
     except RuntimeError:  # numba has no writable folder for its cache, so every process compiles for itself
-        return cast(F, njit(nogil=True)(function))
+        return cast(F, njit(nogil=True, forceinline=forceinline)(function))

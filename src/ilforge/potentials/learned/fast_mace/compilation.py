@@ -27,7 +27,7 @@ import math
 
 import numpy as np
 
-from ilforge.compiled import compiled
+from ilforge.compiled import compiled, inlined
 from ilforge.potentials.learned.fast_mace.arrays import MOST_EDGES, TOO_CLOSE, TOO_MANY
 from ilforge.potentials.learned.fast_mace.rows import EDGES
 from ilforge.potentials.learned.fast_mace.vectors import (

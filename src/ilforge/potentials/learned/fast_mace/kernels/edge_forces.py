@@ -1,7 +1,7 @@
 """Forces and strain derivative from derivatives by distance and direction of an atom's edges."""
 
 
-@compiled
+@inlined
 def push(i, first, count, member, slot, weights, edges, state, along):
     """Add the forces of an atom's edges, and their strain derivative; ``along`` is overwritten."""
     row = len(edges.species) * edges.room
@@ -12,7 +12,7 @@ def push(i, first, count, member, slot, weights, edges, state, along):
     add_edge_strain(first, count, edges, along, state.strain[slot])
 
 
-@compiled
+@inlined
 def fill_last_lanes(first, count, edges, second, row):
     """Finite numbers with the weight zero between the last edge and the end of its sixteen."""
     for e in range(count, (count + 15) // 16 * 16):
@@ -25,7 +25,7 @@ def fill_last_lanes(first, count, edges, second, row):
             second[k * row + e] = 0.0
 
 
-@compiled
+@inlined
 def derivatives_by_vectors(first, count, per_step, edges, along, second, row):
     """Derivatives by the three components of each edge, in the first three rows of ``along``."""
     per_angstrom = spread(per_step)
@@ -46,7 +46,7 @@ def derivatives_by_vectors(first, count, per_step, edges, along, second, row):
         store(along, 2 * EDGES + e, fma(radial, z, mul(gz, inverse)))
 
 
-@compiled
+@inlined
 def add_edge_forces(i, first, count, edges, along, forces):
     """Forces on an atom and its neighbours."""
     fx = zero()
@@ -66,7 +66,7 @@ def add_edge_forces(i, first, count, edges, along, forces):
     forces[i, 2] -= total(fz)
 
 
-@compiled
+@inlined
 def add_edge_strain(first, count, edges, along, strain):
     """Strain derivative: products of the derivative by a vector and the vector."""
     xx = zero()

@@ -23,7 +23,7 @@ def find_edges(begin, end, pairs, edges, weights, closest):
     return 0
 
 
-@compiled
+@inlined
 def select_neighbours(i, pairs, edges, r_max):
     """Store vectors to the neighbours within the cutoff; how many there are, the nearest, and the square of its
     distance."""
@@ -51,7 +51,7 @@ def select_neighbours(i, pairs, edges, r_max):
     return count, partner, least
 
 
-@compiled
+@inlined
 def measure_edges(first, count, edges, r_min, per_step):
     """Turn the vectors of an atom's edges into unit vectors, inverse distances, and places in the splines."""
     per_angstrom = spread(per_step)

@@ -16,7 +16,7 @@ def first_stage(begin, end, member, weights, edges, state, scratch):
         features_between(atom, edges.species[i], member * weights.member, weights, state, scratch)
 
 
-@compiled
+@inlined
 def contract_first_layer(i, atom, own, weights, edges, state, scratch):
     """Components of an atom, kept for the way back, and their contraction, in ``scratch.wide``."""
     W = weights.values
@@ -36,7 +36,7 @@ def contract_first_layer(i, atom, own, weights, edges, state, scratch):
         contract_first(state.components, components, W, terms, scratch.wide, block * 16)
 
 
-@compiled
+@inlined
 def features_between(atom, element, own, weights, state, scratch):
     """Features of an atom between the layers: its own, those that neighbours see, and those that skip the second."""
     W = weights.values
@@ -67,7 +67,7 @@ def second_stage(begin, end, member, slot, weights, edges, state, scratch):
         back_to_neighbours(i, member, slot, own, weights, edges, state, scratch, along)
 
 
-@compiled
+@inlined
 def clear_edges(count, along, row):
     """Zeros in the four rows of an atom's edges."""
     for k in range(4):
@@ -75,7 +75,7 @@ def clear_edges(count, along, row):
             along[k * row + e] = 0.0
 
 
-@compiled
+@inlined
 def contract_second_layer(i, member, own, weights, edges, state, scratch):
     """Components of an atom, in ``scratch.components``, and their contraction, in ``scratch.wide``."""
     W = weights.values
@@ -95,7 +95,7 @@ def contract_second_layer(i, member, own, weights, edges, state, scratch):
         contract_second(scratch.components, 0, W, terms, scratch.wide, block * 16)
 
 
-@compiled
+@inlined
 def energy_of_atom(atom, own, scale, weights, state, scratch):
     """Interaction energy of an atom by both readouts; derivatives by the units of the second stay in its units."""
     W = weights.values
@@ -110,7 +110,7 @@ def energy_of_atom(atom, own, scale, weights, state, scratch):
     return energy + np.float64(total(linear)) * np.float64(scale)
 
 
-@compiled
+@inlined
 def back_through_readout(atom, element, own, weights, state, scratch):
     """Derivatives by the contraction of the second layer, in ``scratch.wide``, and by what skipped the layer."""
     W = weights.values
@@ -120,7 +120,7 @@ def back_through_readout(atom, element, own, weights, state, scratch):
     times(scratch.narrow, 0, W, own + weights.product_second_back, scratch.wide, 0)
 
 
-@compiled
+@inlined
 def back_to_neighbours(i, member, slot, own, weights, edges, state, scratch, along):
     """Derivatives by the neighbours' features, and by distance and direction of the edges in the second layer."""
     W = weights.values
@@ -165,7 +165,7 @@ def gather_slots(i, slots, state, n_atoms, wide, target):
         store(target, b, sum_)
 
 
-@compiled
+@inlined
 def back_through_features(atom, own, scale, weights, state, scratch):
     """Derivatives by the contraction of the first layer, in ``scratch.wide``, from those by the raised features."""
     W = weights.values
@@ -177,7 +177,7 @@ def back_through_features(atom, own, scale, weights, state, scratch):
     by_degree(scratch.wide_back, 0, W, own + weights.product_first_back, scratch.wide, 0)
 
 
-@compiled
+@inlined
 def back_to_edges(i, atom, own, weights, edges, state, scratch):
     """Derivatives by distance and direction of the edges in the first layer, in ``scratch.along_edges``."""
     W = weights.values
