@@ -9,7 +9,6 @@ import importlib.util
 import json
 import math
 import os
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -260,4 +259,4 @@ def require_same(package: Path, work: Work, best: dict[str, Any], stop: Any) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
