@@ -28,7 +28,7 @@ def test_label_brings_own_ions_back():
 
 @pytest.mark.parametrize("label", ["", "PYR14", "2 PYR14; 2 BF4", "2 PYR14, 2 PYR14", "two PYR14"])
 def test_labels_that_are_none_are_refused(label):
-    with pytest.raises(SettingsError, match="does not look like"):
+    with pytest.raises(SettingsError, match="cannot be read"):
         Liquid.from_label(label)
 
 
