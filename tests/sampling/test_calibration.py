@@ -39,7 +39,7 @@ def test_errors_that_never_reach_the_target_leave_what_was_not_seen():
     ("deviations", "errors", "high", "words"),
     [
         (*made(19), 1.5, "a calibration needs 20 validation frames, and there are 19"),
-        (np.append(made(19)[0], np.nan), np.append(made(19)[1], 1.0), 1.5, "19 validation frames"),
+        (np.append(made(19)[0], np.nan), np.append(made(19)[1], 1.0), 1.5, "and there are 19"),
         (made()[0], np.random.default_rng(1).uniform(size=200), 1.5, "hardly related"),
         (made()[0], np.ones(200), 1.5, "hardly related"),
         (*made(), 0.1, "above the window"),

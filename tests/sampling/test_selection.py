@@ -140,7 +140,7 @@ def test_each_run_has_a_share_that_depends_on_no_other_run():
 @pytest.mark.parametrize(
     ("run", "words"),
     [
-        (judged(2.0, 3.0, 0.1, broken=(2,)), "3 of 3 frames failed .* more than 1.5 eV/Å .median 2.*temperatures_K"),
+        (judged(2.0, 3.0, 0.1, broken=(2,)), "3 of 3 frames failed, .* more than 1.5 eV/Å .median 2.*temperatures_K"),
         (judged(0.1, 0.2, 3.0, broken=(0, 1)), "because bonds broke or formed .broken C-H in PYR14.: add hot"),
         (judged(np.nan), "not finite: use a shorter learning.timestep_fs"),
         (judged(parts=(Part(0, 0.0, "exploded", "At 0.1 ps: the temperature is 9e9 K."),)), "before its first frame "),

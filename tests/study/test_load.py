@@ -55,7 +55,7 @@ MD_OF = "[[md]]\nname = 'a'\nensemble = 'NVT'\nlength_ps = 1.0\npotentials = [{}
         ("[models.mace]\npreset = 'fast'", ["models.mace.preset is 'fast'", "'quick', 'liquid', 'good'"]),
         ("[learning]\ndeviation_low_eV_A = 2.0", ["deviation_low_eV_A must be below deviation_high_eV_A"]),
         ("[models.mace]", ["learning.iterations > 0 needs a committee"]),
-        ("[models.deepmd]\ncommittee = 1\n[learning]\nexplorer = 'deepmd'", ["deepmd.committee of at least 2"]),
+        ("[models.deepmd]\ncommittee = 1\n[learning]\nexplorer = 'deepmd'", ["deepmd.committee of 2 or more"]),
         ("[[md]]\nname = 'a b'\nensemble = 'NVT'\npotentials = ['clp']\nlength_ps = 1.0", ["md.0.name is 'a b'"]),
         (
             "[[md]]\nname = 'a'\nensemble = 'NVT'\npotentials = ['clp', 'mace']\nlength_ps = 1.0\nengine = 'gromacs'",
@@ -98,10 +98,10 @@ MD_OF = "[[md]]\nname = 'a'\nensemble = 'NVT'\nlength_ps = 1.0\npotentials = [{}
         ("[potentials.clp]\ncutof_A = 4.0", ["potentials.clp.cutof_A", "Did you mean cutoff_A"]),
         ("[potentials.mace]\npath = 'a'", ["potentials.mace.sha256 is missing", "Digest"]),
         ("[potentials.deepmd]\npath = 'a'\nsha256 = 'b'", ["deepmd is a name in [potentials] and in [models]"]),
-        ("[reference]\npotential = 'mace'", ["reference.potential is 'mace', a model that is not trained yet"]),
+        ("[reference]\npotential = 'mace'", ["reference.potential is 'mace', a model that is trained only later"]),
         ("[reference]\npotential = 'pbe'", ["reference.potential is 'pbe'", "Known: clp"]),
-        ("[models.a]\nkind = 'nequip'", ["models.a.kind is 'nequip'", "mace, deepmd"]),
-        ("[models.a]\nkind = 'mace'\n[learning]\nexplorer = 'b'", ["learning.explorer is 'b'", "models are a"]),
+        ("[models.a]\nkind = 'gap'", ["models.a.kind is 'gap'", "mace, deepmd"]),
+        ("[models.a]\nkind = 'mace'\n[learning]\nexplorer = 'b'", ["learning.explorer is 'b'", "is not one of [models]: a"]),
     ],
 )
 def test_bad_keys_are_named_with_what_they_may_be(tmp_path, change, words):

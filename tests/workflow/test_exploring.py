@@ -132,4 +132,4 @@ def test_what_exploration_found_is_said_for_every_state(tmp_path):
         "Iteration 1, NPT, 450 K, 1 bar: 0 accurate, 0 candidates, 0 to be labelled, failed: 1 deviation too high, "
         "runs that ended early: 1 boiled (at 0.004 ps and 0.41 g/cm3)"
     )
-    assert "5 validation frames" in second and "explore at a lower temperature" in third
+    assert "validation frames, and there are 5" in second and "explore at a lower temperature" in third
