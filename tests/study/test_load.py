@@ -101,7 +101,10 @@ MD_OF = "[[md]]\nname = 'a'\nensemble = 'NVT'\nlength_ps = 1.0\npotentials = [{}
         ("[reference]\npotential = 'mace'", ["reference.potential is 'mace', a model that is trained only later"]),
         ("[reference]\npotential = 'pbe'", ["reference.potential is 'pbe'", "Known: clp"]),
         ("[models.a]\nkind = 'gap'", ["models.a.kind is 'gap'", "mace, deepmd"]),
-        ("[models.a]\nkind = 'mace'\n[learning]\nexplorer = 'b'", ["learning.explorer is 'b'", "is not one of [models]: a"]),
+        (
+            "[models.a]\nkind = 'mace'\n[learning]\nexplorer = 'b'",
+            ["learning.explorer is 'b'", "is not one of [models]: a"],
+        ),
     ],
 )
 def test_bad_keys_are_named_with_what_they_may_be(tmp_path, change, words):
