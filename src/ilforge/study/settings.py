@@ -159,6 +159,10 @@ class LearningSettings(Settings):
     max_candidates: Count = 40
     """Largest number of candidates of each composition that are labelled in a round: those that differ most. Candidates
     by deviation, by pressure, and by a density outside the range of the training frames get equal shares."""
+    retrain_after: Annotated[int, Field(ge=1)] | None = None
+    """Train again as soon as this many new labels are accepted, those of all compositions together. The runs and labels
+    that are left go on, and count for the next training; the last one uses all labels. Without this key, every training
+    waits for all labels of its round. Needs 2 or more `iterations`, and no `stop`."""
 
     stop: StopSettings = StopSettings()
     """Rules that stop it before the last iteration."""
@@ -181,7 +185,22 @@ class LearningSettings(Settings):
                 f"starts is {self.starts}, but ensembles, temperatures_K and pressures_bar have "
                 f"{len(self.conditions(1.0))} combinations: give at least as many starts"
             )
+        self._check_retraining()
         return self
+
+    def _check_retraining(self) -> None:
+        if self.retrain_after is None:
+            return
+        if self.iterations < 2:
+            raise ValueError(
+                f"retrain_after needs iterations of 2 or more, found {self.iterations}: the last iteration learns from "
+                "all labels. Leave retrain_after out, or set iterations = 2"
+            )
+        if self.stop.rules:
+            raise ValueError(
+                f"retrain_after and stop (found {', '.join(self.stop.rules)}) exclude each other: rules judge whole "
+                "iterations. Leave one of the two out"
+            )
 
     def conditions(self, pressure_bar: float) -> list[Conditions]:
         """Every combination of ensemble, temperature and pressure; ``pressure_bar`` is that of the liquid."""
@@ -317,6 +336,12 @@ class StudySettings(Settings):
             raise ValueError(
                 f"learning.iterations > 0 needs models.{self.explorer}.committee of 2 or more, because this model "
                 "explores"
+            )
+        most, asked = self.learning.max_candidates * max(1, len(self.liquid.compositions)), self.learning.retrain_after
+        if asked is not None and asked > most:
+            raise ValueError(
+                f"learning.retrain_after is {asked}, but an iteration labels at most {most} frames "
+                f"(learning.max_candidates of each composition): give at most {most}"
             )
 
     def _check_md(self) -> None:

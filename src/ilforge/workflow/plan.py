@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,7 +19,7 @@ from ilforge.study.md_settings import MdSettings
 from ilforge.study.names import potential_named
 from ilforge.workflow.lessons import Schooling, given_potentials, plan_students, plan_training
 from ilforge.workflow.loop import Results
-from ilforge.workflow.rounds import goes_on, plan_explored_labels
+from ilforge.workflow.rounds import goes_on, plan_explored_labels, plan_gathering, taken_labels
 from ilforge.workflow.stage import Stage, in_order
 from ilforge.workflow.steps import aimd, atoms, labels, learning, md, models, named_ions, published, structures
 
@@ -53,6 +54,8 @@ class Plan:
         By name of the set.
     searches
         Explorations, by ``(iteration, composition)``.
+    gatherings
+        Decisions which labels a training takes before its iteration is over (``learning.retrain_after``), by iteration.
     datasets
         By iteration.
     trained
@@ -84,6 +87,7 @@ class Plan:
     frames: dict[str, Stage] = field(default_factory=dict)
     labels: dict[str, Stage] = field(default_factory=dict)
     datasets: list[Stage] = field(default_factory=list)
+    gatherings: dict[int, Stage] = field(default_factory=dict)
     searches: dict[tuple[int, str], learning.Search] = field(default_factory=dict)
     trained: dict[tuple[int, str], list[Stage]] = field(default_factory=dict)
     students: dict[str, Schooling] = field(default_factory=dict)
@@ -102,6 +106,7 @@ class Plan:
             [
                 *self.frames.values(),
                 *self.labels.values(),
+                *self.gatherings.values(),
                 *self.datasets,
                 *self.explorations.values(),
                 *(stage for members in self.trained.values() for stage in members),
@@ -133,7 +138,9 @@ class Plan:
         return len(self.datasets) - 1
 
 
-def make_plan(study: Study, results: Results | None = None, labels_of: Path | None = None) -> Plan:
+def make_plan(
+    study: Study, results: Results | None = None, labels_of: Path | None = None, foresee: bool = False
+) -> Plan:
     """All stages of a study except its report, with names, keys and expected costs. Nothing is computed.
 
     Parameters
@@ -144,6 +151,9 @@ def make_plan(study: Study, results: Results | None = None, labels_of: Path | No
     labels_of
         Label store of a study that is only inspected. If the program of the reference is not installed any more, the
         description of the method in this store is used instead.
+    foresee
+        Plan all iterations even if they wait for a decision, to estimate their cost. The keys of stages after it are
+        not the final ones.
 
     Raises
     ------
@@ -163,9 +173,13 @@ def make_plan(study: Study, results: Results | None = None, labels_of: Path | No
         _refuse_unfit_potentials(part, plan.dataset, ask_reference=labels_of is None)
         _plan_labels(plan, part)
     for iteration in range(study.settings.learning.iterations + 1):
-        if not goes_on(plan, iteration, results):
+        if not goes_on(plan, iteration, None if foresee else results):
             break
-        _plan_iteration(plan, iteration)
+        sources = _labels_for(plan, iteration)
+        taken = taken_labels(plan, iteration, results, foresee)
+        if plan.waits_for:
+            break
+        _plan_iteration(plan, iteration, sources, taken)
     for part in study.parts:
         _plan_given_validations(plan, part)
     if not plan.waits_for:
@@ -197,15 +211,21 @@ def _plan_labels(plan: Plan, part: Study) -> None:
             )
 
 
-def _plan_iteration(plan: Plan, iteration: int) -> None:
-    """Dataset, trainings and validations; from the second iteration on, explored and labelled frames first."""
-    study, settings = plan.study, plan.study.settings
+def _labels_for(plan: Plan, iteration: int) -> list[Stage]:
+    """Stages with the labels that the dataset of an iteration gets; from the first iteration on, of explored frames."""
     if iteration == 0:
-        sources = list(plan.labels_for("training").values())
-    else:
-        sources = [plan_explored_labels(plan, part, iteration) for part in study.parts]
+        return list(plan.labels_for("training").values())
+    labelled = [plan_explored_labels(plan, part, iteration) for part in plan.study.parts]
+    if plan.study.settings.learning.retrain_after is None:
+        return labelled
+    return [plan_gathering(plan, iteration)]
+
+
+def _plan_iteration(plan: Plan, iteration: int, sources: Sequence[Stage], taken: str | None) -> None:
+    """Dataset, trainings and validations. For ``taken`` see :func:`~ilforge.workflow.steps.models.dataset_stage`."""
+    study, settings = plan.study, plan.study.settings
     before = plan.datasets[-1] if plan.datasets else None
-    dataset = models.dataset_stage(study, iteration, sources, before)
+    dataset = models.dataset_stage(study, iteration, sources, before, taken)
     plan.datasets.append(dataset)
     expected = _expected(plan, "training") + iteration * settings.learning.max_candidates
     size = models.size_of(study, expected)

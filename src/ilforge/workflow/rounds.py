@@ -9,7 +9,8 @@ from ilforge.study.md_settings import MdSettings
 from ilforge.workflow import loop
 from ilforge.workflow.loop import Results
 from ilforge.workflow.stage import Stage
-from ilforge.workflow.steps import labels, learning, md, models, structures
+from ilforge.workflow.steps import gathering, labels, learning, md, models, structures
+from ilforge.workflow.steps.taken import taken_in
 
 if TYPE_CHECKING:
     from ilforge.workflow.plan import Plan
@@ -131,3 +132,38 @@ def plan_explored_labels(plan: Plan, part: Study, iteration: int) -> Stage:
     )
     plan.labels[plan.add_set(f"learning {iteration}", "learning", part)] = found
     return found
+
+
+def plan_gathering(plan: Plan, iteration: int) -> Stage:
+    """The decision which labels the training of an iteration takes; the last training takes all."""
+    sources = [
+        gathering.Source(part, plan.searches[number, part.composition], _explored_labels(plan, part, number))
+        for number in range(1, iteration + 1)
+        for part in plan.study.parts
+    ]
+    before = plan.gatherings.get(iteration - 1)
+    if iteration < plan.study.settings.learning.iterations:
+        found = gathering.gather_stage(plan.study, iteration, sources, plan.method, before)
+    else:
+        found = gathering.last_gather_stage(plan.study, sources, plan.method, before)
+    plan.gatherings[iteration] = found
+    return found
+
+
+def taken_labels(plan: Plan, iteration: int, results: Results | None, foresee: bool = False) -> str | None:
+    """Digest of the labels that the training of an iteration takes, if a decision says so.
+
+    If this decision is not taken yet, the plan ends there for now; if it is foreseen, it goes on without the digest.
+    """
+    decision = plan.gatherings.get(iteration)
+    if decision is None or results is None:
+        return None
+    if results.holds(decision):
+        return taken_in(results.path(decision))
+    if not foresee:
+        plan.waits_for = [decision]
+    return None
+
+
+def _explored_labels(plan: Plan, part: Study, iteration: int) -> Stage:
+    return plan.labels[structures.of_composition(part, f"learning {iteration}")]

@@ -21,6 +21,8 @@ from ilforge.workflow.store import ResultStore
 
 _MOST_STAGES = 256
 """Largest number of stages that run at the same time; each has a thread that waits for its tasks."""
+_ASK_AGAIN_S = 1.0
+"""Time after which stages that take what is there are asked again whether they may begin, s."""
 
 
 @dataclass
@@ -122,7 +124,8 @@ class _Run:
                         raise no_worker(error) from error
                 if not running:
                     break
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                asked = any(stage.may_begin is not None for stage in self.todo if self._has_inputs(stage))
+                done, _ = wait(running, _ASK_AGAIN_S if asked else None, return_when=FIRST_COMPLETED)
                 for future in done:
                     self._settle(running.pop(future), future)
             self.outcome.blocked = self.todo
@@ -132,9 +135,16 @@ class _Run:
             threads.shutdown(wait=True, cancel_futures=True)
 
     def _take_ready(self) -> list[Stage]:
-        ready = [s for s in self.todo if all(p.key in self.finished for p in s.inputs.values())]
+        ready = [
+            stage
+            for stage in self.todo
+            if self._has_inputs(stage) and (stage.may_begin is None or stage.may_begin(self.store))
+        ]
         self.todo = [stage for stage in self.todo if stage not in ready]
         return ready
+
+    def _has_inputs(self, stage: Stage) -> bool:
+        return all(parent.key in self.finished for parent in stage.inputs.values())
 
     def _grow(self) -> None:
         """Plan again if the results that the plan waits for are finished."""

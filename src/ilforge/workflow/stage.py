@@ -60,6 +60,10 @@ class Stage:
         For a stage of one long task: reads ``(steps done, steps in all)`` from its scratch directory.
     at_hand
         For a stage of many tasks: counts their results in a store, without computing anything.
+    may_begin
+        For a stage that takes what is there: whether enough is there in a store. It is asked often once the inputs are
+        finished, so it must be quick. The result of such a stage is no function of its key, so its digest is a setting
+        of the stages that follow (:mod:`.steps.gathering`).
     """
 
     name: str
@@ -76,6 +80,7 @@ class Stage:
     computes_with: tuple[Program, ...] = ()
     progress: Callable[[Path], tuple[int, int]] | None = None
     at_hand: Callable[[ResultStore], AtHand] | None = None
+    may_begin: Callable[[ResultStore], bool] | None = None
 
     @cached_property
     def key(self) -> str:

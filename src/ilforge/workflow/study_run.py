@@ -96,19 +96,23 @@ class Check:
     shares: tuple[Share, ...] = ()
 
 
-def all_stages(study: Study, results: Results | None = None, labels_of: Path | None = None) -> list[Stage]:
+def all_stages(
+    study: Study, results: Results | None = None, labels_of: Path | None = None, foresee: bool = False
+) -> list[Stage]:
     """Every stage of a study in order; the report is the last.
 
-    If concurrent learning may end early, these are the stages that are known from the results so far, without the
-    report. Without results, they are the stages of all iterations. For ``labels_of`` see
-    :func:`~ilforge.workflow.plan.make_plan`.
+    If decisions of concurrent learning are still to be taken, these are the stages that are known from the results so
+    far, without the report. Without results, or with ``foresee``, they are the stages of all iterations. For
+    ``labels_of`` and ``foresee`` see :func:`~ilforge.workflow.plan.make_plan`.
     """
-    return _planned(study, results, labels_of)[0]
+    return _planned(study, results, labels_of, foresee)[0]
 
 
-def _planned(study: Study, results: Results | None, labels_of: Path | None = None) -> tuple[list[Stage], Growth | None]:
+def _planned(
+    study: Study, results: Results | None, labels_of: Path | None = None, foresee: bool = False
+) -> tuple[list[Stage], Growth | None]:
     """All stages that are known and, if these are not all, the continuation of the plan."""
-    plan = make_plan(study, results, labels_of)
+    plan = make_plan(study, results, labels_of, foresee)
     if not plan.waits_for:
         return [*plan.stages, report_stage(plan)], None
     waits_for = frozenset(stage.key for stage in plan.waits_for)
@@ -123,7 +127,7 @@ def check_study(study: Study, machine: Machine) -> Check:
     store = ResultStore(Path(machine.store), verify=True, largest=_LARGEST)
     stages, growth = _planned(study, store)
     if growth is not None:  # at most
-        stages = all_stages(study)
+        stages = all_stages(study, store, foresee=True)
     rows = [(stage, store.holds(stage), _tasks_at_hand(stage, store)) for stage in stages]
     todo = [replace(stage, tasks=stage.tasks - at_hand) for stage, done, at_hand in rows if not done]
     here = _here(todo, machine)
@@ -135,7 +139,8 @@ def check_study(study: Study, machine: Machine) -> Check:
     spread = max((share.wall_s for share in shares), default=0.0)
     largest = sorted((stage.memory_GB for stage in here), reverse=True)[: machine.worker_count]
     memory = max([min(sum(largest), machine.usable_memory_GB), *largest[:1]]) + 0.5 if todo else 0.0  # more waits
-    return Check(rows, max(longest, spread), memory, missing, unusable, growth is not None, shares)
+    at_most = growth is not None and bool(study.settings.learning.stop.rules)
+    return Check(rows, max(longest, spread), memory, missing, unusable, at_most, shares)
 
 
 def _here(stages: Iterable[Stage], machine: Machine) -> list[Stage]:
@@ -307,6 +312,8 @@ def _state(stage: Stage, store: ResultStore, failed: Mapping[str, str]) -> Stage
         if explored := facts.get("explored"):
             return StageState(stage, "\n".join(["done", *explored]), manifest["wall_s"])
         rejected = facts.get("rejected")
+        if (taken := facts.get("taken")) is not None:
+            return StageState(stage, f"done, {taken} labels", manifest["wall_s"])
         return StageState(stage, f"done, {rejected} rejected" if rejected else "done", manifest["wall_s"])
     if stage.key in store.faults:
         return StageState(stage, f"damaged: {store.faults[stage.key]}")

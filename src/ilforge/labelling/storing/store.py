@@ -65,6 +65,7 @@ class LabelStore:
         self.directory, self.read_only = Path(directory), read_only
         self.path, self.inbox = self.directory / FILE, self.directory / "inbox"
         self.damaged_rows, self._timeout_s = 0, busy_timeout_s
+        self._unmade = False  # another process is just making the file that is only read here
         self._lock = threading.RLock()
         refuse_links(self.directory, self.path, self.inbox)
         with explained(self.path):
@@ -134,7 +135,7 @@ class LabelStore:
 
         A quick look for counts: rows are not compared with their checksums, and no forces are read.
         """
-        wanted = list(dict.fromkeys(frame_digests))
+        wanted = [] if self._unmade else list(dict.fromkeys(frame_digests))
         found: dict[str, str | None] = {}
         with self._lock, explained(self.path):
             for start in range(0, len(wanted), _AT_ONCE):
@@ -300,6 +301,7 @@ class LabelStore:
                 f"{self.path} was written by a newer version of ilforge: upgrade ilforge, or name another store."
             )
         if self.read_only:
+            self._unmade = not tables
             return
         choose_journal(self._connection, self.directory, new=not tables, timeout_s=self._timeout_s)
         execute("PRAGMA synchronous = FULL")  # labels survive a power failure, not only a kill

@@ -15,6 +15,7 @@ from ase import Atoms
 
 from ilforge import frames, potentials
 from ilforge.labelling.labels import method_digest
+from ilforge.liquid.liquid import Liquid
 from ilforge.potentials.quantum import costs
 from ilforge.sampling.explanation import as_json, conditions_of, in_words
 from ilforge.sampling.selection import select, shares_of_runs
@@ -52,6 +53,7 @@ MOST_STAGES = 8
 _OF_A_WINDOW = {"deviation_low_eV_A", "force_error_eV_A", "deviation_high_eV_A", "pressure_deviation_GPa"}
 _NOT_OF_A_RUN = {
     "iterations", "explorer", "stop", "starts", "deviation_low_eV_A", "force_error_eV_A", "max_candidates",
+    "retrain_after",
 }  # fmt: skip
 
 
@@ -107,14 +109,34 @@ def ahead_stages(study: Study, iteration: int, search: Search, method: Mapping[s
 
     ``method`` is the description of the reference by itself.
     """
-    learning = study.settings.learning
-    every, found = shares_of_runs(learning.max_candidates, learning.starts), []
+    starts, found = study.settings.learning.starts, []
     for runs, explored in search.explored:
-        own = {run: every[run] for run in runs if every[run]}
-        name = f"label first frames, iteration {iteration}, {_of_all(runs, learning.starts)}"
+        own = shares_of(study, runs)
+        name = f"label first frames, iteration {iteration}, {_of_all(runs, starts)}"
         if own:
             found.append(_ahead_stage(study, name, explored, own, search.window, method))
     return found
+
+
+def shares_of(study: Study, runs: range) -> dict[int, int]:
+    """For each of these runs, the number of frames that are labelled as soon as it has ended; without zeros."""
+    learning = study.settings.learning
+    every = shares_of_runs(learning.max_candidates, learning.starts)
+    return {run: every[run] for run in runs if every[run]}
+
+
+def first_frames(found: Path, limits: Path, own: Mapping[int, int], liquid: Liquid) -> dict[str, Atoms]:
+    """So many frames of each run, by digest, that are labelled whatever other runs find.
+
+    Parameters
+    ----------
+    found, limits
+        Results of the stage that explored and of the one that set the window.
+    """
+    of_run = {run: read_exploration(found / _folder(run)) for run in own}
+    wanted = read_window(limits)
+    chosen = [select([of_run[run]], wanted, count, liquid.topology).frames for run, count in own.items()]
+    return {frames.digest(frame): frame for group in chosen for frame in group}
 
 
 def _ahead_stage(
@@ -125,12 +147,7 @@ def _ahead_stage(
     The stage that labels all frames of the iteration finds these labels in the store, and judges all labels together.
     """
     spec, liquid = reference_spec(study), liquid_of(study)
-
-    def frames_in(found: Path, limits: Path) -> dict[str, Atoms]:
-        of_run = {run: read_exploration(found / _folder(run)) for run in own}
-        wanted = read_window(limits)
-        chosen = [select([of_run[run]], wanted, count, liquid.topology).frames for run, count in own.items()]
-        return {frames.digest(frame): frame for group in chosen for frame in group}
+    frames_in = partial(first_frames, own=own, liquid=liquid)
 
     def at_hand(store: ResultStore) -> AtHand:
         if not store.holds(window):

@@ -21,19 +21,27 @@ from ilforge.workflow.steps.atoms import read_atoms
 from ilforge.workflow.steps.labels import ACCEPTED
 from ilforge.workflow.steps.starts import Start, with_network
 from ilforge.workflow.steps.structures import computes_with, liquid_of, of_composition, reference_spec
+from ilforge.workflow.steps.taken import require_same
 from ilforge.workflow.store import read_manifest, write_json
 
 PREDICTIONS, ERRORS = "predictions.npz", "errors.json"
 
 
-def dataset_stage(study: Study, iteration: int, labels: Sequence[Stage], before: Stage | None) -> Stage:
+def dataset_stage(
+    study: Study, iteration: int, labels: Sequence[Stage], before: Stage | None, taken: str | None = None
+) -> Stage:
     """The frozen split for the training of all models of an iteration; earlier frames stay on their side of the
-    split."""
+    split.
+
+    ``taken`` is the digest of the labels that a decision took (:mod:`.gathering`), if one did.
+    """
     sources = {f"labels{i or ''}": stage for i, stage in enumerate(labels)}
     seed = study.seed("split", iteration)
     fraction = study.settings.training.early_stopping_fraction
 
     def work(job: Job) -> None:
+        if taken is not None:
+            require_same(job.input("labels"), taken)
         new = [frame for name in sources for frame in frames.read(job.input(name) / ACCEPTED)]
         if before is None:
             dataset = split(new, fraction, seed)
@@ -45,7 +53,7 @@ def dataset_stage(study: Study, iteration: int, labels: Sequence[Stage], before:
         name=f"freeze dataset {iteration}",
         kind="dataset",
         version=1,
-        settings={"fraction": fraction, "seed": seed},
+        settings={"fraction": fraction, "seed": seed, **({} if taken is None else {"taken": taken})},
         inputs={**sources, **({"before": before} if before else {})},
         work=work,
         task_seconds=0.5,

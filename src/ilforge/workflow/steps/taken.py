@@ -1,0 +1,37 @@
+"""``taken.json``: the labels that a training takes before its iteration is over (:mod:`.gathering`)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ilforge import canonical
+from ilforge.errors import DidNotFinish
+
+TAKEN = "taken.json"
+
+
+def known_in(gathering: Path) -> list[str]:
+    """Digests of all frames whose labels were taken up to a decision, from its result."""
+    known: list[str] = json.loads((gathering / TAKEN).read_text())["known"]
+    return known
+
+
+def taken_in(gathering: Path) -> str:
+    """Digest of all labels that were taken up to a decision, from its result."""
+    return canonical.digest(known_in(gathering))
+
+
+def require_same(gathering: Path, digest: str) -> None:
+    """Check that a decision is still the one for which the dataset after it was planned.
+
+    Raises
+    ------
+    DidNotFinish
+        When its result was damaged or deleted, and another decision was made in its place.
+    """
+    if taken_in(gathering) != digest:
+        raise DidNotFinish(
+            f"{gathering / TAKEN} was lost and has been decided again, from the labels that are there now. Run the "
+            "same command again: it goes on from this decision. No label is lost."
+        )
