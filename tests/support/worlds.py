@@ -151,6 +151,8 @@ class World:
         Candidates of a run beyond its share of ``max_candidates``, which may be negative, by ``(iteration, run)``.
     spoiled
         Calculations whose labels the gate refuses.
+    ask_again_s
+        Time between two looks whether enough labels are there, s.
     log
         File with a line for each label that has begun or ended, for worlds that are killed.
     """
@@ -161,6 +163,7 @@ class World:
     slots: dict[str, int] = field(default_factory=lambda: {"explore": 4, "label": 3, "train": 4, "analyse": 2})
     candidates: dict[tuple[int, int], int] = field(default_factory=dict)
     spoiled: frozenset[What] = frozenset()
+    ask_again_s: float = 0.02
     log: Path | None = None
     seen: list[tuple[float, str, What]] = field(default_factory=list)
 
@@ -215,6 +218,7 @@ class World:
             patch.object(planning, "_plan_labels", self._plan_labels),
             patch.object(planning, "_plan_validation", lambda *args, **more: None),
             patch.object(planning, "_plan_given_validations", lambda *args, **more: None),
+            patch.object(scheduler, "_ASK_AGAIN_S", self.ask_again_s),
             patch.object(scheduler, "_require_programs", lambda *args: None),
             patch.object(learning, "model_spec", lambda folder: {}),
             patch.object(learning, "run_exploration", self._explore),

@@ -227,20 +227,25 @@ def test_killed_at_random_moments_it_keeps_its_decisions_and_pays_no_label_twice
         assert line.replace("ended", "began") not in lines[lines.index(line) :], "a finished label began again"
 
 
-def test_a_lost_decision_is_not_mixed_with_what_followed_from_it(tmp_path):
+@pytest.mark.parametrize("left", ["{}", '{"taken": [], "known": ["another"]}'])
+def test_a_lost_decision_is_not_mixed_with_what_followed_from_it(tmp_path, left):
     """The decision is taken again from more labels: models of the old history are not taken for those of the new."""
     it = world(tmp_path, lambda what: time.sleep(0.3 if what[:3] == ("label", 1, 0) else 0.0))
     assert it.go().complete
     before, plan = decisions(it), it.plan()
-    decision, dataset = plan.gatherings[1], plan.datasets[1]
-    (it.results.path(decision) / TAKEN).write_text("{}")
-    it.results.set_aside(decision)
-    outcome = World(it.path, it.store, lambda what: None).go()
+    assert len(before[1]) < CANDIDATES
+    (it.results.path(plan.gatherings[1]) / TAKEN).write_text(left)
+    it.wait = lambda what: None
+    outcome = it.go()
+    if "another" in left:  # it is valid to read, so that it was planned with
+        ((stage, error),) = outcome.failed
+        assert stage.name == "freeze dataset 1" and "has been decided again" in str(error)
+        outcome = it.go()
     assert outcome.complete
-    assert len(decisions(it)[1]) > len(before[1]) and it.plan().datasets[1].key != dataset.key
-    with LabelStore(it.results.labels, read_only=True) as store:
-        known = store.census()["labels"]
-    assert known > ITERATIONS * CANDIDATES, "other models explored elsewhere"
+    assert len(decisions(it)[1]) == CANDIDATES and it.plan().datasets[1].key != plan.datasets[1].key
+    begun = Counter(task for _, event, task in it.seen if event == "began")
+    assert begun["explore", 1, 0] == 1 and begun["explore", 2, 0] == 2, "the models after the decision are others"
+    assert all(begun[task] == 1 for task in begun if task[0] == "label"), "no label is paid again"
 
 
 def with_keys(folder, keys):

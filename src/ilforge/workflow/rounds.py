@@ -158,11 +158,10 @@ def taken_labels(plan: Plan, iteration: int, results: Results | None, foresee: b
     decision = plan.gatherings.get(iteration)
     if decision is None or results is None:
         return None
-    if results.holds(decision):
-        return taken_in(results.path(decision))
-    if not foresee:
+    taken = taken_in(results.path(decision)) if results.holds(decision) else None
+    if taken is None and not foresee:
         plan.waits_for = [decision]
-    return None
+    return taken
 
 
 def _explored_labels(plan: Plan, part: Study, iteration: int) -> Stage:

@@ -17,9 +17,12 @@ def known_in(gathering: Path) -> list[str]:
     return known
 
 
-def taken_in(gathering: Path) -> str:
-    """Digest of all labels that were taken up to a decision, from its result."""
-    return canonical.digest(known_in(gathering))
+def taken_in(gathering: Path) -> str | None:
+    """Digest of all labels that were taken up to a decision, from its result; None if its file is damaged."""
+    try:
+        return canonical.digest(known_in(gathering))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def require_same(gathering: Path, digest: str) -> None:
