@@ -1,7 +1,7 @@
 """Concurrent learning with a long tail of task times: a loop that waits and polls, and the loop of ilforge.
 
 ``python benchmarks/retraining.py [--case N] [--seconds-per-hour S] [--seed N]`` draws the times of all explorations,
-labels and trainings of a study once (lognormal; a few labels take twenty times as long), and prints how long the study takes
+labels and trainings of a study once (lognormal; a few labels take twenty times as long), and prints how long it takes
 
 - by a loop like that of DP-GEN, as an event simulation that costs no time itself: each step (train, explore, label)
   waits for all tasks of the step before, and looks every 30 s whether they have ended;
@@ -9,7 +9,8 @@ labels and trainings of a study once (lognormal; a few labels take twenty times 
 - by ilforge with ``learning.retrain_after``.
 
 For ilforge everything is real (plan, scheduler, stores, datasets) except the tasks, which sleep for a scaled time
-(``tests/support/worlds.py``). What ilforge itself needs is not scaled, so the wall times printed for it are upper limits.
+(``tests/support/worlds.py``). The own time of ilforge is not scaled. It is measured and set apart; the column "at most"
+gives the wall time as if it were scaled as well.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ CASES = (
     Case("no stragglers", stragglers=0),
     Case("3 of 40 labels 20 times slower"),
     Case("the same, training of 20 min", train_s=1200.0),
+    Case("3 of 40 labels 20 times slower", iterations=6),
 )
 
 
@@ -92,8 +94,21 @@ def with_barriers(times: dict[What, float], poll_s: float) -> float:
 
 @dataclass(frozen=True)
 class Measured:
-    """A study that ilforge ran: wall time in the scale of the trace, and its own time, not scaled, s."""
+    """A study that ilforge ran, s.
 
+    Attributes
+    ----------
+    most_s
+        Wall time in the scale of the trace, as if ilforge were slower by this scale too.
+    wall_s
+        The same with its own time as it is.
+    own_s
+        Its own time: no task ran that the next step of the study waited for.
+    processor_s
+        Processor time of the run, with that of the tasks that only sleep.
+    """
+
+    most_s: float
     wall_s: float
     own_s: float
     processor_s: float
@@ -114,8 +129,9 @@ def by_ilforge(case: Case, times: dict[What, float], retrain_after: int | None, 
         outcome = world.go()
         wall, used = time.monotonic() - began, time.process_time() - used
         assert outcome.complete, outcome.failed
-    polls = 0 if retrain_after is None else ASK_S * (case.iterations - 1)
-    return Measured(wall / scale, own_time(world, began, wall, retrain_after) + polls, used)
+    own = own_time(world, began, wall, retrain_after)
+    polls = 0.0 if retrain_after is None else ASK_S * (case.iterations - 1)
+    return Measured(wall / scale, (wall - own) / scale + own, own + polls, used)
 
 
 def own_time(world: World, began: float, wall: float, retrain_after: int | None) -> float:
@@ -151,7 +167,9 @@ def main() -> None:
     chosen = parser.parse_args()
     scale = chosen.seconds_per_hour / 3600.0
     print(f"{LABELS} labels in each iteration on {SLOTS['label']} workers, {RUNS} runs, {MEMBERS} trainings; hours")
-    print(f"{'':48}{'wall / h':>10}{'shorter by':>12}{'own time / s':>14}{'share / %':>11}{'processor / s':>15}")
+    print(
+        f"{'':48}{'wall / h':>10}{'at most':>9}{'shorter by':>12}{'own / s':>9}{'share / %':>11}{'processor / s':>15}"
+    )
     for case in CASES if chosen.case is None else [CASES[chosen.case]]:
         times = drawn(case, chosen.seed)
         print(f"{case.name}, {case.iterations} iterations", flush=True)
@@ -162,8 +180,8 @@ def main() -> None:
             found = by_ilforge(case, times, after, scale)
             share = 100 * found.own_s / found.wall_s
             print(
-                f"{'  ilforge, ' + name:48}{found.wall_s / 3600:10.2f}{barrier / found.wall_s:12.2f}"
-                f"{found.own_s:14.1f}{share:11.3f}{found.processor_s:15.1f}",
+                f"{'  ilforge, ' + name:48}{found.wall_s / 3600:10.2f}{found.most_s / 3600:9.2f}"
+                f"{barrier / found.wall_s:12.2f}{found.own_s:9.1f}{share:11.3f}{found.processor_s:15.1f}",
                 flush=True,
             )
 

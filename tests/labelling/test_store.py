@@ -387,6 +387,19 @@ def test_a_store_that_may_only_be_read(tmp_path):
     assert sorted(path for path in (tmp_path / "store").rglob("*")) == before
 
 
+def test_a_file_that_another_process_is_just_making_has_no_labels_yet(tmp_path):
+    """Whoever waits for the first label looks at the file between its creation and that of its tables."""
+    sqlite3.connect(tmp_path / FILE).close()
+    (tmp_path / FILE).touch()
+    label = random_label(1)
+    with LabelStore(tmp_path, read_only=True) as store:
+        assert store.errors_of([label.frame_digest], label.method_digest) == {}
+    with LabelStore(tmp_path) as store:
+        store.add(label)
+    with LabelStore(tmp_path, read_only=True) as store:
+        assert store.errors_of([label.frame_digest], label.method_digest) == {label.frame_digest: label.error}
+
+
 @pytest.mark.parametrize("part", ["", "inbox", FILE])
 def test_links_inside_a_store_are_not_followed(tmp_path, part):
     filled(tmp_path / "mine", 3)
