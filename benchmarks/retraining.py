@@ -27,6 +27,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from ilforge import frames
+from ilforge.workflow.steps.labels import ACCEPTED
 from support.worlds import What, World, write_study
 
 POLL_S = 30.0
@@ -129,7 +131,7 @@ def by_ilforge(case: Case, times: dict[What, float], retrain_after: int | None, 
         outcome = world.go()
         wall, used = time.monotonic() - began, time.process_time() - used
         assert outcome.complete, outcome.failed
-    own = own_time(world, began, wall, retrain_after)
+        own = own_time(world, began, wall, retrain_after)
     polls = 0.0 if retrain_after is None else ASK_S * (case.iterations - 1)
     return Measured(wall / scale, (wall - own) / scale + own, own + polls, used)
 
@@ -144,7 +146,7 @@ def own_time(world: World, began: float, wall: float, retrain_after: int | None)
         return sorted(when for what, when in found.items() if what[1] == iteration)
 
     own = min(of(starts["train"], 0)) - began + (began + wall - max(of(trained, last)))
-    taken: set[float] = set()
+    decisions, taken = world.plan().gatherings, set[What]()
     for iteration in range(1, last + 1):
         own += min(of(starts["explore"], iteration)) - max(of(trained, iteration - 1))
         own += min(of(starts["label"], iteration)) - min(of(explored, iteration))
@@ -152,9 +154,9 @@ def own_time(world: World, began: float, wall: float, retrain_after: int | None)
         if retrain_after is None or iteration == last:
             enough = max(when for what, when in labelled.items() if what[1] <= iteration)
         else:
-            new = sorted(when for what, when in labelled.items() if what[1] <= iteration and when not in taken)
-            enough = new[retrain_after - 1]
-            taken |= {when for when in new if when <= begins}
+            enough = sorted(when for what, when in labelled.items() if what not in taken)[retrain_after - 1]
+            decided = frames.read(world.results.path(decisions[iteration]) / ACCEPTED)
+            taken |= {world.task_of(frame) for frame in decided}
         own += begins - enough
     return own
 
@@ -175,7 +177,7 @@ def main() -> None:
         print(f"{case.name}, {case.iterations} iterations", flush=True)
         barrier = with_barriers(times, POLL_S)
         print(f"{'  barrier, looks every 30 s (simulated)':48}{barrier / 3600:10.2f}")
-        for after in (None, 30, 20):
+        for after in (30, 20, None):
             name = "waits for all labels" if after is None else f"retrain_after = {after}"
             found = by_ilforge(case, times, after, scale)
             share = 100 * found.own_s / found.wall_s

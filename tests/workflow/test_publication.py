@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -13,11 +14,24 @@ from support import studies
 from support.kills import killed_at
 
 
+def require_part(directory):
+    """A part as :meth:`.job.Job.parts` makes it: once it has its name, it has both files."""
+    part = directory / "parts" / "one"
+    partial = part.with_name("one.partial")
+    if not part.is_dir():
+        partial.mkdir(parents=True, exist_ok=True)
+        for name in ("x.txt", "y.txt"):
+            files.write_text(partial / name, "1")
+        os.replace(partial, part)
+    assert {path.name for path in part.iterdir()} == {"x.txt", "y.txt"}, "the part is not whole"
+
+
 def made_in(log, number=1, inputs=None):
     """A stage that fills two files and a folder in this process, and logs that it did."""
 
     def work(job):
         files.write_text(job.directory / "a.txt", str(number))
+        require_part(job.directory)
         (job.directory / "sub").mkdir(exist_ok=True)
         files.write_text(job.directory / "sub" / "b.txt", str(number))
         with open(log, "a") as file:

@@ -32,6 +32,7 @@ from ilforge.folders import REPLACED, refuse_links
 from ilforge.workflow.stage import Stage
 
 MANIFEST = "manifest.json"
+_PARTS = "parts"  # see Job.parts
 
 
 class ResultStore:
@@ -150,13 +151,15 @@ class ResultStore:
         return directory
 
     def publish(self, stage: Stage, manifest: dict[str, Any]) -> Path:
-        """Digest the scratch directory's files, write the manifest last, and rename it into place."""
+        """Digest the scratch directory's files, write the manifest last, and rename it into place.
+
+        Parts are removed only when the manifest is written: a run that was killed earlier finds all of them.
+        """
         directory = self.scratch / stage.key
-        _remove_leftovers(directory)
         files = {
             str(path.relative_to(directory)): file_digest(path)
             for path in sorted(directory.rglob("*"))
-            if path.is_file() and path != directory / MANIFEST
+            if path.is_file() and path != directory / MANIFEST and not _is_left_over(path.relative_to(directory))
         }
         write_json(directory / MANIFEST, trust.signed({**manifest, "files": files}))
         return self._put_in_place(stage)
@@ -170,6 +173,7 @@ class ResultStore:
         return True
 
     def _put_in_place(self, stage: Stage) -> Path:
+        _remove_leftovers(self.scratch / stage.key)
         if self.path(stage).exists():  # without a manifest, because otherwise it would count as finished
             self.set_aside(stage)
         os.replace(self.scratch / stage.key, self.path(stage))
@@ -324,9 +328,16 @@ def _leads_out(directory: Path, name: str) -> bool:
     return any((directory / part).is_symlink() for part in (path, *path.parents))
 
 
+def _is_left_over(path: Path) -> bool:
+    """Whether a file of a stage is no part of its result, by its path in the stage's directory."""
+    return path.parts[0] == _PARTS or any(Path(name).suffix in (PARTIAL, REPLACED) for name in path.parts)
+
+
 def _remove_leftovers(directory: Path) -> None:
     """Remove files that a stage does not need any more, and files of writers that were killed."""
-    shutil.rmtree(directory / "parts", ignore_errors=True)
+    if (directory / _PARTS).is_dir():  # by one rename first: half of the parts must not look like all of them
+        shutil.rmtree(directory / f"{_PARTS}{PARTIAL}", ignore_errors=True)
+        os.replace(directory / _PARTS, directory / f"{_PARTS}{PARTIAL}")
     for path in [path for path in directory.rglob("*") if path.suffix in (PARTIAL, REPLACED)]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
