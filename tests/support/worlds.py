@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 import numpy as np
@@ -246,9 +246,11 @@ class World:
             frames.write(job.directory / FRAMES, boxes)
             frames.write(job.directory / ACCEPTED, boxes)
 
-        for purpose in ("training", "validation"):
+        purposes: tuple[Literal["training", "validation"], ...] = ("training", "validation")
+        for purpose in purposes:
             stage = Stage(f"label {purpose} frames", "given", 1, {"purpose": purpose}, {}, work)
-            plan.frames[purpose] = plan.labels[purpose] = stage
+            name = plan.add_set(purpose, purpose, part)
+            plan.frames[name] = plan.labels[name] = stage
 
     def _explore(self, directory: Path, *arguments: Any) -> None:
         walk = next(one for one in arguments if hasattr(one, "seed"))
