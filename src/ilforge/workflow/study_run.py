@@ -32,8 +32,7 @@ from ilforge.workflow.stage import Stage, seconds_to_the_end
 from ilforge.workflow.steps.reporting import report_content, report_stage
 from ilforge.workflow.store import ResultStore, read_manifest, study_at_work, study_lock
 
-PUBLISHED = ("report.html", "results.json", "results.csv")
-"""Beside the folder of tables, :data:`ilforge.report.page.DATA`."""
+PUBLISHED = ("report.html", "results.json", "results.csv")  # beside the folder of tables, report.page.DATA
 _LARGEST = 16 * 2**20  # bytes; to show the state of a study, digests of larger files (trajectories) are not computed
 _OUTPUT = "--output, or with `output` in machine.toml"
 
@@ -101,9 +100,8 @@ def all_stages(
 ) -> list[Stage]:
     """Every stage of a study in order; the report is the last.
 
-    If decisions of concurrent learning are still to be taken, these are the stages that are known from the results so
-    far, without the report. Without results, or with ``foresee``, they are the stages of all iterations. For
-    ``labels_of`` and ``foresee`` see :func:`~ilforge.workflow.plan.make_plan`.
+    If decisions of concurrent learning are still to be taken: the stages that are known so far, without the report, or
+    those of all iterations without results or with ``foresee`` (see :func:`~ilforge.workflow.plan.make_plan`).
     """
     return _planned(study, results, labels_of, foresee)[0]
 
@@ -311,10 +309,8 @@ def _state(stage: Stage, store: ResultStore, failed: Mapping[str, str]) -> Stage
         facts = manifest.get("facts") or {}
         if explored := facts.get("explored"):
             return StageState(stage, "\n".join(["done", *explored]), manifest["wall_s"])
-        rejected = facts.get("rejected")
-        if (taken := facts.get("taken")) is not None:
-            return StageState(stage, f"done, {taken} labels", manifest["wall_s"])
-        return StageState(stage, f"done, {rejected} rejected" if rejected else "done", manifest["wall_s"])
+        counts = [f", {facts[key]} {word}" for key, word in (("taken", "labels"), ("rejected",) * 2) if facts.get(key)]
+        return StageState(stage, "".join(["done", *counts]), manifest["wall_s"])
     if stage.key in store.faults:
         return StageState(stage, f"damaged: {store.faults[stage.key]}")
     count = _counted(stage, store)
