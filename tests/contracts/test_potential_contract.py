@@ -91,7 +91,7 @@ CASES = {
     "sevennet": Case({"kind": "sevennet"}, 2e-4, 2e-4, 2e-2, 2e-3, 2e-5),
     "chgnet": Case({"kind": "chgnet"}, 5e-4, 5e-4, 2e-2, 4e-3, 4e-5),
     "so3lr": Case({"kind": "so3lr"}, 1e-6, 1e-6, 2e-3, 1e-3, 1e-6, "pyr14_tfsi"),
-    "nequip-float32": Case({"kind": "nequip", "path": "nequip"}, 1e-4, 1e-4, 2e-2, 2e-3, 2e-5),
+    "nequip-float32": Case({"kind": "nequip", "path": "nequip"}, 1e-4, 1e-4, 5e-3, 5e-4, 2e-5),
     "allegro-float64": Case({"kind": "nequip", "path": "allegro"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
     "mace-float32": Case({"kind": "mace", "path": "MACE"}, 1e-5, 1e-5, 1e-2, 1e-4, 1e-6),
     "mace-float64": Case({"kind": "mace", "path": "MACE", "dtype": "float64"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
