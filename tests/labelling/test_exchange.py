@@ -362,5 +362,5 @@ def test_extxyz_of_another_program(tmp_path):
 
 def test_extxyz_under_the_wrong_key_is_refused_and_says_what_is_there(tmp_path):
     export_extxyz(tmp_path / "a.xyz", [labelled_frame(0)])
-    with pytest.raises(SettingsError, match="has no energy 'dft_energy'; it has .*REF_energy"):
+    with pytest.raises(SettingsError, match="has no energy 'dft_energy'. It has .*REF_energy"):
         import_extxyz(tmp_path / "a.xyz", energy="dft_energy", forces=frames.FORCES)
