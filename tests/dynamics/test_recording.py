@@ -165,7 +165,7 @@ def test_a_run_that_goes_on_is_read_up_to_its_checkpoint(tmp_path):
     about = {"ions": "2 PYR14, 2 BF4", "potential": {"kind": "clp"}, "protocol": job.protocol.as_dict()}
     recorder = Recorder(job, about)
     recorder.append(_sample(0.0))
-    with pytest.raises(SettingsError, match="or reached a checkpoint"):
+    with pytest.raises(SettingsError, match="nor a checkpoint"):
         Trajectory(tmp_path).info()
     recorder.append(_sample(1.0))
     recorder.save(b"state")

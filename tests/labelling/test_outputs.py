@@ -227,7 +227,9 @@ def test_frames_of_other_ions_say_that_order_or_ions_differ(aimd, tmp_path):
     other.positions[np.flatnonzero(other.numbers == 9)] *= 0.5  # no BF4 any more
     other.calc.atoms = other.copy()
     found = import_labels([written(tmp_path / "run.traj", [other])], ions=PAIR)
-    assert found.labels[0].error.startswith(f"order: the atoms are not in the order of {PAIR}")
+    assert found.labels[0].error.startswith(
+        f"order: the atoms do not form the molecules of {PAIR}, in this order or any other"
+    )
     assert found.labels[0].failed
 
 

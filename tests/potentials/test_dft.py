@@ -375,5 +375,5 @@ def test_atoms_of_pyscf_have_the_spin_of_hund():
 
 def test_pyscf_refuses_boxes(salt):
     label_error = create({"kind": "pyscf"}).calculator(SALT.topology)
-    with pytest.raises(SettingsError, match="in vacuum"):
+    with pytest.raises(SettingsError, match="in a vacuum, but this frame is periodic"):
         label_error.calculate(salt, ["energy"])

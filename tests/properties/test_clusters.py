@@ -244,7 +244,7 @@ def test_an_ion_is_no_neighbour_of_itself():
     residence = Residence(solvation.contacts(4.0), (3000, n), solvation.n_candidates, 1.0)
     assert np.abs(residence.function("intermittent")[1:1000]).mean() < 0.02
     alone = Solvation(SolvationSettings(cation="Li", ligand="Li", ligand_atoms="Li", cutoff_A=4.0), "here")
-    assert "no other Li around it" in alone.begin(System(atomic_ions(Li=1), 3, 1.0, 423.0))
+    assert "no other Li is around it" in alone.begin(System(atomic_ions(Li=1), 3, 1.0, 423.0))
 
 
 def test_residence_longer_than_the_run_says_how_long_it_takes():

@@ -259,7 +259,7 @@ def test_ions_that_rattle_about_one_arrangement_are_no_liquid():
     positions = soft_spheres(1, rng, every=1) + 0.25 * rng.normal(size=(100, 50, 3))
     found = soft_shell(positions)
     assert found and not any(one.converged for one in found.values())
-    assert "relaxations of one ion" in found["rdf_first_peak"].note
+    assert "relaxation times of one ion" in found["rdf_first_peak"].note
 
 
 def test_first_minimum_of_a_gap_is_its_middle():
