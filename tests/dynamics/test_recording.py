@@ -174,7 +174,7 @@ def test_a_run_that_goes_on_is_read_up_to_its_checkpoint(tmp_path):
     source = open_trajectory([tmp_path])
     assert source.system.n_frames == len(Trajectory(tmp_path).thermo()["time_ps"]) == 2
     recorded = 2 * job.protocol.frame_interval_ps
-    assert f"the first {recorded:g} of {job.protocol.length_ps:g} ps are measured" in source.unended
+    assert f"its first {recorded:g} of {job.protocol.length_ps:g} ps are measured" in source.unended
     shift = source.frame(1).positions - source.frame(0).positions
     np.testing.assert_allclose(shift, 1.0, atol=1e-4)
     assert source.system.topology.species == md.liquid().topology.species
