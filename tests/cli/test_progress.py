@@ -153,7 +153,7 @@ def test_status_in_another_shell_counts_labels_failures_and_the_time_left(ilforg
             time.sleep(1.0)
             said = ilforge("status", path, "--store", "store")[1]
         assert _counting(said) and f"Store {tmp_path / 'store'}" in said
-        assert f"process {running.pid} on " in said and " left (" in said
+        assert f"process {running.pid} on " in said and " left, as process " in said
     finally:
         running.kill()
         running.wait()

@@ -190,7 +190,7 @@ def test_a_student_of_a_model_that_is_trained_again_waits_for_the_last_iteration
     with pytest.raises(SettingsError, match="whose teacher is trained again in every iteration"):
         plan_of(tmp_path, *gfn1, ('start = "base"', 'start = "late"'),
                 ("[learning]", '[models.late]\nkind = "mace"\nteacher = "scratch"\n[learning]'))  # fmt: skip
-    with pytest.raises(SettingsError, match="learning.explorer is 'student', a student"):
+    with pytest.raises(SettingsError, match="learning.explorer is 'student', which learns from a teacher"):
         plan_of(tmp_path, *gfn1, ("frames = 200", "frames = 200\ncommittee = 2"),
                 ("[learning]", '[learning]\nexplorer = "student"'))  # fmt: skip
 
