@@ -185,7 +185,7 @@ def test_initial_data_that_are_elsewhere_are_named(tmp_path, salts):
     shutil.rmtree(run / "init")
     moved = import_dpgen(run, tmp_path / "out")
     assert len(moved.labels.accepted) == 4
-    assert any("init/salt are not here" in note and "init_data_prefix" in note for note in moved.notes)
+    assert any("init/salt were not found" in note and "init_data_prefix" in note for note in moved.notes)
 
 
 def test_a_damaged_system_is_named_and_the_others_are_imported(tmp_path, salts):
