@@ -148,7 +148,7 @@ def test_temperature_and_energy_drift():
     system, frames, cell = liquid_frames(60, rng, temperature_K=400.0, ensemble="NVT")
     hot = {"temperature_K": 480 + 10 * rng.normal(size=60)}
     fault = bad(verdicts(system, frames, cell, **hot), "temperature")
-    assert "400 K is set" in fault.what and not fault.grave  # not settled, but not out of physics
+    assert "400 K was set" in fault.what and not fault.grave  # not settled, but not out of physics
     assert fault.frame == int(np.argmax(hot["temperature_K"])) and f"at {fault.frame} ps" in fault.what
     per_atom = np.linspace(0, 0.2, 60) + 0.001 * rng.normal(size=60)
     per_atom[53] += 0.1
