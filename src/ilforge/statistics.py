@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ilforge.arrays import Floats
-from ilforge.units import in_digits
+from ilforge.units import at_least, in_digits
 
 _FIRST_LAGS = 3  # lags that are always included, independent of noise (Chodera 2016)
 _START_CANDIDATES = 40
@@ -198,7 +198,7 @@ def too_few(of: str, n_eff: float, min_samples: float, length_ps: float) -> str:
         return ""
     return (
         f"{n_eff:.1f} independent samples of {of} in {in_digits(length_ps, 3)} ps, {min_samples:g} needed: "
-        f"run at least {in_digits(min_samples / n_eff * length_ps, 2)} ps"
+        f"run at least {at_least(min_samples / n_eff * length_ps)} ps"
     )
 
 

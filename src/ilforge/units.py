@@ -5,6 +5,8 @@ Values are CODATA 2018 through :mod:`ase.units`, so that they agree with ASE to 
 
 from __future__ import annotations
 
+import math
+
 from ase import units as _ase
 
 KJ_PER_MOL = _ase.kJ / _ase.mol
@@ -43,3 +45,11 @@ EV_PER_A3_IN_GPA = 1.0 / _ase.GPa
 def in_digits(value: float, digits: int) -> str:
     """A number with ``digits`` significant digits, never with an exponent: 590 and not 5.9e+02."""
     return f"{float(f'{value:.{digits}g}'):.10g}"
+
+
+def at_least(value: float) -> str:
+    """A positive number with two significant digits, never rounded down: 210 for 203.6."""
+    if not 0 < value < math.inf:
+        return in_digits(value, 2)
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return in_digits(math.ceil(value / unit - 1e-9) * unit, 3)

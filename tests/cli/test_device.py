@@ -63,7 +63,7 @@ def test_a_study_on_a_gpu_that_is_not_there_is_refused_by_check_and_run(ilforge,
     (tmp_path / "study.toml").write_text(SMALLEST.replace('"REFERENCE"', '"gfn1"'))
     (tmp_path / "machine.toml").write_text('device = { openmm = "cuda" }\n')
     code, out, err = ilforge("check", "study.toml")
-    assert code == 2 and "stages to do" in out and 'Device: device = "cuda"' in err and "platforms Reference" in err
+    assert code == 2 and "stages to do" in out and 'Not usable: device = "cuda"' in err and "platforms Reference" in err
     code, _, err = ilforge("run", "study.toml")
     assert code == 2 and "platforms Reference" in err
     assert not (tmp_path / "ilforge-store").exists()

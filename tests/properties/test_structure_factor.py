@@ -138,7 +138,7 @@ def test_main_peak_takes_four_relaxations_of_what_a_wave_vector_scatters(stay, c
     result = factors(atomic_ions(Cs=64), positions, cell, q_max_per_A=2.5, bin_per_A=0.03)
     found = estimate(result, "structure_factor_main_peak")
     assert found.value == pytest.approx(2 * np.pi / 4, abs=0.03)
-    assert found.converged == converged and ("relaxations of one wave vector" in found.note) != converged
+    assert found.converged == converged and ("relaxation times of one wave vector" in found.note) != converged
 
 
 def test_fast_modes_that_do_not_scatter_are_no_samples_of_the_peak():

@@ -9,7 +9,7 @@ import numpy as np
 from ilforge.properties.shared.steadiness import Course, in_parts, judged
 from ilforge.results import Estimate
 from ilforge.statistics import correlated_mean
-from ilforge.units import in_digits
+from ilforge.units import at_least, in_digits
 
 _CHUNK_ELEMENTS = 4_000_000
 _FIRST_LAGS = 3
@@ -133,7 +133,7 @@ def too_short(
     return (
         f"{n_eff:.1f} independent samples and {n / relaxed.inefficiency:.1f} relaxation times of {what} in "
         f"{in_digits(n * interval_ps, 3)} ps, {min_samples:g} and {_RELAXATIONS:g} needed: "
-        f"run at least {in_digits(factor * n * interval_ps, 2)} ps"
+        f"run at least {at_least(factor * n * interval_ps)} ps"
     )
 
 

@@ -10,7 +10,7 @@ from ilforge.properties.property import DensityChange, System
 from ilforge.properties.shared.steadiness import Course, in_parts, judged, unsteady
 from ilforge.results import Estimate
 from ilforge.statistics import Equilibration, correlated_mean, detect_equilibration, error_between, linear_trend
-from ilforge.units import in_digits
+from ilforge.units import at_least, in_digits
 
 UNIT = "g/cm^3"
 MIN_FRAMES = 5
@@ -140,5 +140,5 @@ def _too_short(found: Equilibration, n: int, frame_interval_ps: float, min_sampl
     needed = found.start + min_samples * found.inefficiency
     return (
         f"{found.n_eff:.1f} independent samples in {in_digits(n * frame_interval_ps, 3)} ps, "
-        f"{min_samples:g} needed: run at least {in_digits(needed * frame_interval_ps, 2)} ps"
+        f"{min_samples:g} needed: run at least {at_least(needed * frame_interval_ps)} ps"
     )
