@@ -16,7 +16,7 @@ from ilforge.workflow.executors import OutOfMemory, WorkerDied
 from ilforge.workflow.plan import make_plan
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps import labels as steps
-from ilforge.workflow.steps.labels import _lost
+from ilforge.workflow.steps.labels import Question, _lost
 from ilforge.workflow.steps.structures import FRAMES
 from support import studies, tasks
 
@@ -91,7 +91,7 @@ def test_a_frame_that_no_worker_survives_is_a_failed_label_and_the_others_go_on(
     assert outcome.complete and sorted(map(str, found)) == sorted(map(str, [1, 2, (13, OutOfMemory)]))
     liquid = Liquid.from_label("1 PYR14, 1 BF4")
     with LabelStore(tmp_path / "labels") as store, holding(tmp_path / "labels") as holder:
-        arguments = (evaluate, holder, "m", "f", one_pair, XTB, 1, store.inbox, liquid)
+        arguments = (evaluate, holder, "m", "f", Question(one_pair, XTB, 1, store.inbox, liquid))
         assert holder.take("f", "m") is State.MINE
         _, label = _lost(WorkerDied("a worker process died twice"), *arguments)
         assert holder.state("f", "m") is State.FREE

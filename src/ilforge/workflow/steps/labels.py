@@ -167,7 +167,7 @@ def labels_of(
         missing = store.missing(wanted, method_digest)
         before = store.get_many(missing, method_digest)
         job.expect(len(missing))
-        asked = {digest: _Question(wanted[digest], spec, job.threads, store.inbox, liquid) for digest in missing}
+        asked = {digest: Question(wanted[digest], spec, job.threads, store.inbox, liquid) for digest in missing}
         left = _Labelling(job, store, holder, method_digest).go(asked)
         left = _give_up(job, store, method_digest, left, before)
         labels = store.get_many(list(wanted), method_digest)
@@ -219,7 +219,7 @@ def _give_up(
 
 
 @dataclass(frozen=True)
-class _Question:
+class Question:
     """A frame to label: the arguments of :func:`evaluate`."""
 
     frame: Atoms
@@ -237,7 +237,7 @@ class _Labelling:
         self.job, self.store, self.holder, self.method_digest = job, store, holder, method_digest
         self.attempts: Counter[str] = Counter()
 
-    def go(self, asked: Mapping[str, _Question]) -> list[str]:
+    def go(self, asked: Mapping[str, Question]) -> list[str]:
         """Label frames, given by digest; returns those without an answer.
 
         Raises
@@ -268,7 +268,7 @@ class _Labelling:
         self.job.say(f"{len(waiting)} frames are being labelled by {', '.join(names)}: waiting for them.")
         return True
 
-    def _label(self, asked: Mapping[str, _Question]) -> None:
+    def _label(self, asked: Mapping[str, Question]) -> None:
         in_a_row = 0
         tasks = [(evaluate, self.holder, self.method_digest, *one) for one in asked.items()]
         for digest, label in self.job.each(_evaluate_claimed, tasks, lost=_lost):
@@ -286,7 +286,7 @@ def _evaluate_claimed(
     holder: Holder,
     method_digest: str,
     digest: str,
-    question: _Question,
+    question: Question,
 ) -> tuple[str, Label | None]:
     """A task for a worker: the label of a frame, or None if another run has claimed the frame."""
     if holder.take(digest, method_digest) is not State.MINE:
@@ -310,7 +310,7 @@ def _lost(
     holder: Holder,
     method_digest: str,
     digest: str,
-    question: _Question,
+    question: Question,
 ) -> tuple[str, Label]:
     """The label of a frame whose worker was killed each time."""
     holder.release(digest, method_digest)
