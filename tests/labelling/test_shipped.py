@@ -56,7 +56,7 @@ def test_a_folder_comes_before_a_name(nowhere):
 
 def test_what_is_not_there_is_refused_with_the_names_that_are(nowhere):
     shutil.copytree(SMALL, nowhere / "checkout" / "data" / "mine")
-    with pytest.raises(SettingsError, match=r"There is no dataset in other, .*known names: mine\. To make one"):
+    with pytest.raises(SettingsError, match=r"There is no dataset in other, .*it brings mine\. To make one"):
         shipped.open_dataset("other")
 
 
