@@ -58,7 +58,9 @@ def test_the_end_of_a_run_says_verdicts_first_then_ten_rows_of_numbers(capsys, m
 
 def test_results_print_verdicts_before_the_numbers(ilforge, tmp_path, monkeypatch):
     monkeypatch.setattr("ilforge.workflow.study_run.FinishedStudy.records", lambda _: RECORDS)
-    (tmp_path / "study.toml").write_text('name = "x"\n[liquid]\nions = { PYR14 = 1, BF4 = 1 }\ndensity_g_cm3 = 1.0\n')
+    (tmp_path / "study.toml").write_text(
+        'name = "x"\n[liquid]\nions = { PYR14 = 1, BF4 = 1 }\ndensity_g_cm3 = 1.0\n[potentials.clp]\ncutoff_A = 3.0\n'
+    )
     code, out, _ = ilforge("results", "study.toml")
     assert code == 0 and out.splitlines()[0].startswith("MACE (npt): does not hold the liquid")
     assert HOLDS_LIQUID not in out and "not converged: the run does not hold the liquid" in out
