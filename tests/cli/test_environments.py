@@ -34,7 +34,9 @@ def none_made(monkeypatch, tmp_path):
 def test_list_says_state_and_licence_functional_elements_and_dispersion_of_models(ilforge, tmp_path):
     code, out, _ = ilforge("env", "list")
     assert code == 0 and f"Folder: {tmp_path / 'environments'}" in out
-    assert re.search(r"^sevennet +SevenNet 0\.13\.0 .* has not been made yet\. Make it with: ilforge env create sevennet", out, re.M)
+    assert re.search(
+        r"^sevennet +SevenNet 0\.13\.0 .* has not been made yet\. Make it with: ilforge env create sevennet", out, re.M
+    )
     assert re.search(r"^sevennet +7net-0 +PBE of .*, D3\(BJ\) is added; 89 elements; licence MIT", out, re.M)
     assert re.search(r"^mace +off23-small +wB97M, has dispersion; licence ASL", out, re.M)
     (tmp_path / "here.toml").write_text(f'[environments]\nsevennet = "{sys.executable}"\n')
