@@ -73,7 +73,7 @@ def test_a_run_too_short_for_a_density_quotes_no_error():
     liquid = found["health"].liquid
     assert 10 <= liquid.n_eff < 20 and not density_of(found).converged
     assert liquid.holding is Holding.HOLDS and "±" not in str(liquid)
-    assert f"over 40 ps ({liquid.n_eff:.0f} independent samples: too few for a result)" in str(liquid)
+    assert f"over 40 ps ({liquid.n_eff:.0f} independent samples: too few for a reliable error)" in str(liquid)
 
 
 def test_a_boiling_run_names_the_density_it_reached_and_when():

@@ -63,7 +63,7 @@ def _in_words(found: Estimate, length_ps: float) -> str:
     """
     run = f"over {length_ps:.3g} ps ({found.n_eff:.0f} independent samples"
     if found.n_eff < ENOUGH:
-        return f"the density stays near {found.value:.2f} g/cm3 {run}: too few for a result)"
+        return f"the density stays near {found.value:.2f} g/cm3 {run}: too few for a reliable error)"
     return f"the density is {found.value:.3f} ± {found.error:.3f} g/cm3 {run})"
 
 
