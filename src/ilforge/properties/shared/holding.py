@@ -56,7 +56,7 @@ def judge(
 
 
 def _in_words(found: Estimate, length_ps: float) -> str:
-    """The density of a run that holds the liquid, with its error only if there are enough samples for a result.
+    """The density of a run that holds the liquid, with its error only if there are enough samples for a reliable one.
 
     The error from a short run is too small, because no series shows correlations longer than itself: three runs of
     60 ps gave 1.048 ± 0.007, 1.062 ± 0.003 and 1.086 ± 0.006 g/cm3 for the same liquid.
