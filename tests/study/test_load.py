@@ -11,8 +11,8 @@ from ilforge.study.document import full_template, json_schema, reference, templa
 from ilforge.study.load import load_study
 from ilforge.study.machine import load_machine
 from ilforge.study.settings import StudySettings
-from ilforge.training.deepmd_settings import DEEPMD_PRESETS, DeepmdSettings
-from ilforge.training.mace_settings import MACE_PRESETS, MaceSettings
+from ilforge.training.deepmd.settings import DEEPMD_PRESETS, DeepmdSettings
+from ilforge.training.mace.settings import MACE_PRESETS, MaceSettings
 
 MINIMAL = """
 name = "mine"

@@ -15,7 +15,7 @@ from ilforge.labelling.datasets.dataset import Dataset
 from ilforge.liquid.liquid import Liquid
 from ilforge.potentials.classical.clp import Clp
 from ilforge.training import train
-from ilforge.training.nequip_settings import NequipModelSettings
+from ilforge.training.nequip.settings import NequipModelSettings
 
 ELEMENTS = ("H", "B", "C", "N", "F")
 """What the models know: PYR14BF4. DeePMD builds a network for each, and takes its time over it."""

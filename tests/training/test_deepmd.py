@@ -28,7 +28,7 @@ from ilforge.training.deepmd import (
     selection,
     train_deepmd,
 )
-from ilforge.training.deepmd_settings import DeepmdSettings
+from ilforge.training.deepmd.settings import DeepmdSettings
 from support.labels import labelled_frame, salt_frames
 
 SMALL = DeepmdSettings(
@@ -95,7 +95,7 @@ def kill_after(dataset_folder, directory, steps):
     code = (
         "from pathlib import Path; from ilforge.labelling.datasets.dataset import Dataset\n"
         "from ilforge.training.deepmd import train_deepmd\n"
-        "from ilforge.training.deepmd_settings import DeepmdSettings\n"
+        "from ilforge.training.deepmd.settings import DeepmdSettings\n"
         f"settings = DeepmdSettings.model_validate_json({LONGER.model_dump_json()!r})\n"
         f"train_deepmd(Dataset.read(Path({str(dataset_folder)!r})), settings, 5, Path({str(directory)!r}))\n"
     )

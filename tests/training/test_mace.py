@@ -24,8 +24,8 @@ from ilforge.potentials.learned.mace.cuequivariance import has_cuequivariance
 from ilforge.training import learning_curve, train
 from ilforge.training.curve import read
 from ilforge.training.mace import atom_energies, parse_curve, progress, train_mace
-from ilforge.training.mace_command import command_line, schedule
-from ilforge.training.mace_settings import MaceSettings
+from ilforge.training.mace.command import command_line, schedule
+from ilforge.training.mace.settings import MaceSettings
 from support.hostile import evil_model
 from support.labels import labelled_frame, salt_frames
 
@@ -102,7 +102,7 @@ def kill_after(dataset_file, directory, epochs):
     """Train in a process that is killed when so many epochs are behind it."""
     code = (
         "import sys; from pathlib import Path; from ilforge.labelling.datasets.dataset import Dataset\n"
-        "from ilforge.training.mace import train_mace; from ilforge.training.mace_settings import MaceSettings\n"
+        "from ilforge.training.mace import train_mace; from ilforge.training.mace.settings import MaceSettings\n"
         f"settings = MaceSettings.model_validate_json({LONGER.model_dump_json()!r})\n"
         f"train_mace(Dataset.read(Path({str(dataset_file)!r})), settings, 5, Path({str(directory)!r}))\n"
     )

@@ -16,9 +16,9 @@ from ilforge.labelling.label import evaluate
 from ilforge.training import TRAINERS, Tuning, train
 from ilforge.training.alignment import fitted_shift, read_report
 from ilforge.training.mace import train_mace
-from ilforge.training.mace_command import command_line, schedule
-from ilforge.training.mace_settings import MaceSettings
-from ilforge.training.mace_tuning import note, require_replay
+from ilforge.training.mace.command import command_line, schedule
+from ilforge.training.mace.settings import MaceSettings
+from ilforge.training.mace.tuning import note, require_replay
 from support.labels import salt_frames
 
 SMALL = MaceSettings(

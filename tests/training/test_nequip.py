@@ -21,7 +21,7 @@ from ilforge.labelling.datasets.dataset import Dataset, split
 from ilforge.labelling.label import evaluate, forget
 from ilforge.training import TRAINERS, Tuning, curve, train
 from ilforge.training.nequip import KIND, MODEL, SESSION
-from ilforge.training.nequip_settings import PRESETS, NequipModelSettings
+from ilforge.training.nequip.settings import PRESETS, NequipModelSettings
 from support.labels import salt_frames
 from support.models import NEQUIP_SMALL as SMALL
 
@@ -207,7 +207,7 @@ def kill_after_an_epoch(dataset_file, directory):
     """Train in a process that is killed when at least one epoch is behind it."""
     code = (
         "from pathlib import Path; from ilforge.labelling.datasets.dataset import Dataset\n"
-        "from ilforge.training import train; from ilforge.training.nequip_settings import NequipModelSettings\n"
+        "from ilforge.training import train; from ilforge.training.nequip.settings import NequipModelSettings\n"
         f"settings = NequipModelSettings.model_validate_json({SMALL.model_dump_json()!r})\n"
         f"train(Dataset.read(Path({str(dataset_file)!r})), settings, 5, Path({str(directory)!r}))\n"
     )

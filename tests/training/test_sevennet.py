@@ -25,7 +25,7 @@ from ilforge.potentials.quantum.dispersion import d3bj
 from ilforge.training import TRAINERS, Tuning, curve, train
 from ilforge.training.alignment import read_report
 from ilforge.training.sevennet import KIND, MODEL, dispersion_of, start_of
-from ilforge.training.sevennet_settings import SevennetModelSettings
+from ilforge.training.sevennet.settings import SevennetModelSettings
 from support.labels import salt_frames
 
 SMALL = SevennetModelSettings(channels=4, lmax=1, layers=2, r_max_A=3.5, epochs=4, batch_size=2)
@@ -260,7 +260,7 @@ def kill_after_an_epoch(dataset_file, directory):
     """Train in a process that is killed when at least one epoch is behind it."""
     code = (
         "from pathlib import Path; from ilforge.labelling.datasets.dataset import Dataset\n"
-        "from ilforge.training import train; from ilforge.training.sevennet_settings import SevennetModelSettings\n"
+        "from ilforge.training import train; from ilforge.training.sevennet.settings import SevennetModelSettings\n"
         f"settings = SevennetModelSettings.model_validate_json({LONGER.model_dump_json()!r})\n"
         f"train(Dataset.read(Path({str(dataset_file)!r})), settings, 5, Path({str(directory)!r}))\n"
     )

@@ -26,7 +26,7 @@ SAME_EV_A = 1e-4  # single precision
 def main() -> None:
     with open("session.json") as file:
         settings = json.load(file)
-    outside, worker = module_of(Path(__file__).with_name("outside_session.py")), module_of(settings["worker"])
+    outside, worker = module_of(Path(__file__).parents[1] / "outside_session.py"), module_of(settings["worker"])
     worker.limit_threads(settings["threads"])
     from nequip.utils.global_state import set_global_state
 

@@ -13,11 +13,11 @@ from ilforge.potentials.learned.nequip import Nequip
 from ilforge.potentials.learned.outside.calculator import WORKER
 from ilforge.training import alignment, outside
 from ilforge.training.kind import Size, TrainerKind
-from ilforge.training.nequip_settings import NequipModelSettings
-from ilforge.training.nequip_snippets import SNIPPETS
+from ilforge.training.nequip.settings import NequipModelSettings
+from ilforge.training.nequip.snippets import SNIPPETS
 
 MODEL = "model.nequip.zip"
-SESSION = Path(__file__).with_name("nequip_session.py")
+SESSION = Path(__file__).with_name("session.py")
 _LOG = "nequip.log"
 _ENVIRONMENT = Nequip.environment.name
 

@@ -27,12 +27,13 @@ from ilforge.files import file_digest
 from ilforge.labelling.datasets.dataset import Dataset, census, require_labels
 from ilforge.potentials.learned.fast_mace.variations import spanning
 from ilforge.potentials.learned.mace import Mace
-from ilforge.training import curve, mace_session, mace_tuning
+from ilforge.training import curve, mace_session
 from ilforge.training.alignment import per_element
 from ilforge.training.kind import Size, TrainerKind, Tuning
-from ilforge.training.mace_command import NAME, command_line, schedule
-from ilforge.training.mace_settings import MaceSettings
-from ilforge.training.mace_snippets import BY_ION_NAME, SNIPPETS
+from ilforge.training.mace import tuning as mace_tuning
+from ilforge.training.mace.command import NAME, command_line, schedule
+from ilforge.training.mace.settings import MaceSettings
+from ilforge.training.mace.snippets import BY_ION_NAME, SNIPPETS
 
 MODEL = "model.model"
 _LOG, _PLAN = "mace.log", "training.json"

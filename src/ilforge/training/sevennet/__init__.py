@@ -23,11 +23,11 @@ from ilforge.potentials.learned.sevennet import Sevennet
 from ilforge.potentials.quantum.dispersion import d3bj
 from ilforge.training import alignment, outside
 from ilforge.training.kind import Size, TrainerKind, Tuning
-from ilforge.training.sevennet_settings import SevennetModelSettings
-from ilforge.training.sevennet_snippets import SNIPPETS
+from ilforge.training.sevennet.settings import SevennetModelSettings
+from ilforge.training.sevennet.snippets import SNIPPETS
 
 MODEL, RUNS_WITH = "model.pth", "potential.json"
-SESSION = Path(__file__).with_name("sevennet_session.py")
+SESSION = Path(__file__).with_name("session.py")
 _LOG, _ENERGIES = "sevennet.log", "energies.json"
 
 

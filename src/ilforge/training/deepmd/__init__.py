@@ -25,9 +25,9 @@ from ilforge.labelling.datasets.dataset import Dataset, census, require_labels
 from ilforge.labelling.datasets.exchange import export_deepmd
 from ilforge.potentials.learned.deepmd.room import neighbour_counts, overflow
 from ilforge.training import curve, deepmd_session
-from ilforge.training.deepmd_compression import TOLERANCE, compression_note, settle_compression
-from ilforge.training.deepmd_settings import DeepmdSettings
-from ilforge.training.deepmd_snippets import SNIPPETS
+from ilforge.training.deepmd.compression import TOLERANCE, compression_note, settle_compression
+from ilforge.training.deepmd.settings import DeepmdSettings
+from ilforge.training.deepmd.snippets import SNIPPETS
 from ilforge.training.kind import Size, TrainerKind
 
 MODEL, FROZEN = "model.pb", "frozen.pb"

@@ -11,7 +11,7 @@ from ase.data import atomic_numbers
 from ilforge import frames
 from ilforge.devices import CPU, Device
 from ilforge.potentials.learned.mace.cuequivariance import has_cuequivariance
-from ilforge.training.mace_settings import MaceSettings
+from ilforge.training.mace.settings import MaceSettings
 
 NAME = "mace"
 """Of the training, from which MACE makes the names of its files."""
