@@ -234,5 +234,5 @@ def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one_of_its_seed(ba
 
 
 def test_the_program_needs_nothing_of_ilforge():
-    for path in (SESSION, SESSION.with_name("outside_session.py")):
+    for path in (SESSION, SESSION.parents[1] / "outside_session.py"):
         assert "import ilforge" not in path.read_text() and "from ilforge" not in path.read_text()
