@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import isotonic_regression
-from scipy.stats import spearmanr
 
 FEWEST = 20
 """Fewest frames for a calibration."""
@@ -58,6 +56,8 @@ def calibrate(deviations: np.ndarray, errors: np.ndarray, target: float, otherwi
     high
         Upper end of the window, eV/Å.
     """
+    from scipy.stats import spearmanr  # half a second that planning a study does not need
+
     finite = np.isfinite(deviations) & np.isfinite(errors)
     deviations, errors = np.asarray(deviations)[finite], np.asarray(errors)[finite]
     n = len(deviations)
@@ -90,6 +90,8 @@ def calibrate(deviations: np.ndarray, errors: np.ndarray, target: float, otherwi
 
 def _crossing(deviations: np.ndarray, errors: np.ndarray, target: float) -> float:
     """The smallest deviation at which the fit exceeds the target; the largest of all if it never does."""
+    from scipy.optimize import isotonic_regression
+
     order = np.argsort(deviations, kind="stable")
     fitted = isotonic_regression(errors[order]).x
     above = np.flatnonzero(fitted > target)
