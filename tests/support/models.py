@@ -12,6 +12,7 @@ from ase import Atoms
 
 from ilforge import frames, programs
 from ilforge.labelling.datasets.dataset import Dataset
+from ilforge.labelling.label import evaluate
 from ilforge.liquid.liquid import Liquid
 from ilforge.potentials.classical.clp import Clp
 from ilforge.training import train
@@ -154,3 +155,16 @@ def _write_deepmd_data(directory: Path, labelled_frames: list[Atoms]) -> None:
     np.save(numbers / "box.npy", np.array([frame.cell.array.ravel() for frame in labelled_frames]))
     np.save(numbers / "energy.npy", np.array([frame.info[frames.ENERGY] for frame in labelled_frames]))
     np.save(numbers / "force.npy", np.array([frame.arrays[frames.FORCES].ravel() for frame in labelled_frames]))
+
+
+def ask(spec, frame):
+    """The answer of a potential on a frame, which must not have failed."""
+    answer = evaluate(frame, spec)
+    assert not answer.failed, answer.error
+    return answer
+
+
+def force_rmse(spec, labelled):
+    """RMS difference of forces from the labels, eV/Å."""
+    wrong = [ask(spec, frame).forces - frame.arrays[frames.FORCES] for frame in labelled]
+    return float(np.sqrt(np.mean(np.square(wrong))))

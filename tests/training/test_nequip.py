@@ -18,12 +18,13 @@ from ilforge.cli.potential_option import parse_potential
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.files import file_digest
 from ilforge.labelling.datasets.dataset import Dataset, split
-from ilforge.labelling.label import evaluate, forget
+from ilforge.labelling.label import forget
 from ilforge.training import TRAINERS, Tuning, curve, train
 from ilforge.training.nequip import KIND, MODEL, SESSION
 from ilforge.training.nequip.settings import PRESETS, NequipModelSettings
 from support.labels import salt_frames
 from support.models import NEQUIP_SMALL as SMALL
+from support.models import ask, force_rmse
 
 ALLEGRO = SMALL.model_copy(update={"architecture": "allegro"})
 there = pytest.mark.environment("nequip")
@@ -47,17 +48,6 @@ def base(dataset, tmp_path_factory):
 
 def spec_of(model):
     return KIND.spec(model.parent, file_digest(model))
-
-
-def ask(spec, frame):
-    answer = evaluate(frame, spec)
-    assert not answer.failed, answer.error
-    return answer
-
-
-def force_rmse(spec, labelled):
-    wrong = [ask(spec, frame).forces - frame.arrays[frames.FORCES] for frame in labelled]
-    return float(np.sqrt(np.mean(np.square(wrong))))
 
 
 # ---------------------------------------------------------------- what is said, without the environment

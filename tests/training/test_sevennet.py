@@ -18,7 +18,7 @@ from ilforge.cli.potential_option import parse_potential
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.files import file_digest
 from ilforge.labelling.datasets.dataset import Dataset, split
-from ilforge.labelling.label import evaluate, forget
+from ilforge.labelling.label import forget
 from ilforge.potentials.learned.sevennet import Sevennet
 from ilforge.potentials.learned.sevennet.models import MODELS
 from ilforge.potentials.quantum.dispersion import d3bj
@@ -27,6 +27,7 @@ from ilforge.training.alignment import read_report
 from ilforge.training.sevennet import KIND, MODEL, dispersion_of, start_of
 from ilforge.training.sevennet.settings import SevennetModelSettings
 from support.labels import salt_frames
+from support.models import ask, force_rmse
 
 SMALL = SevennetModelSettings(channels=4, lmax=1, layers=2, r_max_A=3.5, epochs=4, batch_size=2)
 TUNE = SevennetModelSettings(start="base", epochs=1)
@@ -54,17 +55,6 @@ def base(dataset, tmp_path_factory):
 
 def spec_of(model):
     return KIND.spec(model.parent, file_digest(model))
-
-
-def ask(spec, frame):
-    answer = evaluate(frame, spec)
-    assert not answer.failed, answer.error
-    return answer
-
-
-def force_rmse(spec, labelled):
-    wrong = [ask(spec, frame).forces - frame.arrays[frames.FORCES] for frame in labelled]
-    return float(np.sqrt(np.mean(np.square(wrong))))
 
 
 def state_of(model):

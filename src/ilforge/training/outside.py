@@ -1,6 +1,6 @@
 """What all kinds of model share that are trained by a program in another environment.
 
-The program (``NAME_session.py``) reads ``session.json`` and ``frames.npz`` in the folder of the training. A training
+The program (``NAME/session.py``) reads ``session.json`` and ``frames.npz`` in the folder of the training. A training
 that was stopped goes on where ``training.json`` says that it is the same one.
 """
 
