@@ -82,21 +82,27 @@ def require_all_labels_once(of):
 
 def test_training_and_the_next_exploration_do_not_wait_for_a_slow_label_and_a_slow_run(tmp_path):
     """The slow ones end only when the next committee explores: if it waited for them, all would wait for ever."""
-    explores = threading.Event()
-
-    def wait(what):
-        if what[:2] == ("explore", 2):
-            explores.set()
-        if what in (("label", 1, 0, 0), ("explore", 1, 3)):
-            assert explores.wait(PATIENCE_S), "iteration 2 never began"
-
-    it = world(tmp_path, wait)
+    slow = (("label", 1, 0, 0), ("explore", 1, 3))
+    it = world(tmp_path, until_the_next_exploration(lambda what: what in slow))
     assert it.go().complete
     assert require_all_labels_once(it) == ITERATIONS * CANDIDATES
     first = calculations(it, 1)
     assert len(first) >= AFTER and ("label", 1, 0, 0) not in first and not any(run == 3 for _, _, run, _ in first)
     later = [task for iteration in (2, 3) for task in calculations(it, iteration)]
     assert ("label", 1, 0, 0) in later and {number for _, i, run, number in later if (i, run) == (1, 3)} == {0, 1, 2}
+
+
+def until_the_next_exploration(slow):
+    """Tasks for which ``slow`` is true end only when iteration 2 explores, however fast or loaded the machine is."""
+    explores = threading.Event()
+
+    def wait(what):
+        if what[:2] == ("explore", 2):
+            explores.set()
+        if slow(what):
+            assert explores.wait(PATIENCE_S), "iteration 2 never began"
+
+    return wait
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -130,19 +136,22 @@ def forbidden(what):
 
 def test_another_order_is_another_history_with_keys_of_its_own(tmp_path):
     """What the first training took is part of all keys that follow, so two histories never share a model."""
-    slow_first, slow_last = (
-        world(tmp_path, lambda what, slow=slow: time.sleep(0.4 if what[:3] == ("label", 1, slow) else 0.0), store=name)
-        for slow, name in ((0, "one"), (3, "other"))
-    )
-    assert slow_first.go().complete and slow_last.go().complete
-    assert decisions(slow_first)[1] != decisions(slow_last)[1]
-    plans = slow_first.plan(), slow_last.plan()
+
+    def history(name, slow_runs):
+        slow = [("explore", 1, run) for run in slow_runs]
+        return world(tmp_path, until_the_next_exploration(lambda what: what in slow), store=name)
+
+    one, other = history("one", (0, 1)), history("other", (2, 3))
+    assert one.go().complete and other.go().complete
+    assert {run for _, _, run, _ in calculations(one, 1)} == {2, 3}
+    assert {run for _, _, run, _ in calculations(other, 1)} == {0, 1}
+    plans = one.plan(), other.plan()
     assert plans[0].gatherings[1].key == plans[1].gatherings[1].key, "the same question"
     assert plans[0].datasets[0].key == plans[1].datasets[0].key
     for of in (lambda p: p.datasets[1].key, lambda p: p.trained[1, "mace"][0].key, lambda p: p.gatherings[2].key):
         assert of(plans[0]) != of(plans[1])
-    for one in (slow_first, slow_last):
-        assert require_all_labels_once(one) == ITERATIONS * CANDIDATES
+    for world_of in (one, other):
+        assert require_all_labels_once(world_of) == ITERATIONS * CANDIDATES
 
 
 def test_refused_labels_do_not_count(tmp_path):
@@ -230,7 +239,7 @@ def test_killed_at_random_moments_it_keeps_its_decisions_and_pays_no_label_twice
 @pytest.mark.parametrize("left", ["{}", '{"taken": [], "known": ["another"]}'])
 def test_a_lost_decision_is_not_mixed_with_what_followed_from_it(tmp_path, left):
     """The decision is taken again from more labels: models of the old history are not taken for those of the new."""
-    it = world(tmp_path, lambda what: time.sleep(0.3 if what[:3] == ("label", 1, 0) else 0.0))
+    it = world(tmp_path, until_the_next_exploration(lambda what: what == ("label", 1, 0, 0)))
     assert it.go().complete
     before, plan = decisions(it), it.plan()
     assert len(before[1]) < CANDIDATES
