@@ -1,5 +1,8 @@
 """Help texts: every option is explained, every command is listed, and lists of kinds are those of the registries."""
 
+import subprocess
+import sys
+
 import click
 import pytest
 
@@ -37,7 +40,22 @@ def test_every_command_is_listed_with_a_line_about_it():
     shown = ilforge.get_help(click.Context(ilforge, info_name="ilforge", terminal_width=80))
     assert "..." not in shown.partition("A study")[2]
     for section in SECTIONS.values():
-        assert all(f"{name:{max(map(len, section))}s}  {line}\n" in f"{shown}\n" for name, line in section.items())
+        for name, (module, _) in section.items():
+            assert ilforge.commands[name].callback.__module__ == f"ilforge.cli.{module}"
+        assert all(f"{name:{max(map(len, section))}s}  {line}\n" in f"{shown}\n" for name, (_, line) in section.items())
+
+
+def test_the_list_of_commands_comes_without_loading_their_libraries():
+    """Shells ask for it at every completion, and users wait for it."""
+    code = """
+import sys
+from ilforge.cli import ilforge
+ilforge(["--help"], standalone_mode=False)
+assert not {"numpy", "ase", "pydantic", "rich"} & set(sys.modules)
+ilforge(["store", "--help"], standalone_mode=False)
+assert "ilforge.cli.store" in sys.modules and "ilforge.cli.single" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("command", ["label", "md", "validate"])

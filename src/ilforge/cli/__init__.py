@@ -9,8 +9,9 @@ import signal
 import sys
 import tempfile
 import traceback
+from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import click
 
@@ -18,54 +19,73 @@ from ilforge import __version__
 from ilforge.errors import IlforgeError
 from ilforge.files import PARTIAL
 
-SECTIONS: dict[str, dict[str, str]] = {
+
+class Listed(NamedTuple):
+    """A command in the list of ``ilforge --help``."""
+
+    module: str
+    """Module of ``ilforge.cli`` that registers the command when it is loaded."""
+    line: str
+    """What the command does."""
+
+
+SECTIONS: dict[str, dict[str, Listed]] = {
     "A study, from the ions to the report": {
-        "init": "Write a commented study file.",
-        "check": "Print its stages and cost, and what is missing.",
-        "run": "Compute its missing stages, and write its report.",
-        "status": "Show which stages are done, and the time left.",
-        "results": "Print every finished number with its error.",
-        "report": "Write the report again from the finished stages.",
-        "schema": "Print the JSON Schema of the study file.",
+        "init": Listed("study", "Write a commented study file."),
+        "check": Listed("check", "Print its stages and cost, and what is missing."),
+        "run": Listed("study", "Compute its missing stages, and write its report."),
+        "status": Listed("study", "Show which stages are done, and the time left."),
+        "results": Listed("study", "Print every finished number with its error."),
+        "report": Listed("study", "Write the report again from the finished stages."),
+        "schema": Listed("study", "Print the JSON Schema of the study file."),
     },
     "Single steps": {
-        "ions": "List the known ions, or those that you name.",
-        "pack": "Pack periodic boxes, or place ions in a vacuum.",
-        "label": "Compute energies and forces of frames.",
-        "atoms": "Compute energies of isolated atoms.",
-        "train": "Train a model on labelled frames.",
-        "validate": "Print the errors of a potential on labelled frames.",
-        "md": "Run MD with a potential.",
-        "analyse": "Measure properties of trajectories.",
-        "temperatures": "Fit activation energies over several temperatures.",
-        "compare": "Print how much shapes of ions differ between two runs.",
+        "ions": Listed("own_ions", "List the known ions, or those that you name."),
+        "pack": Listed("single", "Pack periodic boxes, or place ions in a vacuum."),
+        "label": Listed("single", "Compute energies and forces of frames."),
+        "atoms": Listed("labels", "Compute energies of isolated atoms."),
+        "train": Listed("single", "Train a model on labelled frames."),
+        "validate": Listed("single", "Print the errors of a potential on labelled frames."),
+        "md": Listed("md", "Run MD with a potential."),
+        "analyse": Listed("analysis", "Measure properties of trajectories."),
+        "temperatures": Listed("combining", "Fit activation energies over several temperatures."),
+        "compare": Listed("combining", "Print how much shapes of ions differ between two runs."),
     },
     "From and to other programs": {
-        "import": "Import labels of other programs.",
-        "rejected": "Print rejected labels, with the reasons.",
-        "export-labels": "Write labels for other programs, or as a dataset.",
-        "import-dpgen": "Make a study from a work directory of DP-GEN.",
-        "export": "Write a box and its force field for other programs.",
+        "import": Listed("labels", "Import labels of other programs."),
+        "rejected": Listed("labels", "Print rejected labels, with the reasons."),
+        "export-labels": Listed("labels", "Write labels for other programs, or as a dataset."),
+        "import-dpgen": Listed("dpgen", "Make a study from a work directory of DP-GEN."),
+        "export": Listed("export", "Write a box and its force field for other programs."),
     },
     "This machine": {
-        "doctor": "List what is installed, and how to install the rest.",
-        "env": "Make environments for pretrained models.",
-        "store": "Merge, check, copy and repair stores of labels.",
+        "doctor": Listed("doctor", "List what is installed, and how to install the rest."),
+        "env": Listed("environments", "Make environments for pretrained models."),
+        "store": Listed("store", "Merge, check, copy and repair stores of labels."),
     },
 }
-"""All commands in the order of ``ilforge --help``, with a line about each."""
+"""All commands in the order of ``ilforge --help``."""
+_MODULES = {name: listed.module for section in SECTIONS.values() for name, listed in section.items()}
 
 
 class _Commands(click.Group):
-    """The commands, listed in sections and in the order in which they are used."""
+    """The commands, listed in sections and in the order in which they are used.
+
+    Only the module of the command that is asked for is loaded: some modules load numerical libraries for their options.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for section in SECTIONS.values() for name in section if name in self.commands]
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _MODULES and cmd_name not in self.commands:
+            _load(cmd_name)
+        return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, section in SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl(list(section.items()))
+                formatter.write_dl([(name, listed.line) for name, listed in section.items()])
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -84,29 +104,21 @@ def ilforge() -> None:
 
 
 def load_commands() -> None:
-    """Register every command; each module registers its own when it is loaded."""
-    from ilforge.cli import (  # noqa: F401
-        analysis,
-        check,
-        combining,
-        doctor,
-        dpgen,
-        environments,
-        export,
-        labels,
-        md,
-        single,
-        store,
-        study,
-    )
+    """Register every command, as the documentation and the tests of all commands need it."""
+    for name in _MODULES:
+        _load(name)
+
+
+def _load(name: str) -> None:
+    """Register a command, and others in its module."""
     from ilforge.cli.bounds import bound
 
+    import_module(f"ilforge.cli.{_MODULES[name]}")
     bound(ilforge)
 
 
 def main() -> NoReturn:
     """Run the command line and exit with its code; errors are printed without a traceback."""
-    load_commands()
     signal.signal(signal.SIGTERM, _interrupt)
     from ilforge.cli.bounds import option_of, refuse_empty
 

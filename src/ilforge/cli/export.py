@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilforge.cli import ilforge
-from ilforge.cli.own_ions import define_option, parse_define
+from ilforge.cli.own_ions import define_option, parse_counts, parse_define
 from ilforge.cli.potential_option import parse_potential
-from ilforge.cli.single import parse_counts
 from ilforge.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Ions on the command line: the user's own, ``--define NAME=SMILES|FILE``, and the catalogue, ``ions``."""
+"""Ions on the command line: how many, ``--ion``, the user's own, ``--define``, and the catalogue, ``ions``."""
 
 from __future__ import annotations
 
@@ -21,6 +21,17 @@ define_option = click.option(
     help="Your own ion or neutral molecule: SMILES with its charge (EA=CC[NH3+]), a structure (zmat, mol, sdf), "
     "xyz or pdb with its charge (FILE:+1), or xyz and force field (FILE.xyz,FILE.ff); may be repeated.",
 )
+
+
+def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:
+    """``("PYR14=2", "BF4=2")`` as a dictionary."""
+    counts = {}
+    for item in ions:
+        name, _, count = item.partition("=")
+        if not count.isdigit() or int(count) < 1:
+            raise SettingsError(f"--ion {item}: expected a name and a number, such as --ion PYR14=2")
+        counts[name] = int(count)
+    return counts
 
 
 def parse_define(given: tuple[str, ...]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ilforge.cli.frame_options import (
     show_refusals,
     tally_in_words,
 )
-from ilforge.cli.own_ions import define_option, parse_define
+from ilforge.cli.own_ions import define_option, parse_counts, parse_define
 from ilforge.cli.potential_option import TRUST_HELP, parse_potential, potential_help
 from ilforge.cli.progress import shown, watched
 from ilforge.errors import DidNotFinish, SettingsError
@@ -332,17 +332,6 @@ def validate(file: str, potential: str, trust: str | None, made_of: MadeOf, seed
 def _unknown(directory: Path) -> tuple[int, int]:
     """The progress of a kind of training that does not say it."""
     return 0, 0
-
-
-def parse_counts(ions: tuple[str, ...]) -> dict[str, int]:
-    """``("PYR14=2", "BF4=2")`` as a dictionary."""
-    counts = {}
-    for item in ions:
-        name, _, count = item.partition("=")
-        if not count.isdigit() or int(count) < 1:
-            raise SettingsError(f"--ion {item}: expected a name and a number, such as --ion PYR14=2")
-        counts[name] = int(count)
-    return counts
 
 
 def refuse_replacing(out: Path, inputs: Sequence[Path]) -> None:

@@ -15,11 +15,9 @@ from rich.table import Table
 
 from ilforge import files, trust
 from ilforge.cli import ilforge
-from ilforge.cli.own_ions import define_option, parse_define
-from ilforge.cli.single import parse_counts
+from ilforge.cli.own_ions import define_option, parse_counts, parse_define
 from ilforge.errors import SettingsError
 from ilforge.results import HOLDS_LIQUID, Record
-from ilforge.study import document
 from ilforge.study.load import Study, load_study
 from ilforge.study.machine import Machine, load_machine
 
@@ -62,7 +60,7 @@ def init(file: str, ions: tuple[str, ...], define: tuple[str, ...], density: flo
     ilforge init ean.toml --define "EA=CC[NH3+]" --ion EA=8 --ion NO3=8 --density 1.2
     """
     from ilforge.liquid.liquid import Liquid
-    from ilforge.study import first
+    from ilforge.study import document, first
 
     path = Path(file)
     if path.exists():
@@ -234,6 +232,8 @@ def schema() -> None:
     \b
     ilforge schema > study.schema.json
     """
+    from ilforge.study import document
+
     click.echo(document.json_schema(), nl=False)
 
 

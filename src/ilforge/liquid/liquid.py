@@ -126,6 +126,11 @@ class Liquid:
         """Name and number of each ion."""
         return {ion.name: count for ion, count in self.ions}
 
+    @property
+    def elements(self) -> set[str]:
+        """Symbols of the elements in the ions."""
+        return {symbol for ion, _ in self.ions for symbol in ion.symbols}
+
     @cached_property
     def topology(self) -> Topology:
         """Atoms, bonds and molecules of a box of this liquid."""

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ase.io
 from ase import Atoms
 
 from ilforge import files, frames
@@ -122,6 +121,8 @@ def _snippets(plan: Plan, name: str, frame: Atoms, sha256: str, keys: Mapping[st
 
 
 def _write_frame(frame: Atoms, folder: Path) -> None:
+    import ase.io
+
     frames.write(folder / FRAME, [frame])
     order = sorted(set(frame.get_chemical_symbols()))
     with files.replacing(folder / DATA) as partial:

@@ -52,7 +52,7 @@ def liquid_of(study: Study) -> Liquid:
 
 def elements_of(study: Study) -> list[str]:
     """Elements of all compositions, in alphabetical order."""
-    return sorted({symbol for part in study.parts for symbol in liquid_of(part).topology.symbols})
+    return sorted(set().union(*(liquid_of(part).elements for part in study.parts)))
 
 
 def ions_of(study: Study, protocol: MdSettings) -> Liquid:

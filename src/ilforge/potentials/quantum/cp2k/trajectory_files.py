@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 import numpy as np
 from ase.units import Bohr
-from scipy.spatial import cKDTree
 
 from ilforge.errors import SettingsError
 from ilforge.potentials.quantum.cp2k.text import printed_structure
@@ -73,4 +72,6 @@ def in_angstrom(places: Mapping[int, Frame], text: str, path: Path) -> dict[int,
 
 def _neighbour_distance(positions: np.ndarray) -> float:
     """Median over atoms of the distance to the nearest atom, without periodic images."""
+    from scipy.spatial import cKDTree
+
     return float(np.median(cKDTree(positions).query(positions, k=2)[0][:, 1]))
