@@ -188,6 +188,11 @@ class LiquidVerdict:
         return cls(**{**data, "holding": Holding(data["holding"])})
 
 
+def too_few_frames(count: int, purpose: str) -> str:
+    """Reason of an estimate without a value: ``"3 frames are too few to follow ions"``."""
+    return f"{count} {'frame is' if count == 1 else 'frames are'} too few {purpose}"
+
+
 HOLDS_LIQUID = "holds_liquid"
 """Quantity of records that contain verdicts."""
 TO_TEACHER = "_to_teacher"

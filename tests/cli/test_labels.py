@@ -168,7 +168,7 @@ def test_export_to_extxyz_has_the_names_that_ase_knows(ilforge, tmp_path, labell
 def test_export_to_deepmd_and_import_again(ilforge, tmp_path, labelled, virials):
     options = () if virials else ("--no-virials",)
     code, out, _ = ilforge("export-labels", "labelled.xyz", "--format", "deepmd", *options, "--out", "deepmd")
-    assert code == 0 and "Wrote 3 frames in 1 systems to deepmd; types: B C F H N" in out
+    assert code == 0 and "Wrote 3 frames in 1 system to deepmd; types: B C F H N" in out
     back = import_deepmd(tmp_path / "deepmd")
     for read, frame in zip(back, labelled, strict=True):
         assert read.info[frames.ENERGY] == pytest.approx(frame.info[frames.ENERGY])
@@ -179,7 +179,7 @@ def test_export_to_deepmd_and_import_again(ilforge, tmp_path, labelled, virials)
 
 def test_export_to_deepmd_in_hdf5_and_import_again(ilforge, tmp_path, labelled):
     code, out, _ = ilforge("export-labels", "labelled.xyz", "--format", "deepmd-hdf5", "--out", "labels.hdf5")
-    assert code == 0 and "Wrote 3 frames in 1 systems to labels.hdf5; types: B C F H N" in out
+    assert code == 0 and "Wrote 3 frames in 1 system to labels.hdf5; types: B C F H N" in out
     code, out, _ = ilforge("import", "labels.hdf5", "--ions", "2 PYR14, 2 BF4", "--out", "again.xyz")
     assert code == 0 and "3 accepted" in out
     for read, frame in zip(frames.read(tmp_path / "again.xyz"), labelled, strict=True):

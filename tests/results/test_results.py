@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from ilforge.results import Estimate, Record, with_error
+from ilforge.results import Estimate, Record, too_few_frames, with_error
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,8 @@ def test_a_record_survives_json_with_its_missing_numbers():
     text = json.dumps(record.as_json(), allow_nan=False)
     again = Record.from_json(json.loads(text))
     assert math.isnan(again.value) and again.note == "too short" and again.quantity == "self_diffusion"
+
+
+def test_one_frame_is_said_in_the_singular():
+    assert too_few_frames(1, "for an error") == "1 frame is too few for an error"
+    assert too_few_frames(2, "for an error") == "2 frames are too few for an error"

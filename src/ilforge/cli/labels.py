@@ -227,6 +227,7 @@ def export_labels(
     from ilforge import frames
     from ilforge.labelling.datasets.exchange import export_deepmd, export_plain_extxyz
     from ilforge.labelling.datasets.exchange_hdf5 import export_deepmd_hdf5
+    from ilforge.report.wording import counted
 
     if (program == "dataset") != (Path(file).suffix == ".toml"):
         expected = "a study file (.toml)" if program == "dataset" else "a file of labelled frames, not a study"
@@ -241,12 +242,13 @@ def export_labels(
         raise SettingsError(f"{lacking} of {len(labelled)} frames of {file} have no labels: label them first.")
     if program == "extxyz":
         export_plain_extxyz(Path(out), labelled)
-        click.echo(f"Wrote {len(labelled)} frames to {out}")
+        click.echo(f"Wrote {counted(len(labelled), 'frame')} to {out}")
         return
     elements = sorted({symbol for frame in labelled for symbol in frame.get_chemical_symbols()})
     write = export_deepmd if program == "deepmd" else export_deepmd_hdf5
     systems = write(Path(out), labelled, elements, virials=not no_virials)
-    click.echo(f"Wrote {len(labelled)} frames in {len(systems)} systems to {out}; types: {' '.join(elements)}")
+    many = f"{counted(len(labelled), 'frame')} in {counted(len(systems), 'system')}"
+    click.echo(f"Wrote {many} to {out}; types: {' '.join(elements)}")
 
 
 def _export_dataset(file: str, machine: str | None, store: str | None, out: str, licence: str, note: str) -> None:

@@ -28,7 +28,7 @@ from ilforge.properties.shared.einstein import (
 from ilforge.properties.shared.green_kubo import transport_coefficient
 from ilforge.properties.shared.settings import ConductivitySettings
 from ilforge.properties.shared.steadiness import Course, judged, temperature_note, unsteady
-from ilforge.results import Curve, Estimate
+from ilforge.results import Curve, Estimate, too_few_frames
 from ilforge.statistics import DISAGREEMENT, LinearFit, disagree, error_between
 from ilforge.units import A2_PER_PS_IN_M2_S, AVOGADRO_PER_MOL, BOLTZMANN_J_K, ELEMENTARY_CHARGE_C
 
@@ -143,7 +143,7 @@ class Conductivity:
                 "up to zero (tpr, psf, prmtop, LAMMPS data)"
             )
         if int(self._settings.max_lag_fraction * self._n_frames) < MIN_LAGS:
-            return f"{self._n_frames} frames are too few to follow ions: give more frames or a longer run"
+            return too_few_frames(self._n_frames, "to follow ions: give more frames or a longer run")
         if self._temperature is None:
             return "the temperature is not known: give it (--temperature, in K)"
         return ""

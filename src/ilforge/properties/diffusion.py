@@ -20,7 +20,7 @@ from ilforge.properties.shared.einstein import (
 )
 from ilforge.properties.shared.settings import DiffusionSettings
 from ilforge.properties.shared.steadiness import temperature_note
-from ilforge.results import Curve, Estimate
+from ilforge.results import Curve, Estimate, too_few_frames
 
 _UNIT = "m^2/s"
 _YEH_HUMMER = 2.837297  # cubic cell
@@ -84,7 +84,7 @@ class Diffusion:
         n_frames = min(run._seen for run in runs)
         max_lag = int(self._settings.max_lag_fraction * n_frames)
         if max_lag < MIN_LAGS:
-            note = f"{n_frames} frames are too few to follow ions: give more frames or a longer run"
+            note = too_few_frames(n_frames, "to follow ions: give more frames or a longer run")
             refused = Estimate.refused(_UNIT, note)
             return Measurement([("self_diffusion", name, refused) for name in self._system.ions])
         masses = self._system.topology.molecule_masses

@@ -14,7 +14,7 @@ from ilforge.properties.kind import PropertyKind
 from ilforge.properties.property import Measurement, Snapshot, System
 from ilforge.properties.shared import steadiness
 from ilforge.properties.shared.settings import StructureFactorSettings
-from ilforge.results import Curve, Estimate
+from ilforge.results import Curve, Estimate, too_few_frames
 from ilforge.statistics import block_error, statistical_inefficiency, too_few
 
 _BLOCKS = 10
@@ -255,7 +255,7 @@ def main_peak(q: np.ndarray, blocks: np.ndarray, course: Course, min_samples: fl
 
     n = len(blocks)
     if n < _MIN_BLOCKS:
-        return Estimate.refused("1/Å", f"{n} frames are too few for an error")
+        return Estimate.refused("1/Å", too_few_frames(n, "for an error"))
     mean, error = blocks.mean(axis=0), block_error(blocks, n)
     inside = np.flatnonzero(q > _PEAK_RANGE)
     inside = inside[(inside > 0) & (inside < len(q) - 1)]

@@ -22,7 +22,7 @@ from ilforge.properties.shared.conformations import Shape, shapes_of
 from ilforge.properties.shared.local_structure import ShapesSettings, TransitionsSettings
 from ilforge.properties.shared.solvation import Contacts, FrameContacts, Solvation
 from ilforge.properties.shared.steadiness import Course, in_parts, judged, unsteady
-from ilforge.results import Curve, Estimate, Table
+from ilforge.results import Curve, Estimate, Table, too_few_frames
 from ilforge.statistics import block_error
 
 _NONE = -1
@@ -98,7 +98,7 @@ class Transitions:
         result.curves[f"exchange_pair_function {name}"] = Curve(r, g.mean(axis=0), error, "r", "Å", "g(r)", "1", len(g))
         n = self._solvation.n_frames
         if cutoff is None or n < _MIN_FRAMES:
-            note = self._solvation.no_cutoff() if cutoff is None else f"{n} frames are too few for transitions"
+            note = self._solvation.no_cutoff() if cutoff is None else too_few_frames(n, "for transitions")
             self._refuse(result, note)
             return result
         release = min(cutoff + self._settings.release_A, self._solvation.reach)

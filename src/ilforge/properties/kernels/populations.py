@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ilforge.properties.shared.steadiness import Course, in_parts, judged
-from ilforge.results import Estimate
+from ilforge.results import Estimate, too_few_frames
 from ilforge.statistics import correlated_mean
 from ilforge.units import at_least, in_digits
 
@@ -126,7 +126,7 @@ def too_short(
 ) -> str:
     """Why a run is too short for a mean, and how long it must be; empty if it is long enough."""
     if n < 5:
-        return f"{n} frames are too few to estimate fluctuations"
+        return too_few_frames(n, "to estimate fluctuations")
     factor = max(min_samples / max(n_eff, 1e-9), _RELAXATIONS * relaxed.inefficiency / n)
     if factor <= 1.0:
         return ""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ilforge.properties.kernels.populations import Relaxation, relaxation, too_short
 from ilforge.properties.shared import steadiness
-from ilforge.results import Estimate
+from ilforge.results import Estimate, too_few_frames
 from ilforge.statistics import block_error, correlated_mean, statistical_inefficiency, too_few
 
 MIN_BLOCKS = 5
@@ -99,7 +99,7 @@ def first_shell(r: np.ndarray, g: np.ndarray, n: np.ndarray, course: Course) -> 
         n(r) along the run.
     """
     if len(g) < MIN_BLOCKS:
-        refused = Estimate.refused("Å", f"{len(g)} frames are too few for an error", 1.0)
+        refused = Estimate.refused("Å", too_few_frames(len(g), "for an error"), 1.0)
         return [("rdf_first_peak", refused)]
     mean = smoothed(g.mean(axis=0), r)
     peak, minimum, end = extrema(mean, smoothed(block_error(g, len(g)), r))

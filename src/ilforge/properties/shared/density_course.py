@@ -8,7 +8,7 @@ import numpy as np
 
 from ilforge.properties.property import DensityChange, System
 from ilforge.properties.shared.steadiness import Course, in_parts, judged, unsteady
-from ilforge.results import Estimate
+from ilforge.results import Estimate, too_few_frames
 from ilforge.statistics import Equilibration, correlated_mean, detect_equilibration, error_between, linear_trend
 from ilforge.units import at_least, in_digits
 
@@ -33,7 +33,7 @@ def mean_density(density: np.ndarray, frame_interval_ps: float, min_samples: flo
     It has not converged with fewer than ``min_samples`` independent samples, or if it still drifts.
     """
     if len(density) < MIN_FRAMES:
-        return Estimate.refused(UNIT, f"{len(density)} frames are too few to estimate fluctuations", len(density))
+        return Estimate.refused(UNIT, too_few_frames(len(density), "to estimate fluctuations"), len(density))
     found = detect_equilibration(density)
     mean = correlated_mean(density[found.start :])
     converged = found.n_eff >= min_samples
