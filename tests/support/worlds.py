@@ -28,12 +28,14 @@ from ilforge.labelling import label as labelling
 from ilforge.labelling.labels import Label
 from ilforge.labelling.storing.inbox import deliver
 from ilforge.potentials.classical.clp import Clp
+from ilforge.properties import Measurement
+from ilforge.results import Holding, LiquidVerdict
 from ilforge.sampling.exploration import Exploration
 from ilforge.sampling.selection import shares_of_runs
 from ilforge.study.load import Study, load_study
 from ilforge.training.mace import MODEL
 from ilforge.workflow import plan as planning
-from ilforge.workflow import scheduler
+from ilforge.workflow import rounds, scheduler
 from ilforge.workflow.executors import Executors, Resources
 from ilforge.workflow.executors.queue import Queue, Task
 from ilforge.workflow.plan import Plan, make_plan
@@ -43,6 +45,7 @@ from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps import exploring, labels, learning, models
 from ilforge.workflow.steps.boxes import FRAMES
 from ilforge.workflow.steps.labels import ACCEPTED
+from ilforge.workflow.steps.md import MEASUREMENT
 from ilforge.workflow.store import ResultStore, write_json
 
 STUDY = """
@@ -66,7 +69,8 @@ max_candidates = CANDIDATES
 """
 
 What = tuple[Any, ...]
-"""``("explore", iteration, run)``, ``("label", iteration, run, number)`` or ``("train", iteration, member)``."""
+"""``("explore", iteration, run)``, ``("label", iteration, run, number)``, ``("train", iteration, member)``,
+``("validate", iteration)`` or ``("hold", iteration)``."""
 
 
 def write_study(
@@ -151,6 +155,10 @@ class World:
         Candidates of a run beyond its share of ``max_candidates``, which may be negative, by ``(iteration, run)``.
     spoiled
         Calculations whose labels the gate refuses.
+    rmse
+        Force RMSE of the explorer on validation frames, eV/Å, by iteration; without it, nothing is validated.
+    densities
+        Density of the liquid that the explorer's model holds, g/cm^3, by iteration; None where it does not hold it.
     ask_again_s
         Time between two looks whether enough labels are there, s.
     log
@@ -163,6 +171,8 @@ class World:
     slots: dict[str, int] = field(default_factory=lambda: {"explore": 4, "label": 3, "train": 4, "analyse": 2})
     candidates: dict[tuple[int, int], int] = field(default_factory=dict)
     spoiled: frozenset[What] = frozenset()
+    rmse: dict[int, float] = field(default_factory=dict)
+    densities: dict[int, float | None] = field(default_factory=dict)
     ask_again_s: float = 0.02
     log: Path | None = None
     seen: list[tuple[float, str, What]] = field(default_factory=list)
@@ -171,15 +181,15 @@ class World:
         self.study: Study = load_study(self.path)
         self.results = ResultStore(self.store)
         settings = self.study.settings
-        rounds = range(settings.learning.iterations + 1)
+        iterations = range(settings.learning.iterations + 1)
         self._runs = {
             self.study.seed("explore", iteration, run): (iteration, run)
-            for iteration in rounds
+            for iteration in iterations
             for run in range(settings.learning.starts)
         }
         self._trainings = {
             self.study.seed("mace", iteration, member): (iteration, member)
-            for iteration in rounds
+            for iteration in iterations
             for member in range(settings.models["mace"].committee)
         }
         self._box = frames.read(Path(__file__).parents[1] / "data" / "one_pair.xyz")[0]
@@ -216,7 +226,8 @@ class World:
     def _as_here(self) -> Iterator[None]:
         with (
             patch.object(planning, "_plan_labels", self._plan_labels),
-            patch.object(planning, "_plan_validation", lambda *args, **more: None),
+            patch.object(planning, "_plan_validation", self._plan_validation),
+            patch.object(rounds, "_plan_holding", self._plan_holding),
             patch.object(planning, "_plan_given_validations", lambda *args, **more: None),
             patch.object(scheduler, "_ASK_AGAIN_S", self.ask_again_s),
             patch.object(scheduler, "_require_programs", lambda *args: None),
@@ -251,6 +262,30 @@ class World:
             stage = Stage(f"label {purpose} frames", "given", 1, {"purpose": purpose}, {}, work)
             name = plan.add_set(purpose, purpose, part)
             plan.frames[name] = plan.labels[name] = stage
+
+    def _plan_validation(self, plan: Plan, part: Study, name: str, iteration: int, model: Stage) -> None:
+        if not self.rmse:
+            return
+        row = {"quantity": "force_rmse", "species": None, "dataset": "all", "value": self.rmse[iteration]}
+
+        def work(job):
+            self._spend(("validate", iteration))
+            write_json(job.directory / models.ERRORS, [row])
+
+        stage = Stage(f"validate {iteration}", "validation", 1, {}, {"model": model}, work)
+        plan.validations[iteration, name, part.composition] = stage
+
+    def _plan_holding(self, plan: Plan, iteration: int, length_ps: float) -> None:
+        density = self.densities[iteration]
+        holding = Holding.DOES_NOT_HOLD if density is None else Holding.HOLDS
+        found = Measurement(liquid=LiquidVerdict(holding, "", density or 0.5, 1.0, length_ps))
+
+        def work(job):
+            self._spend(("hold", iteration))
+            write_json(job.directory / MEASUREMENT, found.to_json())
+
+        model = plan.trained[iteration, plan.study.settings.explorer][0]
+        plan.holding[iteration, ""] = Stage(f"hold {iteration}", "health", 1, {}, {"model": model}, work)
 
     def _explore(self, directory: Path, *arguments: Any) -> None:
         walk = next(one for one in arguments if hasattr(one, "seed"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from ilforge.properties import Measurement
 from ilforge.results import Holding, LiquidVerdict
 from ilforge.study.load import load_study
 from ilforge.study.settings import StopSettings
-from ilforge.workflow.loop import Round, force_rmse, reason_to_stop, round_of
+from ilforge.workflow.loop import Round, budget_is_open, force_rmse, reason_to_stop, round_of
 from ilforge.workflow.plan import make_plan
 from support import studies
 
@@ -118,12 +119,9 @@ def test_the_plan_waits_where_a_decision_needs_a_result_and_grows_when_it_is_the
     assert set(plan.waits_for) <= set(plan.stages)
     stored.hold(plan.explorations[1, ""], accurate=50, candidate=50, chosen=3)
     plan = make_plan(study, stored)
-    # the models of iteration 1 are judged before iteration 2 explores
-    assert {stage.kind for stage in plan.waits_for} == {"validation"} and (1, "mace") in plan.trained
-    for iteration in (0, 1):
-        stored.hold_errors(plan.validations[iteration, "deepmd", ""], 0.1)
-    plan = make_plan(study, stored)
+    # it waits for nothing that this rule does not ask about, such as errors on validation frames
     assert [stage.name for stage in plan.waits_for] == ["select explored frames, iteration 2"]
+    assert (1, "mace") in plan.trained
     stored.hold(plan.explorations[2, ""], accurate=95, candidate=5, chosen=3)
     plan = make_plan(study, stored)
     assert not plan.waits_for and plan.last_iteration == 1
@@ -137,6 +135,7 @@ def test_a_gain_too_small_ends_it_before_another_exploration(tmp_path):
     study, stored = study_with(tmp_path, "{ force_rmse_gain = 0.1 }"), Stored(tmp_path / "store")
     stored.hold(make_plan(study, stored).explorations[1, ""], accurate=0, candidate=9, chosen=3)
     plan = make_plan(study, stored)
+    assert {stage.kind for stage in plan.waits_for} == {"validation"}, "models are judged before iteration 2 explores"
     for iteration, rmse in ((0, 0.10), (1, 0.095)):
         stored.hold_errors(plan.validations[iteration, "deepmd", ""], rmse)
     plan = make_plan(study, stored)
@@ -150,13 +149,43 @@ def hold_verdict(stored, stage, holding, density):
     (stored.path(stage) / "measurement.json").write_text(json.dumps(found.to_json()))
 
 
+@pytest.mark.parametrize(
+    ("labels", "found", "open_"),
+    [
+        (50, [Round(0, 100, 30), Round(0, 100, 10, to_come=9)], False),  # 49 at most
+        (50, [Round(0, 100, 30), Round(0, 100, 10, to_come=10)], True),
+        (50, [Round(0, 100, 30, to_come=10), Round(0, 100, 10)], True),
+        (50, [Round(0, 100, 30), Round(0, 100, 20, to_come=10)], False),  # 50 already
+        (None, [Round(0, 100, 30, to_come=99)], False),
+    ],
+)
+def test_a_budget_is_open_only_while_frames_to_come_decide_it(labels, found, open_):
+    stop = StopSettings(labels=labels)
+    assert budget_is_open(found, stop) == open_
+    least = [replace(one, to_come=0) for one in found]
+    most = [replace(one, labelled=one.labelled + one.to_come, to_come=0) for one in found]
+    ends = {reason_to_stop(rounds, stop, exploring=False) is not None for rounds in (least, most)}
+    assert len(ends) == 1 + open_, "otherwise, whatever they find, the answer is the same"
+
+
+def test_a_budget_makes_the_plan_wait_only_where_it_may_be_reached(tmp_path):
+    study, stored = study_with(tmp_path, "{ labels = 6 }"), Stored(tmp_path / "store")  # three an iteration, at most
+    plan = make_plan(study, stored)
+    assert {stage.kind for stage in plan.waits_for} == {"selection"} and plan.last_iteration == 2, "three are below six"
+    stored.hold(plan.explorations[1, ""], accurate=0, candidate=9, chosen=3)
+    stored.hold(plan.explorations[2, ""], accurate=9, candidate=2, chosen=2)
+    plan = make_plan(study, stored)
+    assert plan.last_iteration == 3 and not plan.waits_for and not plan.notes
+    stored.hold(plan.explorations[2, ""], accurate=8, candidate=3, chosen=3)
+    plan = make_plan(study, stored)
+    assert plan.last_iteration == 2 and "6 explored frames were labelled" in plan.notes[0]
+
+
 @pytest.mark.parametrize(("holding", "ends"), [(Holding.HOLDS, True), (Holding.DOES_NOT_HOLD, False)])
 def test_models_that_hold_the_liquid_end_it(tmp_path, holding, ends):
     study, stored = study_with(tmp_path, "{ holds_liquid_ps = 20.0 }"), Stored(tmp_path / "store")
     stored.hold(make_plan(study, stored).explorations[1, ""], accurate=0, candidate=9, chosen=3)
     plan = make_plan(study, stored)
-    for iteration in (0, 1):
-        stored.hold_errors(plan.validations[iteration, "deepmd", ""], 0.1)
     assert {stage.kind for stage in make_plan(study, stored).waits_for} == {"health"}
     run = plan.holding[1, ""].inputs["trajectory"]
     assert run.inputs["model"] is plan.trained[1, "deepmd"][0] and run.settings["protocol"]["length_ps"] == 20.0

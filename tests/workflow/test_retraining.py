@@ -307,7 +307,6 @@ def test_the_plan_ends_at_a_decision_and_foresees_the_cost_of_all_iterations(tmp
         ("retrain_after = 2\n", r"retrain_after needs iterations of 2 or more, found 1"),
         ("iterations = 3\nretrain_after = 4\n", r"retrain_after is 4, but an iteration labels at most 3 frames"),
         ("iterations = 3\nretrain_after = 0\n", r"learning\.retrain_after is 0"),
-        ("iterations = 3\nretrain_after = 2\nstop = { labels = 9 }\n", r"retrain_after and stop \(found labels\)"),
     ],
 )
 def test_what_does_not_go_together_is_refused(tmp_path, keys, words):

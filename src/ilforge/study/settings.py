@@ -103,7 +103,7 @@ class StopSettings(Settings):
     force_rmse_gain: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Stop if an iteration reduced the explorer's force RMSE on validation frames by less than this share."""
     labels: Annotated[int, Field(ge=1)] | None = None
-    """Stop if this many explored frames have been labelled."""
+    """Stop if this many explored frames have been labelled, or are being labelled."""
     holds_liquid_ps: Positive | None = None
     """Stop if the models of two iterations in a row hold the liquid in NPT runs of this length, ps, with densities that
     differ by no more than 2 %. They are the explorer's, at the temperature and pressure of the liquid."""
@@ -162,7 +162,8 @@ class LearningSettings(Settings):
     retrain_after: Annotated[int, Field(ge=1)] | None = None
     """Train again as soon as this many new labels are accepted, those of all compositions together. The runs and labels
     that are left go on, and count for the next training; the last one uses all labels. Without this key, every training
-    waits for all labels of its round. Needs 2 or more `iterations`, and no `stop`."""
+    waits for all labels of its round. Needs 2 or more `iterations`. If a rule of `stop` ends it, one more training uses
+    the labels that were not finished by then."""
 
     stop: StopSettings = StopSettings()
     """Rules that stop it before the last iteration."""
@@ -195,11 +196,6 @@ class LearningSettings(Settings):
             raise ValueError(
                 f"retrain_after needs iterations of 2 or more, found {self.iterations}: the last iteration learns from "
                 "all labels. Leave retrain_after out, or set iterations = 2"
-            )
-        if self.stop.rules:
-            raise ValueError(
-                f"retrain_after and stop (found {', '.join(self.stop.rules)}) exclude each other: rules judge whole "
-                "iterations. Leave one of the two out"
             )
 
     def conditions(self, pressure_bar: float) -> list[Conditions]:

@@ -41,6 +41,8 @@ class Round:
         Frames on which the committee agreed, and all that it explored.
     labelled
         Frames of it that were chosen to be labelled.
+    to_come
+        Frames that may still be chosen, at most, because its runs have not all ended (``learning.retrain_after``).
     force_rmse
         Of the explorer on validation frames before and after the iteration, eV/Å.
     densities
@@ -53,6 +55,7 @@ class Round:
     labelled: int
     force_rmse: tuple[float, float] | None = None
     densities: tuple[tuple[float | None, ...], tuple[float | None, ...]] | None = None
+    to_come: int = 0
 
 
 DENSITY_CHANGE = 0.02
@@ -95,6 +98,15 @@ def reason_to_stop(rounds: Sequence[Round], stop: StopSettings, exploring: bool)
     return None
 
 
+def budget_is_open(rounds: Sequence[Round], stop: StopSettings) -> bool:
+    """Whether frames that may still be chosen decide if ``learning.stop.labels`` is reached.
+
+    If not, the answer is certain already, and remains the same whatever runs that have not ended will find.
+    """
+    made = sum(one.labelled for one in rounds)
+    return stop.labels is not None and made < stop.labels <= made + sum(one.to_come for one in rounds)
+
+
 def _held(before: Sequence[float | None], after: Sequence[float | None], length_ps: float) -> str | None:
     """That both models hold the liquid at the same density, in a sentence; None if they do not."""
     words = []
@@ -112,12 +124,13 @@ def round_of(
     selections: Sequence[Path],
     force_rmse: tuple[float, float] | None = None,
     densities: tuple[tuple[float | None, ...], tuple[float | None, ...]] | None = None,
+    to_come: int = 0,
 ) -> Round:
-    """An iteration from the files ``selection.json`` of its explorations, one for each composition."""
+    """An iteration from the files ``selection.json`` of its explorations that have ended, one for each composition."""
     found = [json.loads(path.read_text()) for path in selections]
     accurate = sum(one["accurate"] for one in found)
     explored = sum(one["accurate"] + one["candidate"] + one["failed"] for one in found)
-    return Round(accurate, explored, sum(one["chosen"] for one in found), force_rmse, densities)
+    return Round(accurate, explored, sum(one["chosen"] for one in found), force_rmse, densities, to_come)
 
 
 def held_density(measurement: Path) -> float | None:

@@ -19,7 +19,7 @@ from ilforge.study.md_settings import MdSettings
 from ilforge.study.names import potential_named
 from ilforge.workflow.lessons import Schooling, given_potentials, plan_students, plan_training
 from ilforge.workflow.loop import Results
-from ilforge.workflow.rounds import goes_on, plan_explored_labels, plan_gathering, taken_labels
+from ilforge.workflow.rounds import goes_on, left_labels, plan_explored_labels, plan_gathering, taken_labels
 from ilforge.workflow.stage import Stage, in_order
 from ilforge.workflow.steps import aimd, atoms, labels, learning, md, models, named_ions, published, structures
 
@@ -174,6 +174,8 @@ def make_plan(
         _plan_labels(plan, part)
     for iteration in range(study.settings.learning.iterations + 1):
         if not goes_on(plan, iteration, None if foresee else results):
+            if not plan.waits_for:
+                _plan_left_labels(plan, iteration, results)
             break
         sources = _labels_for(plan, iteration)
         taken = taken_labels(plan, iteration, results, foresee)
@@ -219,6 +221,14 @@ def _labels_for(plan: Plan, iteration: int) -> list[Stage]:
     if plan.study.settings.learning.retrain_after is None:
         return labelled
     return [plan_gathering(plan, iteration)]
+
+
+def _plan_left_labels(plan: Plan, iteration: int, results: Results | None) -> None:
+    """After a rule has ended concurrent learning: one more training, if labels are left that none has taken."""
+    left = left_labels(plan, iteration, results)
+    if left is not None:
+        decision, taken = left
+        _plan_iteration(plan, iteration, [decision], taken)
 
 
 def _plan_iteration(plan: Plan, iteration: int, sources: Sequence[Stage], taken: str | None) -> None:

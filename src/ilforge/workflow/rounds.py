@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ilforge.study.load import Study
@@ -10,7 +11,7 @@ from ilforge.workflow import loop
 from ilforge.workflow.loop import Results
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps import gathering, labels, learning, md, models, structures
-from ilforge.workflow.steps.taken import taken_in
+from ilforge.workflow.steps.taken import count_in, taken_in
 
 if TYPE_CHECKING:
     from ilforge.workflow.plan import Plan
@@ -27,51 +28,74 @@ def goes_on(plan: Plan, iteration: int, results: Results | None) -> bool:
     if iteration == 0:
         return True
     stop = plan.study.settings.learning.stop
-    judge = results if stop.rules else None
-    needed = _selections(plan, iteration - 1)
-    needed += [*_validated(plan, iteration - 2), *_validated(plan, iteration - 1)] if iteration > 1 else []
     if stop.holds_liquid_ps is not None:
         _plan_holding(plan, iteration - 1, stop.holds_liquid_ps)
-        needed += [*_holding(plan, iteration - 2), *_holding(plan, iteration - 1)] if iteration > 1 else []
-    if judge is not None and needed and not _settled(plan, needed, iteration, judge, exploring=False):
+    judge = results if stop.rules else None
+    if judge is not None and iteration > 1 and not _settled(plan, iteration, judge, exploring=False):
         return False
     for part in plan.study.parts:
         _plan_exploration(plan, part, iteration)
-    if judge is None or stop.candidates is None:
-        return True
-    return _settled(plan, _selections(plan, iteration), iteration, judge, exploring=True)
+    return judge is None or stop.candidates is None or _settled(plan, iteration, judge, exploring=True)
 
 
-def _settled(plan: Plan, needed: list[Stage], iteration: int, results: Results, exploring: bool) -> bool:
-    """Whether the results for a decision are finished, and concurrent learning continues."""
-    plan.waits_for = [stage for stage in needed if not results.holds(stage)]
+def _settled(plan: Plan, iteration: int, results: Results, exploring: bool) -> bool:
+    """Whether the results for a decision are finished, and concurrent learning continues.
+
+    Results never change once they are finished, and a decision waits for all that it depends on. Therefore it is the
+    same whenever it is made, also if labels or runs of earlier iterations are not finished yet.
+    """
+    plan.waits_for = [stage for stage in _asked(plan, iteration, results, exploring) if not results.holds(stage)]
     if plan.waits_for:
         return False
-    known = range(1, iteration + exploring)
-    rounds = [_round(plan, number, results, finished=number < iteration) for number in known]
+    rounds = [_round(plan, number, results) for number in range(1, iteration + exploring)]
+    if not exploring:
+        rounds[-1] = _with_models(plan, iteration - 1, results, rounds[-1])
     reason = loop.reason_to_stop(rounds, plan.study.settings.learning.stop, exploring)
     if reason is not None:
         plan.notes.append(f"Concurrent learning ended after iteration {iteration - 1}: {reason}.")
     return reason is None
 
 
-def _round(plan: Plan, iteration: int, results: Results, finished: bool) -> loop.Round:
-    """The results of an iteration, if they are finished."""
-    selections = [results.path(stage) / learning.SELECTION for stage in _selections(plan, iteration)]
-    if not finished:
-        return loop.round_of(selections)
-    before, after = (
-        loop.force_rmse([results.path(stage) / models.ERRORS for stage in _validated(plan, number)])
-        for number in (iteration - 1, iteration)
-    )
-    densities = None
-    if plan.study.settings.learning.stop.holds_liquid_ps is not None:
+def _asked(plan: Plan, iteration: int, results: Results, exploring: bool) -> list[Stage]:
+    """The stages whose results decide whether an iteration follows or, if ``exploring``, whether it is labelled."""
+    if exploring:
+        return _selections(plan, iteration)
+    stop = plan.study.settings.learning.stop
+    asked: list[Stage] = []
+    if stop.force_rmse_gain is not None:
+        asked += [*_validated(plan, iteration - 2), *_validated(plan, iteration - 1)]
+    if stop.holds_liquid_ps is not None:
+        asked += [*_holding(plan, iteration - 2), *_holding(plan, iteration - 1)]
+    earlier = range(1, iteration)
+    if loop.budget_is_open([_round(plan, number, results) for number in earlier], stop):
+        asked += [stage for number in earlier for stage in _selections(plan, number)]
+    return asked
+
+
+def _round(plan: Plan, iteration: int, results: Results) -> loop.Round:
+    """What is known of the frames of an iteration."""
+    selections = _selections(plan, iteration)
+    ended = [results.path(stage) / learning.SELECTION for stage in selections if results.holds(stage)]
+    to_come = (len(selections) - len(ended)) * plan.study.settings.learning.max_candidates
+    return loop.round_of(ended, to_come=to_come)
+
+
+def _with_models(plan: Plan, iteration: int, results: Results, found: loop.Round) -> loop.Round:
+    """An iteration with what rules ask about the explorer's models before and after it."""
+    stop, rmse, densities = plan.study.settings.learning.stop, None, None
+    if stop.force_rmse_gain is not None:
+        before, after = (
+            loop.force_rmse([results.path(stage) / models.ERRORS for stage in _validated(plan, number)])
+            for number in (iteration - 1, iteration)
+        )
+        rmse = before, after
+    if stop.holds_liquid_ps is not None:
         held_before, held_after = (
             tuple(loop.held_density(results.path(stage) / md.MEASUREMENT) for stage in _holding(plan, number))
             for number in (iteration - 1, iteration)
         )
         densities = held_before, held_after
-    return loop.round_of(selections, (before, after), densities)
+    return replace(found, force_rmse=rmse, densities=densities)
 
 
 def _holding(plan: Plan, iteration: int) -> list[Stage]:
@@ -134,15 +158,18 @@ def plan_explored_labels(plan: Plan, part: Study, iteration: int) -> Stage:
     return found
 
 
-def plan_gathering(plan: Plan, iteration: int) -> Stage:
-    """The decision which labels the training of an iteration takes; the last training takes all."""
+def plan_gathering(plan: Plan, iteration: int, ended: bool = False) -> Stage:
+    """The decision which labels the training of an iteration takes; the last training takes all.
+
+    ``ended`` says that a rule ended concurrent learning after the iteration before.
+    """
     sources = [
         gathering.Source(part, plan.searches[number, part.composition], _explored_labels(plan, part, number))
-        for number in range(1, iteration + 1)
+        for number in range(1, iteration + (not ended))
         for part in plan.study.parts
     ]
     before = plan.gatherings.get(iteration - 1)
-    if iteration < plan.study.settings.learning.iterations:
+    if iteration < plan.study.settings.learning.iterations and not ended:
         found = gathering.gather_stage(plan.study, iteration, sources, plan.method, before)
     else:
         found = gathering.last_gather_stage(plan.study, sources, plan.method, before)
@@ -162,6 +189,26 @@ def taken_labels(plan: Plan, iteration: int, results: Results | None, foresee: b
     if taken is None and not foresee:
         plan.waits_for = [decision]
     return taken
+
+
+def left_labels(plan: Plan, iteration: int, results: Results | None) -> tuple[Stage, str] | None:
+    """The labels that no training has taken when a rule has ended concurrent learning, and their digest.
+
+    Returns
+    -------
+    tuple or None
+        The decision that takes them; None without any, or as long as they are not finished. The plan ends there then.
+    """
+    if not plan.gatherings or results is None:
+        return None
+    decision = plan_gathering(plan, iteration, ended=True)
+    taken = taken_labels(plan, iteration, results)
+    if taken is None or not count_in(results.path(decision)):
+        return None
+    plan.notes.append(
+        f"Iteration {iteration} only trains, with the labels that were not finished when concurrent learning ended."
+    )
+    return decision, taken
 
 
 def _explored_labels(plan: Plan, part: Study, iteration: int) -> Stage:

@@ -17,6 +17,11 @@ def known_in(gathering: Path) -> list[str]:
     return known
 
 
+def count_in(gathering: Path) -> int:
+    """Number of labels that a decision took and no decision before it had taken, from its result."""
+    return len(json.loads((gathering / TAKEN).read_text())["taken"])
+
+
 def taken_in(gathering: Path) -> str | None:
     """Digest of all labels that were taken up to a decision, from its result; None if its file is damaged."""
     try:
