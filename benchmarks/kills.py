@@ -8,8 +8,8 @@ kills their drivers and workers (SIGKILL) until each ends, and until so many wer
   it, whose calculations only take their time; everything that decides and stores is real.
 
 The first study that computes a label again after it was finished, that changes a decision, or whose dataset differs
-ends the benchmark with an error, and stays in FOLDER. ``FOLDER/kills.jsonl`` has a line for each study; the same command
-continues behind the last of them.
+ends the benchmark with an error, and stays in FOLDER. ``FOLDER/kills.jsonl`` has a line for each study; the same
+command continues behind the last of them.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from ilforge.study.load import Study, load_study
 from ilforge.training.mace import MODEL
 from ilforge.workflow import plan as planning
 from ilforge.workflow import rounds, scheduler
-from ilforge.workflow.executors import Executors, Resources
+from ilforge.workflow.executors import Executor, Executors, Resources, Work
 from ilforge.workflow.executors.queue import Queue, Task
 from ilforge.workflow.plan import Plan, make_plan
 from ilforge.workflow.progress import Watch
@@ -161,6 +161,8 @@ class World:
         Density of the liquid that the explorer's model holds, g/cm^3, by iteration; None where it does not hold it.
     ask_again_s
         Time between two looks whether enough labels are there, s.
+    elsewhere
+        Makes the executor that explores, labels and trains in place of threads; ``wait`` must then be picklable.
     log
         File with a line for each label that has begun or ended, for worlds that are killed.
     """
@@ -174,6 +176,7 @@ class World:
     rmse: dict[int, float] = field(default_factory=dict)
     densities: dict[int, float | None] = field(default_factory=dict)
     ask_again_s: float = 0.02
+    elsewhere: Callable[[], Executor] | None = None
     log: Path | None = None
     seen: list[tuple[float, str, What]] = field(default_factory=list)
 
@@ -204,8 +207,17 @@ class World:
         """Run it to the end."""
         self.results.prepare()
         watch = Watch(Console(file=io.StringIO()), self.results)
-        executors = {name: Threads(count) for name, count in self.slots.items()}
-        run = {"explore": "explore", "label": "label", "train": "train", "md": "analyse", "analyse": "analyse"}
+        executors: dict[str, Executor] = {name: Threads(count) for name, count in self.slots.items()}
+        run: dict[Work, str] = {
+            "explore": "explore",
+            "label": "label",
+            "train": "train",
+            "md": "analyse",
+            "analyse": "analyse",
+        }
+        if self.elsewhere is not None:
+            executors["elsewhere"] = self.elsewhere()
+            run.update(explore="elsewhere", label="elsewhere", train="elsewhere")
         with self._as_here(), Executors(executors, run) as there:
             stages, growth = self._planned()
             outcome = run_stages(stages, self.results, there, watch, growth)
