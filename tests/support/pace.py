@@ -11,7 +11,7 @@ from pathlib import Path
 from support import tasks
 from support.worlds import What
 
-PATIENCE_S = 400.0
+PATIENCE_S = 300.0
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def cluster():
 def test_in_jobs_of_slurm_it_does_not_wait_and_a_cancelled_job_costs_no_label(tmp_path, cluster):
     """The job is cancelled while the slow label and the slow run are at work."""
     settings = ParslSettings(
-        provider="slurm", partition="main", address="127.0.0.1", cores=3, memory_GB=1, lost_after_s=12, status_s=2.0,
+        provider="slurm", partition="main", address="127.0.0.1", cores=3, memory_GB=7, lost_after_s=12, status_s=2.0,
         idle_min=0.3, submissions_per_hour=60,
     )  # fmt: skip
     it = go_with_a_loss(tmp_path, settings, lambda folder: cluster.cancel_running())
