@@ -94,6 +94,23 @@ def test_a_budget_that_cannot_be_reached_yet_makes_nothing_wait(tmp_path):
     require_all_labels(it, 36)
 
 
+def test_one_run_may_settle_a_budget_without_the_others(tmp_path):
+    """Iteration 2 finds 3 frames, and at most 15 are below 20 whatever a slow run of the first finds: it ends last."""
+    ends_when = {("explore", 2, 1): ("train", 2), ("explore", 1, 3): ("explore", 3)}
+    began = {kind: threading.Event() for kind in ends_when.values()}
+
+    def wait(what):
+        if what[:2] in began:
+            began[what[:2]].set()
+        if what in ends_when:
+            assert began[ends_when[what]].wait(PATIENCE_S), f"{ends_when[what]} never began"
+
+    few = {(2, run): -3 for run in range(1, STARTS)}
+    it = world(tmp_path, "stop = { labels = 20 }\n", wait, retrain_after=3, candidates=few)
+    assert it.go().complete and explored(it) == {1, 2, 3}
+    require_all_labels(it, 12 + 3 + 12)
+
+
 @pytest.mark.parametrize("slow", [(), (("label", 1, 0, 0), ("label", 2, 2, 1))], ids=["nothing", "labels"])
 def test_agreement_ends_it_before_anything_is_labelled_and_earlier_labels_are_learned(tmp_path, slow):
     """In iteration 3 the committee agrees on all frames; labels of earlier ones end only when it explores."""

@@ -56,7 +56,8 @@ class Growth:
     Attributes
     ----------
     waits_for
-        Keys of stages whose results decide it.
+        Keys of unfinished stages whose results decide it. It is planned again after each of them, because one may
+        decide it without the others.
     more
         Function that plans again from the finished results. It returns all stages that are then known, and their
         continuation or None.
@@ -71,7 +72,7 @@ def run_stages(
 ) -> Outcome:
     """Make every target, and reuse the results in the store.
 
-    A plan that grows is planned again as soon as the results that it waits for are finished; running stages continue
+    A plan that grows is planned again as soon as a result that it waits for is finished; running stages continue
     meanwhile.
 
     The failure of one stage does not stop stages that do not need it. A fault in the settings or a missing program
@@ -147,8 +148,8 @@ class _Run:
         return all(parent.key in self.finished for parent in stage.inputs.values())
 
     def _grow(self) -> None:
-        """Plan again if the results that the plan waits for are finished."""
-        while self.growth is not None and self.growth.waits_for <= self.finished:
+        """Plan again if a result that the plan waits for is finished."""
+        while self.growth is not None and not self.growth.waits_for.isdisjoint(self.finished):
             targets, self.growth = self.growth.more()
             stages = in_order(targets)
             fresh = [stage for stage in stages if stage.key not in self.known]
