@@ -25,6 +25,7 @@ from ilforge.workflow.steps.learning import SELECTION
 from ilforge.workflow.steps.taken import TAKEN
 from ilforge.workflow.store import ResultStore
 from support import studies
+from support.random_kills import decisions
 from support.worlds import World, write_study
 
 KNOWN = json.loads((Path(__file__).parents[1] / "data" / "learning_keys.json").read_text())
@@ -46,16 +47,6 @@ force_error_eV_A = 0.2
 def world(folder, wait, retrain_after=AFTER, store="store", **more):
     path = write_study(folder, ITERATIONS, STARTS, CANDIDATES, retrain_after)
     return World(path, folder / store, wait, **more)
-
-
-def decisions(of):
-    """The labels that each training took, by iteration, as far as this is decided."""
-    plan = of.plan()
-    return {
-        iteration: json.loads((of.results.path(stage) / TAKEN).read_text())["taken"]
-        for iteration, stage in plan.gatherings.items()
-        if of.results.holds(stage)
-    }
 
 
 def calculations(of, iteration):
