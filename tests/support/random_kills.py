@@ -32,7 +32,8 @@ from support import cluster_study, studies, tasks
 from support.worlds import World, write_study
 
 SHORTEST_S, LONGEST_S = 0.1, 1.5
-"""A kill comes after a time between these; the longest grows as long as nothing is finished in between."""
+"""A kill comes after a time between these, s. The longest grows while nothing is finished in between, as on a machine
+with other work, and falls again afterwards."""
 LABEL_S = 0.3
 """Time of a label in worker processes, s."""
 ITERATIONS, STARTS, CANDIDATES, AFTER = 3, 4, 12, 6
@@ -150,7 +151,8 @@ def _kill(
             driver.join(rng.uniform(SHORTEST_S, longest))
             if driver.exitcode is not None:
                 break
-            longest = 1.2 * longest if log.read_text().count(word) == before else LONGEST_S
+            nothing = log.read_text().count(word) == before
+            longest = 1.2 * longest if nothing else max(LONGEST_S, longest / 1.2)
             workers = _workers_of(driver) if of_workers and rng.random() < 0.6 else []
             if workers:
                 _end(rng.choice(workers))
