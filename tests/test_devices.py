@@ -12,6 +12,7 @@ from ilforge.errors import MissingProgram, SettingsError
 from ilforge.study.machine import Machine, load_machine
 from ilforge.workflow.executors import LocalExecutor, Surroundings
 from support import tasks
+from support.patience import PATIENCE_S
 
 PLATFORMS = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
 without_cuda = pytest.mark.skipif(
@@ -95,6 +96,6 @@ def test_a_child_sees_the_chosen_gpu_alone(monkeypatch):
 def test_workers_compute_on_the_devices_of_the_machine():
     wanted = Devices.parse({"openmm": "opencl:2", "torch": "cuda"})
     with LocalExecutor(1, surroundings=Surroundings(devices=wanted)) as workers:
-        assert workers.submit(tasks.chosen_devices).result(60) == wanted
+        assert workers.submit(tasks.chosen_devices).result(PATIENCE_S) == wanted
     with LocalExecutor(1) as workers:
-        assert workers.submit(tasks.chosen_devices).result(60) == Devices()
+        assert workers.submit(tasks.chosen_devices).result(PATIENCE_S) == Devices()

@@ -112,7 +112,7 @@ environments.create(environments.Environment(**{**given, "constraints": Path(giv
 
 
 def test_a_kill_in_the_middle_leaves_nothing_that_is_taken_for_an_environment(peg):
-    sleeping = {**vars(peg), "constraints": str(peg.constraints), "proof": ["-c", "import time; time.sleep(100)"]}
+    sleeping = {**vars(peg), "constraints": str(peg.constraints), "proof": ["-c", "import time; time.sleep(10_000)"]}
     child = subprocess.Popen(
         [sys.executable, "-u", "-c", MAKE, json.dumps(sleeping)], stdout=subprocess.PIPE, text=True
     )

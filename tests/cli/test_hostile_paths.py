@@ -105,7 +105,7 @@ def here(tmp_path, monkeypatch):
 
 def refused(ilforge, arguments, *named, codes=(2,)):
     """What is wrong with how a command took its arguments; None where it refused them by name."""
-    with in_time(10):
+    with in_time(30):
         code, out, err = ilforge(*arguments)
     said = out + err
     if "fault of ilforge" in said or "Traceback" in said:

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from ilforge.cli.progress import PLAIN_S, Progress, watched
 from ilforge.dynamics.trajectory import frames_recorded
 from ilforge.workflow import shared_progress
 from support import md, studies, tasks
+from support.patience import PATIENCE_S, until
 
 
 class Terminal(io.StringIO):
@@ -68,16 +69,19 @@ def test_a_terminal_has_one_line_that_is_gone_at_the_end():
 def test_an_unfinished_file_does_not_end_the_watching(monkeypatch, capsys):
     monkeypatch.setattr("ilforge.cli.progress.POLL_S", 0.01)
     monkeypatch.setattr("ilforge.cli.progress.PLAIN_S", 0.0)
-    answers = iter([ValueError("half a file"), (3, 0), *[(3 + k, 100) for k in range(90)]])
+    answers, later = iter([ValueError("half a file"), (3, 0), *[(3 + k, 100) for k in range(9)]]), threading.Event()
 
     def read():
-        answer = next(answers)
+        answer = next(answers, None)
+        if answer is None:  # all of them were shown
+            later.set()
+            return 12, 100
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     with watched("frames", read):
-        time.sleep(0.3)
+        assert later.wait(PATIENCE_S)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "frames: 3 of 100" and lines[3].startswith("frames: 6 of 100, about ")
 
@@ -142,17 +146,21 @@ def test_studies_of_one_name_keep_their_own_reports(ilforge, tmp_path):
 def test_status_in_another_shell_counts_labels_failures_and_the_time_left(ilforge, tmp_path, monkeypatch):
     """While a study labels slowly: so many of so many, and how long it still takes; and after a kill."""
     path = studies.quick(tmp_path)
-    environment = {**os.environ, tasks.SECONDS: "3.0", tasks.SLOW: str(tmp_path / "log")}
+    environment = {**os.environ, tasks.SECONDS: "1.0", tasks.MOST: "10", tasks.SLOW: str(tmp_path / "log")}
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     running = subprocess.Popen(
         [sys.executable, "-m", "support.slow_study", str(tmp_path), "whole"], env=environment, cwd=tmp_path
     )
     try:
-        deadline, said = time.monotonic() + 300, ""
-        while time.monotonic() < deadline and not _counting(said):
-            time.sleep(1.0)
+        said = ""
+
+        def counting():
+            nonlocal said
             said = ilforge("status", path, "--store", "store")[1]
-        assert _counting(said) and f"Store {tmp_path / 'store'}" in said
+            return _counting(said)
+
+        until(counting, "a status that counts labels", every_s=1.0)
+        assert f"Store {tmp_path / 'store'}" in said
         assert f"process {running.pid} on " in said and " left, as process " in said
     finally:
         running.kill()

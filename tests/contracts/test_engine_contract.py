@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import time
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from ilforge.errors import SettingsError
 from ilforge.liquid.liquid import Liquid
 from ilforge.units import ASE_TIME_IN_FS, KB
 from support import exp6, md
+from support.patience import until
 
 PROGRAMS = {"lammps": "lmp", "gromacs": "gmx"}
 SLOW = ("deepmd", "exp6")
@@ -178,10 +178,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(engine, spec, start, trajectory,
     directory = tmp_path / "run"
     md.run_and_be_killed(spec, engine, start, md.short(), directory, at_frame=10)
     assert not (directory / "run.json").exists()
-    deadline = time.monotonic() + 5.0  # a busy machine takes its time to end what was killed
-    while md.processes_in(directory) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert md.processes_in(directory) == []  # no program goes on writing there
+    until(lambda: not md.processes_in(directory), "the end of a program that goes on writing there")
     with open(directory / "trajectory.dcd", "ab") as file:
         file.write(b"half a frame")
     resumed = md.run(spec, engine, start, md.short(), directory)

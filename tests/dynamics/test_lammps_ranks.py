@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +20,7 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
 from ilforge.potentials.learned.deepmd import room as deepmd_room
 from support import md
+from support.patience import PATIENCE_S, until
 
 pytestmark = pytest.mark.program("lmp")
 
@@ -91,19 +91,13 @@ def test_two_ranks_move_atoms_as_one_does(tiny_deepmd_models, box, liquid, tmp_p
 @pytest.mark.slow
 @needs_mpi
 def test_ranks_end_with_a_killed_run(tiny_deepmd_model, box, tmp_path):
-    arguments = (md.deepmd(tiny_deepmd_model), "lammps", box, md.short(length_ps=50.0), tmp_path / "run", 2)
+    arguments = (md.deepmd(tiny_deepmd_model), "lammps", box, md.short(length_ps=1000.0), tmp_path / "run", 2)
     process = multiprocessing.get_context("spawn").Process(target=md.run, args=arguments)
     process.start()
-    deadline = time.monotonic() + 120
-    while len(md.processes_in(tmp_path)) < 3 and time.monotonic() < deadline:  # the launcher and two ranks at least
-        time.sleep(0.2)
-    assert len(md.processes_in(tmp_path)) >= 3
+    until(lambda: len(md.processes_in(tmp_path)) >= 3, "the launcher and two ranks at least")
     os.kill(process.pid, signal.SIGKILL)
-    process.join(60)
-    deadline = time.monotonic() + 30
-    while md.processes_in(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert md.processes_in(tmp_path) == []
+    process.join(PATIENCE_S)
+    until(lambda: not md.processes_in(tmp_path), "the end of all ranks")
 
 
 def test_the_room_of_a_model_is_that_of_its_training(tiny_deepmd_model):

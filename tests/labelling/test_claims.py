@@ -12,8 +12,10 @@ import pytest
 from ilforge.errors import SettingsError
 from ilforge.labelling.storing import claims
 from ilforge.labelling.storing.claims import State, holding
+from support.patience import PATIENCE_S, until
 
 METHOD = "m" * 64
+HOUR_S = 3600.0
 
 
 def digest(number: int) -> str:
@@ -57,7 +59,7 @@ def test_of_many_at_once_one_wins_each_frame(tmp_path, dead):
     processes = [context.Process(target=race, args=(tmp_path, barrier, won)) for _ in range(8)]
     for process in processes:
         process.start()
-    taken = sorted(number for _ in processes for number in won.get(timeout=60))
+    taken = sorted(number for _ in processes for number in won.get(timeout=PATIENCE_S))
     for process in processes:
         process.join()
     assert taken == list(range(40))
@@ -79,22 +81,27 @@ def test_the_dead_of_this_machine_hold_nothing_at_once(tmp_path):
 
 
 def test_the_dead_of_another_machine_hold_until_their_lease_ends_and_the_living_go_on(tmp_path, monkeypatch):
-    with holding(tmp_path, lease_s=2.0) as living:
+    monkeypatch.setattr(claims, "HEARTBEAT_S", 0.05)
+    with holding(tmp_path, lease_s=HOUR_S) as living:
         assert living.take(digest(1), METHOD) is State.MINE
         process = multiprocessing.get_context("fork").Process(target=claim_elsewhere_and_die, args=(tmp_path,))
         process.start()
         process.join()
+        signs = list((tmp_path / claims.FOLDER).glob("*.alive"))
+        assert len(signs) == 2
         monkeypatch.setattr(claims, "_machine", lambda: "here")
-        with holding(tmp_path, lease_s=2.0) as holder:
+        with holding(tmp_path, lease_s=HOUR_S) as holder:
             assert holder.take(digest(0), METHOD) is State.BUSY
-            time.sleep(3.0)
+            for path in signs:
+                os.utime(path, (time.time() - 2 * HOUR_S, time.time() - 2 * HOUR_S))
             assert holder.take(digest(0), METHOD) is State.MINE, "its lease is over"
-            assert holder.take(digest(1), METHOD) is State.BUSY, "signs of life go on"
+            until(lambda: holder.state(digest(1), METHOD) is State.BUSY, "another sign of life")
+            assert holder.take(digest(1), METHOD) is State.BUSY
 
 
 def claim_elsewhere_and_die(folder):
     claims._machine = lambda: "elsewhere"
-    claims.LEASE_S = 2.0
+    claims.LEASE_S = HOUR_S
     claim_and_die(folder, 1)
 
 

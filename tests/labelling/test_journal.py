@@ -12,6 +12,7 @@ from ilforge.errors import DidNotFinish
 from ilforge.labelling import journal as journals
 from ilforge.labelling.storing.store import FILE, LabelStore
 from support.labels import random_label
+from support.patience import PATIENCE_S
 
 
 def journal(path):
@@ -61,6 +62,6 @@ def test_a_change_of_the_journal_waits_for_another_study(tmp_path):
             journals.choose_journal(connection, tmp_path, new=True, timeout_s=0.1)
         ends = threading.Timer(0.3, other.close)
         ends.start()
-        journals.choose_journal(connection, tmp_path, new=True, timeout_s=20.0)
+        journals.choose_journal(connection, tmp_path, new=True, timeout_s=PATIENCE_S)
         ends.join()
     assert journal(tmp_path) == "wal"

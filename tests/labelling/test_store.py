@@ -492,8 +492,8 @@ def test_kill_at_any_moment_loses_no_label(tmp_path):
     rng = np.random.default_rng(5)
     handed_over: list[str] = []
     for attempt in range(4):
-        writer = start_writer(tmp_path, 1000 * attempt, 1000)
-        handed_over.append(writer.stdout.readline().strip())
+        writer = start_writer(tmp_path, 100_000 * attempt, 100_000)
+        handed_over += [writer.stdout.readline().strip() for _ in range(6)]
         time.sleep(rng.uniform(0.0, 0.3))
         writer.send_signal(signal.SIGKILL)
         # a line cut in the middle by the kill is no complete digest

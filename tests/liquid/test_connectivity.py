@@ -308,7 +308,7 @@ def test_a_production_frame_takes_milliseconds():
     start = time.process_time()
     for _ in range(rounds):
         frame()
-    assert (time.process_time() - start) / rounds < 0.02
+    assert (time.process_time() - start) / rounds < 0.02, "some 0.5 ms where the machine is fast"
     start = time.process_time()
     fragmentation(box, topology, 1.4)
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < 2.5, "some 0.1 s where the machine is fast"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
-import time
 from pathlib import Path
 
 import ase.io
@@ -282,15 +280,21 @@ def test_stress_is_the_strain_derivative(salt, spec):
 
 
 @pytest.mark.program("gpaw")
-def test_gpaw_that_does_not_converge_or_is_killed_is_a_failed_label_and_the_next_is_fine(salt):
+def test_gpaw_that_does_not_converge_or_is_killed_is_a_failed_label_and_the_next_is_fine(salt, monkeypatch):
     topology = SALT.topology
     label = evaluate(salt, {"kind": "gpaw", "max_iterations": 2})
     assert label.failed and "DidNotConverge" in label.error
     calculator = create({"kind": "gpaw"}).calculator(topology)
-    calculator._start()  # the process is there, and gone in the middle of the frame
-    threading.Thread(target=lambda: (time.sleep(0.5), os.kill(calculator.pid, signal.SIGKILL))).start()
+    send = calculator._send
+
+    def send_and_kill(*arguments, **more):
+        send(*arguments, **more)
+        os.kill(calculator.pid, signal.SIGKILL)  # in the middle of the frame, however fast the machine is
+
+    monkeypatch.setattr(calculator, "_send", send_and_kill)
     with pytest.raises(Exception, match="killed by signal 9"):
         calculator.calculate(salt, ["energy"])
+    monkeypatch.undo()
     assert calculator.results == {}
     calculator.calculate(salt, ["energy"])
     assert calculator.results["converged"]

@@ -2,8 +2,8 @@
 
 import json
 import os
-import time
 import tracemalloc
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ilforge.properties.combining import sharing
 from ilforge.properties.reading import reader as reading
 from ilforge.properties.reading.reader import source_of
 from support.motion import tumbling_ions
+from support.patience import PATIENCE_S
 
 COUNTS = {"PYR14": 3, "Li": 3, "TFSI": 3, "BF4": 3}
 N_FRAMES = 60
@@ -63,15 +64,24 @@ def alone(universe):
 
 @pytest.fixture
 def slow_here(monkeypatch):
-    """Frames that this process looked at, each so slowly that helpers have started meanwhile."""
-    looked = []
+    """Frames that this process looked at, which waits with them until a helper has started, or ended."""
+    looked, starting = [], []
     original = sharing._Look.at
+
+    class Pool(ProcessPoolExecutor):
+        def submit(self, function, *arguments):
+            future = super().submit(function, *arguments)
+            if function is sharing._ready:
+                starting.append(future)
+            return future
 
     def at(look, index):
         looked.append(index)
-        time.sleep(0.3)
+        if starting:
+            assert wait(starting, PATIENCE_S, FIRST_COMPLETED).done, "no helper started"
         return original(look, index)
 
+    monkeypatch.setattr(sharing, "ProcessPoolExecutor", Pool)
     monkeypatch.setattr(sharing._Look, "at", at)
     return looked
 

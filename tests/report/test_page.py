@@ -22,6 +22,7 @@ from ilforge.report.export import script_json
 from ilforge.report.page import render
 from ilforge.report.sections import sections
 from ilforge.results import Curve, Record
+from support.patience import PATIENCE_S
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -138,7 +139,7 @@ def browse(page, directory, *more):
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     flags += " --disable-component-update --disable-sync --enable-logging=stderr --window-size=1400,1200"
     command = [CHROMIUM, *flags.split(), f"--user-data-dir={directory}", "--virtual-time-budget=60000", *more]
-    done = subprocess.run([*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=180)
+    done = subprocess.run([*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=PATIENCE_S)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 

@@ -9,6 +9,7 @@ import pytest
 from ilforge import hardware, machine_programs, programs
 from ilforge.errors import MissingProgram, SettingsError
 from ilforge.study.machine import Machine, load_machine
+from support.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -166,4 +167,4 @@ def test_workers_start_programs_as_the_machine_says(read):
     from support import tasks
 
     with Executors.of_machine(read('workers = 1\n[commands]\nvasp = "srun vasp_std"\n')) as executors:
-        assert executors.of("label").submit(tasks.command_of, "vasp").result(60) == "srun vasp_std"
+        assert executors.of("label").submit(tasks.command_of, "vasp").result(PATIENCE_S) == "srun vasp_std"

@@ -1,12 +1,17 @@
-"""A tiny AIMD run that can be started, killed and continued: ``python -m support.aimd DIRECTORY INBOX``."""
+"""A tiny AIMD run that can be started, killed and continued: ``python -m support.aimd DIRECTORY INBOX STEPS``.
+
+It computes so many steps and then waits to be killed, however late that is.
+"""
 
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 from ase import Atoms
 
+from ilforge.labelling import aimd
 from ilforge.labelling.aimd import AimdRun, run_aimd
 from ilforge.liquid.liquid import Liquid
 
@@ -33,5 +38,19 @@ def run(directory: Path, inbox: Path | None, n_frames: int = N_FRAMES, **others)
     )  # fmt: skip
 
 
+def wait_after(steps: int) -> None:
+    """Let every later step wait for ever."""
+    evaluate, begun = aimd.evaluate, []
+
+    def evaluate_or_wait(*arguments, **more):
+        begun.append(1)
+        if len(begun) > steps:
+            threading.Event().wait()
+        return evaluate(*arguments, **more)
+
+    aimd.evaluate = evaluate_or_wait
+
+
 if __name__ == "__main__":
+    wait_after(int(sys.argv[3]))
     run(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_BUSY = 6.0  # a machine that others use too may be so many times slower by the clock
+_BUSY = 10.0  # a machine that others use too may be so many times slower by the clock
 
 
 class Late(BaseException):

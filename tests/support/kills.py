@@ -1,13 +1,18 @@
-"""A process that is killed at its n-th change of the disk, for any n."""
+"""Processes that are killed: at the n-th change of the disk, for any n, and in the middle of a training."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from support.patience import until
 
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod"}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -47,3 +52,25 @@ def killed_at(n: int | None, work: Callable[[], Any]) -> bool:
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the process failed, see its traceback"
     return os.WIFSIGNALED(status)
+
+
+def kill_in_the_middle(code: str, directory: Path, there: Callable[[], bool]) -> None:
+    """Run Python code in a process that is killed (SIGKILL) while ``there()`` is true, and leave ``directory`` as then.
+
+    Where a machine is so fast, or this process so slow, that the code is through before it is killed, the directory is
+    put back and the code is run again.
+    """
+    before = directory.with_name(f"{directory.name}-before")
+    directory.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(directory, before)
+    for _ in range(20):
+        process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+        until(lambda running=process: running.poll() is not None or there(), every_s=0.005)
+        process.kill()
+        if process.wait() == -signal.SIGKILL and there():
+            shutil.rmtree(before)
+            return
+        assert process.returncode in (0, -signal.SIGKILL), "the process failed"
+        shutil.rmtree(directory)
+        shutil.copytree(before, directory)
+    raise AssertionError("it always ended before it could be killed")

@@ -11,15 +11,19 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from ase import Atoms
 
 from ilforge import potentials
 from ilforge.dynamics import MdProtocol, Trajectory, run_md
+from ilforge.dynamics.motion import Sample
+from ilforge.dynamics.recording import Recorder
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
 from ilforge.liquid.vacuum import in_vacuum
 from ilforge.sampling.equilibrated import sample_equilibrated
+from support.patience import PATIENCE_S
 
 CLP = {"kind": "clp", "cutoff_A": 4.0}
 WIDE_CLP = {"kind": "clp", "cutoff_A": 4.6}
@@ -104,12 +108,13 @@ def run(
 def run_and_be_killed(
     spec: dict[str, Any], engine: str, start: Atoms, protocol: MdProtocol, directory: Path, at_frame: int
 ) -> None:
-    """Run MD in another process that is killed with SIGKILL once a checkpoint with ``at_frame`` frames is there."""
+    """Run MD in another process that is killed with SIGKILL between its checkpoint with ``at_frame`` frames and the
+    next."""
     process = multiprocessing.get_context("spawn").Process(
         target=_run_until_killed, args=(spec, engine, start, protocol, directory, at_frame)
     )
     process.start()
-    process.join(120)
+    process.join(PATIENCE_S)
     assert process.exitcode == -signal.SIGKILL
 
 
@@ -129,12 +134,23 @@ def processes_in(directory: Path) -> list[int]:
 def _run_until_killed(
     spec: dict[str, Any], engine: str, start: Atoms, protocol: MdProtocol, directory: Path, at_frame: int
 ) -> None:
+    there, save, append = threading.Event(), Recorder.save, Recorder.append
+
     def watch() -> None:
-        checkpoint = directory / "checkpoint"
-        while not checkpoint.is_file() or f'"n_frames": {at_frame},'.encode() not in checkpoint.read_bytes():
-            time.sleep(0.001)
+        there.wait()
         time.sleep(0.002)  # into the segment that comes after it, which takes 20 ms in a vacuum
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def save_and_tell(recorder: Recorder, state: bytes) -> None:
+        save(recorder, state)
+        if recorder.n_frames == at_frame:
+            there.set()
+
+    def append_some(recorder: Recorder, sample: Sample) -> None:
+        if there.is_set() and recorder.n_frames == at_frame + 5:
+            threading.Event().wait()  # the kill comes now at the latest, however slow the thread is that sends it
+        append(recorder, sample)
+
     threading.Thread(target=watch, daemon=True).start()
-    run(spec, engine, start, protocol, directory)
+    with patch.object(Recorder, "save", save_and_tell), patch.object(Recorder, "append", append_some):
+        run(spec, engine, start, protocol, directory)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import re
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from support.patience import PATIENCE_S, until
 
 NODE = "tiny"
 _NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
@@ -70,8 +73,10 @@ class Slurm:
         for name in ("state", "spool"):
             (folder / name).mkdir(parents=True)
         self.conf = folder / "slurm.conf"
-        ports = {"ctld": _free_port(), "slurmd": _free_port()}
-        self.conf.write_text(_CONF.format(host=socket.gethostname(), folder=folder, node=NODE, **ports))
+        ctld, slurmd = _free_ports(2)
+        self.conf.write_text(
+            _CONF.format(host=socket.gethostname(), folder=folder, node=NODE, ctld=ctld, slurmd=slurmd)
+        )
         self.environment = {"SLURM_CONF": str(self.conf), "PATH": _path()}
         key = folder / "munge.key"
         key.write_bytes(os.urandom(128))
@@ -88,14 +93,14 @@ class Slurm:
             "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={files['socket']}",
             f"--log-file={files['log']}", f"--pid-file={files['pid']}", f"--seed-file={files['seed']}",
         )  # fmt: skip
-        _wait(lambda: files["socket"].exists(), 20, "munged")
+        until(files["socket"].exists, "munged")
         self.start_controller()
         self._start("slurmd", "-D", "-f", str(self.conf), "-N", NODE)
-        _wait(lambda: "idle" in self.run("sinfo", "-h", "-o", "%T"), 60, f"slurmd, see {self.folder}")
+        until(lambda: "idle" in self.run("sinfo", "-h", "-o", "%T"), f"slurmd, see {self.folder}", every_s=0.2)
 
     def start_controller(self) -> None:
         self._start("slurmctld", "-D", "-f", str(self.conf))
-        _wait(lambda: "UP" in self.run("scontrol", "ping"), 60, f"slurmctld, see {self.folder}")
+        until(lambda: "UP" in self.run("scontrol", "ping"), f"slurmctld, see {self.folder}", every_s=0.2)
 
     def stop_controller(self) -> None:
         self._daemons.pop("slurmctld").kill()
@@ -103,18 +108,23 @@ class Slurm:
     def run(self, *command: str) -> str:
         """Output of a command of Slurm; what it says of errors is left out."""
         environment = {**os.environ, **self.environment}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30).stdout
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S).stdout
 
     def jobs(self, state: str = "R") -> list[str]:
         """Numbers of the jobs in a state."""
         return self.run("squeue", "-h", "-t", state, "-o", "%i").split()
+
+    def memory_of_jobs(self) -> dict[str, str]:
+        """Memory that jobs ask for, by number, also of those that ended within the last minutes."""
+        said = self.run("scontrol", "--oneliner", "show", "jobs")
+        return dict(re.findall(r"JobId=(\d+) .*MinMemoryNode=(\S+)", said))
 
     def cancel_running(self, drain: bool = False) -> None:
         """Cancel the jobs that run, on a node that takes no more of them if ``drain``; return when they have ended.
 
         A controller that has just started may not know its jobs yet, and may drop a request.
         """
-        _wait(self.jobs, 60, "job that runs")
+        until(self.jobs, "a job that runs", every_s=0.2)
         running = set(self.jobs())
 
         def ended() -> bool:
@@ -123,12 +133,12 @@ class Slurm:
 
         if drain:
             self.run("scontrol", "update", f"NodeName={NODE}", "State=DRAIN", "Reason=test")
-        _wait(ended, 60, "end of the jobs that ran")
+        until(ended, "the end of the jobs that ran", every_s=0.2)
 
     def close(self) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(AssertionError):
             self.run("scancel", "--user=root")
-            _wait(lambda: not self.run("squeue", "-h").strip(), 15, "the end of jobs", must=False)
+            until(lambda: not self.run("squeue", "-h").strip(), "the end of jobs", longest_s=60, every_s=0.2)
         for daemon in self._daemons.values():
             daemon.kill()
             daemon.wait()
@@ -159,17 +169,13 @@ def _path() -> str:
     return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def _wait(done, longest_s: float, what: str, must: bool = True) -> None:
-    deadline = time.monotonic() + longest_s
-    while not done():
-        if time.monotonic() > deadline:
-            if must:
-                raise TimeoutError(f"no {what} after {longest_s:.0f} s")
-            return
-        time.sleep(0.2)
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, below those that the system gives to connections that somebody opens."""
+    found: list[int] = []
+    for port in random.SystemRandom().sample(range(10_000, 32_000), 2000):
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError("no free port")

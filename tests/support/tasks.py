@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from ilforge import devices, frames, machine_programs
 from ilforge.devices import Devices
 from ilforge.errors import SettingsError
 from ilforge.labelling.label import evaluate
+from support.patience import until, until_file
 
 SHORT = "ILFORGE_TEST_SHORT_OF_MEMORY"
 """Variable that names a file: while it is there, some calculations are killed."""
-SLOW, SECONDS = "ILFORGE_TEST_SLOW_LOG", "ILFORGE_TEST_SLOW_SECONDS"
-"""Variables that name a file to log labels in, and how long each takes, s."""
+SLOW, SECONDS, MOST = "ILFORGE_TEST_SLOW_LOG", "ILFORGE_TEST_SLOW_SECONDS", "ILFORGE_TEST_MOST_LABELS"
+"""Variables that name a file to log labels in, how long each takes, s, and after how many the others never end."""
 
 
 def write_number(path: Path, number: int) -> None:
@@ -69,6 +71,12 @@ def sleep(seconds: float) -> float:
     return seconds
 
 
+def wait_for(gate: Path) -> str:
+    """Take as long as it takes until a file is there."""
+    until_file(gate)
+    return "done"
+
+
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -115,6 +123,13 @@ def logged_sleep(log: Path, name: str, seconds: float) -> None:
     count_call(log, f"end-{name}")
 
 
+def logged_wait(log: Path, name: str, word: str) -> None:
+    """Say when it starts, and when it ends: not before another task has written this word into the log."""
+    count_call(log, f"start-{name}")
+    until(lambda: word in log.read_text().split(), word)
+    count_call(log, f"end-{name}")
+
+
 def evaluate_with_little_memory(frame, spec, threads, inbox, liquid):
     """Label a frame, or be killed as the system does where memory ends: packed frames, while a file is there."""
     if frame.info["recipe"] == "packed" and os.path.exists(os.environ[SHORT]):
@@ -126,6 +141,8 @@ def evaluate_slowly(frame, spec, threads, inbox, liquid):
     """Label a frame as a DFT program does, which takes its time, and write down that it was computed."""
     log = Path(os.environ[SLOW])
     count_call(log, f"begin-{frames.digest(frame)}")
+    if log.read_text().count("begin-") > int(os.environ.get(MOST, "1000000")):
+        threading.Event().wait()
     time.sleep(float(os.environ[SECONDS]))
     label = evaluate(frame, spec, threads, inbox, liquid)
     count_call(log, f"end-{frames.digest(frame)}")

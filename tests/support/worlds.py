@@ -170,7 +170,7 @@ class World:
     path: Path
     store: Path
     wait: Callable[[What], None]
-    slots: dict[str, int] = field(default_factory=lambda: {"explore": 4, "label": 3, "train": 4, "analyse": 2})
+    slots: dict[str, int] = field(default_factory=lambda: {"explore": 4, "label": 4, "train": 4, "analyse": 2})
     candidates: dict[tuple[int, int], int] = field(default_factory=dict)
     spoiled: frozenset[What] = frozenset()
     rmse: dict[int, float] = field(default_factory=dict)

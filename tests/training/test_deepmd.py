@@ -6,10 +6,6 @@ import hashlib
 import json
 import math
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -29,6 +25,7 @@ from ilforge.training.deepmd import (
     train_deepmd,
 )
 from ilforge.training.deepmd.settings import DeepmdSettings
+from support.kills import kill_in_the_middle
 from support.labels import labelled_frame, salt_frames
 
 SMALL = DeepmdSettings(
@@ -99,12 +96,10 @@ def kill_after(dataset_folder, directory, steps):
         f"settings = DeepmdSettings.model_validate_json({LONGER.model_dump_json()!r})\n"
         f"train_deepmd(Dataset.read(Path({str(dataset_folder)!r})), settings, 5, Path({str(directory)!r}))\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None and progress(directory)[0] < steps:
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    checkpoints = directory.glob
+    kill_in_the_middle(
+        code, directory, lambda: progress(directory)[0] >= steps and any(checkpoints("model.ckpt-*.index"))
+    )
 
 
 @pytest.mark.slow

@@ -6,10 +6,6 @@ import hashlib
 import json
 import math
 import re
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -27,6 +23,7 @@ from ilforge.training.mace import atom_energies, parse_curve, progress, train_ma
 from ilforge.training.mace.command import command_line, schedule
 from ilforge.training.mace.settings import MaceSettings
 from support.hostile import evil_model
+from support.kills import kill_in_the_middle
 from support.labels import labelled_frame, salt_frames
 
 SMALL = MaceSettings(
@@ -106,15 +103,12 @@ def kill_after(dataset_file, directory, epochs):
         f"settings = MaceSettings.model_validate_json({LONGER.model_dump_json()!r})\n"
         f"train_mace(Dataset.read(Path({str(dataset_file)!r})), settings, 5, Path({str(directory)!r}))\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None:
+
+    def there():
         text = "".join(path.read_text() for path in (directory / "results").glob("*_train.txt"))
-        if f'"epoch": {epochs}' in text:
-            break
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+        return f'"epoch": {epochs}' in text and (directory / "resume.pt").is_file()
+
+    kill_in_the_middle(code, directory, there)
 
 
 @pytest.mark.slow

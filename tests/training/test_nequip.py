@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +19,7 @@ from ilforge.labelling.label import forget
 from ilforge.training import TRAINERS, Tuning, curve, train
 from ilforge.training.nequip import KIND, MODEL, SESSION
 from ilforge.training.nequip.settings import PRESETS, NequipModelSettings
+from support.kills import kill_in_the_middle
 from support.labels import salt_frames
 from support.models import NEQUIP_SMALL as SMALL
 from support.models import ask, force_rmse
@@ -201,12 +199,7 @@ def kill_after_an_epoch(dataset_file, directory):
         f"settings = NequipModelSettings.model_validate_json({SMALL.model_dump_json()!r})\n"
         f"train(Dataset.read(Path({str(dataset_file)!r})), settings, 5, Path({str(directory)!r}))\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None and not (directory / "resume.pt").is_file():
-        time.sleep(0.005)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    kill_in_the_middle(code, directory, (directory / "resume.pt").is_file)
 
 
 @there

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +22,7 @@ from ilforge.training import TRAINERS, Tuning, curve, train
 from ilforge.training.alignment import read_report
 from ilforge.training.sevennet import KIND, MODEL, dispersion_of, start_of
 from ilforge.training.sevennet.settings import SevennetModelSettings
+from support.kills import kill_in_the_middle
 from support.labels import salt_frames
 from support.models import ask, force_rmse
 
@@ -254,12 +251,7 @@ def kill_after_an_epoch(dataset_file, directory):
         f"settings = SevennetModelSettings.model_validate_json({LONGER.model_dump_json()!r})\n"
         f"train(Dataset.read(Path({str(dataset_file)!r})), settings, 5, Path({str(directory)!r}))\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None and not (directory / "resume.pt").is_file():
-        time.sleep(0.005)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    kill_in_the_middle(code, directory, (directory / "resume.pt").is_file)
 
 
 @there

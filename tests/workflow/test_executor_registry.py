@@ -131,9 +131,9 @@ def test_a_local_executor_takes_what_it_does_not_say_from_the_machine(tmp_path):
         assert (local.slots, local.threads, wide.slots, wide.threads) == (2, 3, 1, 6)
         assert local is executors.of("analyse")
         assert (executors.gpus_of(["torch"]), executors.gpus_of(["openmm"]), executors.gpus_of([])) == (1, 0, 0)
-        assert wide.submit(tasks.threads_variable).result(60) == "6"
-        assert wide.submit(tasks.chosen_devices).result(60) == Devices.parse({"torch": "cuda"})
-        assert local.submit(tasks.threads_variable).result(60) == "3"
+        assert wide.submit(tasks.threads_variable).result(600) == "6"
+        assert wide.submit(tasks.chosen_devices).result(600) == Devices.parse({"torch": "cuda"})
+        assert local.submit(tasks.threads_variable).result(600) == "3"
 
 
 def test_what_a_task_needs_is_in_no_key():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
+import threading
 from concurrent.futures import CancelledError
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.workflow.executors import LocalExecutor, NoWorker, OutOfMemory, Resources, WorkerDied, local
 from support import studies, tasks
+from support.patience import PATIENCE_S, until
 
 
 def environment() -> dict[str, str]:
@@ -23,37 +24,38 @@ def environment() -> dict[str, str]:
 
 def test_tasks_run_in_other_processes_with_the_threads_asked_for():
     with LocalExecutor(1) as workers:
-        assert workers.submit(tasks.process_id).result(60) != os.getpid()
-        assert workers.submit(tasks.threads_variable).result(60) == "1"
+        assert workers.submit(tasks.process_id).result(PATIENCE_S) != os.getpid()
+        assert workers.submit(tasks.threads_variable).result(PATIENCE_S) == "1"
 
 
 def test_the_urgent_task_goes_first(tmp_path):
-    log = tmp_path / "log"
+    log, gate = tmp_path / "log", tmp_path / "gate"
     with LocalExecutor(1) as workers:
-        futures = [workers.submit(tasks.sleep, 0.3)]
+        futures = [workers.submit(tasks.wait_for, gate)]
         futures += [workers.submit(tasks.count_call, log, name, urgency=u) for name, u in (("low", 1.0), ("high", 9.0))]
+        gate.touch()  # both wait by now
         for future in futures:
-            future.result(60)
+            future.result(PATIENCE_S)
     assert log.read_text().split() == ["high", "low"]
 
 
 def test_an_exception_reaches_the_caller():
     with LocalExecutor(1) as workers, pytest.raises(ValueError, match="what went wrong"):
-        workers.submit(tasks.fail, "what went wrong").result(60)
+        workers.submit(tasks.fail, "what went wrong").result(PATIENCE_S)
 
 
 def test_a_task_whose_worker_dies_is_tried_once_more(tmp_path):
     with LocalExecutor(2) as workers:
         bystander = workers.submit(tasks.sleep, 0.5)
-        assert workers.submit(tasks.die_once, tmp_path / "flag").result(60) == "survived"
-        assert bystander.result(60) == 0.5
+        assert workers.submit(tasks.die_once, tmp_path / "flag").result(PATIENCE_S) == "survived"
+        assert bystander.result(PATIENCE_S) == 0.5
 
 
 def test_a_task_that_always_kills_its_worker_fails_and_others_go_on():
     with LocalExecutor(1) as workers:
         with pytest.raises(DidNotFinish, match="died twice"):
-            workers.submit(tasks.die).result(60)
-        assert workers.submit(tasks.sleep, 0.0).result(60) == 0.0
+            workers.submit(tasks.die).result(PATIENCE_S)
+        assert workers.submit(tasks.sleep, 0.0).result(PATIENCE_S) == 0.0
 
 
 def test_workers_die_with_a_killed_parent(tmp_path):
@@ -66,25 +68,14 @@ def test_workers_die_with_a_killed_parent(tmp_path):
         "if __name__ == '__main__':\n"
         "    workers = LocalExecutor(1)\n"
         "    print(workers.submit(tasks.process_id).result(), flush=True)\n"
-        "    workers.submit(tasks.sleep, 100.0)\n"
-        "    time.sleep(100)\n"
+        "    workers.submit(tasks.sleep, 10_000.0)\n"
+        "    time.sleep(10_000)\n"
     )
     parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment())
     worker = int(parent.stdout.readline())
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 10
-    while _alive(worker) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _alive(worker)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as handle:
-            return handle.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    until(lambda: not tasks.is_alive(worker), "the end of the worker")
 
 
 def test_a_task_that_kills_its_worker_does_not_touch_the_tasks_of_others(tmp_path):
@@ -96,25 +87,28 @@ def test_a_task_that_kills_its_worker_does_not_touch_the_tasks_of_others(tmp_pat
         guilty = [workers.submit(tasks.die) for _ in range(3)]
         for future in guilty:
             with pytest.raises(WorkerDied):
-                future.result(60)
+                future.result(PATIENCE_S)
         for future in innocent:
-            future.result(60)
+            future.result(PATIENCE_S)
     said = log.read_text().split()
     assert sorted(said) == ["end-0", "end-1", "start-0", "start-1"]
 
 
 def test_tasks_that_run_when_another_fails_end_without_a_traceback(tmp_path, capfd):
+    gate, started = tmp_path / "gate", tmp_path / "started"
     with LocalExecutor(2) as workers:
-        running = workers.submit(tasks.sleep, 1.0)
-        workers.submit(tasks.sleep, 0.0).result(60)
+        running = workers.submit(tasks.wait_for, gate)
+        workers.submit(tasks.sleep, 0.0).result(PATIENCE_S)
         assert not running.cancel(), "its process runs"
-        assert running.result(60) == 1.0
+        gate.touch()
+        assert running.result(PATIENCE_S) == "done"
     with LocalExecutor(1) as workers:
-        long, waiting = workers.submit(tasks.sleep, 100.0), workers.submit(tasks.sleep, 100.0)
-        time.sleep(2.0)
+        long = workers.submit(tasks.write_process_id, started, 10_000.0)
+        waiting = workers.submit(tasks.sleep, 10_000.0)
+        until(started.exists, "the start of the task")
     for future in (long, waiting):
         with pytest.raises(CancelledError):
-            future.result(10)
+            future.result(PATIENCE_S)
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -127,9 +121,9 @@ def test_a_process_that_cannot_be_started_is_an_error_not_a_hang(monkeypatch):
 
         monkeypatch.setattr(local, "_Worker", refused)
         with pytest.raises(NoWorker, match="Too many open files.*fewer workers"):
-            workers.submit(tasks.sleep, 0.0).result(20)
+            workers.submit(tasks.sleep, 0.0).result(PATIENCE_S)
         monkeypatch.undo()
-        assert workers.submit(tasks.sleep, 0.0).result(60) == 0.0
+        assert workers.submit(tasks.sleep, 0.0).result(PATIENCE_S) == 0.0
 
 
 def test_without_descriptors_a_study_ends(tmp_path):
@@ -143,9 +137,9 @@ def test_without_descriptors_a_study_ends(tmp_path):
         "    local.PAUSE_S = 0.1\n"
         "    resource.setrlimit(resource.RLIMIT_NOFILE, (9, 9))\n"
         "    with local.LocalExecutor(2) as workers:\n"
-        "        print(type(workers.submit(tasks.sleep, 0.0).exception(60)).__name__)\n"
+        "        print(type(workers.submit(tasks.sleep, 0.0).exception(600)).__name__)\n"
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment(), timeout=90)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment())
     assert done.stdout.strip() == "NoWorker", done.stderr
 
 
@@ -154,9 +148,9 @@ def test_a_worker_that_crashes_is_told_from_one_that_was_killed():
         with pytest.raises(
             WorkerDied, match="died twice while it ran support.tasks.leave, with exit code 3"
         ) as crashed:
-            workers.submit(tasks.leave, 3).result(60)
+            workers.submit(tasks.leave, 3).result(PATIENCE_S)
         with pytest.raises(OutOfMemory, match=r"killed \(probably out of memory\)"):
-            workers.submit(tasks.die).result(60)
+            workers.submit(tasks.die).result(PATIENCE_S)
     assert not isinstance(crashed.value, OutOfMemory)
 
 
@@ -164,12 +158,12 @@ def test_what_runs_out_of_memory_is_tried_once_more_with_nothing_beside_it(tmp_p
     log = tmp_path / "log"
     log.touch()
     with LocalExecutor(2) as workers:
-        neighbour = workers.submit(tasks.logged_sleep, log, "neighbour", 5.0)
+        neighbour = workers.submit(tasks.logged_wait, log, "neighbour", "short")
         short = workers.submit(tasks.short_of_memory_once, log)
         later = [workers.submit(tasks.logged_sleep, log, f"later{i}", 0.1) for i in range(2)]
-        assert short.result(60) == "done"
+        assert short.result(PATIENCE_S) == "done"
         for future in (neighbour, *later):
-            future.result(60)
+            future.result(PATIENCE_S)
     said = log.read_text().split()
     assert said.index("short") < said.index("end-neighbour"), "the first time it had a neighbour"
     assert said[-1] == "alone"
@@ -178,8 +172,8 @@ def test_what_runs_out_of_memory_is_tried_once_more_with_nothing_beside_it(tmp_p
 def test_a_task_without_enough_memory_even_alone_fails_with_what_it_said():
     with LocalExecutor(1) as workers:
         with pytest.raises(OutOfMemory, match=r"tasks\.huge_array ran out of memory twice.*\(MemoryError\)"):
-            workers.submit(tasks.huge_array).result(60)
-        assert workers.submit(tasks.sleep, 0.0).result(60) == 0.0
+            workers.submit(tasks.huge_array).result(PATIENCE_S)
+        assert workers.submit(tasks.sleep, 0.0).result(PATIENCE_S) == 0.0
 
 
 def test_tasks_do_not_take_more_memory_than_there_is(tmp_path):
@@ -188,19 +182,19 @@ def test_tasks_do_not_take_more_memory_than_there_is(tmp_path):
     with LocalExecutor(2, memory_GB=1.0) as workers:
         futures = [workers.submit(tasks.logged_sleep, log, str(i), 0.3, resources=needs) for i in range(2)]
         for future in futures:
-            future.result(60)
+            future.result(PATIENCE_S)
     assert log.read_text().split() == ["start-0", "end-0", "start-1", "end-1"]
 
 
 def test_what_cannot_be_sent_is_an_error_of_its_task_alone():
     with LocalExecutor(1) as workers:
         with pytest.raises(AttributeError, match="lambda|local object"):
-            workers.submit(lambda: None).result(60)
+            workers.submit(lambda: None).result(PATIENCE_S)
         with pytest.raises(AttributeError, match="lambda|local object"):
-            workers.submit(tasks.unsendable_result).result(60)
+            workers.submit(tasks.unsendable_result).result(PATIENCE_S)
         with pytest.raises(DidNotFinish, match="Unsendable: a b"):
-            workers.submit(tasks.raise_unsendable).result(60)
-        assert workers.submit(tasks.sleep, 0.0).result(60) == 0.0
+            workers.submit(tasks.raise_unsendable).result(PATIENCE_S)
+        assert workers.submit(tasks.sleep, 0.0).result(PATIENCE_S) == 0.0
 
 
 def test_an_error_when_a_task_begins_is_the_task_s():
@@ -208,19 +202,20 @@ def test_an_error_when_a_task_begins_is_the_task_s():
         raise KeyError("no such stage")
 
     with LocalExecutor(1) as workers, pytest.raises(KeyError, match="no such stage"):
-        workers.submit(tasks.sleep, 0.0, on_start=refuse).result(60)
+        workers.submit(tasks.sleep, 0.0, on_start=refuse).result(PATIENCE_S)
 
 
 def test_whatever_ends_the_dispatcher_ends_what_waits_for_it(monkeypatch):
     workers = LocalExecutor(1)
-    first = workers.submit(tasks.sleep, 100.0)
-    monkeypatch.setattr(workers, "_hear", lambda worker: 1 / 0)
-    second = workers.submit(tasks.sleep, 0.0)
+    both = threading.Event()
+    monkeypatch.setattr(workers, "_hear", lambda worker: both.wait(PATIENCE_S) and 1 / 0)
+    first, second = workers.submit(tasks.sleep, 10_000.0), workers.submit(tasks.sleep, 0.0)
+    both.set()
     for future in (first, second):
         with pytest.raises(NoWorker, match="division by zero"):
-            future.result(60)
+            future.result(PATIENCE_S)
     with pytest.raises(CancelledError):
-        workers.submit(tasks.sleep, 0.0).result(10)
+        workers.submit(tasks.sleep, 0.0).result(PATIENCE_S)
     workers.close()
 
 
@@ -230,7 +225,7 @@ def test_a_task_that_ends_the_dispatcher_itself_ends_too():
 
     workers = LocalExecutor(1)
     with pytest.raises(NoWorker, match="SystemExit"):
-        workers.submit(tasks.sleep, 0.0, on_start=leave).result(60)
+        workers.submit(tasks.sleep, 0.0, on_start=leave).result(PATIENCE_S)
     workers.close()
 
 
@@ -247,7 +242,7 @@ def run_script(tmp_path, text, **how):
     script = tmp_path / "script.py"
     script.write_text(text)
     return subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, env=environment(), timeout=100, **how
+        [sys.executable, str(script)], capture_output=True, text=True, env=environment(), timeout=PATIENCE_S, **how
     )
 
 
@@ -298,7 +293,7 @@ def test_a_script_that_is_gone_is_an_error_and_not_a_hang(tmp_path):
         "    local.PAUSE_S = 0.05\n"
         "    os.remove(__file__)\n"
         "    with local.LocalExecutor(1) as workers:\n"
-        "        print(workers.submit(tasks.sleep, 0.0).exception(60))\n",
+        "        print(workers.submit(tasks.sleep, 0.0).exception(600))\n",
     )
     assert "No worker process could be started (a new process ended at once, with exit code 1" in done.stdout, (
         done.stderr
@@ -309,13 +304,15 @@ def test_descriptors_that_run_out_under_way_end_the_next_task_only(tmp_path):
     done = run_script(
         tmp_path,
         "import resource\n"
+        "from pathlib import Path\n"
         "from ilforge.workflow.executors import local\n"
         "from support import tasks\n"
         "if __name__ == '__main__':\n"
         "    local.PAUSE_S = 0.05\n"
         "    with local.LocalExecutor(2) as workers:\n"
-        "        first = workers.submit(tasks.sleep, 6.0)\n"
-        "        workers.submit(tasks.sleep, 0.0).result(60)\n"
+        f"        gate = Path({str(tmp_path / 'gate')!r})\n"
+        "        first = workers.submit(tasks.wait_for, gate)\n"
+        "        workers.submit(tasks.sleep, 0.0).result(600)\n"
         "        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 4096))\n"
         "        files = []\n"
         "        try:\n"
@@ -323,12 +320,13 @@ def test_descriptors_that_run_out_under_way_end_the_next_task_only(tmp_path):
         "                files.append(open('/dev/null'))\n"
         "        except OSError:\n"
         "            pass\n"
-        "        print(type(workers.submit(tasks.leave, 1).exception(60)).__name__)\n"
-        "        print(first.result(60))\n"
+        "        print(type(workers.submit(tasks.leave, 1).exception(600)).__name__)\n"
         "        files.clear()\n"
-        "        print(workers.submit(tasks.sleep, 0.5).result(60))\n",
+        "        gate.touch()\n"
+        "        print(first.result(600))\n"
+        "        print(workers.submit(tasks.sleep, 0.5).result(600))\n",
     )
-    assert done.stdout.split() == ["NoWorker", "6.0", "0.5"], done.stderr
+    assert done.stdout.split() == ["NoWorker", "done", "0.5"], done.stderr
 
 
 def test_an_executor_that_nobody_closes_does_not_hold_up_the_end(tmp_path):
@@ -339,6 +337,6 @@ def test_an_executor_that_nobody_closes_does_not_hold_up_the_end(tmp_path):
         "if __name__ == '__main__':\n"
         "    workers = LocalExecutor(2)\n"
         "    workers.submit(tasks.sleep, 1000.0)\n"
-        "    print(workers.submit(tasks.sleep, 0.0).result(60))\n",
+        "    print(workers.submit(tasks.sleep, 0.0).result(600))\n",
     )
     assert done.stdout.split() == ["0.0"] and done.returncode == 0, done.stderr

@@ -33,7 +33,7 @@ from ilforge.workflow.steps.labels import ACCEPTED
 from ilforge.workflow.store import ResultStore, read_manifest, write_json
 from support import studies
 
-PATIENCE_S = 120.0
+PATIENCE_S = 600.0
 CANDIDATES = {"run-000": 1, "run-001": 6}
 """Run 0 has fewer candidates than its share of five, three; run 1 has more than its share, two."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support import slow_study, studies, tasks
+from support.patience import PATIENCE_S, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.program("packmol")]
 TESTS = Path(__file__).parents[1]
@@ -56,7 +57,7 @@ def test_each_label_is_computed_once_and_both_have_all(tmp_path, sampled, hosts)
     if hosts[0] and not namespaces():
         pytest.skip("needs namespaces: unshare --uts --mount")
     running = [start(tmp_path, f"{40 + i}.0", 1.0, host=host) for i, host in enumerate(hosts)]
-    assert [process.wait(300) for process in running] == [0, 0]
+    assert [process.wait(PATIENCE_S) for process in running] == [0, 0]
     assert counts(tmp_path, "begin-") == [1] * sampled
     assert len(list((tmp_path / "store" / "results").glob("labels-*"))) == 2
 
@@ -64,15 +65,13 @@ def test_each_label_is_computed_once_and_both_have_all(tmp_path, sampled, hosts)
 @pytest.mark.parametrize("lease", [(), ("5.0",)], ids=["one machine", "two machines"])
 def test_a_run_that_is_killed_holds_up_nobody(tmp_path, sampled, lease):
     """The other goes on: at once on one machine, after the lease on another; only what was in the making is repaid."""
-    first = start(tmp_path, "40.0", 30.0, *lease)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "log").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    first = start(tmp_path, "40.0", 10_000.0, *lease)
+    until((tmp_path / "log").exists, "the first label")
     time.sleep(1.0)
     second = start(tmp_path, "41.0", 0.5, *lease)
     time.sleep(1.0)
     first.kill()
     first.wait()
-    assert second.wait(120) == 0
+    assert second.wait(PATIENCE_S) == 0
     assert counts(tmp_path, "end-") == [1] * sampled
     assert sum(counts(tmp_path, "begin-")) <= sampled + 2, "the two that were killed"

@@ -31,7 +31,7 @@ from support.worlds import World, write_study
 KNOWN = json.loads((Path(__file__).parents[1] / "data" / "learning_keys.json").read_text())
 """Keys of all stages of concurrent learning, by study and stage, from before there was another mode than iterations
 that wait for all labels."""
-PATIENCE_S = 60.0
+PATIENCE_S = 600.0
 ITERATIONS, STARTS, CANDIDATES, AFTER = 3, 4, 12, 6
 EVERY_KEY = """starts = 9
 ensembles = ["NPT", "NVT"]

@@ -23,6 +23,7 @@ from ilforge.workflow.executors import NoWorker, OutOfMemory, Surroundings
 from ilforge.workflow.executors.parsl import ParslExecutor, ParslSettings
 from ilforge.workflow.store import ResultStore, read_manifest
 from support import cluster_study, slurm, studies, tasks
+from support.patience import PATIENCE_S, until
 
 pytestmark = [
     pytest.mark.outside,
@@ -32,7 +33,6 @@ pytestmark = [
     pytest.mark.xdist_group("slurm"),
 ]
 TESTS = Path(__file__).parents[1]
-LONGEST_S = 200.0
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +76,15 @@ class Run:
 
     def until(self, word: str, count: int) -> None:
         """Wait until so many labels have begun, or ended."""
-        deadline = time.monotonic() + LONGEST_S
-        while self.count(word) < count:
-            assert time.monotonic() < deadline and self.process.poll() is None, (self.folder / "said").read_text()
-            time.sleep(0.1)
+
+        def there() -> bool:
+            assert self.process.poll() is None, (self.folder / "said").read_text()
+            return self.count(word) >= count
+
+        until(there, f"{count} x {word}")
 
     def end(self) -> str:
-        assert self.process.wait(LONGEST_S) == 0, (self.folder / "said").read_text()
+        assert self.process.wait(PATIENCE_S) == 0, (self.folder / "said").read_text()
         return (self.folder / "said").read_text()
 
 
@@ -110,7 +112,7 @@ def test_whatever_is_lost_each_label_is_computed_once(cluster, folder, expected)
     """A worker is killed, a job is cancelled, the controller restarts, the node is drained, all in one run."""
     run = Run(folder, 4.0)
     run.until("end-", 1)
-    workers = _pids("process_worker_pool", "spawn_main", ignore=run.process.pid)
+    workers = _workers(run.folder)
     os.kill(workers[0], signal.SIGKILL)
     run.until("end-", 3)
     cluster.cancel_running()
@@ -169,32 +171,29 @@ def test_what_slurm_says_is_in_the_error(cluster, tmp_path, monkeypatch):
         executor(tmp_path, partition="gpu") as workers,
         pytest.raises(NoWorker, match="(?s)took no job.*invalid partition specified: gpu"),
     ):
-        workers.submit(tasks.sleep, 0.0).result(LONGEST_S)
+        workers.submit(tasks.sleep, 0.0).result(PATIENCE_S)
     with (
         executor(tmp_path, environment=["module load cp2k", "exit 1"]) as workers,
         pytest.raises(NoWorker, match="(?s)3 jobs in a row.*module: command not found"),
     ):
-        workers.submit(tasks.sleep, 0.0).result(LONGEST_S)
+        workers.submit(tasks.sleep, 0.0).result(PATIENCE_S)
 
 
 def test_a_task_that_ran_out_of_memory_asks_slurm_for_more_once(cluster, tmp_path):
     with executor(tmp_path) as workers:
-        future = workers.submit(tasks.die_once, tmp_path / "flag")
-        memory = set()
-        deadline = time.monotonic() + LONGEST_S
-        while not future.done() and time.monotonic() < deadline:
-            memory |= set(cluster.run("squeue", "-h", "-o", "%m").split())
-            time.sleep(0.2)
-        assert future.result(1) == "survived" and memory == {"1G", "2G"}
+        before = cluster.memory_of_jobs()
+        assert workers.submit(tasks.die_once, tmp_path / "flag").result(PATIENCE_S) == "survived"
+        own = {number: memory for number, memory in cluster.memory_of_jobs().items() if number not in before}
+        assert sorted(own.values()) == ["1G", "2G"]
     with (
         executor(tmp_path, more_memory_GB=64) as workers,
         pytest.raises(OutOfMemory, match=r"(?s)ran out of memory, and no job with more is there.*sbatch"),
     ):
-        workers.submit(tasks.die).result(LONGEST_S)
+        workers.submit(tasks.die).result(PATIENCE_S)
 
 
-def _pids(*words: str, ignore: int) -> list[int]:
-    """Processes below Parsl's pools of workers, those of this machine's executor not among them."""
+def _workers(folder: Path) -> list[int]:
+    """Processes below Parsl's pools of workers that belong to the run in a folder, the last one first."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -203,6 +202,7 @@ def _pids(*words: str, ignore: int) -> list[int]:
             own = (path / "cmdline").read_bytes().decode(errors="replace")
         except (OSError, ValueError):
             continue
-        if words[0] in above and words[1] in own and "semaphore" not in own:
+        of_run = "process_worker_pool" in above and str(folder) in above
+        if of_run and "spawn_main" in own and "semaphore" not in own:
             found.append(int(path.name))
     return sorted(found, reverse=True)

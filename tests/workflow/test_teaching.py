@@ -31,6 +31,7 @@ from ilforge.workflow.steps import teaching
 from ilforge.workflow.store import ResultStore, read_manifest
 from ilforge.workflow.study_run import FinishedStudy, check_study, run_study, study_status
 from support import studies
+from support.patience import PATIENCE_S
 
 MODELS = """
 [models.scratch]
@@ -194,7 +195,7 @@ def test_snippets_run_as_they_are_and_give_the_models_energy(school, model, file
         lmp = Path(sys.executable).parent / "lmp"
         command = [str(lmp), "-in", file, "-log", str(tmp_path / "log")]
     paths = os.environ.get("PYTHONPATH", "")
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300,
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S,
                           env={**os.environ, "PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"})  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert says in done.stdout

@@ -19,6 +19,7 @@ from ilforge.workflow.steps.models import model_spec
 from ilforge.workflow.store import MANIFEST, ResultStore, sign
 from support import studies
 from support.hostile import evil_model, trained
+from support.patience import PATIENCE_S
 
 
 def used(model: Stage, number: int = 1) -> Stage:
@@ -94,7 +95,7 @@ def test_stages_that_end_together_sign_with_one_key(tmp_path, monkeypatch):
     together = threading.Barrier(8)
 
     def key(_):
-        together.wait(60)
+        together.wait(PATIENCE_S)
         return trust.user_key()
 
     with ThreadPoolExecutor(8) as threads:

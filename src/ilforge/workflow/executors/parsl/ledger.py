@@ -37,9 +37,9 @@ class Ledger:
         self.own = self.folder / f"run-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.own.mkdir(parents=True)
         self._alive = open(self.own / "alive", "w")  # noqa: SIM115 (its lock is held until the run ends)
+        fcntl.flock(self._alive, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before the name: others would take it for ended
         self._alive.write(platform.node())
         self._alive.flush()
-        fcntl.flock(self._alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def submitting(self) -> None:
         """Record a submission before it happens, so that it also counts if the run is killed."""
