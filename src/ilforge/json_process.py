@@ -17,6 +17,9 @@ from ilforge.errors import DidNotFinish, LacksMemory
 from ilforge.programs import last_lines
 
 
+_ENDING_S = 60.0  # from the end of the answers to the end of the program, whose exit code says why
+
+
 class JsonProcess:
     """A program that keeps running and answers each line of JSON with a line of JSON.
 
@@ -91,21 +94,21 @@ class JsonProcess:
             self.close()
             said = line[:500].decode(errors="replace")
             raise DidNotFinish(f"{self._name} gave an answer that cannot be read", None, said) from None
-        code = self.close()
+        code = self.close(_ENDING_S)
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         killed = code == -signal.SIGKILL
         why = " (probably out of memory)" if killed else ""
         kind = LacksMemory if killed else DidNotFinish
         raise kind(f"{self._name} {how}{why} in the middle of an answer", None, last_lines(self._log))
 
-    def close(self) -> int:
-        """End the program; returns its exit code."""
+    def close(self, patience_s: float = 5.0) -> int:
+        """End the program, which is killed if it takes longer than ``patience_s``, s; returns its exit code."""
         for pipe in (self._child.stdin, self._child.stdout):
             assert pipe is not None
             with contextlib.suppress(OSError):
                 pipe.close()
         try:
-            return self._child.wait(timeout=5)
+            return self._child.wait(timeout=patience_s)
         except subprocess.TimeoutExpired:
             self._child.kill()
             return self._child.wait()

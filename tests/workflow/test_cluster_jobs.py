@@ -10,7 +10,7 @@ import pytest
 from ilforge.errors import SettingsError
 from ilforge.settings_file import check_settings
 from ilforge.workflow.executors import NoWorker, Resources
-from ilforge.workflow.executors.parsl import ParslSettings, jobs
+from ilforge.workflow.executors.parsl import ParslSettings, jobs, ledger
 from ilforge.workflow.executors.parsl.jobs import Jobs
 from ilforge.workflow.executors.parsl.ledger import Ledger
 from ilforge.workflow.executors.parsl.providers import Shape, first_lines
@@ -252,6 +252,20 @@ def test_runs_that_were_killed_are_found_with_their_jobs(tmp_path):
     killed._alive.close()  # as the system does when a process ends
     ended.close(ended=True)
     assert living.left_by_others() == {killed.own: ["17"], ended.own: []}
+
+
+def test_a_run_that_is_just_starting_is_not_taken_for_ended(tmp_path, monkeypatch):
+    living, flock, seen = Ledger(tmp_path), ledger.fcntl.flock, []
+
+    def look_first(file, how):
+        monkeypatch.undo()
+        seen.append(living.left_by_others())
+        flock(file, how)
+        seen.append(living.left_by_others())
+
+    monkeypatch.setattr(ledger.fcntl, "flock", look_first)
+    Ledger(tmp_path)
+    assert seen == [{}, {}]
 
 
 def test_a_task_takes_what_it_is_expected_to_until_it_is_measured():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
 import threading
@@ -18,9 +19,9 @@ from ilforge.workflow.executors import Executors, LocalExecutor
 from ilforge.workflow.progress import Watch
 from ilforge.workflow.scheduler import Growth, run_stages
 from ilforge.workflow.stage import Stage, in_order, seconds_to_the_end
-from ilforge.workflow.store import ResultStore, read_manifest, study_lock
+from ilforge.workflow.store import ResultStore, read_manifest, study_at_work, study_lock
 from support import tasks
-from support.patience import until
+from support.patience import PATIENCE_S, until
 
 
 def number_stage(name, number, log, inputs=None, pause_s=0.0, **more):
@@ -215,6 +216,27 @@ def test_a_second_run_of_one_study_is_refused_with_who_holds_it(store):
         pass
     with study_lock(store.locks, "mine"):
         pass
+
+
+def test_who_only_looks_whether_a_study_runs_does_not_stop_one_that_begins(store):
+    """However long the look takes: a shared lock is waited for."""
+    with study_lock(store.locks, "mine"):
+        assert study_at_work(store.locks, "mine")
+    began, tried = threading.Event(), []
+
+    def begin():
+        with study_lock(store.locks, "mine"):
+            began.set()
+
+    with open(store.locks / "study-mine.lock") as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        thread = threading.Thread(target=begin)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ilforge.workflow.store.time.sleep", lambda seconds: tried.append(seconds) or look.close())
+            thread.start()
+            assert began.wait(PATIENCE_S) and tried
+            thread.join()
+    assert not study_at_work(store.locks, "mine")
 
 
 def test_a_full_disk_is_said_in_words(store):

@@ -205,7 +205,7 @@ def _is_held(lock: Path) -> bool:
         return False
     with open(lock) as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: see _take_at_once
         except OSError:
             return True
     return False
@@ -234,15 +234,15 @@ def study_lock(folder: Path, name: str) -> Iterator[None]:
 
 
 def _take_at_once(handle: IO[str]) -> None:
-    """Lock or fail. A process that tests the lock holds it for a moment, so this waits for that time."""
-    for last in (False, False, True):
-        try:
+    """Lock or fail. A process that only looks whether the file is locked shares it for a moment; this waits for that
+    process, however slow the machine is."""
+    while True:
+        with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except OSError:
-            if last:
-                raise
-            time.sleep(0.1)
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # fails where another process has locked it
+        fcntl.flock(handle, fcntl.LOCK_UN)
+        time.sleep(0.05)
 
 
 def _opened(path: Path) -> IO[str]:

@@ -46,6 +46,9 @@ ATTEMPTS = 2
 STARTS, PAUSE_S = 5, 1.0
 """Number of times that the system may refuse a process for a task, and the time between two tries, s."""
 
+ENDING_S = 60.0
+"""Time that a process has to end after it has closed its channel, s: on a busy machine this is not at once."""
+
 _CONTEXT = multiprocessing.get_context("spawn")  # forked copies of a process with threads may dead-lock
 _NAME, _UNGUARDED = "ilforge worker", 79  # exit code of a worker whose main script starts workers when it is imported
 _GUARD = """A script that starts workers is imported by each of them, so it must not start them when it is imported. \
@@ -331,7 +334,7 @@ class _Worker:
     def end(self, kill: bool = True) -> int | None:
         """Make sure that the process is gone; returns the exit code of one that ended by itself, -9 for SIGKILL."""
         if not kill:
-            self.process.join(1.0)
+            self.process.join(ENDING_S)  # its exit code says why it ended
         code = self.process.exitcode
         if code is None:
             self.process.kill()

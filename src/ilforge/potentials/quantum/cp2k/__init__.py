@@ -210,7 +210,7 @@ def _version_of(name: str) -> str:
 def installed(program: str) -> str:
     """Version of CP2K."""
     with tempfile.TemporaryDirectory(prefix="ilforge-cp2k-") as folder:
-        programs.run([program, "--version"], Path(folder), log="version.log", timeout_s=120)
+        programs.run([program, "--version"], Path(folder), log="version.log", timeout_s=600)
         said = Path(folder, "version.log").read_text(errors="replace")
     found = re.search(r"CP2K version (\S+)", said)
     return found[1] if found else "unknown"

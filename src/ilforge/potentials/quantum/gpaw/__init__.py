@@ -233,7 +233,7 @@ def installed(gpaw: str) -> dict[str, str | None]:
     """Versions of GPAW and its data in the Python environment of this ``gpaw``."""
     with tempfile.TemporaryDirectory(prefix="ilforge-gpaw-") as folder:
         Path(folder, "versions.py").write_text(_VERSIONS)
-        programs.run([gpaw, "python", "versions.py"], Path(folder), log="versions.log", timeout_s=120)
+        programs.run([gpaw, "python", "versions.py"], Path(folder), log="versions.log", timeout_s=600)
         said = Path(folder, "versions.log").read_text().splitlines()
     found: dict[str, str | None] = json.loads(
         next(line for line in said if line.startswith("versions ")).removeprefix("versions ")

@@ -25,7 +25,7 @@ FAILED_STARTS = 3
 PAUSE_S, LONGEST_PAUSE_S = 5.0, 300.0
 """Waiting time after a job was refused, which doubles each time, s."""
 _CANCEL_TRIES = 3  # a job that has ended meanwhile is an error, too
-_COMMAND_S = 60.0  # for an answer of Parsl's own processes
+_COMMAND_S = 600.0  # for an answer of Parsl's own processes
 
 
 @dataclass
