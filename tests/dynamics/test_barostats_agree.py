@@ -29,7 +29,7 @@ RUNS = (
 @pytest.mark.program("packmol")
 @pytest.mark.program("lmp")
 def test_engines_agree_on_the_density_of_a_liquid(tmp_path):
-    """Repelling atoms at 423 K and 10,000 bar: five barostats, each within 3.5 errors of the mean of the others."""
+    """Repelling atoms at 423 K and 10,000 bar: five barostats, each within 4.5 errors of the mean of the others."""
     potential, box = soft.SoftAtoms().write_table(tmp_path / "table"), pack(LIQUID, 1.3, seed=1)
     found = {}
     for engine, choices in RUNS:
@@ -46,4 +46,4 @@ def test_engines_agree_on_the_density_of_a_liquid(tmp_path):
         others = np.arange(len(values)) != k
         mean = np.average(values[others], weights=errors[others] ** -2)
         error = np.hypot(errors[k], np.sum(errors[others] ** -2) ** -0.5)
-        assert abs(values[k] - mean) < 3.5 * error, (k, found)
+        assert abs(values[k] - mean) < 4.5 * error, (k, found)

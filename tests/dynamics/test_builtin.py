@@ -98,7 +98,7 @@ def test_the_kinetic_energy_is_distributed_as_it_must_be(thermostat):
     assert moving.degrees_of_freedom == 3 * 48 - 3
     average, error = soft.mean(kinetic)
     assert error < 0.015 * half * THERMAL
-    assert average == pytest.approx(half * THERMAL, abs=3.5 * error)
+    assert average == pytest.approx(half * THERMAL, abs=4.5 * error)
     assert kinetic.var() == pytest.approx(half * THERMAL**2, rel=0.35)
 
 
@@ -170,7 +170,7 @@ def test_monte_carlo_gives_the_volume_of_as_many_molecules(potential, monkeypatc
     unit = THERMAL / (pressure_bar * BAR)
     average, error = soft.mean(volumes)
     assert error < 0.02 * average
-    assert average == pytest.approx(17 * unit, abs=3.5 * error)
+    assert average == pytest.approx(17 * unit, abs=4.5 * error)
     assert volumes.var() == pytest.approx(17 * unit**2, rel=0.2)
 
 
@@ -196,7 +196,7 @@ def test_both_barostats_give_the_volume_that_openmm_gives(quick_rescaling):
         average, own = soft.mean(volumes_of(**choices))
         both = np.hypot(error, own)
         assert both < 0.025 * truth, name
-        assert average == pytest.approx(truth, abs=3.5 * both), name
+        assert average == pytest.approx(truth, abs=4.5 * both), name
 
 
 @pytest.mark.slow
@@ -206,7 +206,7 @@ def test_two_pressures_differ_as_they_must(barostat, quick_rescaling):
     slope, error = soft.slope_of_log_ratio(low, high)
     expected = -800.0 * BAR / THERMAL
     assert error < 0.12 * abs(expected)
-    assert slope == pytest.approx(expected, abs=3.5 * error)
+    assert slope == pytest.approx(expected, abs=4.5 * error)
 
 
 def test_two_temperatures_differ_as_they_must():
@@ -217,4 +217,4 @@ def test_two_temperatures_differ_as_they_must():
     slope, error = soft.slope_of_log_ratio(cold, hot)
     expected = 1 / (KB * 380) - 1 / (KB * 470)
     assert error < 0.25 * expected  # else the runs are too short to say so
-    assert slope == pytest.approx(expected, abs=3.5 * error)
+    assert slope == pytest.approx(expected, abs=4.5 * error)

@@ -106,9 +106,9 @@ def test_rotation_is_warmed_like_all_other_motion(engine, tmp_path):
     module = import_module(f"ilforge.dynamics.{engine}")
     samples = [sample for sample, _ in module.frames(job, None, 0) if sample is not None]
     rotation = np.mean([rotational_energy(sample, liquid.topology.masses) for sample in samples])
-    # some 40 independent values of three degrees of freedom, and of twelve: 13 and 7 %
-    assert 2 * rotation / (3 * KB) == pytest.approx(423, rel=0.4)
-    assert np.mean([sample.temperature for sample in samples]) == pytest.approx(423, rel=0.2)
+    # some 40 independent values of three degrees of freedom, and of twelve: 13 and 7 %; limits are four of these
+    assert 2 * rotation / (3 * KB) == pytest.approx(423, rel=0.52)
+    assert np.mean([sample.temperature for sample in samples]) == pytest.approx(423, rel=0.28)
 
 
 def test_what_means_nothing_in_a_vacuum_is_left_out_with_the_reason(tmp_path):
