@@ -69,9 +69,12 @@ def salt_frames(count: int) -> list[Atoms]:
 
 
 def damage(path: Path, start: int, end: int) -> None:
-    contents = bytearray(path.read_bytes())
+    """Put zeros into a file, at a later time by the clock of the file system, which moves in steps of some ms."""
+    before, contents = path.stat().st_mtime_ns, bytearray(path.read_bytes())
     contents[start:end] = bytes(len(contents[start:end]))
     path.write_bytes(contents)
+    while path.stat().st_mtime_ns == before:
+        path.touch()
 
 
 def filled(folder: Path, count: int, n_atoms: int = 20, backup: bool = False) -> list[Label]:
