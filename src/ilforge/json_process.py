@@ -16,7 +16,6 @@ from ilforge import programs
 from ilforge.errors import DidNotFinish, LacksMemory
 from ilforge.programs import last_lines
 
-
 _ENDING_S = 60.0  # from the end of the answers to the end of the program, whose exit code says why
 
 
