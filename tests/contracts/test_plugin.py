@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from support.patience import PATIENCE_S
+
 PLUGIN = Path(__file__).parents[1] / "data" / "plugin" / "ilforge_springs.py"
 ENTRY_POINTS = """
 [ilforge.potentials]
@@ -78,7 +80,7 @@ def ilforge(tmp_path):
     def run(*arguments):
         done = subprocess.run(
             [sys.executable, "-m", "ilforge", *arguments],
-            cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=600,
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=PATIENCE_S,
         )  # fmt: skip
         return done.returncode, done.stdout, done.stderr
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-PATIENCE_S = 600.0
-"""Time after which something that a test waits for never comes, s; half of what pytest allows a test."""
+PATIENCE_S = 1100.0
+"""Time after which something that a test waits for never comes, s; a little less than pytest allows a test."""
 
 
 def until(
