@@ -71,6 +71,7 @@ def kill_in_the_middle(code: str, directory: Path, there: Callable[[], bool]) ->
             shutil.rmtree(before)
             return
         assert process.returncode in (0, -signal.SIGKILL), "the process failed"
-        shutil.rmtree(directory)
-        shutil.copytree(before, directory)
+        for path in directory.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.copytree(before, directory, dirs_exist_ok=True)
     raise AssertionError("it always ended before it could be killed")
