@@ -227,7 +227,7 @@ def gpus() -> list[str]:
     """
     with tempfile.TemporaryDirectory(prefix="ilforge-gpus-") as folder:
         try:
-            programs.run(_LIST_GPUS, Path(folder), log="list", timeout_s=60)
+            programs.run(_LIST_GPUS, Path(folder), log="list", timeout_s=300)
         except (MissingProgram, DidNotFinish):
             return []
         said = (Path(folder) / "list").read_text(errors="replace").splitlines()
