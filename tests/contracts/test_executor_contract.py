@@ -19,7 +19,7 @@ from support.patience import PATIENCE_S, until
 TABLES = {
     "local": {"kind": "local", "workers": 2},
     "parsl": {
-        "kind": "parsl", "provider": "local", "workers": 2, "threads": 1, "lost_after_s": 60, "status_s": 1.0,
+        "kind": "parsl", "provider": "local", "workers": 2, "threads": 1, "lost_after_s": 30, "status_s": 1.0,
         "jobs": 2, "walltime_h": 0.2, "submissions_per_hour": 100, "idle_min": 0.2,
     },
 }  # fmt: skip

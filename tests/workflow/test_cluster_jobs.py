@@ -234,6 +234,7 @@ def test_idle_jobs_end_and_a_cancel_that_failed_is_tried_again(tmp_path, clock):
     system.cancel_fails = True
     found.end_idle(0, 100.0)
     assert system.cancelled == [["101"]] and len(found.alive) == 1
+    assert not system.node("0")["active"], "Parsl sends it nothing while it ends"
     system.cancel_fails = False
     clock.now += 10
     found.look()

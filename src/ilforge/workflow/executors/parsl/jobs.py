@@ -152,6 +152,8 @@ class Jobs:
                 done = not waiting and not job.called_in and time.monotonic() - job.submitted > longest_s
             if done:
                 needless.append(job)
+                if job.nodes:  # until it counts as lost, Parsl would send it tasks
+                    self.hold(job.block)
         self.cancel(needless)
 
     def cancel(self, jobs: Sequence[QueuedJob] | None = None) -> bool:
