@@ -120,7 +120,7 @@ def test_a_second_run_computes_nothing_and_is_quick(finished):
     checked_s = processor_s(lambda: subprocess.run(check, cwd=folder, check=True, capture_output=True))
     run_s = processor_s(lambda: run(folder, "smallest.toml"))
     assert "nothing to compute" in (folder / "log").read_text()
-    assert run_s < 4 * checked_s, (run_s, checked_s)
+    assert run_s < 6 * checked_s, (run_s, checked_s)
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "ilforge-store" / "results").rglob("*")}
 
 
