@@ -22,6 +22,7 @@ from ilforge.sampling.intermolecular import (
     cut_in_two,
     parted,
     pulled_out,
+    rearranged,
     sample_intermolecular,
     scaled,
     with_cavity,
@@ -228,6 +229,20 @@ def test_the_same_seed_makes_the_same_frames(sampled):
         density_g_cm3=DENSITY, density_ratios=(0.5, 1.3), seed=7, bond_factor=1.25,
     )  # fmt: skip
     assert [frames.digest(frame) for frame in again] == [frames.digest(frame) for frame in found]
+
+
+def test_frames_made_of_given_starts_name_the_parent_of_their_start():
+    liquid, starts = Liquid.of(LIQUIDS["PYR14TFSI"]), []
+    for seed in (1, 2):
+        box = pack(liquid, 1.0, seed=seed)
+        box.info["parent"] = f"box-{seed}"
+        starts.append(box)
+    made = rearranged(starts, liquid, density_g_cm3=DENSITY, density_ratios=(0.5, 1.0), seed=3, bond_factor=1.25)
+    shapes = {box.info["parent"]: inner_distances(box.positions, liquid.topology) for box in starts}
+    assert {frame.info["parent"] for frame in made} == set(shapes)
+    for frame in made:
+        shape = inner_distances(frame.positions, liquid.topology)
+        np.testing.assert_allclose(shape, shapes[frame.info["parent"]], atol=1e-4)
 
 
 def _pulled_apart(start, topology):

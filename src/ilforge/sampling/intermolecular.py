@@ -224,13 +224,41 @@ def sample_intermolecular(
         seed=seed,
         threads=threads,
     )
+    return rearranged(
+        run,
+        liquid,
+        density_g_cm3=density_g_cm3,
+        density_ratios=density_ratios,
+        seed=seed,
+        bond_factor=bond_factor,
+    )
+
+
+def rearranged(
+    starts: Sequence[Atoms],
+    liquid: Liquid,
+    *,
+    density_g_cm3: float,
+    density_ratios: tuple[float, float],
+    seed: int,
+    bond_factor: float,
+) -> list[Atoms]:
+    """From each frame one of each recipe for which there is room: the second half of :func:`sample_intermolecular`.
+
+    Parameters
+    ----------
+    starts
+        Periodic frames of the liquid, such as those of MD; each frame that is made has the ``parent`` of its start.
+    density_g_cm3, density_ratios, seed, bond_factor
+        As there.
+    """
     rng, volume = np.random.default_rng([seed, len(RECIPES)]), liquid.volume(density_g_cm3)
     found = []
-    for frame in run:
+    for frame in starts:
         start = Arrangement(whole_molecules(frame.positions, frame.cell.array, liquid.topology), frame.cell.array)
         for recipe, arrangement, more in _variants(start, liquid.topology, volume, density_ratios, rng):
             more["density_ratio"] = round(volume / arrangement.volume, 6)
-            made = make_frame(arrangement.positions, arrangement.cell, box, liquid, "nEQ", recipe, seed, **more)
+            made = make_frame(arrangement.positions, arrangement.cell, frame, liquid, "nEQ", recipe, seed, **more)
             if fragmentation(made, liquid.topology, bond_factor) is None:
                 found.append(made)
     return found
