@@ -11,11 +11,12 @@ kind:
 ``even``                            as many of each recipe, at random
 ``diverse``                         the most diverse of the EQ frames that the base set does not have
 
-Within a seed, all sets share the frames that stay, the frames for early stopping, and the seed of training. A first
-model learns from the shared frames. Each student starts from it and learns from its whole set, as in concurrent
-learning. Students are tested on frames of the teacher's own liquid: ten pairs at 423 K and 1 bar, moved by CL&P. The
-volume of some of these frames is scanned with rigid molecules. With ``--length``, each student then moves the last of
-them, and the density is measured. What has been finished in FOLDER is not repeated.
+Within a seed, all sets share the frames that stay, the frames for early stopping, and the seed of training. With
+``--retrained``, a first model learns from the shared frames, and each student starts from it.
+
+Students are tested on frames of the teacher's own liquid: ten pairs at 423 K and 1 bar, moved by CL&P. The volume of
+some of these frames is scanned with rigid molecules. With ``--length``, each student then moves the last of them, and
+the density is measured. What has been finished in FOLDER is not repeated.
 """
 
 from __future__ import annotations
@@ -137,6 +138,14 @@ def labelled(frames: Sequence[Atoms], teacher: Mapping[str, Any]) -> tuple[Atoms
     return tuple(found)
 
 
+def labelled_sets(seed: int, arguments: argparse.Namespace) -> dict[str, tuple[Atoms, ...]]:
+    """Training sets and frames for early stopping, with the labels of the teacher."""
+    shipped = Dataset.open("pyr14bf4-pbe-d3")
+    sets = training_sets(shipped.frames("training"), arguments.labels, arguments.replaced, seed)
+    sets["stop"] = drawn(shipped.frames("validation"), STOP, np.random.default_rng(seed))
+    return {name: labelled(frames, arguments.teacher) for name, frames in sets.items()}
+
+
 def liquid_of(arguments: argparse.Namespace) -> tuple[Liquid, Trajectory]:
     """The liquid that tests are made in, and its run with CL&P."""
     liquid = Liquid.of({"PYR14": arguments.pairs, "BF4": arguments.pairs})
@@ -182,8 +191,9 @@ def errors_of(
 
 def trained(dataset: Dataset, seed: int, folder: Path, arguments: argparse.Namespace, start: Path | None) -> Path:
     """The file of a model that was trained from scratch, or from ``start`` with a part of the epochs."""
-    epochs = arguments.epochs
-    keys = {"epochs": epochs, "second_stage_epoch": round(0.7 * epochs), "retrain_fraction": arguments.retrained}
+    keys = {"epochs": arguments.epochs, "second_stage_epoch": round(0.7 * arguments.epochs)}
+    if start is not None:
+        keys["retrain_fraction"] = arguments.retrained
     settings = TRAINERS["mace"].settings(**{"preset": "liquid", **keys, **arguments.student})
     return train(dataset, settings, seed, folder, start_from=start)
 
@@ -204,12 +214,23 @@ def second_half(run: Trajectory, liquid: Liquid) -> float:
     return float(np.mean(grams / volumes[len(volumes) // 2 :]))
 
 
-def kept(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def kept(file: Path, make: Callable[[], Any]) -> Any:
     """The contents of a file, which is made if it does not exist."""
     if not file.is_file():
         files.write_text(file, json.dumps(make()))
-    found: dict[str, Any] = json.loads(file.read_text())
-    return found
+    return json.loads(file.read_text())
+
+
+def kept_frames(folder: Path, make: Callable[[], Mapping[str, Sequence[Atoms]]]) -> dict[str, tuple[Atoms, ...]]:
+    """Frames by name, which are made if the folder does not have them."""
+    listed = folder / "names.json"
+    if not listed.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        made = make()
+        for name, members in made.items():
+            frame_files.write(folder / f"{name}.xyz", list(members))
+        files.write_text(listed, json.dumps(list(made)))
+    return {name: tuple(frame_files.read(folder / f"{name}.xyz")) for name in json.loads(listed.read_text())}
 
 
 def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
@@ -250,7 +271,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--epochs", type=int, default=9, help="of the training on the shared frames")
-    parser.add_argument("--retrained", type=float, default=0.5, help="share of these for the training on a whole set")
+    parser.add_argument("--retrained", type=float, default=0.0, help="share of these for a whole set; 0: from scratch")
     parser.add_argument("--student", type=json.loads, default={}, help="keys of a MACE model as JSON, beside liquid")
     parser.add_argument("--pairs", type=int, default=10, help="of the liquid in which students are tested")
     parser.add_argument("--tested", type=int, default=12, help="frames of this liquid")
@@ -259,18 +280,25 @@ def main() -> None:
     arguments = parser.parse_args()
     liquid, run = liquid_of(arguments)
     print(f"CL&P: {second_half(run, liquid):.3f} g/cm3 in {arguments.pairs} pairs", flush=True)
-    shipped = {part: Dataset.open("pyr14bf4-pbe-d3").frames(part) for part in ("training", "validation")}
-    tested = labelled(tested_frames(liquid, run, arguments.tested), arguments.teacher)
-    truth = pressures(tested[: arguments.scans], liquid, arguments.teacher)
+    tested = kept_frames(
+        arguments.folder / "tested",
+        lambda: {"tested": labelled(tested_frames(liquid, run, arguments.tested), arguments.teacher)},
+    )["tested"]
+    truth = np.array(
+        kept(
+            arguments.folder / "truth.json",
+            lambda: pressures(tested[: arguments.scans], liquid, arguments.teacher).tolist(),
+        )
+    )
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in arguments.kinds}
     for seed in arguments.seeds:
-        sets = training_sets(shipped["training"], arguments.labels, arguments.replaced, seed)
-        stop = labelled(drawn(shipped["validation"], STOP, np.random.default_rng(seed)), arguments.teacher)
-        ready = {name: labelled(frames, arguments.teacher) for name, frames in sets.items()}
-        first = trained(Dataset(ready["shared"], stop), seed, arguments.folder / f"seed-{seed}/shared", arguments, None)
+        root = arguments.folder / f"seed-{seed}"
+        sets = kept_frames(root / "sets", lambda: labelled_sets(seed, arguments))  # noqa: B023
+        shared = Dataset(sets["shared"], sets["stop"])
+        first = trained(shared, seed, root / "shared", arguments, None) if arguments.retrained else None
         for kind in arguments.kinds:
-            here = arguments.folder / f"seed-{seed}" / kind
-            path = trained(Dataset(ready[kind], stop), seed, here, arguments, first)
+            here = root / kind
+            path = trained(Dataset(sets[kind], sets["stop"]), seed, here, arguments, first)
             student = {"kind": "mace", "path": str(path), "sha256": files.file_digest(path)}
             own = kept(here / "errors.json", lambda: errors_of(student, tested, truth, liquid, arguments.scans))  # noqa: B023
             if arguments.length:
