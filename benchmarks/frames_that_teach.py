@@ -143,7 +143,9 @@ def labelled_sets(seed: int, arguments: argparse.Namespace) -> dict[str, tuple[A
     shipped = Dataset.open("pyr14bf4-pbe-d3")
     sets = training_sets(shipped.frames("training"), arguments.labels, arguments.replaced, seed)
     sets["stop"] = drawn(shipped.frames("validation"), STOP, np.random.default_rng(seed))
-    return {name: labelled(frames, arguments.teacher) for name, frames in sets.items()}
+    different = list({id(frame): frame for frames in sets.values() for frame in frames}.values())
+    by_frame = dict(zip(map(id, different), labelled(different, arguments.teacher), strict=True))
+    return {name: tuple(by_frame[id(frame)] for frame in frames) for name, frames in sets.items()}
 
 
 def liquid_of(arguments: argparse.Namespace) -> tuple[Liquid, Trajectory]:
@@ -241,9 +243,9 @@ def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         values = [text([one[name] for one in results if name in one]) for name in QUANTITIES]
         rows.append(f"| {kind} | {len(results)} | {' | '.join(values)} |")
     for kind, results in found.items():
-        pairs = list(zip(results, found["base"], strict=False))
+        pairs = list(zip(results, found.get("base", []), strict=False))
         values = [text(differences(pairs, name, smaller)) for name, (_, smaller) in QUANTITIES.items()]
-        if kind != "base":
+        if kind != "base" and pairs:
             rows.append(f"| {kind} less base | {len(pairs)} | {' | '.join(values)} |")
     return "\n".join(rows)
 
