@@ -55,18 +55,16 @@ DENSITY_RATIOS = (0.5, 1.3)  # of intermolecular frames
 KINDS = ("base", "mix", *RECIPES, "even", "diverse")
 TEMPERATURE_K = 423.0
 STARTS = 3  # EQ frames for each frame that is replaced, from each of which one frame of each recipe is made
-MAX_FORCE_EV_A = (
-    30.0  # frames with a larger force by CL&P are left out, as the gate of a study would refuse their labels
-)
+MAX_FORCE_EV_A = 30.0  # frames with a larger force by CL&P are left out, as the gate of a study refuses their labels
 STOP = 8  # frames for early stopping
 SCAN = (1.1, 1.05, 1.0, 0.95, 0.9)  # densities relative to that of the frame, from small to large volume
 QUANTITIES = {
-    "force_rmse": ("force RMSE, eV/Å", 1),
-    "ion_force_rmse": ("force RMSE on whole ions, eV/Å", 1),
-    "pressure_bias": ("pressure error, mean over the scans, GPa", 0),
-    "pressure_rms": ("RMS, GPa", 1),
-    "compression": ("error of dP/d(density ratio), GPa", 0),
-    "density": ("density, g/cm³", 0),
+    "force_rmse": ("force RMSE, eV/Å", True),
+    "ion_force_rmse": ("force RMSE on whole ions, eV/Å", True),
+    "pressure_bias": ("pressure error, mean over the scans, GPa", False),
+    "pressure_rms": ("RMS, GPa", True),
+    "compression": ("error of dP/d(density ratio), GPa", False),
+    "density": ("density, g/cm³", False),
 }
 """Heading of each column, and whether it is an error that is better if it is smaller."""
 
@@ -250,7 +248,7 @@ def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     return "\n".join(rows)
 
 
-def differences(pairs: Sequence[tuple[Mapping, Mapping]], name: str, signless: int) -> list[float]:
+def differences(pairs: Sequence[tuple[Mapping, Mapping]], name: str, signless: bool) -> list[float]:
     """A quantity of each kind's student less that of the base's student of the same seed."""
     size = abs if signless else float
     return [size(one[name]) - size(base[name]) for one, base in pairs if name in one and name in base]
@@ -262,6 +260,17 @@ def text(values: Sequence[float]) -> str:
         return "-"
     error = f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{error}"
+
+
+def refuse_other(arguments: argparse.Namespace) -> None:
+    """Stop if the folder has results of other arguments."""
+    decisive = {
+        key: value for key, value in vars(arguments).items() if key not in ("folder", "seeds", "kinds", "length")
+    }
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    begun = kept(arguments.folder / "arguments.json", lambda: decisive)
+    if begun != decisive:
+        raise SystemExit(f"{arguments.folder} was begun with {begun}: give these again, or name another folder.")
 
 
 def main() -> None:
@@ -280,6 +289,7 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=6, help="of the volume of these frames")
     parser.add_argument("--length", type=float, default=0.0, help="of the run of each student, ps; 0 for none")
     arguments = parser.parse_args()
+    refuse_other(arguments)
     liquid, run = liquid_of(arguments)
     print(f"CL&P: {second_half(run, liquid):.3f} g/cm3 in {arguments.pairs} pairs", flush=True)
     tested = kept_frames(
@@ -300,13 +310,14 @@ def main() -> None:
         first = trained(shared, seed, root / "shared", arguments, None) if arguments.retrained else None
         for kind in arguments.kinds:
             here = root / kind
+            npt = here / f"npt-{arguments.length:g}ps"
             path = trained(Dataset(sets[kind], sets["stop"]), seed, here, arguments, first)
             student = {"kind": "mace", "path": str(path), "sha256": files.file_digest(path)}
             own = kept(here / "errors.json", lambda: errors_of(student, tested, truth, liquid, arguments.scans))  # noqa: B023
             if arguments.length:
                 own |= kept(
-                    here / "density.json",
-                    lambda: density_of(student, run, liquid, seed, arguments.length, here / "npt"),  # noqa: B023
+                    here / f"density-{arguments.length:g}ps.json",
+                    lambda: density_of(student, run, liquid, seed, arguments.length, npt),  # noqa: B023
                 )
             found[kind].append(own)
             print(f"seed {seed}, {kind}: {own}", flush=True)
