@@ -191,6 +191,8 @@ def errors_of(
 
 def trained(dataset: Dataset, seed: int, folder: Path, arguments: argparse.Namespace, start: Path | None) -> Path:
     """The file of a model that was trained from scratch, or from ``start`` with a part of the epochs."""
+    if (finished := folder / "model.model").is_file():  # written when a training ends
+        return finished
     keys = {"epochs": arguments.epochs, "second_stage_epoch": round(0.7 * arguments.epochs)}
     if start is not None:
         keys["retrain_fraction"] = arguments.retrained
