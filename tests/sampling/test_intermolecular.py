@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
-from ilforge import frames
+from ilforge import Dataset, frames
 from ilforge.liquid.connectivity import centres_of_mass, fragmentation, whole_molecules
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.overlaps import overlap
-from ilforge.liquid.packing import atomic_radii, pack
+from ilforge.liquid.packing import pack
 from ilforge.potentials.classical.clp import Clp
 from ilforge.sampling.intermolecular import (
-    CLOSEST_A,
+    KIND,
     RECIPES,
     Arrangement,
     cut_in_two,
@@ -27,6 +28,7 @@ from ilforge.sampling.intermolecular import (
     scaled,
     with_cavity,
 )
+from ilforge.sampling.intermolecular import radii as radii_of
 
 DENSITY = 1.3  # g/cm^3
 LIQUIDS = {"PYR14TFSI": {"PYR14": 2, "TFSI": 2}, "LiTFSI": {"LI": 1, "PYR14": 1, "TFSI": 2}}
@@ -161,19 +163,19 @@ def test_a_large_box_is_parted_as_well_as_a_small_one():
     liquid = Liquid.of({"PYR14": 10, "BF4": 10})
     box = pack(liquid, 1.04, seed=1)
     start, topology = Arrangement(box.positions, box.cell.array), liquid.topology
-    radii = atomic_radii(topology.symbols, CLOSEST_A, 0.8)
-    apart = []
+    radii, apart = radii_of(topology), []
+    before = overlap(box, topology, radii)
     for low in range(12):
         there, upper, axis = cut_in_two(start, topology, low % 3, float(low))
         found = parted(there, topology, upper, axis, 3.0)
         apart.append(overlap(Atoms(topology.symbols, found.positions, cell=found.cell, pbc=True), topology, radii))
-    assert np.mean(np.array(apart) <= 0.02) > 0.5
+    assert np.mean(np.array(apart) <= before + 1e-9) > 0.5
 
 
 def test_a_cavity_is_empty_and_its_walls_are_whole(start):
     liquid, before = start
     topology = liquid.topology
-    radii = atomic_radii(topology.symbols, CLOSEST_A, 0.8)
+    radii = radii_of(topology)
     roomy = scaled(before, topology, before.volume / 0.6)
     found, centre = with_cavity(roomy, topology, 3.5, radii, np.random.default_rng(1))
     kept = inner_distances(found.positions, topology) - inner_distances(before.positions, topology)
@@ -186,7 +188,7 @@ def test_a_cavity_is_empty_and_its_walls_are_whole(start):
 
 def test_without_room_there_is_no_cavity(start):
     liquid, before = start
-    radii = atomic_radii(liquid.topology.symbols, CLOSEST_A, 0.8)
+    radii = radii_of(liquid.topology)
     dense = scaled(before, liquid.topology, before.volume / 1.3)
     assert with_cavity(dense, liquid.topology, 4.0, radii, np.random.default_rng(1)) is None
 
@@ -206,7 +208,7 @@ def test_frames_are_of_every_recipe_and_say_what_they_are(sampled):
 
 def test_no_two_molecules_overlap_and_all_are_whole(sampled):
     liquid, found = sampled
-    radii = atomic_radii(liquid.topology.symbols, CLOSEST_A, 0.8)
+    radii = radii_of(liquid.topology)
     for frame in found:
         assert closest_approach(frame, liquid.topology, radii) >= -0.021, frame.info
         assert fragmentation(frame, liquid.topology, 1.25) is None
@@ -265,3 +267,33 @@ def test_attraction_weakens_with_the_gap():
         calculator.calculate(box, ["energy"])
         energies.append(calculator.results["energy"])
     assert np.all(np.diff(energies) > 0)
+
+
+def test_frames_are_no_more_crowded_than_md():
+    """Their largest forces are those of equilibrated frames, which come from within molecules."""
+    starts = [frame for frame in Dataset.open("pyr14bf4-pbe-d3").frames("training") if frame.info["kind"] == "EQ"][::4]
+    liquid = Liquid.of_frame(starts[0])
+    calculator = Clp(4.0).calculator(liquid.topology)
+
+    def largest(found):
+        return max(np.linalg.norm(calculator.get_forces(frame), axis=1).max() for frame in found)
+
+    made = rearranged(starts, liquid, density_g_cm3=1.04, density_ratios=(0.5, 1.3), seed=1, bond_factor=1.3)
+    for recipe in RECIPES:
+        found = [frame for frame in made if frame.info["recipe"] == recipe]
+        assert len(found) > 0.7 * len(starts) and largest(found) < 1.5 * largest(starts), recipe
+
+
+def test_recipes_and_densities_have_equal_shares(sampled):
+    liquid, found = sampled
+    made = [frame.copy() for frame in found for _ in range(2)]
+    for frame in made[::2]:
+        frame.rattle(0.01, seed=1)
+    taken = KIND.chosen(made, liquid, 9)
+    assert len(taken) == 9 and Counter(frame.info["recipe"] for frame in taken) == dict.fromkeys(RECIPES, 3)
+    for recipe in RECIPES:
+        ratios = sorted(frame.info["density_ratio"] for frame in made if frame.info["recipe"] == recipe)
+        lowest, highest = ratios[len(ratios) // 3], ratios[-len(ratios) // 3]
+        chosen = sorted(frame.info["density_ratio"] for frame in taken if frame.info["recipe"] == recipe)
+        assert chosen[0] <= lowest and chosen[-1] >= highest
+    assert len(KIND.chosen(made, liquid, len(made) - 1)) == len(made) - 1, "small groups do not leave any out"

@@ -9,7 +9,9 @@ shape that they have in MD, and only their distances change:
             is longer by two gaps
 ``cavity``  a sphere without nuclei, in a box with the density of the liquid or less
 
-Frames are made in excess, and :mod:`ilforge.sampling.diversity` chooses those that differ most.
+Frames are made in excess. Every recipe and every third of its densities has an equal share of the frames that are
+taken; in each share, :mod:`ilforge.sampling.diversity` chooses those that differ most. Without shares it would take the
+most crowded frames of one recipe.
 """
 
 from __future__ import annotations
@@ -37,9 +39,13 @@ from ilforge.sampling.kind import Drawing, SamplerKind
 from ilforge.settings import Count, DensityRatio, Settings
 
 RECIPES = ("scaled", "parted", "cavity")
-CLOSEST_A = 1.8
-"""Smallest distance between atoms of different molecules, Å; more for S and P, less for hydrogens."""
+CLOSEST_A = 2.3
+"""Smallest distance between atoms of different molecules, Å; more for S and P, less for hydrogens and lone cations.
+
+MD of ionic liquids at 423 K hardly comes closer. Moving molecules apart from an overlap leaves them at this distance;
+at 1.8 Å, frames with a cavity had forces of 30 eV/Å, and models that learned from them had a worse pressure."""
 _HYDROGENS = 0.8  # factor on the radius of a hydrogen, which is half this distance
+_CATION_A = 0.6  # radius of a monatomic cation; Li and O of MD are 1.8 Å apart
 _SLACK = 0.02  # Å, the precision of separate()
 _GAPS_A = (0.5, 5.0)  # from slightly stretched contacts to almost no contacts within the cutoff of a model
 _CAVITIES_A = (2.5, 4.0)  # radius, from an atom to a small ion
@@ -209,8 +215,8 @@ def sample_intermolecular(
     -------
     frames
         Frames of kind ``nEQ``, recipes ``scaled``, ``parted`` and ``cavity``. None is fragmented, and no two atoms of
-        different molecules are closer than the sum of their radii (:func:`ilforge.liquid.packing.atomic_radii` for
-        1.8 Å, hydrogens scaled by 0.8). ``info`` contains ``density_ratio``, and ``gap_A`` or ``cavity_A``.
+        different molecules are closer than the sum of their :func:`radii`. ``info`` contains ``density_ratio``, and
+        ``gap_A`` or ``cavity_A``.
     """
     run = sample_equilibrated(
         box,
@@ -253,9 +259,10 @@ def rearranged(
         As there.
     """
     rng, volume = np.random.default_rng([seed, len(RECIPES)]), liquid.volume(density_g_cm3)
-    found = []
+    sizes, found = radii(liquid.topology), []
     for frame in starts:
         start = Arrangement(whole_molecules(frame.positions, frame.cell.array, liquid.topology), frame.cell.array)
+        start = _clear(start, liquid.topology, sizes) or start
         for recipe, arrangement, more in _variants(start, liquid.topology, volume, density_ratios, rng):
             more["density_ratio"] = round(volume / arrangement.volume, 6)
             made = make_frame(arrangement.positions, arrangement.cell, frame, liquid, "nEQ", recipe, seed, **more)
@@ -264,24 +271,31 @@ def rearranged(
     return found
 
 
+def radii(topology: Topology) -> np.ndarray:
+    """Radii of atoms, ``(n_atoms,)`` Å: atoms of different molecules may not be closer than the sum of their radii."""
+    cations = np.array(topology.charges)[topology.molecules] > 0
+    sizes = atomic_radii(topology.symbols, CLOSEST_A, _HYDROGENS)
+    return np.where(topology.monatomic & cations, _CATION_A, sizes)
+
+
 def _variants(
     start: Arrangement, topology: Topology, volume: float, ratios: Sequence[float], rng: np.random.Generator
 ) -> Iterator[tuple[str, Arrangement, dict[str, float]]]:
     """One arrangement of each recipe that has room: recipe, arrangement, and further entries of ``info``."""
     low, high = ratios
-    radii = atomic_radii(topology.symbols, CLOSEST_A, _HYDROGENS)
-    spread = _clear(scaled(start, topology, volume / rng.uniform(low, high)), topology, radii)
+    sizes = radii(topology)
+    spread = _clear(scaled(start, topology, volume / rng.uniform(low, high)), topology, sizes)
     if spread is not None:
         yield "scaled", spread, {}
     gap = rng.uniform(*_GAPS_A)
     if topology.n_molecules > 1:
         around, upper, axis = _two_groups(start, topology, rng)
         apart = parted(around, topology, upper, axis, gap)
-        if overlap(_box(apart, topology), topology, radii) <= _SLACK:
+        if overlap(_box(apart, topology), topology, sizes) <= _SLACK:
             yield "parted", apart, {"gap_A": round(gap, 6)}
     radius = rng.uniform(*_CAVITIES_A)
     ratio = np.clip(rng.uniform(*_CAVITY_DENSITIES), low, high)
-    hollow = with_cavity(scaled(start, topology, volume / ratio), topology, radius, radii, rng)
+    hollow = with_cavity(scaled(start, topology, volume / ratio), topology, radius, sizes, rng)
     if hollow is not None:
         yield "cavity", hollow[0], {"cavity_A": round(radius, 6)}
 
@@ -374,14 +388,26 @@ def _draw(drawing: Drawing) -> list[Atoms]:
 
 
 def _chosen(made: list[Atoms], liquid: Liquid, number: int) -> list[Atoms]:
-    """Those that differ most."""
+    """The frames that are taken, in the order in which they were made; see the module for the shares."""
     if len(made) < number:
         raise DidNotConverge(
             f"Only {len(made)} intermolecular frames of {liquid.label} could be made without overlaps, but "
             f"intermolecular is {number}. Raise sampling.intermolecular_candidates, or lower the densities of "
             "the runs or of sampling.intermolecular_density_ratios."
         )
-    return most_diverse(made, liquid.topology, number)
+    groups = [part for recipe in RECIPES for part in _thirds([f for f in made if f.info["recipe"] == recipe])]
+    groups.sort(key=len)
+    taken: list[Atoms] = []
+    for index, group in enumerate(groups):  # what a small group lacks is taken from those that follow
+        taken += most_diverse(group, liquid.topology, (number - len(taken)) // (len(groups) - index))
+    numbers = {id(frame) for frame in taken}
+    return [frame for frame in made if id(frame) in numbers]
+
+
+def _thirds(made: list[Atoms]) -> list[list[Atoms]]:
+    """Frames in three parts of equal size: those with low, medium and high density."""
+    order = np.argsort([frame.info["density_ratio"] for frame in made], kind="stable")
+    return [[made[i] for i in part] for part in np.array_split(order, 3)]
 
 
 KIND = SamplerKind(
@@ -396,6 +422,7 @@ KIND = SamplerKind(
     number=lambda counts: counts.intermolecular,
     scaled=lambda counts, number: {"intermolecular": number, "intermolecular_boxes": counts.intermolecular_boxes},
     chosen=_chosen,
+    version=2,  # no close contacts, equal shares
     steps=steps_of_run,
     ratios=lambda sampling: sampling.intermolecular_density_ratios,
 )

@@ -107,6 +107,8 @@ class SamplerKind:
         ``ratios(sampling)``: densities of its frames relative to the liquid, if they are not those of the boxes.
     preparation
         What must be found first.
+    version
+        Increased if other frames follow from the same keys, so that they are made again.
     """
 
     name: str
@@ -123,6 +125,7 @@ class SamplerKind:
     steps: Callable[[Any, int], float] | None = None
     ratios: Callable[[Any], Sequence[float]] | None = None
     preparation: Preparation | None = None
+    version: int = 1
 
     @property
     def keys(self) -> set[str]:

@@ -192,6 +192,8 @@ def frames_stage(study: Study, purpose: str) -> Stage:
         "bond_factor": study.settings.gate.bond_factor,
         **{name: kind.frames_of(counts) for name, kind in asked_of(counts, sampling).items() if kind.chosen},
     }
+    versions = {name: kind.version for name, kind in asked_of(counts, sampling).items() if kind.version > 1}
+    settings |= {"versions": versions} if versions else {}
     inputs = preparations(study, counts)
 
     def work(job: Job) -> None:
