@@ -29,6 +29,7 @@ POTENTIALS: Registry[PotentialKind] = Registry(
         "chgnet": "ilforge.potentials.learned.chgnet",
         "so3lr": "ilforge.potentials.learned.so3lr",
         "nequip": "ilforge.potentials.learned.nequip",
+        "uf3": "ilforge.potentials.learned.uf3",
         "mace": "ilforge.potentials.learned.mace",
         "deepmd": "ilforge.potentials.learned.deepmd",
         "committee": "ilforge.potentials.learned.committee",

@@ -20,6 +20,7 @@ TRAINERS: Registry[TrainerKind] = Registry(
         "deepmd": "ilforge.training.deepmd",
         "sevennet": "ilforge.training.sevennet",
         "nequip": "ilforge.training.nequip",
+        "uf3": "ilforge.training.uf3",
     },
 )
 """Every kind of model that can be trained. To add one, write a file that describes it, and add a line here."""

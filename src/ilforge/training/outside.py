@@ -46,7 +46,7 @@ def made_of(
 
     Paths, threads and the device in ``orders`` are left out; versions of the packages are in it.
     """
-    aside = {"worker", "threads", "start", "device"}
+    aside = {"worker", "interactions", "threads", "start", "device"}
     start = orders["start"] and orders["start"]["sha256"]
     decisive = {key: value for key, value in orders.items() if key not in aside}
     versions = dict(environments.look(environment).versions)

@@ -39,6 +39,8 @@ class OutsideCalculator(UsesProcess, TypedCalculator):
         Of the worker.
     dispersion
         Functional whose D3(BJ) is added; None for none.
+    uses_gpu
+        Whether PyTorch computes it, on the device that was chosen; others compute on the processor.
     patience_s
         Time limit for a frame, s.
     """
@@ -53,12 +55,13 @@ class OutsideCalculator(UsesProcess, TypedCalculator):
         charge: float = 0.0,
         threads: int = 1,
         dispersion: str | None = None,
+        uses_gpu: bool = True,
         patience_s: float = START_S,
     ):
         super().__init__()
         self._environment, self._title, self._settings = environment, title, dict(settings)
         self._charge, self._threads, self._dispersion = charge, threads, dispersion
-        self._patience_s = patience_s
+        self._uses_gpu, self._patience_s = uses_gpu, patience_s
         self._elements: list[str] = []
 
     @property
@@ -92,7 +95,7 @@ class OutsideCalculator(UsesProcess, TypedCalculator):
 
     def _start(self) -> None:
         python = environments.interpreter(self._environment)
-        device = devices.resolved(self._environment)
+        device = devices.resolved(self._environment) if self._uses_gpu else devices.CPU
         answer = self._begin(
             # -I: environment variables and files in the folder of a study cannot change what the other
             # interpreter imports

@@ -92,6 +92,7 @@ class RunsOutside:
     """
 
     has_stress: ClassVar[bool] = True
+    uses_gpu: ClassVar[bool] = True
     environment: ClassVar[Environment]
 
     @property
@@ -149,6 +150,7 @@ class RunsOutside:
             charge=0.0 if topology is None else float(topology.charge),
             threads=threads,
             dispersion=self.added_dispersion,
+            uses_gpu=self.uses_gpu,
             patience_s=max(_SHORTEST_S, _PATIENCE * self.seconds_per_frame(max(1, len(symbols)))),
         )
         if self.known_elements is None and symbols:
