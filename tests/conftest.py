@@ -95,6 +95,14 @@ def tiny_nequip_models(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def tiny_uf3_model(tmp_path_factory):
+    """File of a UF3 potential of pairs within 4 Å and triangles within 2.5 Å, fitted to two frames of PYR14BF4."""
+    environments.interpreter("uf3")
+    labelled = models.labelled(frames.read(DATA / "one_pair.xyz")[0], 3)
+    return models.write_uf3_model(tmp_path_factory.mktemp("uf3"), labelled)
+
+
+@pytest.fixture(scope="session")
 def tiny_deepmd_model(tiny_deepmd_models):
     """File of one of these."""
     return tiny_deepmd_models[0]

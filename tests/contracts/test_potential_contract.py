@@ -34,7 +34,8 @@ class Case:
     Attributes
     ----------
     spec
-        For ``create``; ``"MACE"``, ``"DEEPMD0"``, ``"DEEPMD1"``, ``"nequip"`` and ``"allegro"`` as paths stand for
+        For ``create``; ``"MACE"``, ``"DEEPMD0"``, ``"DEEPMD1"``, ``"nequip"``, ``"allegro"`` and ``"uf3"`` as paths stand
+        for
         small model files.
     energy, force
         Largest difference between numbers that should be equal, eV and eV/Å.
@@ -93,6 +94,7 @@ CASES = {
     "so3lr": Case({"kind": "so3lr"}, 1e-6, 1e-6, 2e-3, 1e-3, 1e-6, "pyr14_tfsi"),
     "nequip-float32": Case({"kind": "nequip", "path": "nequip"}, 1e-4, 1e-4, 5e-3, 5e-4, 2e-5),
     "allegro-float64": Case({"kind": "nequip", "path": "allegro"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
+    "uf3": Case({"kind": "uf3", "path": "uf3"}, 1e-8, 1e-8, 1e-3, 1e-4, 1e-6),
     "mace-float32": Case({"kind": "mace", "path": "MACE"}, 1e-5, 1e-5, 1e-2, 1e-4, 1e-6),
     "mace-float64": Case({"kind": "mace", "path": "MACE", "dtype": "float64"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
     "deepmd": Case({"kind": "deepmd", "path": "DEEPMD0"}, 1e-8, 1e-8, 1e-3, 1e-6, 1e-8),
@@ -125,6 +127,8 @@ def files(request):
             return request.getfixturevalue("tiny_mace_model")
         if name in ("nequip", "allegro"):
             return request.getfixturevalue("tiny_nequip_models")[name]
+        if name == "uf3":
+            return request.getfixturevalue("tiny_uf3_model")
         return request.getfixturevalue("tiny_deepmd_models")[int(name[-1])]
 
     return find
@@ -134,7 +138,7 @@ MARKS = {
     "gpaw": pytest.mark.program(PROGRAMS["gpaw"]),
     "cp2k": pytest.mark.program(PROGRAMS["cp2k"]),
     "pyscf": pytest.mark.slow,
-    **{name: pytest.mark.environment(name) for name in ("sevennet", "chgnet", "so3lr")},
+    **{name: pytest.mark.environment(name) for name in ("sevennet", "chgnet", "so3lr", "uf3")},
     **{name: pytest.mark.environment("nequip") for name in ("nequip-float32", "allegro-float64")},
 }
 
@@ -193,7 +197,7 @@ def is_installed(kind):
     """False where the program that a potential describes itself by, or that makes its model, is missing."""
     try:
         programs.find(PROGRAMS[kind]) if kind in PROGRAMS else None
-        environments.interpreter(kind) if kind == "nequip" else None
+        environments.interpreter(kind) if kind in ("nequip", "uf3") else None
     except MissingProgram:
         return False
     return True

@@ -23,7 +23,7 @@ def test_create_makes_the_class_of_the_kind():
         (
             {},
             "None is not a kind of potential. Known: clp, clpol, exp6, xtb, .*, pyscf, sevennet, chgnet, so3lr, "
-            "nequip, mace, deepmd",
+            "nequip, uf3, mace, deepmd",
         ),
         ({"kind": "dft"}, "'dft' is not a kind of potential"),
         ({"kind": "clp", "cutoff": 4.0}, "'clp' has no cutoff; it has cutoff_A"),

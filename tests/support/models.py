@@ -17,6 +17,7 @@ from ilforge.liquid.liquid import Liquid
 from ilforge.potentials.classical.clp import Clp
 from ilforge.training import train
 from ilforge.training.nequip.settings import NequipModelSettings
+from ilforge.training.uf3.settings import Uf3ModelSettings
 
 ELEMENTS = ("H", "B", "C", "N", "F")
 """What the models know: PYR14BF4. DeePMD builds a network for each, and takes its time over it."""
@@ -100,6 +101,18 @@ def write_nequip_model(directory: Path, labelled_frames: list[Atoms], **keys: An
     """A model of NequIP that is hardly trained, with other keys of its settings where they are given."""
     few = Dataset(train=tuple(labelled_frames[:-1]), stop=tuple(labelled_frames[-1:]))
     return train(few, NEQUIP_SMALL.model_copy(update={"epochs": 1, **keys}), 1, directory)
+
+
+UF3_SMALL = Uf3ModelSettings(
+    cutoff_A=4.0, intervals=10, cutoff_3body_A=2.5, intervals_3body=4, intervals_between=5, regularization=[1e-4, 1e-3]
+)
+"""A UF3 potential that is fitted in seconds."""
+
+
+def write_uf3_model(directory: Path, labelled_frames: list[Atoms]) -> Path:
+    """A UF3 potential that is fitted to a few frames."""
+    few = Dataset(train=tuple(labelled_frames[:-1]), stop=tuple(labelled_frames[-1:]))
+    return train(few, UF3_SMALL, 1, directory)
 
 
 def labelled(frame: Atoms, count: int) -> list[Atoms]:
