@@ -34,9 +34,8 @@ class Case:
     Attributes
     ----------
     spec
-        For ``create``; ``"MACE"``, ``"DEEPMD0"``, ``"DEEPMD1"``, ``"nequip"``, ``"allegro"`` and ``"uf3"`` as paths stand
-        for
-        small model files.
+        For ``create``; ``"MACE"``, ``"DEEPMD0"``, ``"DEEPMD1"``, ``"nequip"``, ``"allegro"`` and ``"uf3"`` as paths
+        stand for small model files.
     energy, force
         Largest difference between numbers that should be equal, eV and eV/Å.
     step
