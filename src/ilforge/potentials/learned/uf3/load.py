@@ -68,7 +68,7 @@ def _floats(line: str) -> Any:
 def repulsion(elements: list[str]) -> Potential:
     """A potential that pushes all atoms apart within 3 Å."""
     knots = np.concatenate([[0.0] * 3, np.linspace(0.0, 3.0, 7), [3.0] * 3])
-    coefficients = np.array([8.0, 7.0, 5.0, 3.0, 1.5, 0.5, 0.0, 0.0, 0.0])
+    coefficients = np.array([0.8, 0.7, 0.5, 0.3, 0.15, 0.05, 0.0, 0.0, 0.0])
     numbers = sorted(atomic_numbers[element] for element in elements)
     kinds = [(a, b) for a in numbers for b in numbers if a <= b]
     return Potential(dict.fromkeys(elements, -1.0), {kind: ([knots], coefficients) for kind in kinds}, {})
