@@ -63,8 +63,10 @@ _SIGNS_OF_EXPLOSION = (
 
 
 def accepts(potential: Potential, cell: Cell) -> bool:
-    """Whether the potential, or every member of a committee, can be written as a pair style."""
-    return all(isinstance(part, RunsInLammps) for part in (potential, *getattr(potential, "members", ())))
+    """Whether the potential can be written as a pair style; of committees, those of DeePMD models."""
+    return isinstance(potential, RunsInLammps) and all(
+        one.kind == "deepmd" for one in getattr(potential, "members", ())
+    )
 
 
 def details(job: Job) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class Pretrained:
         raise SettingsError(f"modality is {modality!r}; with {self.title} it may be {allowed}.")
 
 
-class RunsOutside:
+class ComputedOutside:
     """A potential that is computed by a process in another environment.
 
     A subclass has an ``environment``, and defines everything that raises NotImplementedError here.
@@ -157,16 +157,20 @@ class RunsOutside:
             _refuse(self.title, symbols, calculator.elements)
         return calculator
 
-    def force_evaluator(self, topology: Topology, threads: int = 1) -> ForceEvaluator:
-        """Energy and forces for the engine of the package."""
-        return CalculatorEvaluator(self.calculator(topology, threads), topology.symbols)
-
     @property
     def evaluated_by(self) -> str:
         """A description of the program that evaluates it."""
         state = environments.look(self.environment.name)
         versions = ", ".join(f"{name} {version}" for name, version in state.versions.items())
         return f"{versions or self.environment.title}, in {state.python}"
+
+
+class RunsOutside(ComputedOutside):
+    """A potential in another environment that runs in the engine of the package, too."""
+
+    def force_evaluator(self, topology: Topology, threads: int = 1) -> ForceEvaluator:
+        """Energy and forces for the engine of the package."""
+        return CalculatorEvaluator(self.calculator(topology, threads), topology.symbols)
 
 
 class RunsPretrained(RunsOutside):

@@ -21,7 +21,7 @@ from ilforge.environments import Environment
 from ilforge.errors import SettingsError
 from ilforge.potentials.kind import ModelFileSettings, PotentialKind
 from ilforge.potentials.learned import model_file
-from ilforge.potentials.learned.outside.potential import RunsOutside, environment_of
+from ilforge.potentials.learned.outside.potential import ComputedOutside, environment_of
 
 _HOME = Path(__file__).parent
 _LOADER = str(_HOME / "load.py")
@@ -43,7 +43,7 @@ class Uf3FileSettings(ModelFileSettings):
 
 
 @dataclass(frozen=True)
-class Uf3(RunsOutside):
+class Uf3(ComputedOutside):
     """A UF3 potential, evaluated in its own environment in double precision, and by LAMMPS in MD.
 
     Parameters
