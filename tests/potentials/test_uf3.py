@@ -8,16 +8,18 @@ import subprocess
 import numpy as np
 import pytest
 
-from ilforge import environments, programs
-from ilforge.dynamics import choose_engine
+from ilforge import environments, frames, programs
+from ilforge.dynamics import choose_engine, run_md
 from ilforge.dynamics.lammps import program as lammps_program
 from ilforge.errors import SettingsError
 from ilforge.files import file_digest
 from ilforge.labelling.label import evaluate, forget
 from ilforge.liquid.liquid import Liquid
+from ilforge.liquid.packing import pack
 from ilforge.liquid.vacuum import in_vacuum
 from ilforge.potentials import create, digest
 from ilforge.potentials.learned.uf3 import ENVIRONMENT, KIND, energies_of
+from support import md
 
 NOBODY = "0" * 64
 BAR_PER_EV_A3 = 1602176.634
@@ -219,3 +221,16 @@ def write_data(frame, elements, path):
 @there
 def test_md_runs_in_lammps(one_pair, tiny_uf3_model):
     assert choose_engine(create(spec_of(tiny_uf3_model)), one_pair) == "lammps"
+
+
+@there
+@pytest.mark.program("lmp")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_energies_of_md_in_lammps_are_those_of_the_potential(tiny_uf3_model, tmp_path, threads):
+    """With the energies of single atoms; two threads are two ranks, for a box of 210 atoms."""
+    liquid = Liquid.of({"PYR14": 3 * (1 + threads), "BF4": 3 * (1 + threads)})
+    box, potential = pack(liquid, 1.03, seed=1), create(spec_of(tiny_uf3_model))
+    run = run_md(potential, box, liquid, md.short(ensemble="NVE", minimise_steps=0), tmp_path, threads)
+    last = frames.read(run.directory / "last.xyz")[0]
+    energies = np.genfromtxt(run.thermo_file, delimiter=",", names=True)["potential_energy_eV"]
+    assert energies[-1] == pytest.approx(potential.calculator().get_potential_energy(last), abs=1e-5)

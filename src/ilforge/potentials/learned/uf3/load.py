@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
 from ase.data import atomic_numbers
 
 ENERGIES = "# ENERGIES eV:"
@@ -26,7 +25,7 @@ class Potential(NamedTuple):
 
 
 def load(settings: dict[str, Any]) -> tuple[Any, list[str]]:
-    """ASE calculator of a file, and the elements that it knows.
+    """Calculator of a file, and the elements that it knows.
 
     Without a ``path`` it is a repulsion of all pairs, which shows whether the packages work.
     """
@@ -74,25 +73,22 @@ def repulsion(elements: list[str]) -> Potential:
     return Potential(dict.fromkeys(elements, -1.0), {kind: ([knots], coefficients) for kind in kinds}, {})
 
 
-class Uf3Calculator(Calculator):
-    """Energy (eV), forces (eV/Å) and stress (eV/Å³) of a UF3 potential."""
-
-    implemented_properties = ["energy", "forces", "stress"]
+class Uf3Calculator:
+    """Energy (eV), forces (eV/Å) and stress (eV/Å³) of a UF3 potential: what the worker needs of an ASE calculator."""
 
     def __init__(self, potential: Potential) -> None:
-        super().__init__()
+        self.results: dict[str, Any] = {}
         self.energies = {int(atomic_numbers[element]): energy for element, energy in potential.energies.items()}
         self.pairs = {kind: Spline(*parts) for kind, parts in potential.pairs.items()}
         self.trios = {kind: Spline(*parts) for kind, parts in potential.trios.items()}
         self.reach = max((spline.high[0] for spline in self.pairs.values()), default=0.0)
         self.reach_of_trios = max((spline.high[0] for spline in self.trios.values()), default=0.0)
 
-    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
-        super().calculate(atoms, properties, system_changes)
-        energy = sum(self.energies[int(number)] for number in self.atoms.numbers)
-        forces, virial = np.zeros((len(self.atoms), 3)), np.zeros((3, 3))
-        for value, slopes, parts in self._parts():
-            energy += float(value)
+    def calculate(self, atoms: Any, properties: Any = None, system_changes: Any = None) -> None:
+        energy = sum((self.energies[int(number)] for number in atoms.numbers), 0.0)
+        forces, virial = np.zeros((len(atoms), 3)), np.zeros((3, 3))
+        for value, slopes, parts in self._parts(atoms):
+            energy += value
             for slope, edge in zip(slopes, parts, strict=True):
                 pull = (slope / edge.lengths)[:, None] * edge.vectors
                 for axis in range(3):
@@ -100,20 +96,20 @@ class Uf3Calculator(Calculator):
                     forces[:, axis] -= np.bincount(edge.second, pull[:, axis], len(forces))
                 virial += pull.T @ edge.vectors
         self.results = {"energy": energy, "forces": forces}
-        if self.atoms.pbc.all():
-            self.results["stress"] = virial.flat[[0, 4, 8, 5, 2, 1]] / self.atoms.get_volume()
+        if atoms.pbc.all():
+            self.results["stress"] = virial.flat[[0, 4, 8, 5, 2, 1]] / atoms.get_volume()
 
-    def _parts(self) -> Any:
+    def _parts(self, atoms: Any) -> Any:
         """Energy, its derivatives with respect to the lengths of edges, and these edges, for each kind of term."""
-        near = _interactions.edges(self.atoms, self.reach)
-        for pair, edge in _interactions.pairs(self.atoms, near):
+        near = _interactions.edges(atoms, self.reach)
+        for pair, edge in _interactions.pairs(atoms, near):
             spline = self.pairs[pair]
             edge = edge.of(spline.within(edge.lengths[:, None]))
             yield spline.energy(edge.lengths[:, None]), spline.slopes(edge.lengths[:, None]), (edge,)
         if not self.trios:
             return
         near = near.of(near.lengths <= self.reach_of_trios)
-        for trio, three in _interactions.triangles(self.atoms, near):
+        for trio, three in _interactions.triangles(atoms, near):
             spline = self.trios[trio]
             chosen = spline.within(three.lengths)
             parts = tuple(edge.of(chosen) for edge in three)
