@@ -1,6 +1,6 @@
 """Fit a UF3 potential to shipped labels: errors, time of the fit, and time of a step of MD in LAMMPS.
 
-python benchmarks/train_uf3.py quick pairs --train 200 --stop 21 --validate 89
+python benchmarks/train_uf3.py quick --train 80 --stop 8 --validate 20 --regularization 1e-7 1e-6 1e-5 1e-4
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("presets", nargs="+")
     for name, default in (("train", 200), ("stop", 21), ("validate", 89), ("frames", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--regularization", type=float, nargs="+")
     parser.add_argument("--folder", type=Path)
     wanted = parser.parse_args()
     labels = Dataset.open("pyr14bf4-pbe-d3")
@@ -39,12 +40,13 @@ def main() -> None:
     held = spread(labels.frames("validation"), wanted.validate)
     for preset in wanted.presets:
         with tempfile.TemporaryDirectory() as folder:
-            measure(preset, dataset, wanted.frames, (wanted.folder or Path(folder)) / preset, held)
+            measure(preset, dataset, wanted, (wanted.folder or Path(folder)) / preset, held)
 
 
-def measure(preset, dataset, frames, folder, held) -> None:
+def measure(preset, dataset, wanted, folder, held) -> None:
     before = processor_time()
-    model = ilforge.train(dataset, KIND.name, settings={"preset": preset}, directory=folder)
+    settings = {"preset": preset} | ({"regularization": wanted.regularization} if wanted.regularization else {})
+    model = ilforge.train(dataset, KIND.name, settings=settings, directory=folder)
     used = processor_time() - before
     print(
         f"{preset}: {used:.0f} s of processor time for {len(dataset.train)} and {len(dataset.stop)} frames", flush=True
@@ -59,7 +61,7 @@ def measure(preset, dataset, frames, folder, held) -> None:
     found = ilforge.validate(spec, held)
     rows = [f"{of} {error.value:.4f}" for what, z, of, error in found if what == "force_rmse" and z is None]
     print(f"{preset}: force RMSE {', '.join(rows)} eV/Å on {len(held)} validation frames", flush=True)
-    print(f"{preset}: {seconds_per_frame(spec, held[0], frames):.3f} s a frame of {len(held[0])} atoms, wall")
+    print(f"{preset}: {seconds_per_frame(spec, held[0], wanted.frames):.3f} s a frame of {len(held[0])} atoms, wall")
 
 
 def seconds_per_frame(spec, frame, count) -> float:

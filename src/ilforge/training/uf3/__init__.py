@@ -89,7 +89,7 @@ def seconds_per_step(settings: Uf3ModelSettings, n_atoms: int) -> float:
     return _STEP_S * n_atoms * _share(settings)
 
 
-_TRAINING_S, _STEP_S = 0.015, 4e-5
+_TRAINING_S, _STEP_S = 0.013, 5e-5
 """Of an atom in the training frames, and of an atom and step in LAMMPS, of the preset ``quick``, s
 (``benchmarks/train_uf3.py``)."""
 

@@ -12,7 +12,7 @@ from ilforge.training.kind import ModelSettings
 _QUICK: dict[str, Any] = {
     "bodies": 3, "cutoff_A": 6.0, "intervals": 24, "cutoff_3body_A": 3.5, "shortest_3body_A": 0.5,
     "intervals_3body": 5, "intervals_between": 8, "energy_weight": 100.0, "forces_weight": 1.0,
-    "regularization": [1e-7, 1e-6, 1e-5, 1e-4],
+    "regularization": [1e-8, 1e-7, 1e-6, 1e-5],
 }  # fmt: skip
 
 PRESETS: dict[str, dict[str, Any]] = {
