@@ -93,6 +93,12 @@ def test_its_description_is_of_the_file_and_not_of_its_place(tmp_path):
     assert KIND.environment is ENVIRONMENT and KIND.computes_with is None
 
 
+def test_lammps_runs_one_potential_and_no_committee(tmp_path, one_pair):
+    one, other = spec_of(written(tmp_path / "a.uf3")), spec_of(written(tmp_path / "b.uf3", "H -1.0 C -2.0"))
+    assert choose_engine(create(one), one_pair) == "lammps"
+    assert choose_engine(create({"kind": "committee", "members": [one, other]}), one_pair) == "ase"
+
+
 # ---------------------------------------------------------------- what is computed
 
 
@@ -216,11 +222,6 @@ def write_data(frame, elements, path):
         x, y, z = atom.position
         lines.append(f"{number} {elements.index(atom.symbol) + 1} {x:.16g} {y:.16g} {z:.16g}")
     path.write_text("\n".join(lines) + "\n")
-
-
-@there
-def test_md_runs_in_lammps(one_pair, tiny_uf3_model):
-    assert choose_engine(create(spec_of(tiny_uf3_model)), one_pair) == "lammps"
 
 
 @there

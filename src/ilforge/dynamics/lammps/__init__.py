@@ -63,10 +63,8 @@ _SIGNS_OF_EXPLOSION = (
 
 
 def accepts(potential: Potential, cell: Cell) -> bool:
-    """Whether the potential can be written as a pair style; of committees, those of DeePMD models."""
-    return isinstance(potential, RunsInLammps) and all(
-        one.kind == "deepmd" for one in getattr(potential, "members", ())
-    )
+    """Whether the potential can be written as a pair style; a committee says so of its members."""
+    return isinstance(potential, RunsInLammps) and getattr(potential, "members_run_in_lammps", True)
 
 
 def details(job: Job) -> dict[str, Any]:

@@ -116,6 +116,11 @@ class Committee:
     def _calculators(self) -> list[Calculator]:
         return [member.calculator() for member in self.members]
 
+    @property
+    def members_run_in_lammps(self) -> bool:
+        """Whether LAMMPS can move the atoms with the first member and compute the deviation of all."""
+        return all(member.kind == "deepmd" for member in self.members)
+
     def lammps_pair(self, elements: Sequence[str], deviation_every: int | str = "${interval}") -> list[str]:
         """Pair style that moves the atoms with the first member and writes the deviation of all members.
 
@@ -125,7 +130,7 @@ class Committee:
             Steps between lines of :data:`DEVIATION_FILE`; a LAMMPS variable by default, which the engine sets to
             the interval of recorded frames.
         """
-        if any(member.kind != "deepmd" for member in self.members):
+        if not self.members_run_in_lammps:
             kinds = ", ".join(member.kind for member in self.members)
             raise SettingsError(f"LAMMPS runs committees of deepmd models only, not of {kinds}.")
         models = [cast(model_file.ModelFile, member) for member in self.members]
