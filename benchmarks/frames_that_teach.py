@@ -7,8 +7,7 @@ proportions of that dataset. In each other set, a part of these, in the same pro
 kind:
 
 ``scaled``, ``parted``, ``cavity``  intermolecular frames of one recipe, the most diverse of those that are made
-``mix``                             the most diverse intermolecular frames of all recipes, as a study takes them
-``even``                            as many of each recipe, at random
+``mix``                             intermolecular frames of all recipes, as a study takes them
 ``diverse``                         the most diverse of the EQ frames that the base set does not have
 
 Within a seed, all sets share the frames that stay, the frames for early stopping, and the seed of training. With
@@ -44,7 +43,7 @@ from ilforge.liquid.packing import pack
 from ilforge.properties import measure
 from ilforge.sampling.diversity import most_diverse
 from ilforge.sampling.frame import make_frame
-from ilforge.sampling.intermolecular import RECIPES, rearranged
+from ilforge.sampling.intermolecular import KIND, RECIPES, rearranged
 from ilforge.training import TRAINERS, train
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
@@ -52,7 +51,7 @@ LIQUID = Liquid.of({"PYR14": 2, "BF4": 2})
 CLP = {"kind": "clp", "cutoff_A": 4.0, "ewald_tolerance": 1e-4}  # what moved the atoms of the shipped frames
 DENSITY = 1.04  # g/cm3
 DENSITY_RATIOS = (0.5, 1.3)  # of intermolecular frames
-KINDS = ("base", "mix", *RECIPES, "even", "diverse")
+KINDS = ("base", "mix", *RECIPES, "diverse")
 TEMPERATURE_K = 423.0
 STARTS = 3  # EQ frames for each frame that is replaced, from each of which one frame of each recipe is made
 MAX_FORCE_EV_A = 30.0  # frames with a larger force by CL&P are left out, as the gate of a study refuses their labels
@@ -103,9 +102,9 @@ def intermolecular(starts: Sequence[Atoms], number: int, rng: np.random.Generato
     pools = {recipe: [frame for frame in accepted if frame.info["recipe"] == recipe] for recipe in RECIPES}
     for recipe, pool in pools.items():
         print(f"  {recipe}: {len(starts)} starts, {len(pool)} accepted", flush=True)
-    found = {kind: most_diverse(pool, LIQUID.topology, number) for kind, pool in {**pools, "mix": accepted}.items()}
-    equal = [frame for k, recipe in enumerate(RECIPES) for frame in pools[recipe][: (number + k) // len(RECIPES)]]
-    return {**found, "even": equal}
+    found = {recipe: most_diverse(pool, LIQUID.topology, number) for recipe, pool in pools.items()}
+    assert KIND.chosen is not None
+    return {**found, "mix": KIND.chosen(accepted, LIQUID, number)}
 
 
 def training_sets(shipped: Sequence[Atoms], labels: int, replaced: int, seed: int) -> dict[str, list[Atoms]]:

@@ -46,8 +46,8 @@ def most_diverse(frames: Sequence[Atoms], topology: Topology, count: int) -> lis
     frames
         Periodic frames of one liquid; molecules are whole.
     """
-    if count >= len(frames):
-        return list(frames)
+    if count >= len(frames) or count < 1:
+        return list(frames[: max(0, count)])
     points = normalised([descriptors(frame, topology) for frame in frames])
     return [frames[i] for i in sorted(furthest_points(points, count))]
 

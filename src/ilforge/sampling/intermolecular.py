@@ -17,7 +17,7 @@ most crowded frames of one recipe.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -395,13 +395,21 @@ def _chosen(made: list[Atoms], liquid: Liquid, number: int) -> list[Atoms]:
             f"intermolecular is {number}. Raise sampling.intermolecular_candidates, or lower the densities of "
             "the runs or of sampling.intermolecular_density_ratios."
         )
-    groups = [part for recipe in RECIPES for part in _thirds([f for f in made if f.info["recipe"] == recipe])]
-    groups.sort(key=len)
-    taken: list[Atoms] = []
-    for index, group in enumerate(groups):  # what a small group lacks is taken from those that follow
-        taken += most_diverse(group, liquid.topology, (number - len(taken)) // (len(groups) - index))
-    numbers = {id(frame) for frame in taken}
+    recipes = [[frame for frame in made if frame.info["recipe"] == recipe] for recipe in RECIPES]
+
+    def different(alike: list[Atoms], share: int) -> list[Atoms]:
+        return _in_shares(_thirds(alike), share, lambda group, number: most_diverse(group, liquid.topology, number))
+
+    numbers = {id(frame) for frame in _in_shares(recipes, number, different)}
     return [frame for frame in made if id(frame) in numbers]
+
+
+def _in_shares(groups: list[list[Atoms]], number: int, take: Callable[[list[Atoms], int], list[Atoms]]) -> list[Atoms]:
+    """As many frames of each group; what a small group lacks is taken from the larger ones."""
+    taken: list[Atoms] = []
+    for index, group in enumerate(sorted(groups, key=len)):
+        taken += take(group, (number - len(taken)) // (len(groups) - index))
+    return taken
 
 
 def _thirds(made: list[Atoms]) -> list[list[Atoms]]:
