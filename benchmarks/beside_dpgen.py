@@ -59,6 +59,8 @@ dataset = "first-labels"
 [liquid]
 ions = {{ PYR14 = 1, BF4 = 1 }}
 density_g_cm3 = 0.8
+[potentials.clp]
+cutoff_A = 3.5
 [reference]
 potential = "gfn1"
 [models.deepmd]
@@ -72,7 +74,7 @@ timestep_fs = {timestep}
 length_ps = {length}
 interval_ps = {interval}
 restarts = 0
-density_margin = 10.0
+density_margin = 0.5
 deviation_low_eV_A = {low}
 deviation_high_eV_A = {high}
 max_candidates = {labels}
