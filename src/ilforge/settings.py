@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import functools
+import inspect
+import textwrap
 from collections.abc import Collection, Mapping
 from typing import Annotated, ClassVar
 
@@ -29,7 +33,32 @@ class Settings(BaseModel):
     moved_keys: ClassVar[Mapping[str, str]] = {}
     """Keys of earlier versions, and their replacements."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def meaning_of(model: type[BaseModel], key: str) -> str:
+    """What a key of the study file means: the text below it in the source of its class; empty if there is none."""
+    given = model.model_fields[key].description
+    return given or next((texts[key] for one in model.__mro__ if key in (texts := _texts(one))), "")
+
+
+@functools.cache
+def _texts(model: type) -> dict[str, str]:
+    """The texts below the keys of one class. They are read when they are needed: pydantic would read the source of all
+    settings in every command, which takes a quarter of a second."""
+    if not issubclass(model, Settings):
+        return {}
+    try:
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    except OSError:  # a class that is put together from others
+        return {}
+    assert isinstance(definition, ast.ClassDef)
+    found = {}
+    for pair in zip(definition.body, definition.body[1:], strict=False):
+        match pair:
+            case ast.AnnAssign(target=ast.Name(id=key)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[key] = inspect.cleandoc(text)
+    return found
 
 
 def require_choice(key: str, value: object, allowed: Collection[object]) -> None:

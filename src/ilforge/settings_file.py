@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ilforge.errors import SettingsError
-from ilforge.settings import Settings
+from ilforge.settings import Settings, meaning_of
 
 T = TypeVar("T", bound=Settings)
 _MOST_BYTES, _DEEPEST, _LONGEST = 2**20, 16, 10_000
@@ -125,8 +125,8 @@ def _unknown_key(model: type[BaseModel], raw: list[Any], location: list[Any]) ->
 
 def _description(model: type[BaseModel], raw: list[Any]) -> str:
     parent = _model_at(model, raw[:-1])
-    field = parent.model_fields.get(str(raw[-1])) if parent and raw else None
-    return (field.description or "") if field else ""
+    known = parent is not None and raw and str(raw[-1]) in parent.model_fields
+    return meaning_of(parent, str(raw[-1])) if parent and known else ""
 
 
 def _steps(model: type[BaseModel], raw: list[Any]) -> Iterator[tuple[Any, Any]]:

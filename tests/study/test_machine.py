@@ -8,6 +8,7 @@ import pytest
 
 from ilforge import hardware, machine_programs, programs
 from ilforge.errors import MissingProgram, SettingsError
+from ilforge.settings import meaning_of
 from ilforge.study.machine import Machine, load_machine
 from support.patience import PATIENCE_S
 
@@ -88,8 +89,8 @@ def test_what_is_wrong_is_said_with_the_key_and_what_it_may_be(read, text, said)
 
 def test_every_key_is_described():
     for settings in (Machine, *(field.default.__class__ for field in Machine.model_fields.values())):
-        for name, field in getattr(settings, "model_fields", {}).items():
-            assert field.description and field.description.endswith((".", "``.", "likewise.")), name
+        for name in getattr(settings, "model_fields", {}):
+            assert meaning_of(settings, name).endswith((".", "``.", "likewise.")), name
 
 
 def test_a_command_of_the_machine_starts_the_program(tmp_path, read):

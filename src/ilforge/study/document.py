@@ -10,10 +10,13 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticUndefined
+from pydantic_core.core_schema import ModelSchema
 
 from ilforge.kinds import Registry
 from ilforge.potentials import POTENTIALS
+from ilforge.settings import meaning_of
 from ilforge.study.names import DEFAULT_MODELS
 from ilforge.study.settings import StudySettings
 from ilforge.training import TRAINERS
@@ -199,7 +202,7 @@ def _template_lines(
         if _holds_tables(field):
             continue
         value = given.get(".".join((*path, key)), _default(model, key, field))
-        yield f"# {_sentence(field)}"
+        yield f"# {_sentence(model, key)}"
         if ".".join((*path, key)) in given:
             yield f"{key} = {toml_value(value)}"
         elif value is None:
@@ -224,7 +227,7 @@ def _default_lines(model: type[BaseModel], value: BaseModel) -> Iterator[str]:
     """Lines of a table whose default differs from that of its class; these keys must be written out to be valid."""
     for key, field in model.model_fields.items():
         held = getattr(value, key)
-        yield f"# {_sentence(field)}"
+        yield f"# {_sentence(model, key)}"
         required = field.default is PydanticUndefined
         yield (
             f"# {key} ="
@@ -265,7 +268,7 @@ def _reference_lines(
     for key, field in model.model_fields.items():
         inner = _settings_class(field) or _holds_tables(field)
         if model is StudySettings and key in _BY_NAME:
-            yield f"| `{key}` | tables by name | - | {_sentence(field)} |"
+            yield f"| `{key}` | tables by name | - | {_sentence(model, key)} |"
             continue
         if inner is not None:
             tables.append((key, field, inner))
@@ -274,7 +277,7 @@ def _reference_lines(
             continue
         default = _default(model, key, field)
         shown = "required" if default is PydanticUndefined else "-" if default is None else f"`{toml_value(default)}`"
-        yield f"| `{key}` | {_type_name(field)} | {shown} | {_sentence(field)} |"
+        yield f"| `{key}` | {_type_name(field)} | {shown} | {_sentence(model, key)} |"
     for key, field, inner in tables:
         yield from _reference_lines(inner, (*path, key), field.default)
     if model is StudySettings:
@@ -297,7 +300,19 @@ def _preset_table(presets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def json_schema() -> str:
     """JSON Schema of the study file, for editors that complete and check TOML."""
-    return json.dumps(StudySettings.model_json_schema(), indent=1) + "\n"
+    return json.dumps(StudySettings.model_json_schema(schema_generator=_WithMeanings), indent=1) + "\n"
+
+
+class _WithMeanings(GenerateJsonSchema):
+    """JSON Schema with the meaning of each key."""
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        found = super().model_schema(schema)
+        for key, entry in found.get("properties", {}).items():
+            text = meaning_of(schema["cls"], key)
+            if text:
+                entry["description"] = text
+        return found
 
 
 def toml_key(key: str) -> str:
@@ -332,8 +347,8 @@ def _is_default(model: type[BaseModel], value: BaseModel) -> bool:
         return False
 
 
-def _sentence(field: FieldInfo) -> str:
-    return " ".join((field.description or "").split())
+def _sentence(model: type[BaseModel], key: str) -> str:
+    return " ".join(meaning_of(model, key).split())
 
 
 def _type_name(field: FieldInfo) -> str:
