@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -29,10 +27,8 @@ LONGEST_S = 900.0
 
 @pytest.fixture
 def cluster():
-    folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # a short path: there is a socket in it
-    with slurm.cluster(folder) as found:
+    with slurm.cluster() as found:
         yield found
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_jobs_of_one_name_continue_the_study_one_after_the_other(cluster, tmp_path, monkeypatch):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from support import tasks
+from support.patience import until
 from support.worlds import What
-
-PATIENCE_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -45,11 +42,3 @@ class Pace:
         """Whether so many slow tasks have begun."""
         path = self.folder / "slow"
         return path.exists() and len(path.read_text().split()) >= count
-
-
-def until(there: Callable[[], object], what: str) -> None:
-    """Wait until something is there, however loaded the machine is."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not there():
-        assert time.monotonic() < deadline, f"no {what}"
-        time.sleep(0.1)

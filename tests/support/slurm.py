@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,8 +153,9 @@ class Slurm:
 
 
 @contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[Slurm]:
+def cluster() -> Iterator[Slurm]:
     """A Slurm that is there until the block ends, also for processes that the block starts."""
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # a short path: there is a socket in it
     slurm = Slurm(folder)
     before = {name: os.environ.get(name) for name in slurm.environment}
     os.environ.update(slurm.environment)
@@ -163,6 +165,7 @@ def cluster(folder: Path) -> Iterator[Slurm]:
         slurm.close()
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _path() -> str:

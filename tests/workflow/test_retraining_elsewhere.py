@@ -8,9 +8,7 @@ job is lost meanwhile, and a rule ends it with all labels in the last dataset.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -26,7 +24,8 @@ from ilforge.workflow.executors import Surroundings
 from ilforge.workflow.executors.parsl import ParslExecutor, ParslSettings
 from ilforge.workflow.steps.labels import ACCEPTED
 from support import slurm
-from support.pace import Pace, until
+from support.pace import Pace
+from support.patience import until
 from support.worlds import What, World, write_study
 
 pytestmark = [
@@ -92,7 +91,7 @@ def test_on_nodes_of_parsl_it_does_not_wait_and_a_lost_worker_costs_no_label(tmp
         os.kill(int(process.removeprefix("label=")), signal.SIGKILL)
         until(lambda: (folder / "slow").read_text().count("label=") == 2, "second try of the slow label")
 
-    settings = ParslSettings(provider="local", workers=3, lost_after_s=6, status_s=1.0, submissions_per_hour=99)
+    settings = ParslSettings(provider="local", workers=3, lost_after_s=30, status_s=1.0, submissions_per_hour=99)
     it = go_with_a_loss(tmp_path, settings, lose)
     check(it)
     began = it.log.read_text().splitlines().count(f"began {SLOW[0]}")
@@ -101,10 +100,8 @@ def test_on_nodes_of_parsl_it_does_not_wait_and_a_lost_worker_costs_no_label(tmp
 
 @pytest.fixture
 def cluster():
-    folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # a short path: there is a socket in it
-    with slurm.cluster(folder) as found:
+    with slurm.cluster() as found:
         yield found
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.outside
@@ -113,7 +110,7 @@ def cluster():
 def test_in_jobs_of_slurm_it_does_not_wait_and_a_cancelled_job_costs_no_label(tmp_path, cluster):
     """The job is cancelled while the slow label and the slow run are at work."""
     settings = ParslSettings(
-        provider="slurm", partition="main", address="127.0.0.1", cores=3, memory_GB=7, lost_after_s=12, status_s=2.0,
+        provider="slurm", partition="main", address="127.0.0.1", cores=3, memory_GB=7, lost_after_s=20, status_s=2.0,
         idle_min=0.3, submissions_per_hour=60,
     )  # fmt: skip
     it = go_with_a_loss(tmp_path, settings, lambda folder: cluster.cancel_running())

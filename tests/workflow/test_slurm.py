@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -37,12 +36,10 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def cluster():
-    folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # a short path: there is a socket in it
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{os.environ.get('PYTHONPATH', '')}{os.pathsep}{TESTS}")
-        with slurm.cluster(folder) as found:
+        with slurm.cluster() as found:
             yield found
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,10 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in _MODULES and cmd_name not in self.commands:
-            _load(cmd_name)
+            from ilforge.cli.bounds import bound
+
+            import_module(f"ilforge.cli.{_MODULES[cmd_name]}")
+            bound(self)
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -105,16 +108,9 @@ def ilforge() -> None:
 
 def load_commands() -> None:
     """Register every command, as the documentation and the tests of all commands need it."""
+    context = click.Context(ilforge)
     for name in _MODULES:
-        _load(name)
-
-
-def _load(name: str) -> None:
-    """Register a command, and others in its module."""
-    from ilforge.cli.bounds import bound
-
-    import_module(f"ilforge.cli.{_MODULES[name]}")
-    bound(ilforge)
+        ilforge.get_command(context, name)
 
 
 def main() -> NoReturn:
