@@ -26,6 +26,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from ilforge import files, frames
+from ilforge.labelling.datasets.dataset import Dataset
 
 REPORT = "tuning.json"
 _DIGITS = 6  # of shifts, eV
@@ -52,6 +53,14 @@ class Alignment:
     offset_eV_atom: float
     residual_eV_atom: float
     spread_eV_atom: float
+
+
+def zero_of(dataset: Dataset, isolated_atoms: Mapping[str, float] | None) -> dict[str, float]:
+    """Energy of an atom of each element where a new model adds nothing, eV: of isolated atoms, or fitted to the labels
+    of the training frames."""
+    totals = [frame.info[frames.ENERGY] for frame in dataset.train]
+    found = isolated_atoms or per_element(dataset.train, totals, dataset.elements)
+    return {element: float(found[element]) for element in dataset.elements}
 
 
 def per_element(labelled: Sequence[Atoms], totals: ArrayLike, elements: Sequence[str]) -> dict[str, float]:

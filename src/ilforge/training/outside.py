@@ -72,6 +72,25 @@ def write_frames(path: Path, parts: Mapping[str, Sequence[Atoms]]) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
+def begin(
+    environment: str, dataset: Dataset, orders: Mapping[str, Any], directory: Path, leftovers: Sequence[str]
+) -> None:
+    """Write what the program reads. What another training left in the directory is removed.
+
+    Parameters
+    ----------
+    leftovers
+        Files that this training continues from or ends with, apart from those that all kinds of model have.
+    """
+    plan = {"made_of": made_of(environment, dataset, orders)}
+    if read(directory / PLAN) != plan:
+        for name in (PLAN, PROGRESS, *leftovers):
+            (directory / name).unlink(missing_ok=True)
+    write_frames(directory / FRAMES, {"train": dataset.train, "stop": dataset.stop})
+    files.write_text(directory / ORDERS, json.dumps(orders))
+    files.write_text(directory / PLAN, json.dumps(plan))
+
+
 def run(python: Path, session: Path, task: str, directory: Path, log: str, threads: int) -> None:
     """Run the program of a kind of model in the folder of a training."""
     # -I: no variable and no file beside a study decides what the other interpreter imports

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ilforge import environments, files, frames
+from ilforge import environments
 from ilforge.labelling.datasets.dataset import Dataset, require_labels
 from ilforge.potentials.learned.uf3 import INTERACTIONS, Uf3
 from ilforge.training import alignment, outside
@@ -66,13 +65,7 @@ def train_uf3(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     orders = _orders(dataset, settings, seed, isolated_atoms)
-    plan = {"made_of": outside.made_of(_ENVIRONMENT, dataset, orders)}
-    if outside.read(directory / outside.PLAN) != plan:
-        for name in (outside.PLAN, STATE, MODEL, outside.PROGRESS):
-            (directory / name).unlink(missing_ok=True)
-    outside.write_frames(directory / outside.FRAMES, {"train": dataset.train, "stop": dataset.stop})
-    files.write_text(directory / outside.ORDERS, json.dumps(orders))
-    files.write_text(directory / outside.PLAN, json.dumps(plan))
+    outside.begin(_ENVIRONMENT, dataset, orders, directory, leftovers=(STATE, MODEL))
     outside.run(python, SESSION, "train", directory, _LOG, threads)
     outside.finish(directory, "UF3")
     (directory / STATE).unlink(missing_ok=True)
@@ -118,15 +111,8 @@ def _orders(
         "interactions": str(INTERACTIONS),
         "start": None,
         "elements": list(dataset.elements),
-        "shift": _shift(dataset, isolated_atoms),
+        "shift": alignment.zero_of(dataset, isolated_atoms),
     }
-
-
-def _shift(dataset: Dataset, isolated_atoms: Mapping[str, float] | None) -> dict[str, float]:
-    """Energy of an atom of each element where the splines add nothing, eV."""
-    totals = [frame.info[frames.ENERGY] for frame in dataset.train]
-    fitted = alignment.per_element(dataset.train, totals, dataset.elements)
-    return {element: float((isolated_atoms or fitted)[element]) for element in dataset.elements}
 
 
 KIND = TrainerKind(
