@@ -21,9 +21,9 @@ from numpy.polynomial import Polynomial
 
 from ilforge import frames
 from ilforge.labelling.labels import Label
+from ilforge.liquid.arrangements import Arrangement, scaled
 from ilforge.liquid.connectivity import centres_of_mass, whole_molecules
 from ilforge.liquid.topology import Topology
-from ilforge.sampling.intermolecular import Arrangement, scaled
 from ilforge.units import EV_PER_A3_IN_GPA
 
 
