@@ -1,11 +1,19 @@
-"""What chosen labels buy: force error against number of labels, for a truth that is known, beside a random choice.
+"""What chosen labels buy: errors of forces and density against number of labels, for a truth that is known.
 
 Run ``python benchmarks/closed_loop.py FOLDER [--seeds N] [--iterations N] [--runs N] [--length PS] [--labels N]
-[--epochs N]``. The teacher is CL&P, whose labels cost nothing, and the liquid two pairs of PYR14BF4. Students are
-committees of two small MACE models. In each iteration the first member of a committee explores at 450 K and 1 bar. Of
-the frames that it explored, ``--labels`` are labelled: those that ilforge selects or, in another loop with models of
-its own, as many at random. Errors are those of forces on frames of the *teacher's* NPT run at 450 K, which no student
-sees. A training or run that was stopped goes on when the command is given again.
+[--passes N] [--density PS] [--processes N]``. The teacher is CL&P, whose labels cost nothing, and the liquid two pairs
+of PYR14BF4. Students are committees of two small MACE models. In each iteration the first member of a committee
+explores at 450 K and 1 bar. Of the frames that it explored, ``--labels`` are labelled, chosen in one of three ways,
+each in a loop with models of its own:
+
+``selected``  as ilforge selects
+``dp-gen``    by DP-GEN's rule: at random from the frames whose largest deviation of forces is in the window
+``random``    at random from all frames with whole molecules
+
+Errors of forces are those on frames of the *teacher's* NPT run at 450 K, which no student sees. The density is that of
+a run at 450 K and 1 bar, which begins with the last of these frames. A student passes the gate if it holds the liquid
+in this run, at a density within 5 % of the teacher's. All trainings of all sizes see as many frames (``--passes``). A
+training or run that was stopped goes on when the command is given again.
 """
 
 from __future__ import annotations
@@ -13,25 +21,31 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
 
-from ilforge import files, potentials
-from ilforge.dynamics import run_md
+from ilforge import files, frames, potentials
+from ilforge.dynamics import Trajectory, run_md
 from ilforge.dynamics.protocol import MdProtocol
 from ilforge.frames import ENERGY, FORCES
 from ilforge.labelling.datasets.dataset import Dataset, split
 from ilforge.liquid.liquid import Liquid
 from ilforge.liquid.packing import pack
 from ilforge.potentials.learned.committee import Committee
+from ilforge.properties import measure
+from ilforge.results import Holding
 from ilforge.sampling.equilibrated import sample_equilibrated
 from ilforge.sampling.explanation import in_words, states
 from ilforge.sampling.exploration import Conditions, Exploration, Trusted, Walk, density_of, explore
 from ilforge.sampling.frame import make_frame
 from ilforge.sampling.selection import Window, select
 from ilforge.training import TRAINERS, train
+from ilforge.units import AMU_PER_A3_IN_G_CM3
 
 LIQUID = Liquid.of({"PYR14": 2, "BF4": 2})
 TEACHER = potentials.create({"kind": "clp", "cutoff_A": 4.0})
@@ -41,6 +55,17 @@ FIRST = 5  # frames of each of these boxes
 STUDENT = {"hidden_irreps": "16x0e + 16x1o", "r_max_A": 4.5}
 MEMBERS, TESTED = 2, 40
 LOW, HIGH = 0.05, 1.5  # eV/Å
+CHOICES = ("selected", "dp-gen", "random")
+NEAR = 0.05  # of the teacher's density, for the gate
+
+
+class Point(NamedTuple):
+    """What the students of one iteration are worth."""
+
+    labels: int
+    force_rmse: float  # eV/Å
+    density: float  # g/cm3, mean of the second half of a run
+    holds: bool
 
 
 def labelled(found: Sequence[Atoms]) -> list[Atoms]:
@@ -66,20 +91,36 @@ def first_frames(seed: int) -> list[Atoms]:
     return found
 
 
-def tested_frames(start: Atoms, folder: Path) -> list[Atoms]:
+def npt(length_ps: float, equilibration_ps: float = 0.0, timestep_fs: float = 0.5) -> MdProtocol:
+    """MD at the state that is explored, without constraints if a student is to be moved."""
+    return MdProtocol("NPT", STATE.temperature_K, timestep_fs=timestep_fs, length_ps=length_ps, interval_ps=0.1, seed=9,
+                      equilibration_ps=equilibration_ps, pressure_bar=STATE.pressure_bar,
+                      constrain_hydrogens=timestep_fs > 0.5)  # fmt: skip
+
+
+def teacher_run(start: Atoms, folder: Path) -> Trajectory:
+    """NPT of the teacher."""
+    return run_md(TEACHER, start, LIQUID, npt(200.0, 20.0, 1.0), folder)
+
+
+def tested_frames(run: Trajectory, start: Atoms) -> list[Atoms]:
     """Frames of the teacher's own liquid at 450 K and 1 bar."""
-    protocol = MdProtocol("NPT", STATE.temperature_K, timestep_fs=1.0, length_ps=20.0, interval_ps=0.5, seed=9,
-                          equilibration_ps=10.0, pressure_bar=1.0)  # fmt: skip
-    universe = run_md(TEACHER, start, LIQUID, protocol, folder).universe()
-    found = []
-    for step in universe.trajectory[:TESTED]:
+    universe, found = run.universe(), []
+    for step in universe.trajectory[:: len(universe.trajectory) // TESTED][:TESTED]:
         cell = np.diag(step.dimensions[:3].astype(float))
         found.append(make_frame(universe.atoms.positions.astype(float), cell, start, LIQUID, "EQ", "tested", 9))
     return labelled(found)
 
 
-def committee_of(dataset: Dataset, folder: Path, seed: int, epochs: int) -> Committee:
-    """Students trained on the dataset, each with another seed."""
+def density_of_run(run: Trajectory) -> float:
+    """Mean density of the second half of a run, g/cm3."""
+    volumes = run.thermo()["volume_A3"]
+    return float(np.mean(LIQUID.topology.masses.sum() * AMU_PER_A3_IN_G_CM3 / volumes[len(volumes) // 2 :]))
+
+
+def committee_of(dataset: Dataset, folder: Path, seed: int, passes: int) -> Committee:
+    """Students trained on the dataset, each with another seed, which see about so many frames."""
+    epochs = max(1, round(passes / len(dataset.train)))
     settings = TRAINERS["mace"].settings(**STUDENT, epochs=epochs, second_stage_epoch=max(1, round(0.8 * epochs)))
     members = []
     for member in range(MEMBERS):
@@ -112,57 +153,122 @@ def explored_by(
 
 
 def chosen_frames(how: str, runs: list[Exploration], dataset: Dataset, count: int, seed: int) -> list[Atoms]:
-    """Frames to label: those that ilforge selects, or as many at random of all that have whole molecules."""
+    """Frames to label, by one of the choices."""
     known = [density_of(frame, LIQUID.topology) for frame in dataset.frames]
     selection = select(runs, Window(LOW, HIGH, None, (min(known), max(known))), count, LIQUID.topology)
     for state in states(selection):
         print(f"    {in_words(state)}", flush=True)
     if how == "selected":
         return selection.frames
-    whole = [frame for run in runs for frame, broken in zip(run.frames, run.fragments, strict=True) if broken is None]
-    order = np.random.default_rng(seed).permutation(len(whole))
-    return [whole[i] for i in order[: min(count, len(whole))]]
+    if how == "dp-gen":
+        rows = [
+            (frame, LOW <= spread <= HIGH)
+            for run in runs
+            for frame, spread in zip(run.frames, run.deviations, strict=True)
+        ]
+    else:
+        rows = [
+            (frame, broken is None) for run in runs for frame, broken in zip(run.frames, run.fragments, strict=True)
+        ]
+    eligible = [frame for frame, may in rows if may]
+    order = np.random.default_rng(seed).permutation(len(eligible))
+    return [eligible[i] for i in order[:count]]
 
 
-def learning_curve(how: str, seed: int, arguments: argparse.Namespace) -> list[tuple[int, float]]:
-    """Number of labels and force error after each iteration."""
+def point(
+    committee: Committee, dataset: Dataset, teacher: Trajectory, tested: list[Atoms], length: float, folder: Path
+) -> Point:
+    """Errors of the first member, and the density of its liquid."""
+    start = frames.read(teacher.last_file)[-1]
+    run = run_md(committee.members[0], start, LIQUID, npt(length), folder)
+    verdict = measure(run, ["health"])["health"].liquid
+    holds = verdict is not None and verdict.holding is Holding.HOLDS
+    return Point(len(dataset.frames), force_rmse(committee, tested), density_of_run(run), holds)
+
+
+def learning_curve(how: str, seed: int, arguments: argparse.Namespace) -> list[Point]:
+    """What the students of each iteration are worth."""
     folder = arguments.folder / f"{how}-{seed}"
     kept = folder / "curve.json"
     if kept.is_file():
-        return [(count, error) for count, error in json.loads(kept.read_text())]
-    first = first_frames(seed)
-    tested = tested_frames(first[FIRST], arguments.folder / f"teacher-{seed}")
+        return [Point(*values) for values in json.loads(kept.read_text())]
+    first = frames.read(arguments.folder / f"first-{seed}.xyz")
+    teacher = Trajectory(arguments.folder / f"teacher-{seed}")
+    tested = tested_frames(teacher, first[0])
     dataset, curve = split(labelled(first), 0.2, seed), []
     for iteration in range(arguments.iterations + 1):
-        here = folder / f"iteration-{iteration}"
-        committee = committee_of(dataset, here, seed, arguments.epochs)
-        curve.append((len(dataset.frames), force_rmse(committee, tested)))
-        print(f"{how}, seed {seed}: {curve[-1][0]} labels, {curve[-1][1]:.4f} eV/Å", flush=True)
+        here = folder / f"iteration-{iteration}" if iteration else arguments.folder / f"begun-{seed}"
+        committee = committee_of(dataset, here, seed, arguments.passes)
+        curve.append(point(committee, dataset, teacher, tested, arguments.density, here / "density"))
+        print(f"{how}, seed {seed}: {curve[-1]}", flush=True)
         if iteration < arguments.iterations:
-            runs = explored_by(committee, first, arguments, 10 * seed + iteration, here)
+            runs = explored_by(committee, first, arguments, 10 * seed + iteration, folder / f"iteration-{iteration}")
             new = chosen_frames(how, runs, dataset, arguments.labels, seed)
             dataset = dataset.extend(labelled(new), 0.2, seed)
-    kept.write_text(json.dumps(curve))
+    files.write_text(kept, json.dumps(curve))
     return curve
 
 
+def begin(seed: int, arguments: argparse.Namespace) -> float:
+    """Make what all loops of a seed begin with, and return the density of the teacher's liquid, g/cm3."""
+    file = arguments.folder / f"first-{seed}.xyz"
+    if not file.is_file():
+        frames.write(file, first_frames(seed))
+    first = frames.read(file)
+    teacher = teacher_run(first[FIRST], arguments.folder / f"teacher-{seed}")
+    begun, dataset = arguments.folder / f"begun-{seed}", split(labelled(first), 0.2, seed)
+    committee = committee_of(dataset, begun, seed, arguments.passes)
+    point(committee, dataset, teacher, tested_frames(teacher, first[0]), arguments.density, begun / "density")
+    return density_of_run(teacher)
+
+
+def table(curves: dict[str, list[list[Point]]], teacher: float) -> str:
+    """Means over seeds with their standard errors, a line for each choice and number of labels."""
+    rows = [
+        "| choice | labels | force RMSE, eV/Å | density, g/cm³ | its deviation, % | seeds that pass the gate |",
+        "|---|---|---|---|---|---|",
+    ]
+    for how, of_seeds in curves.items():
+        for points in zip(*of_seeds, strict=True):
+            off = [100 * abs(point.density / teacher - 1) for point in points]
+            passed = sum(point.holds and wrong <= 100 * NEAR for point, wrong in zip(points, off, strict=True))
+            cells = (
+                with_error([point.force_rmse for point in points], 4),
+                with_error([point.density for point in points], 3),
+                with_error(off, 1),
+            )
+            labels = np.mean([point.labels for point in points])
+            rows.append(f"| {how} | {labels:.0f} | {' | '.join(cells)} | {passed} of {len(points)} |")
+    return "\n".join(rows)
+
+
+def with_error(values: list[float], digits: int) -> str:
+    """Mean, and standard error of the mean if there are several values."""
+    spread = f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=3)
     parser.add_argument("--runs", type=int, default=4)
     parser.add_argument("--length", type=float, default=5.0, help="of each run, ps")
     parser.add_argument("--labels", type=int, default=20, help="in each iteration")
-    parser.add_argument("--epochs", type=int, default=20, help="of each training")
+    parser.add_argument("--passes", type=int, default=1500, help="frames that a training sees, epochs times frames")
+    parser.add_argument("--density", type=float, default=20.0, help="of each run that gives a density, ps")
+    parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
-    rows = ["| choice | labels | force RMSE, eV/Å (mean and standard error over seeds) |", "|---|---|---|"]
-    for how in ("selected", "random"):
-        curves = np.array([learning_curve(how, seed, arguments) for seed in range(1, arguments.seeds + 1)])
-        for labels, errors in zip(curves[:, :, 0].T, curves[:, :, 1].T, strict=True):
-            spread = f" ± {np.std(errors, ddof=1) / np.sqrt(len(errors)):.4f}" if len(errors) > 1 else ""
-            rows.append(f"| {how} | {np.mean(labels):.0f} | {np.mean(errors):.4f}{spread} |")
-    print("\n".join(rows))
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    seeds = range(1, arguments.seeds + 1)
+    tasks = [(how, seed) for seed in seeds for how in CHOICES]
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        densities = list(pool.map(begin, seeds, repeat(arguments)))
+        found = dict(zip(tasks, pool.map(learning_curve, *zip(*tasks, strict=True), repeat(arguments)), strict=True))
+    teacher = float(np.mean(densities))
+    print(f"density of the teacher's liquid: {with_error(densities, 3)} g/cm³\n")
+    print(table({how: [found[how, seed] for seed in seeds] for how in CHOICES}, teacher))
 
 
 if __name__ == "__main__":
