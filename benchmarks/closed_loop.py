@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
@@ -48,7 +49,7 @@ from ilforge.training import TRAINERS, train
 from ilforge.units import AMU_PER_A3_IN_G_CM3
 
 LIQUID = Liquid.of({"PYR14": 2, "BF4": 2})
-TEACHER = potentials.create({"kind": "clp", "cutoff_A": 4.0})
+TEACHER = potentials.create({"kind": "clp", "cutoff_A": 4.0, "ewald_tolerance": 1e-4})
 STATE = Conditions("NPT", 450.0, 1.0)
 DENSITIES = (0.9, 1.0, 1.1)  # g/cm3, of the boxes that the first labels come from
 FIRST = 5  # frames of each of these boxes
@@ -92,20 +93,22 @@ def first_frames(seed: int) -> list[Atoms]:
 
 
 def npt(length_ps: float, equilibration_ps: float = 0.0, timestep_fs: float = 0.5) -> MdProtocol:
-    """MD at the state that is explored, without constraints if a student is to be moved."""
+    """MD at the state that is explored; bonds of hydrogen have their lengths only if the time step is long."""
     return MdProtocol("NPT", STATE.temperature_K, timestep_fs=timestep_fs, length_ps=length_ps, interval_ps=0.1, seed=9,
                       equilibration_ps=equilibration_ps, pressure_bar=STATE.pressure_bar,
-                      constrain_hydrogens=timestep_fs > 0.5)  # fmt: skip
+                      constrain_hydrogens=timestep_fs > 1.0)  # fmt: skip
 
 
-def teacher_run(start: Atoms, folder: Path) -> Trajectory:
-    """NPT of the teacher."""
-    return run_md(TEACHER, start, LIQUID, npt(200.0, 20.0, 1.0), folder)
+def teacher_run(folder: Path) -> Trajectory:
+    """NPT of the teacher, the same for all loops."""
+    start = pack(LIQUID, DENSITIES[1], seed=9)
+    start.info.update(ions=LIQUID.label, seed=9, parent="teacher")
+    return run_md(TEACHER, start, LIQUID, npt(100.0, 10.0, 2.0), folder / "teacher")
 
 
-def tested_frames(run: Trajectory, start: Atoms) -> list[Atoms]:
+def tested_frames(run: Trajectory) -> list[Atoms]:
     """Frames of the teacher's own liquid at 450 K and 1 bar."""
-    universe, found = run.universe(), []
+    universe, start, found = run.universe(), frames.read(run.last_file)[-1], []
     for step in universe.trajectory[:: len(universe.trajectory) // TESTED][:TESTED]:
         cell = np.diag(step.dimensions[:3].astype(float))
         found.append(make_frame(universe.atoms.positions.astype(float), cell, start, LIQUID, "EQ", "tested", 9))
@@ -193,8 +196,8 @@ def learning_curve(how: str, seed: int, arguments: argparse.Namespace) -> list[P
     if kept.is_file():
         return [Point(*values) for values in json.loads(kept.read_text())]
     first = frames.read(arguments.folder / f"first-{seed}.xyz")
-    teacher = Trajectory(arguments.folder / f"teacher-{seed}")
-    tested = tested_frames(teacher, first[0])
+    teacher = Trajectory(arguments.folder / "teacher")
+    tested = tested_frames(teacher)
     dataset, curve = split(labelled(first), 0.2, seed), []
     for iteration in range(arguments.iterations + 1):
         here = folder / f"iteration-{iteration}" if iteration else arguments.folder / f"begun-{seed}"
@@ -209,17 +212,15 @@ def learning_curve(how: str, seed: int, arguments: argparse.Namespace) -> list[P
     return curve
 
 
-def begin(seed: int, arguments: argparse.Namespace) -> float:
-    """Make what all loops of a seed begin with, and return the density of the teacher's liquid, g/cm3."""
+def begin(seed: int, arguments: argparse.Namespace) -> None:
+    """Make what all loops of a seed begin with: first frames, the first committee, and its density."""
     file = arguments.folder / f"first-{seed}.xyz"
     if not file.is_file():
         frames.write(file, first_frames(seed))
-    first = frames.read(file)
-    teacher = teacher_run(first[FIRST], arguments.folder / f"teacher-{seed}")
-    begun, dataset = arguments.folder / f"begun-{seed}", split(labelled(first), 0.2, seed)
+    teacher, begun = Trajectory(arguments.folder / "teacher"), arguments.folder / f"begun-{seed}"
+    dataset = split(labelled(frames.read(file)), 0.2, seed)
     committee = committee_of(dataset, begun, seed, arguments.passes)
-    point(committee, dataset, teacher, tested_frames(teacher, first[0]), arguments.density, begun / "density")
-    return density_of_run(teacher)
+    point(committee, dataset, teacher, tested_frames(teacher), arguments.density, begun / "density")
 
 
 def table(curves: dict[str, list[list[Point]]], teacher: float) -> str:
@@ -263,11 +264,11 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     seeds = range(1, arguments.seeds + 1)
     tasks = [(how, seed) for seed in seeds for how in CHOICES]
-    with ProcessPoolExecutor(arguments.processes) as pool:
-        densities = list(pool.map(begin, seeds, repeat(arguments)))
+    teacher = density_of_run(teacher_run(arguments.folder))
+    print(f"density of the teacher's liquid: {teacher:.3f} g/cm³", flush=True)
+    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(begin, seeds, repeat(arguments)))
         found = dict(zip(tasks, pool.map(learning_curve, *zip(*tasks, strict=True), repeat(arguments)), strict=True))
-    teacher = float(np.mean(densities))
-    print(f"density of the teacher's liquid: {with_error(densities, 3)} g/cm³\n")
     print(table({how: [found[how, seed] for seed in seeds] for how in CHOICES}, teacher))
 
 
