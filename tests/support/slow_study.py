@@ -25,7 +25,7 @@ def stage(folder: Path, max_force: str):
     """The stage that labels the training frames, and the one that samples them."""
     own = folder / f"force-{max_force}"  # two processes that write one file would read it half written
     own.mkdir(exist_ok=True)
-    text = studies.smallest(own, "clp").read_text()
+    text = studies.cold(own, "clp").read_text()
     path = own / "study.toml"
     path.write_text(f"{text}\n[gate]\nmax_force_eV_A = {max_force}\n")
     found = make_plan(load_study(path)).labels["training"]

@@ -120,6 +120,7 @@ potential = "clp"
 density_ratios = [0.9, 1.0]
 equilibration_ps = 0.2
 interval_ps = 0.1
+hot_interval_ps = 0.02
 [sampling.training]
 eq_boxes = 3
 eq_frames_per_box = 2
@@ -180,6 +181,13 @@ def smallest(folder: Path, reference: str = "gfn1") -> Path:
     text = SMALLEST.replace("REFERENCE", reference)
     path = folder / "smallest.toml"
     path.write_text(text)
+    return path
+
+
+def cold(folder: Path, reference: str = "gfn1") -> Path:
+    """Write the smallest study without hot frames, which take most of the time of its sampling."""
+    path = smallest(folder, reference)
+    path.write_text(path.read_text().replace("hot_boxes = 1", "hot_boxes = 0"))
     return path
 
 

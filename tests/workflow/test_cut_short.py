@@ -45,7 +45,7 @@ def test_what_was_cut_short_is_told_from_what_has_no_answer(one_pair):
 @pytest.mark.slow
 @pytest.mark.program("packmol")
 def test_a_frame_that_was_cut_short_is_labelled_by_the_next_run_and_one_without_an_answer_is_not(tmp_path):
-    plan = make_plan(load_study(studies.smallest(tmp_path)))
+    plan = make_plan(load_study(studies.cold(tmp_path)))
     stage = plan.labels["validation"]
     source = stage.inputs["frames"]
     store, outcome = studies.run([source], tmp_path / "store")
@@ -65,7 +65,7 @@ def test_a_frame_that_was_cut_short_is_labelled_by_the_next_run_and_one_without_
 @pytest.mark.program("packmol")
 def test_a_program_that_always_dies_stops_the_run_and_a_mended_one_goes_on(tmp_path):
     """``command`` is the machine's: it is in no digest, so that the mended study is the same one."""
-    text = studies.smallest(tmp_path).read_text()
+    text = studies.cold(tmp_path).read_text()
     for name in ("H", "B", "C", "N", "F"):
         (tmp_path / "paw" / name).mkdir(parents=True)
         (tmp_path / "paw" / name / "POTCAR").write_text(f"  PAW_PBE {name} 01Jan2000\nof {name}\n End of Dataset\n")
@@ -140,7 +140,7 @@ def test_nothing_is_published_while_a_frame_was_killed_and_the_next_run_has_it(t
     monkeypatch.setenv(tasks.SHORT, str(flag))
     monkeypatch.setattr(steps, "evaluate", tasks.evaluate_with_little_memory)
     monkeypatch.setattr(steps, "IN_A_ROW", 99)
-    stage = make_plan(load_study(studies.smallest(tmp_path))).labels["validation"]
+    stage = make_plan(load_study(studies.cold(tmp_path))).labels["validation"]
     store, outcome = studies.run([stage], tmp_path / "store")
     ((_, error),) = outcome.failed
     assert "2 of 5 frames have no label yet" in str(error) and "Run the same command to try these again" in str(error)
@@ -163,7 +163,7 @@ def test_a_frame_that_is_killed_in_every_run_is_rejected_and_asked_for_again_onl
     monkeypatch.setenv(tasks.SHORT, str(flag))
     monkeypatch.setattr(steps, "evaluate", tasks.evaluate_with_little_memory)
     monkeypatch.setattr(steps, "IN_A_ROW", 99)
-    stage = make_plan(load_study(studies.smallest(tmp_path))).labels["validation"]
+    stage = make_plan(load_study(studies.cold(tmp_path))).labels["validation"]
     for _ in range(2):
         store, outcome = studies.run([stage], tmp_path / "store")
         assert not outcome.complete and not store.holds(stage)
