@@ -12,8 +12,9 @@ each in a loop with models of its own:
 
 Errors of forces are those on frames of the *teacher's* NPT run at 450 K, which no student sees. The density is that of
 a run at 450 K and 1 bar, which begins with the last of these frames. A student passes the gate if it holds the liquid
-in this run, at a density within 5 % of the teacher's. All trainings of all sizes see as many frames (``--passes``). A
-training or run that was stopped goes on when the command is given again.
+in this run, at a density within 5 % of the teacher's. The first training sees ``--passes`` frames, and each later one,
+which begins with the students of the iteration before, a quarter of that. A training or run that was stopped goes on when
+the command is given again.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ MEMBERS, TESTED = 2, 40
 LOW, HIGH = 0.05, 1.5  # eV/Å
 CHOICES = ("selected", "dp-gen", "random")
 NEAR = 0.05  # of the teacher's density, for the gate
+RETRAINED = 0.25  # of the frames of a training, if it begins with the students of the iteration before
 
 
 class Point(NamedTuple):
@@ -121,13 +123,16 @@ def density_of_run(run: Trajectory) -> float:
     return float(np.mean(LIQUID.topology.masses.sum() * AMU_PER_A3_IN_G_CM3 / volumes[len(volumes) // 2 :]))
 
 
-def committee_of(dataset: Dataset, folder: Path, seed: int, passes: int) -> Committee:
-    """Students trained on the dataset, each with another seed, which see about so many frames."""
+def committee_of(dataset: Dataset, folder: Path, seed: int, passes: int, earlier: Path | None = None) -> Committee:
+    """Students trained on the dataset, each with another seed, or from those in the folder of the iteration before."""
     epochs = max(1, round(passes / len(dataset.train)))
-    settings = TRAINERS["mace"].settings(**STUDENT, epochs=epochs, second_stage_epoch=max(1, round(0.8 * epochs)))
-    members = []
+    keys = {**STUDENT, "epochs": epochs, "second_stage_epoch": max(1, round(0.8 * epochs))}
+    if earlier is not None:
+        keys["retrain_fraction"] = RETRAINED
+    settings, members = TRAINERS["mace"].settings(**keys), []
     for member in range(MEMBERS):
-        path = train(dataset, settings, 10 * seed + member, folder / f"member-{member}")
+        start = None if earlier is None else earlier / f"member-{member}" / "model.model"
+        path = train(dataset, settings, 10 * seed + member, folder / f"member-{member}", start_from=start)
         members.append(potentials.create({"kind": "mace", "path": str(path), "sha256": files.file_digest(path)}))
     return Committee(tuple(members))
 
@@ -198,16 +203,16 @@ def learning_curve(how: str, seed: int, arguments: argparse.Namespace) -> list[P
     first = frames.read(arguments.folder / f"first-{seed}.xyz")
     teacher = Trajectory(arguments.folder / "teacher")
     tested = tested_frames(teacher)
-    dataset, curve = split(labelled(first), 0.2, seed), []
+    dataset, earlier, curve = split(labelled(first), 0.2, seed), None, []
     for iteration in range(arguments.iterations + 1):
         here = folder / f"iteration-{iteration}" if iteration else arguments.folder / f"begun-{seed}"
-        committee = committee_of(dataset, here, seed, arguments.passes)
+        committee = committee_of(dataset, here, seed, arguments.passes, earlier)
         curve.append(point(committee, dataset, teacher, tested, arguments.density, here / "density"))
         print(f"{how}, seed {seed}: {curve[-1]}", flush=True)
         if iteration < arguments.iterations:
             runs = explored_by(committee, first, arguments, 10 * seed + iteration, folder / f"iteration-{iteration}")
             new = chosen_frames(how, runs, dataset, arguments.labels, seed)
-            dataset = dataset.extend(labelled(new), 0.2, seed)
+            dataset, earlier = dataset.extend(labelled(new), 0.2, seed), here
     files.write_text(kept, json.dumps(curve))
     return curve
 
@@ -255,9 +260,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=3)
     parser.add_argument("--runs", type=int, default=4)
-    parser.add_argument("--length", type=float, default=5.0, help="of each run, ps")
-    parser.add_argument("--labels", type=int, default=20, help="in each iteration")
-    parser.add_argument("--passes", type=int, default=1500, help="frames that a training sees, epochs times frames")
+    parser.add_argument("--length", type=float, default=3.0, help="of each run, ps")
+    parser.add_argument("--labels", type=int, default=15, help="in each iteration")
+    parser.add_argument("--passes", type=int, default=600, help="frames that a training sees, epochs times frames")
     parser.add_argument("--density", type=float, default=20.0, help="of each run that gives a density, ps")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()

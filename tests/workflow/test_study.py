@@ -72,7 +72,7 @@ def finished(tmp_path_factory):
 
 def test_it_ends_with_report_results_and_numbers(finished):
     folder, _, said = finished
-    assert "report.html" in said and "Force RMSE, EQ frames" in said
+    assert "report.html" in said and "Force RMSE, EQ" in said
     order = [said.index(words) for words in ("CL&P (n", "Density (g/cm³)", "Force RMSE", "report.html")]
     assert order == sorted(order)  # verdicts, then properties, then errors
     page = (folder / "ilforge-results" / "smallest" / "report.html").read_text()
