@@ -13,8 +13,8 @@ each in a loop with models of its own:
 Errors of forces are those on frames of the *teacher's* NPT run at 450 K, which no student sees. The density is that of
 a run at 450 K and 1 bar, which begins with the last of these frames. A student passes the gate if it holds the liquid
 in this run, at a density within 5 % of the teacher's. The first training sees ``--passes`` frames, and each later one,
-which begins with the students of the iteration before, a quarter of that. A training or run that was stopped goes on when
-the command is given again.
+which begins with the students of the iteration before, a quarter of that. A training or run that was stopped goes on
+when the command is given again.
 """
 
 from __future__ import annotations
@@ -132,7 +132,9 @@ def committee_of(dataset: Dataset, folder: Path, seed: int, passes: int, earlier
     settings, members = TRAINERS["mace"].settings(**keys), []
     for member in range(MEMBERS):
         start = None if earlier is None else earlier / f"member-{member}" / "model.model"
-        path = train(dataset, settings, 10 * seed + member, folder / f"member-{member}", start_from=start)
+        path = folder / f"member-{member}" / "model.model"
+        if not path.is_file():  # it is written when a training ends
+            train(dataset, settings, 10 * seed + member, path.parent, start_from=start)
         members.append(potentials.create({"kind": "mace", "path": str(path), "sha256": files.file_digest(path)}))
     return Committee(tuple(members))
 
