@@ -283,6 +283,7 @@ def content():
         liquid_label="2 PYR14, 2 BF4",
         temperature_K=423.0,
         reference="GFN1-xTB (tblite 0.8.0), periodic",
+        methods={"gfn1": {"kind": "xtb", "method": "GFN1-xTB"}},
         banner="Reference: GFN1-xTB, not DFT",
         ilforge_version="0.1.0",
         date="2026-11-20 08:20",

@@ -142,7 +142,8 @@ def test_thinning_keeps_the_ends(logarithmic):
 
 
 def test_colours_are_one_per_potential():
-    palette = Palette.of(["mace", "clp", "mace-EQ", "deepmd", "mace-nEQ"])
+    kinds = {"mace-EQ": "mace", "mace-nEQ": "mace"}
+    palette = Palette.of(["mace", "clp", "mace-EQ", "deepmd", "mace-nEQ"], None, kinds)
     assert len(set(palette.colours.values())) == 5
     assert palette.colour("mace") == Palette.of(["mace"]).colour("mace")
     assert palette.label("mace-EQ") == "MACE-EQ"
@@ -154,6 +155,14 @@ def test_a_name_of_the_study_has_the_colour_of_its_kind():
     assert [palette.label(name) for name in kinds] == ["tuned", "CL&P", "CL&P-md", "gfn1"]
     assert palette.colour("tuned") == Palette.of(["mace"]).colour("mace")
     assert palette.colour("clp") == Palette.of(["clp"]).colour("clp") != palette.colour("clp-md")
+
+
+def test_a_name_that_begins_with_another_kind_has_the_colour_of_its_own():
+    palette = Palette.of(["mace", "clp-like", "gpaw-cheap"], None, {"mace": "deepmd", "clp-like": "uf3"})
+    deepmd, uf3 = (Palette.of([kind]).colour(kind) for kind in ("deepmd", "uf3"))
+    assert palette.colours["mace"] == deepmd and palette.colours["clp-like"] == uf3
+    assert list(palette.labels.values()).count("GPAW-cheap") == 0, "nothing is known of it but its name"
+    assert {name: palette.label(name) for name in palette} == {name: name for name in palette}
 
 
 def explored_state(conditions, deviations, **more):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,15 +111,17 @@ def run(quiet: bool, trusted: bool, **arguments: Any) -> None:
     ilforge run study.toml --store /data/ilforge-store --output /data/reports
     """
     from ilforge import api
+    from ilforge.workflow.lessons import kinds_of
     from ilforge.workflow.study_run import FinishedStudy
 
     study, machine = opened(**arguments)
     folder = api.Study(study, machine).run(quiet, trusted, console())
     records = records_of(FinishedStudy(study, machine))
+    kinds = kinds_of(study)
     click.echo("")
-    print_verdicts(records)
-    _print_key_numbers(records)
-    print_lineage(records)
+    print_verdicts(records, kinds)
+    _print_key_numbers(records, kinds)
+    print_lineage(records, kinds)
     click.echo(f"\nReport: {folder / 'report.html'}")
     if (folder / "models").is_dir():
         click.echo(f"Models: {folder / 'models'}, each with its card (README.md)")
@@ -179,6 +181,7 @@ def results(form: str | None, **arguments: Any) -> None:
     ilforge results study.toml --csv > numbers.csv
     """
     from ilforge.report.export import results_csv, results_json
+    from ilforge.workflow.lessons import kinds_of
     from ilforge.workflow.study_run import FinishedStudy
 
     study, machine = opened(**arguments)
@@ -190,10 +193,11 @@ def results(form: str | None, **arguments: Any) -> None:
     elif form == "csv":
         click.echo(results_csv(records), nl=False)
     else:
-        print_verdicts(records)
+        kinds = kinds_of(study)
+        print_verdicts(records, kinds)
         if records:
             console().print(records_table(records))
-            print_lineage(records)
+            print_lineage(records, kinds)
         for line in finished.exploration():
             click.echo(line)
     if not records:
@@ -253,11 +257,11 @@ def records_of(finished: FinishedStudy) -> list[Record]:
     return records
 
 
-def print_verdicts(records: list[Record]) -> None:
+def print_verdicts(records: list[Record], kinds: Mapping[str, str] | None = None) -> None:
     """Print which potential holds the liquid, a line for each run; print nothing if no run was judged."""
     from ilforge.report import palette_of_records, verdict_lines
 
-    for line in verdict_lines(records, palette_of_records(records)):
+    for line in verdict_lines(records, palette_of_records(records, kinds)):
         click.echo(line)
 
 
@@ -276,24 +280,24 @@ def records_table(records: list[Record]) -> Table:
     return table
 
 
-def _print_key_numbers(records: list[Record]) -> None:
+def _print_key_numbers(records: list[Record], kinds: Mapping[str, str] | None = None) -> None:
     """Print the most important numbers, potentials side by side, and why some cannot be quoted."""
     from ilforge.report import palette_of_records, summary
 
-    found = summary(records, palette_of_records(records))
+    found = summary(records, palette_of_records(records, kinds))
     rows = found.rows[:KEY_ROWS]
     if not rows:
         return
     _print_cells([head.text for head in found.columns], rows, found.numeric)
 
 
-def print_lineage(records: list[Record]) -> None:
+def print_lineage(records: list[Record], kinds: Mapping[str, str] | None = None) -> None:
     """Print models as they are, fine-tuned and from scratch side by side, and students beside their teachers."""
     from ilforge.report import palette_of_records
     from ilforge.report.lineage import origins_table, teacher_table
     from ilforge.report.tables import last_iteration
 
-    palette = palette_of_records(records)
+    palette = palette_of_records(records, kinds)
     for found in (origins_table(last_iteration(records), palette), teacher_table(records, palette)):
         if found is None:
             continue

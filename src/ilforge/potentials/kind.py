@@ -120,7 +120,7 @@ class PotentialKind:
     file_suffix
         Suffix of files that the command line accepts as potentials of this kind.
     works
-        Works to cite, each with the word that must be in the title; ``""`` for always.
+        Works to cite, each with a value that one of its settings must have (``"D3(BJ)"``); ``""`` for always.
     """
 
     name: str

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
 from ilforge.potentials import POTENTIALS
 from ilforge.report.content import ReportContent
 
@@ -18,23 +21,42 @@ _WORKS = {
     "mdanalysis": "MDAnalysis: Michaud-Agrawal et al., J. Comput. Chem. 32, 2319 (2011).",
     "ase": "ASE: Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017).",
 }
-"""Works to cite for programs, by their names. Kinds of potential contain their own citations."""
+"""Works to cite for programs, by the names of their packages. Kinds of potential contain their own citations."""
 
 
 def works(content: ReportContent) -> tuple[str, ...]:
     """Works to cite for programs and potentials in the content, and further works that the content names."""
-    used = [program for stage in content.stages for program in stage.programs]
-    names = [record.potential for record in content.records] + [parity.potential for parity in content.parity]
-    names += [curve.potential for curve in content.curves]
-    used += [content.kinds.get(name, name) for name in names if name] + [content.reference]
-    used += ["learning"] if content.learning else []
-    return (f"ilforge {content.ilforge_version}.", STUDY, *works_on(" ".join(used)), *content.citations)
+    programs = [program for stage in content.stages for program in stage.programs]
+    programs += ["learning"] if content.learning else []
+    found = works_on(_methods(content), programs)
+    return (f"ilforge {content.ilforge_version}.", STUDY, *found, *content.citations)
 
 
-def works_on(text: str) -> tuple[str, ...]:
-    """Works to cite for methods and programs named in a text: ``"PBE-D3(BJ) with GPAW"``."""
-    text = text.lower()
-    named = [kind for kind in POTENTIALS.values() if kind.name in text or kind.title.lower() in text]
-    found = [work for kind in named for word, work in kind.works if word.lower() in text]
-    found += [work for word, work in _WORKS.items() if word in text]
+def _methods(content: ReportContent) -> Iterator[Mapping[str, Any]]:
+    """Descriptions of all potentials; one that the content does not describe may have the name of its kind."""
+    yield from content.methods.values()
+    for item in (*content.records, *content.parity, *content.curves):
+        if item.potential not in content.methods and item.potential in POTENTIALS:
+            yield {"kind": item.potential}
+
+
+def works_on(methods: Iterable[Mapping[str, Any]], programs: Iterable[str] = ()) -> tuple[str, ...]:
+    """Works to cite for potentials and programs, each once.
+
+    Parameters
+    ----------
+    methods
+        Descriptions of potentials by :func:`ilforge.potentials.settings`:
+        ``{"kind": "gpaw", "functional": "PBE", "dispersion": "D3(BJ)"}``.
+    programs
+        Names of packages: ``"openmm"``.
+    """
+    found = [work for method in methods for work in _works_on_method(method)]
+    used = {program.lower() for program in programs}
+    found += [work for name, work in _WORKS.items() if name in used]
     return tuple(dict.fromkeys(found))
+
+
+def _works_on_method(method: Mapping[str, Any]) -> Iterator[str]:
+    values = [value for value in method.values() if isinstance(value, str)]
+    return (work for value, work in POTENTIALS[method["kind"]].works if not value or value in values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -271,8 +271,8 @@ class ReportContent:
         All measurements, for the folder of tables beside the page.
     potential_labels
         Printed names of potentials, if they differ from the built-in ones.
-    kinds
-        Kind of potential of each name.
+    methods
+        Description of each potential by its name: its ``kind``, and its settings as far as they are known.
     citations
         Further works to cite, in addition to those for the programs and potentials used.
     """
@@ -303,5 +303,10 @@ class ReportContent:
     training_notes: tuple[str, ...] = ()
     runs: tuple[Run, ...] = ()
     potential_labels: Mapping[str, str] = field(default_factory=dict)
-    kinds: Mapping[str, str] = field(default_factory=dict)
+    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     citations: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Kind of potential of each name."""
+        return {name: method["kind"] for name, method in self.methods.items()}

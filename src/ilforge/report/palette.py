@@ -37,7 +37,7 @@ class Palette:
         labels
             Printed names of some potentials.
         kinds
-            Kind of potential of each name; by default the kind with this name, or with which the name begins.
+            Kind of potential of each name; a name that is not among them may be that of a kind.
         """
         names = list(dict.fromkeys(potentials))
         colours: dict[str, str] = {}
@@ -66,11 +66,9 @@ class Palette:
 
 
 def _known(name: str, kinds: Mapping[str, str]) -> tuple[str, str | None]:
-    """Printed name and colour of a potential by its kind; ``mace-EQ`` is a MACE model, printed as ``MACE-EQ``."""
-    longest_first = sorted(POTENTIALS.values(), key=lambda kind: -len(kind.name))
-    begins = next((kind for kind in longest_first if name.lower().startswith(kind.name)), None)
-    kind = POTENTIALS[kinds[name]] if name in kinds else begins
+    """Printed name and colour of a potential by its kind; a MACE model named ``mace-EQ`` is printed as ``MACE-EQ``."""
+    kind = POTENTIALS.get(kinds.get(name, name))
     if kind is None:
         return name, None
-    label = kind.title + name[len(kind.name) :] if kind is begins else name
+    label = kind.title + name[len(kind.name) :] if name.lower().startswith(kind.name) else name
     return label, kind.colour

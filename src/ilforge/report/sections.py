@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ilforge.report import citations, inventory, tables
 from ilforge.report.blocks import (
@@ -58,9 +58,9 @@ def palette_of(content: ReportContent) -> Palette:
     return Palette.of(filter(None, potentials), content.potential_labels, content.kinds)
 
 
-def palette_of_records(records: Sequence[Record]) -> Palette:
-    """Colours and printed names for the potentials of some records, in their order."""
-    return Palette.of(record.potential for record in records)
+def palette_of_records(records: Sequence[Record], kinds: Mapping[str, str] | None = None) -> Palette:
+    """Colours and printed names for the potentials of some records, in their order; ``kinds`` by their names."""
+    return Palette.of((record.potential for record in records), kinds=kinds)
 
 
 def _summary(content: ReportContent, palette: Palette) -> Section | None:

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 
 from ase import Atoms
 
+from ilforge import potentials
 from ilforge.frames import density_g_cm3
 from ilforge.labelling.datasets.published import PURPOSES, STUDY, Published
 from ilforge.potentials import POTENTIALS
 from ilforge.report.citations import works_on
 from ilforge.study.load import load_study
+from ilforge.workflow.steps.structures import sampling_spec
 
 CARD = "README.md"
 NO_LICENCE = "Its authors have not stated one yet: ask them before you use it."
@@ -35,7 +37,7 @@ def card_text(dataset: Published, licence: str = "", note: str = "") -> str:
         "Limits": _limits(dataset),
         "How to read it": _reading(dataset),
         "Licence": [licence or NO_LICENCE],
-        "What to cite": [f"- {work}" for work in (f"ilforge {_version(dataset)}.", *works_on(_named(dataset)))],
+        "What to cite": [f"- {work}" for work in (f"ilforge {_version(dataset)}.", *_works(dataset))],
     }
     lines = [
         f"# {dataset.name}",
@@ -122,12 +124,11 @@ def _liquids(dataset: Published) -> str:
     return " and of ".join(dataset.compositions)
 
 
-def _named(dataset: Published) -> str:
-    """Words that name what was used: the method, and the potential and the packages that made the frames."""
-    settings = load_study(dataset.directory / STUDY).settings
-    sampled_by = settings.potential(settings.sampling.potential)
-    engine = POTENTIALS[sampled_by.kind].computes_with or ""
-    return " ".join((dataset.manifest["title"], sampled_by.title, engine, "packmol", "ase"))
+def _works(dataset: Published) -> tuple[str, ...]:
+    """Works on what was used: the method, and the potential and the packages that made the frames."""
+    sampled_by = potentials.settings(potentials.create(sampling_spec(load_study(dataset.directory / STUDY))))
+    engine = POTENTIALS[sampled_by["kind"]].computes_with or ""
+    return works_on((dataset.method, sampled_by), (engine, "packmol", "ase"))
 
 
 def _version(dataset: Published) -> str:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ilforge import potentials
 from ilforge.errors import SettingsError
 from ilforge.study.lineage import given_names, start_of, teacher_of
 from ilforge.study.load import Study
+from ilforge.training import TRAINERS
 from ilforge.training.kind import Size
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps import models, starts, structures, teaching
@@ -85,6 +87,18 @@ def given_potentials(study: Study) -> dict[str, dict[str, Any]]:
         else:
             found[name] = structures.spec_of(study, name)
     return found
+
+
+def methods_of(study: Study) -> dict[str, dict[str, Any]]:
+    """Description of each potential that a study uses, by name; of a model that it trains, only the kind."""
+    models = {name: {"kind": TRAINERS[model.kind].potential} for name, model in study.settings.models.items()}
+    given = {study.settings.reference.potential: structures.reference_spec(study), **given_potentials(study)}
+    return models | {name: potentials.settings(potentials.create(spec)) for name, spec in given.items()}
+
+
+def kinds_of(study: Study) -> dict[str, str]:
+    """Kind of each potential that a study uses, by name."""
+    return {name: method["kind"] for name, method in methods_of(study).items()}
 
 
 def _starts(plan: Plan, name: str, iteration: int, size: Size | None) -> list[Start]:

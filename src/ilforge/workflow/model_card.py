@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ilforge
+from ilforge import potentials
 from ilforge.frames import density_g_cm3
 from ilforge.labelling.datasets.dataset import Dataset
 from ilforge.potentials import POTENTIALS
@@ -22,7 +23,7 @@ from ilforge.workflow.records import fine_tuning_notes
 from ilforge.workflow.stage import Stage
 from ilforge.workflow.steps.models import counts_from_atoms
 from ilforge.workflow.steps.published import labelled_by
-from ilforge.workflow.steps.structures import liquid_of
+from ilforge.workflow.steps.structures import liquid_of, reference_spec, spec_of
 from ilforge.workflow.store import ResultStore, read_manifest
 
 CARD = "README.md"
@@ -169,11 +170,13 @@ def _works(plan: Plan, store: ResultStore, name: str) -> Iterator[str]:
     settings = plan.study.settings
     stage = plan.trained[plan.last_iteration, name][0]
     kind = TRAINERS[stage.kind]
-    words = [POTENTIALS[kind.potential].title, labelled_by(plan.study, plan.dataset), *stage.programs]
-    words += map(str, kind.keys(store.path(stage)).values())
+    specs = [reference_spec(plan.study)]
+    methods: list[Mapping[str, Any]] = [{"kind": kind.potential, **kind.keys(store.path(stage))}]
     for link in made_from(settings, name):
         if link.what == "model":
-            words.append(TRAINERS[settings.models[link.name].kind].title)
-        elif (found := potential_named(link.name, settings.potentials)) is not None:
-            words.append(found.title)
-    yield from (f"- {work}" for work in (f"ilforge {ilforge.__version__}.", STUDY, *works_on(" ".join(words))))
+            methods.append({"kind": TRAINERS[settings.models[link.name].kind].potential})
+        elif potential_named(link.name, settings.potentials) is not None:
+            specs.append(spec_of(plan.study, link.name))
+    methods += [potentials.settings(potentials.create(spec)) for spec in specs]
+    found = works_on(methods, stage.programs)
+    yield from (f"- {work}" for work in (f"ilforge {ilforge.__version__}.", STUDY, *found))

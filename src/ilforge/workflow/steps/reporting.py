@@ -38,7 +38,7 @@ from ilforge.training import TRAINERS, learning_curve
 from ilforge.training.validation import Predictions
 from ilforge.workflow.explored import Explored, explored
 from ilforge.workflow.job import Job
-from ilforge.workflow.lessons import given_potentials
+from ilforge.workflow.lessons import methods_of
 from ilforge.workflow.plan import Plan
 from ilforge.workflow.records import collect_records, fine_tuning_notes, measurements, run_labels
 from ilforge.workflow.stage import Stage
@@ -106,16 +106,8 @@ def report_content(plan: Plan, store: ResultStore) -> ReportContent:
         structure=_structure(plan, store),
         study_file=study.text,
         runs=tuple(_runs(plan, store, records)),
-        kinds=_kinds(plan),
+        methods=methods_of(study),
     )
-
-
-def _kinds(plan: Plan) -> dict[str, str]:
-    """Kind of potential of each name in the study."""
-    settings = plan.study.settings
-    found = {name: TRAINERS[model.kind].potential for name, model in settings.models.items()}
-    found[settings.reference.potential] = settings.potential(settings.reference.potential).kind
-    return found | {name: spec["kind"] for name, spec in given_potentials(plan.study).items()}
 
 
 def _parity(key: tuple[int | None, str, str], directory: Path, liquids: Mapping[str, str]) -> Parity:
