@@ -14,29 +14,16 @@ from ilforge import environments, frames
 from ilforge.cli.potential_option import parse_potential
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.files import file_digest
-from ilforge.labelling.datasets.dataset import Dataset, split
-from ilforge.labelling.label import forget
+from ilforge.labelling.datasets.dataset import Dataset
 from ilforge.training import TRAINERS, Tuning, curve, train
 from ilforge.training.nequip import KIND, MODEL, SESSION
 from ilforge.training.nequip.settings import PRESETS, NequipModelSettings
 from support.kills import kill_in_the_middle
-from support.labels import salt_frames
 from support.models import NEQUIP_SMALL as SMALL
 from support.models import ask, force_rmse
 
 ALLEGRO = SMALL.model_copy(update={"architecture": "allegro"})
 there = pytest.mark.environment("nequip")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cold():
-    yield
-    forget()
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    return split(salt_frames(12), 0.2, seed=1)
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,7 @@ from ilforge import frames
 from ilforge.cli.potential_option import parse_potential
 from ilforge.errors import DidNotFinish, SettingsError
 from ilforge.files import file_digest
-from ilforge.labelling.datasets.dataset import Dataset, split
-from ilforge.labelling.label import forget
+from ilforge.labelling.datasets.dataset import Dataset
 from ilforge.potentials.learned.sevennet import Sevennet
 from ilforge.potentials.learned.sevennet.models import MODELS
 from ilforge.potentials.quantum.dispersion import d3bj
@@ -23,7 +22,6 @@ from ilforge.training.alignment import read_report
 from ilforge.training.sevennet import KIND, MODEL, dispersion_of, start_of
 from ilforge.training.sevennet.settings import SevennetModelSettings
 from support.kills import kill_in_the_middle
-from support.labels import salt_frames
 from support.models import ask, force_rmse
 
 SMALL = SevennetModelSettings(channels=4, lmax=1, layers=2, r_max_A=3.5, epochs=4, batch_size=2)
@@ -32,17 +30,6 @@ NOTHING_LEARNED = TUNE.model_copy(update={"learning_rate": 1e-14})
 SHIFT = {"Li": 3.0, "B": -7.5, "F": 0.25}
 """Between two methods, eV: what the labels of the second are off by for each atom."""
 there = pytest.mark.environment("sevennet")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cold():
-    yield
-    forget()
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    return split(salt_frames(12), 0.2, seed=1)
 
 
 @pytest.fixture(scope="module")

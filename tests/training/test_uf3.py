@@ -16,28 +16,15 @@ from ilforge import environments, frames
 from ilforge.cli.potential_option import parse_potential
 from ilforge.errors import SettingsError
 from ilforge.files import file_digest
-from ilforge.labelling.datasets.dataset import Dataset, split
-from ilforge.labelling.label import forget
+from ilforge.labelling.datasets.dataset import Dataset
 from ilforge.potentials.learned.uf3 import INTERACTIONS
 from ilforge.training import TRAINERS, Tuning, curve, train
 from ilforge.training.uf3 import KIND, MODEL, SESSION
 from ilforge.training.uf3.settings import PRESETS, Uf3ModelSettings
-from support.labels import salt_frames
 from support.models import UF3_SMALL as SMALL
 from support.models import ask, force_rmse
 
 there = pytest.mark.environment("uf3")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cold():
-    yield
-    forget()
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    return split(salt_frames(12), 0.2, seed=1)
 
 
 @pytest.fixture(scope="module")
