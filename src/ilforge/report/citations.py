@@ -35,9 +35,9 @@ def works(content: ReportContent) -> tuple[str, ...]:
 def _methods(content: ReportContent) -> Iterator[Mapping[str, Any]]:
     """Descriptions of all potentials; one that the content does not describe may have the name of its kind."""
     yield from content.methods.values()
-    for item in (*content.records, *content.parity, *content.curves):
-        if item.potential not in content.methods and item.potential in POTENTIALS:
-            yield {"kind": item.potential}
+    names = {record.potential for record in content.records} | {parity.potential for parity in content.parity}
+    names |= {curve.potential for curve in content.curves}
+    yield from ({"kind": kind} for kind in POTENTIALS if kind in names - set(content.methods))
 
 
 def works_on(methods: Iterable[Mapping[str, Any]], programs: Iterable[str] = ()) -> tuple[str, ...]:
