@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +72,12 @@ def label_stage(
     ahead
         Stages that label some of the frames before all of them are known (:func:`.learning.ahead_stages`).
     """
-    spec = reference_spec(study)
-    gate = study.settings.gate
-    liquid = liquid_of(study)
+    spec, gate, liquid = reference_spec(study), study.settings.gate, liquid_of(study)
     method_digest = digest_of(method)
+    seconds = potentials.create(spec).seconds_per_frame(liquid.topology.n_atoms)
     without = {"without_starts_of": aimd_plan(counts)} if counts is not None and counts.aimd else {}
 
-    def frames_in(sampled: Path) -> dict[str, Atoms]:
-        found = frames.read(sampled / FRAMES)
-        if without and counts is not None:
-            found = single_points(found, counts)
-        return {frames.digest(frame): frame for frame in found}
+    frames_in = partial(_frames_to_label, counts=counts if without else None)
 
     def at_hand(store: ResultStore) -> AtHand:
         asked = f"frames to label {sorted(without.items())}"
@@ -106,13 +102,18 @@ def label_stage(
         inputs={"frames": source, **{f"ahead{i}": stage for i, stage in enumerate(ahead)}},
         work=work,
         tasks=1 if computed else expected,
-        task_seconds=1.0 + 0.002 * expected
-        if computed
-        else potentials.create(spec).seconds_per_frame(liquid.topology.n_atoms),
+        task_seconds=1.0 + 0.002 * expected if computed else seconds,
         memory_GB=0.5 if computed else costs.memory_GB(spec["kind"], liquid.topology.n_atoms),
         at_hand=None if computed else at_hand,
         computes_with=() if computed else computes_with(spec["kind"]),
     )
+
+
+def _frames_to_label(sampled: Path, counts: FrameCounts | None) -> dict[str, Atoms]:
+    """Sampled frames by digest, without those from which AIMD begins."""
+    found = frames.read(sampled / FRAMES)
+    chosen = found if counts is None else single_points(found, counts)
+    return {frames.digest(frame): frame for frame in chosen}
 
 
 def labels_at_hand(
