@@ -115,10 +115,14 @@ class Table:
         Names such as ``"population_percent"``.
     rows
         One tuple for each row, with numbers, texts, truth values, or None.
+    kind, of
+        What the table holds, for example ``"map"``, and of what: ``"TFSI"``. Tables of known kinds become figures.
     """
 
     columns: tuple[str, ...]
     rows: Sequence[tuple[float | int | str | bool | None, ...]]
+    kind: str = ""
+    of: str = ""
 
     def column(self, name: str) -> list[float | int | str | bool | None]:
         """The values of one column."""

@@ -43,7 +43,8 @@ def tfsi_map(centre: float, converged: bool = True) -> Measurement:
         ("shape_population", f"TFSI {label}", Estimate(share, 1.5, 30.0, "%", converged, "" if converged else "short"))
         for label, share in zip(regions.labels, shares, strict=True)
     ]
-    return Measurement(estimates, tables={"map TFSI": Table(("phi_degrees", "psi_degrees", *MAP_COLUMNS), rows)})
+    table = Table(("phi_degrees", "psi_degrees", *MAP_COLUMNS), rows, "map", "TFSI")
+    return Measurement(estimates, tables={"map TFSI": table})
 
 
 def exchange(passed: bool = True) -> Measurement:
@@ -66,13 +67,14 @@ def exchange(passed: bool = True) -> Measurement:
         (state, 5.0 * k, np.exp(-5 * k / life), 0.02, np.exp(-5 * k / life) + 0.01, 0.02)
         for state, (_, life) in STATES.items() for k in (2, 3, 4)
     ]  # fmt: skip
-    tables = {
-        "transition matrix Li-TFSI": Table(columns, matrix),
-        "time scales Li-TFSI": Table(("lag_ps", "process", "time_scale_ps", "error_ps"), scales),
-        "Chapman-Kolmogorov Li-TFSI": Table(
-            ("state", "time_ps", "predicted", "predicted_error", "estimated", "estimated_error"), test
+    parts = {
+        "transition matrix": (columns, matrix),
+        "time scales": (("lag_ps", "process", "time_scale_ps", "error_ps"), scales),
+        "Chapman-Kolmogorov": (
+            ("state", "time_ps", "predicted", "predicted_error", "estimated", "estimated_error"), test,
         ),
-    }
+    }  # fmt: skip
+    tables = {f"{kind} Li-TFSI": Table(*part, kind, "Li-TFSI") for kind, part in parts.items()}
     lag = np.array([1.0, 2.0, 5.0])
     curve = Curve(lag, 0 * lag + 50.0, 0 * lag + 2.0, "lag", "ps", "time scale", "ps")
     return Measurement(estimates, {"implied_time_scale Li-TFSI": curve}, tables=tables)
@@ -88,4 +90,6 @@ def clusters() -> Measurement:
     """Two kinds of cluster with a picture each; the population of one has not converged."""
     columns = ("kind", "n_TFSI", "population_percent", "error_percent", "n_independent", "converged")
     kinds = ("Li(TFSI)3 2 mono 1 bi", 3, 71.0, 4.0, 31.0, True), ("Li(TFSI)2 2 mono 0 bi", 2, 9.0, 8.0, 3.0, False)
-    return Measurement(tables={"kinds Li": Table(columns, list(kinds))}, structures={row[0]: PICTURE for row in kinds})
+    return Measurement(
+        tables={"kinds Li": Table(columns, list(kinds), "kinds", "Li")}, structures={row[0]: PICTURE for row in kinds}
+    )

@@ -138,7 +138,9 @@ class Clusters:
             self._fraction_column, "T_K", "definition", f"n_{self._settings.ligand}", "population_percent",
             "error_percent", "n_independent", "converged", "remainder_percent_other_n",
         )  # fmt: skip
-        result.tables[f"populations {self._settings.cation}"] = Table(columns, rows)
+        result.tables[f"populations {self._settings.cation}"] = Table(
+            columns, rows, "populations", self._settings.cation
+        )
         return result
 
     @property
@@ -212,7 +214,7 @@ class Clusters:
         columns = (
             "n_cations", "cations_percent", "error_percent", "n_independent", "converged", "aggregates_per_frame",
         )  # fmt: skip
-        result.tables[f"aggregates {self._settings.cation}"] = Table(columns, rows)
+        result.tables[f"aggregates {self._settings.cation}"] = Table(columns, rows, "aggregates", self._settings.cation)
 
     def _add_kinds(self, result: Measurement, shell: Shell, contacts: Contacts) -> None:
         """Add kinds of cluster by the denticity of their ligands, with an example of the common ones."""
@@ -240,7 +242,7 @@ class Clusters:
             f"mean_n_{self._settings.ligand_atoms}", "population_percent", "error_percent", "n_independent",
             "converged",
         )  # fmt: skip
-        result.tables[f"kinds {self._settings.cation}"] = Table(columns, rows)
+        result.tables[f"kinds {self._settings.cation}"] = Table(columns, rows, "kinds", self._settings.cation)
 
     def _add_residence(self, result: Measurement, contacts: Contacts) -> None:
         residence = Residence(

@@ -215,13 +215,14 @@ class Measurement:
     estimates
         ``(quantity, species, estimate)``; species is None for the whole liquid.
     curves
-        By kind and species, ``"msd PYR14"``.
+        By kind, a word, and species: ``"msd PYR14"``.
     verdicts
         Results of checks.
     notes
         Notes for the reader, for example why there is no number.
     tables
-        By name, ``"populations Li"``: tidy rows for data that are not single numbers or curves.
+        By name, ``"populations Li"``: tidy rows for data that are not single numbers or curves. The ``kind`` of a table
+        says what it holds.
     structures
         By name, ``"Li(TFSI)3"``: extended XYZ text of a part of a frame, for inspection.
     liquid
@@ -261,10 +262,7 @@ class Measurement:
             estimates.append((item["quantity"], item["species"], Estimate(**{**values, **numbers})))
         curves = {name: _curve(values) for name, values in data["curves"].items()}
         verdicts = [Verdict(**{**item, "atoms": tuple(item["atoms"])}) for item in data["verdicts"]]
-        tables = {
-            name: Table(tuple(values["columns"]), [tuple(row) for row in values["rows"]])
-            for name, values in data.get("tables", {}).items()
-        }
+        tables = {name: _table(name, values) for name, values in data.get("tables", {}).items()}
         liquid = data.get("liquid")
         judged = None if liquid is None else LiquidVerdict.from_json(liquid)
         return cls(estimates, curves, verdicts, list(data["notes"]), tables, dict(data.get("structures", {})), judged)
@@ -330,6 +328,21 @@ def _plain(value: Any) -> Any:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
+
+
+def _table(name: str, values: Mapping[str, Any]) -> Table:
+    kind, of = (values["kind"], values["of"]) if "kind" in values else _from_name(name)
+    return Table(tuple(values["columns"]), [tuple(row) for row in values["rows"]], kind, of)
+
+
+def _from_name(name: str) -> tuple[str, str]:
+    """Kind of a table, and of what it is, in a file of an earlier version, which has only its name."""
+    two_words = next((kind for kind in _TWO_WORDS if name.startswith(f"{kind} ")), None)
+    kind = two_words or name.partition(" ")[0]
+    return kind, name.removeprefix(kind).lstrip()
+
+
+_TWO_WORDS = ("map blocks", "time scales", "transition matrix")
 
 
 def _curve(values: Mapping[str, Any]) -> Curve:

@@ -150,7 +150,7 @@ class _Series:
         parts_hold = self._by_ion or len(plain) >= _RELAXATIONS_OF_A_PART * _BLOCKS * relaxed.inefficiency
         self._relaxed = parts_hold and all(row[-1] for row in rows if row[2] > 0)
         columns = ("ion", "shape", "population_percent", "error_percent", "n_independent", "converged")
-        result.tables[f"populations {shape.name}"] = Table(columns, rows)
+        result.tables[f"populations {shape.name}"] = Table(columns, rows, "populations", shape.name)
 
     def _add_transitions(self, result: Measurement) -> None:
         settled, labels = self._settled[: self._seen], self._shape.labels
@@ -169,7 +169,7 @@ class _Series:
                 error = _count_error(counts[i, j])
                 rows.append((self._shape.name, labels[i], labels[j], int(total), total / time_ns, error / time_ns))
         columns = ("ion", "from", "to", "transitions", "rate_per_ns", "error_per_ns")
-        result.tables[f"transitions {self._shape.name}"] = Table(columns, rows)
+        result.tables[f"transitions {self._shape.name}"] = Table(columns, rows, "transitions", self._shape.name)
         for index, label in enumerate(labels):
             estimate = _lifetime(spent[index], counts[index].sum(axis=0))
             left = in_parts((changed & (before == index)).T)
@@ -211,10 +211,11 @@ class _Series:
                  if c.name == n]  # fmt: skip
         columns = (*names, "density", "density_error", "F_kT", "F_error_kT", "F_kJ_mol", "F_error_kJ_mol",
                    "n_independent", "converged")  # fmt: skip
-        result.tables[f"map {shape.name}"] = Table(columns, rows)
+        result.tables[f"map {shape.name}"] = Table(columns, rows, "map", shape.name)
         used = np.argwhere(blocks > 0)
         counts = [(int(b), float(x[i]), float(y[j]), int(blocks[b, i, j])) for b, i, j in used]
-        result.tables[f"map blocks {shape.name}"] = Table(("block", *names, "count"), counts)
+        blocks_table = Table(("block", *names, "count"), counts, "map blocks", shape.name)
+        result.tables[f"map blocks {shape.name}"] = blocks_table
 
 
 def compare(a: Measurement, b: Measurement, rng: np.random.Generator | None = None) -> list[tuple[str, str, Estimate]]:

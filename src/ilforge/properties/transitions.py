@@ -188,7 +188,9 @@ class Transitions:
             time = float(part.mean() * self._system.frame_interval_ps)
             share = np.bincount(series[part].ravel(), minlength=len(labels)) / series[part].size
             rows += [(time, label, float(100 * value)) for label, value in zip(labels, share, strict=True)]
-        result.tables[f"course {self._pair}"] = Table(("time_ps", "state", "population_percent"), rows)
+        result.tables[f"course {self._pair}"] = Table(
+            ("time_ps", "state", "population_percent"), rows, "course", self._pair
+        )
 
     def _add_model(self, result: Measurement, paths: list[np.ndarray], labels: list[str]) -> None:
         exits = count_exits(paths, len(labels))
@@ -196,7 +198,7 @@ class Transitions:
         rows = [
             (labels[i], labels[j], int(n)) for (i, j), n in np.ndenumerate(_jumps(paths, len(labels))) if n and i != j
         ]
-        result.tables[f"jumps {self._pair}"] = Table(("from", "to", "transitions"), rows)
+        result.tables[f"jumps {self._pair}"] = Table(("from", "to", "transitions"), rows, "jumps", self._pair)
         refusal = self._too_few(exits, labels)
         if refusal:
             self._refuse(result, refusal, moves)
@@ -246,7 +248,7 @@ class Transitions:
                 for k, (value, error) in enumerate(zip(values, errors, strict=True))
             ]
         columns = ("lag_ps", "process", "time_scale_ps", "error_ps")
-        result.tables[f"time scales {self._pair}"] = Table(columns, rows)
+        result.tables[f"time scales {self._pair}"] = Table(columns, rows, "time scales", self._pair)
         slowest = np.array([(row[0], row[2], row[3]) for row in rows if row[1] == 2]).reshape(-1, 3)
         if len(slowest):
             lags, values, errors = slowest.T
@@ -314,7 +316,7 @@ class Transitions:
         ]  # fmt: skip
         columns = ("from", "to", "lag_ps", "probability", "error", "flux_per_ns", "flux_error_per_ns", "n_independent",
                    "converged")  # fmt: skip
-        result.tables[f"transition matrix {self._pair}"] = Table(columns, rows)
+        result.tables[f"transition matrix {self._pair}"] = Table(columns, rows, "transition matrix", self._pair)
 
     def _add_test(self, result: Measurement, test: ChapmanKolmogorov, lag: float, labels: list[str]) -> None:
         rows = [
@@ -323,7 +325,7 @@ class Transitions:
             for row, step in enumerate(test.steps) for k in range(len(labels))
         ]  # fmt: skip
         columns = ("state", "time_ps", "predicted", "predicted_error", "estimated", "estimated_error")
-        result.tables[f"Chapman-Kolmogorov {self._pair}"] = Table(columns, rows)
+        result.tables[f"Chapman-Kolmogorov {self._pair}"] = Table(columns, rows, "Chapman-Kolmogorov", self._pair)
 
 
 def _numbered(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -27,10 +27,8 @@ def curves(protocol: str, potential: str, found: Measurement) -> Iterator[NamedC
 
 def named_tables(protocol: str, potential: str, found: Measurement) -> Iterator[NamedTable]:
     """The tables that are shown as figures."""
-    for title, table in found.tables.items():
-        kind = next((kind for kind in _DRAWN if title.startswith(f"{kind} ") and "blocks" not in title), None)
-        if kind is not None:
-            yield NamedTable(kind, protocol, potential, title.removeprefix(f"{kind} "), table)
+    drawn = (table for table in found.tables.values() if table.kind in _DRAWN)
+    return (NamedTable(table.kind, protocol, potential, table.of, table) for table in drawn)
 
 
 def verdict(protocol: str, potential: str, found: Measurement) -> Verdict:
@@ -48,8 +46,8 @@ def cluster_pictures(protocol: str, potential: str, found: Measurement) -> Itera
     from ase.io import read
 
     shares: dict[str, dict[str, Any]] = {}
-    for title, table in found.tables.items():
-        if title.startswith("kinds "):
+    for table in found.tables.values():
+        if table.kind == "kinds":
             rows = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
             shares |= {str(row["kind"]): row for row in rows}
     for kind, text in found.structures.items():

@@ -315,8 +315,10 @@ def _combined_parts(parts: Sequence[Measurement], lengths: Sequence[int], settin
             together = combined(found)
         result.estimates.append((quantity, species, together))
     for number, part in enumerate(parts, 1):
-        for kind in ("curves", "tables", "structures"):
-            getattr(result, kind).update(_titled(getattr(part, kind), number))
+        result.curves.update(_titled(part.curves, number))
+        result.structures.update(_titled(part.structures, number))
+        tables = {name: replace(table, of=f"{table.of}, run {number}") for name, table in part.tables.items()}
+        result.tables.update(_titled(tables, number))
         result.verdicts.extend(replace(verdict, what=f"run {number}: {verdict.what}") for verdict in part.verdicts)
         result.notes.extend(f"run {number}: {note}" for note in part.notes)
     return result

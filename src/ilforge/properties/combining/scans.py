@@ -59,7 +59,7 @@ def scan_tables(
         values = [[float(c.values(frame, topology.first_atoms)[0]) for c in chosen] for frame in positions]
         above = ((energies - energies.min()) / KJ_PER_MOL).tolist()
         rows = [(*place, energy) for place, energy in zip(values, above, strict=True)]
-        tables[f"scan {shape.name}"] = Table((*columns, "energy_kJ_mol"), rows)
+        tables[f"scan {shape.name}"] = Table((*columns, "energy_kJ_mol"), rows, "scan", shape.name)
     if not tables:
         raise SettingsError(f"{name} is a scan of {topology.species[0]}, whose shapes have no map.")
     return tables
