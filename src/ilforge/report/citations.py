@@ -41,7 +41,7 @@ def _methods(content: ReportContent) -> Iterator[Mapping[str, Any]]:
 
 
 def works_on(methods: Iterable[Mapping[str, Any]], programs: Iterable[str] = ()) -> tuple[str, ...]:
-    """Works to cite for potentials and programs, each once.
+    """Works to cite for potentials, in the order of their kinds, and then for programs; each once.
 
     Parameters
     ----------
@@ -51,7 +51,9 @@ def works_on(methods: Iterable[Mapping[str, Any]], programs: Iterable[str] = ())
     programs
         Names of packages: ``"openmm"``.
     """
-    found = [work for method in methods for work in _works_on_method(method)]
+    order = list(POTENTIALS)
+    in_order = sorted(methods, key=lambda method: order.index(method["kind"]))
+    found = [work for method in in_order for work in _works_on_method(method)]
     used = {program.lower() for program in programs}
     found += [work for name, work in _WORKS.items() if name in used]
     return tuple(dict.fromkeys(found))
