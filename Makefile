@@ -36,7 +36,7 @@ test: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m $(QUICK)
 
 test-all: $(STAMP) lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=40 --durations-min=20
 
 coverage: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m $(QUICK) --cov=ilforge --cov-report=term:skip-covered
