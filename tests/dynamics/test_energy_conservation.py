@@ -11,10 +11,8 @@ LIMIT = 1e-3  # kJ/mol/ps per degree of freedom
 
 
 # four ions, 207 degrees of freedom; above 1 fs bonds to H are held. docs/validation.md has what was measured
-@pytest.mark.parametrize(
-    ("timestep_fs", "length_ps"),
-    [pytest.param(0.5, 3.0, marks=pytest.mark.slow), pytest.param(1.0, 6.0, marks=pytest.mark.slow), (2.0, 12.0)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("timestep_fs", "length_ps"), [(0.5, 3.0), (1.0, 6.0), (2.0, 12.0)])
 @pytest.mark.parametrize("engine", ["openmm", pytest.param("gromacs", marks=pytest.mark.program("gmx"))])
 def test_the_total_energy_does_not_drift(engine, timestep_fs, length_ps, tmp_path):
     spec, density = (md.WIDE_CLP, 0.6) if engine == "gromacs" else (md.CLP, 1.03)

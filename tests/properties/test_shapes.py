@@ -350,6 +350,7 @@ def test_runs_that_stay_in_one_shape_have_no_divergence():
     assert not half.converged and half.note.startswith("the second map has not converged")
 
 
+@pytest.mark.slow
 def test_equal_runs_of_a_few_ions_seldom_seem_to_differ():
     """Five ions that remember 20 of 300 frames: parts of such a run would not be independent, ions are."""
     chances = []

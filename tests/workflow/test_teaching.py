@@ -85,7 +85,12 @@ def of(records, **labels):
     return found
 
 
-pytestmark = [pytest.mark.program("mace_run_train"), pytest.mark.program("dp"), pytest.mark.program("packmol")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.program("mace_run_train"),
+    pytest.mark.program("dp"),
+    pytest.mark.program("packmol"),
+]
 
 
 def test_the_error_against_the_teacher_is_that_of_the_frames_in_the_store(school):

@@ -46,8 +46,8 @@ def works_on(methods: Iterable[Mapping[str, Any]], programs: Iterable[str] = ())
     Parameters
     ----------
     methods
-        Descriptions of potentials by :func:`ilforge.potentials.settings`:
-        ``{"kind": "gpaw", "functional": "PBE", "dispersion": "D3(BJ)"}``.
+        Descriptions of potentials by :func:`ilforge.potentials.settings`: the ``kind`` of each, and its settings, such
+        as ``"functional": "PBE"``.
     programs
         Names of packages: ``"openmm"``.
     """
