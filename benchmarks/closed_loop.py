@@ -1,10 +1,10 @@
 """What chosen labels buy: errors of forces and density against number of labels, for a truth that is known.
 
 Run ``python benchmarks/closed_loop.py FOLDER [--seeds N] [--iterations N] [--runs N] [--length PS] [--labels N]
-[--passes N] [--density PS] [--processes N]``. The teacher is CL&P, whose labels cost nothing, and the liquid two pairs
-of PYR14BF4. Students are committees of two small MACE models. In each iteration the first member of a committee
-explores at 450 K and 1 bar. Of the frames that it explored, ``--labels`` are labelled, chosen in one of three ways,
-each in a loop with models of its own:
+[--passes N] [--density PS] [--choices NAME...] [--processes N]``. The teacher is CL&P, whose labels cost nothing, and
+the liquid two pairs of PYR14BF4. Students are committees of two small MACE models. In each iteration the first member
+of a committee explores at 450 K and 1 bar. Of the frames that it explored, ``--labels`` are labelled, chosen in one of
+three ways, each in a loop with models of its own:
 
 ``selected``  as ilforge selects
 ``dp-gen``    by DP-GEN's rule: at random from the frames whose largest deviation of forces is in the window
@@ -266,17 +266,18 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=15, help="in each iteration")
     parser.add_argument("--passes", type=int, default=600, help="frames that a training sees, epochs times frames")
     parser.add_argument("--density", type=float, default=20.0, help="of each run that gives a density, ps")
+    parser.add_argument("--choices", nargs="+", choices=CHOICES, default=CHOICES)
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     seeds = range(1, arguments.seeds + 1)
-    tasks = [(how, seed) for seed in seeds for how in CHOICES]
+    tasks = [(how, seed) for seed in seeds for how in arguments.choices]
     teacher = density_of_run(teacher_run(arguments.folder))
     print(f"density of the teacher's liquid: {teacher:.3f} g/cm³", flush=True)
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         list(pool.map(begin, seeds, repeat(arguments)))
         found = dict(zip(tasks, pool.map(learning_curve, *zip(*tasks, strict=True), repeat(arguments)), strict=True))
-    print(table({how: [found[how, seed] for seed in seeds] for how in CHOICES}, teacher))
+    print(table({how: [found[how, seed] for seed in seeds] for how in arguments.choices}, teacher))
 
 
 if __name__ == "__main__":
