@@ -205,10 +205,11 @@ def run_dpgen(folder: Path, labels: Path, arguments: argparse.Namespace) -> tupl
     run = for_dpgen(folder, labels, arguments)
     begin = time.perf_counter()
     with (run / "log").open("w") as log:
-        subprocess.run(
-            [arguments.dpgen, "run", "param.json", "machine.json"], cwd=run, check=True, stdout=log, stderr=log
-        )
+        command = [arguments.dpgen, "run", "param.json", "machine.json"]
+        code = subprocess.run(command, cwd=run, stdout=log, stderr=log).returncode
     seconds = time.perf_counter() - begin
+    if code != 0:  # it ends if one label fails three times; the times of its steps are in its log
+        print(f"DP-GEN ended with an error: see the end of {run / 'log'}, and {run / 'dpgen.log'}", flush=True)
     return seconds, len(list(run.glob("iter.*/02.fp/task.*/output.hdf5")))
 
 
@@ -235,11 +236,10 @@ def main() -> None:
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     labels = first_labels(folder)
-    for name, (seconds, count) in (
-        ("ilforge", run_ilforge(folder, arguments)),
-        ("DP-GEN", run_dpgen(folder, labels, arguments)),
-    ):
-        print(f"{name}: {seconds:.0f} s, {count} frames in the store of labels", flush=True)
+    seconds, count = run_ilforge(folder, arguments)
+    print(f"ilforge: {seconds:.0f} s, {count} frames in the store of labels", flush=True)
+    seconds, count = run_dpgen(folder, labels, arguments)
+    print(f"DP-GEN: {seconds:.0f} s, {count} frames labelled", flush=True)
 
 
 if __name__ == "__main__":
