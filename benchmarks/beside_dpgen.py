@@ -208,7 +208,7 @@ def run_dpgen(folder: Path, labels: Path, arguments: argparse.Namespace) -> tupl
         command = [arguments.dpgen, "run", "param.json", "machine.json"]
         code = subprocess.run(command, cwd=run, stdout=log, stderr=log).returncode
     seconds = time.perf_counter() - begin
-    if code != 0:  # it ends if one label fails three times; the times of its steps are in its log
+    if code != 0:  # it ends if one label fails four times; the times of its steps are in its log
         print(f"DP-GEN ended with an error: see the end of {run / 'log'}, and {run / 'dpgen.log'}", flush=True)
     return seconds, len(list(run.glob("iter.*/02.fp/task.*/output.hdf5")))
 

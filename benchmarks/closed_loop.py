@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
+from frames_that_teach import second_half
 
 from ilforge import files, frames, potentials
 from ilforge.dynamics import Trajectory, run_md
@@ -47,7 +48,6 @@ from ilforge.sampling.exploration import Conditions, Exploration, Trusted, Walk,
 from ilforge.sampling.frame import make_frame
 from ilforge.sampling.selection import Window, select
 from ilforge.training import TRAINERS, train
-from ilforge.units import AMU_PER_A3_IN_G_CM3
 
 LIQUID = Liquid.of({"PYR14": 2, "BF4": 2})
 TEACHER = potentials.create({"kind": "clp", "cutoff_A": 4.0, "ewald_tolerance": 1e-4})
@@ -117,12 +117,6 @@ def tested_frames(run: Trajectory) -> list[Atoms]:
     return labelled(found)
 
 
-def density_of_run(run: Trajectory) -> float:
-    """Mean density of the second half of a run, g/cm3."""
-    volumes = run.thermo()["volume_A3"]
-    return float(np.mean(LIQUID.topology.masses.sum() * AMU_PER_A3_IN_G_CM3 / volumes[len(volumes) // 2 :]))
-
-
 def committee_of(dataset: Dataset, folder: Path, seed: int, passes: int, earlier: Path | None = None) -> Committee:
     """Students trained on the dataset, each with another seed, or from those in the folder of the iteration before."""
     epochs = max(1, round(passes / len(dataset.train)))
@@ -170,17 +164,11 @@ def chosen_frames(how: str, runs: list[Exploration], dataset: Dataset, count: in
         print(f"    {in_words(state)}", flush=True)
     if how == "selected":
         return selection.frames
+    rows = [row for run in runs for row in zip(run.frames, run.deviations, run.fragments, strict=True)]
     if how == "dp-gen":
-        rows = [
-            (frame, LOW <= spread <= HIGH)
-            for run in runs
-            for frame, spread in zip(run.frames, run.deviations, strict=True)
-        ]
+        eligible = [frame for frame, spread, _ in rows if LOW <= spread <= HIGH]
     else:
-        rows = [
-            (frame, broken is None) for run in runs for frame, broken in zip(run.frames, run.fragments, strict=True)
-        ]
-    eligible = [frame for frame, may in rows if may]
+        eligible = [frame for frame, _, broken in rows if broken is None]
     order = np.random.default_rng(seed).permutation(len(eligible))
     return [eligible[i] for i in order[:count]]
 
@@ -193,7 +181,7 @@ def point(
     run = run_md(committee.members[0], start, LIQUID, npt(length), folder)
     verdict = measure(run, ["health"])["health"].liquid
     holds = verdict is not None and verdict.holding is Holding.HOLDS
-    return Point(len(dataset.frames), force_rmse(committee, tested), density_of_run(run), holds)
+    return Point(len(dataset.frames), force_rmse(committee, tested), second_half(run, LIQUID), holds)
 
 
 def learning_curve(how: str, seed: int, arguments: argparse.Namespace) -> list[Point]:
@@ -272,7 +260,7 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     seeds = range(1, arguments.seeds + 1)
     tasks = [(how, seed) for seed in seeds for how in arguments.choices]
-    teacher = density_of_run(teacher_run(arguments.folder))
+    teacher = second_half(teacher_run(arguments.folder), LIQUID)
     print(f"density of the teacher's liquid: {teacher:.3f} g/cm³", flush=True)
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         list(pool.map(begin, seeds, repeat(arguments)))
